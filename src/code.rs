@@ -1,0 +1,122 @@
+//! Every error and close code of the product, in one table: the enum, the numbers, the sentence, whether a retry helps.
+//!
+//! The README prints this table and a test compares the two. A refusal on the wire or over HTTP is always one of these.
+
+use std::borrow::Cow;
+
+/// What a client does best after it got a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request will fail again: mend it first.
+    No,
+    /// Try again later, with backoff and jitter.
+    Later,
+    /// Try again with a fresh token.
+    FreshToken,
+}
+
+macro_rules! codes {
+    ($( $(#[doc = $doc:literal])* $name:ident $wire:literal $status:literal $close:tt $retry:ident $sentence:literal; )*) => {
+        /// A reason that a client can act on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code { $( #[doc = $sentence] $name, )* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Code] = &[ $( Code::$name, )* ];
+
+            /// The word on the wire, in answers and in logs.
+            pub const fn wire(self) -> &'static str { match self { $( Code::$name => $wire, )* } }
+
+            /// The HTTP status of a refusal with this code.
+            pub const fn status(self) -> u16 { match self { $( Code::$name => $status, )* } }
+
+            /// The WebSocket close code, where this code ends the connection.
+            pub const fn close(self) -> Option<u16> { match self { $( Code::$name => codes!(@close $close), )* } }
+
+            /// One sentence for people.
+            pub const fn sentence(self) -> &'static str { match self { $( Code::$name => $sentence, )* } }
+
+            /// Whether a retry helps.
+            pub const fn retry(self) -> Retry { match self { $( Code::$name => Retry::$retry, )* } }
+        }
+    };
+    (@close -) => { None };
+    (@close $number:literal) => { Some($number) };
+}
+
+codes! {
+    InvalidRequest "invalid_request" 400 - No "The request is not of the documented form.";
+    UnknownMaskType "unknown_mask_type" 400 - No "The mask type is not one of email, phone, ssn, creditCard, name, redact.";
+    Unauthorized "unauthorized" 401 - No "The bearer token is missing or wrong.";
+    InvalidToken "invalid_token" 401 1008 FreshToken "The session token, API key or ticket is not valid.";
+    TokenExpired "token_expired" 401 1008 FreshToken "The token has expired.";
+    WrongOrganization "wrong_organization" 403 1008 No "The token does not belong to this organization.";
+    WrongUser "wrong_user" 403 - No "A connection can only be refreshed by its own user.";
+    Forbidden "forbidden" 403 - No "The channel policies do not allow this.";
+    PublicTopicsDisabled "public_topics_disabled" 403 - No "Public topics are switched off.";
+    OriginNotAllowed "origin_not_allowed" 403 - No "The page's origin is not in ALLOWED_ORIGINS.";
+    NotFound "not_found" 404 - No "There is nothing at this path.";
+    MethodNotAllowed "method_not_allowed" 405 - No "The path does not answer this method.";
+    PayloadTooLarge "payload_too_large" 413 - No "The body is larger than 1 MiB.";
+    UnsupportedMediaType "unsupported_media_type" 415 - No "The body must be application/json.";
+    UpgradeRequired "upgrade_required" 426 - No "This path speaks WebSocket only.";
+    RateLimited "rate_limited" 429 - Later "Too many messages in a short time.";
+    Configuration "configuration" 500 - No "A variable or secret of the deployment is missing or malformed.";
+    Internal "internal" 500 1011 Later "The server failed; nothing of the request was kept.";
+    Overloaded "overloaded" 503 - Later "The organization's object cannot take more requests now.";
+    KeysUnavailable "keys_unavailable" 503 1013 Later "The keys of JWKS_URL could not be fetched.";
+    ConnectionLimit "connection_limit" 503 1013 Later "The organization has as many connections as it may.";
+    AuthTimeout "auth_timeout" 401 1008 Later "No auth frame came within 10 seconds.";
+    AuthRequired "auth_required" 401 1008 No "The first frame must be an auth frame.";
+    InvalidFrame "invalid_frame" 400 - No "The frame is not of the documented form.";
+    UnknownType "unknown_type" 400 - No "The frame's type is unknown.";
+    FrameTooLarge "frame_too_large" 413 - No "The frame is larger than 64 KiB.";
+    InvalidFilter "invalid_filter" 400 - No "The filter does not follow the grammar.";
+    NameTooLong "name_too_long" 400 - No "A topic, event, table or subscription name is too long.";
+    SubscriptionExists "subscription_exists" 400 - No "A subscription of this connection has that id already.";
+    UnknownSubscription "unknown_subscription" 400 - No "No subscription of this connection has that id.";
+    SubscriptionLimit "subscription_limit" 429 - No "The connection has as many table subscriptions as it may.";
+    TopicLimit "topic_limit" 429 - No "The connection has as many topics as it may.";
+    PresenceLimit "presence_limit" 429 - No "The topic or the connection has as many presences as it may.";
+    MetadataTooLarge "metadata_too_large" 413 - No "The presence metadata is too large.";
+    NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";
+    TooManyErrors "too_many_errors" 429 1008 Later "Ten refused frames within a minute.";
+    ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";
+}
+
+/// A request or frame that is turned away: why, in which words, and where in the input.
+///
+/// It never holds a token, a key or a payload's value (invariant 10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub code: Code,
+    /// A sentence for people; the code's own where nothing more is known.
+    pub message: Cow<'static, str>,
+    /// The path of the offending key, such as `messages[3].eventType`.
+    pub field: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal in the words of the table.
+    pub fn of(code: Code) -> Self {
+        Refusal { code, message: Cow::Borrowed(code.sentence()), field: None }
+    }
+
+    /// A refusal that says more than the table does.
+    pub fn because(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Refusal { code, message: message.into(), field: None }
+    }
+
+    /// A refusal of the value at `field`.
+    pub fn at(code: Code, field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
+        Refusal { code, message: message.into(), field: Some(field.into()) }
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Refusal::of(code)
+    }
+}

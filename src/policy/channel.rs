@@ -1,0 +1,207 @@
+//! Topics and the policies that govern the private ones.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::masking::MOST_ROLES;
+use super::principal::{Principal, SUBJECT};
+use crate::code::Refusal;
+use crate::value::form::{Field, Form};
+
+/// Bytes of a topic's name: one byte counts them in Supabase's binary frames (supabase.md, 3.3).
+pub const MOST_TOPIC: usize = 255;
+
+/// A topic of one of the two spaces, which never meet (design.md, Topics).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Topic {
+    /// Governed by the channel policies; a public topic is open to the whole organization.
+    pub private: bool,
+    /// The name as clients write it.
+    pub name: Rc<str>,
+}
+
+/// What a principal wants to do with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Receive what is published there.
+    Read,
+    /// Publish there.
+    Write,
+    /// Be tracked there and see who else is.
+    Presence,
+}
+
+/// The policy for the topics of one pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    pattern: Vec<Piece>,
+    read: Grant,
+    write: Grant,
+    presence: Grant,
+    /// Whether what clients publish here is kept for recovery.
+    pub history: bool,
+}
+
+/// `Nobody` when the configuration is silent: what is not granted is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Grant {
+    #[default]
+    Nobody,
+    Everyone,
+    Roles(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    /// `{claim}`: one of the principal's values of that claim.
+    Claim(String),
+    /// `*`: any text to the end.
+    Rest,
+}
+
+impl Channel {
+    /// Reads `{ topic, read?, write?, presence?, history? }`.
+    ///
+    /// # Errors
+    /// On an unknown key, a wrong type or a malformed pattern.
+    pub fn read(field: &Field<'_>) -> Result<Channel, Refusal> {
+        let mut form = field.form()?;
+        let topic = form.require("topic")?;
+        let pattern = pieces(&topic.name(MOST_TOPIC)?).map_err(|what| topic.refuse(what))?;
+        let channel = Channel {
+            pattern,
+            read: Grant::read(&mut form, "read")?,
+            write: Grant::read(&mut form, "write")?,
+            presence: Grant::read(&mut form, "presence")?,
+            history: form.take("history").map_or(Ok(false), |history| history.boolean())?,
+        };
+        form.finish()?;
+        Ok(channel)
+    }
+
+    /// Whether the policy speaks about this topic for this principal.
+    pub fn matches(&self, topic: &str, principal: &Principal) -> bool {
+        matches(&self.pattern, topic, principal)
+    }
+
+    /// Whether the policy lets the principal do it.
+    pub fn allows(&self, action: Action, principal: &Principal) -> bool {
+        let grant = match action {
+            Action::Read => &self.read,
+            Action::Write => &self.write,
+            Action::Presence => &self.presence,
+        };
+        match grant {
+            Grant::Nobody => false,
+            Grant::Everyone => true,
+            Grant::Roles(roles) => principal.roles.any(roles),
+        }
+    }
+
+    /// Adds the names of the claims that the pattern refers to.
+    pub fn claims(&self, names: &mut BTreeSet<String>) {
+        names.extend(self.pattern.iter().filter_map(|piece| match piece {
+            Piece::Claim(name) if name != SUBJECT => Some(name.clone()),
+            _ => None,
+        }));
+    }
+}
+
+impl Grant {
+    fn read(form: &mut Form<'_>, name: &str) -> Result<Grant, Refusal> {
+        let Some(field) = form.take(name) else { return Ok(Grant::Nobody) };
+        let mut form = field.form()?;
+        let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?;
+        form.finish()?;
+        Ok(roles.map_or(Grant::Everyone, Grant::Roles))
+    }
+}
+
+/// Splits a pattern such as `user:{sub}:*`.
+fn pieces(pattern: &str) -> Result<Vec<Piece>, &'static str> {
+    let (body, rest) = match pattern.strip_suffix('*') {
+        Some(body) => (body, Some(Piece::Rest)),
+        None => (pattern, None),
+    };
+    if body.contains('*') {
+        return Err("may have * only at its end");
+    }
+    let mut pieces = Vec::new();
+    for (index, part) in body.split('{').enumerate() {
+        if index == 0 {
+            pieces.push(Piece::Literal(part.to_owned()));
+            continue;
+        }
+        let (claim, literal) = part.split_once('}').ok_or("has a { without its }")?;
+        if claim.is_empty() {
+            return Err("has a {} without a claim's name");
+        }
+        pieces.push(Piece::Claim(claim.to_owned()));
+        pieces.push(Piece::Literal(literal.to_owned()));
+    }
+    pieces.extend(rest);
+    Ok(pieces)
+}
+
+fn matches(pattern: &[Piece], topic: &str, principal: &Principal) -> bool {
+    match pattern.split_first() {
+        None => topic.is_empty(),
+        Some((Piece::Rest, _)) => true,
+        Some((Piece::Literal(text), rest)) => {
+            topic.strip_prefix(text.as_str()).is_some_and(|topic| matches(rest, topic, principal))
+        }
+        Some((Piece::Claim(name), rest)) => principal.claim(name).iter().any(|value| {
+            !value.is_empty() && topic.strip_prefix(value.as_str()).is_some_and(|topic| matches(rest, topic, principal))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Code;
+    use crate::policy::principal::Method;
+    use crate::policy::roles::Roles;
+
+    fn principal(user: &str, roles: &[&str], teams: &[&str]) -> Principal {
+        Principal {
+            user: Some(user.into()),
+            roles: Roles::new(roles.iter().map(|role| role.to_string())),
+            method: Method::Session,
+            expires: None,
+            claims: [("teams".to_owned(), teams.iter().map(|team| team.to_string()).collect())].into(),
+        }
+    }
+
+    fn channel(text: &str) -> Result<Channel, Refusal> {
+        let body = format!("{{\"channel\":{text}}}");
+        let mut form = Form::read(&body, Code::Configuration)?;
+        Channel::read(&form.take("channel").unwrap())
+    }
+
+    #[test]
+    fn patterns_match_claims_and_suffixes() {
+        let matches = |pattern: &str, topic: &str| {
+            let channel = channel(&format!("{{\"topic\":\"{pattern}\"}}")).unwrap();
+            channel.matches(topic, &principal("u7", &[], &["red", "redder"]))
+        };
+        assert!(matches("room:*", "room:1") && matches("room:*", "room:"));
+        assert!(!matches("room:*", "lobby:1") && !matches("room:1", "room:11"));
+        assert!(matches("user:{sub}", "user:u7") && !matches("user:{sub}", "user:u77"));
+        assert!(matches("team:{teams}:*", "team:redder:x") && !matches("team:{teams}:*", "team:blue:x"));
+        assert!(!matches("x:{nothing}", "x:"));
+    }
+
+    #[test]
+    fn silence_grants_nothing() {
+        let quiet = channel(r#"{"topic":"a","read":{"roles":["member"]},"presence":{}}"#).unwrap();
+        let member = principal("u7", &["member"], &[]);
+        assert!(quiet.allows(Action::Read, &member) && quiet.allows(Action::Presence, &member));
+        assert!(!quiet.allows(Action::Write, &member));
+        assert!(!quiet.allows(Action::Read, &principal("u7", &["guest"], &[])));
+        for malformed in ["a*b", "a{b", "a{}", ""] {
+            assert!(channel(&format!("{{\"topic\":\"{malformed}\"}}")).is_err(), "{malformed}");
+        }
+    }
+}

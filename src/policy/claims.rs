@@ -1,0 +1,129 @@
+//! From a token's claims to a principal of one organization (native.md, section 4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::principal::{Method, Principal, SUBJECT};
+use super::roles::Roles;
+use crate::code::Code;
+
+/// Claims that name the one organization a token is for.
+const ORGANIZATION_CLAIMS: [&str; 4] = ["organizationId", "activeOrganizationId", "org_id", "ref"];
+/// Values kept of one claim, and roles of one token.
+const MOST_VALUES: usize = 1_000;
+
+/// The claims of a verified token.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// All claims but the registered times.
+    pub values: Map<String, Value>,
+    /// `exp`, in Unix milliseconds.
+    pub expires: u64,
+}
+
+impl Claims {
+    /// The principal that these claims prove within `organization`, with the claims named in `kept`.
+    ///
+    /// # Errors
+    /// [`Code::WrongOrganization`] when the token does not name the organization, [`Code::InvalidToken`] when the
+    /// subject is no text.
+    pub fn principal(&self, organization: &str, kept: &BTreeSet<String>) -> Result<Principal, Code> {
+        let roles = self.roles(organization).ok_or(Code::WrongOrganization)?;
+        let user = match self.values.get(SUBJECT) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(user)) if !user.is_empty() => Some(user.clone()),
+            Some(_) => return Err(Code::InvalidToken),
+        };
+        let claims = kept.iter().filter_map(|name| Some((name.clone(), texts(self.claim(name)?))));
+        Ok(Principal {
+            user,
+            roles,
+            method: Method::Session,
+            expires: Some(self.expires),
+            claims: claims.collect::<BTreeMap<_, _>>(),
+        })
+    }
+
+    /// The organization that the token is for, when it names exactly one.
+    pub fn organization(&self) -> Option<&str> {
+        ORGANIZATION_CLAIMS.into_iter().find_map(|name| self.values.get(name)?.as_str())
+    }
+
+    /// The roles held in `organization`: those of the map `organizations` where it names it, else the token's own.
+    fn roles(&self, organization: &str) -> Option<Roles> {
+        if let Some(roles) = self.values.get("organizations").and_then(|map| map.get(organization)) {
+            return Some(Roles::new(texts(roles)));
+        }
+        let named = ORGANIZATION_CLAIMS
+            .into_iter()
+            .any(|name| self.values.get(name).and_then(Value::as_str) == Some(organization));
+        let list = self.values.get("roles").map(texts).unwrap_or_default();
+        let single = self.values.get("role").and_then(Value::as_str).map(str::to_owned);
+        named.then(|| Roles::new(list.into_iter().chain(single)))
+    }
+
+    /// A claim by its name, or by a dotted path where no claim has that name.
+    fn claim(&self, name: &str) -> Option<&Value> {
+        self.values.get(name).or_else(|| {
+            let mut steps = name.split('.');
+            let first = self.values.get(steps.next()?)?;
+            steps.try_fold(first, |value, step| value.get(step))
+        })
+    }
+}
+
+/// The texts that a claim holds: its own, or its elements'. What is neither text, number nor truth value is left out.
+fn texts(value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match value {
+        Value::Array(elements) => elements.iter().filter_map(text).take(MOST_VALUES).collect(),
+        value => text(value).into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(claims: &str, organization: &str) -> Result<Principal, Code> {
+        let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
+        claims.principal(organization, &["teams".to_owned(), "app.plan".to_owned()].into())
+    }
+
+    #[test]
+    fn every_way_to_name_the_organization() {
+        for name in ORGANIZATION_CLAIMS {
+            assert!(principal(&format!("{{\"{name}\":\"org_1\"}}"), "org_1").is_ok(), "{name}");
+            assert_eq!(principal(&format!("{{\"{name}\":\"org_2\"}}"), "org_1"), Err(Code::WrongOrganization));
+        }
+        assert_eq!(principal("{}", "org_1"), Err(Code::WrongOrganization));
+        assert_eq!(principal(r#"{"organizationId":["org_1"]}"#, "org_1"), Err(Code::WrongOrganization));
+    }
+
+    #[test]
+    fn roles_are_those_of_the_organization() {
+        let roles = |claims, organization| principal(claims, organization).unwrap().roles.as_slice().to_vec();
+        assert_eq!(roles(r#"{"org_id":"o","roles":["a","b"],"role":"c"}"#, "o"), ["a", "b", "c"]);
+        assert_eq!(roles(r#"{"org_id":"o","roles":["a","b"],"role":"b"}"#, "o"), ["a", "b"]);
+        let map = r#"{"organizations":{"o":"member","p":["admin","hr"]},"organizationId":"p","roles":["root"]}"#;
+        assert_eq!(roles(map, "o"), ["member"]);
+        assert_eq!(roles(map, "p"), ["admin", "hr"]);
+    }
+
+    #[test]
+    fn only_the_claims_that_rules_ask_for_are_kept() {
+        let kept =
+            principal(r#"{"ref":"o","sub":"u","teams":["a",1,{}],"app":{"plan":"pro"},"secret":"x"}"#, "o").unwrap();
+        assert_eq!(kept.claim("teams"), ["a", "1"]);
+        assert_eq!(kept.claim("app.plan"), ["pro"]);
+        assert_eq!(kept.claim("sub"), ["u"]);
+        assert_eq!(kept.claims.len(), 2);
+        assert_eq!(principal(r#"{"ref":"o","sub":7}"#, "o"), Err(Code::InvalidToken));
+        assert_eq!(principal(r#"{"ref":"o","sub":""}"#, "o"), Err(Code::InvalidToken));
+    }
+}

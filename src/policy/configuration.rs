@@ -1,0 +1,199 @@
+//! The deployment's configuration, read once from its variables and secrets (design.md, Configuration).
+
+use std::collections::BTreeSet;
+
+use super::api_key::ApiKeys;
+use super::channel::{Action, Channel, Topic};
+use super::credential::Credentials;
+use super::limits::{HistoryLimits, Limits, NAME_BYTES};
+use super::principal::{Principal, SUBJECT};
+use super::secret::Secret;
+use super::table::Tables;
+use super::token::TokenRules;
+use crate::code::{Code, Refusal};
+use crate::value::form::Form;
+
+/// Bytes that `JWT_SECRET` has at least: HMAC keys are as long as the hash (RFC 7518, 3.2).
+const LEAST_JWT_SECRET: usize = 32;
+/// Bytes that `ACCESS_TOKEN` has at least.
+const LEAST_ACCESS_TOKEN: usize = 16;
+/// Channel policies; the first match decides, so all may be tried.
+const MOST_CHANNELS: usize = 1_000;
+
+/// Everything that a deployment decides.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// `ACCESS_TOKEN`, then `ACCESS_TOKEN_PREVIOUS`: bearers of the publishing API.
+    pub access_tokens: Vec<Secret>,
+    /// How to tell who someone is.
+    pub credentials: Credentials,
+    /// The organization of clients that name none.
+    pub default_organization: Option<String>,
+    /// Exact origins; `None`: any.
+    pub allowed_origins: Option<Vec<String>>,
+    /// The rules of the tables.
+    pub tables: Tables,
+    /// The policies of private topics, in the order in which they are tried.
+    pub channels: Vec<Channel>,
+    /// Whether public topics exist.
+    pub public_topics: bool,
+    /// The limits.
+    pub limits: Limits,
+    /// How much history is kept.
+    pub history: HistoryLimits,
+    /// Whether the page at `/` is served.
+    pub inspector: bool,
+}
+
+impl Configuration {
+    /// Reads the configuration; `variable` gives the text of a variable or secret, objects as JSON.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] with the variable's name as the field. A secret's value is in no message.
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Refusal> {
+        let access_token = secret(variable, "ACCESS_TOKEN", LEAST_ACCESS_TOKEN)?;
+        let access_token = access_token.ok_or_else(|| malformed("ACCESS_TOKEN", "is required: set it as a secret"))?;
+        let previous = secret(variable, "ACCESS_TOKEN_PREVIOUS", LEAST_ACCESS_TOKEN)?;
+        let realtime = variable("REALTIME").unwrap_or_else(|| String::from("{}"));
+        let mut configuration = Configuration {
+            access_tokens: std::iter::once(access_token).chain(previous).collect(),
+            credentials: credentials(variable)?,
+            default_organization: variable("DEFAULT_ORGANIZATION"),
+            allowed_origins: variable("ALLOWED_ORIGINS").map(|list| origins(&list)),
+            tables: Tables::default(),
+            channels: Vec::new(),
+            public_topics: true,
+            limits: Limits::default(),
+            history: HistoryLimits::default(),
+            inspector: variable("INSPECTOR").as_deref() == Some("on"),
+        };
+        configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
+        configuration.credentials.claims = configuration.claims();
+        if configuration.default_organization.as_deref().is_some_and(|name| !is_organization(name)) {
+            return Err(malformed("DEFAULT_ORGANIZATION", "is no organization id"));
+        }
+        Ok(configuration)
+    }
+
+    /// Whether `presented` is one of the access tokens. Every one is compared, so the time tells nothing.
+    pub fn is_access_token(&self, presented: &str) -> bool {
+        self.access_tokens.iter().fold(false, |found, secret| secret.is(presented) | found)
+    }
+
+    /// Whether a page of this origin may connect. Clients that are no browsers send none.
+    pub fn allows_origin(&self, origin: Option<&str>) -> bool {
+        match (&self.allowed_origins, origin) {
+            (Some(allowed), Some(origin)) => allowed.iter().any(|one| one == origin),
+            _ => true,
+        }
+    }
+
+    /// Whether the principal may do this with the topic (design.md, Topics).
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
+    pub fn authorize(&self, action: Action, topic: &Topic, principal: &Principal) -> Result<(), Code> {
+        match (topic.private, self.public_topics) {
+            (false, true) => Ok(()),
+            (false, false) => Err(Code::PublicTopicsDisabled),
+            (true, _) => match self.channel(topic, principal) {
+                Some(channel) if channel.allows(action, principal) => Ok(()),
+                _ => Err(Code::Forbidden),
+            },
+        }
+    }
+
+    /// The policy that governs a private topic for this principal: the first that matches.
+    pub fn channel(&self, topic: &Topic, principal: &Principal) -> Option<&Channel> {
+        self.channels.iter().find(|channel| topic.private && channel.matches(&topic.name, principal))
+    }
+
+    fn read_realtime(&mut self, text: &str) -> Result<(), Refusal> {
+        let mut form = Form::read(text, Code::Configuration)?;
+        if let Some(tables) = form.take("tables") {
+            self.tables = Tables::read(&tables)?;
+        }
+        if let Some(channels) = form.take("channels") {
+            self.channels = channels.list(MOST_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
+        }
+        if let Some(public_topics) = form.take("publicTopics") {
+            self.public_topics = public_topics.boolean()?;
+        }
+        if let Some(limits) = form.take("limits") {
+            self.limits = Limits::read(&limits)?;
+        }
+        if let Some(history) = form.take("history") {
+            self.history = HistoryLimits::read(&history)?;
+        }
+        form.finish()
+    }
+
+    fn claims(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        self.tables.claims(&mut names);
+        self.channels.iter().for_each(|channel| channel.claims(&mut names));
+        names.remove(SUBJECT);
+        names
+    }
+}
+
+/// Whether a text is an organization id: 1 to 128 characters of `[A-Za-z0-9_.:-]`.
+pub fn is_organization(text: &str) -> bool {
+    let fits = (1..=super::limits::ORGANIZATION_CHARACTERS).contains(&text.len());
+    fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+}
+
+fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials, Refusal> {
+    let url = variable("JWKS_URL");
+    // A local issuer has no certificate; anything else must, or the keys could be anyone's.
+    let is_safe =
+        |url: &str| ["https://", "http://127.0.0.1:", "http://localhost:"].iter().any(|start| url.starts_with(start));
+    if url.as_deref().is_some_and(|url| !is_safe(url)) {
+        return Err(malformed("JWKS_URL", "must be an https URL"));
+    }
+    let tokens = TokenRules {
+        secret: secret(variable, "JWT_SECRET", LEAST_JWT_SECRET)?,
+        key_set_url: url,
+        issuer: variable("JWT_ISSUER"),
+        audience: variable("JWT_AUDIENCE"),
+    };
+    let api_keys = match variable("API_KEYS") {
+        None => ApiKeys::default(),
+        Some(text) => {
+            let wrapped = format!("{{\"API_KEYS\":{text}}}");
+            let mut form = Form::read(&wrapped, Code::Configuration).map_err(|refusal| below("API_KEYS", refusal))?;
+            ApiKeys::read(&form.require("API_KEYS")?)?
+        }
+    };
+    if tokens.secret.is_none() && tokens.key_set_url.is_none() && api_keys.is_empty() {
+        return Err(malformed("JWT_SECRET", "is required, or JWKS_URL, or API_KEYS: without them nobody can connect"));
+    }
+    Ok(Credentials { tokens, api_keys, claims: BTreeSet::new() })
+}
+
+fn secret(variable: &dyn Fn(&str) -> Option<String>, name: &str, least: usize) -> Result<Option<Secret>, Refusal> {
+    match variable(name) {
+        Some(text) if text.len() < least => Err(malformed(name, &format!("must have at least {least} bytes"))),
+        text => Ok(text.map(Secret::new)),
+    }
+}
+
+fn origins(list: &str) -> Vec<String> {
+    list.split([',', ' '])
+        .map(|origin| origin.trim().trim_end_matches('/').to_owned())
+        .filter(|o| !o.is_empty())
+        .collect()
+}
+
+fn malformed(name: &str, what: &str) -> Refusal {
+    Refusal::at(Code::Configuration, name, format!("{name} {what}"))
+}
+
+/// Puts the variable's name before the path of what is wrong within it.
+fn below(name: &str, refusal: Refusal) -> Refusal {
+    let path = refusal.field.map_or_else(|| name.to_owned(), |field| format!("{name}.{field}"));
+    Refusal::at(refusal.code, path, format!("{name}: {}", refusal.message))
+}
+
+// The longest names in the configuration and on the wire are the same, so a rule can name whatever a client can.
+const _: () = assert!(NAME_BYTES == super::channel::MOST_TOPIC);

@@ -1,0 +1,121 @@
+//! `like`, `ilike`, `match`, `imatch`: patterns in bounded time, since any subscriber may write one.
+
+use regex_lite::{Regex, RegexBuilder};
+
+use crate::value::json;
+
+/// Bytes of a regular expression's text, and of its compiled form.
+const MOST_EXPRESSION: usize = 256;
+const MOST_COMPILED: usize = 16 * 1024;
+/// Bytes of a cell that a pattern is held against: the work is the product of both lengths.
+const MOST_TEXT: usize = 4_096;
+
+/// A compiled pattern.
+#[derive(Clone, Debug)]
+pub(super) enum Pattern {
+    Like { pieces: Vec<Piece>, any_case: bool },
+    Regex(Regex),
+}
+
+/// One element of a `like` pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// `%`
+    Any,
+    /// `_`
+    One,
+    Literal(char),
+}
+
+impl Pattern {
+    /// `%` is any text, `_` any character, `\` takes the next one literally.
+    pub(super) fn like(pattern: &str, any_case: bool) -> Pattern {
+        let pattern = if any_case { pattern.to_lowercase() } else { pattern.to_owned() };
+        let mut characters = pattern.chars();
+        let mut pieces = Vec::new();
+        while let Some(c) = characters.next() {
+            pieces.push(match c {
+                '%' => Piece::Any,
+                '_' => Piece::One,
+                '\\' => Piece::Literal(characters.next().unwrap_or('\\')),
+                c => Piece::Literal(c),
+            });
+        }
+        Pattern::Like { pieces, any_case }
+    }
+
+    /// A regular expression, found anywhere in the text unless anchored.
+    pub(super) fn regex(pattern: &str, any_case: bool) -> Result<Pattern, String> {
+        if pattern.len() > MOST_EXPRESSION {
+            return Err(format!("a regular expression has at most {MOST_EXPRESSION} bytes"));
+        }
+        let regex =
+            RegexBuilder::new(pattern).case_insensitive(any_case).size_limit(MOST_COMPILED).nest_limit(16).build();
+        regex.map(Pattern::Regex).map_err(|_| String::from("the regular expression is malformed or too large"))
+    }
+
+    /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on.
+    pub(super) fn matches(&self, cell: &str) -> Option<bool> {
+        let text = json::string(cell).filter(|text| text.len() <= MOST_TEXT)?;
+        Some(match self {
+            Pattern::Regex(regex) => regex.is_match(&text),
+            Pattern::Like { pieces, any_case: true } => like(pieces, &text.to_lowercase()),
+            Pattern::Like { pieces, any_case: false } => like(pieces, &text),
+        })
+    }
+}
+
+/// Matches greedily and goes back to the last `%` only: time is bounded by the product of the lengths.
+fn like(pieces: &[Piece], text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    let (mut at_piece, mut at_text, mut back): (usize, usize, Option<(usize, usize)>) = (0, 0, None);
+    while at_text < text.len() {
+        match pieces.get(at_piece) {
+            Some(Piece::Any) => {
+                at_piece += 1;
+                back = Some((at_piece, at_text));
+                continue;
+            }
+            Some(Piece::One) => {}
+            Some(Piece::Literal(c)) if text.get(at_text) == Some(c) => {}
+            _ => {
+                let Some((piece, place)) = back else { return false };
+                (at_piece, at_text) = (piece, place + 1);
+                back = Some((piece, place + 1));
+                continue;
+            }
+        }
+        at_piece += 1;
+        at_text += 1;
+    }
+    pieces.iter().skip(at_piece).all(|piece| *piece == Piece::Any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn like_patterns() {
+        let matches =
+            |pattern: &str, text: &str| Pattern::like(pattern, false).matches(&format!("\"{text}\"")).unwrap();
+        for (pattern, text) in
+            [("%", ""), ("a%c", "abbc"), ("%b%", "abc"), ("a_c", "aéc"), ("100\\%", "100%"), ("%a%a", "bababa")]
+        {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("", "a"), ("a%c", "abcd"), ("a_c", "ac"), ("100\\%", "1000"), ("_", ""), ("A", "a")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+        assert!(Pattern::like("É%", true).matches("\"été\"").unwrap());
+    }
+
+    #[test]
+    fn hostile_patterns_stay_cheap() {
+        assert!(Pattern::regex(&"(a*)*".repeat(60), false).is_err());
+        assert!(Pattern::regex("((a{99}){99}){99}", false).is_err());
+        let text = format!("\"{}\"", "a".repeat(MOST_TEXT));
+        assert_eq!(Pattern::like(&"%a".repeat(500), false).matches(&text), Some(true));
+        assert_eq!(Pattern::like("%", false).matches(&format!("\"{}\"", "a".repeat(MOST_TEXT + 1))), None);
+    }
+}

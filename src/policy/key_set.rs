@@ -1,0 +1,132 @@
+//! The public keys of `JWKS_URL` and when to fetch them (RFC 7517; native.md, section 4).
+
+use jwt_compact::alg::{Ed25519, Es256, Rsa, RsaPublicKey, StrongKey};
+use jwt_compact::jwk::JsonWebKey;
+use jwt_compact::{Algorithm, AlgorithmSignature, UntrustedToken};
+use serde_json::Value;
+
+use super::token::Header;
+
+/// How long fetched keys are taken as current, in milliseconds.
+const FRESH: u64 = 10 * 60_000;
+/// The least time between two fetches, in milliseconds: an unknown `kid` must not become a flood.
+const PAUSE: u64 = 30_000;
+/// How long old keys serve while the URL does not answer, in milliseconds.
+const STALE: u64 = 60 * 60_000;
+/// Keys taken from one set.
+const MOST_KEYS: usize = 64;
+
+type EdKey = <Ed25519 as Algorithm>::VerifyingKey;
+type EcKey = <Es256 as Algorithm>::VerifyingKey;
+
+/// One public key. The algorithms it may verify come from the key, never from a token (RFC 8725, 3.1).
+struct PublicKey {
+    id: Option<String>,
+    algorithm: Option<String>,
+    material: Material,
+}
+
+enum Material {
+    Rsa(Box<StrongKey<RsaPublicKey>>),
+    P256(EcKey),
+    Ed25519(EdKey),
+}
+
+/// The keys of one URL, with the times that decide when they are asked for again.
+#[derive(Default)]
+pub struct KeySet {
+    keys: Vec<PublicKey>,
+    fetched: Option<u64>,
+    attempted: Option<u64>,
+}
+
+/// What the key set says about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// One of the keys has signed it.
+    Valid,
+    /// None has.
+    Invalid,
+    /// The set must be fetched before this can be told.
+    Fetch,
+    /// The set could not be fetched.
+    Unavailable,
+}
+
+impl KeySet {
+    /// Whether one of the keys has signed the token; `now` in Unix milliseconds.
+    pub fn verify(&self, now: u64, token: &UntrustedToken<'_, Header>, message: &str) -> Verdict {
+        let id = token.header().key_id.as_deref();
+        let age = self.fetched.map(|fetched| now.saturating_sub(fetched));
+        let may_fetch = self.attempted.is_none_or(|attempted| now.saturating_sub(attempted) >= PAUSE);
+        let known = id.is_none() || self.keys.iter().any(|key| key.id.as_deref() == id);
+        let stale = age.is_none_or(|age| age >= FRESH);
+        if may_fetch && (stale || !known) {
+            return Verdict::Fetch;
+        }
+        if age.is_none_or(|age| age >= STALE) {
+            return Verdict::Unavailable;
+        }
+        let mut candidates = self.keys.iter().filter(|key| id.is_none() || key.id.as_deref() == id);
+        if candidates.any(|key| key.has_signed(token, message)) { Verdict::Valid } else { Verdict::Invalid }
+    }
+
+    /// Takes in the answer of the URL, or that there was none. Keys of unknown kinds are passed over.
+    pub fn answered(&mut self, now: u64, answer: Option<&str>) {
+        self.attempted = Some(now);
+        let set = answer.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        if let Some(Value::Array(keys)) = set.as_ref().and_then(|set| set.get("keys")) {
+            self.keys = keys.iter().take(MOST_KEYS).filter_map(PublicKey::read).collect();
+            self.fetched = Some(now);
+        }
+    }
+}
+
+impl PublicKey {
+    fn read(value: &Value) -> Option<PublicKey> {
+        if value.get("use").and_then(Value::as_str).is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let jwk: JsonWebKey<'_> = serde_json::from_value(value.clone()).ok()?;
+        let material = match text("kty")?.as_str() {
+            "RSA" => Material::Rsa(Box::new(StrongKey::try_from(RsaPublicKey::try_from(&jwk).ok()?).ok()?)),
+            "EC" => Material::P256(EcKey::try_from(&jwk).ok()?),
+            "OKP" => Material::Ed25519(EdKey::try_from(&jwk).ok()?),
+            // A symmetric key in a public set would let every reader of it sign.
+            _ => return None,
+        };
+        Some(PublicKey { id: text("kid"), algorithm: text("alg"), material })
+    }
+
+    fn has_signed(&self, token: &UntrustedToken<'_, Header>, message: &str) -> bool {
+        let algorithm = token.algorithm();
+        if self.algorithm.as_deref().is_some_and(|only| only != algorithm) {
+            return false;
+        }
+        match &self.material {
+            Material::Rsa(key) => [Rsa::rs256(), Rsa::rs384(), Rsa::rs512()]
+                .iter()
+                .any(|rsa| signed_with(rsa, key.as_ref().as_ref(), token, message)),
+            Material::P256(key) => signed_with(&Es256, key, token, message),
+            Material::Ed25519(key) => signed_with(&Ed25519, key, token, message),
+        }
+    }
+}
+
+/// Whether the token names this algorithm and its signature of `message` is that of `key`.
+pub(super) fn signed_with<A: Algorithm>(
+    algorithm: &A,
+    key: &A::VerifyingKey,
+    token: &UntrustedToken<'_, Header>,
+    message: &str,
+) -> bool {
+    let bytes = token.signature_bytes();
+    // Some of the library's signature types panic on a length that is not theirs.
+    let fits = A::Signature::LENGTH.is_none_or(|length| length.get() == bytes.len());
+    if algorithm.name() != token.algorithm() || !fits {
+        return false;
+    }
+    let signature = A::Signature::try_from_slice(bytes);
+    signature.is_ok_and(|signature| algorithm.verify_signature(&signature, key, message.as_bytes()))
+}

@@ -1,0 +1,80 @@
+//! Every limit, in one place, with its default. The README prints this table and a test compares the two.
+
+use crate::code::Refusal;
+use crate::value::form::Field;
+
+/// Bytes of a request body.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Events of one request.
+pub const BATCH_EVENTS: usize = 100;
+/// Bytes of an idempotency key, a subscription id or a message id.
+pub const ID_BYTES: usize = 255;
+/// Bytes of an event, table, schema or user name.
+pub const NAME_BYTES: usize = 255;
+/// Characters of an organization id.
+pub const ORGANIZATION_CHARACTERS: usize = 128;
+/// How long an idempotency key is remembered, in milliseconds.
+pub const IDEMPOTENCY_WINDOW: u64 = 10 * 60_000;
+/// How long a connection may take to authenticate, in milliseconds.
+pub const AUTH_DEADLINE: u64 = 10_000;
+/// How long an expired token keeps its connection, in milliseconds.
+pub const EXPIRY_GRACE: u64 = 30_000;
+/// The window in which errors are counted, in milliseconds.
+pub const ERROR_WINDOW: u64 = 60_000;
+/// Frames that wait while keys are fetched, for one connection.
+pub const WAITING_FRAMES: usize = 32;
+
+macro_rules! limits {
+    ($(#[doc = $about:literal])* $type:ident { $( $name:ident $wire:literal $default:literal $doc:literal; )* }) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $type { $( #[doc = $doc] pub $name: u64, )* }
+
+        impl $type {
+            /// Name, default and meaning of each, in the order of the table.
+            pub const TABLE: &'static [(&'static str, u64, &'static str)] = &[ $( ($wire, $default, $doc), )* ];
+
+            /// Reads `{ name: number }`; what is not named keeps its default.
+            ///
+            /// # Errors
+            /// On an unknown name or a value that is no whole number.
+            pub fn read(field: &Field<'_>) -> Result<$type, Refusal> {
+                let mut form = field.form()?;
+                let limits = $type { $( $name: form.take($wire).map_or(Ok($default), |value| value.count())?, )* };
+                form.finish()?;
+                Ok(limits)
+            }
+        }
+
+        impl Default for $type {
+            fn default() -> Self { $type { $( $name: $default, )* } }
+        }
+    };
+}
+
+limits! {
+    /// The limits that a deployment may set in `REALTIME.limits`.
+    Limits {
+        connections "connections" 10000 "connections of one organization";
+        frame_bytes "frameBytes" 65536 "bytes of one frame from a client";
+        frames_per_second "framesPerSecond" 100 "frames per second from one connection, with a burst of twice as many";
+        errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";
+        subscriptions "subscriptions" 100 "table subscriptions of one connection";
+        topics "topics" 100 "topics of one connection";
+        presences "presences" 20 "topics in which one connection is tracked";
+        presence_members "presenceMembers" 1000 "members tracked in one topic";
+        presence_bytes "presenceBytes" 4096 "bytes of one presence's metadata";
+        publications_per_second "publicationsPerSecond" 1000 "publications per second of one organization, with a burst of twice as many";
+    }
+}
+
+limits! {
+    /// How much history is kept for recovery, set in `REALTIME.history`.
+    HistoryLimits {
+        count "count" 10000 "publications kept";
+        seconds "seconds" 259200 "seconds for which a publication is kept";
+        bytes "bytes" 33554432 "bytes of all publications kept";
+        replay "replay" 1000 "publications that one recovery may replay";
+        replay_bytes "replayBytes" 4194304 "bytes of the publications that one recovery may replay";
+    }
+}

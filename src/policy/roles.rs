@@ -1,0 +1,43 @@
+//! The roles that a principal holds.
+
+use serde::{Deserialize, Serialize};
+
+/// A set of roles that remembers its order: the first is the one shown as `role`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(Vec<String>);
+
+impl Roles {
+    /// The roles in the given order; a repeated or empty one counts once or not at all.
+    pub fn new(roles: impl IntoIterator<Item = String>) -> Roles {
+        let mut kept: Vec<String> = Vec::new();
+        for role in roles {
+            if !role.is_empty() && !kept.contains(&role) {
+                kept.push(role);
+            }
+        }
+        Roles(kept)
+    }
+
+    /// The first role.
+    pub fn first(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
+    }
+
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether one of `wanted` is held.
+    pub fn any(&self, wanted: &[String]) -> bool {
+        wanted.iter().any(|role| self.0.contains(role))
+    }
+
+    /// The same set in an order of its own, so that two holders of the same roles are of one class.
+    pub fn sorted(&self) -> Roles {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        Roles(sorted)
+    }
+}

@@ -1,0 +1,154 @@
+//! The rules of a table in the configuration: who receives its changes, which rows, which columns, masked how.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::filter::ColumnType;
+use super::limits::NAME_BYTES;
+use super::masking::{MOST_ROLES, Masking};
+use super::visibility::Visibility;
+use crate::code::Refusal;
+use crate::value::form::{Field, Form};
+
+/// The schema of a table that names none.
+pub const DEFAULT_SCHEMA: &str = "public";
+/// Columns that one list may name.
+pub const MOST_COLUMNS: usize = 1_000;
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// The row is new, or has become visible.
+    Insert,
+    /// The row has changed.
+    Update,
+    /// The row is gone, or has become invisible.
+    Delete,
+}
+
+impl Operation {
+    /// The word on the wire.
+    pub fn wire(self) -> &'static str {
+        match self {
+            Operation::Insert => "INSERT",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+        }
+    }
+
+    /// The operation of a word.
+    pub fn named(word: &str) -> Option<Operation> {
+        [Operation::Insert, Operation::Update, Operation::Delete].into_iter().find(|operation| operation.wire() == word)
+    }
+}
+
+/// The rules of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Roles of which a subscriber holds at least one; `None`: everyone of the organization.
+    pub required_roles: Option<Vec<String>>,
+    /// Columns that leave; `None`: all.
+    pub fields: Option<BTreeSet<String>>,
+    /// What is masked for whom.
+    pub masking: Masking,
+    /// Which rows are visible to whom.
+    pub visibility: Visibility,
+    /// The column that names the owner, before what a request says.
+    pub owner_field: Option<String>,
+    /// Declared types by column, such as `int8`.
+    pub columns: BTreeMap<String, String>,
+    /// Whether changes are kept for recovery.
+    pub history: bool,
+    operations: [bool; 3],
+}
+
+impl Default for Table {
+    /// A table of which the configuration says nothing: its publisher's rules alone hold.
+    fn default() -> Self {
+        Table {
+            required_roles: None,
+            fields: None,
+            masking: Masking::default(),
+            visibility: Visibility::default(),
+            owner_field: None,
+            columns: BTreeMap::new(),
+            history: true,
+            operations: [true; 3],
+        }
+    }
+}
+
+impl Table {
+    /// Reads the table's object.
+    ///
+    /// # Errors
+    /// On an unknown key or a wrong type, with its path.
+    pub fn read(field: &Field<'_>) -> Result<Table, Refusal> {
+        let mut form = field.form()?;
+        let flag = |form: &mut Form<'_>, name: &str| form.take(name).map_or(Ok(true), |value| value.boolean());
+        let table = Table {
+            required_roles: form.take("requiredRoles").map(|roles| roles.texts(MOST_ROLES)).transpose()?,
+            fields: form.take("fields").map(|fields| fields.texts(MOST_COLUMNS)).transpose()?.map(BTreeSet::from_iter),
+            masking: form.take("masking").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
+            visibility: form.take("rows").map(|rows| Visibility::read(&rows)).transpose()?.unwrap_or_default(),
+            owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
+            columns: form.take("columns").map(|columns| types(&columns)).transpose()?.unwrap_or_default(),
+            history: flag(&mut form, "history")?,
+            operations: [flag(&mut form, "onInsert")?, flag(&mut form, "onUpdate")?, flag(&mut form, "onDelete")?],
+        };
+        form.finish()?;
+        Ok(table)
+    }
+
+    /// Whether changes of this kind are broadcast at all.
+    pub fn announces(&self, operation: Operation) -> bool {
+        let [insert, update, delete] = self.operations;
+        match operation {
+            Operation::Insert => insert,
+            Operation::Update => update,
+            Operation::Delete => delete,
+        }
+    }
+
+    /// The declared type of a column, as comparisons see it.
+    pub fn column_type(&self, column: &str) -> Option<ColumnType> {
+        self.columns.get(column).map(|name| ColumnType::named(name))
+    }
+}
+
+fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
+    let columns = field.form()?.rest();
+    columns.into_iter().map(|(name, value)| Ok((name, value.name(NAME_BYTES)?))).collect()
+}
+
+/// The tables of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    tables: BTreeMap<String, Table>,
+    unknown: Table,
+}
+
+impl Tables {
+    /// Reads `{ name: table }`; a name is `table`, which is in schema `public`, or `schema.table`.
+    ///
+    /// # Errors
+    /// On a malformed table, with its path.
+    pub fn read(field: &Field<'_>) -> Result<Tables, Refusal> {
+        let entries = field.form()?.rest();
+        let tables = entries.into_iter().map(|(name, value)| Ok((qualified(&name), Table::read(&value)?)));
+        Ok(Tables { tables: tables.collect::<Result<_, Refusal>>()?, unknown: Table::default() })
+    }
+
+    /// The rules of a table.
+    pub fn get(&self, schema: &str, table: &str) -> &Table {
+        self.tables.get(&format!("{schema}.{table}")).unwrap_or(&self.unknown)
+    }
+
+    /// The claims that row rules refer to.
+    pub fn claims(&self, names: &mut BTreeSet<String>) {
+        self.tables.values().for_each(|table| table.visibility.claims(names));
+    }
+}
+
+fn qualified(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{DEFAULT_SCHEMA}.{name}") }
+}

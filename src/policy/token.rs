@@ -1,0 +1,144 @@
+//! Session tokens: JSON Web Tokens (RFC 7519), verified as RFC 8725 asks. `jwt-compact` checks the signatures.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use jwt_compact::UntrustedToken;
+use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use super::key_set::{KeySet, Verdict, signed_with};
+use super::secret::Secret;
+use crate::code::Code;
+
+/// How far clocks may differ, in milliseconds.
+pub const LEEWAY: u64 = 30_000;
+/// Bytes of a token.
+const MOST_TOKEN: usize = 16 * 1024;
+
+/// What a deployment says about its session tokens.
+#[derive(Clone, Debug, Default)]
+pub struct TokenRules {
+    /// `JWT_SECRET`
+    pub secret: Option<Secret>,
+    /// `JWKS_URL`
+    pub key_set_url: Option<String>,
+    /// `JWT_ISSUER`
+    pub issuer: Option<String>,
+    /// `JWT_AUDIENCE`
+    pub audience: Option<String>,
+}
+
+/// Why a token gives no claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// It is refused with this code.
+    Refused(Code),
+    /// The key set must be fetched first; then ask again.
+    NeedsKeys,
+}
+
+/// The header members that matter beyond those of the library.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// Extensions that a reader must understand (RFC 7515, 4.1.11). We understand none.
+    #[serde(default, skip_serializing)]
+    crit: Option<Value>,
+}
+
+impl TokenRules {
+    /// The claims of a valid token; `now` in Unix milliseconds.
+    ///
+    /// # Errors
+    /// [`Code::InvalidToken`], [`Code::TokenExpired`], [`Code::KeysUnavailable`], or that keys are needed first.
+    pub fn verify(&self, now: u64, token: &str, keys: &KeySet) -> Result<Claims, TokenError> {
+        let invalid = TokenError::Refused(Code::InvalidToken);
+        if token.len() > MOST_TOKEN {
+            return Err(invalid);
+        }
+        let parsed: UntrustedToken<'_, Header> = UntrustedToken::try_from(token).map_err(|_| invalid)?;
+        let (message, _) = token.rsplit_once('.').ok_or(invalid)?;
+        if parsed.header().other_fields.crit.is_some() {
+            return Err(invalid);
+        }
+        self.check_signature(now, &parsed, message, keys)?;
+        let claims = payload(message).ok_or(invalid)?;
+        self.check_claims(now, claims).map_err(TokenError::Refused)
+    }
+
+    /// `HS*` is only ever held against the secret, everything else only against public keys: the kind of key decides.
+    fn check_signature(
+        &self,
+        now: u64,
+        token: &UntrustedToken<'_, Header>,
+        message: &str,
+        keys: &KeySet,
+    ) -> Result<(), TokenError> {
+        let verdict = match (token.algorithm().starts_with("HS"), &self.secret, &self.key_set_url) {
+            (true, Some(secret), _) if hmac_signed(secret, token, message) => Verdict::Valid,
+            (false, _, Some(_)) => keys.verify(now, token, message),
+            _ => Verdict::Invalid,
+        };
+        match verdict {
+            Verdict::Valid => Ok(()),
+            Verdict::Invalid => Err(TokenError::Refused(Code::InvalidToken)),
+            Verdict::Fetch => Err(TokenError::NeedsKeys),
+            Verdict::Unavailable => Err(TokenError::Refused(Code::KeysUnavailable)),
+        }
+    }
+
+    fn check_claims(&self, now: u64, mut values: Map<String, Value>) -> Result<Claims, Code> {
+        let expires = values.remove("exp").and_then(|time| milliseconds(&time)).ok_or(Code::InvalidToken)?;
+        if let Some(start) = values.remove("nbf") {
+            let start = milliseconds(&start).ok_or(Code::InvalidToken)?;
+            if start > now.saturating_add(LEEWAY) {
+                return Err(Code::InvalidToken);
+            }
+        }
+        let issued =
+            self.issuer.as_ref().is_none_or(|issuer| values.get("iss").and_then(Value::as_str) == Some(issuer));
+        let meant = self.audience.as_ref().is_none_or(|audience| names(values.get("aud"), audience));
+        if !issued || !meant {
+            return Err(Code::InvalidToken);
+        }
+        if expires.saturating_add(LEEWAY) <= now {
+            return Err(Code::TokenExpired);
+        }
+        Ok(Claims { values, expires })
+    }
+}
+
+fn hmac_signed(secret: &Secret, token: &UntrustedToken<'_, Header>, message: &str) -> bool {
+    let secret = secret.expose();
+    match token.algorithm() {
+        "HS256" => signed_with(&Hs256, &Hs256Key::new(secret), token, message),
+        "HS384" => signed_with(&Hs384, &Hs384Key::new(secret), token, message),
+        "HS512" => signed_with(&Hs512, &Hs512Key::new(secret), token, message),
+        _ => false,
+    }
+}
+
+/// The claims of the signed part `header.payload`.
+fn payload(message: &str) -> Option<Map<String, Value>> {
+    let (_, payload) = message.split_once('.')?;
+    serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).ok()?).ok()
+}
+
+/// A NumericDate (seconds, possibly with a fraction: RFC 7519, section 2) as Unix milliseconds.
+fn milliseconds(date: &Value) -> Option<u64> {
+    if let Some(seconds) = date.as_u64() {
+        return Some(seconds.saturating_mul(1_000));
+    }
+    let seconds = date.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
+    // A float becomes the nearest integer that fits: `as` saturates.
+    Some((seconds * 1_000.0) as u64)
+}
+
+/// Whether the audience claim, a text or a list of them, names `audience`.
+fn names(claim: Option<&Value>, audience: &str) -> bool {
+    match claim {
+        Some(Value::String(only)) => only == audience,
+        Some(Value::Array(several)) => several.iter().any(|one| one.as_str() == Some(audience)),
+        _ => false,
+    }
+}
