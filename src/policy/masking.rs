@@ -12,7 +12,7 @@ use crate::value::row::{Column, Row};
 /// Fields that one configuration may mask. More is a mistake, and work at every publication.
 const MOST_FIELDS: usize = 64;
 /// Roles that one rule may name.
-pub(super) const MOST_ROLES: usize = 64;
+pub(crate) const MOST_ROLES: usize = 64;
 /// Steps of a dotted path.
 const MOST_STEPS: usize = 16;
 
@@ -170,9 +170,14 @@ fn hide_within(json: &str, steps: &[&str], mask: Mask) -> String {
 fn hide_member(json: &str, step: &str, further: &[&str], mask: Mask) -> String {
     // A key that is no Unicode text could be the one that is meant.
     let Ok(object) = json::lenient_object(json) else { return Mask::Redact.json(json) };
+    let rest = [&[step], further].concat().join(".");
     let mut row = Row::default();
     for (name, value) in &object.members {
-        let value = if name == step { hide_within(value.get(), further, mask) } else { value.get().to_owned() };
+        let value = match name {
+            name if *name == rest => mask.json(value.get()),
+            name if name == step => hide_within(value.get(), further, mask),
+            _ => value.get().to_owned(),
+        };
         row.columns.push(Column { name: Rc::from(name.as_ref()), json: Rc::from(value) });
     }
     let mut out = String::with_capacity(json.len());

@@ -143,6 +143,11 @@ impl Tables {
         self.tables.get(&format!("{schema}.{table}")).unwrap_or(&self.unknown)
     }
 
+    /// The rules of what is in no table: none.
+    pub fn unknown(&self) -> &Table {
+        &self.unknown
+    }
+
     /// The claims that row rules refer to.
     pub fn claims(&self, names: &mut BTreeSet<String>) {
         self.tables.values().for_each(|table| table.visibility.claims(names));

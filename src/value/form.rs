@@ -53,6 +53,11 @@ impl<'a> Form<'a> {
         Some(Field { parent: self.path.clone(), key: Key::Name(key), code: self.code, text })
     }
 
+    /// The JSON text of `name`, without taking it.
+    pub fn peek(&self, name: &str) -> Option<&'a str> {
+        self.members.iter().flatten().find(|(key, _)| key == name).map(|(_, text)| *text)
+    }
+
     /// Takes the value of `name`.
     ///
     /// # Errors

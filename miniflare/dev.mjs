@@ -1,0 +1,103 @@
+/**
+ * `cargo xtask dev`: the Worker on this machine, with secrets of its own and everything that a first look needs.
+ */
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { parseArgs, parseEnv } from "node:util";
+import { startServer } from "./server.mjs";
+import { signToken } from "./token.mjs";
+
+const ORGANIZATION = "org_dev";
+const HOURS = 12;
+/** What `wrangler dev` reads too. */
+const SECRETS = fileURLToPath(new URL("../.dev.vars", import.meta.url));
+const STATE = fileURLToPath(new URL("../.dev", import.meta.url));
+
+/** The secrets of the file, which gets the ones that it lacks. */
+function readSecrets() {
+	const text = existsSync(SECRETS) ? readFileSync(SECRETS, "utf8") : "";
+	const known = parseEnv(text);
+	const lines = ["ACCESS_TOKEN", "JWT_SECRET"]
+		.filter((name) => !known[name])
+		.map((name) => `${name}=${randomBytes(32).toString("hex")}\n`);
+	const separator = text === "" || text.endsWith("\n") ? "" : "\n";
+	const complete = [text, separator, ...lines].join("");
+	writeFileSync(SECRETS, complete, { mode: 0o600 });
+	return parseEnv(complete);
+}
+
+function sessionToken(user, role, secret) {
+	const expiry = Math.floor(Date.now() / 1000) + HOURS * 3600;
+	return signToken({ sub: user, role, organizationId: ORGANIZATION, exp: expiry }, secret);
+}
+
+function welcome(url, secrets) {
+	const admin = sessionToken("ada", "admin", secrets.JWT_SECRET);
+	const member = sessionToken("mel", "member", secrets.JWT_SECRET);
+	return `
+  URL        ${url}
+  WebSocket  ${url.replace("http", "ws")}/realtime/v1/websocket?organizationId=${ORGANIZATION}
+  Page       ${url}/#admin=${admin}&member=${member}
+
+  Session tokens of organization ${ORGANIZATION}, for ${HOURS} hours:
+  admin      ${admin}
+  member     ${member}
+
+  Publish a change that admins see in full and members see masked:
+
+curl ${url}/broadcast \\
+  -H 'Authorization: Bearer ${secrets.ACCESS_TOKEN}' \\
+  -H 'Content-Type: application/json' \\
+  -d '{
+    "organizationId": "${ORGANIZATION}",
+    "type": "postgres_changes",
+    "table": "employees",
+    "eventType": "INSERT",
+    "new": { "id": "e1", "name": "Grace", "ssn": "123-45-6789", "email": "grace@example.com", "salary": 91000 },
+    "maskingConfig": {
+      "ssn": { "type": "ssn", "show": { "roles": ["admin"] } },
+      "email": { "type": "email", "show": { "roles": ["admin"] } },
+      "salary": { "type": "redact", "show": { "roles": ["admin"] } }
+    }
+  }'
+
+  Ctrl-C stops it. The secrets are in .dev.vars, the state is in .dev (--fresh forgets it).
+`;
+}
+
+function readArguments() {
+	const { values } = parseArgs({
+		options: { port: { type: "string", default: "8787" }, fresh: { type: "boolean", default: false } },
+	});
+	const port = Number(values.port);
+	if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error(`--port ${values.port} is not a port`);
+	return { port, fresh: values.fresh };
+}
+
+/** Asks for the port first, for workerd says that it is taken in a stack trace. */
+async function checkFree(port) {
+	const probe = createServer().listen(port, "127.0.0.1");
+	await once(probe, "listening").catch((error) => {
+		throw new Error(`port ${port}: ${error.code === "EADDRINUSE" ? "in use, choose another with --port" : error.message}`);
+	});
+	probe.close();
+	await once(probe, "close");
+}
+
+async function main() {
+	const { port, fresh } = readArguments();
+	await checkFree(port);
+	if (fresh) rmSync(STATE, { recursive: true, force: true });
+	const secrets = readSecrets();
+	const server = await startServer({ vars: { ...secrets, INSPECTOR: "on" }, port, persist: STATE });
+	// Miniflare ends workerd, and this process, on Ctrl-C.
+	console.log(welcome(server.url, secrets));
+}
+
+main().catch((error) => {
+	console.error(`error: ${error.message}`);
+	process.exit(1);
+});

@@ -1,0 +1,90 @@
+/**
+ * The built Worker on a local workerd: what `cargo xtask dev`, the specs and the benchmark all start.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Log, LogLevel, Miniflare } from "miniflare";
+import { parse } from "smol-toml";
+
+const checkout = fileURLToPath(new URL("..", import.meta.url));
+const BINDING = "BROADCASTER";
+
+/**
+ * Starts the Worker of `build/` as wrangler.toml describes it. One process can start several, which share nothing.
+ *
+ * @param {object} [options]
+ * @param {Record<string, unknown>} [options.vars] variables and secrets, over the ones of wrangler.toml
+ * @param {number} [options.port] 0, any free one, unless given
+ * @param {string} [options.persist] the folder that keeps the Durable Objects' storage; without it, it lives as long as the server
+ * @param {object} [options.worker] more Miniflare options of this Worker, such as `outboundService` to stand in for the internet
+ * @param {object[]} [options.workers] more Workers beside it, in Miniflare's options
+ * @param {(entry: {level: string, message: string, timestamp: number}) => void} [options.onLog] takes what the Worker
+ *   logs, and its uncaught errors; without it, they are printed
+ */
+export async function startServer({ vars = {}, port = 0, persist, worker = {}, workers = [], onLog = print } = {}) {
+	const config = parse(readFileSync(`${checkout}wrangler.toml`, "utf8"));
+	const miniflare = new Miniflare({
+		host: "127.0.0.1",
+		port,
+		// Miniflare would ask Cloudflare where in the world this machine is.
+		cf: false,
+		log: new Log(LogLevel.ERROR),
+		// Otherwise workerd keeps uncaught errors to itself.
+		verbose: true,
+		handleStructuredLogs: (entry) => passOn(entry, onLog),
+		durableObjectsPersist: persist,
+		workers: [{ ...describe(config, vars), ...worker }, ...workers],
+	});
+	const { origin } = await miniflare.ready;
+	const { class_name: className } = config.durable_objects.bindings.find(({ name }) => name === BINDING);
+
+	return {
+		/** The Miniflare itself, for what is not wrapped here. */
+		mf: miniflare,
+		/** Where it listens, such as `http://127.0.0.1:8787`. */
+		url: origin,
+		/**
+		 * Takes an organization's object out of memory, as the runtime does when it is idle, and what a crash amounts to.
+		 *
+		 * @param {string} organizationId
+		 * @param {"hibernate" | "close"} webSockets whether its sockets stay open (and it is woken by them) or break with 1006
+		 */
+		evict: (organizationId, webSockets) =>
+			miniflare.unsafeEvictDurableObject(config.name, className, { name: organizationId, webSockets }),
+		/** Stops it. */
+		dispose: () => miniflare.dispose(),
+	};
+}
+
+/** The Worker of wrangler.toml in Miniflare's words. */
+function describe(config, vars) {
+	const sqliteClasses = new Set(config.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []));
+	const durableObjects = config.durable_objects.bindings.map(({ name, class_name: className }) => [
+		name,
+		{ className, useSQLite: sqliteClasses.has(className) },
+	]);
+	return {
+		name: config.name,
+		compatibilityDate: config.compatibility_date,
+		compatibilityFlags: config.compatibility_flags,
+		modulesRoot: `${checkout}build`,
+		modules: [
+			{ type: "ESModule", path: `${checkout}build/index.js` },
+			{ type: "CompiledWasm", path: `${checkout}build/index_bg.wasm` },
+		],
+		durableObjects: Object.fromEntries(durableObjects),
+		bindings: { ...config.vars, ...vars },
+	};
+}
+
+/** Of what workerd says itself, only the uncaught errors with the Worker's stack are of interest. */
+function passOn(entry, onLog) {
+	const uncaught = entry.message.match(/^uncaught exception; source = .*?; stack = (.*)$/s);
+	if (uncaught) onLog({ ...entry, level: "error", message: `Uncaught ${uncaught[1]}` });
+	else if (!/^(uncaught )?exception(;| =) /.test(entry.message)) onLog(entry);
+}
+
+function print({ level, message }) {
+	const log = level === "error" || level === "warn" ? console.error : console.log;
+	log(message);
+}

@@ -1,0 +1,73 @@
+/**
+ * What wrangler makes of the committed wrangler.toml: its `[build]` runs the project's own build.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const checkout = fileURLToPath(new URL("../..", import.meta.url));
+const wranglerProgram = fileURLToPath(new URL("../node_modules/.bin/wrangler", import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), "realtime-worker-"));
+after(() => rmSync(scratch, { recursive: true }));
+
+/** Starts wrangler without an account, in a process group of its own, for it starts children that have to end with it. */
+function startWrangler(...words) {
+	return spawn(process.execPath, [wranglerProgram, ...words], {
+		cwd: checkout,
+		detached: true,
+		stdio: ["ignore", "pipe", "pipe"],
+		env: {
+			...process.env,
+			CI: "true",
+			WRANGLER_HIDE_BANNER: "true",
+			WRANGLER_LOG_PATH: scratch,
+			WRANGLER_SEND_METRICS: "false",
+			CLOUDFLARE_CF_FETCH_ENABLED: "false",
+		},
+	});
+}
+
+/** Everything it prints, as it comes. */
+function collectOutput(child) {
+	const output = [];
+	for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(data));
+	return () => Buffer.concat(output).toString();
+}
+
+test("a dry run of the deployment succeeds", async () => {
+	const folder = join(scratch, "deployed");
+	const wrangler = startWrangler("deploy", "--dry-run", "--outdir", folder);
+	const output = collectOutput(wrangler);
+	const [code] = await once(wrangler, "close");
+	assert.equal(code, 0, output());
+	assert.match(output(), /BROADCASTER/);
+	assert.ok(readdirSync(folder).some((file) => file.endsWith(".wasm")), output());
+});
+
+test("wrangler dev serves the Worker", async (context) => {
+	const wrangler = startWrangler("dev", "--port=0", "--inspector-port=0", "--persist-to", join(scratch, "state"));
+	const output = collectOutput(wrangler);
+	const closed = once(wrangler, "close");
+	context.after(async () => {
+		process.kill(-wrangler.pid, "SIGTERM");
+		await closed;
+	});
+	const url = await readyUrl(wrangler);
+	assert.ok(url, output());
+	const response = await fetch(`${url}/health`);
+	assert.equal(response.status, 200, output());
+});
+
+/** Where it says that it listens; nothing, when it ends before. */
+async function readyUrl(wrangler) {
+	for await (const line of createInterface({ input: wrangler.stdout })) {
+		const ready = line.match(/Ready on (http:\S+)/);
+		if (ready) return ready[1];
+	}
+}

@@ -1,0 +1,64 @@
+//! Wire formats: one file each, a frame to a command and an event to a frame, no decisions.
+//!
+//! To add one: its file, a line in [`of`] and one in [`name`], its golden frames under `tests/dialects/`.
+
+pub mod native;
+
+use crate::engine::command::{Command, Malformed};
+use crate::engine::event::Event;
+use crate::engine::input::Wire;
+
+/// A wire format.
+pub trait Dialect {
+    /// Reads a frame of a client.
+    ///
+    /// # Errors
+    /// When the frame is not of the documented form; it says why, and for which frame.
+    fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed>;
+
+    /// Writes an event; `None` where the format has no words for it.
+    fn encode(&self, event: &Event) -> Option<Frame>;
+}
+
+/// A frame as it came in.
+#[derive(Clone, Copy, Debug)]
+pub enum Received<'a> {
+    /// A text frame.
+    Text(&'a str),
+    /// A binary frame.
+    Binary(&'a [u8]),
+}
+
+impl Received<'_> {
+    /// Bytes of the frame.
+    pub fn len(&self) -> usize {
+        match self {
+            Received::Text(text) => text.len(),
+            Received::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the frame holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A frame as it goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A text frame.
+    Text(String),
+    /// A binary frame.
+    Binary(Vec<u8>),
+}
+
+/// The dialect of a wire number; an unknown one is spoken to in the native dialect.
+pub fn of(_wire: Wire) -> &'static dyn Dialect {
+    &native::Native
+}
+
+/// The name of a wire number, in the figures and in logs.
+pub fn name(_wire: Wire) -> &'static str {
+    native::NAME
+}

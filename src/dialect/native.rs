@@ -1,0 +1,313 @@
+//! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (native.md).
+//!
+//! ```text
+//! client: auth, subscribe, unsubscribe, broadcast, presence_track, presence_update, presence_untrack, ping
+//! server: auth_success, auth_error, auth_expired, subscribed, unsubscribed, ack, error, pong,
+//!         postgres_changes, broadcast, presence_state, presence_join, presence_update, presence_leave
+//! ```
+
+use std::rc::Rc;
+
+use super::{Dialect, Frame, Received};
+use crate::code::{Code, Refusal};
+use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
+use crate::engine::event::{Authenticated, Event, Member, View};
+use crate::engine::input::Wire;
+use crate::engine::publication::topic;
+use crate::policy::channel::Topic;
+use crate::policy::filter::Filter;
+use crate::policy::limits::{ID_BYTES, NAME_BYTES, ORGANIZATION_CHARACTERS};
+use crate::policy::secret::Secret;
+use crate::policy::table::{DEFAULT_SCHEMA, Operation};
+use crate::value::form::{Field, Form};
+use crate::value::json;
+use crate::value::row::Row;
+
+/// The dialect's name in figures and logs.
+pub const NAME: &str = "quickback";
+/// Its wire number.
+pub const WIRE: Wire = Wire(0);
+/// Subscriptions that an authentication may bring.
+const MOST_SUBSCRIPTIONS: usize = 200;
+
+/// The dialect.
+pub struct Native;
+
+impl Dialect for Native {
+    fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed> {
+        let Received::Text(text) = frame else {
+            return Err(Refusal::because(Code::InvalidFrame, "Frames are JSON text.").into());
+        };
+        let form = Form::read(text, Code::InvalidFrame)?;
+        let id = form.peek("id").and_then(json::string).filter(|id| id.len() <= ID_BYTES);
+        command(form).map_err(|refusal| Malformed { refusal, id })
+    }
+
+    fn encode(&self, event: &Event) -> Option<Frame> {
+        let mut out = String::with_capacity(256);
+        write(&mut out, event);
+        Some(Frame::Text(out))
+    }
+}
+
+fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
+    let kind = form.require("type")?;
+    let command = match kind.text()?.as_str() {
+        "auth" => Command::Authenticate(authenticate(&mut form)?),
+        "subscribe" => Command::Subscribe(subscribe(&mut form)?),
+        "unsubscribe" => Command::Unsubscribe { id: form.require("id")?.name(ID_BYTES)? },
+        "broadcast" => publish(&mut form)?,
+        "presence_track" => Command::Track { topic: topic(&mut form)?, metadata: metadata(&mut form)? },
+        "presence_update" => Command::Update { topic: topic(&mut form)?, metadata: metadata(&mut form)? },
+        "presence_untrack" => Command::Untrack { topic: topic(&mut form)? },
+        "ping" => Command::Ping,
+        _ => return Err(Refusal::of(Code::UnknownType)),
+    };
+    form.finish()?;
+    Ok(command)
+}
+
+fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
+    let subscriptions = match form.take("subscriptions") {
+        None => Vec::new(),
+        Some(list) => {
+            list.list(MOST_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect::<Result<_, Refusal>>()?
+        }
+    };
+    Ok(Authenticate {
+        token: Secret::new(form.require("token")?.text()?),
+        organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,
+        recover: form.take("recover").map(|recover| self::recover(&recover)).transpose()?.unwrap_or_default(),
+        subscriptions,
+    })
+}
+
+fn initial_subscription(field: &Field<'_>) -> Result<Subscribe, Refusal> {
+    let mut form = field.form()?;
+    let subscribe = subscribe(&mut form)?;
+    form.finish()?;
+    Ok(subscribe)
+}
+
+/// `true`, `false`, or the position after which events were missed.
+fn recover(field: &Field<'_>) -> Result<Recover, Refusal> {
+    match field.boolean() {
+        Ok(true) => Ok(Recover::On),
+        Ok(false) => Ok(Recover::Off),
+        Err(_) => Ok(Recover::From(position(field)?)),
+    }
+}
+
+fn position(field: &Field<'_>) -> Result<Position, Refusal> {
+    let mut form = field.form()?;
+    let position = Position { epoch: form.require("epoch")?.name(ID_BYTES)?, offset: form.require("offset")?.count()? };
+    form.finish()?;
+    Ok(position)
+}
+
+fn subscribe(form: &mut Form<'_>) -> Result<Subscribe, Refusal> {
+    let id = form.require("id")?.name(ID_BYTES)?;
+    let target = match (topic(form)?, form.take("table")) {
+        (Some(topic), None) => Target::Topic {
+            topic,
+            presence: form.take("presence").map_or(Ok(false), |presence| presence.boolean())?,
+            recover: form.take("recover").map(|recover| position(&recover)).transpose()?,
+        },
+        (None, Some(table)) => Target::Table(table_target(form, &table)?),
+        _ => return Err(Refusal::because(Code::InvalidFrame, "A subscription is to a table or to a topic.")),
+    };
+    Ok(Subscribe { id, target })
+}
+
+fn table_target(form: &mut Form<'_>, table: &Field<'_>) -> Result<TableTarget, Refusal> {
+    let schema = form.take("schema").map(|schema| schema.name(NAME_BYTES)).transpose()?;
+    let event = match form.take("event") {
+        None => None,
+        Some(event) => match event.text()?.as_str() {
+            "*" => None,
+            word => Some(
+                Operation::named(word)
+                    .ok_or_else(|| event.refuse("must be \"*\", \"INSERT\", \"UPDATE\" or \"DELETE\""))?,
+            ),
+        },
+    };
+    let filter = match form.take("filter") {
+        None => Filter::default(),
+        Some(filter) => Filter::parse(&filter.text()?)?,
+    };
+    let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+    Ok(TableTarget { schema, table: table.name(NAME_BYTES)?, event, filter })
+}
+
+fn publish(form: &mut Form<'_>) -> Result<Command, Refusal> {
+    let topic = topic(form)?.ok_or_else(|| form.refuse("topic", "is required"))?;
+    Ok(Command::Publish {
+        topic,
+        event: form.require("event")?.name(NAME_BYTES)?,
+        payload: form.take("payload").map_or_else(|| String::from("null"), |payload| payload.json().to_owned()),
+        id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
+        echo: form.take("echo").map_or(Ok(true), |echo| echo.boolean())?,
+    })
+}
+
+fn metadata(form: &mut Form<'_>) -> Result<Rc<str>, Refusal> {
+    let metadata = form.require("metadata")?;
+    // Read as an object, so that nothing else is stored and shown to others.
+    metadata.form()?;
+    Ok(Rc::from(metadata.json()))
+}
+
+fn write(out: &mut String, event: &Event) {
+    match event {
+        Event::Change { schema, table, view, topic, offset } => {
+            change(out, schema, table, view);
+            text_member(out, "topic", topic.as_ref().map(|topic| &*topic.name));
+            offset_member(out, *offset);
+        }
+        Event::Message { event, payload, topic, offset } => {
+            open(out, "broadcast");
+            text_member(out, "event", Some(event));
+            member(out, "payload", payload);
+            text_member(out, "topic", topic.as_ref().map(|topic| &*topic.name));
+            offset_member(out, *offset);
+        }
+        Event::Authenticated(authenticated) => self::authenticated(out, authenticated),
+        Event::AuthFailed(code) => {
+            open(out, "auth_error");
+            text_member(out, "code", Some(code.wire()));
+            text_member(out, "message", Some(code.sentence()));
+        }
+        Event::AuthExpired => open(out, "auth_expired"),
+        Event::Subscribed { id, recovered } => {
+            open(out, "subscribed");
+            text_member(out, "id", Some(id));
+            boolean_member(out, "recovered", *recovered);
+        }
+        Event::Unsubscribed { id } => identified(out, "unsubscribed", id),
+        Event::Acknowledged { id } => identified(out, "ack", id),
+        Event::Refused { refusal, id } => refused(out, refusal, id.as_deref()),
+        Event::PresenceState { topic, members } => presence_state(out, topic.as_ref(), members),
+        Event::PresenceJoined { topic, member } => presence(out, "presence_join", topic.as_ref(), member, [true, true]),
+        Event::PresenceUpdated { topic, member } => {
+            presence(out, "presence_update", topic.as_ref(), member, [false, true]);
+        }
+        Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
+        Event::Pong => open(out, "pong"),
+    }
+    out.push('}');
+}
+
+fn change(out: &mut String, schema: &str, table: &str, view: &View) {
+    open(out, "postgres_changes");
+    text_member(out, "table", Some(table));
+    text_member(out, "eventType", Some(view.operation.wire()));
+    text_member(out, "schema", Some(schema));
+    row_member(out, "new", view.new.as_ref());
+    row_member(out, "old", view.old.as_ref());
+}
+
+fn authenticated(out: &mut String, authenticated: &Authenticated) {
+    let Authenticated { organization, principal, position, recovered } = authenticated;
+    open(out, "auth_success");
+    text_member(out, "organizationId", Some(organization));
+    nullable_member(out, "userId", principal.user.as_deref());
+    nullable_member(out, "role", principal.roles.first());
+    // A list of texts always has a JSON form.
+    member(out, "roles", &serde_json::to_string(principal.roles.as_slice()).unwrap_or_default());
+    text_member(out, "authMethod", Some(principal.method.wire()));
+    text_member(out, "epoch", position.as_ref().map(|position| position.epoch.as_str()));
+    offset_member(out, position.as_ref().map(|position| position.offset));
+    boolean_member(out, "recovered", *recovered);
+}
+
+fn refused(out: &mut String, refusal: &Refusal, id: Option<&str>) {
+    open(out, "error");
+    text_member(out, "code", Some(refusal.code.wire()));
+    text_member(out, "message", Some(&refusal.message));
+    text_member(out, "field", refusal.field.as_deref());
+    text_member(out, "id", id);
+}
+
+fn identified(out: &mut String, kind: &str, id: &str) {
+    open(out, kind);
+    text_member(out, "id", Some(id));
+}
+
+fn presence_state(out: &mut String, topic: Option<&Topic>, members: &[Rc<Member>]) {
+    open(out, "presence_state");
+    text_member(out, "topic", topic.map(|topic| &*topic.name));
+    out.push_str(",\"clients\":[");
+    for (index, one) in members.iter().enumerate() {
+        out.push_str(if index > 0 { ",{" } else { "{" });
+        out.push_str("\"client_id\":");
+        json::write_string(out, &one.client_id);
+        nullable_member(out, "user_id", one.user.as_deref());
+        member(out, "metadata", &one.metadata);
+        out.push('}');
+    }
+    out.push(']');
+}
+
+fn presence(out: &mut String, kind: &str, topic: Option<&Topic>, one: &Member, [user, metadata]: [bool; 2]) {
+    open(out, kind);
+    text_member(out, "topic", topic.map(|topic| &*topic.name));
+    text_member(out, "client_id", Some(&one.client_id));
+    if user {
+        nullable_member(out, "user_id", one.user.as_deref());
+    }
+    if metadata {
+        member(out, "metadata", &one.metadata);
+    }
+}
+
+/// Opens the object; every further member begins with its comma.
+fn open(out: &mut String, kind: &str) {
+    out.push_str("{\"type\":\"");
+    out.push_str(kind);
+    out.push('"');
+}
+
+fn member(out: &mut String, name: &str, json: &str) {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":");
+    out.push_str(json);
+}
+
+/// A member that is absent where there is no value.
+fn text_member(out: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        member(out, name, "");
+        json::write_string(out, value);
+    }
+}
+
+/// A member that is `null` where there is no value.
+fn nullable_member(out: &mut String, name: &str, value: Option<&str>) {
+    match value {
+        Some(_) => text_member(out, name, value),
+        None => member(out, name, "null"),
+    }
+}
+
+fn boolean_member(out: &mut String, name: &str, value: Option<bool>) {
+    if let Some(value) = value {
+        member(out, name, if value { "true" } else { "false" });
+    }
+}
+
+fn offset_member(out: &mut String, offset: Option<u64>) {
+    if let Some(offset) = offset {
+        member(out, "offset", &offset.to_string());
+    }
+}
+
+fn row_member(out: &mut String, name: &str, row: Option<&Row>) {
+    match row {
+        Some(row) => {
+            member(out, name, "");
+            row.write(out);
+        }
+        None => member(out, name, "null"),
+    }
+}

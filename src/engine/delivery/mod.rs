@@ -1,0 +1,247 @@
+//! The delivery half of a tenant: its connections, what they listen to, and what each of them sees.
+//!
+//! Work is done once per class of connections, and for single ones only where a rule names them; nothing walks all
+//! connections (invariant 6).
+
+mod attachment;
+mod class;
+mod connection;
+mod fan_out;
+mod frame;
+mod people;
+mod rules;
+mod session;
+mod subscribe;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::effect::{Effect, Figures, Log, Write};
+use super::event::Event;
+use super::input::{SocketId, Stored, Wire};
+use super::message::{Out, ToDelivery, ToStream};
+use crate::code::{Code, Refusal};
+use crate::policy::channel::Topic;
+use crate::policy::configuration::Configuration;
+use crate::policy::key_set::KeySet;
+use class::Classes;
+use connection::Connection;
+use people::People;
+
+/// One tenant's connections.
+pub(super) struct Delivery {
+    organization: Rc<str>,
+    configuration: Rc<Configuration>,
+    connections: BTreeMap<SocketId, Connection>,
+    classes: Classes,
+    people: People,
+    deadlines: BTreeSet<(u64, SocketId)>,
+    keys: KeySet,
+    fetching_keys: bool,
+    /// Connections whose stored state is not what memory has.
+    unsaved: BTreeSet<SocketId>,
+}
+
+impl Delivery {
+    /// The connections as their attachments tell them. One whose attachment cannot be read is told to connect again.
+    pub(super) fn wake(
+        now: u64,
+        organization: Rc<str>,
+        configuration: Rc<Configuration>,
+        stored: &Stored,
+        places: &BTreeMap<Rc<str>, BTreeSet<Option<Topic>>>,
+        out: &mut Out,
+    ) -> Delivery {
+        let mut delivery = Delivery {
+            organization,
+            configuration,
+            connections: BTreeMap::new(),
+            classes: Classes::default(),
+            people: People::default(),
+            deadlines: BTreeSet::new(),
+            keys: KeySet::default(),
+            fetching_keys: false,
+            unsaved: BTreeSet::new(),
+        };
+        for (socket, text) in &stored.sockets {
+            match attachment::read(*socket, text, &stored.overflow, &delivery.configuration.limits, now) {
+                Some(mut connection) => {
+                    connection.present = places.get(&connection.client_id).cloned().unwrap_or_default();
+                    delivery.insert(connection);
+                }
+                None => out.effects.push(Effect::Close { socket: *socket, code: Code::ServiceRestart }),
+            }
+        }
+        delivery.clean(stored, places, out);
+        delivery
+    }
+
+    /// Removes what is left of connections that did not survive.
+    fn clean(&self, stored: &Stored, places: &BTreeMap<Rc<str>, BTreeSet<Option<Topic>>>, out: &mut Out) {
+        let living: BTreeSet<&str> = self.connections.values().map(|connection| &*connection.client_id).collect();
+        for client_id in places.keys().filter(|client_id| !living.contains(&***client_id)) {
+            out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
+        }
+        for client_id in stored.overflow.keys().filter(|client_id| !living.contains(client_id.as_str())) {
+            out.effects.push(Effect::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
+        }
+    }
+
+    /// Handles a message of the stream.
+    pub(super) fn receive(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
+        match message {
+            ToDelivery::Publish { publication, offset, origin } => self.publish(&publication, offset, origin, out),
+            ToDelivery::Resumed { socket, position, missed, then } => self.resumed(socket, position, missed, then, out),
+            ToDelivery::Roster { socket, topic, members } => {
+                self.tell(socket, Event::PresenceState { topic, members }, out);
+            }
+            ToDelivery::Present { socket, topic, present } => self.present(socket, topic, present),
+            ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
+            ToDelivery::Refused { socket, refusal } => self.refuse(now, socket, refusal, None, out),
+        }
+    }
+
+    /// Forgets a connection that has ended, with all that it was part of.
+    pub(super) fn closed(&mut self, socket: SocketId, out: &mut Out) {
+        let Some(connection) = self.connections.remove(&socket) else { return };
+        self.unlist(&connection);
+        self.unsaved.remove(&socket);
+        if connection.overflowed {
+            out.effects.push(Effect::Write(Write::DropOverflow { client_id: connection.client_id.clone() }));
+        }
+        if !connection.present.is_empty() {
+            out.to_stream.push_back(ToStream::Gone { client_id: connection.client_id });
+        }
+    }
+
+    /// Writes what must outlive memory, before the effects of this input end (invariant 4).
+    pub(super) fn save(&mut self, out: &mut Out) {
+        for socket in std::mem::take(&mut self.unsaved) {
+            if let Some(connection) = self.connections.get_mut(&socket) {
+                attachment::write(connection, out);
+            }
+        }
+    }
+
+    /// How a connection's frames are read.
+    pub(super) fn wire(&self, socket: SocketId) -> Option<Wire> {
+        self.connections.get(&socket).map(|connection| connection.wire)
+    }
+
+    /// When something is due next, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(time, _)| *time)
+    }
+
+    /// Adds what is known here to the figures.
+    pub(super) fn figures(&self, figures: &mut Figures) {
+        figures.topics = self.classes.topics();
+        for connection in self.connections.values() {
+            figures.connections += 1;
+            *figures.by_wire.entry(connection.wire).or_default() += 1;
+            match &connection.principal {
+                None => figures.pending += 1,
+                Some(principal) => {
+                    for role in principal.roles.as_slice() {
+                        *figures.by_role.entry(role.clone()).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells one connection something.
+    fn tell(&self, socket: SocketId, event: Event, out: &mut Out) {
+        if let Some(connection) = self.connections.get(&socket) {
+            out.effects.push(Effect::Deliver { to: vec![socket], wire: connection.wire, event });
+        }
+    }
+
+    /// Tells one connection that something is refused. Too many of that within a minute end it.
+    fn refuse(&mut self, now: u64, socket: SocketId, refusal: Refusal, id: Option<String>, out: &mut Out) {
+        let most = self.configuration.limits.errors_per_minute;
+        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let too_many = connection.errors.add(now, most);
+        self.unsaved.insert(socket);
+        self.log("refused", socket, Some(refusal.code), out);
+        self.tell(socket, Event::Refused { refusal, id }, out);
+        if too_many {
+            self.end(socket, Code::TooManyErrors, out);
+        }
+    }
+
+    /// Ends a connection.
+    fn end(&mut self, socket: SocketId, code: Code, out: &mut Out) {
+        self.log("closed", socket, Some(code), out);
+        out.effects.push(Effect::Close { socket, code });
+        self.closed(socket, out);
+    }
+
+    fn log(&self, event: &'static str, socket: SocketId, code: Option<Code>, out: &mut Out) {
+        let connection = self.connections.get(&socket).map(|connection| connection.client_id.clone());
+        out.effects.push(Effect::Log(Log { event, connection, code, details: Vec::new() }));
+    }
+
+    /// Takes a connection into all lists.
+    fn insert(&mut self, connection: Connection) {
+        let socket = connection.socket;
+        self.connections.insert(socket, connection);
+        self.list(socket);
+    }
+
+    /// Changes a connection and brings all lists up to date with it.
+    fn change(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
+        let Some(mut connection) = self.connections.remove(&socket) else { return };
+        self.unlist(&connection);
+        change(&mut connection);
+        self.insert(connection);
+        self.unsaved.insert(socket);
+    }
+
+    fn list(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        connection.classes = connection.class_keys(&self.configuration);
+        for key in &connection.classes {
+            self.classes.join(key, socket);
+        }
+        if let Some(principal) = &connection.principal {
+            self.people.add(socket, principal);
+        }
+        if let Some(deadline) = connection.deadline() {
+            self.deadlines.insert((deadline, socket));
+        }
+    }
+
+    fn unlist(&mut self, connection: &Connection) {
+        for key in &connection.classes {
+            self.classes.leave(key, connection.socket);
+        }
+        if let Some(principal) = &connection.principal {
+            self.people.remove(connection.socket, principal);
+        }
+        if let Some(deadline) = connection.deadline() {
+            self.deadlines.remove(&(deadline, connection.socket));
+        }
+    }
+
+    fn present(&mut self, socket: SocketId, topic: Option<Topic>, present: bool) {
+        self.change(socket, |connection| {
+            if present {
+                connection.present.insert(topic);
+            } else {
+                connection.present.remove(&topic);
+            }
+        });
+    }
+}
+
+impl connection::ErrorWindow {
+    /// Counts an error; `true` when it is the last that is borne.
+    fn add(&mut self, now: u64, most: u64) -> bool {
+        if now.saturating_sub(self.start) >= crate::policy::limits::ERROR_WINDOW {
+            *self = connection::ErrorWindow { start: now, count: 0 };
+        }
+        self.count += 1;
+        self.count >= most
+    }
+}

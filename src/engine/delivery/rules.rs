@@ -1,0 +1,177 @@
+//! The rules of one publication: the configuration's and the request's together, the narrower of each (design.md).
+
+use crate::engine::event::View;
+use crate::engine::publication::{Content, Publication};
+use crate::policy::configuration::Configuration;
+use crate::policy::masking::{Hidden, Masking};
+use crate::policy::principal::{self, Principal};
+use crate::policy::roles::Roles;
+use crate::policy::table::{Operation, Table};
+use crate::value::json::{self, Kind};
+use crate::value::row::Row;
+
+/// Everything that decides who sees what of one publication.
+pub(super) struct Rules<'a> {
+    publication: &'a Publication,
+    pub(super) table: &'a Table,
+    masking: Masking,
+    new_owner: Option<String>,
+    old_owner: Option<String>,
+}
+
+/// How one recipient, or a class of them, stands to the rows of a publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sight {
+    pub(super) sees_new: bool,
+    pub(super) sees_old: bool,
+    pub(super) owns_new: bool,
+    pub(super) owns_old: bool,
+}
+
+/// What a recipient sees, before it is worked out: equal keys give equal views.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ViewKey {
+    operation: Option<Operation>,
+    new: Option<Hidden>,
+    old: Option<Hidden>,
+}
+
+impl<'a> Rules<'a> {
+    pub(super) fn of(publication: &'a Publication, configuration: &'a Configuration) -> Rules<'a> {
+        let table = match &publication.content {
+            Content::Change { schema, table, .. } => configuration.tables.get(schema, table),
+            Content::Message { .. } => configuration.tables.unknown(),
+        };
+        let masking = table.masking.and(&publication.masking);
+        let owner_field = table.owner_field.as_deref().or(publication.owner_field.as_deref());
+        let owner = |row: Option<&Row>| row.and_then(|row| principal::owner(row, owner_field));
+        let (new_owner, old_owner) = match &publication.content {
+            // Without masks nobody sees more than others, so owners need not be looked up.
+            _ if masking.is_empty() => (None, None),
+            Content::Change { new, old, .. } => (owner(new.as_ref()), owner(old.as_ref())),
+            Content::Message { payload, .. } => (owner(Row::read(payload).ok().as_ref()), None),
+        };
+        Rules { publication, table, masking, new_owner, old_owner }
+    }
+
+    /// Whether anything goes out at all.
+    pub(super) fn announces(&self) -> bool {
+        match &self.publication.content {
+            Content::Change { operation, .. } => self.table.announces(*operation),
+            Content::Message { .. } => true,
+        }
+    }
+
+    /// Whether holders of these roles are in the audience.
+    pub(super) fn admits(&self, roles: &Roles) -> bool {
+        let holds = |wanted: &Option<Vec<String>>| wanted.as_ref().is_none_or(|wanted| roles.any(wanted));
+        holds(&self.publication.target_roles) && holds(&self.table.required_roles)
+    }
+
+    /// How those stand to the rows who have these roles and nothing of their own.
+    pub(super) fn sight_of_roles(&self, roles: &Roles) -> Sight {
+        let sees = self.table.visibility.by_roles(roles);
+        Sight { sees_new: sees, sees_old: sees, owns_new: false, owns_old: false }
+    }
+
+    /// How one principal stands to the rows.
+    pub(super) fn sight_of(&self, principal: &Principal) -> Sight {
+        let visibility = &self.table.visibility;
+        let sees = |row: Option<&Row>| match row {
+            Some(row) => visibility.shows(row, principal),
+            None => visibility.by_roles(&principal.roles),
+        };
+        let (new, old) = self.rows();
+        Sight {
+            sees_new: sees(new),
+            sees_old: sees(old),
+            owns_new: principal.is(self.new_owner.as_deref()),
+            owns_old: principal.is(self.old_owner.as_deref()),
+        }
+    }
+
+    /// The users that own a row.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &String> {
+        self.new_owner.iter().chain(&self.old_owner)
+    }
+
+    /// The claims and values by which single principals see a row that their roles do not show them.
+    pub(super) fn claims(&self) -> Vec<(&str, String)> {
+        let (new, old) = self.rows();
+        let pairs = self.table.visibility.matched();
+        pairs
+            .flat_map(|pair| {
+                [new, old].into_iter().flatten().filter_map(|row| Some((pair.claim.as_str(), row.key(&pair.column)?)))
+            })
+            .collect()
+    }
+
+    /// What a recipient of these roles and this sight sees; `None`: nothing.
+    pub(super) fn view_key(&self, roles: &Roles, sight: Sight) -> Option<ViewKey> {
+        let hidden = |owns| self.masking.hidden(roles, owns);
+        let Content::Change { operation, old, .. } = &self.publication.content else {
+            return Some(ViewKey { operation: None, new: Some(hidden(sight.owns_new)), old: None });
+        };
+        let operation = self.operation_for(*operation, old.is_some(), sight)?;
+        let with_new = operation != Operation::Delete;
+        let with_old = old.is_some() && sight.sees_old && operation != Operation::Insert;
+        Some(ViewKey {
+            operation: Some(operation),
+            new: with_new.then(|| hidden(sight.owns_new)),
+            old: with_old.then(|| hidden(sight.owns_old)),
+        })
+    }
+
+    /// The change as its recipients see it.
+    pub(super) fn view(&self, key: &ViewKey) -> Option<View> {
+        let (new, old) = self.rows();
+        let seen = |row: Option<&Row>, hidden: &Option<Hidden>| Some(self.seen(row?, hidden.as_ref()?));
+        Some(View { operation: key.operation?, new: seen(new, &key.new), old: seen(old, &key.old) })
+    }
+
+    /// The message's payload as its recipients see it.
+    pub(super) fn payload(&self, payload: &str, key: &ViewKey) -> String {
+        let Some(hidden) = &key.new else { return payload.to_owned() };
+        match (json::kind(payload), Row::read(payload)) {
+            _ if self.masking.is_empty() => payload.to_owned(),
+            (Kind::Object, Ok(row)) => {
+                let mut out = String::with_capacity(payload.len());
+                self.masking.apply(&row, hidden).write(&mut out);
+                out
+            }
+            _ => self.masking.apply_json(payload, hidden),
+        }
+    }
+
+    /// What an operation is for someone who sees the row before it, after it, or both (design.md, Configuration).
+    fn operation_for(&self, operation: Operation, old_is_known: bool, sight: Sight) -> Option<Operation> {
+        match (operation, sight.sees_new, sight.sees_old) {
+            (Operation::Insert, sees, _) => sees.then_some(Operation::Insert),
+            (Operation::Delete, _, sees) => sees.then_some(Operation::Delete),
+            (Operation::Update, true, true) => Some(Operation::Update),
+            // Whether they saw a row before is unknown where the publisher did not send it.
+            (Operation::Update, true, false) => Some(if old_is_known { Operation::Insert } else { Operation::Update }),
+            (Operation::Update, false, true) => old_is_known.then_some(Operation::Delete),
+            (Operation::Update, false, false) => None,
+        }
+    }
+
+    fn rows(&self) -> (Option<&'a Row>, Option<&'a Row>) {
+        match &self.publication.content {
+            Content::Change { new, old, .. } => (new.as_ref(), old.as_ref()),
+            Content::Message { .. } => (None, None),
+        }
+    }
+
+    /// A row without the columns that nobody gets and without what is hidden. Masks look at the whole row, since a
+    /// dotted path is one only where no column has that name.
+    fn seen(&self, row: &Row, hidden: &Hidden) -> Row {
+        let masked = self.masking.apply(row, hidden);
+        match (&self.publication.fields, &self.table.fields) {
+            (None, None) => masked,
+            (request, table) => {
+                masked.project(|column| [request, table].into_iter().flatten().all(|fields| fields.contains(column)))
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The life of a connection: opening, proving who it is, refreshing, expiring.
+
+use std::rc::Rc;
+
+use super::Delivery;
+use super::connection::{Connection, ErrorWindow};
+use crate::code::{Code, Refusal};
+use crate::engine::bucket::Bucket;
+use crate::engine::command::{Authenticate, Command, Position, Recover};
+use crate::engine::effect::{Effect, Log, Write};
+use crate::engine::event::{Authenticated, Event};
+use crate::engine::input::{Open, SocketId};
+use crate::engine::message::{Announcement, Missed, Out, ToStream};
+use crate::policy::limits::EXPIRY_GRACE;
+use crate::policy::principal::Principal;
+use crate::policy::token::TokenError;
+
+impl Delivery {
+    /// Accepts a connection, or turns it away.
+    pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
+        if let Some(ticket) = open.ticket {
+            if ticket.spent {
+                out.effects.push(Effect::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
+                return;
+            }
+            out.effects.push(Effect::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
+        }
+        let client_id: Rc<str> = Rc::from(open.client_id);
+        out.effects.push(Effect::Accept { socket: open.socket, client_id: client_id.clone() });
+        let is_full = self.connections.len() as u64 >= self.configuration.limits.connections;
+        self.insert(Connection {
+            socket: open.socket,
+            client_id,
+            wire: open.wire,
+            opened: now,
+            principal: None,
+            offsets: false,
+            told_expired: false,
+            subscriptions: Vec::new(),
+            present: Default::default(),
+            errors: ErrorWindow::default(),
+            bucket: Bucket::full(self.configuration.limits.frames_per_second, now),
+            waiting: None,
+            classes: Vec::new(),
+            overflowed: false,
+        });
+        self.unsaved.insert(open.socket);
+        if is_full {
+            return self.fail(open.socket, Code::ConnectionLimit, out);
+        }
+        if let Some(principal) = open.principal {
+            self.begin(open.socket, principal, open.recover, Vec::new(), out);
+        }
+    }
+
+    /// Handles an authentication frame, the first or a later one.
+    pub(super) fn authenticate(&mut self, now: u64, socket: SocketId, frame: Authenticate, out: &mut Out) {
+        let Some(connection) = self.connections.get(&socket) else { return };
+        let before = connection.principal.clone();
+        match self.identify(now, &frame) {
+            Err(TokenError::NeedsKeys) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
+            Err(TokenError::Refused(code)) if before.is_none() => self.fail(socket, code, out),
+            // A bad token leaves the identity that stands; its own expiry will end it.
+            Err(TokenError::Refused(code)) => self.refuse(now, socket, Refusal::of(code), None, out),
+            Ok(principal) => match before {
+                None => self.start(now, socket, principal, frame, out),
+                Some(before) if before.user != principal.user || before.method != principal.method => {
+                    self.refuse(now, socket, Refusal::of(Code::WrongUser), None, out);
+                }
+                Some(_) => self.refresh(now, socket, principal, out),
+            },
+        }
+    }
+
+    /// Does what is due: connections that never said who they are, tokens that have expired.
+    pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
+        while let Some((time, socket)) = self.deadlines.first().copied().filter(|(time, _)| *time <= now) {
+            self.deadlines.remove(&(time, socket));
+            let Some(connection) = self.connections.get(&socket) else { continue };
+            match &connection.principal {
+                None => self.fail(socket, Code::AuthTimeout, out),
+                Some(_) if connection.told_expired => self.end(socket, Code::TokenExpired, out),
+                Some(_) => {
+                    self.tell(socket, Event::AuthExpired, out);
+                    self.change(socket, |connection| connection.told_expired = true);
+                }
+            }
+        }
+    }
+
+    /// Takes in the key set and handles the frames that waited for it.
+    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
+        self.keys.answered(now, answer);
+        self.fetching_keys = false;
+        let waiting = self
+            .connections
+            .values_mut()
+            .filter_map(|connection| Some((connection.socket, connection.waiting.take()?)));
+        for (socket, frames) in waiting.collect::<Vec<_>>() {
+            for frame in frames {
+                self.handle(now, socket, frame, out);
+            }
+        }
+    }
+
+    /// Tells a connection where the stream stands, what it has missed, and lets it go on from there.
+    pub(super) fn resumed(
+        &mut self,
+        socket: SocketId,
+        position: Position,
+        missed: Option<Missed>,
+        then: Announcement,
+        out: &mut Out,
+    ) {
+        let recovered = missed.as_ref().map(|missed| matches!(missed, Missed::Everything(_)));
+        let only = match then {
+            Announcement::Authenticated { with_position, then } => {
+                self.welcome(socket, with_position.then_some(position), recovered, out);
+                then.into_iter().for_each(|event| self.tell(socket, event, out));
+                None
+            }
+            Announcement::Subscribed { id, topic } => {
+                self.tell(socket, Event::Subscribed { id, recovered }, out);
+                Some(topic)
+            }
+        };
+        let Some(Missed::Everything(publications)) = missed else { return };
+        for (offset, publication) in publications {
+            let is_asked = only.is_none() || publication.topic == only;
+            if let Some(event) = is_asked.then(|| self.event_for(socket, &publication, offset)).flatten() {
+                self.tell(socket, event, out);
+            }
+        }
+    }
+
+    fn identify(&self, now: u64, frame: &Authenticate) -> Result<Principal, TokenError> {
+        if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
+            return Err(TokenError::Refused(Code::WrongOrganization));
+        }
+        self.configuration.credentials.principal(now, frame.token.expose(), &self.organization, &self.keys)
+    }
+
+    fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
+        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        connection.waiting.get_or_insert_default().push_front(Ok(command));
+        if !std::mem::replace(&mut self.fetching_keys, true) {
+            out.effects.push(Effect::FetchKeys);
+        }
+    }
+
+    /// A first authentication: the subscriptions that come with it stand before anything is replayed.
+    fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
+        let principal_for = Rc::new(principal.clone());
+        let mut then = Vec::new();
+        let mut accepted = Vec::new();
+        for subscribe in frame.subscriptions {
+            match self.admit(&principal_for, &accepted, subscribe) {
+                Ok(subscription) => {
+                    then.push(Event::Subscribed { id: subscription.id.clone(), recovered: None });
+                    accepted.push(subscription);
+                }
+                Err((refusal, id)) => then.push(Event::Refused { refusal, id: Some(id) }),
+            }
+        }
+        let refused = then.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
+        self.change(socket, |connection| {
+            connection.subscriptions = accepted;
+            for _ in 0..refused {
+                connection.errors.add(now, u64::MAX);
+            }
+        });
+        self.begin(socket, principal, frame.recover, then, out);
+    }
+
+    /// From here on the connection is somebody.
+    fn begin(&mut self, socket: SocketId, principal: Principal, recover: Recover, then: Vec<Event>, out: &mut Out) {
+        let method = principal.method.wire();
+        self.change(socket, |connection| {
+            connection.principal = Some(Rc::new(principal));
+            connection.offsets = recover != Recover::Off;
+        });
+        let connection = self.connections.get(&socket).map(|connection| connection.client_id.clone());
+        let details = vec![("method", method.to_owned())];
+        out.effects.push(Effect::Log(Log { event: "connected", connection, code: None, details }));
+        let with_position = recover != Recover::Off;
+        let from = match recover {
+            Recover::From(position) => Some(position),
+            Recover::Off | Recover::On => None,
+        };
+        let then = Announcement::Authenticated { with_position, then };
+        out.to_stream.push_back(ToStream::Resume { socket, from, then });
+    }
+
+    /// A later authentication: everything that was allowed is decided again.
+    fn refresh(&mut self, now: u64, socket: SocketId, principal: Principal, out: &mut Out) {
+        self.change(socket, |connection| {
+            connection.principal = Some(Rc::new(principal));
+            connection.told_expired = false;
+        });
+        self.welcome(socket, None, None, out);
+        self.reauthorize(now, socket, out);
+    }
+
+    fn welcome(&self, socket: SocketId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {
+        let Some(principal) = self.connections.get(&socket).and_then(|connection| connection.principal.clone()) else {
+            return;
+        };
+        let organization = self.organization.clone();
+        self.tell(socket, Event::Authenticated(Authenticated { organization, principal, position, recovered }), out);
+    }
+
+    /// Ends a connection that is nobody.
+    pub(super) fn fail(&mut self, socket: SocketId, code: Code, out: &mut Out) {
+        self.tell(socket, Event::AuthFailed(code), out);
+        self.end(socket, code, out);
+    }
+}
+
+// A grace shorter than the leeway would close connections whose token is still accepted at the door.
+const _: () = assert!(EXPIRY_GRACE >= crate::policy::token::LEEWAY);

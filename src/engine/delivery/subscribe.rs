@@ -1,0 +1,228 @@
+//! What an authenticated connection may ask for: subscriptions, publishing, presence.
+
+use std::rc::Rc;
+
+use super::Delivery;
+use super::connection::{Connection, Subscribed, Subscription};
+use crate::code::{Code, Refusal};
+use crate::engine::command::{Command, Position, Subscribe, Target};
+use crate::engine::event::{Event, Member};
+use crate::engine::input::SocketId;
+use crate::engine::message::{Announcement, Origin, Out, ToStream};
+use crate::engine::publication::Publication;
+use crate::policy::channel::{Action, Topic};
+use crate::policy::principal::Principal;
+
+impl Delivery {
+    /// Does what an authenticated connection asks for, or says why not.
+    pub(super) fn obey(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        principal: &Rc<Principal>,
+        command: Command,
+        out: &mut Out,
+    ) {
+        let (done, id) = match command {
+            Command::Subscribe(subscribe) => {
+                let id = subscribe.id.clone();
+                (self.subscribe(socket, principal, subscribe, out), Some(id))
+            }
+            Command::Unsubscribe { id } => (self.unsubscribe(socket, &id, out), Some(id)),
+            Command::Publish { topic, event, payload, id, echo } => {
+                let origin = Origin { socket, acknowledge: id.clone(), echo };
+                (self.publish_from(principal, topic, &event, &payload, origin, out), id)
+            }
+            Command::Track { topic, metadata } => (self.track(socket, principal, topic, metadata, out), None),
+            Command::Update { topic, metadata } => {
+                let done = self.check_metadata(&metadata);
+                let tell = |client_id| ToStream::Update { socket, topic, client_id, metadata };
+                (done.map(|()| self.tell_stream(socket, tell, out)), None)
+            }
+            Command::Untrack { topic } => {
+                self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
+                (Ok(()), None)
+            }
+            // Handled before anyone's identity matters.
+            Command::Authenticate(_) | Command::Ping => (Ok(()), None),
+        };
+        if let Err(refusal) = done {
+            self.refuse(now, socket, refusal, id, out);
+        }
+    }
+
+    /// Decides whether a subscription may stand beside `present` ones.
+    pub(super) fn admit(
+        &self,
+        principal: &Principal,
+        present: &[Subscription],
+        subscribe: Subscribe,
+    ) -> Result<Subscription, (Refusal, String)> {
+        let Subscribe { id, target } = subscribe;
+        let limits = &self.configuration.limits;
+        let is_topic = |subscription: &&Subscription| matches!(subscription.target, Subscribed::Topic(_));
+        let topics = present.iter().filter(is_topic).count() as u64;
+        let refusal = if present.iter().any(|subscription| subscription.id == id) {
+            Some(Refusal::of(Code::SubscriptionExists))
+        } else {
+            match &target {
+                Target::Table(_) if present.len() as u64 - topics >= limits.subscriptions => {
+                    Some(Refusal::of(Code::SubscriptionLimit))
+                }
+                Target::Table(target) => {
+                    let table = self.configuration.tables.get(&target.schema, &target.table);
+                    let admits = table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles));
+                    (!admits)
+                        .then(|| Refusal::because(Code::Forbidden, "Your roles do not receive this table's changes."))
+                }
+                Target::Topic { .. } if topics >= limits.topics => Some(Refusal::of(Code::TopicLimit)),
+                Target::Topic { topic, presence, .. } => {
+                    let read = self.configuration.authorize(Action::Read, topic, principal);
+                    let watch = || self.configuration.authorize(Action::Presence, topic, principal);
+                    let allowed = if *presence { read.and_then(|()| watch()) } else { read };
+                    allowed.err().map(Refusal::of)
+                }
+            }
+        };
+        match (refusal, target) {
+            (Some(refusal), _) => Err((refusal, id)),
+            (None, Target::Table(target)) => Ok(Subscription { id, target: Subscribed::Table(target) }),
+            (None, Target::Topic { topic, .. }) => Ok(Subscription { id, target: Subscribed::Topic(topic) }),
+        }
+    }
+
+    /// Takes away what the principal may no longer have, after its claims changed.
+    pub(super) fn reauthorize(&mut self, now: u64, socket: SocketId, out: &mut Out) {
+        let Some(connection) = self.connections.get(&socket) else { return };
+        let Some(principal) = connection.principal.clone() else { return };
+        let configuration = self.configuration.clone();
+        let may = |action, topic: &Topic| configuration.authorize(action, topic, &principal).is_ok();
+        let is_lost = |subscription: &&Subscription| match &subscription.target {
+            Subscribed::Topic(topic) => !may(Action::Read, topic),
+            Subscribed::Table(target) => {
+                let table = configuration.tables.get(&target.schema, &target.table);
+                table.required_roles.as_ref().is_some_and(|roles| !principal.roles.any(roles))
+            }
+        };
+        let lost: Vec<String> = connection.subscriptions.iter().filter(is_lost).map(|lost| lost.id.clone()).collect();
+        let left: Vec<Option<Topic>> = connection
+            .present
+            .iter()
+            .filter(|topic| topic.as_ref().is_some_and(|topic| !may(Action::Presence, topic)))
+            .cloned()
+            .collect();
+        for topic in left {
+            self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
+        }
+        if !lost.is_empty() {
+            self.change(socket, |connection| connection.subscriptions.retain(|one| !lost.contains(&one.id)));
+        }
+        for id in lost {
+            self.refuse(now, socket, Refusal::of(Code::Forbidden), Some(id), out);
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        socket: SocketId,
+        principal: &Principal,
+        subscribe: Subscribe,
+        out: &mut Out,
+    ) -> Result<(), Refusal> {
+        let present = self.connections.get(&socket).map(|connection| connection.subscriptions.as_slice());
+        let asked = match &subscribe.target {
+            Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
+            Target::Table(_) => None,
+        };
+        let subscription =
+            self.admit(principal, present.unwrap_or_default(), subscribe).map_err(|(refusal, _)| refusal)?;
+        let id = subscription.id.clone();
+        self.change(socket, |connection| connection.subscriptions.push(subscription));
+        match asked {
+            Some((topic, presence, recover)) => self.subscribed_to_topic(socket, id, topic, presence, recover, out),
+            None => self.tell(socket, Event::Subscribed { id, recovered: None }, out),
+        }
+        Ok(())
+    }
+
+    fn subscribed_to_topic(
+        &self,
+        socket: SocketId,
+        id: String,
+        topic: Topic,
+        presence: bool,
+        from: Option<Position>,
+        out: &mut Out,
+    ) {
+        match from {
+            None => self.tell(socket, Event::Subscribed { id, recovered: None }, out),
+            from => {
+                let then = Announcement::Subscribed { id, topic: topic.clone() };
+                out.to_stream.push_back(ToStream::Resume { socket, from, then });
+            }
+        }
+        if presence {
+            out.to_stream.push_back(ToStream::Roster { socket, topic });
+        }
+    }
+
+    fn unsubscribe(&mut self, socket: SocketId, id: &str, out: &mut Out) -> Result<(), Refusal> {
+        let has = |connection: &Connection| connection.subscriptions.iter().any(|subscription| subscription.id == id);
+        if !self.connections.get(&socket).is_some_and(has) {
+            return Err(Refusal::of(Code::UnknownSubscription));
+        }
+        self.change(socket, |connection| connection.subscriptions.retain(|subscription| subscription.id != id));
+        self.tell(socket, Event::Unsubscribed { id: id.to_owned() }, out);
+        Ok(())
+    }
+
+    fn publish_from(
+        &self,
+        principal: &Principal,
+        topic: Topic,
+        event: &str,
+        payload: &str,
+        origin: Origin,
+        out: &mut Out,
+    ) -> Result<(), Refusal> {
+        self.configuration.authorize(Action::Write, &topic, principal)?;
+        let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
+        let publication = Publication::from_client(topic, event, payload);
+        out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
+        Ok(())
+    }
+
+    fn track(
+        &self,
+        socket: SocketId,
+        principal: &Principal,
+        topic: Option<Topic>,
+        metadata: Rc<str>,
+        out: &mut Out,
+    ) -> Result<(), Refusal> {
+        let Some(connection) = self.connections.get(&socket) else { return Ok(()) };
+        if let Some(topic) = &topic {
+            self.configuration.authorize(Action::Presence, topic, principal)?;
+        }
+        self.check_metadata(&metadata)?;
+        let is_new = !connection.present.contains(&topic);
+        if is_new && connection.present.len() as u64 >= self.configuration.limits.presences {
+            return Err(Refusal::of(Code::PresenceLimit));
+        }
+        let user = principal.user.as_deref().map(Rc::from);
+        let member = Rc::new(Member { client_id: connection.client_id.clone(), user, metadata });
+        out.to_stream.push_back(ToStream::Track { socket, topic, member });
+        Ok(())
+    }
+
+    fn check_metadata(&self, metadata: &str) -> Result<(), Refusal> {
+        let fits = metadata.len() as u64 <= self.configuration.limits.presence_bytes;
+        if fits { Ok(()) } else { Err(Refusal::of(Code::MetadataTooLarge)) }
+    }
+
+    fn tell_stream(&self, socket: SocketId, message: impl FnOnce(Rc<str>) -> ToStream, out: &mut Out) {
+        if let Some(connection) = self.connections.get(&socket) {
+            out.to_stream.push_back(message(connection.client_id.clone()));
+        }
+    }
+}

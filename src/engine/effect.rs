@@ -1,0 +1,189 @@
+//! What a tenant wants done. Effects are values; the caller runs them in their order.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::event::Event;
+use super::input::{PresenceRow, Remembered, SocketId, Wire};
+use crate::code::{Code, Refusal};
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Accept the connection that wants to open.
+    Accept {
+        /// Which.
+        socket: SocketId,
+        /// Its public id.
+        client_id: Rc<str>,
+    },
+    /// Turn the connection that wants to open away, before it is one.
+    TurnAway(Refusal),
+    /// Tell these connections, which are all of one dialect variant, the same thing.
+    Deliver {
+        /// Whom.
+        to: Vec<SocketId>,
+        /// How their frames are written.
+        wire: Wire,
+        /// What.
+        event: Event,
+    },
+    /// End a connection.
+    Close {
+        /// Which.
+        socket: SocketId,
+        /// Why; the code has a close number.
+        code: Code,
+    },
+    /// Keep this text with the connection over hibernation: at most 16 KiB, see [`super::tenant`].
+    Attach {
+        /// Which.
+        socket: SocketId,
+        /// Its state.
+        state: String,
+    },
+    /// Change the storage.
+    Write(Write),
+    /// Wake the object at this time, in Unix milliseconds, in place of any other.
+    SetAlarm(u64),
+    /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
+    FetchKeys,
+    /// Read the history and answer at once with [`super::input::Input::HistoryRead`].
+    ReadHistory {
+        /// Only what comes after this offset, in order.
+        after: u64,
+        /// Rows at most; one more is read when there is one, so that it shows.
+        rows: u64,
+    },
+    /// Answer the publisher.
+    Published(Receipt),
+    /// Refuse the publisher.
+    Refused(Refusal),
+    /// Answer with the figures.
+    Figures(Box<Figures>),
+    /// Write one line of log: a name and what belongs to it, never a secret or a payload.
+    Log(Log),
+}
+
+/// A change of the storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The stream has begun.
+    Epoch(String),
+    /// A publication is kept.
+    Append {
+        /// Its offset.
+        offset: u64,
+        /// Its time, in Unix milliseconds.
+        time: u64,
+        /// The version of its text.
+        version: u64,
+        /// Its text.
+        text: Rc<str>,
+        /// Bytes of all rows up to it.
+        total_bytes: u64,
+    },
+    /// Old publications go, a few at a time; the newest row always stays, for it holds the offset.
+    Trim {
+        /// Up to this offset.
+        offset: u64,
+        /// Up to this time.
+        time: u64,
+        /// Up to this sum of bytes.
+        total_bytes: u64,
+    },
+    /// An idempotency key is remembered, and a few old ones are forgotten.
+    Remember {
+        /// The key.
+        id: String,
+        /// What is answered to it.
+        answer: Remembered,
+        /// Those remembered at or before this time may go.
+        forget: u64,
+    },
+    /// A ticket is used, and a few old ones are forgotten.
+    Spend {
+        /// Its id.
+        id: String,
+        /// When it ends.
+        expires: u64,
+        /// Those that ended at or before this time may go.
+        forget: u64,
+    },
+    /// Someone is present, or present with other metadata.
+    Track(PresenceRow),
+    /// Someone is present no more.
+    Untrack {
+        /// The connection's public id.
+        client_id: Rc<str>,
+        /// The topic; `None`: the lobby.
+        topic: Option<(bool, Rc<str>)>,
+    },
+    /// A connection's state is too large for its attachment.
+    Overflow {
+        /// The connection's public id.
+        client_id: Rc<str>,
+        /// Its state.
+        state: String,
+    },
+    /// A connection has no such state any more.
+    DropOverflow {
+        /// The connection's public id.
+        client_id: Rc<str>,
+    },
+}
+
+/// The answer to a publisher (native.md, section 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events of the request.
+    pub accepted: u64,
+    /// Whether every one of them had been published before.
+    pub duplicate: bool,
+    /// The stream's epoch.
+    pub epoch: Rc<str>,
+    /// The stream's offset after the last event.
+    pub offset: u64,
+    /// Frames handed to sockets.
+    pub delivered: u64,
+}
+
+/// Figures of one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Connections, authenticated or not.
+    pub connections: u64,
+    /// Of these, not authenticated yet.
+    pub pending: u64,
+    /// Connections by dialect variant.
+    pub by_wire: BTreeMap<Wire, u64>,
+    /// Connections by role; one with several roles counts for each.
+    pub by_role: BTreeMap<String, u64>,
+    /// Topics with at least one subscriber.
+    pub topics: u64,
+    /// Members present, over all topics.
+    pub presence: u64,
+    /// The stream's epoch.
+    pub epoch: String,
+    /// The stream's offset.
+    pub offset: u64,
+    /// Publications accepted since the object came to life.
+    pub publications: u64,
+    /// Frames of publications handed to sockets since the object came to life.
+    pub deliveries: u64,
+    /// When the object came to life, in Unix milliseconds.
+    pub since: u64,
+}
+
+/// One line of log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// What happened.
+    pub event: &'static str,
+    /// The connection's public id.
+    pub connection: Option<Rc<str>>,
+    /// The code of a refusal.
+    pub code: Option<Code>,
+    /// More, by name; fixed words and numbers only.
+    pub details: Vec<(&'static str, String)>,
+}

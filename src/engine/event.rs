@@ -1,0 +1,134 @@
+//! What a client is told, before any dialect gives it bytes.
+
+use std::rc::Rc;
+
+use super::command::Position;
+use crate::code::{Code, Refusal};
+use crate::policy::channel::Topic;
+use crate::policy::principal::Principal;
+use crate::policy::table::Operation;
+use crate::value::row::Row;
+
+/// One thing to tell.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A row change, as its recipients see it.
+    Change {
+        /// The table's schema.
+        schema: Rc<str>,
+        /// The table.
+        table: Rc<str>,
+        /// What they see of it.
+        view: Rc<View>,
+        /// The topic it was published to.
+        topic: Option<Topic>,
+        /// The stream's offset after it, for those who recover.
+        offset: Option<u64>,
+    },
+    /// A message, as its recipients see it.
+    Message {
+        /// Its name.
+        event: Rc<str>,
+        /// Its JSON text, masked.
+        payload: Rc<str>,
+        /// The topic it was published to.
+        topic: Option<Topic>,
+        /// The stream's offset after it, for those who recover.
+        offset: Option<u64>,
+    },
+    /// The connection is authenticated.
+    Authenticated(Authenticated),
+    /// It is not, and ends.
+    AuthFailed(Code),
+    /// The token has expired; a fresh one keeps the connection.
+    AuthExpired,
+    /// A subscription stands.
+    Subscribed {
+        /// The client's name for it.
+        id: String,
+        /// Whether everything missed was replayed, where that was asked for.
+        recovered: Option<bool>,
+    },
+    /// A subscription has ended.
+    Unsubscribed {
+        /// The client's name for it.
+        id: String,
+    },
+    /// A message was published.
+    Acknowledged {
+        /// The client's name for it.
+        id: String,
+    },
+    /// Something was refused; the connection goes on.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The client's name for what was refused.
+        id: Option<String>,
+    },
+    /// Who was present before.
+    PresenceState {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// All members.
+        members: Vec<Rc<Member>>,
+    },
+    /// A member appeared.
+    PresenceJoined {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// Who.
+        member: Rc<Member>,
+    },
+    /// A member changed its metadata.
+    PresenceUpdated {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// Who.
+        member: Rc<Member>,
+    },
+    /// A member is gone.
+    PresenceLeft {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// Who.
+        member: Rc<Member>,
+    },
+    /// The answer to a ping.
+    Pong,
+}
+
+/// Who a connection is, and where the stream stands.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The tenant.
+    pub organization: Rc<str>,
+    /// Who it is.
+    pub principal: Rc<Principal>,
+    /// Where the stream stands, for those who recover.
+    pub position: Option<Position>,
+    /// Whether everything missed follows, for those who asked for it.
+    pub recovered: Option<bool>,
+}
+
+/// What one class of recipients sees of a change: projected and masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// What it is for them: an update may make a row appear or disappear.
+    pub operation: Operation,
+    /// The row after it.
+    pub new: Option<Row>,
+    /// The row before it.
+    pub old: Option<Row>,
+}
+
+/// Someone present in a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The connection's public id.
+    pub client_id: Rc<str>,
+    /// The user, where there is one.
+    pub user: Option<Rc<str>>,
+    /// A JSON object.
+    pub metadata: Rc<str>,
+}

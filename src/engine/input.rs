@@ -1,0 +1,140 @@
+//! What can happen to a tenant.
+
+use std::collections::BTreeMap;
+
+use super::command::{Command, Malformed, Recover};
+use super::publication::Publication;
+use crate::policy::principal::Principal;
+
+/// A connection in this life of the object. The caller gives the numbers and may use one again after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
+
+/// A dialect and its variant, for which frames are encoded once. The engine compares it and knows no more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wire(pub u8);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Someone wants to connect.
+    Open(Open),
+    /// A connection sent a frame.
+    Frame {
+        /// Which.
+        socket: SocketId,
+        /// What it says, or why it says nothing.
+        frame: Result<Command, Malformed>,
+    },
+    /// A connection is gone.
+    Closed {
+        /// Which.
+        socket: SocketId,
+    },
+    /// The API worker publishes.
+    Publish {
+        /// All accepted or none.
+        publications: Vec<Publication>,
+        /// What is remembered of their idempotency keys, by key.
+        remembered: BTreeMap<String, Remembered>,
+    },
+    /// The answer to [`super::effect::Effect::ReadHistory`]; `None` when it could not be read.
+    HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Effect::FetchKeys`]; `None` when there was none.
+    KeysFetched(Option<String>),
+    /// The alarm that was set has come.
+    Alarm,
+    /// Someone wants the figures.
+    Stats,
+}
+
+/// A connection that begins.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Its number.
+    pub socket: SocketId,
+    /// Its public id, random.
+    pub client_id: String,
+    /// How its frames are written.
+    pub wire: Wire,
+    /// Who it is, where ticket or header have proven it.
+    pub principal: Option<Principal>,
+    /// The ticket it came with.
+    pub ticket: Option<UsedTicket>,
+    /// Whether it wants offsets, where it is authenticated already.
+    pub recover: Recover,
+}
+
+/// A ticket that is being used.
+#[derive(Clone, Debug)]
+pub struct UsedTicket {
+    /// Its id.
+    pub id: String,
+    /// When it may be forgotten, in Unix milliseconds.
+    pub expires: u64,
+    /// Whether it was used before.
+    pub spent: bool,
+}
+
+/// What is remembered of a publication with an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// When it was published, in Unix milliseconds.
+    pub time: u64,
+    /// The stream's offset after it.
+    pub offset: u64,
+    /// Frames handed to sockets.
+    pub delivered: u64,
+}
+
+/// A row of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPublication {
+    /// Its offset.
+    pub offset: u64,
+    /// The version of its text.
+    pub version: u64,
+    /// Its text.
+    pub text: String,
+}
+
+/// What a tenant's storage holds when the object comes to life.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// The stream's epoch, once it has one.
+    pub epoch: Option<String>,
+    /// The newest row of the history.
+    pub newest: Option<Newest>,
+    /// The open sockets with their attachments.
+    pub sockets: Vec<(SocketId, String)>,
+    /// Connection states that are too large for an attachment, by public id.
+    pub overflow: BTreeMap<String, String>,
+    /// Everyone who was present.
+    pub presence: Vec<PresenceRow>,
+    /// When the alarm is set to come, in Unix milliseconds.
+    pub alarm: Option<u64>,
+}
+
+/// The newest row of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// Its offset.
+    pub offset: u64,
+    /// Its time, in Unix milliseconds.
+    pub time: u64,
+    /// Bytes of all rows up to it, those already trimmed included.
+    pub total_bytes: u64,
+}
+
+/// A row of the presence table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceRow {
+    /// The connection's public id.
+    pub client_id: String,
+    /// The topic; `None`: the lobby.
+    pub topic: Option<(bool, String)>,
+    /// The user, where there is one.
+    pub user: Option<String>,
+    /// A JSON object.
+    pub metadata: String,
+}

@@ -1,0 +1,78 @@
+//! What the two halves of a tenant tell each other. Nothing else passes between them, so the delivery may one day run
+//! in objects of its own, each with a share of the connections.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::command::Position;
+use super::effect::Effect;
+use super::event::{Event, Member};
+use super::input::SocketId;
+use super::publication::Publication;
+use crate::code::Refusal;
+use crate::policy::channel::Topic;
+
+/// From the delivery to the stream.
+pub(super) enum ToStream {
+    /// A client publishes; the delivery has authorized it.
+    Publish { publication: Publication, keep: bool, origin: Origin },
+    /// A publication went out in this many frames.
+    Delivered { frames: u64 },
+    /// A connection wants to know the position, or what came after one.
+    Resume { socket: SocketId, from: Option<Position>, then: Announcement },
+    /// A connection appears in a topic; the delivery has authorized it.
+    Track { socket: SocketId, topic: Option<Topic>, member: Rc<Member> },
+    /// A connection changes its metadata.
+    Update { socket: SocketId, topic: Option<Topic>, client_id: Rc<str>, metadata: Rc<str> },
+    /// A connection disappears from a topic.
+    Untrack { socket: SocketId, topic: Option<Topic>, client_id: Rc<str> },
+    /// A connection wants to know who is present.
+    Roster { socket: SocketId, topic: Topic },
+    /// A connection is gone.
+    Gone { client_id: Rc<str> },
+}
+
+/// From the stream to the delivery.
+pub(super) enum ToDelivery {
+    /// A publication is accepted.
+    Publish { publication: Rc<Publication>, offset: u64, origin: Option<Origin> },
+    /// Where the stream stands, and what a connection has missed.
+    Resumed { socket: SocketId, position: Position, missed: Option<Missed>, then: Announcement },
+    /// Everyone present, for one connection.
+    Roster { socket: SocketId, topic: Option<Topic>, members: Vec<Rc<Member>> },
+    /// A connection is now present in a topic, or no longer.
+    Present { socket: SocketId, topic: Option<Topic>, present: bool },
+    /// Someone appeared, changed or disappeared.
+    Presence { topic: Option<Topic>, event: Event },
+    /// What a connection asked for is refused.
+    Refused { socket: SocketId, refusal: Refusal },
+}
+
+/// The client that published.
+pub(super) struct Origin {
+    pub(super) socket: SocketId,
+    pub(super) acknowledge: Option<String>,
+    pub(super) echo: bool,
+}
+
+/// What a connection has missed: everything in order, or too much to tell.
+pub(super) enum Missed {
+    Everything(Vec<(u64, Publication)>),
+    TooMuch,
+}
+
+/// What a connection is told first, once the stream has said where it stands.
+pub(super) enum Announcement {
+    /// It is authenticated, and these subscriptions were opened or refused with it.
+    Authenticated { with_position: bool, then: Vec<Event> },
+    /// This subscription stands.
+    Subscribed { id: String, topic: Topic },
+}
+
+/// What comes out of handling one input.
+#[derive(Default)]
+pub(super) struct Out {
+    pub(super) effects: Vec<Effect>,
+    pub(super) to_stream: VecDeque<ToStream>,
+    pub(super) to_delivery: VecDeque<ToDelivery>,
+}

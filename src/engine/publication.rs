@@ -1,0 +1,177 @@
+//! A publication: a row change or a message, with its audience, its fields and its masks (native.md, section 1).
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::code::{Code, Refusal};
+use crate::policy::channel::{MOST_TOPIC, Topic};
+use crate::policy::limits::{ID_BYTES, NAME_BYTES};
+use crate::policy::masking::{MOST_ROLES, Masking};
+use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation};
+use crate::value::form::{Field, Form};
+use crate::value::json;
+use crate::value::row::Row;
+
+/// The version of the text that the history keeps: [`Publication::source`], read by [`Publication::stored`].
+pub const STORED_VERSION: u64 = 1;
+
+/// What a publisher sends, unmasked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    /// What happened.
+    pub content: Content,
+    /// Only those subscribed to this topic get it; `None`: the whole organization.
+    pub topic: Option<Topic>,
+    /// Only this user.
+    pub user: Option<String>,
+    /// Only holders of at least one of these roles.
+    pub target_roles: Option<Vec<String>>,
+    /// The columns that leave; `None`: all.
+    pub fields: Option<BTreeSet<String>>,
+    /// The column that names the owner.
+    pub owner_field: Option<String>,
+    /// What is masked for whom.
+    pub masking: Masking,
+    /// The idempotency key.
+    pub id: Option<String>,
+    /// The JSON text of all this: what the history keeps.
+    pub source: Rc<str>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A row was inserted, updated or deleted.
+    Change {
+        /// The table's schema.
+        schema: Rc<str>,
+        /// The table.
+        table: Rc<str>,
+        /// What happened to the row.
+        operation: Operation,
+        /// The row after it.
+        new: Option<Row>,
+        /// The row before it, where the publisher knows it.
+        old: Option<Row>,
+    },
+    /// A message of the publisher's own kind.
+    Message {
+        /// Its name.
+        event: Rc<str>,
+        /// Its JSON text.
+        payload: Rc<str>,
+    },
+}
+
+impl Publication {
+    /// Reads a publication from the object `form`, whose whole text is `source`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] or [`Code::UnknownMaskType`] with the path of the offending key.
+    pub fn read(mut form: Form<'_>, source: &str) -> Result<Publication, Refusal> {
+        let kind = form.require("type")?;
+        let content = match kind.text()?.as_str() {
+            "postgres_changes" => change(&mut form)?,
+            "broadcast" => message(&mut form)?,
+            _ => return Err(kind.refuse("must be \"postgres_changes\" or \"broadcast\"")),
+        };
+        let is_change = matches!(content, Content::Change { .. });
+        let publication = Publication {
+            content,
+            topic: topic(&mut form)?,
+            user: form.take("userId").map(|user| user.name(NAME_BYTES)).transpose()?,
+            target_roles: form.take("targetRoles").map(|roles| roles.texts(MOST_ROLES)).transpose()?,
+            // A message has no columns: `fields` there is a mistake, and is refused as an unknown key.
+            fields: if is_change { fields(&mut form)? } else { None },
+            owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
+            masking: form.take("maskingConfig").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
+            id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
+            source: Rc::from(source),
+        };
+        form.finish()?;
+        Ok(publication)
+    }
+
+    /// Reads a publication back from the history; `None` when it is of a version that is not known.
+    pub fn stored(version: u64, text: &str) -> Option<Publication> {
+        if version != STORED_VERSION {
+            return None;
+        }
+        let mut form = Form::read(text, Code::InvalidRequest).ok()?;
+        form.take("organizationId");
+        Publication::read(form, text).ok()
+    }
+
+    /// A message that a client publishes to a topic.
+    pub fn from_client(topic: Topic, event: &str, payload: &str) -> Publication {
+        let mut source = String::from("{\"type\":\"broadcast\",\"event\":");
+        json::write_string(&mut source, event);
+        source.push_str(",\"payload\":");
+        source.push_str(payload);
+        source.push_str(",\"topic\":");
+        json::write_string(&mut source, &topic.name);
+        source.push_str(if topic.private { "}" } else { ",\"private\":false}" });
+        Publication {
+            content: Content::Message { event: Rc::from(event), payload: Rc::from(payload) },
+            topic: Some(topic),
+            user: None,
+            target_roles: None,
+            fields: None,
+            owner_field: None,
+            masking: Masking::default(),
+            id: None,
+            source: Rc::from(source),
+        }
+    }
+}
+
+fn change(form: &mut Form<'_>) -> Result<Content, Refusal> {
+    let schema = form.take("schema").map(|schema| schema.name(NAME_BYTES)).transpose()?;
+    let table = form.require("table")?.name(NAME_BYTES)?;
+    let event_type = form.require("eventType")?;
+    let operation = Operation::named(&event_type.text()?);
+    let operation = operation.ok_or_else(|| event_type.refuse("must be \"INSERT\", \"UPDATE\" or \"DELETE\""))?;
+    let (new, old) = (row(form, "new")?, row(form, "old")?);
+    let (new, old) = match operation {
+        Operation::Insert => (Some(new.ok_or_else(|| form.refuse("new", "is required for an INSERT"))?), None),
+        Operation::Update => (Some(new.ok_or_else(|| form.refuse("new", "is required for an UPDATE"))?), old),
+        Operation::Delete => (None, Some(old.ok_or_else(|| form.refuse("old", "is required for a DELETE"))?)),
+    };
+    let schema = schema.as_deref().unwrap_or(DEFAULT_SCHEMA);
+    Ok(Content::Change { schema: Rc::from(schema), table: Rc::from(table), operation, new, old })
+}
+
+/// A row, `None` where it is absent or `null`.
+fn row(form: &mut Form<'_>, name: &str) -> Result<Option<Row>, Refusal> {
+    let Some(field) = form.take(name).filter(|field| !field.is_null()) else { return Ok(None) };
+    let row = Row::read(field.json()).map_err(|_| field.refuse("must be an object without repeated keys"))?;
+    Ok(Some(row))
+}
+
+fn message(form: &mut Form<'_>) -> Result<Content, Refusal> {
+    let event = form.require("event")?.name(NAME_BYTES)?;
+    let payload = form.require("payload")?;
+    if json::kind(payload.json()) == json::Kind::Object && Row::read(payload.json()).is_err() {
+        return Err(payload.refuse("must not repeat a key"));
+    }
+    Ok(Content::Message { event: Rc::from(event), payload: Rc::from(payload.json()) })
+}
+
+/// The topic of a form: `topic` and, beside it, `private`.
+///
+/// # Errors
+/// When one is of a wrong type, or `private` stands without a topic.
+pub fn topic(form: &mut Form<'_>) -> Result<Option<Topic>, Refusal> {
+    let name = form.take("topic").map(|topic| topic.name(MOST_TOPIC)).transpose()?;
+    let private = form.take("private").map(|private| private.boolean()).transpose()?;
+    match (name, private) {
+        (Some(name), private) => Ok(Some(Topic { private: private.unwrap_or(true), name: Rc::from(name) })),
+        (None, Some(_)) => Err(form.refuse("private", "needs a topic beside it")),
+        (None, None) => Ok(None),
+    }
+}
+
+fn fields(form: &mut Form<'_>) -> Result<Option<BTreeSet<String>>, Refusal> {
+    let read = |fields: Field<'_>| Ok(fields.texts(MOST_COLUMNS)?.into_iter().collect());
+    form.take("fields").map(read).transpose()
+}

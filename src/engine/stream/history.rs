@@ -1,0 +1,105 @@
+//! The history: offsets, what is kept, what a returning connection has missed (native.md, section 5).
+
+use crate::engine::command::Position;
+use crate::engine::effect::{Effect, Write};
+use crate::engine::input::{Newest, SocketId, StoredPublication};
+use crate::engine::message::{Announcement, Out};
+use crate::engine::publication::{Publication, STORED_VERSION};
+use crate::policy::limits::HistoryLimits;
+
+/// Publications between two trimmings; a trimming takes a few times as many rows.
+const TRIM_EVERY: u64 = 64;
+
+/// What memory knows of the history: where it ends. The rows are in the storage.
+pub(super) struct History {
+    limits: HistoryLimits,
+    newest: Option<Newest>,
+    /// When the rows that are left should be looked at again, in Unix milliseconds.
+    deadline: Option<u64>,
+}
+
+/// A connection that asks what it has missed.
+pub(super) struct Reading {
+    pub(super) socket: SocketId,
+    pub(super) from: Option<Position>,
+    pub(super) then: Announcement,
+}
+
+impl History {
+    pub(super) fn wake(now: u64, limits: HistoryLimits, newest: Option<Newest>) -> History {
+        let end = newest.map(|newest| end_of_life(&limits, newest.time));
+        History { limits, newest, deadline: end.filter(|end| *end > now) }
+    }
+
+    /// The offset of the newest publication, 0 before the first.
+    pub(super) fn offset(&self) -> u64 {
+        self.newest.map_or(0, |newest| newest.offset)
+    }
+
+    /// Keeps a publication and gives its offset.
+    pub(super) fn append(&mut self, now: u64, publication: &Publication, out: &mut Out) -> u64 {
+        let before = self.newest.unwrap_or(Newest { offset: 0, time: now, total_bytes: 0 });
+        let newest = Newest {
+            offset: before.offset.saturating_add(1),
+            // A clock that goes back must not make the history go back: trimming relies on the order.
+            time: now.max(before.time),
+            total_bytes: before.total_bytes.saturating_add(publication.source.len() as u64),
+        };
+        self.newest = Some(newest);
+        self.deadline.get_or_insert(end_of_life(&self.limits, newest.time));
+        out.effects.push(Effect::Write(Write::Append {
+            offset: newest.offset,
+            time: newest.time,
+            version: STORED_VERSION,
+            text: publication.source.clone(),
+            total_bytes: newest.total_bytes,
+        }));
+        if newest.offset.is_multiple_of(TRIM_EVERY) {
+            self.trim(now, out);
+        }
+        newest.offset
+    }
+
+    /// What must be read to tell what a connection has missed; `None` where that is known already.
+    pub(super) fn begin(&self, epoch: &str, reading: &Reading) -> Option<Effect> {
+        let from = reading.from.as_ref().filter(|from| from.epoch == epoch)?;
+        let missing = self.offset().checked_sub(from.offset).filter(|missing| *missing > 0)?;
+        (missing <= self.limits.replay).then_some(Effect::ReadHistory { after: from.offset, rows: missing })
+    }
+
+    /// The publications after `after`, if the rows hold every one of them and are not too much to send at once.
+    pub(super) fn missed(&self, after: u64, rows: Vec<StoredPublication>) -> Option<Vec<(u64, Publication)>> {
+        let expected = after.saturating_add(1)..=self.offset();
+        let bytes: u64 = rows.iter().map(|row| row.text.len() as u64).sum();
+        if bytes > self.limits.replay_bytes || !rows.iter().map(|row| row.offset).eq(expected) {
+            return None;
+        }
+        let read = |row: StoredPublication| Some((row.offset, Publication::stored(row.version, &row.text)?));
+        rows.into_iter().map(read).collect()
+    }
+
+    pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.trim(now, out);
+            let end = self.newest.map(|newest| end_of_life(&self.limits, newest.time));
+            self.deadline = end.filter(|end| *end > now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
+    fn trim(&self, now: u64, out: &mut Out) {
+        let Some(newest) = self.newest else { return };
+        out.effects.push(Effect::Write(Write::Trim {
+            offset: newest.offset.saturating_sub(self.limits.count),
+            time: now.saturating_sub(self.limits.seconds.saturating_mul(1_000)),
+            total_bytes: newest.total_bytes.saturating_sub(self.limits.bytes),
+        }));
+    }
+}
+
+fn end_of_life(limits: &HistoryLimits, time: u64) -> u64 {
+    time.saturating_add(limits.seconds.saturating_mul(1_000))
+}

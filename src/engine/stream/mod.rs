@@ -1,0 +1,131 @@
+//! The stream half of a tenant: the order of its publications, what is kept of them, and who is present.
+
+mod history;
+mod presence;
+mod publish;
+
+use std::rc::Rc;
+
+use super::bucket::Bucket;
+use super::command::Position;
+use super::effect::{Effect, Write};
+use super::input::{Stored, StoredPublication};
+use super::message::{Missed, Out, ToDelivery, ToStream};
+use super::publication::Publication;
+use crate::policy::configuration::Configuration;
+use history::{History, Reading};
+use presence::Presence;
+use publish::Request;
+
+/// One tenant's stream.
+pub(super) struct Stream {
+    configuration: Rc<Configuration>,
+    epoch: Rc<str>,
+    history: History,
+    presence: Presence,
+    rate: Bucket,
+    request: Option<Request>,
+    reading: Option<Reading>,
+    /// Publications accepted since the object came to life.
+    pub(super) publications: u64,
+    /// Frames handed to sockets since then.
+    pub(super) deliveries: u64,
+}
+
+impl Stream {
+    /// The stream as its storage tells it; a new one begins with `epoch`.
+    pub(super) fn wake(
+        now: u64,
+        configuration: Rc<Configuration>,
+        epoch: String,
+        stored: &Stored,
+        out: &mut Out,
+    ) -> Stream {
+        let epoch = match &stored.epoch {
+            Some(epoch) => Rc::from(epoch.as_str()),
+            None => {
+                out.effects.push(Effect::Write(Write::Epoch(epoch.clone())));
+                Rc::from(epoch)
+            }
+        };
+        Stream {
+            rate: Bucket::full(configuration.limits.publications_per_second, now),
+            history: History::wake(now, configuration.history.clone(), stored.newest),
+            presence: Presence::wake(&configuration.limits, &stored.presence),
+            configuration,
+            epoch,
+            request: None,
+            reading: None,
+            publications: 0,
+            deliveries: 0,
+        }
+    }
+
+    /// Handles a message of the delivery.
+    pub(super) fn receive(&mut self, now: u64, message: ToStream, out: &mut Out) {
+        match message {
+            ToStream::Publish { publication, keep, origin } => {
+                self.publish_for_client(now, publication, keep, origin, out)
+            }
+            ToStream::Delivered { frames } => self.delivered(now, frames, out),
+            ToStream::Resume { socket, from, then } => {
+                let reading = Reading { socket, from, then };
+                match self.history.begin(&self.epoch, &reading) {
+                    Some(read) => {
+                        out.effects.push(read);
+                        self.reading = Some(reading);
+                    }
+                    None => self.resumed(reading, None, out),
+                }
+            }
+            ToStream::Track { socket, topic, member } => self.presence.track(socket, topic, member, out),
+            ToStream::Update { socket, topic, client_id, metadata } => {
+                self.presence.update(socket, topic, &client_id, metadata, out);
+            }
+            ToStream::Untrack { socket, topic, client_id } => self.presence.untrack(socket, topic, &client_id, out),
+            ToStream::Roster { socket, topic } => self.presence.tell(socket, Some(topic), out),
+            ToStream::Gone { client_id } => self.presence.gone(&client_id, out),
+        }
+    }
+
+    /// Takes in the rows that [`Effect::ReadHistory`] asked for.
+    pub(super) fn history_read(&mut self, rows: Option<Vec<StoredPublication>>, out: &mut Out) {
+        let Some(reading) = self.reading.take() else { return };
+        let after = reading.from.as_ref().map_or(0, |from| from.offset);
+        let missed = rows.and_then(|rows| self.history.missed(after, rows));
+        self.resumed(reading, missed, out);
+    }
+
+    /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
+    fn resumed(&self, reading: Reading, missed: Option<Vec<(u64, Publication)>>, out: &mut Out) {
+        let nothing_missed = reading.from.as_ref().is_some_and(|from| *from == self.position());
+        let missed = reading.from.is_some().then(|| match missed {
+            Some(publications) => Missed::Everything(publications),
+            None if nothing_missed => Missed::Everything(Vec::new()),
+            None => Missed::TooMuch,
+        });
+        let message =
+            ToDelivery::Resumed { socket: reading.socket, position: self.position(), missed, then: reading.then };
+        out.to_delivery.push_back(message);
+    }
+
+    /// Does what is due; `now` in Unix milliseconds.
+    pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {
+        self.history.housekeep(now, out);
+    }
+
+    /// When something is due next, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.history.deadline()
+    }
+
+    /// Where the stream stands.
+    pub(super) fn position(&self) -> Position {
+        Position { epoch: self.epoch.to_string(), offset: self.history.offset() }
+    }
+
+    /// Everyone present.
+    pub(super) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+}

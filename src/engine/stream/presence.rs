@@ -1,0 +1,138 @@
+//! Presence: who is in which topic. It says what changed; the delivery tells whom it concerns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::code::{Code, Refusal};
+use crate::engine::effect::{Effect, Write};
+use crate::engine::event::{Event, Member};
+use crate::engine::input::{PresenceRow, SocketId};
+use crate::engine::message::{Out, ToDelivery};
+use crate::policy::channel::Topic;
+use crate::policy::limits::Limits;
+
+/// A topic, or the lobby.
+type Place = Option<Topic>;
+
+/// Everyone present in one tenant, as the storage has it.
+pub(in crate::engine) struct Presence {
+    most_members: u64,
+    members: BTreeMap<Place, BTreeMap<Rc<str>, Rc<Member>>>,
+    /// Where each member is, so that a disconnect looks at no other topic.
+    places: BTreeMap<Rc<str>, BTreeSet<Place>>,
+}
+
+impl Presence {
+    pub(super) fn wake(limits: &Limits, rows: &[PresenceRow]) -> Presence {
+        let mut presence =
+            Presence { most_members: limits.presence_members, members: BTreeMap::new(), places: BTreeMap::new() };
+        for row in rows {
+            let member = Member {
+                client_id: Rc::from(row.client_id.as_str()),
+                user: row.user.as_deref().map(Rc::from),
+                metadata: Rc::from(row.metadata.as_str()),
+            };
+            let topic =
+                row.topic.as_ref().map(|(private, name)| Topic { private: *private, name: Rc::from(name.as_str()) });
+            presence.insert(topic, Rc::new(member));
+        }
+        presence
+    }
+
+    /// Adds a member; one that is there already gets its new metadata. The member first learns who was there before.
+    pub(super) fn track(&mut self, socket: SocketId, topic: Place, member: Rc<Member>, out: &mut Out) {
+        let members = self.members.get(&topic);
+        let known = members.and_then(|members| members.get(&member.client_id)).is_some();
+        if known {
+            self.tell(socket, topic.clone(), out);
+            self.update(socket, topic, &member.client_id, member.metadata.clone(), out);
+            return;
+        }
+        if members.is_some_and(|members| members.len() as u64 >= self.most_members) {
+            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::PresenceLimit) });
+            return;
+        }
+        self.tell(socket, topic.clone(), out);
+        out.effects.push(Effect::Write(Write::Track(row(&topic, &member))));
+        out.to_delivery.push_back(ToDelivery::Present { socket, topic: topic.clone(), present: true });
+        self.insert(topic.clone(), member.clone());
+        let event = Event::PresenceJoined { topic: topic.clone(), member };
+        out.to_delivery.push_back(ToDelivery::Presence { topic, event });
+    }
+
+    /// Replaces a member's metadata; the same metadata again is no news.
+    pub(super) fn update(&mut self, socket: SocketId, topic: Place, client_id: &str, metadata: Rc<str>, out: &mut Out) {
+        let Some(before) = self.members.get(&topic).and_then(|members| members.get(client_id)) else {
+            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked) });
+            return;
+        };
+        if before.metadata == metadata {
+            return;
+        }
+        let member = Rc::new(Member { metadata, ..Member::clone(before) });
+        out.effects.push(Effect::Write(Write::Track(row(&topic, &member))));
+        self.insert(topic.clone(), member.clone());
+        let event = Event::PresenceUpdated { topic: topic.clone(), member };
+        out.to_delivery.push_back(ToDelivery::Presence { topic, event });
+    }
+
+    /// Removes a member from one topic.
+    pub(super) fn untrack(&mut self, socket: SocketId, topic: Place, client_id: &str, out: &mut Out) {
+        if !self.remove(&topic, client_id, out) {
+            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked) });
+            return;
+        }
+        out.to_delivery.push_back(ToDelivery::Present { socket, topic, present: false });
+    }
+
+    /// Removes a member from every topic.
+    pub(super) fn gone(&mut self, client_id: &str, out: &mut Out) {
+        for topic in self.places.get(client_id).cloned().unwrap_or_default() {
+            self.remove(&topic, client_id, out);
+        }
+    }
+
+    /// Tells one connection who is in a topic.
+    pub(super) fn tell(&self, socket: SocketId, topic: Place, out: &mut Out) {
+        let members = self.members.get(&topic).map(|members| members.values().cloned().collect());
+        out.to_delivery.push_back(ToDelivery::Roster { socket, topic, members: members.unwrap_or_default() });
+    }
+
+    /// The public ids of all members, each with the topics it is in.
+    pub(in crate::engine) fn places(&self) -> &BTreeMap<Rc<str>, BTreeSet<Place>> {
+        &self.places
+    }
+
+    fn insert(&mut self, topic: Place, member: Rc<Member>) {
+        self.places.entry(member.client_id.clone()).or_default().insert(topic.clone());
+        self.members.entry(topic).or_default().insert(member.client_id.clone(), member);
+    }
+
+    fn remove(&mut self, topic: &Place, client_id: &str, out: &mut Out) -> bool {
+        let Some(members) = self.members.get_mut(topic) else { return false };
+        let Some(member) = members.remove(client_id) else { return false };
+        if members.is_empty() {
+            self.members.remove(topic);
+        }
+        if let Some(places) = self.places.get_mut(client_id) {
+            places.remove(topic);
+            if places.is_empty() {
+                self.places.remove(client_id);
+            }
+        }
+        let place = topic.as_ref().map(|topic| (topic.private, topic.name.clone()));
+        out.effects.push(Effect::Write(Write::Untrack { client_id: member.client_id.clone(), topic: place }));
+        let event = Event::PresenceLeft { topic: topic.clone(), member };
+        out.to_delivery.push_back(ToDelivery::Presence { topic: topic.clone(), event });
+        true
+    }
+}
+
+fn row(topic: &Place, member: &Member) -> PresenceRow {
+    PresenceRow {
+        client_id: member.client_id.to_string(),
+        topic: topic.as_ref().map(|topic| (topic.private, topic.name.to_string())),
+        user: member.user.as_deref().map(str::to_owned),
+        metadata: member.metadata.to_string(),
+    }
+}

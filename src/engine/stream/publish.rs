@@ -1,0 +1,113 @@
+//! Publishing: idempotency, order, durability, and the publisher's answer (native.md, section 1).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::Stream;
+use crate::code::{Code, Refusal};
+use crate::engine::effect::{Effect, Receipt, Write};
+use crate::engine::input::Remembered;
+use crate::engine::message::{Origin, Out, ToDelivery};
+use crate::engine::publication::{Content, Publication};
+use crate::policy::limits::IDEMPOTENCY_WINDOW;
+
+/// A publisher's request that is being delivered.
+pub(super) struct Request {
+    accepted: u64,
+    duplicates: u64,
+    offset: u64,
+    delivered: u64,
+    /// Idempotency key and offset of each publication whose delivery has not been counted yet, in order.
+    waiting: VecDeque<(Option<String>, u64)>,
+}
+
+impl Stream {
+    /// Publishes all of a request or refuses it; what is remembered is counted and goes out no second time.
+    pub(in crate::engine) fn publish(
+        &mut self,
+        now: u64,
+        publications: Vec<Publication>,
+        mut remembered: BTreeMap<String, Remembered>,
+        out: &mut Out,
+    ) {
+        let accepted = publications.len() as u64;
+        if !self.rate.take(accepted, now) {
+            out.effects.push(Effect::Refused(Refusal::of(Code::RateLimited)));
+            return;
+        }
+        remembered.retain(|_, answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
+        let mut request = Request { accepted, duplicates: 0, offset: 0, delivered: 0, waiting: Default::default() };
+        let mut taken = BTreeSet::new();
+        for publication in publications {
+            if let Some(answer) = publication.id.as_ref().and_then(|id| remembered.get(id)) {
+                request.duplicates += 1;
+                request.offset = request.offset.max(answer.offset);
+                request.delivered += answer.delivered;
+            } else if publication.id.as_ref().is_some_and(|id| !taken.insert(id.clone())) {
+                request.duplicates += 1;
+            } else {
+                let id = publication.id.clone();
+                let keep = self.is_kept(&publication);
+                let offset = self.accept(now, publication, keep, None, out);
+                request.offset = offset;
+                request.waiting.push_back((id, offset));
+            }
+        }
+        self.request = Some(request);
+        self.answer_when_delivered(out);
+    }
+
+    /// Publishes what the delivery has let a client publish.
+    pub(super) fn publish_for_client(
+        &mut self,
+        now: u64,
+        publication: Publication,
+        keep: bool,
+        origin: Origin,
+        out: &mut Out,
+    ) {
+        self.accept(now, publication, keep, Some(origin), out);
+    }
+
+    /// Counts the frames of the publication that was waiting longest.
+    pub(super) fn delivered(&mut self, now: u64, frames: u64, out: &mut Out) {
+        self.deliveries += frames;
+        let Some(request) = &mut self.request else { return };
+        request.delivered += frames;
+        if let Some((Some(id), offset)) = request.waiting.pop_front() {
+            let answer = Remembered { time: now, offset, delivered: frames };
+            let forget = now.saturating_sub(IDEMPOTENCY_WINDOW);
+            out.effects.push(Effect::Write(Write::Remember { id, answer, forget }));
+        }
+        self.answer_when_delivered(out);
+    }
+
+    /// Whether what the API worker publishes is kept for recovery.
+    fn is_kept(&self, publication: &Publication) -> bool {
+        match &publication.content {
+            Content::Change { schema, table, .. } => self.configuration.tables.get(schema, table).history,
+            Content::Message { .. } => true,
+        }
+    }
+
+    /// Gives a publication its place. One that is not kept leaves the offset where it is: an offset that no row holds
+    /// would be given again after a restart.
+    fn accept(&mut self, now: u64, publication: Publication, keep: bool, origin: Option<Origin>, out: &mut Out) -> u64 {
+        self.publications += 1;
+        let offset = if keep { self.history.append(now, &publication, out) } else { self.history.offset() };
+        out.to_delivery.push_back(ToDelivery::Publish { publication: Rc::new(publication), offset, origin });
+        offset
+    }
+
+    fn answer_when_delivered(&mut self, out: &mut Out) {
+        if let Some(request) = self.request.take_if(|request| request.waiting.is_empty()) {
+            out.effects.push(Effect::Published(Receipt {
+                accepted: request.accepted,
+                duplicate: request.duplicates > 0 && request.duplicates == request.accepted,
+                epoch: self.epoch.clone(),
+                offset: request.offset,
+                delivered: request.delivered,
+            }));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
+
+use std::rc::Rc;
+
+use super::delivery::Delivery;
+use super::effect::{Effect, Figures};
+use super::input::{Input, SocketId, Stored, Wire};
+use super::message::Out;
+use super::stream::Stream;
+use crate::policy::configuration::Configuration;
+
+/// One organization's stream and connections.
+///
+/// Every input is handled whole, and its effects are run in their order before the next input.
+pub struct Tenant {
+    stream: Stream,
+    delivery: Delivery,
+    alarm: Option<u64>,
+    since: u64,
+}
+
+/// What a tenant needs to know of its surroundings when it comes to life.
+pub struct Surroundings {
+    /// The time, in Unix milliseconds.
+    pub now: u64,
+    /// The tenant's id.
+    pub organization: String,
+    /// The deployment's configuration.
+    pub configuration: Rc<Configuration>,
+    /// A random epoch, used if the stream begins with this life.
+    pub epoch: String,
+}
+
+impl Tenant {
+    /// Brings a tenant to life: at its first start and after a hibernation, a deploy or a crash alike (invariant 4).
+    pub fn wake(surroundings: Surroundings, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
+        let Surroundings { now, organization, configuration, epoch } = surroundings;
+        let mut out = Out::default();
+        let stream = Stream::wake(now, configuration.clone(), epoch, &stored, &mut out);
+        let places = stream.presence().places();
+        let delivery = Delivery::wake(now, Rc::from(organization), configuration, &stored, places, &mut out);
+        let mut tenant = Tenant { stream, delivery, alarm: stored.alarm, since: now };
+        tenant.settle(now, out, effects);
+        tenant
+    }
+
+    /// Handles one input; `now` in Unix milliseconds.
+    pub fn handle(&mut self, now: u64, input: Input, effects: &mut Vec<Effect>) {
+        let mut out = Out::default();
+        self.delivery.expire(now, &mut out);
+        match input {
+            Input::Open(open) => self.delivery.open(now, open, &mut out),
+            Input::Frame { socket, frame } => self.delivery.frame(now, socket, frame, &mut out),
+            Input::Closed { socket } => self.delivery.closed(socket, &mut out),
+            Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
+            Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
+            Input::KeysFetched(answer) => self.delivery.keys_fetched(now, answer.as_deref(), &mut out),
+            Input::Alarm => {
+                self.alarm = None;
+                self.stream.housekeep(now, &mut out);
+            }
+            Input::Stats => out.effects.push(Effect::Figures(Box::new(self.figures()))),
+        }
+        self.settle(now, out, effects);
+    }
+
+    /// How a connection's frames are read; `None` when there is no such connection.
+    pub fn wire(&self, socket: SocketId) -> Option<Wire> {
+        self.delivery.wire(socket)
+    }
+
+    /// Carries messages until there are none, then writes what must outlive memory and sets the alarm.
+    fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
+        loop {
+            if let Some(message) = out.to_stream.pop_front() {
+                self.stream.receive(now, message, &mut out);
+            } else if let Some(message) = out.to_delivery.pop_front() {
+                self.delivery.receive(now, message, &mut out);
+            } else {
+                break;
+            }
+        }
+        self.delivery.save(&mut out);
+        effects.append(&mut out.effects);
+        self.arm(effects);
+    }
+
+    /// Sets the alarm only where it would come too late: one that comes early does no harm, and setting it is a write.
+    fn arm(&mut self, effects: &mut Vec<Effect>) {
+        let deadlines = [self.delivery.deadline(), self.stream.deadline()];
+        let Some(next) = deadlines.into_iter().flatten().min() else { return };
+        if self.alarm.is_none_or(|alarm| next < alarm) {
+            self.alarm = Some(next);
+            effects.push(Effect::SetAlarm(next));
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let position = self.stream.position();
+        let mut figures = Figures {
+            presence: self.stream.presence().places().values().map(|places| places.len() as u64).sum(),
+            epoch: position.epoch,
+            offset: position.offset,
+            publications: self.stream.publications,
+            deliveries: self.stream.deliveries,
+            since: self.since,
+            ..Figures::default()
+        };
+        self.delivery.figures(&mut figures);
+        figures
+    }
+}

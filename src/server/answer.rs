@@ -1,0 +1,84 @@
+//! The JSON bodies of HTTP answers.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::code::{Code, Refusal};
+use crate::dialect;
+use crate::engine::effect::{Figures, Receipt};
+
+/// An HTTP answer with a JSON body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// Seconds after which to try again.
+    pub retry_after: Option<u32>,
+}
+
+impl Answer {
+    /// An answer with this body.
+    pub fn json(status: u16, body: &Value) -> Answer {
+        Answer { status, body: body.to_string(), retry_after: None }
+    }
+}
+
+impl From<&Refusal> for Answer {
+    /// `{"error":{"code","message","field"}}`
+    fn from(refusal: &Refusal) -> Answer {
+        let mut error = json!({ "code": refusal.code.wire(), "message": refusal.message });
+        if let (Some(field), Some(error)) = (&refusal.field, error.as_object_mut()) {
+            error.insert("field".to_owned(), Value::from(field.as_str()));
+        }
+        let retry_after = matches!(refusal.code, Code::RateLimited | Code::Overloaded).then_some(1);
+        Answer { retry_after, ..Answer::json(refusal.code.status(), &json!({ "error": error })) }
+    }
+}
+
+impl From<Code> for Answer {
+    fn from(code: Code) -> Answer {
+        Answer::from(&Refusal::of(code))
+    }
+}
+
+impl From<&Receipt> for Answer {
+    fn from(receipt: &Receipt) -> Answer {
+        let body = json!({
+            "accepted": receipt.accepted,
+            "duplicate": receipt.duplicate,
+            "epoch": &*receipt.epoch,
+            "offset": receipt.offset,
+            "delivered": receipt.delivered,
+        });
+        Answer::json(202, &body)
+    }
+}
+
+impl Answer {
+    /// The figures of a tenant, with the number of publications that its history holds.
+    pub fn figures(organization: &str, figures: &Figures, history: u64) -> Answer {
+        let mut by_dialect: BTreeMap<&str, u64> = BTreeMap::new();
+        for (wire, count) in &figures.by_wire {
+            *by_dialect.entry(dialect::name(*wire)).or_default() += count;
+        }
+        let body = json!({
+            "organizationId": organization,
+            "connections": figures.connections,
+            "pending": figures.pending,
+            "byDialect": by_dialect,
+            "byRole": figures.by_role,
+            "topics": figures.topics,
+            "presence": figures.presence,
+            "epoch": figures.epoch,
+            "offset": figures.offset,
+            "history": history,
+            "publications": figures.publications,
+            "deliveries": figures.deliveries,
+            "since": figures.since,
+        });
+        Answer::json(200, &body)
+    }
+}

@@ -1,0 +1,49 @@
+//! The body of `POST /broadcast` (native.md, section 1).
+
+use crate::code::{Code, Refusal};
+use crate::engine::publication::Publication;
+use crate::policy::configuration::is_organization;
+use crate::policy::limits::BATCH_EVENTS;
+use crate::value::form::Form;
+
+/// A publisher's request, read and found to be of the documented form.
+#[derive(Clone, Debug)]
+pub struct PublishRequest {
+    /// The tenant.
+    pub organization: String,
+    /// In the order in which they are to be delivered.
+    pub publications: Vec<Publication>,
+}
+
+impl PublishRequest {
+    /// Reads a body: one event, or several under `messages`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] or [`Code::UnknownMaskType`] with the path of the offending key.
+    pub fn read(body: &str) -> Result<PublishRequest, Refusal> {
+        let mut form = Form::read(body, Code::InvalidRequest)?;
+        let organization = form.require("organizationId")?;
+        let name = organization.text()?;
+        if !is_organization(&name) {
+            return Err(organization.refuse("must be 1 to 128 characters of A-Z, a-z, 0-9, _ . : -"));
+        }
+        let publications = match form.take("messages") {
+            None => vec![Publication::read(form, body)?],
+            Some(messages) => {
+                form.finish()?;
+                let messages = messages.list(BATCH_EVENTS)?;
+                if messages.is_empty() {
+                    return Err(Refusal::at(Code::InvalidRequest, "messages", "messages must not be empty"));
+                }
+                let read = messages.iter().map(|message| Publication::read(message.form()?, message.json()));
+                read.collect::<Result<_, Refusal>>()?
+            }
+        };
+        Ok(PublishRequest { organization: name, publications })
+    }
+
+    /// The idempotency keys, to be looked up before the request is handled.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.publications.iter().filter_map(|publication| publication.id.as_deref())
+    }
+}

@@ -1,0 +1,61 @@
+//! The HTTP surface (design.md): which path and method mean what.
+
+use crate::code::Code;
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// A native socket.
+    WebSocket,
+    /// A publication.
+    Broadcast,
+    /// A ticket is wanted.
+    Ticket,
+    /// A browser asks whether its page may ask for a ticket.
+    TicketPreflight,
+    /// The figures of a tenant.
+    Stats,
+    /// Liveness.
+    Health,
+    /// The Inspector's page and what belongs to it.
+    Page,
+}
+
+/// Finds the route of a request.
+///
+/// # Errors
+/// [`Code::NotFound`] or [`Code::MethodNotAllowed`].
+pub fn route(method: &str, path: &str) -> Result<Route, Code> {
+    let (allowed, route): (&[&str], Route) = match path {
+        "/realtime/v1/websocket" => (&["GET"], Route::WebSocket),
+        "/broadcast" | "/realtime/v1/broadcast" => (&["POST"], Route::Broadcast),
+        "/realtime/v1/ws-ticket" if method == "OPTIONS" => return Ok(Route::TicketPreflight),
+        "/realtime/v1/ws-ticket" => (&["POST"], Route::Ticket),
+        "/realtime/v1/stats" => (&["GET"], Route::Stats),
+        "/health" => (&["GET", "HEAD"], Route::Health),
+        path if !path.starts_with("/realtime/") => (&["GET", "HEAD"], Route::Page),
+        _ => return Err(Code::NotFound),
+    };
+    if allowed.contains(&method) { Ok(route) } else { Err(Code::MethodNotAllowed) }
+}
+
+/// The methods that a path answers, for the header `Allow` of a refusal.
+pub fn allowed(path: &str) -> String {
+    let answers = ["GET", "HEAD", "POST", "OPTIONS"].into_iter().filter(|method| route(method, path).is_ok());
+    answers.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_answers_its_methods_only() {
+        assert_eq!(route("POST", "/broadcast"), Ok(Route::Broadcast));
+        assert_eq!(route("GET", "/broadcast"), Err(Code::MethodNotAllowed));
+        assert_eq!(route("GET", "/realtime/v1/nothing"), Err(Code::NotFound));
+        assert_eq!(route("GET", "/"), Ok(Route::Page));
+        assert_eq!(allowed("/realtime/v1/ws-ticket"), "POST, OPTIONS");
+        assert_eq!(allowed("/broadcast"), "POST");
+    }
+}

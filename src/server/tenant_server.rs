@@ -1,0 +1,87 @@
+//! A tenant with its dialects: frames and requests go in, actions come out.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::action::Action;
+use crate::code::{Code, Refusal};
+use crate::dialect::{self, Received};
+use crate::engine::command::Malformed;
+use crate::engine::input::{Input, Open, Remembered, SocketId, Stored, StoredPublication};
+use crate::engine::publication::Publication;
+use crate::engine::tenant::{Surroundings, Tenant};
+
+/// One organization's server.
+pub struct TenantServer {
+    organization: Rc<str>,
+    most_frame: u64,
+    tenant: Tenant,
+}
+
+/// One thing that happened, in the runtime's terms.
+#[derive(Debug)]
+pub enum Happening<'a> {
+    /// Someone wants to connect.
+    Open(Open),
+    /// A socket received a frame.
+    Frame {
+        /// Which socket.
+        socket: SocketId,
+        /// The frame.
+        frame: Received<'a>,
+    },
+    /// A socket is gone.
+    Closed(SocketId),
+    /// A publisher's request, with what is remembered of its idempotency keys.
+    Publish(Vec<Publication>, BTreeMap<String, Remembered>),
+    /// The history that was asked for.
+    HistoryRead(Option<Vec<StoredPublication>>),
+    /// The key set that was asked for.
+    KeysFetched(Option<String>),
+    /// The alarm has come.
+    Alarm,
+    /// Someone wants the figures.
+    Stats,
+}
+
+impl TenantServer {
+    /// Brings a tenant to life from what its storage holds.
+    pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Action>) {
+        let organization: Rc<str> = Rc::from(surroundings.organization.as_str());
+        let most_frame = surroundings.configuration.limits.frame_bytes;
+        let mut effects = Vec::new();
+        let tenant = Tenant::wake(surroundings, stored, &mut effects);
+        let server = TenantServer { organization, most_frame, tenant };
+        let actions = effects.into_iter().filter_map(|effect| Action::of(effect, &server.organization)).collect();
+        (server, actions)
+    }
+
+    /// Handles what happened; `now` in Unix milliseconds.
+    pub fn handle(&mut self, now: u64, happening: Happening<'_>) -> Vec<Action> {
+        let mut effects = Vec::new();
+        let input = self.input(happening);
+        self.tenant.handle(now, input, &mut effects);
+        effects.into_iter().filter_map(|effect| Action::of(effect, &self.organization)).collect()
+    }
+
+    fn input(&self, happening: Happening<'_>) -> Input {
+        match happening {
+            Happening::Open(open) => Input::Open(open),
+            Happening::Frame { socket, frame, .. } if frame.len() as u64 > self.most_frame => {
+                let message = format!("The frame is larger than {} bytes.", self.most_frame);
+                let refusal = Refusal::because(Code::FrameTooLarge, message);
+                Input::Frame { socket, frame: Err(Malformed::from(refusal)) }
+            }
+            Happening::Frame { socket, frame } => {
+                let wire = self.tenant.wire(socket).unwrap_or(dialect::native::WIRE);
+                Input::Frame { socket, frame: dialect::of(wire).decode(frame) }
+            }
+            Happening::Closed(socket) => Input::Closed { socket },
+            Happening::Publish(publications, remembered) => Input::Publish { publications, remembered },
+            Happening::HistoryRead(rows) => Input::HistoryRead(rows),
+            Happening::KeysFetched(answer) => Input::KeysFetched(answer),
+            Happening::Alarm => Input::Alarm,
+            Happening::Stats => Input::Stats,
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The Durable Object: it brings a tenant to life, feeds it what happens, and does what it says.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{
+    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+    durable_object,
+};
+
+use super::gate::{PASS, Pass};
+use super::runtime::{AutoResponse, RawSocket, RawState, log, now, random_hex};
+use super::sockets::{Sockets, tag};
+use super::storage::Storage;
+use super::{environment, http, keys};
+use crate::code::{Code, Refusal};
+use crate::dialect::{Received, native};
+use crate::engine::effect::{Figures, Receipt};
+use crate::engine::input::{Open, SocketId, UsedTicket};
+use crate::engine::tenant::Surroundings;
+use crate::policy::configuration::Configuration;
+use crate::server::action::Action;
+use crate::server::answer::Answer;
+use crate::server::publish::PublishRequest;
+use crate::server::tenant_server::{Happening, TenantServer};
+
+/// One organization's object. Cheap to clone, for the futures that outlive a call.
+#[durable_object]
+#[derive(Clone)]
+pub struct Broadcaster {
+    state: Rc<State>,
+    env: Env,
+    life: Rc<RefCell<Option<Life>>>,
+}
+
+/// What a life of the object has in memory.
+struct Life {
+    organization: String,
+    configuration: Rc<Configuration>,
+    server: TenantServer,
+    sockets: Sockets,
+    storage: Storage,
+}
+
+/// What a request is answered with, gathered while the actions run.
+#[derive(Default)]
+struct Outcome {
+    opening: Option<RawSocket>,
+    turned_away: Option<Refusal>,
+    published: Option<std::result::Result<Receipt, Refusal>>,
+    figures: Option<Box<Figures>>,
+    fetch_keys: bool,
+}
+
+impl DurableObject for Broadcaster {
+    /// The one constructor (invariant 4). Reading the alarm is the only thing that must be awaited, behind the gate.
+    fn new(state: State, env: Env) -> Self {
+        let object = Broadcaster { state: Rc::new(state), env, life: Rc::default() };
+        let waking = object.clone();
+        drop(object.state.block_concurrency_while(async move {
+            let alarm = waking.state.storage().get_alarm().await?;
+            waking.wake(alarm.and_then(|time| u64::try_from(time).ok()));
+            Ok(())
+        }));
+        object
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let answered = match request.path().as_str() {
+            "/open" => self.open(&request),
+            "/publish" => {
+                let body = request.text().await?;
+                self.publish(&body).map(|answer| http::respond(&answer))
+            }
+            _ => self.stats().map(|answer| http::respond(&answer)),
+        };
+        answered.unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)))
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        // A refusal here was logged at the wake; an alarm without a tenant has nothing to do.
+        let _ = self.happen(Happening::Alarm);
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let Some(id) = self.find(&socket) else { return Ok(()) };
+        let frame = match &message {
+            WebSocketIncomingMessage::String(text) => Received::Text(text),
+            WebSocketIncomingMessage::Binary(bytes) => Received::Binary(bytes),
+        };
+        let _ = self.happen(Happening::Frame { socket: id, frame });
+        Ok(())
+    }
+
+    /// Sockets that hibernate get no automatic reply to a close: without ours the client waits and sees 1006.
+    async fn websocket_close(&self, socket: WebSocket, code: usize, reason: String, _was_clean: bool) -> Result<()> {
+        let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015)).unwrap_or(1000);
+        let _ = raw(&socket).close(code, &reason);
+        self.gone(&socket);
+        Ok(())
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _error: worker::Error) -> Result<()> {
+        self.gone(&socket);
+        Ok(())
+    }
+}
+
+impl Broadcaster {
+    fn wake(&self, alarm: Option<u64>) {
+        match self.begin(alarm) {
+            Ok((life, actions)) => {
+                *self.life.borrow_mut() = Some(life);
+                self.settle(actions, &mut Outcome::default());
+            }
+            Err(refusal) => log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string()),
+        }
+    }
+
+    fn begin(&self, alarm: Option<u64>) -> std::result::Result<(Life, Vec<Action>), Refusal> {
+        let configuration = environment::configuration(&self.env)?;
+        let raw_state: &RawState = self.state.as_raw().unchecked_ref();
+        let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(fault)?;
+        raw_state.set_auto_response(&pair).map_err(fault)?;
+        let raw_storage: JsValue = self.state.storage().as_raw().into();
+        let storage = Storage::open(raw_storage.unchecked_into()).map_err(fault)?;
+        let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
+        let mut stored = storage.load().map_err(fault)?;
+        stored.sockets = attachments;
+        stored.alarm = alarm;
+        let organization = self.state.id().name().unwrap_or_default();
+        let surroundings = Surroundings {
+            now: now(),
+            organization: organization.clone(),
+            configuration: configuration.clone(),
+            epoch: random_hex(8).map_err(|_| Refusal::of(Code::Internal))?,
+        };
+        let (server, actions) = TenantServer::wake(surroundings, stored);
+        Ok((Life { organization, configuration, server, sockets, storage }, actions))
+    }
+
+    fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
+        let pass = http::header(request, PASS).and_then(|pass| serde_json::from_str::<Pass>(&pass).ok());
+        let pass = pass.ok_or(Code::Internal)?;
+        let pair = WebSocketPair::new().map_err(|_| Code::Internal)?;
+        let client_id = uuid().map_err(|_| Code::Internal)?;
+        let opening = raw(&pair.server).clone();
+        let socket = self.with_life(|life| Ok(life.sockets.insert(opening.clone(), &client_id)))?;
+        let ticket = match &pass.ticket {
+            None => None,
+            Some((id, expires)) => {
+                let spent = self.with_life(|life| life.storage.is_spent(id).map_err(fault))?;
+                Some(UsedTicket { id: id.clone(), expires: *expires, spent })
+            }
+        };
+        let recover = pass.recovery();
+        let open = Open { socket, client_id, wire: native::WIRE, principal: pass.principal, ticket, recover };
+        let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
+        self.run(Happening::Open(open), &mut outcome)?;
+        match outcome.turned_away {
+            Some(refusal) => {
+                self.with_life(|life| {
+                    life.sockets.remove(socket);
+                    Ok(())
+                })?;
+                Err(refusal)
+            }
+            None => Ok(Response::from_websocket(pair.client)),
+        }
+    }
+
+    fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
+        let request = PublishRequest::read(body)?;
+        let remembered = self.with_life(|life| life.storage.remembered(request.ids()).map_err(fault))?;
+        let outcome = self.happen(Happening::Publish(request.publications, remembered))?;
+        let receipt = outcome.published.ok_or(Code::Internal)??;
+        Ok(Answer::from(&receipt))
+    }
+
+    fn stats(&self) -> std::result::Result<Answer, Refusal> {
+        let figures = self.happen(Happening::Stats)?.figures.ok_or(Code::Internal)?;
+        self.with_life(|life| {
+            let history = life.storage.history_count().map_err(fault)?;
+            Ok(Answer::figures(&life.organization, &figures, history))
+        })
+    }
+
+    fn find(&self, socket: &WebSocket) -> Option<SocketId> {
+        let client_id = tag(self.state.as_raw().unchecked_ref(), raw(socket))?;
+        self.with_life(|life| life.sockets.find(&client_id).ok_or(Refusal::of(Code::NotFound))).ok()
+    }
+
+    fn gone(&self, socket: &WebSocket) {
+        if let Some(id) = self.find(socket) {
+            let _ = self.happen(Happening::Closed(id));
+            let _ = self.with_life(|life| {
+                life.sockets.remove(id);
+                Ok(())
+            });
+        }
+    }
+
+    fn happen(&self, happening: Happening<'_>) -> std::result::Result<Outcome, Refusal> {
+        let mut outcome = Outcome::default();
+        self.run(happening, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    fn run(&self, happening: Happening<'_>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
+        let actions = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
+        self.settle(actions, outcome);
+        Ok(())
+    }
+
+    /// Runs actions in their order; what they bring to light is handled after them, before anything else can happen.
+    fn settle(&self, actions: Vec<Action>, outcome: &mut Outcome) {
+        let mut pending = VecDeque::from([actions]);
+        while let Some(actions) = pending.pop_front() {
+            let mut next = Vec::new();
+            for action in actions {
+                let happened = self.with_life(|life| life.act(action, self.state.as_raw().unchecked_ref(), outcome));
+                match happened {
+                    Ok(Some(happening)) => next.push(happening),
+                    Ok(None) => {}
+                    Err(refusal) => {
+                        log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string())
+                    }
+                }
+            }
+            for happening in next {
+                if let Ok(actions) = self.with_life(|life| Ok(life.server.handle(now(), happening))) {
+                    pending.push_back(actions);
+                }
+            }
+        }
+        if std::mem::take(&mut outcome.fetch_keys) {
+            self.fetch_keys();
+        }
+    }
+
+    /// Fetches the key set while the object goes on; frames of those who wait for it are kept in their order.
+    fn fetch_keys(&self) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let url = object.with_life(|life| Ok(life.configuration.credentials.tokens.key_set_url.clone()));
+            let answer = match url {
+                Ok(Some(url)) => keys::fetch(&url).await,
+                _ => None,
+            };
+            let _ = object.happen(Happening::KeysFetched(answer));
+        });
+    }
+
+    fn with_life<T>(
+        &self,
+        act: impl FnOnce(&mut Life) -> std::result::Result<T, Refusal>,
+    ) -> std::result::Result<T, Refusal> {
+        let mut life = self.life.try_borrow_mut().map_err(|_| Refusal::of(Code::Internal))?;
+        act(life.as_mut().ok_or(Code::Internal)?)
+    }
+}
+
+impl Life {
+    /// Does one thing; what it brings to light is handed back.
+    fn act(
+        &mut self,
+        action: Action,
+        state: &RawState,
+        outcome: &mut Outcome,
+    ) -> std::result::Result<Option<Happening<'static>>, Refusal> {
+        match action {
+            Action::Accept { client_id, .. } => {
+                let opening = outcome.opening.take().ok_or(Code::Internal)?;
+                state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
+            }
+            Action::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Action::Send { to, frame } => self.sockets.send(&to, &frame),
+            Action::Close { socket, number, reason } => {
+                if let Some(raw) = self.sockets.get(socket) {
+                    let _ = raw.close(number, reason);
+                }
+                self.sockets.remove(socket);
+            }
+            Action::Attach { socket, state } => {
+                let attach = |raw: &RawSocket| raw.attach(&JsValue::from_str(&state));
+                self.sockets.get(socket).map_or(Ok(()), attach).map_err(fault)?;
+            }
+            Action::Write(write) => self.storage.write(&write).map_err(fault)?,
+            Action::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
+            Action::FetchKeys => outcome.fetch_keys = true,
+            Action::ReadHistory { after, rows } => {
+                return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows).ok())));
+            }
+            Action::Published(published) => outcome.published = Some(published),
+            Action::Figures(figures) => outcome.figures = Some(figures),
+            Action::Log(line) => log(&line),
+        }
+        Ok(None)
+    }
+}
+
+fn raw(socket: &WebSocket) -> &RawSocket {
+    let socket: &web_sys::WebSocket = socket.as_ref();
+    socket.unchecked_ref()
+}
+
+/// The runtime refused a call. What it says goes to the log only.
+fn fault(error: JsValue) -> Refusal {
+    let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
+    Refusal::because(Code::Internal, message.or_else(|| error.as_string()).unwrap_or_default())
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn uuid() -> Result<String> {
+    let hex = random_hex(16)?;
+    let part = |from, to| hex.get(from..to).unwrap_or_default();
+    Ok(format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32)))
+}

@@ -1,0 +1,183 @@
+//! The Worker's fetch handler: every request enters here.
+
+use serde_json::json;
+use wasm_bindgen::JsValue;
+use worker::{Context, Env, Headers, Method, Request, Response, Result, event};
+
+use super::gate::{self, Destination};
+use super::http::{self, Address};
+use super::runtime::{log, now, random_hex};
+use super::{environment, keys, pump};
+use crate::code::{Code, Refusal};
+use crate::policy::configuration::{Configuration, is_organization};
+use crate::policy::ticket::{LIFETIME_SECONDS, Ticket};
+use crate::server::answer::Answer;
+use crate::server::publish::PublishRequest;
+use crate::server::route::{self, Route};
+use crate::value::form::Form;
+
+/// Sets the hook that shows a panic's message before the instance is lost.
+#[event(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// Answers a request.
+///
+/// # Errors
+/// Never for what a caller sent: that is an answer. Only when the runtime itself fails.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+    let method = request.method().to_string();
+    let Some(address) = Address::of(&request) else { return http::respond(&Answer::from(Code::NotFound)) };
+    let path = address.path();
+    let answered = match route::route(&method, &path) {
+        Ok(route) => answer(route, request, &address, &env).await,
+        Err(code) => Err(Refusal::of(code)),
+    };
+    let refusal = match answered {
+        Ok(response) => return Ok(response),
+        Err(refusal) => refusal,
+    };
+    log(&json!({ "event": "refused", "path": path, "code": refusal.code.wire(), "field": refusal.field }).to_string());
+    let response = http::respond(&Answer::from(&refusal))?;
+    if refusal.code == Code::MethodNotAllowed {
+        response.headers().set("allow", &route::allowed(&path))?;
+    }
+    Ok(response)
+}
+
+async fn answer(
+    route: Route,
+    request: Request,
+    address: &Address,
+    env: &Env,
+) -> std::result::Result<Response, Refusal> {
+    if route == Route::Health {
+        let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
+        return http::respond(&Answer::json(200, &body)).map_err(failed);
+    }
+    let configuration = environment::configuration(env)?;
+    match route {
+        Route::WebSocket => connect(request, address, env, &configuration).await,
+        Route::Broadcast => broadcast(request, env, &configuration).await,
+        Route::Stats => stats(request, address, env, &configuration).await,
+        Route::Ticket => {
+            let origin = http::header(&request, "origin");
+            let answered = ticket(request, &configuration).await;
+            let response = answered.or_else(|refusal| http::respond(&Answer::from(&refusal)).map_err(failed))?;
+            allow_origin(response, origin.as_deref(), &configuration).map_err(failed)
+        }
+        Route::TicketPreflight => {
+            let response = Response::empty().map_err(failed)?.with_status(204);
+            allow_origin(response, http::header(&request, "origin").as_deref(), &configuration).map_err(failed)
+        }
+        Route::Page if configuration.inspector => page(request, env).await,
+        Route::Page | Route::Health => Err(Refusal::of(Code::NotFound)),
+    }
+}
+
+async fn connect(
+    request: Request,
+    address: &Address,
+    env: &Env,
+    configuration: &Configuration,
+) -> std::result::Result<Response, Refusal> {
+    match gate::admit(&request, address, configuration).await? {
+        Destination::Object(organization, pass) => gate::open(env, &organization, &pass).await.map_err(unreachable),
+        Destination::Held => pump::hold(env.clone(), configuration.default_organization.clone()).map_err(failed),
+    }
+}
+
+async fn broadcast(
+    mut request: Request,
+    env: &Env,
+    configuration: &Configuration,
+) -> std::result::Result<Response, Refusal> {
+    authorize(&request, configuration)?;
+    let body = http::json_body(&mut request).await?;
+    // Read here so that a refused request wakes no object; the object reads it again, for only texts can be handed on.
+    let organization = PublishRequest::read(&body)?.organization;
+    let request = http::internal(Method::Post, "/publish", Headers::new(), Some(&body)).map_err(failed)?;
+    ask(env, &organization, request).await
+}
+
+async fn stats(
+    request: Request,
+    address: &Address,
+    env: &Env,
+    configuration: &Configuration,
+) -> std::result::Result<Response, Refusal> {
+    authorize(&request, configuration)?;
+    let organization = address.parameter("organizationId").or_else(|| configuration.default_organization.clone());
+    let organization = organization.filter(|organization| is_organization(organization));
+    let malformed = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
+    let organization = organization.ok_or_else(malformed)?;
+    let request = http::internal(Method::Get, "/stats", Headers::new(), None).map_err(failed)?;
+    ask(env, &organization, request).await
+}
+
+async fn ticket(mut request: Request, configuration: &Configuration) -> std::result::Result<Response, Refusal> {
+    if !configuration.allows_origin(http::header(&request, "origin").as_deref()) {
+        return Err(Refusal::of(Code::OriginNotAllowed));
+    }
+    let token = http::bearer(&request).ok_or(Code::Unauthorized)?;
+    let body = http::json_body(&mut request).await?;
+    let mut form = Form::read(&body, Code::InvalidRequest)?;
+    let named = form.take("organizationId").map(|organization| organization.text()).transpose()?;
+    let organization = named.or_else(|| configuration.default_organization.clone());
+    let missing = form.refuse("organizationId", "is required and names an organization");
+    let organization = organization.filter(|organization| is_organization(organization)).ok_or(missing)?;
+    form.finish()?;
+    let principal = keys::principal(&configuration.credentials, &token, &organization).await?;
+    let secret = configuration.access_tokens.first().ok_or(Code::Configuration)?;
+    let expires = now() + LIFETIME_SECONDS * 1_000;
+    let ticket = Ticket { id: random_hex(16).map_err(failed)?, organization, expires, principal };
+    let body = json!({ "wsTicket": ticket.sign(secret), "expiresIn": LIFETIME_SECONDS });
+    http::respond(&Answer::json(200, &body)).map_err(failed)
+}
+
+/// The Inspector's files, from the assets that are deployed with the Worker.
+async fn page(request: Request, env: &Env) -> std::result::Result<Response, Refusal> {
+    let assets = env.assets("ASSETS").map_err(|_| Refusal::of(Code::NotFound))?;
+    assets.fetch_request(request).await.map_err(failed)
+}
+
+fn authorize(request: &Request, configuration: &Configuration) -> std::result::Result<(), Refusal> {
+    let token = http::bearer(request).unwrap_or_default();
+    if configuration.is_access_token(&token) { Ok(()) } else { Err(Refusal::of(Code::Unauthorized)) }
+}
+
+async fn ask(env: &Env, organization: &str, request: Request) -> std::result::Result<Response, Refusal> {
+    let object = env.durable_object("BROADCASTER").and_then(|objects| objects.get_by_name(organization));
+    object.map_err(failed)?.fetch_with_request(request).await.map_err(unreachable)
+}
+
+/// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
+fn allow_origin(response: Response, origin: Option<&str>, configuration: &Configuration) -> Result<Response> {
+    let headers = response.headers();
+    match (&configuration.allowed_origins, origin) {
+        (None, _) => headers.set("access-control-allow-origin", "*")?,
+        (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
+            headers.set("access-control-allow-origin", origin)?;
+        }
+        _ => {}
+    }
+    headers.set("vary", "origin")?;
+    headers.set("access-control-allow-methods", "POST")?;
+    headers.set("access-control-allow-headers", "authorization, content-type")?;
+    headers.set("access-control-max-age", "86400")?;
+    Ok(response)
+}
+
+/// The runtime failed us. What it says is logged; the caller learns no more than that.
+fn failed(error: worker::Error) -> Refusal {
+    log(&json!({ "event": "fault", "message": error.to_string() }).to_string());
+    Refusal::of(Code::Internal)
+}
+
+/// The object did not answer: it is overloaded, or was reset under the request. The caller may try again.
+fn unreachable(error: worker::Error) -> Refusal {
+    log(&json!({ "event": "fault", "message": JsValue::from(error).as_string() }).to_string());
+    Refusal::of(Code::Overloaded)
+}

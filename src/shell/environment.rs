@@ -1,0 +1,36 @@
+//! The configuration from the runtime's variables and secrets, read once in the life of an isolate.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use wasm_bindgen::{JsCast, JsValue};
+use worker::Env;
+
+use crate::code::Refusal;
+use crate::policy::configuration::Configuration;
+
+thread_local! {
+    /// A deployment's variables never change under a running isolate: a new version gets new isolates.
+    static CONFIGURATION: OnceCell<Result<Rc<Configuration>, Refusal>> = const { OnceCell::new() };
+}
+
+/// The deployment's configuration.
+///
+/// # Errors
+/// [`crate::code::Code::Configuration`], naming the variable.
+pub fn configuration(env: &Env) -> Result<Rc<Configuration>, Refusal> {
+    let read = || Configuration::read(&|name| variable(env, name)).map(Rc::new);
+    CONFIGURATION.with(|cell| cell.get_or_init(read).clone())
+}
+
+/// The text of a variable or secret; an object as JSON; `None` where it is not set or empty.
+fn variable(env: &Env, name: &str) -> Option<String> {
+    let env: &JsValue = env.unchecked_ref();
+    let value = js_sys::Reflect::get(env, &JsValue::from_str(name)).ok()?;
+    let text = match value.as_string() {
+        Some(text) => text,
+        None if value.is_object() => js_sys::JSON::stringify(&value).ok()?.as_string()?,
+        None => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}

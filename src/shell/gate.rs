@@ -1,0 +1,127 @@
+//! The Worker's door for sockets: what is checked before an organization's object is woken (native.md, section 4).
+
+use serde::{Deserialize, Serialize};
+use worker::{Env, Headers, Method, Request, Response, Result};
+
+use super::http::{self, Address};
+use super::keys;
+use super::runtime::now;
+use crate::code::{Code, Refusal};
+use crate::engine::command::{Position, Recover};
+use crate::policy::configuration::{Configuration, is_organization};
+use crate::policy::principal::Principal;
+use crate::policy::ticket::Ticket;
+
+/// The header in which the Worker tells the object what it has verified. Only the Worker can reach the object.
+pub const PASS: &str = "x-realtime-pass";
+
+/// What the Worker has verified of a connection.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Pass {
+    /// Who it is, where a ticket or a header has proven it.
+    pub principal: Option<Principal>,
+    /// Id and end (Unix milliseconds) of the ticket, whose single use the object sees to.
+    pub ticket: Option<(String, u64)>,
+    /// Whether offsets are wanted: `None`, or a position, empty where nothing was missed.
+    pub recover: Option<Option<(String, u64)>>,
+}
+
+impl Pass {
+    /// What the engine is told of it.
+    pub fn recovery(&self) -> Recover {
+        match &self.recover {
+            None => Recover::Off,
+            Some(None) => Recover::On,
+            Some(Some((epoch, offset))) => Recover::From(Position { epoch: epoch.clone(), offset: *offset }),
+        }
+    }
+}
+
+/// Where a socket goes.
+pub enum Destination {
+    /// Straight to this organization's object.
+    Object(String, Box<Pass>),
+    /// Held by the Worker until its first frame names the organization.
+    Held,
+}
+
+/// Decides where a socket goes, from its address and headers.
+///
+/// # Errors
+/// The refusal that is answered in place of the upgrade.
+pub async fn admit(
+    request: &Request,
+    address: &Address,
+    configuration: &Configuration,
+) -> std::result::Result<Destination, Refusal> {
+    if !http::header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+        return Err(Refusal::of(Code::UpgradeRequired));
+    }
+    if !configuration.allows_origin(http::header(request, "origin").as_deref()) {
+        return Err(Refusal::of(Code::OriginNotAllowed));
+    }
+    let named = address.parameter("organizationId");
+    if named.as_deref().is_some_and(|name| !is_organization(name)) {
+        return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
+    }
+    let mut pass = Pass { recover: recovery(address)?, ..Pass::default() };
+    if let Some(ticket) = address.parameter("ws_ticket") {
+        let ticket = Ticket::verify(&ticket, configuration.access_tokens.iter(), now())?;
+        if named.is_some_and(|name| name != ticket.organization) {
+            return Err(Refusal::of(Code::WrongOrganization));
+        }
+        pass.principal = Some(ticket.principal);
+        pass.ticket = Some((ticket.id, ticket.expires));
+        return Ok(Destination::Object(ticket.organization, Box::new(pass)));
+    }
+    let organization = named.or_else(|| configuration.default_organization.clone());
+    if let Some(token) = http::bearer(request) {
+        let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
+        let organization = organization.ok_or_else(missing)?;
+        pass.principal = Some(keys::principal(&configuration.credentials, &token, &organization).await?);
+        return Ok(Destination::Object(organization, Box::new(pass)));
+    }
+    match address.parameter("organizationId") {
+        Some(organization) => Ok(Destination::Object(organization, Box::new(pass))),
+        None => Ok(Destination::Held),
+    }
+}
+
+/// Opens a socket at an organization's object.
+pub async fn open(env: &Env, organization: &str, pass: &Pass) -> Result<Response> {
+    let headers = Headers::new();
+    headers.set("upgrade", "websocket")?;
+    headers.set(PASS, &ascii(&serde_json::to_string(pass)?))?;
+    let request = http::internal(Method::Get, "/open", headers, None)?;
+    env.durable_object("BROADCASTER")?.get_by_name(organization)?.fetch_with_request(request).await
+}
+
+/// `recover=true`, or `epoch` and `offset`: recovery for those who are authenticated before their first frame.
+fn recovery(address: &Address) -> std::result::Result<Option<Option<(String, u64)>>, Refusal> {
+    let malformed = |field| Refusal::at(Code::InvalidRequest, field, format!("{field} is malformed"));
+    match (address.parameter("epoch"), address.parameter("offset"), address.parameter("recover").as_deref()) {
+        (Some(epoch), Some(offset), _) => {
+            let offset = offset.parse().map_err(|_| malformed("offset"))?;
+            Ok(Some(Some((epoch, offset))))
+        }
+        (Some(_), None, _) => Err(malformed("offset")),
+        (None, Some(_), _) => Err(malformed("epoch")),
+        (None, None, Some("true")) => Ok(Some(None)),
+        (None, None, None | Some("false")) => Ok(None),
+        (None, None, Some(_)) => Err(malformed("recover")),
+    }
+}
+
+/// JSON in ASCII only: a header's value is Latin-1, and a user's name may be anything.
+fn ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            let mut units = [0; 2];
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}

@@ -1,0 +1,88 @@
+//! Requests and responses in the runtime's terms.
+
+use futures_util::StreamExt;
+use worker::{Headers, Request, RequestInit, Response, Result};
+
+use crate::code::Code;
+use crate::policy::limits::BODY_BYTES;
+use crate::server::answer::Answer;
+
+/// The address of a request, parsed by the runtime: `Request::url` would bring 80 KB of tables.
+pub struct Address {
+    url: web_sys::Url,
+}
+
+impl Address {
+    /// Parses the request's address; `None` when the runtime cannot.
+    pub fn of(request: &Request) -> Option<Address> {
+        Some(Address { url: web_sys::Url::new(&request.inner().url()).ok()? })
+    }
+
+    /// The path, still encoded.
+    pub fn path(&self) -> String {
+        self.url.pathname()
+    }
+
+    /// A parameter that is given and not empty.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.url.search_params().get(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// A header's value.
+pub fn header(request: &Request, name: &str) -> Option<String> {
+    request.headers().get(name).ok().flatten()
+}
+
+/// The token of `Authorization: Bearer …`.
+pub fn bearer(request: &Request) -> Option<String> {
+    let header = header(request, "authorization")?;
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// The body as text, read no further than it may be long.
+///
+/// # Errors
+/// [`Code::UnsupportedMediaType`], [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it is no UTF-8.
+pub async fn json_body(request: &mut Request) -> std::result::Result<String, Code> {
+    let media_type = header(request, "content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Code::UnsupportedMediaType);
+    }
+    let declared = header(request, "content-length").and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > BODY_BYTES) {
+        return Err(Code::PayloadTooLarge);
+    }
+    let mut stream = request.stream().map_err(|_| Code::InvalidRequest)?;
+    let mut body = Vec::with_capacity(declared.unwrap_or(1024));
+    while let Some(chunk) = stream.next().await {
+        body.extend(chunk.map_err(|_| Code::InvalidRequest)?);
+        if body.len() > BODY_BYTES {
+            return Err(Code::PayloadTooLarge);
+        }
+    }
+    String::from_utf8(body).map_err(|_| Code::InvalidRequest)
+}
+
+/// The response of an answer.
+pub fn respond(answer: &Answer) -> Result<Response> {
+    let headers = Headers::new();
+    headers.set("content-type", "application/json")?;
+    headers.set("cache-control", "no-store")?;
+    if let Some(seconds) = answer.retry_after {
+        headers.set("retry-after", &seconds.to_string())?;
+    }
+    Ok(Response::builder().with_status(answer.status).with_headers(headers).fixed(answer.body.clone().into_bytes()))
+}
+
+/// A request to an organization's object.
+pub fn internal(method: worker::Method, path: &str, headers: Headers, body: Option<&str>) -> Result<Request> {
+    let mut init = RequestInit::new();
+    init.with_method(method).with_headers(headers);
+    if let Some(body) = body {
+        init.with_body(Some(wasm_bindgen::JsValue::from_str(body)));
+    }
+    Request::new_with_init(&format!("https://object{path}"), &init)
+}

@@ -1,0 +1,58 @@
+//! Fetching the key set of `JWKS_URL`.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use worker::{Delay, Fetch, Method, Request};
+
+use super::runtime::now;
+use crate::code::Code;
+use crate::policy::credential::Credentials;
+use crate::policy::key_set::KeySet;
+use crate::policy::principal::Principal;
+use crate::policy::token::TokenError;
+
+/// How long the issuer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a key set.
+const MOST_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    /// The key set of this isolate, shared by all requests that the Worker itself authenticates.
+    static KEYS: RefCell<KeySet> = RefCell::default();
+}
+
+/// The key set's text; `None` when the issuer does not answer in time or says something else.
+pub async fn fetch(url: &str) -> Option<String> {
+    let request = Request::new(url, Method::Get).ok()?;
+    let answer = async {
+        let mut response = Fetch::Request(request).send().await.ok()?;
+        let is_ok = response.status_code() == 200;
+        response.text().await.ok().filter(|text| is_ok && text.len() <= MOST_BYTES)
+    };
+    match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => None,
+    }
+}
+
+/// The principal behind a credential, with the isolate's key set, fetched where that is needed.
+///
+/// # Errors
+/// The code to refuse it with.
+pub async fn principal(credentials: &Credentials, credential: &str, organization: &str) -> Result<Principal, Code> {
+    let verify = || KEYS.with_borrow(|keys| credentials.principal(now(), credential, organization, keys));
+    match verify() {
+        Err(TokenError::NeedsKeys) => {}
+        Err(TokenError::Refused(code)) => return Err(code),
+        Ok(principal) => return Ok(principal),
+    }
+    let url = credentials.tokens.key_set_url.as_deref().unwrap_or_default();
+    let answer = fetch(url).await;
+    KEYS.with_borrow_mut(|keys| keys.answered(now(), answer.as_deref()));
+    verify().map_err(|error| match error {
+        TokenError::Refused(code) => code,
+        TokenError::NeedsKeys => Code::KeysUnavailable,
+    })
+}

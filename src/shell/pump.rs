@@ -1,0 +1,140 @@
+//! A socket that the Worker itself holds: its address names no organization, so it waits here for the frame that does,
+//! then everything is passed on both ways (native.md, section 4, first way).
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use worker::ws_events::{CloseEvent, MessageEvent};
+use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
+
+use super::gate::{self, Pass};
+use crate::code::{Code, Refusal};
+use crate::dialect::native::Native;
+use crate::dialect::{Dialect, Frame, Received};
+use crate::engine::command::Command;
+use crate::engine::event::Event;
+use crate::policy::configuration::is_organization;
+use crate::policy::limits::{AUTH_DEADLINE, Limits};
+
+/// Malformed frames that are borne before the one that authenticates.
+const MOST_ERRORS: u32 = 10;
+
+/// Holds a new socket and answers the request for it.
+pub fn hold(env: Env, default_organization: Option<String>) -> Result<Response> {
+    let pair = WebSocketPair::new()?;
+    let server = pair.server;
+    server.accept()?;
+    worker::wasm_bindgen_futures::spawn_local(async move {
+        if let Err(error) = serve(&env, &server, default_organization).await {
+            super::runtime::log(&serde_json::json!({ "event": "fault", "message": error.to_string() }).to_string());
+            end(&server, Code::Internal);
+        }
+    });
+    Response::from_websocket(pair.client)
+}
+
+async fn serve(env: &Env, client: &WebSocket, default_organization: Option<String>) -> Result<()> {
+    let mut events = client.events()?;
+    let deadline = Delay::from(Duration::from_millis(AUTH_DEADLINE));
+    let first = match select(std::pin::pin!(first_frame(client, &mut events)), deadline).await {
+        Either::Left((first, _)) => first?,
+        Either::Right(_) => return refuse(client, Code::AuthTimeout),
+    };
+    let Some((text, organization)) = first else { return Ok(()) };
+    let Some(organization) = organization.or(default_organization).filter(|name| is_organization(name)) else {
+        return refuse(client, Code::WrongOrganization);
+    };
+    let Some(object) = gate::open(env, &organization, &Pass::default()).await?.websocket() else {
+        return refuse(client, Code::Overloaded);
+    };
+    let mut object_events = object.events()?;
+    object.accept()?;
+    object.send_with_str(&text)?;
+    let forth = pass_on(&mut events, &object);
+    let back = pass_on(&mut object_events, client);
+    select(std::pin::pin!(forth), std::pin::pin!(back)).await;
+    Ok(())
+}
+
+/// Waits for the frame that authenticates; `None` when there will be none.
+async fn first_frame(
+    client: &WebSocket,
+    events: &mut worker::EventStream<'_>,
+) -> Result<Option<(String, Option<String>)>> {
+    let mut errors = 0;
+    while let Some(event) = events.next().await {
+        let WebsocketEvent::Message(message) = event? else { return Ok(None) };
+        let text = message.text();
+        match text.as_deref().map_or_else(|| Native.decode(Received::Binary(&[])), decode) {
+            Ok(Command::Authenticate(frame)) => return Ok(text.map(|text| (text, frame.organization))),
+            Ok(Command::Ping) => tell(client, &Event::Pong),
+            Ok(_) => {
+                refuse(client, Code::AuthRequired)?;
+                return Ok(None);
+            }
+            Err(malformed) => {
+                tell(client, &Event::Refused { refusal: malformed.refusal, id: malformed.id });
+                errors += 1;
+                if errors >= MOST_ERRORS {
+                    end(client, Code::TooManyErrors);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn decode(text: &str) -> std::result::Result<Command, crate::engine::command::Malformed> {
+    if text.len() as u64 > Limits::default().frame_bytes {
+        return Err(Refusal::of(Code::FrameTooLarge).into());
+    }
+    Native.decode(Received::Text(text))
+}
+
+/// Passes frames on until one side ends, then ends the other in the same way.
+async fn pass_on(from: &mut worker::EventStream<'_>, to: &WebSocket) {
+    while let Some(event) = from.next().await {
+        match event {
+            Ok(WebsocketEvent::Message(message)) if forward(&message, to).is_ok() => {}
+            Ok(WebsocketEvent::Close(close)) => return close_like(&close, to),
+            Ok(WebsocketEvent::Message(_)) | Err(_) => return end(to, Code::Internal),
+        }
+    }
+}
+
+fn forward(message: &MessageEvent, to: &WebSocket) -> Result<()> {
+    match (message.text(), message.bytes()) {
+        (Some(text), _) => to.send_with_str(text),
+        (None, Some(bytes)) => to.send_with_bytes(bytes),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Codes that stand for no code or no handshake may not be sent (RFC 6455, 7.4.1).
+fn close_like(close: &CloseEvent, to: &WebSocket) {
+    let code = match close.code() {
+        1005 => Some(1000),
+        1006 | 1015 => Some(1011),
+        code => Some(code),
+    };
+    // A side that is gone already cannot be closed once more.
+    let _ = to.close(code, Some(close.reason()));
+}
+
+fn refuse(client: &WebSocket, code: Code) -> Result<()> {
+    tell(client, &Event::AuthFailed(code));
+    end(client, code);
+    Ok(())
+}
+
+fn tell(client: &WebSocket, event: &Event) {
+    if let Some(Frame::Text(text)) = Native.encode(event) {
+        let _ = client.send_with_str(text);
+    }
+}
+
+fn end(client: &WebSocket, code: Code) {
+    let _ = client.close(Some(code.close().unwrap_or(1008)), Some(code.wire()));
+}

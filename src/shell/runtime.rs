@@ -1,0 +1,104 @@
+//! What workerd has and crate `worker` 0.8.7 lacks: calls that give an `Err` where `worker` unwraps (a panic resets every
+//! object of the isolate), and `send` of a string that JavaScript already holds, so one string serves many sockets.
+
+use js_sys::{Array, JsString, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `DurableObjectState`
+    pub type RawState;
+
+    #[wasm_bindgen(method, catch, js_name = acceptWebSocket)]
+    pub fn accept(this: &RawState, socket: &RawSocket, tags: Vec<String>) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = getWebSockets)]
+    pub fn sockets(this: &RawState) -> Result<Array, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = getTags)]
+    pub fn tags(this: &RawState, socket: &RawSocket) -> Result<Vec<String>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = setWebSocketAutoResponse)]
+    pub fn set_auto_response(this: &RawState, pair: &AutoResponse) -> Result<(), JsValue>;
+
+    /// `WebSocketRequestResponsePair`
+    #[wasm_bindgen(js_name = WebSocketRequestResponsePair)]
+    pub type AutoResponse;
+
+    #[wasm_bindgen(constructor, catch, js_class = "WebSocketRequestResponsePair")]
+    pub fn new(request: &str, response: &str) -> Result<AutoResponse, JsValue>;
+
+    /// `WebSocket`
+    #[derive(Clone)]
+    #[wasm_bindgen(js_name = WebSocket)]
+    pub type RawSocket;
+
+    #[wasm_bindgen(method, catch, js_name = send)]
+    pub fn send_text(this: &RawSocket, text: &JsString) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = send)]
+    pub fn send_bytes(this: &RawSocket, bytes: &Uint8Array) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn close(this: &RawSocket, code: u16, reason: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, getter, js_name = readyState)]
+    pub fn ready_state(this: &RawSocket) -> u16;
+
+    #[wasm_bindgen(method, catch, js_name = serializeAttachment)]
+    pub fn attach(this: &RawSocket, state: &JsValue) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
+    pub fn attached(this: &RawSocket) -> Result<JsValue, JsValue>;
+
+    /// `DurableObjectStorage`
+    #[derive(Clone)]
+    pub type RawStorage;
+
+    #[wasm_bindgen(method, getter)]
+    pub fn sql(this: &RawStorage) -> RawSql;
+
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    pub fn set_alarm(this: &RawStorage, time: f64) -> Result<JsValue, JsValue>;
+
+    /// `SqlStorage`
+    pub type RawSql;
+
+    #[wasm_bindgen(method, catch, variadic)]
+    pub fn exec(this: &RawSql, query: &str, bindings: &Array) -> Result<RawCursor, JsValue>;
+
+    /// `SqlStorageCursor`
+    pub type RawCursor;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn raw(this: &RawCursor) -> Result<RawRows, JsValue>;
+
+    /// The iterator of a cursor's rows as arrays.
+    pub type RawRows;
+
+    #[wasm_bindgen(method, catch, js_name = toArray)]
+    pub fn to_array(this: &RawRows) -> Result<Array, JsValue>;
+}
+
+/// `WebSocket.READY_STATE_OPEN`
+pub const OPEN: u16 = 1;
+
+/// The time, in Unix milliseconds.
+pub fn now() -> u64 {
+    worker::Date::now().as_millis()
+}
+
+/// Random bytes as lower-case hexadecimal.
+///
+/// # Errors
+/// When the runtime has no randomness: nothing may be made of a guessable id.
+pub fn random_hex(bytes: usize) -> Result<String, worker::Error> {
+    let mut buffer = vec![0; bytes];
+    getrandom::getrandom(&mut buffer).map_err(|_| worker::Error::RustError("no randomness".to_owned()))?;
+    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Writes one line of log.
+pub fn log(line: &str) {
+    worker::console_log!("{line}");
+}

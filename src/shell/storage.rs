@@ -1,0 +1,231 @@
+//! The tenant's storage: SQLite, read and written without an await, so one input's writes are one transaction.
+
+use std::collections::BTreeMap;
+
+use js_sys::Array;
+use wasm_bindgen::JsValue;
+
+use super::runtime::RawStorage;
+use crate::engine::effect::Write;
+use crate::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
+
+/// The schema that this build writes. A build with another one migrates at its first wake.
+const SCHEMA: &str = "1";
+const CREATE: [&str; 6] = [
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE history (offset INTEGER PRIMARY KEY, time INTEGER NOT NULL, version INTEGER NOT NULL, \
+     text TEXT NOT NULL, total_bytes INTEGER NOT NULL)",
+    "CREATE TABLE idempotency (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, \
+     offset INTEGER NOT NULL, delivered INTEGER NOT NULL)",
+    "CREATE TABLE tickets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, expires INTEGER NOT NULL)",
+    "CREATE TABLE presence (client_id TEXT NOT NULL, place INTEGER NOT NULL, topic TEXT NOT NULL, user TEXT, \
+     metadata TEXT NOT NULL, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
+    "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
+];
+/// Rows that one trimming takes at most, and old ones that go with each new one.
+const TRIM_ROWS: f64 = 256.0;
+/// How the presence table tells the lobby, public and private topics apart.
+const PLACE_LOBBY: f64 = 2.0;
+
+/// The tenant's tables.
+pub struct Storage {
+    raw: RawStorage,
+}
+
+type Result<T> = std::result::Result<T, JsValue>;
+
+impl Storage {
+    /// Opens the storage, with its tables.
+    ///
+    /// # Errors
+    /// When SQLite fails, or the tables are of a later build.
+    pub fn open(raw: RawStorage) -> Result<Storage> {
+        let storage = Storage { raw };
+        let known = storage.rows("SELECT 1 FROM sqlite_master WHERE name = 'meta'", &[])?;
+        if known.is_empty() {
+            for statement in CREATE {
+                storage.rows(statement, &[])?;
+            }
+            storage.rows("INSERT INTO meta VALUES ('schema', ?)", &[SCHEMA.into()])?;
+        }
+        match storage.meta("schema")?.as_deref() {
+            Some(SCHEMA) => Ok(storage),
+            _ => Err(JsValue::from_str("the storage was written by a later version")),
+        }
+    }
+
+    /// Everything that a waking tenant needs, but for the sockets and the alarm.
+    pub fn load(&self) -> Result<Stored> {
+        let newest = self.rows("SELECT offset, time, total_bytes FROM history ORDER BY offset DESC LIMIT 1", &[])?;
+        let newest = newest.first().map(|row| Newest {
+            offset: integer(row, 0),
+            time: integer(row, 1),
+            total_bytes: integer(row, 2),
+        });
+        let overflow = self.rows("SELECT client_id, state FROM overflow", &[])?;
+        let presence = self.rows("SELECT client_id, place, topic, user, metadata FROM presence", &[])?;
+        Ok(Stored {
+            epoch: self.meta("epoch")?,
+            newest,
+            overflow: overflow.iter().map(|row| (text(row, 0), text(row, 1))).collect(),
+            presence: presence.iter().map(presence_row).collect(),
+            ..Stored::default()
+        })
+    }
+
+    /// Runs one write.
+    pub fn write(&self, write: &Write) -> Result<()> {
+        match write {
+            Write::Epoch(epoch) => self.run("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", &[epoch.into()]),
+            Write::Append { offset, time, version, text, total_bytes } => self.run(
+                "INSERT INTO history VALUES (?, ?, ?, ?, ?)",
+                &[number(*offset), number(*time), number(*version), (&**text).into(), number(*total_bytes)],
+            ),
+            Write::Trim { offset, time, total_bytes } => self.trim(*offset, *time, *total_bytes),
+            Write::Remember { id, answer, forget } => self.remember(id, *answer, *forget),
+            Write::Spend { id, expires, forget } => {
+                self.forget("tickets", "expires", *forget)?;
+                self.run("INSERT INTO tickets (id, expires) VALUES (?, ?)", &[id.into(), number(*expires)])
+            }
+            Write::Track(row) => self.track(row),
+            Write::Untrack { client_id, topic } => {
+                let topic = topic.as_ref().map(|(private, name)| (*private, &**name));
+                let (place, topic) = place(topic);
+                let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
+                self.run(statement, &[(&**client_id).into(), place, topic])
+            }
+            Write::Overflow { client_id, state } => {
+                self.run("INSERT OR REPLACE INTO overflow VALUES (?, ?)", &[(&**client_id).into(), state.into()])
+            }
+            Write::DropOverflow { client_id } => {
+                self.run("DELETE FROM overflow WHERE client_id = ?", &[(&**client_id).into()])
+            }
+        }
+    }
+
+    /// Up to `rows` publications after an offset, in order.
+    pub fn history_after(&self, after: u64, rows: u64) -> Result<Vec<StoredPublication>> {
+        let statement = "SELECT offset, version, text FROM history WHERE offset > ? ORDER BY offset LIMIT ?";
+        let rows = self.rows(statement, &[number(after), number(rows)])?;
+        Ok(rows
+            .iter()
+            .map(|row| StoredPublication { offset: integer(row, 0), version: integer(row, 1), text: text(row, 2) })
+            .collect())
+    }
+
+    /// How many publications are kept.
+    pub fn history_count(&self) -> Result<u64> {
+        let rows = self.rows("SELECT count(*) FROM history", &[])?;
+        Ok(rows.first().map_or(0, |row| integer(row, 0)))
+    }
+
+    /// What is remembered of these idempotency keys.
+    pub fn remembered<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, Remembered>> {
+        let mut remembered = BTreeMap::new();
+        for id in ids {
+            let rows = self.rows("SELECT time, offset, delivered FROM idempotency WHERE id = ?", &[id.into()])?;
+            if let Some(row) = rows.first() {
+                let answer = Remembered { time: integer(row, 0), offset: integer(row, 1), delivered: integer(row, 2) };
+                remembered.insert(id.to_owned(), answer);
+            }
+        }
+        Ok(remembered)
+    }
+
+    /// Whether a ticket was used.
+    pub fn is_spent(&self, ticket: &str) -> Result<bool> {
+        Ok(!self.rows("SELECT 1 FROM tickets WHERE id = ?", &[ticket.into()])?.is_empty())
+    }
+
+    /// Sets the alarm, in Unix milliseconds.
+    pub fn set_alarm(&self, time: u64) -> Result<()> {
+        self.raw.set_alarm(time as f64).map(drop)
+    }
+
+    fn trim(&self, offset: u64, time: u64, total_bytes: u64) -> Result<()> {
+        // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
+        let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
+             AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
+        self.run(statement, &[TRIM_ROWS.into(), number(offset), number(time), number(total_bytes)])
+    }
+
+    fn remember(&self, id: &str, answer: Remembered, forget: u64) -> Result<()> {
+        self.forget("idempotency", "time", forget)?;
+        let statement = "INSERT OR REPLACE INTO idempotency (id, time, offset, delivered) VALUES (?, ?, ?, ?)";
+        self.run(statement, &[id.into(), number(answer.time), number(answer.offset), number(answer.delivered)])
+    }
+
+    /// Forgets a few of the oldest rows whose time is over: more than come in, so the table stays as long as its window.
+    fn forget(&self, table: &str, column: &str, time: u64) -> Result<()> {
+        let statement = format!(
+            "DELETE FROM {table} WHERE sequence IN (SELECT sequence FROM {table} ORDER BY sequence LIMIT 4) AND {column} <= ?"
+        );
+        self.run(&statement, &[number(time)])
+    }
+
+    fn track(&self, row: &PresenceRow) -> Result<()> {
+        let (place, topic) = place(row.topic.as_ref().map(|(private, name)| (*private, name.as_str())));
+        let user = row.user.as_deref().map_or(JsValue::NULL, JsValue::from_str);
+        let statement = "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?)";
+        self.run(statement, &[row.client_id.as_str().into(), place, topic, user, row.metadata.as_str().into()])
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<String>> {
+        let rows = self.rows("SELECT value FROM meta WHERE key = ?", &[key.into()])?;
+        Ok(rows.first().map(|row| text(row, 0)))
+    }
+
+    fn run(&self, statement: &str, bindings: &[JsValue]) -> Result<()> {
+        self.raw.sql().exec(statement, &bindings.iter().collect::<Array>()).map(drop)
+    }
+
+    fn rows(&self, statement: &str, bindings: &[JsValue]) -> Result<Vec<Array>> {
+        let cursor = self.raw.sql().exec(statement, &bindings.iter().collect::<Array>())?;
+        Ok(cursor.raw()?.to_array()?.iter().map(Array::from_js).collect())
+    }
+}
+
+trait FromJs {
+    fn from_js(value: JsValue) -> Self;
+}
+
+impl FromJs for Array {
+    /// A row of a cursor is always an array.
+    fn from_js(value: JsValue) -> Array {
+        wasm_bindgen::JsCast::unchecked_into(value)
+    }
+}
+
+/// SQLite integers come as JavaScript numbers; all of ours are below 2^53.
+fn number(value: u64) -> JsValue {
+    JsValue::from_f64(value as f64)
+}
+
+fn integer(row: &Array, column: u32) -> u64 {
+    row.get(column).as_f64().map_or(0, |value| value as u64)
+}
+
+fn text(row: &Array, column: u32) -> String {
+    optional_text(row, column).unwrap_or_default()
+}
+
+fn optional_text(row: &Array, column: u32) -> Option<String> {
+    row.get(column).as_string()
+}
+
+fn place(topic: Option<(bool, &str)>) -> (JsValue, JsValue) {
+    match topic {
+        Some((private, name)) => (f64::from(u8::from(private)).into(), name.into()),
+        None => (PLACE_LOBBY.into(), "".into()),
+    }
+}
+
+fn presence_row(row: &Array) -> PresenceRow {
+    let place = row.get(1).as_f64();
+    PresenceRow {
+        client_id: text(row, 0),
+        topic: (place != Some(PLACE_LOBBY)).then(|| (place == Some(1.0), text(row, 2))),
+        user: optional_text(row, 3),
+        metadata: text(row, 4),
+    }
+}

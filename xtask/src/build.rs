@@ -1,0 +1,83 @@
+//! The build of the Worker: `src/` → `build/index.js` and `build/index_bg.wasm`.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::node;
+use crate::project::{Project, progress, run};
+use crate::tools::{WASM, WASM_BINDGEN, WORKER_BUILD};
+
+/// Builds the Worker, unless `build/` is up to date, and prints its size. Two builds at a time wait for each other.
+pub fn build(project: &Project) -> Result<()> {
+    let output = project.root.join("build");
+    fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
+    // Held until the end of this function; the system lets it go should we be killed.
+    let lock = File::create(output.join(".lock"))?;
+    lock.lock()?;
+
+    compile(project)?;
+    let origin = origin(project)?;
+    let stamp = output.join(".built-from");
+    if !fs::read_to_string(&stamp).is_ok_and(|built_from| built_from == origin) {
+        bundle(project)?;
+        fs::write(&stamp, origin)?;
+    }
+    print_size(project)
+}
+
+/// Lets cargo judge what is out of date: it knows every file that the Worker is made of.
+fn compile(project: &Project) -> Result<()> {
+    let wasm = wasm_file(project);
+    if !wasm.exists() {
+        progress("compiling the Worker: about a minute the first time");
+    }
+    let mut command = project.cargo();
+    command.args(["build", "--lib", "--release", "--target", WASM]);
+    run(build_environment(&mut command))
+}
+
+/// Turns the Wasm file into a Worker. It is not incremental and takes seconds, hence the stamp.
+fn bundle(project: &Project) -> Result<()> {
+    progress("bundling the Worker");
+    let mut command = project.command(WORKER_BUILD.path()?);
+    command
+        .arg("--release")
+        // Without these it would download its own.
+        .env("WASM_BINDGEN_BIN", WASM_BINDGEN.path()?)
+        .env("WASM_OPT_BIN", node::program(project, "wasm-opt"))
+        .env("ESBUILD_BIN", node::program(project, "esbuild"));
+    node::put_first_on_path(project, &mut command);
+    run(build_environment(&mut command))
+}
+
+/// worker-build compiles with this variable. cargo does not see it as a reason to compile again, so what is compiled here
+/// has to be compiled the same way.
+fn build_environment(command: &mut Command) -> &mut Command {
+    command.env("WASM_BINDGEN_USE_JS_SYS", "1")
+}
+
+/// What `build/` is made of: the Wasm file and the tools.
+fn origin(project: &Project) -> Result<String> {
+    let wasm = wasm_file(project);
+    let mut hasher = DefaultHasher::new();
+    fs::read(&wasm).with_context(|| wasm.display().to_string())?.hash(&mut hasher);
+    Ok(format!("{:016x}, {}, {}\n", hasher.finish(), WASM_BINDGEN.name(), WORKER_BUILD.name()))
+}
+
+fn wasm_file(project: &Project) -> PathBuf {
+    project.target.join(WASM).join("release/realtime_worker.wasm")
+}
+
+/// The compressed size is what Cloudflare's limit is about.
+fn print_size(project: &Project) -> Result<()> {
+    const SCRIPT: &str = r#"
+        const wasm = require("node:fs").readFileSync("build/index_bg.wasm");
+        const compressed = require("node:zlib").gzipSync(wasm);
+        console.log(`build/index_bg.wasm: ${wasm.length} bytes, ${compressed.length} gzipped`);
+    "#;
+    run(node::node(project).args(["--eval", SCRIPT]))
+}

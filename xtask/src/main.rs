@@ -1,0 +1,73 @@
+//! The project's commands: `cargo xtask dev | build | test | bench | deploy`.
+//!
+//! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
+
+mod build;
+mod node;
+mod project;
+mod tally;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::project::Project;
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  dev [--port N] [--fresh]   build, and serve on 127.0.0.1:8787; --fresh forgets the local state
+  build                      build the Worker into build/
+  test [filter]              run every check and test; with a filter, only the tests whose name matches
+  bench [arguments]          build, and measure
+  deploy [arguments]         wrangler deploy, with its arguments";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
+    match run(&Project::locate(), &command, &arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCode> {
+    match command {
+        "dev" => serve(project, "miniflare/dev.mjs", arguments),
+        "build" => {
+            set_up(project)?;
+            build::build(project)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "test" => test::test(project, arguments),
+        "bench" => serve(project, "miniflare/bench/main.mjs", arguments),
+        "deploy" => {
+            set_up(project)?;
+            project::become_command(node::wrangler(project).arg("deploy").args(arguments))
+        }
+        "" | "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        unknown => bail!("unknown command `{unknown}`\n\n{USAGE}"),
+    }
+}
+
+/// Builds the Worker and becomes a Node script that runs it.
+fn serve(project: &Project, script: &str, arguments: &[String]) -> Result<ExitCode> {
+    set_up(project)?;
+    build::build(project)?;
+    project::become_command(node::node(project).arg(script).args(arguments))
+}
+
+/// Installs what building and running the Worker need and is missing.
+fn set_up(project: &Project) -> Result<()> {
+    tools::install(project)?;
+    node::install(project)
+}

@@ -1,0 +1,61 @@
+//! The Node side of the set-up: the packages of `miniflare/`, and commands that run on the Node among them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::project::{Project, progress, run};
+
+/// Installs the packages of `miniflare/package-lock.json`, unless they are what the lock says.
+pub fn install(project: &Project) -> Result<()> {
+    let lock = project.root.join("miniflare/package-lock.json");
+    let lock = fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
+    // `npm ci` begins by deleting node_modules, and this file with it: an interrupted run is done again.
+    let installed = packages(project).join(".installed-lock.json");
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    progress("installing the Node packages (workerd, Node 24, wrangler): about 500 MB, once per clone");
+    let mut command = project.command("npm");
+    command
+        // The Node that bootstraps may be older than what the packages ask for: they run on the one they bring.
+        .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(project.root.join("miniflare"));
+    run(&mut command).context("the Node packages (npm comes with Node, https://nodejs.org)")?;
+    fs::write(&installed, lock).with_context(|| installed.display().to_string())
+}
+
+/// The path of a program that a package brings.
+pub fn program(project: &Project, name: &str) -> PathBuf {
+    packages(project).join(".bin").join(name)
+}
+
+/// The Node of the packages, which is also the one that scripts find first.
+pub fn node(project: &Project) -> Command {
+    let mut command = project.command(program(project, "node"));
+    put_first_on_path(project, &mut command);
+    command
+}
+
+/// wrangler, which sends no usage data.
+pub fn wrangler(project: &Project) -> Command {
+    let mut command = node(project);
+    command.arg(program(project, "wrangler")).env("WRANGLER_SEND_METRICS", "false");
+    command
+}
+
+/// Lets a command find the programs of the packages before any other.
+pub fn put_first_on_path(project: &Project, command: &mut Command) {
+    let mut path = packages(project).join(".bin").into_os_string();
+    if let Some(others) = std::env::var_os("PATH") {
+        path.push(":");
+        path.push(others);
+    }
+    command.env("PATH", path);
+}
+
+fn packages(project: &Project) -> PathBuf {
+    project.root.join("miniflare/node_modules")
+}

@@ -1,0 +1,81 @@
+//! Where things are, and how commands are run there.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The checkout and the folders that its commands use.
+pub struct Project {
+    /// The checkout.
+    pub root: PathBuf,
+    /// Cargo's output. Stated to every child, because `build` reads the Wasm file that cargo leaves there.
+    pub target: PathBuf,
+}
+
+impl Project {
+    /// The checkout that this program was compiled in.
+    pub fn locate() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the checkout").to_path_buf();
+        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(target) => root.join(target),
+            None => root.join("target"),
+        };
+        Self { root, target }
+    }
+
+    /// A command that starts in the checkout.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+
+    /// The cargo that runs this program.
+    pub fn cargo(&self) -> Command {
+        self.command(std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from))
+    }
+}
+
+/// The folder in the user's cache where one version of a tool lives: outside the checkout, so that every clone shares it.
+pub fn cached(tool: &str, version: &str) -> Result<PathBuf> {
+    let cache = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
+        Some(folder) if folder.is_absolute() => folder,
+        _ if cfg!(target_os = "macos") => home()?.join("Library/Caches"),
+        _ => home()?.join(".cache"),
+    };
+    Ok(cache.join("realtime-worker").join(format!("{tool}-{version}")))
+}
+
+/// Says what is going on, and why it takes a while when it does.
+pub fn progress(message: &str) {
+    eprintln!("xtask: {message}");
+}
+
+/// Runs a command to its end; its output goes straight to the terminal.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| name(command))?;
+    ensure!(status.success(), "{}: {status}", name(command));
+    Ok(())
+}
+
+/// Whether a command can be run and succeeds; its output is dropped.
+pub fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Becomes the command, which then gets Ctrl-C and answers with its own exit code. Returns only when it cannot be started.
+pub fn become_command(command: &mut Command) -> Result<ExitCode> {
+    let error = command.exec();
+    bail!("{}: {error}", name(command))
+}
+
+fn name(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn home() -> Result<PathBuf> {
+    std::env::home_dir().context("there is no home folder: set HOME")
+}

@@ -1,0 +1,170 @@
+//! `cargo xtask test`: every check and test, counted together. Nothing stops at a failure.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::project::{Project, progress, run};
+use crate::tally::Tally;
+use crate::tools::WASM;
+use crate::{build, node, set_up, tools};
+
+/// A workspace of its own, which no other check compiles.
+const FUZZ: &str = "tests/fuzz/Cargo.toml";
+
+/// Runs everything; with a filter, only the tests whose name matches. The last line that it prints is the tally.
+pub fn test(project: &Project, arguments: &[String]) -> Result<ExitCode> {
+    ensure!(arguments.len() <= 1, "test takes one filter");
+    let filter = arguments.first().map(String::as_str);
+    let mut report = Report::default();
+    let ready = tools::install_linters(project).and_then(|()| set_up(project));
+    match ready {
+        Ok(()) => run_all(project, filter, &mut report),
+        Err(error) => report.add("set-up", Err(error)),
+    }
+    Ok(report.finish())
+}
+
+fn run_all(project: &Project, filter: Option<&str>, report: &mut Report) {
+    if filter.is_none() {
+        for (name, mut command) in checks(project) {
+            progress(name);
+            report.check(name, run(&mut command));
+        }
+    }
+    progress("cargo test");
+    let rust = rust_tests(project, filter);
+    progress("build");
+    let built = build::build(project);
+    let specs = match &built {
+        Ok(()) => {
+            progress("specs");
+            specs(project, filter)
+        }
+        Err(_) => Err(anyhow!("not run, because the build failed")),
+    };
+    report.check("build", built);
+    report.tests([("cargo test", rust), ("specs", specs)], filter.is_some());
+}
+
+/// The checks that either pass or fail.
+fn checks(project: &Project) -> Vec<(&'static str, Command)> {
+    let cargo = |arguments: &str| {
+        let mut command = project.cargo();
+        command.args(arguments.split(' '));
+        command
+    };
+    let mut checks = vec![
+        ("cargo fmt", cargo("fmt --all --check")),
+        ("cargo clippy", cargo("clippy --workspace --all-targets -- -D warnings")),
+        // `worker` is a dependency of the Wasm build only, so the native run never sees the shell.
+        ("cargo clippy for Wasm", cargo(&format!("clippy --target {WASM} --package realtime-worker -- -D warnings"))),
+    ];
+    if project.root.join(FUZZ).exists() {
+        let command = cargo(&format!("check --manifest-path {FUZZ}"));
+        checks.push(("cargo check of the fuzz targets", command));
+    }
+    checks
+}
+
+/// The Rust tests, whose output is passed on while it is counted.
+fn rust_tests(project: &Project, filter: Option<&str>) -> Result<Tally> {
+    let mut child =
+        project.cargo().args(["test", "--workspace", "--no-fail-fast"]).args(filter).stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().context("the output is piped")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(counts) = Tally::of_cargo_line(&line) {
+            tally += counts;
+        }
+    }
+    Ok(count_crash(tally, child.wait()?.success()))
+}
+
+/// The specs on workerd: Node reports to the terminal, and to a file that is counted.
+fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
+    let tap = project.target.join("specs.tap");
+    let mut command = node::node(project);
+    command
+        .arg("--test")
+        .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
+        .arg("--test-reporter=tap")
+        .arg(format!("--test-reporter-destination={}", tap.display()))
+        // A test that hangs is a failure, not a wait.
+        .arg("--test-timeout=120000");
+    if let Some(filter) = filter {
+        command.arg(format!("--test-name-pattern={filter}"));
+    }
+    // Node may fail before it writes its own.
+    let _ = fs::remove_file(&tap);
+    let status = command.arg("miniflare/**/*.spec.mjs").status()?;
+    let report = fs::read_to_string(&tap).with_context(|| tap.display().to_string())?;
+    let tally = Tally::of_tap(&report).context("Node's report has no counts")?;
+    Ok(count_crash(tally, status.success()))
+}
+
+/// A run that failed without a failed test (it did not compile, it crashed) is a failure too.
+fn count_crash(mut tally: Tally, success: bool) -> Tally {
+    if !success && tally.failed == 0 {
+        tally += Tally::FAILED;
+    }
+    tally
+}
+
+/// What came of everything that ran.
+#[derive(Default)]
+struct Report {
+    tally: Tally,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Adds a check that either passed or failed.
+    fn check(&mut self, name: &str, result: Result<()>) {
+        self.add(name, result.map(|()| Tally::PASSED));
+    }
+
+    /// Adds sections of tests. One that ran none has not tested anything, which a filter excuses unless it matches nowhere.
+    fn tests<const N: usize>(&mut self, sections: [(&str, Result<Tally>); N], filtered: bool) {
+        let ran_none = |section: &Result<Tally>| matches!(section, Ok(tally) if tally.is_empty());
+        let excused = filtered && !sections.iter().all(|(_, section)| ran_none(section));
+        for (name, section) in sections {
+            if ran_none(&section) && !excused {
+                self.add(name, Err(anyhow!("no test ran")));
+            } else {
+                self.add(name, section);
+            }
+        }
+    }
+
+    fn add(&mut self, name: &str, result: Result<Tally>) {
+        match result {
+            Ok(tally) => {
+                if tally.failed > 0 {
+                    self.failures.push(format!("{name}: {tally}"));
+                }
+                self.tally += tally;
+            }
+            Err(error) => {
+                self.failures.push(format!("{name}: {error:#}"));
+                self.tally += Tally::FAILED;
+            }
+        }
+    }
+
+    /// Prints the failures and the tally.
+    fn finish(self) -> ExitCode {
+        for failure in &self.failures {
+            progress(&format!("FAILED {failure}"));
+        }
+        println!("{}", self.tally);
+        match self.tally.failed {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
