@@ -39,7 +39,8 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
-    log(&json!({ "event": "refused", "path": path, "code": refusal.code.wire(), "field": refusal.field }).to_string());
+    // Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
+    log(&json!({ "event": "refused", "path": path, "code": refusal.code.wire() }).to_string());
     let response = http::respond(&Answer::from(&refusal))?;
     if refusal.code == Code::MethodNotAllowed {
         response.headers().set("allow", &route::allowed(&path))?;
