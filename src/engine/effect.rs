@@ -1,6 +1,5 @@
 //! What a tenant wants done. Effects are values; the caller runs them in their order.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::event::Event;
@@ -156,9 +155,9 @@ pub struct Figures {
     /// Of these, not authenticated yet.
     pub pending: u64,
     /// Connections by dialect variant.
-    pub by_wire: BTreeMap<Wire, u64>,
+    pub by_wire: Vec<(Wire, u64)>,
     /// Connections by role; one with several roles counts for each.
-    pub by_role: BTreeMap<String, u64>,
+    pub by_role: Vec<(String, u64)>,
     /// Topics with at least one subscriber.
     pub topics: u64,
     /// Members present, over all topics.

@@ -15,7 +15,7 @@ use crate::policy::channel::Topic;
 /// From the delivery to the stream.
 pub(super) enum ToStream {
     /// A client publishes; the delivery has authorized it.
-    Publish { publication: Publication, keep: bool, origin: Origin },
+    Publish { publication: Box<Publication>, keep: bool, origin: Origin },
     /// A publication went out in this many frames.
     Delivered { frames: u64 },
     /// A connection wants to know the position, or what came after one.

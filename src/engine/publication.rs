@@ -7,7 +7,7 @@ use crate::code::{Code, Refusal};
 use crate::policy::channel::{MOST_TOPIC, Topic};
 use crate::policy::limits::{ID_BYTES, NAME_BYTES};
 use crate::policy::masking::{MOST_ROLES, Masking};
-use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation};
+use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation, distinct};
 use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
@@ -172,6 +172,6 @@ pub fn topic(form: &mut Form<'_>) -> Result<Option<Topic>, Refusal> {
 }
 
 fn fields(form: &mut Form<'_>) -> Result<Option<BTreeSet<String>>, Refusal> {
-    let read = |fields: Field<'_>| Ok(fields.texts(MOST_COLUMNS)?.into_iter().collect());
+    let read = |fields: Field<'_>| fields.texts(MOST_COLUMNS).map(distinct);
     form.take("fields").map(read).transpose()
 }

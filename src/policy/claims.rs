@@ -35,14 +35,9 @@ impl Claims {
             Some(Value::String(user)) if !user.is_empty() => Some(user.clone()),
             Some(_) => return Err(Code::InvalidToken),
         };
-        let claims = kept.iter().filter_map(|name| Some((name.clone(), texts(self.claim(name)?))));
-        Ok(Principal {
-            user,
-            roles,
-            method: Method::Session,
-            expires: Some(self.expires),
-            claims: claims.collect::<BTreeMap<_, _>>(),
-        })
+        let mut claims = BTreeMap::new();
+        claims.extend(kept.iter().filter_map(|name| Some((name.clone(), texts(self.claim(name)?)))));
+        Ok(Principal { user, roles, method: Method::Session, expires: Some(self.expires), claims })
     }
 
     /// The organization that the token is for, when it names exactly one.

@@ -6,7 +6,7 @@ use crate::value::json::{self, Kind};
 const REDACTED: &str = "[REDACTED]";
 
 /// A way to hide a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
     /// `john@yourdomain.com` → `j***@y*********.com`
     Email,
@@ -95,12 +95,21 @@ fn last_four(digits: &str) -> String {
     digits.chars().skip(digits.len().saturating_sub(4)).collect()
 }
 
-/// A JSON number without an exponent. One that no float can hold has no decimal text here.
+/// A JSON number without an exponent, `None` where that would be longer than any number that is meant as one.
 fn decimal(number: &str) -> Option<String> {
-    if !number.contains(['e', 'E']) {
-        return Some(number.to_owned());
-    }
-    number.parse::<f64>().ok().filter(|float| float.is_finite()).map(|float| float.to_string())
+    let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else { return Some(number.to_owned()) };
+    let exponent: i32 = exponent.parse().ok().filter(|exponent| (-400..=400).contains(exponent))?;
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    let digits =
+        zeros(1 - point) + whole + fraction + &zeros(point - i32::try_from(whole.len() + fraction.len()).ok()?);
+    let (whole, fraction) = digits.split_at_checked(usize::try_from(point.max(1)).ok()?)?;
+    let whole = whole.trim_start_matches('0');
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{sign}{}{dot}{fraction}", if whole.is_empty() { "0" } else { whole }))
 }
 
 #[cfg(test)]
@@ -142,6 +151,10 @@ mod tests {
         check(Mask::Ssn, "1.23456789e8", r#""*****6789""#);
         check(Mask::Ssn, "1e999", r#""[REDACTED]""#);
         check(Mask::Name, "-42", r#""-***""#);
+        for (number, text) in [("1.5e3", "1500"), ("12e-1", "1.2"), ("-0.05E2", "-5"), ("1e-3", "0.001"), ("0e5", "0")]
+        {
+            assert_eq!(decimal(number).as_deref(), Some(text));
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ struct Rule {
 }
 
 /// What one viewer does not see: a mask for each field of a [`Masking`], in its order. Equal ones see the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hidden(Vec<Option<Mask>>);
 
 impl Masking {

@@ -87,7 +87,7 @@ impl Table {
         let flag = |form: &mut Form<'_>, name: &str| form.take(name).map_or(Ok(true), |value| value.boolean());
         let table = Table {
             required_roles: form.take("requiredRoles").map(|roles| roles.texts(MOST_ROLES)).transpose()?,
-            fields: form.take("fields").map(|fields| fields.texts(MOST_COLUMNS)).transpose()?.map(BTreeSet::from_iter),
+            fields: form.take("fields").map(|fields| fields.texts(MOST_COLUMNS)).transpose()?.map(distinct),
             masking: form.take("masking").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
             visibility: form.take("rows").map(|rows| Visibility::read(&rows)).transpose()?.unwrap_or_default(),
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
@@ -115,9 +115,20 @@ impl Table {
     }
 }
 
+/// A set of texts. Filling it one by one spares the sorting code that `collect` would bring into the Wasm.
+pub(crate) fn distinct(texts: Vec<String>) -> BTreeSet<String> {
+    let mut set = BTreeSet::new();
+    set.extend(texts);
+    set
+}
+
 fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     let columns = field.form()?.rest();
-    columns.into_iter().map(|(name, value)| Ok((name, value.name(NAME_BYTES)?))).collect()
+    let mut types = BTreeMap::new();
+    for (name, value) in columns {
+        types.insert(name, value.name(NAME_BYTES)?);
+    }
+    Ok(types)
 }
 
 /// The tables of a configuration.
@@ -134,8 +145,11 @@ impl Tables {
     /// On a malformed table, with its path.
     pub fn read(field: &Field<'_>) -> Result<Tables, Refusal> {
         let entries = field.form()?.rest();
-        let tables = entries.into_iter().map(|(name, value)| Ok((qualified(&name), Table::read(&value)?)));
-        Ok(Tables { tables: tables.collect::<Result<_, Refusal>>()?, unknown: Table::default() })
+        let mut tables = BTreeMap::new();
+        for (name, value) in entries {
+            tables.insert(qualified(&name), Table::read(&value)?);
+        }
+        Ok(Tables { tables, unknown: Table::default() })
     }
 
     /// The rules of a table.

@@ -1,8 +1,6 @@
 //! The JSON bodies of HTTP answers.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::code::{Code, Refusal};
 use crate::dialect;
@@ -60,16 +58,14 @@ impl From<&Receipt> for Answer {
 impl Answer {
     /// The figures of a tenant, with the number of publications that its history holds.
     pub fn figures(organization: &str, figures: &Figures, history: u64) -> Answer {
-        let mut by_dialect: BTreeMap<&str, u64> = BTreeMap::new();
-        for (wire, count) in &figures.by_wire {
-            *by_dialect.entry(dialect::name(*wire)).or_default() += count;
-        }
+        let by_dialect = figures.by_wire.iter().map(|(wire, count)| (dialect::name(*wire).to_owned(), *count));
+        let by_role = figures.by_role.iter().cloned();
         let body = json!({
             "organizationId": organization,
             "connections": figures.connections,
             "pending": figures.pending,
-            "byDialect": by_dialect,
-            "byRole": figures.by_role,
+            "byDialect": sums(by_dialect),
+            "byRole": sums(by_role),
             "topics": figures.topics,
             "presence": figures.presence,
             "epoch": figures.epoch,
@@ -81,4 +77,14 @@ impl Answer {
         });
         Answer::json(200, &body)
     }
+}
+
+/// An object of counts, those of the same name added up.
+fn sums(counts: impl Iterator<Item = (String, u64)>) -> Value {
+    let mut sums = Map::new();
+    for (name, count) in counts {
+        let before = sums.get(&name).and_then(Value::as_u64).unwrap_or(0);
+        sums.insert(name, Value::from(before + count));
+    }
+    Value::Object(sums)
 }

@@ -51,7 +51,22 @@ fn bundle(project: &Project) -> Result<()> {
         .env("WASM_OPT_BIN", node::program(project, "wasm-opt"))
         .env("ESBUILD_BIN", node::program(project, "esbuild"));
     node::put_first_on_path(project, &mut command);
-    run(build_environment(&mut command))
+    run(build_environment(&mut command))?;
+    strip(project)
+}
+
+/// Takes the names of functions away, a tenth of what is uploaded. worker-build keeps them whatever it is told.
+fn strip(project: &Project) -> Result<()> {
+    let wasm = project.root.join("build/index_bg.wasm");
+    let mut command = project.command(node::program(project, "wasm-opt"));
+    // Those that worker-build allows: a newer encoding might be one that workerd cannot read yet.
+    let features =
+        ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
+    command.args(features.map(|feature| format!("--enable-{feature}")));
+    command.args(["--enable-exception-handling", "--strip-debug", "--strip-producers"]);
+    command.arg(&wasm).arg("--output").arg(&wasm);
+    node::put_first_on_path(project, &mut command);
+    run(&mut command)
 }
 
 /// worker-build compiles with this variable. cargo does not see it as a reason to compile again, so what is compiled here
@@ -60,11 +75,13 @@ fn build_environment(command: &mut Command) -> &mut Command {
     command.env("WASM_BINDGEN_USE_JS_SYS", "1")
 }
 
-/// What `build/` is made of: the Wasm file and the tools.
+/// What `build/` is made of: the Wasm file, the tools, and what they are told.
 fn origin(project: &Project) -> Result<String> {
     let wasm = wasm_file(project);
     let mut hasher = DefaultHasher::new();
     fs::read(&wasm).with_context(|| wasm.display().to_string())?.hash(&mut hasher);
+    fs::read(project.root.join("Cargo.toml"))?.hash(&mut hasher);
+    include_str!("build.rs").hash(&mut hasher);
     Ok(format!("{:016x}, {}, {}\n", hasher.finish(), WASM_BINDGEN.name(), WORKER_BUILD.name()))
 }
 

@@ -50,7 +50,13 @@ pub(super) struct Classes {
 impl Narrowing {
     /// The same subscriptions in any order make the same narrowing.
     pub(super) fn new(targets: impl Iterator<Item = TableTarget>) -> Narrowing {
-        Narrowing(targets.collect::<BTreeSet<_>>().into_iter().collect())
+        let mut sorted = Vec::new();
+        for target in targets {
+            if let Err(place) = sorted.binary_search(&target) {
+                sorted.insert(place, target);
+            }
+        }
+        Narrowing(sorted)
     }
 
     /// Whether a change passes, judged on `row` as the class sees it.

@@ -108,12 +108,13 @@ impl Connection {
             narrowing: Rc::default(),
             ..key(Scope::Presence(topic))
         };
-        let topics: BTreeSet<&Topic> = self.topics().collect();
-        let may_see = |topic: &&&Topic| configuration.authorize(Action::Presence, topic, principal).is_ok();
-        let watched = topics.iter().filter(may_see).map(|topic| Some((*topic).clone()));
-        let places: BTreeSet<Option<Topic>> = watched.chain(self.present.iter().cloned()).collect();
+        let mut topics = BTreeSet::new();
+        topics.extend(self.topics().cloned());
+        let may_see = |topic: &&Topic| configuration.authorize(Action::Presence, topic, principal).is_ok();
+        let mut places = self.present.clone();
+        places.extend(topics.iter().filter(may_see).cloned().map(Some));
         let mut keys = vec![Rc::new(key(Scope::Organization))];
-        keys.extend(topics.iter().map(|topic| Rc::new(key(Scope::Topic((*topic).clone())))));
+        keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
         keys.extend(places.into_iter().map(|place| Rc::new(presence_key(place))));
         keys
     }

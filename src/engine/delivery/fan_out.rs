@@ -1,6 +1,6 @@
 //! Fan-out: from a publication to the views of its recipients, each worked out once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
@@ -14,8 +14,14 @@ use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
 use crate::policy::table::Operation;
 
-/// Recipients by what they see and how it is written.
-type Groups = BTreeMap<(ViewKey, Wire, bool), Vec<SocketId>>;
+/// Recipients who get the same bytes: the same view, in the same dialect, with offsets or without. There are few groups,
+/// so they are found by looking through them.
+struct Group {
+    key: ViewKey,
+    wire: Wire,
+    offsets: bool,
+    to: Vec<SocketId>,
+}
 
 impl Delivery {
     /// Sends a publication to everyone who may see it, and says in how many frames.
@@ -27,7 +33,7 @@ impl Delivery {
             self.gather(publication, &rules, unheard, &mut gathering);
         }
         let mut frames = 0;
-        for ((key, wire, offsets), to) in std::mem::take(&mut gathering.groups) {
+        for Group { key, wire, offsets, to } in std::mem::take(&mut gathering.groups) {
             if let Some(event) = gathering.event(&key, offsets.then_some(offset)) {
                 frames += to.len() as u64;
                 out.effects.push(Effect::Deliver { to, wire, event });
@@ -41,7 +47,7 @@ impl Delivery {
 
     /// The event that one connection gets of a publication, for a replay; `None`: it sees nothing of it.
     pub(super) fn event_for(&self, socket: SocketId, publication: &Publication, offset: u64) -> Option<Event> {
-        let connection = self.connections.get(&socket)?;
+        let connection = self.connections.get(socket)?;
         let principal = connection.principal.as_ref()?;
         let rules = Rules::of(publication, &self.configuration);
         let scope = scope(publication);
@@ -73,13 +79,14 @@ impl Delivery {
         let scope = scope(publication);
         let named = self.named(publication, rules);
         for class in self.classes.of(&scope).filter(|class| rules.admits(&class.key.roles)) {
-            let mut single = named.intersection(&class.members).copied().collect::<BTreeSet<_>>();
+            let mut single = BTreeSet::new();
+            single.extend(named.intersection(&class.members));
             single.extend(unheard.filter(|socket| class.members.contains(socket)));
             if publication.user.is_none() {
                 self.gather_class(class, &single, rules, gathering);
             }
             for socket in single.into_iter().filter(|socket| Some(*socket) != unheard) {
-                let principal = self.connections.get(&socket).and_then(|connection| connection.principal.as_ref());
+                let principal = self.connections.get(socket).and_then(|connection| connection.principal.as_ref());
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
                 gathering.add(&class.key, rules.view_key(&class.key.roles, sight), std::iter::once(socket));
             }
@@ -104,13 +111,16 @@ impl Delivery {
 
     /// The connections that the publication or a rule names: its user, the rows' owners, holders of a row's claims.
     fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SocketId> {
+        let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {
-            return self.people.user(user).collect();
+            named.extend(self.people.user(user));
+            return named;
         }
         let owners = rules.owners().flat_map(|user| self.people.user(user));
         let claims = rules.claims();
         let holders = claims.iter().flat_map(|(claim, value)| self.people.holders(claim, value));
-        owners.chain(holders).collect()
+        named.extend(owners.chain(holders));
+        named
     }
 }
 
@@ -118,21 +128,27 @@ impl Delivery {
 struct Gathering<'a> {
     publication: &'a Publication,
     rules: &'a Rules<'a>,
-    groups: Groups,
-    views: BTreeMap<ViewKey, Option<Rc<View>>>,
+    groups: Vec<Group>,
+    views: Vec<(ViewKey, Option<Rc<View>>)>,
 }
 
 impl<'a> Gathering<'a> {
     fn new(publication: &'a Publication, rules: &'a Rules<'a>) -> Gathering<'a> {
-        Gathering { publication, rules, groups: BTreeMap::new(), views: BTreeMap::new() }
+        Gathering { publication, rules, groups: Vec::new(), views: Vec::new() }
     }
 
     /// Adds members of a class who all see the same, if that passes the class's subscriptions.
     fn add(&mut self, class: &ClassKey, key: Option<ViewKey>, members: impl Iterator<Item = SocketId>) {
         let Some(key) = key else { return };
         let mut members = members.peekable();
-        if members.peek().is_some() && self.passes(class, &key) {
-            self.groups.entry((key, class.wire, class.offsets)).or_default().extend(members);
+        if members.peek().is_none() || !self.passes(class, &key) {
+            return;
+        }
+        let (wire, offsets) = (class.wire, class.offsets);
+        let same = |group: &&mut Group| group.wire == wire && group.offsets == offsets && group.key == key;
+        match self.groups.iter_mut().find(same) {
+            Some(group) => group.to.extend(members),
+            None => self.groups.push(Group { key, wire, offsets, to: members.collect() }),
         }
     }
 
@@ -146,8 +162,12 @@ impl<'a> Gathering<'a> {
     }
 
     fn seen(&mut self, key: &ViewKey) -> Option<Rc<View>> {
-        let view = self.views.entry(key.clone()).or_insert_with(|| self.rules.view(key).map(Rc::new));
-        view.clone()
+        if let Some((_, view)) = self.views.iter().find(|(known, _)| known == key) {
+            return view.clone();
+        }
+        let view = self.rules.view(key).map(Rc::new);
+        self.views.push((key.clone(), view.clone()));
+        view
     }
 
     fn event(&mut self, key: &ViewKey, offset: Option<u64>) -> Option<Event> {

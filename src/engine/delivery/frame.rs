@@ -17,7 +17,7 @@ impl Delivery {
         frame: Result<Command, Malformed>,
         out: &mut Out,
     ) {
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(socket) else { return };
         let limited = !connection.bucket.take(1, now);
         let full = connection.waiting.as_ref().is_some_and(|waiting| waiting.len() >= WAITING_FRAMES);
         if limited || full {
@@ -31,7 +31,7 @@ impl Delivery {
 
     /// Handles a frame whose turn has come.
     pub(super) fn handle(&mut self, now: u64, socket: SocketId, frame: Result<Command, Malformed>, out: &mut Out) {
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(socket) else { return };
         // An earlier frame may have had to wait for keys a second time.
         if let Some(waiting) = &mut connection.waiting {
             waiting.push_back(frame);

@@ -11,6 +11,7 @@ mod frame;
 mod people;
 mod rules;
 mod session;
+mod slab;
 mod subscribe;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,12 +28,13 @@ use crate::policy::key_set::KeySet;
 use class::Classes;
 use connection::Connection;
 use people::People;
+use slab::Slab;
 
 /// One tenant's connections.
 pub(super) struct Delivery {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
-    connections: BTreeMap<SocketId, Connection>,
+    connections: Slab,
     classes: Classes,
     people: People,
     deadlines: BTreeSet<(u64, SocketId)>,
@@ -55,7 +57,7 @@ impl Delivery {
         let mut delivery = Delivery {
             organization,
             configuration,
-            connections: BTreeMap::new(),
+            connections: Slab::default(),
             classes: Classes::default(),
             people: People::default(),
             deadlines: BTreeSet::new(),
@@ -78,11 +80,13 @@ impl Delivery {
 
     /// Removes what is left of connections that did not survive.
     fn clean(&self, stored: &Stored, places: &BTreeMap<Rc<str>, BTreeSet<Option<Topic>>>, out: &mut Out) {
-        let living: BTreeSet<&str> = self.connections.values().map(|connection| &*connection.client_id).collect();
-        for client_id in places.keys().filter(|client_id| !living.contains(&***client_id)) {
+        let mut living: Vec<&str> = self.connections.iter().map(|connection| &*connection.client_id).collect();
+        living.sort_unstable();
+        let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
+        for client_id in places.keys().filter(|client_id| !lives(client_id)) {
             out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
         }
-        for client_id in stored.overflow.keys().filter(|client_id| !living.contains(client_id.as_str())) {
+        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
             out.effects.push(Effect::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
         }
     }
@@ -103,7 +107,7 @@ impl Delivery {
 
     /// Forgets a connection that has ended, with all that it was part of.
     pub(super) fn closed(&mut self, socket: SocketId, out: &mut Out) {
-        let Some(connection) = self.connections.remove(&socket) else { return };
+        let Some(connection) = self.connections.remove(socket) else { return };
         self.unlist(&connection);
         self.unsaved.remove(&socket);
         if connection.overflowed {
@@ -117,7 +121,7 @@ impl Delivery {
     /// Writes what must outlive memory, before the effects of this input end (invariant 4).
     pub(super) fn save(&mut self, out: &mut Out) {
         for socket in std::mem::take(&mut self.unsaved) {
-            if let Some(connection) = self.connections.get_mut(&socket) {
+            if let Some(connection) = self.connections.get_mut(socket) {
                 attachment::write(connection, out);
             }
         }
@@ -125,7 +129,7 @@ impl Delivery {
 
     /// How a connection's frames are read.
     pub(super) fn wire(&self, socket: SocketId) -> Option<Wire> {
-        self.connections.get(&socket).map(|connection| connection.wire)
+        self.connections.get(socket).map(|connection| connection.wire)
     }
 
     /// When something is due next, in Unix milliseconds.
@@ -136,14 +140,14 @@ impl Delivery {
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
-        for connection in self.connections.values() {
+        for connection in self.connections.iter() {
             figures.connections += 1;
-            *figures.by_wire.entry(connection.wire).or_default() += 1;
+            count(&mut figures.by_wire, &connection.wire);
             match &connection.principal {
                 None => figures.pending += 1,
                 Some(principal) => {
                     for role in principal.roles.as_slice() {
-                        *figures.by_role.entry(role.clone()).or_default() += 1;
+                        count(&mut figures.by_role, role);
                     }
                 }
             }
@@ -152,7 +156,7 @@ impl Delivery {
 
     /// Tells one connection something.
     fn tell(&self, socket: SocketId, event: Event, out: &mut Out) {
-        if let Some(connection) = self.connections.get(&socket) {
+        if let Some(connection) = self.connections.get(socket) {
             out.effects.push(Effect::Deliver { to: vec![socket], wire: connection.wire, event });
         }
     }
@@ -160,7 +164,7 @@ impl Delivery {
     /// Tells one connection that something is refused. Too many of that within a minute end it.
     fn refuse(&mut self, now: u64, socket: SocketId, refusal: Refusal, id: Option<String>, out: &mut Out) {
         let most = self.configuration.limits.errors_per_minute;
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(socket) else { return };
         let too_many = connection.errors.add(now, most);
         self.unsaved.insert(socket);
         self.log("refused", socket, Some(refusal.code), out);
@@ -178,20 +182,20 @@ impl Delivery {
     }
 
     fn log(&self, event: &'static str, socket: SocketId, code: Option<Code>, out: &mut Out) {
-        let connection = self.connections.get(&socket).map(|connection| connection.client_id.clone());
+        let connection = self.connections.get(socket).map(|connection| connection.client_id.clone());
         out.effects.push(Effect::Log(Log { event, connection, code, details: Vec::new() }));
     }
 
     /// Takes a connection into all lists.
     fn insert(&mut self, connection: Connection) {
         let socket = connection.socket;
-        self.connections.insert(socket, connection);
+        self.connections.insert(connection);
         self.list(socket);
     }
 
     /// Changes a connection and brings all lists up to date with it.
     fn change(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
-        let Some(mut connection) = self.connections.remove(&socket) else { return };
+        let Some(mut connection) = self.connections.remove(socket) else { return };
         self.unlist(&connection);
         change(&mut connection);
         self.insert(connection);
@@ -199,7 +203,7 @@ impl Delivery {
     }
 
     fn list(&mut self, socket: SocketId) {
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.classes = connection.class_keys(&self.configuration);
         for key in &connection.classes {
             self.classes.join(key, socket);
@@ -232,6 +236,13 @@ impl Delivery {
                 connection.present.remove(&topic);
             }
         });
+    }
+}
+
+fn count<T: Clone + PartialEq>(counts: &mut Vec<(T, u64)>, what: &T) {
+    match counts.iter_mut().find(|(known, _)| known == what) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((what.clone(), 1)),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Rules<'a> {
 }
 
 /// How one recipient, or a class of them, stands to the rows of a publication.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sight {
     pub(super) sees_new: bool,
     pub(super) sees_old: bool,
@@ -29,7 +29,7 @@ pub(super) struct Sight {
 }
 
 /// What a recipient sees, before it is worked out: equal keys give equal views.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ViewKey {
     operation: Option<Operation>,
     new: Option<Hidden>,

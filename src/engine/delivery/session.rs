@@ -27,7 +27,7 @@ impl Delivery {
         }
         let client_id: Rc<str> = Rc::from(open.client_id);
         out.effects.push(Effect::Accept { socket: open.socket, client_id: client_id.clone() });
-        let is_full = self.connections.len() as u64 >= self.configuration.limits.connections;
+        let is_full = self.connections.len() >= self.configuration.limits.connections;
         self.insert(Connection {
             socket: open.socket,
             client_id,
@@ -55,7 +55,7 @@ impl Delivery {
 
     /// Handles an authentication frame, the first or a later one.
     pub(super) fn authenticate(&mut self, now: u64, socket: SocketId, frame: Authenticate, out: &mut Out) {
-        let Some(connection) = self.connections.get(&socket) else { return };
+        let Some(connection) = self.connections.get(socket) else { return };
         let before = connection.principal.clone();
         match self.identify(now, &frame) {
             Err(TokenError::NeedsKeys) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
@@ -76,7 +76,7 @@ impl Delivery {
     pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
         while let Some((time, socket)) = self.deadlines.first().copied().filter(|(time, _)| *time <= now) {
             self.deadlines.remove(&(time, socket));
-            let Some(connection) = self.connections.get(&socket) else { continue };
+            let Some(connection) = self.connections.get(socket) else { continue };
             match &connection.principal {
                 None => self.fail(socket, Code::AuthTimeout, out),
                 Some(_) if connection.told_expired => self.end(socket, Code::TokenExpired, out),
@@ -92,10 +92,8 @@ impl Delivery {
     pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
         self.keys.answered(now, answer);
         self.fetching_keys = false;
-        let waiting = self
-            .connections
-            .values_mut()
-            .filter_map(|connection| Some((connection.socket, connection.waiting.take()?)));
+        let waiting =
+            self.connections.iter_mut().filter_map(|connection| Some((connection.socket, connection.waiting.take()?)));
         for (socket, frames) in waiting.collect::<Vec<_>>() {
             for frame in frames {
                 self.handle(now, socket, frame, out);
@@ -141,7 +139,7 @@ impl Delivery {
     }
 
     fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.waiting.get_or_insert_default().push_front(Ok(command));
         if !std::mem::replace(&mut self.fetching_keys, true) {
             out.effects.push(Effect::FetchKeys);
@@ -179,7 +177,7 @@ impl Delivery {
             connection.principal = Some(Rc::new(principal));
             connection.offsets = recover != Recover::Off;
         });
-        let connection = self.connections.get(&socket).map(|connection| connection.client_id.clone());
+        let connection = self.connections.get(socket).map(|connection| connection.client_id.clone());
         let details = vec![("method", method.to_owned())];
         out.effects.push(Effect::Log(Log { event: "connected", connection, code: None, details }));
         let with_position = recover != Recover::Off;
@@ -202,7 +200,7 @@ impl Delivery {
     }
 
     fn welcome(&self, socket: SocketId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {
-        let Some(principal) = self.connections.get(&socket).and_then(|connection| connection.principal.clone()) else {
+        let Some(principal) = self.connections.get(socket).and_then(|connection| connection.principal.clone()) else {
             return;
         };
         let organization = self.organization.clone();

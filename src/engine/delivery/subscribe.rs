@@ -93,7 +93,7 @@ impl Delivery {
 
     /// Takes away what the principal may no longer have, after its claims changed.
     pub(super) fn reauthorize(&mut self, now: u64, socket: SocketId, out: &mut Out) {
-        let Some(connection) = self.connections.get(&socket) else { return };
+        let Some(connection) = self.connections.get(socket) else { return };
         let Some(principal) = connection.principal.clone() else { return };
         let configuration = self.configuration.clone();
         let may = |action, topic: &Topic| configuration.authorize(action, topic, &principal).is_ok();
@@ -129,7 +129,7 @@ impl Delivery {
         subscribe: Subscribe,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let present = self.connections.get(&socket).map(|connection| connection.subscriptions.as_slice());
+        let present = self.connections.get(socket).map(|connection| connection.subscriptions.as_slice());
         let asked = match &subscribe.target {
             Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
             Target::Table(_) => None,
@@ -168,7 +168,7 @@ impl Delivery {
 
     fn unsubscribe(&mut self, socket: SocketId, id: &str, out: &mut Out) -> Result<(), Refusal> {
         let has = |connection: &Connection| connection.subscriptions.iter().any(|subscription| subscription.id == id);
-        if !self.connections.get(&socket).is_some_and(has) {
+        if !self.connections.get(socket).is_some_and(has) {
             return Err(Refusal::of(Code::UnknownSubscription));
         }
         self.change(socket, |connection| connection.subscriptions.retain(|subscription| subscription.id != id));
@@ -187,7 +187,7 @@ impl Delivery {
     ) -> Result<(), Refusal> {
         self.configuration.authorize(Action::Write, &topic, principal)?;
         let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
-        let publication = Publication::from_client(topic, event, payload);
+        let publication = Box::new(Publication::from_client(topic, event, payload));
         out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Delivery {
         metadata: Rc<str>,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let Some(connection) = self.connections.get(&socket) else { return Ok(()) };
+        let Some(connection) = self.connections.get(socket) else { return Ok(()) };
         if let Some(topic) = &topic {
             self.configuration.authorize(Action::Presence, topic, principal)?;
         }
@@ -221,7 +221,7 @@ impl Delivery {
     }
 
     fn tell_stream(&self, socket: SocketId, message: impl FnOnce(Rc<str>) -> ToStream, out: &mut Out) {
-        if let Some(connection) = self.connections.get(&socket) {
+        if let Some(connection) = self.connections.get(socket) {
             out.to_stream.push_back(message(connection.client_id.clone()));
         }
     }

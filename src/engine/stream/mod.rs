@@ -65,7 +65,7 @@ impl Stream {
     pub(super) fn receive(&mut self, now: u64, message: ToStream, out: &mut Out) {
         match message {
             ToStream::Publish { publication, keep, origin } => {
-                self.publish_for_client(now, publication, keep, origin, out)
+                self.publish_for_client(now, *publication, keep, origin, out)
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { socket, from, then } => {

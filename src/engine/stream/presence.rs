@@ -17,7 +17,8 @@ type Place = Option<Topic>;
 /// Everyone present in one tenant, as the storage has it.
 pub(in crate::engine) struct Presence {
     most_members: u64,
-    members: BTreeMap<Place, BTreeMap<Rc<str>, Rc<Member>>>,
+    /// By topic, then by public id.
+    members: BTreeMap<(Place, Rc<str>), Rc<Member>>,
     /// Where each member is, so that a disconnect looks at no other topic.
     places: BTreeMap<Rc<str>, BTreeSet<Place>>,
 }
@@ -41,14 +42,12 @@ impl Presence {
 
     /// Adds a member; one that is there already gets its new metadata. The member first learns who was there before.
     pub(super) fn track(&mut self, socket: SocketId, topic: Place, member: Rc<Member>, out: &mut Out) {
-        let members = self.members.get(&topic);
-        let known = members.and_then(|members| members.get(&member.client_id)).is_some();
-        if known {
+        if self.members.contains_key(&(topic.clone(), member.client_id.clone())) {
             self.tell(socket, topic.clone(), out);
             self.update(socket, topic, &member.client_id, member.metadata.clone(), out);
             return;
         }
-        if members.is_some_and(|members| members.len() as u64 >= self.most_members) {
+        if self.of(&topic).count() as u64 >= self.most_members {
             out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::PresenceLimit) });
             return;
         }
@@ -61,8 +60,15 @@ impl Presence {
     }
 
     /// Replaces a member's metadata; the same metadata again is no news.
-    pub(super) fn update(&mut self, socket: SocketId, topic: Place, client_id: &str, metadata: Rc<str>, out: &mut Out) {
-        let Some(before) = self.members.get(&topic).and_then(|members| members.get(client_id)) else {
+    pub(super) fn update(
+        &mut self,
+        socket: SocketId,
+        topic: Place,
+        client_id: &Rc<str>,
+        metadata: Rc<str>,
+        out: &mut Out,
+    ) {
+        let Some(before) = self.members.get(&(topic.clone(), client_id.clone())) else {
             out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked) });
             return;
         };
@@ -77,7 +83,7 @@ impl Presence {
     }
 
     /// Removes a member from one topic.
-    pub(super) fn untrack(&mut self, socket: SocketId, topic: Place, client_id: &str, out: &mut Out) {
+    pub(super) fn untrack(&mut self, socket: SocketId, topic: Place, client_id: &Rc<str>, out: &mut Out) {
         if !self.remove(&topic, client_id, out) {
             out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked) });
             return;
@@ -86,7 +92,7 @@ impl Presence {
     }
 
     /// Removes a member from every topic.
-    pub(super) fn gone(&mut self, client_id: &str, out: &mut Out) {
+    pub(super) fn gone(&mut self, client_id: &Rc<str>, out: &mut Out) {
         for topic in self.places.get(client_id).cloned().unwrap_or_default() {
             self.remove(&topic, client_id, out);
         }
@@ -94,8 +100,8 @@ impl Presence {
 
     /// Tells one connection who is in a topic.
     pub(super) fn tell(&self, socket: SocketId, topic: Place, out: &mut Out) {
-        let members = self.members.get(&topic).map(|members| members.values().cloned().collect());
-        out.to_delivery.push_back(ToDelivery::Roster { socket, topic, members: members.unwrap_or_default() });
+        let members = self.of(&topic).cloned().collect();
+        out.to_delivery.push_back(ToDelivery::Roster { socket, topic, members });
     }
 
     /// The public ids of all members, each with the topics it is in.
@@ -105,15 +111,17 @@ impl Presence {
 
     fn insert(&mut self, topic: Place, member: Rc<Member>) {
         self.places.entry(member.client_id.clone()).or_default().insert(topic.clone());
-        self.members.entry(topic).or_default().insert(member.client_id.clone(), member);
+        self.members.insert((topic, member.client_id.clone()), member);
     }
 
-    fn remove(&mut self, topic: &Place, client_id: &str, out: &mut Out) -> bool {
-        let Some(members) = self.members.get_mut(topic) else { return false };
-        let Some(member) = members.remove(client_id) else { return false };
-        if members.is_empty() {
-            self.members.remove(topic);
-        }
+    /// The members of one topic.
+    fn of(&self, topic: &Place) -> impl Iterator<Item = &Rc<Member>> {
+        let first = (topic.clone(), Rc::from(""));
+        self.members.range(first..).take_while(move |((place, _), _)| place == topic).map(|(_, member)| member)
+    }
+
+    fn remove(&mut self, topic: &Place, client_id: &Rc<str>, out: &mut Out) -> bool {
+        let Some(member) = self.members.remove(&(topic.clone(), client_id.clone())) else { return false };
         if let Some(places) = self.places.get_mut(client_id) {
             places.remove(topic);
             if places.is_empty() {

@@ -1,6 +1,6 @@
 //! Publishing: idempotency, order, durability, and the publisher's answer (native.md, section 1).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::Stream;
@@ -37,16 +37,17 @@ impl Stream {
         }
         remembered.retain(|_, answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
         let mut request = Request { accepted, duplicates: 0, offset: 0, delivered: 0, waiting: Default::default() };
-        let mut taken = BTreeSet::new();
+        let mut taken: Vec<String> = Vec::new();
         for publication in publications {
             if let Some(answer) = publication.id.as_ref().and_then(|id| remembered.get(id)) {
                 request.duplicates += 1;
                 request.offset = request.offset.max(answer.offset);
                 request.delivered += answer.delivered;
-            } else if publication.id.as_ref().is_some_and(|id| !taken.insert(id.clone())) {
+            } else if publication.id.as_ref().is_some_and(|id| taken.contains(id)) {
                 request.duplicates += 1;
             } else {
                 let id = publication.id.clone();
+                taken.extend(id.clone());
                 let keep = self.is_kept(&publication);
                 let offset = self.accept(now, publication, keep, None, out);
                 request.offset = offset;
