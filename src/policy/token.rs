@@ -3,7 +3,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::UntrustedToken;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
@@ -42,8 +42,13 @@ pub enum TokenError {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
     /// Extensions that a reader must understand (RFC 7515, 4.1.11). We understand none.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing, deserialize_with = "present")]
     crit: Option<Value>,
+}
+
+/// A member that is there, be it `null`: an `Option` alone would take `null` for absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 impl TokenRules {
