@@ -10,6 +10,7 @@ use super::claims::Claims;
 use super::key_set::{KeySet, Verdict, signed_with};
 use super::secret::Secret;
 use crate::code::Code;
+use crate::value::json;
 
 /// How far clocks may differ, in milliseconds.
 pub const LEEWAY: u64 = 30_000;
@@ -123,10 +124,12 @@ fn hmac_signed(secret: &Secret, token: &UntrustedToken<'_, Header>, message: &st
     }
 }
 
-/// The claims of the signed part `header.payload`.
+/// The claims of the signed part `header.payload`; none when a claim stands twice (RFC 7519, section 4).
 fn payload(message: &str) -> Option<Map<String, Value>> {
     let (_, payload) = message.split_once('.')?;
-    serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).ok()?).ok()
+    let text = String::from_utf8(Base64UrlUnpadded::decode_vec(payload).ok()?).ok()?;
+    json::object(&text).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// A NumericDate (seconds, possibly with a fraction: RFC 7519, section 2) as Unix milliseconds.
