@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::configuration::is_organization;
 use super::masking::MOST_ROLES;
 use super::principal::{Method, Principal};
 use super::roles::Roles;
 use crate::code::{Code, Refusal};
 use crate::value::form::Field;
 
-/// Bytes of a key's name, organization or user.
+/// Bytes of a key's name or user.
 const MOST_NAME: usize = 255;
 
 /// The keys of `API_KEYS`, by the digest of the key.
@@ -32,20 +33,26 @@ impl ApiKeys {
     /// # Errors
     /// On a malformed entry. The message names the place, never a hash.
     pub fn read(field: &Field<'_>) -> Result<ApiKeys, Refusal> {
-        let entries = field.list(10_000)?;
-        let keys = entries.iter().map(|entry| {
+        let mut keys = BTreeMap::new();
+        for entry in field.list(10_000)? {
             let mut form = entry.form()?;
             form.require("name")?.name(MOST_NAME)?;
             let hash = form.require("hash")?;
             let digest =
                 digest_from_hex(&hash.text()?).ok_or_else(|| hash.refuse("must be a SHA-256 in hexadecimal"))?;
-            let organization = form.require("organizationId")?.name(MOST_NAME)?;
+            let place = form.require("organizationId")?;
+            let organization = place.text()?;
+            if !is_organization(&organization) {
+                return Err(place.refuse("is no organization id"));
+            }
             let user = form.take("userId").map(|user| user.name(MOST_NAME)).transpose()?;
             let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?.unwrap_or_default();
             form.finish()?;
-            Ok((digest, ApiKey { organization, user, roles: Roles::new(roles) }))
-        });
-        Ok(ApiKeys { keys: keys.collect::<Result<_, Refusal>>()? })
+            if keys.insert(digest, ApiKey { organization, user, roles: Roles::new(roles) }).is_some() {
+                return Err(hash.refuse("stands twice: a key is of one organization"));
+            }
+        }
+        Ok(ApiKeys { keys })
     }
 
     /// Whether there is none.

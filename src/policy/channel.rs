@@ -144,17 +144,25 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, &'static str> {
     Ok(pieces)
 }
 
+/// Follows every way through the pattern at once, as the places of the topic that the pieces so far may lead to: the
+/// time is bounded by pieces, bytes and values, whatever the claims hold.
 fn matches(pattern: &[Piece], topic: &str, principal: &Principal) -> bool {
-    match pattern.split_first() {
-        None => topic.is_empty(),
-        Some((Piece::Rest, _)) => true,
-        Some((Piece::Literal(text), rest)) => {
-            topic.strip_prefix(text.as_str()).is_some_and(|topic| matches(rest, topic, principal))
-        }
-        Some((Piece::Claim(name), rest)) => principal.claim(name).iter().any(|value| {
-            !value.is_empty() && topic.strip_prefix(value.as_str()).is_some_and(|topic| matches(rest, topic, principal))
-        }),
+    let after = |place: usize, text: &str| {
+        let found = topic.get(place..).is_some_and(|rest| rest.starts_with(text));
+        found.then_some(place + text.len())
+    };
+    let mut places = BTreeSet::from([0]);
+    for piece in pattern {
+        places = match piece {
+            Piece::Rest => return !places.is_empty(),
+            Piece::Literal(text) => places.iter().filter_map(|place| after(*place, text)).collect(),
+            Piece::Claim(name) => {
+                let values = principal.claim(name).iter().filter(|value| !value.is_empty());
+                values.flat_map(|value| places.iter().filter_map(|place| after(*place, value))).collect()
+            }
+        };
     }
+    places.contains(&topic.len())
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ impl Claims {
     /// The roles held in `organization`: those of the map `organizations` where it names it, else the token's own.
     fn roles(&self, organization: &str) -> Option<Roles> {
         if let Some(roles) = self.values.get("organizations").and_then(|map| map.get(organization)) {
-            return Some(Roles::new(texts(roles)));
+            // `null` or `false` is how an issuer may write that someone has left.
+            let is_member = matches!(roles, Value::String(_) | Value::Array(_));
+            return is_member.then(|| Roles::new(texts(roles)));
         }
         let named = ORGANIZATION_CLAIMS
             .into_iter()

@@ -12,6 +12,7 @@ use super::table::Tables;
 use super::token::TokenRules;
 use crate::code::{Code, Refusal};
 use crate::value::form::Form;
+use crate::value::json;
 
 /// Bytes that `JWT_SECRET` has at least: HMAC keys are as long as the hash (RFC 7518, 3.2).
 const LEAST_JWT_SECRET: usize = 32;
@@ -59,7 +60,7 @@ impl Configuration {
             access_tokens: std::iter::once(access_token).chain(previous).collect(),
             credentials: credentials(variable)?,
             default_organization: variable("DEFAULT_ORGANIZATION"),
-            allowed_origins: variable("ALLOWED_ORIGINS").map(|list| origins(&list)),
+            allowed_origins: variable("ALLOWED_ORIGINS").map(|list| origins(&list)).transpose()?,
             tables: Tables::default(),
             channels: Vec::new(),
             public_topics: true,
@@ -145,23 +146,21 @@ pub fn is_organization(text: &str) -> bool {
 
 fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials, Refusal> {
     let url = variable("JWKS_URL");
-    // A local issuer has no certificate; anything else must, or the keys could be anyone's.
-    let is_safe =
-        |url: &str| ["https://", "http://127.0.0.1:", "http://localhost:"].iter().any(|start| url.starts_with(start));
     if url.as_deref().is_some_and(|url| !is_safe(url)) {
         return Err(malformed("JWKS_URL", "must be an https URL"));
     }
     let tokens = TokenRules {
         secret: secret(variable, "JWT_SECRET", LEAST_JWT_SECRET)?,
         key_set_url: url,
-        issuer: variable("JWT_ISSUER"),
-        audience: variable("JWT_AUDIENCE"),
+        issuer: expected(variable, "JWT_ISSUER")?,
+        audience: expected(variable, "JWT_AUDIENCE")?,
     };
     let api_keys = match variable("API_KEYS") {
         None => ApiKeys::default(),
         Some(text) => {
+            json::array(&text).map_err(|_| malformed("API_KEYS", "must be a JSON array"))?;
             let wrapped = format!("{{\"API_KEYS\":{text}}}");
-            let mut form = Form::read(&wrapped, Code::Configuration).map_err(|refusal| below("API_KEYS", refusal))?;
+            let mut form = Form::read(&wrapped, Code::Configuration)?;
             ApiKeys::read(&form.require("API_KEYS")?)?
         }
     };
@@ -178,11 +177,43 @@ fn secret(variable: &dyn Fn(&str) -> Option<String>, name: &str, least: usize) -
     }
 }
 
-fn origins(list: &str) -> Vec<String> {
-    list.split([',', ' '])
-        .map(|origin| origin.trim().trim_end_matches('/').to_owned())
-        .filter(|o| !o.is_empty())
-        .collect()
+/// What a claim must say. An empty text would be a check that no token passes.
+fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Option<String>, Refusal> {
+    match variable(name) {
+        Some(text) if text.is_empty() => Err(malformed(name, "must not be empty; leave it out for no check")),
+        text => Ok(text),
+    }
+}
+
+/// A local issuer has no certificate; anything else must, or the keys could be anyone's. A user name before the host
+/// would make `http://localhost:1@elsewhere` look local.
+fn is_safe(url: &str) -> bool {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    let local = || url.strip_prefix("http://127.0.0.1:").or_else(|| url.strip_prefix("http://localhost:"));
+    let safe = match url.strip_prefix("https://").map(host) {
+        Some(host) => !host.is_empty() && !host.contains('@'),
+        None => local().map(host).is_some_and(|port| port.parse::<u16>().is_ok()),
+    };
+    safe && url.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn origins(list: &str) -> Result<Vec<String>, Refusal> {
+    let origins =
+        list.split([',', ' ']).map(|origin| origin.trim().trim_end_matches('/')).filter(|one| !one.is_empty());
+    let origins: Vec<String> = origins.map(str::to_owned).collect();
+    if origins.is_empty() || !origins.iter().all(|origin| is_origin(origin)) {
+        return Err(malformed("ALLOWED_ORIGINS", "must list origins: scheme, host and port in lower case"));
+    }
+    Ok(origins)
+}
+
+/// Whether a browser could send this: scheme, host and port, in lower case, nothing else.
+fn is_origin(text: &str) -> bool {
+    let of = |part: &str, more: &[u8]| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
+    };
+    text.split_once("://").is_some_and(|(scheme, host)| of(scheme, b"+-.") && of(host, b"-_.:[]"))
 }
 
 fn malformed(name: &str, what: &str) -> Refusal {
@@ -192,7 +223,7 @@ fn malformed(name: &str, what: &str) -> Refusal {
 /// Puts the variable's name before the path of what is wrong within it.
 fn below(name: &str, refusal: Refusal) -> Refusal {
     let path = refusal.field.map_or_else(|| name.to_owned(), |field| format!("{name}.{field}"));
-    Refusal::at(refusal.code, path, format!("{name}: {}", refusal.message))
+    Refusal::at(Code::Configuration, path, format!("{name}: {}", refusal.message))
 }
 
 // The longest names in the configuration and on the wire are the same, so a rule can name whatever a client can.

@@ -87,7 +87,7 @@ impl KeySet {
 
 impl PublicKey {
     fn read(value: &Value) -> Option<PublicKey> {
-        if value.get("use").and_then(Value::as_str).is_some_and(|purpose| purpose != "sig") {
+        if !is_for_verifying(value) {
             return None;
         }
         let material = match value.get("kty").and_then(Value::as_str)? {
@@ -137,6 +137,16 @@ fn text(value: &Value, name: &str) -> Option<String> {
 
 fn bytes(value: &Value, name: &str) -> Option<Cow<'static, [u8]>> {
     Base64UrlUnpadded::decode_vec(value.get(name)?.as_str()?).ok().map(Cow::Owned)
+}
+
+/// Whether a key's own words let it verify signatures (RFC 7517, 4.2 to 4.4); words of another form than documented
+/// let it do nothing.
+fn is_for_verifying(key: &Value) -> bool {
+    let word = |name: &str| key.get(name).filter(|value| !value.is_null());
+    let operations = |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|one| one == "verify"));
+    word("use").is_none_or(|purpose| purpose == "sig")
+        && word("key_ops").is_none_or(operations)
+        && word("alg").is_none_or(Value::is_string)
 }
 
 /// Whether the token names this algorithm and its signature of `message` is that of `key`.

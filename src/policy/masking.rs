@@ -15,6 +15,8 @@ const MOST_FIELDS: usize = 64;
 pub(crate) const MOST_ROLES: usize = 64;
 /// Steps of a dotted path.
 const MOST_STEPS: usize = 16;
+/// Arrays within arrays that a path looks through: each takes stack, and whoever writes a row nests as deep as it likes.
+const MOST_ARRAYS: usize = 16;
 
 /// The rules of one masking configuration, or of several together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +104,7 @@ impl Masking {
         let mut seen = json.to_owned();
         for (field, mask) in self.fields.iter().zip(&hidden.0) {
             if let Some(mask) = mask {
-                seen = hide_within(&seen, &steps(&field.field), *mask);
+                seen = hide_within(&seen, &steps(&field.field), *mask, MOST_ARRAYS);
             }
         }
         seen
@@ -146,7 +148,7 @@ fn hide(seen: &mut Row, original: &Row, field: &str, mask: Mask) {
         if whole && &*column.name == field {
             column.json = Rc::from(mask.json(&column.json));
         } else if !whole && steps.len() > 1 && steps.first() == Some(&&*column.name) {
-            column.json = Rc::from(hide_within(&column.json, steps.get(1..).unwrap_or_default(), mask));
+            column.json = Rc::from(hide_within(&column.json, steps.get(1..).unwrap_or_default(), mask, MOST_ARRAYS));
         }
     }
 }
@@ -156,18 +158,21 @@ fn steps(field: &str) -> Vec<&str> {
 }
 
 /// Hides what `steps` lead to inside a JSON value. Arrays are looked through; a scalar where an object was expected may
-/// be that object as text (SQLite keeps JSON so): it is redacted.
-fn hide_within(json: &str, steps: &[&str], mask: Mask) -> String {
+/// be that object as text (SQLite keeps JSON so): it is redacted. So is what lies below more than `arrays` arrays.
+fn hide_within(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
     let Some((step, further)) = steps.split_first() else { return mask.json(json) };
     match json::kind(json) {
         Kind::Null => json.to_owned(),
-        Kind::Object => hide_member(json, step, further, mask),
-        Kind::Array => hide_elements(json, steps, mask),
+        Kind::Object => hide_member(json, step, further, mask, arrays),
+        Kind::Array => match arrays.checked_sub(1) {
+            Some(arrays) => hide_elements(json, steps, mask, arrays),
+            None => Mask::Redact.json(json),
+        },
         Kind::Boolean | Kind::Number | Kind::String => Mask::Redact.json(json),
     }
 }
 
-fn hide_member(json: &str, step: &str, further: &[&str], mask: Mask) -> String {
+fn hide_member(json: &str, step: &str, further: &[&str], mask: Mask, arrays: usize) -> String {
     // A key that is no Unicode text could be the one that is meant.
     let Ok(object) = json::lenient_object(json) else { return Mask::Redact.json(json) };
     let rest = [&[step], further].concat().join(".");
@@ -175,7 +180,7 @@ fn hide_member(json: &str, step: &str, further: &[&str], mask: Mask) -> String {
     for (name, value) in &object.members {
         let value = match name {
             name if *name == rest => mask.json(value.get()),
-            name if name == step => hide_within(value.get(), further, mask),
+            name if name == step => hide_within(value.get(), further, mask, arrays),
             _ => value.get().to_owned(),
         };
         row.columns.push(Column { name: Rc::from(name.as_ref()), json: Rc::from(value) });
@@ -185,11 +190,11 @@ fn hide_member(json: &str, step: &str, further: &[&str], mask: Mask) -> String {
     out
 }
 
-fn hide_elements(json: &str, steps: &[&str], mask: Mask) -> String {
+fn hide_elements(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
     let Ok(elements) = json::array(json) else { return Mask::Redact.json(json) };
     // Only objects and arrays within can hold what the path leads to; a list of plain values cannot.
     let hide = |element: &&serde_json::value::RawValue| match json::kind(element.get()) {
-        Kind::Object | Kind::Array => hide_within(element.get(), steps, mask),
+        Kind::Object | Kind::Array => hide_within(element.get(), steps, mask, arrays),
         _ => Mask::Redact.json(element.get()),
     };
     format!("[{}]", elements.iter().map(hide).collect::<Vec<_>>().join(","))

@@ -142,12 +142,14 @@ impl Tables {
     /// Reads `{ name: table }`; a name is `table`, which is in schema `public`, or `schema.table`.
     ///
     /// # Errors
-    /// On a malformed table, with its path.
+    /// On a malformed table or one that is named twice, with its path.
     pub fn read(field: &Field<'_>) -> Result<Tables, Refusal> {
-        let entries = field.form()?.rest();
         let mut tables = BTreeMap::new();
-        for (name, value) in entries {
-            tables.insert(qualified(&name), Table::read(&value)?);
+        for (name, value) in field.form()?.rest() {
+            // `t` and `public.t` are one table: the rules of one of them would silently not hold.
+            if tables.insert(qualified(&name), Table::read(&value)?).is_some() {
+                return Err(value.refuse("is named twice"));
+            }
         }
         Ok(Tables { tables, unknown: Table::default() })
     }

@@ -3,13 +3,14 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::UntrustedToken;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
 use super::key_set::{KeySet, Verdict, signed_with};
 use super::secret::Secret;
 use crate::code::Code;
+use crate::value::json;
 
 /// How far clocks may differ, in milliseconds.
 pub const LEEWAY: u64 = 30_000;
@@ -42,8 +43,13 @@ pub enum TokenError {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
     /// Extensions that a reader must understand (RFC 7515, 4.1.11). We understand none.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing, deserialize_with = "present")]
     crit: Option<Value>,
+}
+
+/// A member that is there, be it `null`: an `Option` alone would take `null` for absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 impl TokenRules {
@@ -118,10 +124,12 @@ fn hmac_signed(secret: &Secret, token: &UntrustedToken<'_, Header>, message: &st
     }
 }
 
-/// The claims of the signed part `header.payload`.
+/// The claims of the signed part `header.payload`; none when a claim stands twice (RFC 7519, section 4).
 fn payload(message: &str) -> Option<Map<String, Value>> {
     let (_, payload) = message.split_once('.')?;
-    serde_json::from_slice(&Base64UrlUnpadded::decode_vec(payload).ok()?).ok()
+    let text = String::from_utf8(Base64UrlUnpadded::decode_vec(payload).ok()?).ok()?;
+    json::object(&text).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// A NumericDate (seconds, possibly with a fraction: RFC 7519, section 2) as Unix milliseconds.

@@ -1,0 +1,112 @@
+//! The bodies of the fuzz targets: each takes any text, splits it into what one function takes, and asserts what must
+//! hold whatever the text is. A line feed separates the parts, since no part needs one.
+
+use realtime_worker::code::Code;
+use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::policy::credential::Credentials;
+use realtime_worker::policy::filter::{ColumnType, Filter};
+use realtime_worker::policy::key_set::KeySet;
+use realtime_worker::policy::masking::Masking;
+use realtime_worker::policy::roles::Roles;
+use realtime_worker::policy::secret::Secret;
+use realtime_worker::policy::ticket::Ticket;
+use realtime_worker::policy::token::TokenRules;
+use realtime_worker::value::form::Form;
+use realtime_worker::value::row::Row;
+
+/// `filter LF row`: an answer for every declared type, never both a filter and its negation.
+pub fn filter(text: &str) {
+    let (text, row) = text.split_once('\n').unwrap_or((text, "{}"));
+    let (Ok(filter), Ok(row)) = (Filter::parse(text), Row::read(row)) else { return };
+    let negated = text.split_once('=').map(|(column, test)| format!("{column}=not.{test}"));
+    let negated = negated.filter(|_| !text.contains(',')).and_then(|text| Filter::parse(&text).ok());
+    for declared in [None, Some(ColumnType::Number), Some(ColumnType::Boolean), Some(ColumnType::Text)] {
+        let matches = filter.matches(&row, &|_| declared);
+        let both = negated.as_ref().is_some_and(|negated| matches && negated.matches(&row, &|_| declared));
+        assert!(!both, "a filter and its negation hold");
+    }
+}
+
+/// `configuration LF row LF role`: valid JSON with the same columns, and the same bytes where nothing is masked.
+pub fn masking(text: &str) {
+    let mut parts = text.splitn(3, '\n');
+    let (config, row, role) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let wrapped = format!("{{\"m\":{config}}}");
+    let Ok(mut form) = Form::read(&wrapped, Code::InvalidRequest) else { return };
+    let Some(Ok(masking)) = form.take("m").map(|field| Masking::read(&field)) else { return };
+    for owner in [false, true] {
+        let hidden = masking.hidden(&Roles::new([role.to_owned()]), owner);
+        masking.apply_json(row, &hidden);
+        let Ok(original) = Row::read(row) else { continue };
+        let mut out = String::new();
+        masking.apply(&original, &hidden).write(&mut out);
+        let seen = Row::read(&out).expect("a masked row is a row");
+        let names = |row: &Row| row.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&seen), names(&original));
+        assert!(!masking.is_empty() || seen == original);
+    }
+}
+
+/// `credential LF key set`: neither a token nor a ticket, since nobody but us knows the secret.
+pub fn token(text: &str) {
+    let (credential, answer) = text.split_once('\n').unwrap_or((text, ""));
+    let secret = Secret::new("0123456789abcdef0123456789abcdef");
+    let tokens = TokenRules {
+        secret: Some(secret.clone()),
+        key_set_url: Some("https://id.example/keys".into()),
+        ..TokenRules::default()
+    };
+    let credentials = Credentials { tokens, ..Credentials::default() };
+    let mut keys = KeySet::default();
+    keys.answered(0, Some(answer));
+    // The keys are the fuzzer's own, so a token of theirs may be found; that of an empty set may not.
+    let _ = credentials.principal(0, credential, "org_1", &keys);
+    assert!(credentials.principal(0, credential, "org_1", &KeySet::default()).is_err());
+    assert!(Ticket::verify(credential, [secret].iter(), 0).is_err());
+}
+
+/// `REALTIME LF API_KEYS`: read, or refused by the name of one of the two.
+pub fn configuration(text: &str) {
+    let (realtime, api_keys) = text.split_once('\n').unwrap_or((text, "[]"));
+    let answer = Configuration::read(&|name| match name {
+        "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
+        "REALTIME" => Some(realtime.into()),
+        "API_KEYS" => Some(api_keys.into()),
+        _ => None,
+    });
+    if let Err(refusal) = answer {
+        assert_eq!(refusal.code, Code::Configuration);
+        let field = refusal.field.expect("a refusal names the variable");
+        assert!(field.starts_with("REALTIME") || field.starts_with("API_KEYS"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bodies must hold on what they are for, and on every beginning and end of it.
+    #[track_caller]
+    fn check(body: fn(&str), example: &str) {
+        for place in (0..=example.len()).filter(|place| example.is_char_boundary(*place)) {
+            let (before, after) = example.split_at(place);
+            body(before);
+            body(after);
+            body(&format!("{after}{before}"));
+        }
+    }
+
+    #[test]
+    fn the_bodies_hold_on_examples() {
+        check(filter, "a=in.(1,\"x,\"),b=not.match.^é\n{\"a\":\"1\",\"b\":null}");
+        check(filter, "a=lt.1e9\n{\"a\":-1.50}");
+        let config = r#"{"a.b":{"type":"email","show":{"roles":["x"],"or":"owner"}},"c":{"type":"ssn"}}"#;
+        check(masking, &format!("{config}\n{{\"a\":[{{\"b\":\"j@x.com\"}}],\"c\":12345}}\nx"));
+        check(
+            token,
+            "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjl9.AAAA\n{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}",
+        );
+        let realtime = r#"{"tables":{"t":{"rows":[{"roles":["a"]}]}},"channels":[{"topic":"a:{sub}:*"}],"limits":{}}"#;
+        check(configuration, &format!("{realtime}\n[{{\"name\":\"ci\",\"hash\":\"00\",\"organizationId\":\"o\"}}]"));
+    }
+}
