@@ -98,7 +98,7 @@ impl Tenant {
     fn figures(&self) -> Figures {
         let position = self.stream.position();
         let mut figures = Figures {
-            presence: self.stream.presence().places().values().map(|places| places.len() as u64).sum(),
+            presence: self.stream.presence().places().len() as u64,
             epoch: position.epoch,
             offset: position.offset,
             publications: self.stream.publications,

@@ -11,6 +11,8 @@ use super::roles::Roles;
 use crate::code::{Code, Refusal};
 use crate::value::form::Field;
 
+/// Keys of one deployment: a variable has 5 KB at Cloudflare, so this is no limit in practice.
+const MOST_KEYS: usize = 1_000;
 /// Bytes of a key's name or user.
 const MOST_NAME: usize = 255;
 
@@ -33,8 +35,8 @@ impl ApiKeys {
     /// # Errors
     /// On a malformed entry. The message names the place, never a hash.
     pub fn read(field: &Field<'_>) -> Result<ApiKeys, Refusal> {
-        let mut keys = BTreeMap::new();
-        for entry in field.list(10_000)? {
+        let mut keys: Vec<([u8; 32], ApiKey)> = Vec::new();
+        for entry in field.list(MOST_KEYS)? {
             let mut form = entry.form()?;
             form.require("name")?.name(MOST_NAME)?;
             let hash = form.require("hash")?;
@@ -48,9 +50,10 @@ impl ApiKeys {
             let user = form.take("userId").map(|user| user.name(MOST_NAME)).transpose()?;
             let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?.unwrap_or_default();
             form.finish()?;
-            if keys.insert(digest, ApiKey { organization, user, roles: Roles::new(roles) }).is_some() {
+            if keys.iter().any(|(known, _)| *known == digest) {
                 return Err(hash.refuse("stands twice: a key is of one organization"));
             }
+            keys.push((digest, ApiKey { organization, user, roles: Roles::new(roles) }));
         }
         Ok(ApiKeys { keys })
     }

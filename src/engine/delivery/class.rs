@@ -35,16 +35,10 @@ pub(super) struct ClassKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Narrowing(Vec<TableTarget>);
 
-/// A class and its members.
-pub(super) struct Class {
-    pub(super) key: Rc<ClassKey>,
-    pub(super) members: BTreeSet<SocketId>,
-}
-
-/// All classes of a tenant, by their scope.
+/// All classes of a tenant with their members, those of one scope side by side.
 #[derive(Default)]
 pub(super) struct Classes {
-    scopes: BTreeMap<Scope, BTreeMap<Rc<ClassKey>, Class>>,
+    members: BTreeMap<Rc<ClassKey>, BTreeSet<SocketId>>,
 }
 
 impl Narrowing {
@@ -79,34 +73,39 @@ impl Narrowing {
     }
 }
 
+impl ClassKey {
+    /// The key that comes before all others of its scope.
+    fn first(scope: Scope) -> ClassKey {
+        ClassKey { scope, wire: Wire(0), offsets: false, roles: Rc::default(), narrowing: Rc::default() }
+    }
+}
+
 impl Classes {
-    /// The classes that listen to `scope`.
-    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = &Class> {
-        self.scopes.get(scope).into_iter().flat_map(BTreeMap::values)
+    /// The classes that listen to `scope`, with their members.
+    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&Rc<ClassKey>, &BTreeSet<SocketId>)> {
+        let from = Rc::new(ClassKey::first(scope.clone()));
+        self.members.range(from..).take_while(move |(key, _)| key.scope == *scope)
     }
 
     /// Adds a member to the class of `key`.
     pub(super) fn join(&mut self, key: &Rc<ClassKey>, socket: SocketId) {
-        let classes = self.scopes.entry(key.scope.clone()).or_default();
-        let class = classes.entry(key.clone()).or_insert_with(|| Class { key: key.clone(), members: BTreeSet::new() });
-        class.members.insert(socket);
+        self.members.entry(key.clone()).or_default().insert(socket);
     }
 
     /// Removes a member; a class without members is forgotten.
-    pub(super) fn leave(&mut self, key: &ClassKey, socket: SocketId) {
-        let Some(classes) = self.scopes.get_mut(&key.scope) else { return };
-        let Some(class) = classes.get_mut(key) else { return };
-        class.members.remove(&socket);
-        if class.members.is_empty() {
-            classes.remove(key);
-        }
-        if classes.is_empty() {
-            self.scopes.remove(&key.scope);
+    pub(super) fn leave(&mut self, key: &Rc<ClassKey>, socket: SocketId) {
+        let Some(members) = self.members.get_mut(key) else { return };
+        members.remove(&socket);
+        if members.is_empty() {
+            self.members.remove(key);
         }
     }
 
     /// How many topics have a subscriber.
     pub(super) fn topics(&self) -> u64 {
-        self.scopes.keys().filter(|scope| matches!(scope, Scope::Topic(_))).count() as u64
+        let mut topics: Vec<&Scope> = self.members.keys().map(|key| &key.scope).collect();
+        // Classes of one scope stand side by side.
+        topics.dedup();
+        topics.iter().filter(|scope| matches!(scope, Scope::Topic(_))).count() as u64
     }
 }

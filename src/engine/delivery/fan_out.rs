@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::class::{Class, ClassKey, Scope};
+use super::class::{ClassKey, Scope};
 use super::rules::{Rules, ViewKey};
 use crate::engine::effect::Effect;
 use crate::engine::event::{Event, View};
@@ -63,9 +63,9 @@ impl Delivery {
 
     /// Tells everyone in a topic who came, changed or left.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
-        for class in self.classes.of(&Scope::Presence(topic)) {
-            let to = class.members.iter().copied().collect();
-            out.effects.push(Effect::Deliver { to, wire: class.key.wire, event: event.clone() });
+        for (class, members) in self.classes.of(&Scope::Presence(topic)) {
+            let to = members.iter().copied().collect();
+            out.effects.push(Effect::Deliver { to, wire: class.wire, event: event.clone() });
         }
     }
 
@@ -78,34 +78,18 @@ impl Delivery {
     ) {
         let scope = scope(publication);
         let named = self.named(publication, rules);
-        for class in self.classes.of(&scope).filter(|class| rules.admits(&class.key.roles)) {
+        for (class, members) in self.classes.of(&scope).filter(|(class, _)| rules.admits(&class.roles)) {
             let mut single = BTreeSet::new();
-            single.extend(named.intersection(&class.members));
-            single.extend(unheard.filter(|socket| class.members.contains(socket)));
+            single.extend(named.intersection(members));
+            single.extend(unheard.filter(|socket| members.contains(socket)));
             if publication.user.is_none() {
-                self.gather_class(class, &single, rules, gathering);
+                gathering.add_class(class, members, &single);
             }
             for socket in single.into_iter().filter(|socket| Some(*socket) != unheard) {
                 let principal = self.connections.get(socket).and_then(|connection| connection.principal.as_ref());
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
-                gathering.add(&class.key, rules.view_key(&class.key.roles, sight), std::iter::once(socket));
+                gathering.add(class, rules.view_key(&class.roles, sight), std::iter::once(socket));
             }
-        }
-    }
-
-    /// Those of a class who are nothing but members of it.
-    fn gather_class(
-        &self,
-        class: &Class,
-        single: &BTreeSet<SocketId>,
-        rules: &Rules<'_>,
-        gathering: &mut Gathering<'_>,
-    ) {
-        let key = rules.view_key(&class.key.roles, rules.sight_of_roles(&class.key.roles));
-        if single.is_empty() {
-            gathering.add(&class.key, key, class.members.iter().copied());
-        } else {
-            gathering.add(&class.key, key, class.members.difference(single).copied());
         }
     }
 
@@ -135,6 +119,16 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(publication: &'a Publication, rules: &'a Rules<'a>) -> Gathering<'a> {
         Gathering { publication, rules, groups: Vec::new(), views: Vec::new() }
+    }
+
+    /// Adds those members of a class who are nothing but that.
+    fn add_class(&mut self, class: &ClassKey, members: &BTreeSet<SocketId>, single: &BTreeSet<SocketId>) {
+        let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles));
+        if single.is_empty() {
+            self.add(class, key, members.iter().copied());
+        } else {
+            self.add(class, key, members.difference(single).copied());
+        }
     }
 
     /// Adds members of a class who all see the same, if that passes the class's subscriptions.

@@ -14,7 +14,7 @@ mod session;
 mod slab;
 mod subscribe;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::effect::{Effect, Figures, Log, Write};
@@ -51,7 +51,7 @@ impl Delivery {
         organization: Rc<str>,
         configuration: Rc<Configuration>,
         stored: &Stored,
-        places: &BTreeMap<Rc<str>, BTreeSet<Option<Topic>>>,
+        places: &BTreeSet<(Rc<str>, Option<Topic>)>,
         out: &mut Out,
     ) -> Delivery {
         let mut delivery = Delivery {
@@ -68,7 +68,9 @@ impl Delivery {
         for (socket, text) in &stored.sockets {
             match attachment::read(*socket, text, &stored.overflow, &delivery.configuration.limits, now) {
                 Some(mut connection) => {
-                    connection.present = places.get(&connection.client_id).cloned().unwrap_or_default();
+                    let of = |(client_id, _): &&(Rc<str>, _)| *client_id == connection.client_id;
+                    let all = places.range((connection.client_id.clone(), None)..).take_while(of);
+                    connection.present.extend(all.map(|(_, topic)| topic.clone()));
                     delivery.insert(connection);
                 }
                 None => out.effects.push(Effect::Close { socket: *socket, code: Code::ServiceRestart }),
@@ -79,11 +81,11 @@ impl Delivery {
     }
 
     /// Removes what is left of connections that did not survive.
-    fn clean(&self, stored: &Stored, places: &BTreeMap<Rc<str>, BTreeSet<Option<Topic>>>, out: &mut Out) {
+    fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
         let mut living: Vec<&str> = self.connections.iter().map(|connection| &*connection.client_id).collect();
         living.sort_unstable();
         let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
-        for client_id in places.keys().filter(|client_id| !lives(client_id)) {
+        for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
             out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
         }
         for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {

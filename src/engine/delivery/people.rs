@@ -1,34 +1,27 @@
-//! Indexes from what rules ask for, a user or a claim's value, to the connections that have it.
+//! The index from what rules ask for, a user or a claim's value, to the connections that have it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use crate::engine::input::SocketId;
 use crate::policy::principal::{Principal, SUBJECT};
 
-/// Claim, then value, then connections; the user is the claim `sub`.
+/// Claim, value, connection; the user is the claim `sub`.
 #[derive(Default)]
 pub(super) struct People {
-    holders: BTreeMap<String, BTreeMap<String, BTreeSet<SocketId>>>,
+    holders: BTreeSet<(String, String, SocketId)>,
 }
 
 impl People {
     /// Adds a connection under everything that its principal has.
     pub(super) fn add(&mut self, socket: SocketId, principal: &Principal) {
-        for (claim, value) in pairs(principal) {
-            let values = self.holders.entry(claim.to_owned()).or_default();
-            values.entry(value.clone()).or_default().insert(socket);
-        }
+        self.holders.extend(pairs(principal).map(|(claim, value)| (claim.to_owned(), value.clone(), socket)));
     }
 
     /// Removes a connection from everything that its principal has.
     pub(super) fn remove(&mut self, socket: SocketId, principal: &Principal) {
         for (claim, value) in pairs(principal) {
-            let Some(values) = self.holders.get_mut(claim) else { continue };
-            let Some(sockets) = values.get_mut(value) else { continue };
-            sockets.remove(&socket);
-            if sockets.is_empty() {
-                values.remove(value);
-            }
+            self.holders.remove(&(claim.to_owned(), value.clone(), socket));
         }
     }
 
@@ -39,8 +32,13 @@ impl People {
 
     /// The connections that have this value of a claim.
     pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SocketId> {
-        self.holders.get(claim).and_then(|values| values.get(value)).into_iter().flatten().copied()
+        self.holders.range(all(claim, value)).map(|(_, _, socket)| *socket)
     }
+}
+
+fn all(claim: &str, value: &str) -> RangeInclusive<(String, String, SocketId)> {
+    let with = |socket| (claim.to_owned(), value.to_owned(), SocketId(socket));
+    with(0)..=with(u32::MAX)
 }
 
 fn pairs(principal: &Principal) -> impl Iterator<Item = (&str, &String)> {

@@ -20,13 +20,13 @@ pub(in crate::engine) struct Presence {
     /// By topic, then by public id.
     members: BTreeMap<(Place, Rc<str>), Rc<Member>>,
     /// Where each member is, so that a disconnect looks at no other topic.
-    places: BTreeMap<Rc<str>, BTreeSet<Place>>,
+    places: BTreeSet<(Rc<str>, Place)>,
 }
 
 impl Presence {
     pub(super) fn wake(limits: &Limits, rows: &[PresenceRow]) -> Presence {
         let mut presence =
-            Presence { most_members: limits.presence_members, members: BTreeMap::new(), places: BTreeMap::new() };
+            Presence { most_members: limits.presence_members, members: BTreeMap::new(), places: BTreeSet::new() };
         for row in rows {
             let member = Member {
                 client_id: Rc::from(row.client_id.as_str()),
@@ -93,7 +93,8 @@ impl Presence {
 
     /// Removes a member from every topic.
     pub(super) fn gone(&mut self, client_id: &Rc<str>, out: &mut Out) {
-        for topic in self.places.get(client_id).cloned().unwrap_or_default() {
+        let all = self.places.range((client_id.clone(), None)..).take_while(|(one, _)| one == client_id);
+        for topic in all.map(|(_, topic)| topic.clone()).collect::<Vec<_>>() {
             self.remove(&topic, client_id, out);
         }
     }
@@ -104,13 +105,13 @@ impl Presence {
         out.to_delivery.push_back(ToDelivery::Roster { socket, topic, members });
     }
 
-    /// The public ids of all members, each with the topics it is in.
-    pub(in crate::engine) fn places(&self) -> &BTreeMap<Rc<str>, BTreeSet<Place>> {
+    /// The public id of every member with each topic that it is in.
+    pub(in crate::engine) fn places(&self) -> &BTreeSet<(Rc<str>, Place)> {
         &self.places
     }
 
     fn insert(&mut self, topic: Place, member: Rc<Member>) {
-        self.places.entry(member.client_id.clone()).or_default().insert(topic.clone());
+        self.places.insert((member.client_id.clone(), topic.clone()));
         self.members.insert((topic, member.client_id.clone()), member);
     }
 
@@ -122,12 +123,7 @@ impl Presence {
 
     fn remove(&mut self, topic: &Place, client_id: &Rc<str>, out: &mut Out) -> bool {
         let Some(member) = self.members.remove(&(topic.clone(), client_id.clone())) else { return false };
-        if let Some(places) = self.places.get_mut(client_id) {
-            places.remove(topic);
-            if places.is_empty() {
-                self.places.remove(client_id);
-            }
-        }
+        self.places.remove(&(client_id.clone(), topic.clone()));
         let place = topic.as_ref().map(|topic| (topic.private, topic.name.clone()));
         out.effects.push(Effect::Write(Write::Untrack { client_id: member.client_id.clone(), topic: place }));
         let event = Event::PresenceLeft { topic: topic.clone(), member };
