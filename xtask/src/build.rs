@@ -63,7 +63,7 @@ fn strip(project: &Project) -> Result<()> {
     let features =
         ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
     command.args(features.map(|feature| format!("--enable-{feature}")));
-    command.args(["--enable-exception-handling", "--strip-debug", "--strip-producers"]);
+    command.args(["--enable-exception-handling", "-Oz", "--strip-debug", "--strip-producers"]);
     command.arg(&wasm).arg("--output").arg(&wasm);
     node::put_first_on_path(project, &mut command);
     run(&mut command)
