@@ -127,7 +127,12 @@ impl Publication {
 
 fn change(form: &mut Form<'_>) -> Result<Content, Refusal> {
     let schema = form.take("schema").map(|schema| schema.name(NAME_BYTES)).transpose()?;
-    let table = form.require("table")?.name(NAME_BYTES)?;
+    let table_field = form.require("table")?;
+    let table = table_field.name(NAME_BYTES)?;
+    if table.contains('.') {
+        // `public.t` as a table of schema `public` would be another table than `t`, one without any rules.
+        return Err(table_field.refuse("must not contain a dot: the schema has a key of its own"));
+    }
     let event_type = form.require("eventType")?;
     let operation = Operation::named(&event_type.text()?);
     let operation = operation.ok_or_else(|| event_type.refuse("must be \"INSERT\", \"UPDATE\" or \"DELETE\""))?;

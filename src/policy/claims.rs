@@ -40,11 +40,6 @@ impl Claims {
         Ok(Principal { user, roles, method: Method::Session, expires: Some(self.expires), claims })
     }
 
-    /// The organization that the token is for, when it names exactly one.
-    pub fn organization(&self) -> Option<&str> {
-        ORGANIZATION_CLAIMS.into_iter().find_map(|name| self.values.get(name)?.as_str())
-    }
-
     /// The roles held in `organization`: those of the map `organizations` where it names it, else the token's own.
     fn roles(&self, organization: &str) -> Option<Roles> {
         if let Some(roles) = self.values.get("organizations").and_then(|map| map.get(organization)) {

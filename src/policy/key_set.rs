@@ -16,8 +16,8 @@ const FRESH: u64 = 10 * 60_000;
 const PAUSE: u64 = 30_000;
 /// How long old keys serve while the URL does not answer, in milliseconds.
 const STALE: u64 = 60 * 60_000;
-/// Keys taken from one set.
-const MOST_KEYS: usize = 64;
+/// Keys taken from one set: a token without a `kid` is held against each of its kind.
+const MOST_KEYS: usize = 16;
 
 type EdKey = <Ed25519 as Algorithm>::VerifyingKey;
 type EcKey = <Es256 as Algorithm>::VerifyingKey;

@@ -21,6 +21,8 @@ pub const AUTH_DEADLINE: u64 = 10_000;
 pub const EXPIRY_GRACE: u64 = 30_000;
 /// The window in which errors are counted, in milliseconds.
 pub const ERROR_WINDOW: u64 = 60_000;
+/// Regular expressions in all filters of one connection.
+pub const REGULAR_EXPRESSIONS: usize = 8;
 /// Frames that wait while keys are fetched, for one connection.
 pub const WAITING_FRAMES: usize = 32;
 

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// A secret of the deployment or a credential of a caller. It has no `Display`, and its `Debug` shows nothing.
-#[derive(Clone, PartialEq, Eq)]
+/// It has no `==`, which would stop at the first difference: [`Secret::is`] compares.
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {

@@ -30,12 +30,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The ticket as text: its JSON and the JSON's signature, both base64url.
-    pub fn sign(&self, secret: &Secret) -> String {
-        // A struct of texts, numbers and maps with text keys always has a JSON form.
-        let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(self).unwrap_or_default());
-        let signature = Base64UrlUnpadded::encode_string(&signature(secret, &payload).finalize().into_bytes());
-        format!("{payload}.{signature}")
+    /// The ticket as text: its JSON and the JSON's signature, both base64url; `None` when it would be too long for a URL.
+    pub fn sign(&self, secret: &Secret) -> Option<String> {
+        let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(self).ok()?);
+        let signature = Base64UrlUnpadded::encode_string(&signature(secret, &payload)?.finalize().into_bytes());
+        Some(format!("{payload}.{signature}")).filter(|text| text.len() <= MOST_TICKET)
     }
 
     /// Reads a ticket that one of `secrets` has signed; `now` in Unix milliseconds.
@@ -49,7 +48,9 @@ impl Ticket {
         let (payload, mac) = text.split_once('.').ok_or(Code::InvalidToken)?;
         let mac = Base64UrlUnpadded::decode_vec(mac).map_err(|_| Code::InvalidToken)?;
         let mut secrets = secrets;
-        if !secrets.any(|secret| signature(secret, payload).verify_slice(&mac).is_ok()) {
+        let signed_by =
+            |secret| signature(secret, payload).is_some_and(|signature| signature.verify_slice(&mac).is_ok());
+        if !secrets.any(signed_by) {
             return Err(Code::InvalidToken);
         }
         let json = Base64UrlUnpadded::decode_vec(payload).map_err(|_| Code::InvalidToken)?;
@@ -58,10 +59,9 @@ impl Ticket {
     }
 }
 
-fn signature(secret: &Secret, payload: &str) -> Hmac<Sha256> {
-    let keyed = |key: &[u8]| <Hmac<Sha256> as Mac>::new_from_slice(key);
-    // HMAC takes keys of any length, so neither step can fail; an all-zero key could sign nothing that we accept.
-    let derived = keyed(secret.expose().as_bytes()).map(|mac| mac.chain_update(PURPOSE).finalize().into_bytes());
-    let mac = derived.ok().and_then(|key| keyed(&key).ok());
-    mac.unwrap_or_else(|| Hmac::new(&Default::default())).chain_update(payload.as_bytes())
+/// HMAC takes keys of any length, so this is never `None`; if it were, nothing would be signed or accepted.
+fn signature(secret: &Secret, payload: &str) -> Option<Hmac<Sha256>> {
+    let keyed = |key: &[u8]| <Hmac<Sha256> as Mac>::new_from_slice(key).ok();
+    let derived = keyed(secret.expose().as_bytes())?.chain_update(PURPOSE).finalize().into_bytes();
+    Some(keyed(&derived)?.chain_update(payload.as_bytes()))
 }

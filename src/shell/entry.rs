@@ -134,7 +134,10 @@ async fn ticket(mut request: Request, configuration: &Configuration) -> std::res
     let secret = configuration.access_tokens.first().ok_or(Code::Configuration)?;
     let expires = now() + LIFETIME_SECONDS * 1_000;
     let ticket = Ticket { id: random_hex(16).map_err(failed)?, organization, expires, principal };
-    let body = json!({ "wsTicket": ticket.sign(secret), "expiresIn": LIFETIME_SECONDS });
+    let too_large =
+        || Refusal::because(Code::PayloadTooLarge, "The token's roles and claims are too large for a ticket.");
+    let ticket = ticket.sign(secret).ok_or_else(too_large)?;
+    let body = json!({ "wsTicket": ticket, "expiresIn": LIFETIME_SECONDS });
     http::respond(&Answer::json(200, &body)).map_err(failed)
 }
 

@@ -11,6 +11,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, Origin, Out, ToStream};
 use crate::engine::publication::Publication;
 use crate::policy::channel::{Action, Topic};
+use crate::policy::limits::REGULAR_EXPRESSIONS;
 use crate::policy::principal::Principal;
 
 impl Delivery {
@@ -68,6 +69,11 @@ impl Delivery {
             match &target {
                 Target::Table(_) if present.len() as u64 - topics >= limits.subscriptions => {
                     Some(Refusal::of(Code::SubscriptionLimit))
+                }
+                Target::Table(target)
+                    if expressions(present) + target.filter.regular_expressions() > REGULAR_EXPRESSIONS =>
+                {
+                    Some(Refusal::because(Code::SubscriptionLimit, "The connection has too many regular expressions."))
                 }
                 Target::Table(target) => {
                     let table = self.configuration.tables.get(&target.schema, &target.table);
@@ -225,4 +231,13 @@ impl Delivery {
             out.to_stream.push_back(message(connection.client_id.clone()));
         }
     }
+}
+
+/// The regular expressions in all filters of a connection.
+fn expressions(present: &[Subscription]) -> usize {
+    let count = |subscription: &Subscription| match &subscription.target {
+        Subscribed::Table(target) => target.filter.regular_expressions(),
+        Subscribed::Topic(_) => 0,
+    };
+    present.iter().map(count).sum()
 }

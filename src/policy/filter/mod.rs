@@ -77,6 +77,12 @@ impl Filter {
         &self.text
     }
 
+    /// How many regular expressions it holds: they cost the most, so connections may have few.
+    pub fn regular_expressions(&self) -> usize {
+        let is_regex = |condition: &&Condition| matches!(&condition.test, Test::Pattern(Pattern::Regex(_)));
+        self.conditions.iter().filter(is_regex).count()
+    }
+
     /// Whether the row matches, given the declared types of its columns. SQL's three-valued logic: a condition that is
     /// neither true nor false does not match.
     pub fn matches(&self, row: &Row, declared: &dyn Fn(&str) -> Option<ColumnType>) -> bool {

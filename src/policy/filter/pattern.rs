@@ -7,8 +7,10 @@ use crate::value::json;
 /// Bytes of a regular expression's text, and of its compiled form.
 const MOST_EXPRESSION: usize = 256;
 const MOST_COMPILED: usize = 16 * 1024;
-/// Bytes of a cell that a pattern is held against: the work is the product of both lengths.
+/// Bytes of a cell that a pattern is held against: the work is the product of both lengths, and a regular expression's
+/// step is a hundred times that of a `like`.
 const MOST_TEXT: usize = 4_096;
+const MOST_REGEX_TEXT: usize = 512;
 
 /// A compiled pattern.
 #[derive(Clone, Debug)]
@@ -56,7 +58,8 @@ impl Pattern {
 
     /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on.
     pub(super) fn matches(&self, cell: &str) -> Option<bool> {
-        let text = json::string(cell).filter(|text| text.len() <= MOST_TEXT)?;
+        let most = if matches!(self, Pattern::Regex(_)) { MOST_REGEX_TEXT } else { MOST_TEXT };
+        let text = json::string(cell).filter(|text| text.len() <= most)?;
         Some(match self {
             Pattern::Regex(regex) => regex.is_match(&text),
             Pattern::Like { pieces, any_case: true } => like(pieces, &text.to_lowercase()),
@@ -114,6 +117,8 @@ mod tests {
     fn hostile_patterns_stay_cheap() {
         assert!(Pattern::regex(&"(a*)*".repeat(60), false).is_err());
         assert!(Pattern::regex("((a{99}){99}){99}", false).is_err());
+        let long = format!("\"{}\"", "a".repeat(MOST_REGEX_TEXT + 1));
+        assert_eq!(Pattern::regex("a", false).unwrap().matches(&long), None);
         let text = format!("\"{}\"", "a".repeat(MOST_TEXT));
         assert_eq!(Pattern::like(&"%a".repeat(500), false).matches(&text), Some(true));
         assert_eq!(Pattern::like("%", false).matches(&format!("\"{}\"", "a".repeat(MOST_TEXT + 1))), None);
