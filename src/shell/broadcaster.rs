@@ -113,6 +113,7 @@ impl Broadcaster {
     fn wake(&self, alarm: Option<u64>) {
         match self.begin(alarm) {
             Ok((life, actions)) => {
+                log(&serde_json::json!({ "event": "woken", "organizationId": life.organization }).to_string());
                 *self.life.borrow_mut() = Some(life);
                 self.settle(actions, &mut Outcome::default());
             }

@@ -22,17 +22,19 @@ pub struct Pass {
     pub principal: Option<Principal>,
     /// Id and end (Unix milliseconds) of the ticket, whose single use the object sees to.
     pub ticket: Option<(String, u64)>,
-    /// Whether offsets are wanted: `None`, or a position, empty where nothing was missed.
-    pub recover: Option<Option<(String, u64)>>,
+    /// Whether offsets are wanted.
+    pub recover: bool,
+    /// The position, epoch and offset, after which events were missed.
+    pub missed_after: Option<(String, u64)>,
 }
 
 impl Pass {
     /// What the engine is told of it.
     pub fn recovery(&self) -> Recover {
-        match &self.recover {
+        match &self.missed_after {
+            None if self.recover => Recover::On,
             None => Recover::Off,
-            Some(None) => Recover::On,
-            Some(Some((epoch, offset))) => Recover::From(Position { epoch: epoch.clone(), offset: *offset }),
+            Some((epoch, offset)) => Recover::From(Position { epoch: epoch.clone(), offset: *offset }),
         }
     }
 }
@@ -64,7 +66,8 @@ pub async fn admit(
     if named.as_deref().is_some_and(|name| !is_organization(name)) {
         return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
     }
-    let mut pass = Pass { recover: recovery(address)?, ..Pass::default() };
+    let (recover, missed_after) = recovery(address)?;
+    let mut pass = Pass { recover, missed_after, ..Pass::default() };
     if let Some(ticket) = address.parameter("ws_ticket") {
         let ticket = Ticket::verify(&ticket, configuration.access_tokens.iter(), now())?;
         if named.is_some_and(|name| name != ticket.organization) {
@@ -97,17 +100,17 @@ pub async fn open(env: &Env, organization: &str, pass: &Pass) -> Result<Response
 }
 
 /// `recover=true`, or `epoch` and `offset`: recovery for those who are authenticated before their first frame.
-fn recovery(address: &Address) -> std::result::Result<Option<Option<(String, u64)>>, Refusal> {
+fn recovery(address: &Address) -> std::result::Result<(bool, Option<(String, u64)>), Refusal> {
     let malformed = |field| Refusal::at(Code::InvalidRequest, field, format!("{field} is malformed"));
     match (address.parameter("epoch"), address.parameter("offset"), address.parameter("recover").as_deref()) {
         (Some(epoch), Some(offset), _) => {
             let offset = offset.parse().map_err(|_| malformed("offset"))?;
-            Ok(Some(Some((epoch, offset))))
+            Ok((true, Some((epoch, offset))))
         }
         (Some(_), None, _) => Err(malformed("offset")),
         (None, Some(_), _) => Err(malformed("epoch")),
-        (None, None, Some("true")) => Ok(Some(None)),
-        (None, None, None | Some("false")) => Ok(None),
+        (None, None, Some("true")) => Ok((true, None)),
+        (None, None, None | Some("false")) => Ok((false, None)),
         (None, None, Some(_)) => Err(malformed("recover")),
     }
 }
