@@ -1,0 +1,35 @@
+/**
+ * A process full of clients, so that their CPU time is not workerd's: opens the sockets that it is told to, counts what
+ * they receive, and says so whenever each of a group could have received one more frame.
+ */
+import { once } from "node:events";
+import { WebSocket } from "ws";
+
+/** Sockets that are being opened at a time. */
+const OPENING = 32;
+
+process.on("message", ({ group, targets, greetings }) => {
+	open(group, targets, greetings).then(
+		() => process.send({ group, opened: targets.length }),
+		(error) => process.send({ group, failure: `a socket could not be opened: ${error.message}` }),
+	);
+});
+
+async function open(group, targets, greetings) {
+	const count = { frames: 0, bytes: 0 };
+	const receive = (data) => {
+		count.frames += 1;
+		count.bytes += data.length;
+		if (count.frames % targets.length === 0) process.send({ group, ...count });
+	};
+	const waiting = targets.values();
+	const openNext = async () => {
+		for (const { url, headers } of waiting) {
+			const socket = new WebSocket(url, { headers, perMessageDeflate: false, skipUTF8Validation: true });
+			await once(socket, greetings > 0 ? "message" : "open");
+			socket.on("message", receive);
+			socket.on("close", (code) => process.send({ group, failure: `a socket was closed: ${code}` }));
+		}
+	};
+	await Promise.all(Array.from({ length: OPENING }, openNext));
+}

@@ -1,0 +1,76 @@
+/**
+ * `cargo xtask bench`: measures the Worker against a bare Durable Object in JavaScript and against what was aimed at.
+ *
+ *   --sockets 1000,10000   sockets of the fan-out
+ *   --frames 100000        frames of one measurement of the fan-out
+ *   --rounds 7             measurements of each side, of which the median counts
+ *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle
+ *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { fanOut } from "./fan_out.mjs";
+import { checkOpenFiles } from "./fleet.mjs";
+import { IDLE_SOCKETS, idle } from "./idle.mjs";
+import { native } from "./native.mjs";
+import { nobody } from "./nobody.mjs";
+import { startUp } from "./start_up.mjs";
+import { format } from "./table.mjs";
+
+const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
+const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle };
+
+function readArguments() {
+	const { values } = parseArgs({
+		options: {
+			sockets: { type: "string", default: "1000,10000" },
+			frames: { type: "string", default: "100000" },
+			rounds: { type: "string", default: "7" },
+			only: { type: "string", default: Object.keys(PARTS).join() },
+			json: { type: "string", default: resolve(TARGET, "bench.json") },
+		},
+	});
+	const parts = values.only.split(",");
+	const unknown = parts.find((part) => !(part in PARTS));
+	if (unknown !== undefined) throw new Error(`--only ${unknown}: there are ${Object.keys(PARTS).join(", ")}`);
+	return {
+		parts,
+		json: values.json,
+		sockets: values.sockets.split(",").map((size) => count("sockets", size)),
+		frames: count("frames", values.frames),
+		rounds: count("rounds", values.rounds),
+	};
+}
+
+function count(name, text) {
+	if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} ${text} is not a number of them`);
+	return Number(text);
+}
+
+function checkSockets({ parts, sockets }) {
+	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS };
+	checkOpenFiles(Math.max(0, ...parts.map((part) => needs[part] ?? 0)));
+}
+
+async function main() {
+	const options = readArguments();
+	checkSockets(options);
+	const rows = [];
+	for (const part of options.parts) {
+		console.error(`bench: ${part}`);
+		rows.push(...(await PARTS[part](options)));
+	}
+	console.log(format(rows));
+	mkdirSync(dirname(options.json), { recursive: true });
+	writeFileSync(options.json, `${JSON.stringify({ options, rows }, undefined, "\t")}\n`);
+	console.log(`\n${options.json}`);
+}
+
+try {
+	await main();
+} catch (error) {
+	console.error(`error: ${error.message}`);
+	process.exitCode = 1;
+}

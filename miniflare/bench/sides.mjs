@@ -1,0 +1,109 @@
+/**
+ * The two sides of every comparison, each in a workerd of its own, started in the same way and spoken to in the same way.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { connect } from "../client.mjs";
+import { startServer } from "../server.mjs";
+import { signToken } from "../token.mjs";
+import { cpuTime, residentMemory, workerdChildren } from "./cpu.mjs";
+
+const PUBLICATION = JSON.parse(readFileSync(new URL("publication.json", import.meta.url), "utf8"));
+const ROLES = ["admin", "hr", "member"];
+const ACCESS_TOKEN = "the access token of the benchmark";
+const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
+/** A day ahead: no token expires while it is measured. */
+const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
+
+/** The Worker. Its sockets hold one of three roles, in turn. */
+export async function startWorker() {
+	// As many connections and publications as are asked for: limits are not what is measured.
+	const limits = { connections: 1_000_000, publicationsPerSecond: 1_000_000 };
+	const vars = { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits } };
+	const { url, ...side } = await start({ vars });
+	return {
+		...side,
+		name: "worker",
+		/** Frames that a socket gets when it has been opened. */
+		greetings: 1,
+		/** What the `index`th socket of an organization is opened with. */
+		target(organizationId, index) {
+			const claims = { sub: `usr_${index}`, role: ROLES[index % ROLES.length], organizationId, exp: EXPIRY };
+			const headers = { authorization: `Bearer ${signToken(claims, JWT_SECRET)}` };
+			return { url: `${url}/realtime/v1/websocket?organizationId=${organizationId}`, headers };
+		},
+		publish: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId })),
+	};
+}
+
+/** The bare object, which is given the frame that it sends. */
+export async function startBare(frame) {
+	const worker = {
+		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
+		modules: [{ type: "ESModule", path: fileURLToPath(new URL("bare.mjs", import.meta.url)) }],
+		durableObjects: { BARE: { className: "Bare", useSQLite: true } },
+	};
+	const { url, ...side } = await start({ worker });
+	return {
+		...side,
+		name: "bare object",
+		greetings: 0,
+		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
+		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame),
+	};
+}
+
+/** Both, the bare object with a frame of the Worker's. */
+export async function startBoth() {
+	const worker = await startWorker();
+	return [worker, await startBare(await frameOf(worker))];
+}
+
+/** What a holder of each role gets: different bytes, and as many of them, so that one can stand for all. */
+async function frameOf(worker) {
+	const organizationId = "org_probe";
+	const targets = ROLES.map((_, index) => worker.target(organizationId, index));
+	const clients = await Promise.all(targets.map(({ url, headers }) => connect(url, { headers })));
+	await Promise.all(clients.map((client) => client.next()));
+	await worker.publish(organizationId);
+	const frames = await Promise.all(clients.map(async (client) => JSON.stringify(await client.next())));
+	await Promise.all(clients.map((client) => client.close()));
+	if (new Set(frames).size !== ROLES.length || new Set(frames.map(Buffer.byteLength)).size !== 1) {
+		throw new Error(`three different frames of one length were expected:\n${frames.join("\n")}`);
+	}
+	return frames[0];
+}
+
+async function start(options) {
+	const before = new Set(workerdChildren());
+	const started = performance.now();
+	const server = await startServer({ ...options, onLog: complain });
+	const health = await fetch(`${server.url}/health`);
+	if (!health.ok) throw new Error(`/health answered ${health.status}`);
+	await health.body.cancel();
+	const startMilliseconds = performance.now() - started;
+	const pid = workerdChildren().find((child) => !before.has(child));
+	return {
+		url: server.url,
+		/** From nothing to the first answer: what passed, and what workerd's CPU did, in milliseconds. */
+		startUp: { milliseconds: startMilliseconds, cpuMilliseconds: cpuTime(pid) / 1e3 },
+		/** The CPU time of its workerd, in microseconds. */
+		cpu: () => cpuTime(pid),
+		/** The memory of its workerd, in bytes. */
+		memory: () => residentMemory(pid),
+		dispose: server.dispose,
+	};
+}
+
+/** Publishes, and gives the number of frames that were handed to sockets. */
+async function post(url, body) {
+	const headers = { "content-type": "application/json", authorization: `Bearer ${ACCESS_TOKEN}` };
+	const response = await fetch(url, { method: "POST", headers, body });
+	const text = await response.text();
+	if (response.status !== 202) throw new Error(`publishing was answered ${response.status}: ${text}`);
+	return JSON.parse(text).delivered;
+}
+
+function complain({ level, message }) {
+	if (level === "error" || level === "warn") console.error(message);
+}
