@@ -264,6 +264,15 @@ impl Rig {
         self.sockets.remove(&socket);
     }
 
+    /// The client's socket is gone, and nobody told the object.
+    pub fn lose(&mut self, client: &Client) {
+        if let Some(socket) = self.socket_of(client) {
+            self.sockets.remove(&socket);
+            self.attachments.remove(&client.id);
+            client.end(1006, "");
+        }
+    }
+
     /// `POST /broadcast`; `organizationId` is added where the body has none.
     pub fn publish(&mut self, mut body: Value) -> Published {
         if let Some(object) = body.as_object_mut() {
