@@ -103,7 +103,13 @@ impl Publication {
     }
 
     /// A message that a client publishes to a topic.
-    pub fn from_client(topic: Topic, event: &str, payload: &str) -> Publication {
+    ///
+    /// # Errors
+    /// When the payload repeats a key, as for any publisher: the history could not be read back.
+    pub fn from_client(topic: Topic, event: &str, payload: &str) -> Result<Publication, Refusal> {
+        if !is_payload(payload) {
+            return Err(Refusal::at(Code::InvalidFrame, "payload", "payload must not repeat a key"));
+        }
         let mut source = String::from("{\"type\":\"broadcast\",\"event\":");
         json::write_string(&mut source, event);
         source.push_str(",\"payload\":");
@@ -111,7 +117,7 @@ impl Publication {
         source.push_str(",\"topic\":");
         json::write_string(&mut source, &topic.name);
         source.push_str(if topic.private { "}" } else { ",\"private\":false}" });
-        Publication {
+        Ok(Publication {
             content: Content::Message { event: Rc::from(event), payload: Rc::from(payload) },
             topic: Some(topic),
             user: None,
@@ -121,7 +127,7 @@ impl Publication {
             masking: Masking::default(),
             id: None,
             source: Rc::from(source),
-        }
+        })
     }
 }
 
@@ -156,10 +162,15 @@ fn row(form: &mut Form<'_>, name: &str) -> Result<Option<Row>, Refusal> {
 fn message(form: &mut Form<'_>) -> Result<Content, Refusal> {
     let event = form.require("event")?.name(NAME_BYTES)?;
     let payload = form.require("payload")?;
-    if json::kind(payload.json()) == json::Kind::Object && Row::read(payload.json()).is_err() {
+    if !is_payload(payload.json()) {
         return Err(payload.refuse("must not repeat a key"));
     }
     Ok(Content::Message { event: Rc::from(event), payload: Rc::from(payload.json()) })
+}
+
+/// Whether a payload is one that every reader understands alike: no key of the outermost object stands twice in it.
+fn is_payload(json: &str) -> bool {
+    json::kind(json) != json::Kind::Object || Row::read(json).is_ok()
 }
 
 /// The topic of a form: `topic` and, beside it, `private`.

@@ -54,7 +54,7 @@ impl Tenant {
             Input::Closed { socket } => self.delivery.closed(socket, &mut out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
-            Input::KeysFetched(answer) => self.delivery.keys_fetched(now, answer.as_deref(), &mut out),
+            Input::KeysFetched(answer) => self.delivery.keys_fetched(now, answer.as_deref()),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
@@ -76,7 +76,9 @@ impl Tenant {
                 self.stream.receive(now, message, &mut out);
             } else if let Some(message) = out.to_delivery.pop_front() {
                 self.delivery.receive(now, message, &mut out);
-            } else {
+            } else if self.stream.is_reading() || !self.delivery.release(now, &mut out) {
+                // What has waited goes on once the history that an earlier frame asked for is read: frames keep their
+                // order, and only one connection is read for at a time.
                 break;
             }
         }

@@ -14,9 +14,10 @@ mod session;
 mod slab;
 mod subscribe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::command::{Command, Malformed};
 use super::effect::{Effect, Figures, Log, Write};
 use super::event::Event;
 use super::input::{SocketId, Stored, Wire};
@@ -40,6 +41,8 @@ pub(super) struct Delivery {
     deadlines: BTreeSet<(u64, SocketId)>,
     keys: KeySet,
     fetching_keys: bool,
+    /// Frames that waited for the key set and may now go on, in their order.
+    released: VecDeque<(SocketId, Result<Command, Malformed>)>,
     /// Connections whose stored state is not what memory has.
     unsaved: BTreeSet<SocketId>,
 }
@@ -63,6 +66,7 @@ impl Delivery {
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
+            released: VecDeque::new(),
             unsaved: BTreeSet::new(),
         };
         for (socket, text) in &stored.sockets {

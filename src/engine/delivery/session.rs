@@ -88,17 +88,21 @@ impl Delivery {
         }
     }
 
-    /// Takes in the key set and handles the frames that waited for it.
-    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
+    /// Takes in the key set and lets go the frames that waited for it.
+    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>) {
         self.keys.answered(now, answer);
         self.fetching_keys = false;
-        let waiting =
-            self.connections.iter_mut().filter_map(|connection| Some((connection.socket, connection.waiting.take()?)));
-        for (socket, frames) in waiting.collect::<Vec<_>>() {
-            for frame in frames {
-                self.handle(now, socket, frame, out);
-            }
+        for connection in self.connections.iter_mut() {
+            let socket = connection.socket;
+            self.released.extend(connection.waiting.take().into_iter().flatten().map(|frame| (socket, frame)));
         }
+    }
+
+    /// Handles the next frame that has waited; `false` when there is none.
+    pub(in crate::engine) fn release(&mut self, now: u64, out: &mut Out) -> bool {
+        let Some((socket, frame)) = self.released.pop_front() else { return false };
+        self.handle(now, socket, frame, out);
+        true
     }
 
     /// Tells a connection where the stream stands, what it has missed, and lets it go on from there.

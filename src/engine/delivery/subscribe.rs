@@ -193,7 +193,7 @@ impl Delivery {
     ) -> Result<(), Refusal> {
         self.configuration.authorize(Action::Write, &topic, principal)?;
         let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
-        let publication = Box::new(Publication::from_client(topic, event, payload));
+        let publication = Box::new(Publication::from_client(topic, event, payload)?);
         out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
         Ok(())
     }

@@ -96,6 +96,11 @@ impl Stream {
         self.resumed(reading, missed, out);
     }
 
+    /// Whether a connection waits for the history to be read.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
     fn resumed(&self, reading: Reading, missed: Option<Vec<(u64, Publication)>>, out: &mut Out) {
         let nothing_missed = reading.from.as_ref().is_some_and(|from| *from == self.position());

@@ -1,0 +1,361 @@
+//! Who someone is: the first frame, tickets and headers, refreshing, expiring, and waiting for the issuer's keys.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod rig;
+
+use realtime_worker::code::Code;
+use realtime_worker::engine::command::Recover;
+use rig::{API_KEY, Client, Rig, every_way, principal, token};
+use serde_json::{Value, json};
+
+#[test]
+fn the_first_frame_proves_who_it_is() {
+    every_way(json!({}), |rig| {
+        let ada = rig.open();
+        let token = rig.token("u7", &["admin", "hr"]);
+        rig.authenticate(&ada, &token);
+        ada.gets(json!({ "type": "auth_success", "organizationId": "org_1", "userId": "u7", "role": "admin",
+            "roles": ["admin", "hr"], "authMethod": "session" }));
+        let robot = rig.open();
+        rig.authenticate(&robot, API_KEY);
+        robot.gets(json!({ "type": "auth_success", "organizationId": "org_1", "userId": "robot", "role": "service",
+            "roles": ["service"], "authMethod": "api_key" }));
+        let nobody = rig.open();
+        let claims = json!({ "organizationId": "org_1", "exp": rig.now / 1_000 + 60 });
+        rig.authenticate(&nobody, &token::hs256(&claims));
+        nobody.gets(json!({ "type": "auth_success", "organizationId": "org_1", "userId": null, "role": null,
+            "roles": [], "authMethod": "session" }));
+    });
+}
+
+#[test]
+fn what_does_not_prove_it_ends_the_connection() {
+    every_way(json!({}), |rig| {
+        let claims = rig.claims("u7", &[]);
+        let with = |name: &str, value: Value| {
+            let mut claims = claims.clone();
+            claims[name] = value;
+            token::hs256(&claims)
+        };
+        let seconds = rig.now / 1_000;
+        let cases = [
+            (String::from("not a token"), "invalid_token"),
+            (String::new(), "invalid_token"),
+            (with("exp", json!(null)), "invalid_token"),
+            (with("exp", json!(seconds - 30)), "token_expired"),
+            (with("nbf", json!(seconds + 31)), "invalid_token"),
+            (with("organizationId", json!("org_2")), "wrong_organization"),
+            (with("sub", json!(7)), "invalid_token"),
+        ];
+        for (token, code) in cases {
+            let client = rig.open();
+            rig.authenticate(&client, &token);
+            client.is_turned_away(code, 1008);
+        }
+        let client = rig.open();
+        rig.frame(&client, json!({ "type": "auth", "token": with("x", json!(1)), "organizationId": "org_2" }));
+        client.is_turned_away("wrong_organization", 1008);
+        let client = rig.open();
+        rig.frame(&client, json!({ "type": "auth", "token": with("x", json!(1)) }));
+        assert_eq!(client.next()["type"], "auth_success", "the address has named the organization");
+    });
+}
+
+#[test]
+fn another_frame_first_is_refused() {
+    let frames = [
+        json!({ "type": "subscribe", "id": "s", "table": "t" }),
+        json!({ "type": "unsubscribe", "id": "s" }),
+        json!({ "type": "broadcast", "topic": "t", "private": false, "event": "e" }),
+        json!({ "type": "presence_track", "metadata": {} }),
+        json!({ "type": "presence_update", "metadata": {} }),
+        json!({ "type": "presence_untrack" }),
+    ];
+    every_way(json!({}), |rig| {
+        for frame in &frames {
+            let client = rig.open();
+            rig.frame(&client, frame.clone());
+            client.is_turned_away("auth_required", 1008);
+        }
+        let client = rig.open();
+        rig.text(&client, r#"{"type":"ping"}"#);
+        client.gets(json!({ "type": "pong" }));
+        rig.text(&client, "nonsense");
+        client.is_refused("invalid_frame");
+        assert_eq!(client.closed(), None);
+    });
+}
+
+#[test]
+fn ten_seconds_are_all_there_is() {
+    every_way(json!({}), |rig| {
+        let slow = rig.open();
+        rig.advance(5_000);
+        let quick = rig.open();
+        let token = rig.token("ada", &[]);
+        rig.advance(4_999);
+        rig.authenticate(&quick, &token);
+        assert_eq!((slow.waiting(), quick.next()["type"].clone()), (0, json!("auth_success")));
+        rig.advance(1);
+        slow.is_turned_away("auth_timeout", 1008);
+        rig.authenticate(&slow, &token);
+        rig.advance(60_000);
+        quick.gets_nothing();
+        assert_eq!(quick.closed(), None);
+    });
+}
+
+#[test]
+fn an_expired_session_has_thirty_seconds_to_renew() {
+    every_way(json!({}), |rig| {
+        let [gone, kept] = ["ada", "bob"].map(|user| rig.connect(user, &[]));
+        rig.advance(3_600_000 - 1);
+        gone.gets_nothing();
+        rig.advance(1);
+        [&gone, &kept].iter().for_each(|client| client.gets(json!({ "type": "auth_expired" })));
+        rig.advance(29_999);
+        assert_eq!(rig.say("still there"), 2);
+        let token = rig.token("bob", &["admin"]);
+        rig.authenticate(&kept, &token);
+        rig.advance(1);
+        assert_eq!(gone.frames().len(), 1);
+        gone.is_closed(1008, "token_expired");
+        assert_eq!(kept.frames()[1]["role"], "admin");
+        rig.advance(3_000_000);
+        kept.gets_nothing();
+        assert_eq!(kept.closed(), None);
+    });
+}
+
+#[test]
+fn a_token_that_has_just_expired_is_taken_within_the_leeway() {
+    every_way(json!({}), |rig| {
+        let client = rig.open();
+        let mut claims = rig.claims("ada", &[]);
+        claims["exp"] = json!(rig.now / 1_000 - 10);
+        rig.authenticate(&client, &token::hs256(&claims));
+        assert_eq!(client.next()["type"], "auth_success");
+        rig.advance(19_999);
+        client.gets(json!({ "type": "auth_expired" }));
+        rig.advance(1);
+        client.is_closed(1008, "token_expired");
+    });
+}
+
+#[test]
+fn a_refresh_is_for_the_same_user() {
+    every_way(json!({}), |rig| {
+        let ada = rig.connect("ada", &["member"]);
+        let renewed = rig.token("ada", &["admin"]);
+        rig.authenticate(&ada, &renewed);
+        ada.gets(json!({ "type": "auth_success", "organizationId": "org_1", "userId": "ada", "role": "admin",
+            "roles": ["admin"], "authMethod": "session" }));
+        let other = rig.token("bob", &["admin"]);
+        rig.authenticate(&ada, &other);
+        ada.is_refused("wrong_user");
+        rig.authenticate(&ada, API_KEY);
+        ada.is_refused("wrong_user");
+        rig.authenticate(&ada, "nonsense");
+        ada.is_refused("invalid_token");
+        rig.frame(&ada, json!({ "type": "auth", "token": renewed, "organizationId": "org_2" }));
+        ada.is_refused("wrong_organization");
+        assert_eq!(ada.closed(), None);
+        let admins = json!({ "type": "broadcast", "event": "e", "payload": 1, "targetRoles": ["admin"] });
+        assert_eq!(rig.accepted(admins), 1, "what was refused has changed nothing");
+    });
+}
+
+#[test]
+fn a_header_or_ticket_has_proven_it_before() {
+    every_way(json!({}), |rig| {
+        let expires = Some(rig.now + 60_000);
+        let header = rig.open_as(Some(principal("ada", &["admin"], expires)), None, Recover::Off).unwrap();
+        header.gets(json!({ "type": "auth_success", "organizationId": "org_1", "userId": "ada", "role": "admin",
+            "roles": ["admin"], "authMethod": "session" }));
+        let recovering = rig.open_as(Some(principal("ada", &[], expires)), None, Recover::On).unwrap();
+        let frame = recovering.next();
+        assert_eq!(
+            (&frame["epoch"], &frame["offset"], &frame["recovered"]),
+            (&json!("epoch1"), &json!(0), &json!(null))
+        );
+        rig.advance(60_000);
+        header.gets(json!({ "type": "auth_expired" }));
+    });
+}
+
+#[test]
+fn a_ticket_is_used_once() {
+    every_way(json!({}), |rig| {
+        let expires = rig.now + 60_000;
+        let mut enter =
+            |rig: &mut Rig, id: &str| rig.open_as(Some(principal("ada", &[], None)), Some((id, expires)), Recover::Off);
+        let ada = enter(rig, "ticket 1").unwrap();
+        assert_eq!(ada.next()["type"], "auth_success");
+        let refusal = enter(rig, "ticket 1").unwrap_err();
+        assert_eq!(refusal.code, Code::InvalidToken);
+        assert_eq!(rig.say("e"), 1, "who is turned away is no connection");
+        assert!(enter(rig, "ticket 2").is_ok());
+    });
+}
+
+#[test]
+fn old_tickets_are_forgotten() {
+    let mut rig = Rig::new(&json!({}));
+    for n in 0..20 {
+        let expires = rig.now + 60_000;
+        rig.open_as(Some(principal("ada", &[], None)), Some((&format!("ticket {n}"), expires)), Recover::Off).unwrap();
+        rig.advance(20_000);
+    }
+    assert!(rig.storage.tickets.len() <= 4, "only those that could be used again are remembered");
+}
+
+#[test]
+fn a_full_organization_turns_away() {
+    every_way(json!({ "limits": { "connections": 2 } }), |rig| {
+        let ada = rig.connect("ada", &[]);
+        let _pending = rig.open();
+        let third = rig.open();
+        third.is_turned_away("connection_limit", 1013);
+        let fourth = rig.open_as(Some(principal("bob", &[], None)), None, Recover::Off).unwrap();
+        fourth.is_turned_away("connection_limit", 1013);
+        rig.disconnect(&ada);
+        rig.connect("bob", &[]);
+    });
+}
+
+/// The claims of a session whose token an issuer with public keys signs.
+fn session(rig: &Rig, user: &str, number: u8, kid: &str) -> String {
+    token::ed25519(number, kid, &rig.claims(user, &["member"]))
+}
+
+#[test]
+fn keys_are_fetched_when_a_token_needs_them() {
+    every_way(json!({}), |rig| {
+        rig.key_set = Some(token::key_set(&[(1, "a")]));
+        let [ada, bob] = [rig.open(), rig.open()];
+        let tokens = [session(rig, "ada", 1, "a"), session(rig, "bob", 2, "a")];
+        rig.authenticate(&ada, &tokens[0]);
+        assert_eq!(ada.next()["userId"], "ada");
+        rig.authenticate(&bob, &tokens[1]);
+        bob.is_turned_away("invalid_token", 1008);
+    });
+}
+
+#[test]
+fn frames_wait_for_the_keys_in_their_order() {
+    every_way(json!({}), |rig| {
+        rig.hold_keys = true;
+        rig.key_set = Some(token::key_set(&[(1, "a")]));
+        let [ada, bob] = [rig.open(), rig.open()];
+        let tokens = [session(rig, "ada", 1, "a"), session(rig, "bob", 1, "a")];
+        rig.authenticate(&ada, &tokens[0]);
+        rig.frame(&ada, json!({ "type": "subscribe", "id": "s", "topic": "t", "private": false }));
+        rig.frame(&ada, json!({ "type": "broadcast", "topic": "t", "private": false, "event": "e", "id": "m" }));
+        rig.text(&ada, "nonsense");
+        rig.authenticate(&bob, &tokens[1]);
+        [&ada, &bob].iter().for_each(|client| client.gets_nothing());
+        rig.answer_keys();
+        let types = |client: &Client| client.frames().iter().map(|frame| frame["type"].clone()).collect::<Vec<_>>();
+        assert_eq!(types(&ada), ["auth_success", "subscribed", "broadcast", "ack", "error"]);
+        assert_eq!(types(&bob), ["auth_success"]);
+        assert_eq!(rig.key_fetches, 1, "one fetch serves all who wait");
+    });
+}
+
+#[test]
+fn everyone_who_waited_may_recover() {
+    every_way(json!({}), |rig| {
+        rig.say("one");
+        rig.say("two");
+        rig.hold_keys = true;
+        rig.key_set = Some(token::key_set(&[(1, "a")]));
+        let from = json!({ "recover": { "epoch": rig.epoch(), "offset": 1 } });
+        let clients = ["ada", "bob", "eve"].map(|user| {
+            let client = rig.open();
+            let token = session(rig, user, 1, "a");
+            rig.authenticate_saying(&client, &token, from.clone());
+            client
+        });
+        let publish = json!({ "type": "broadcast", "topic": "t", "private": false, "event": "e", "id": "m" });
+        rig.frame(&clients[0], publish);
+        rig.answer_keys();
+        for client in &clients {
+            let welcome = client.next();
+            assert_eq!((&welcome["type"], &welcome["recovered"]), (&json!("auth_success"), &json!(true)));
+            assert_eq!(client.next()["event"], "two", "everyone is told what they missed");
+        }
+        clients[0].gets(json!({ "type": "ack", "id": "m" }));
+        clients.iter().for_each(Client::gets_nothing);
+    });
+}
+
+#[test]
+fn who_waits_is_still_bound_to_the_deadline() {
+    every_way(json!({}), |rig| {
+        rig.hold_keys = true;
+        let ada = rig.open();
+        let token = session(rig, "ada", 1, "a");
+        rig.authenticate(&ada, &token);
+        rig.advance(10_000);
+        ada.is_turned_away("auth_timeout", 1008);
+        rig.answer_keys();
+    });
+}
+
+#[test]
+fn only_so_many_frames_wait() {
+    let mut rig = Rig::new(&json!({ "limits": { "errorsPerMinute": 100 } }));
+    rig.hold_keys = true;
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let ada = rig.open();
+    let token = session(&rig, "ada", 1, "a");
+    rig.authenticate(&ada, &token);
+    for n in 0..40 {
+        rig.frame(&ada, json!({ "type": "subscribe", "id": n.to_string(), "table": "t" }));
+    }
+    let refused = ada.frames();
+    assert!(refused.iter().all(|frame| frame["code"] == "rate_limited"), "{refused:?}");
+    rig.answer_keys();
+    let answers = ada.frames();
+    assert_eq!((answers.len(), refused.len()), (32, 9), "the auth frame and 31 more have waited");
+}
+
+#[test]
+fn keys_that_cannot_be_fetched_are_asked_for_later() {
+    let mut rig = Rig::new(&json!({}));
+    let mut attempt = |rig: &mut Rig| {
+        let client = rig.open();
+        let token = session(rig, "ada", 1, "a");
+        rig.authenticate(&client, &token);
+        client
+    };
+    attempt(&mut rig).is_turned_away("keys_unavailable", 1013);
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    attempt(&mut rig).is_turned_away("keys_unavailable", 1013);
+    assert_eq!(rig.key_fetches, 1, "not again within 30 seconds");
+    rig.advance(30_000);
+    assert_eq!(attempt(&mut rig).next()["userId"], "ada");
+    assert_eq!(rig.key_fetches, 2);
+}
+
+#[test]
+fn a_rotated_key_is_found_at_once() {
+    let mut rig = Rig::new(&json!({}));
+    let mut attempt = |rig: &mut Rig, number: u8, kid: &str| {
+        let client = rig.open();
+        let token = session(rig, "ada", number, kid);
+        rig.authenticate(&client, &token);
+        client.next()
+    };
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    assert_eq!(attempt(&mut rig, 1, "a")["type"], "auth_success");
+    rig.advance(30_000);
+    rig.key_set = Some(token::key_set(&[(1, "a"), (2, "b")]));
+    assert_eq!(attempt(&mut rig, 2, "b")["type"], "auth_success", "an unknown kid is asked for at once");
+    assert_eq!(attempt(&mut rig, 3, "c")["code"], "invalid_token", "but not twice within 30 seconds");
+    assert_eq!(rig.key_fetches, 2);
+    rig.key_set = Some(token::key_set(&[(2, "b")]));
+    rig.advance(10 * 60_000);
+    assert_eq!(attempt(&mut rig, 1, "a")["code"], "invalid_token", "a withdrawn key is not believed any more");
+    assert_eq!(rig.key_fetches, 3);
+}

@@ -1,0 +1,537 @@
+//! The rig: one tenant's server with a clock, a storage, an alarm and clients that all are values of the test.
+//!
+//! A script is plain Rust. [`every_way`] runs it undisturbed, then with a hibernation, then with a crash between any two
+//! of its steps, and asserts that every client received the same bytes each time (invariant 4).
+#![allow(dead_code, reason = "every test file uses its part of the rig")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+pub mod client;
+pub mod storage;
+pub mod token;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+pub use client::Client;
+use realtime_worker::code::Refusal;
+use realtime_worker::dialect::{Frame, Received, native};
+use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::effect::{Figures, Receipt};
+use realtime_worker::engine::input::{Open, SocketId, UsedTicket};
+use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::policy::principal::{Method, Principal};
+use realtime_worker::policy::roles::Roles;
+use realtime_worker::server::action::Action;
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::publish::PublishRequest;
+use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use serde_json::{Value, json};
+use storage::Storage;
+
+/// The organization of every rig.
+pub const ORGANIZATION: &str = "org_1";
+/// When every script begins, in Unix milliseconds.
+pub const START: u64 = 1_700_000_000_000;
+/// How long the rig's tokens are good for, in seconds.
+pub const SESSION_SECONDS: u64 = 3_600;
+/// The API key that the rig's deployment knows; its user is `robot`, its role `service`.
+pub const API_KEY: &str = "the-api-key-of-the-robot";
+/// The rig's `ACCESS_TOKEN`.
+pub const ACCESS_TOKEN: &str = "the-access-token-of-the-rig";
+/// workerd refuses an attachment above this many bytes of V8's serialization, of which a string's header takes a few.
+const MOST_ATTACHMENT: usize = 16_384 - 16;
+/// Alarms that one advance may bring; more would be a loop.
+const MOST_ALARMS: usize = 1_000;
+
+/// What happens to the object between two steps of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// Nothing.
+    None,
+    /// Memory is lost; sockets, attachments and storage stay.
+    Hibernate,
+    /// The same, and the wake that follows is itself cut short once, after its effects were run.
+    Crash,
+}
+
+/// A publisher's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub status: u16,
+    pub body: Value,
+    pub retry_after: Option<u32>,
+}
+
+/// One organization's object and everyone around it.
+pub struct Rig {
+    pub now: u64,
+    pub storage: Storage,
+    pub alarm: Option<u64>,
+    pub logs: Vec<String>,
+    pub interruption: Interruption,
+    /// What `JWKS_URL` answers; `None`: it does not.
+    pub key_set: Option<String>,
+    /// While set, the answer of `JWKS_URL` is on its way.
+    pub hold_keys: bool,
+    pub key_fetches: usize,
+    pub fail_history_reads: bool,
+    pub history_reads: usize,
+    configuration: Rc<Configuration>,
+    server: Option<TenantServer>,
+    clients: Vec<Client>,
+    sockets: BTreeMap<SocketId, Client>,
+    attachments: BTreeMap<String, String>,
+    answers: Vec<Published>,
+    fetching: bool,
+    epochs: usize,
+    tickets: usize,
+}
+
+/// What a request is answered with.
+#[derive(Default)]
+struct Outcome {
+    opening: Option<Client>,
+    turned_away: Option<Refusal>,
+    published: Option<Result<Receipt, Refusal>>,
+    figures: Option<Box<Figures>>,
+    fetch_keys: bool,
+}
+
+/// Runs a script in every way, with this `REALTIME` configuration.
+#[track_caller]
+pub fn every_way(realtime: Value, script: impl Fn(&mut Rig)) {
+    let run = |interruption| {
+        let mut rig = Rig::new(&realtime);
+        rig.interruption = interruption;
+        script(&mut rig);
+        rig.transcript()
+    };
+    let undisturbed = run(Interruption::None);
+    for interruption in [Interruption::Hibernate, Interruption::Crash] {
+        assert_eq!(run(interruption), undisturbed, "{interruption:?} is seen by a client");
+    }
+}
+
+/// The variables of a deployment with this `REALTIME`.
+pub fn configuration(realtime: &Value, more: &[(&str, &str)]) -> Configuration {
+    let keys = json!([{ "name": "robot", "hash": token::api_key_hash(API_KEY), "organizationId": ORGANIZATION,
+        "userId": "robot", "roles": ["service"] }]);
+    let variable = |name: &str| match name {
+        "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
+        "JWT_SECRET" => Some(token::JWT_SECRET.to_owned()),
+        "API_KEYS" => Some(keys.to_string()),
+        "REALTIME" => Some(realtime.to_string()),
+        _ => more.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
+    };
+    Configuration::read(&variable).unwrap_or_else(|refusal| panic!("{refusal:?}"))
+}
+
+impl Rig {
+    /// An object that was never awake, deployed with this `REALTIME`.
+    pub fn new(realtime: &Value) -> Rig {
+        Rig::with(configuration(realtime, &[("JWKS_URL", "https://issuer.example/keys")]))
+    }
+
+    pub fn with(configuration: Configuration) -> Rig {
+        let mut rig = Rig {
+            now: START,
+            storage: Storage::default(),
+            alarm: None,
+            logs: Vec::new(),
+            interruption: Interruption::None,
+            key_set: None,
+            hold_keys: false,
+            key_fetches: 0,
+            fail_history_reads: false,
+            history_reads: 0,
+            configuration: Rc::new(configuration),
+            server: None,
+            clients: Vec::new(),
+            sockets: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            answers: Vec::new(),
+            fetching: false,
+            epochs: 0,
+            tickets: 0,
+        };
+        rig.wake();
+        rig
+    }
+
+    // --- steps of a script -------------------------------------------------------------------------------------------
+
+    /// Connects a user of these roles with `?organizationId=` and a first frame.
+    #[track_caller]
+    pub fn connect(&mut self, user: &str, roles: &[&str]) -> Client {
+        let claims = self.claims(user, roles);
+        self.connect_with(&claims)
+    }
+
+    /// Connects with a token of these claims.
+    #[track_caller]
+    pub fn connect_with(&mut self, claims: &Value) -> Client {
+        self.connect_saying(claims, json!({}))
+    }
+
+    /// Connects with a token of these claims, and more keys in the first frame.
+    #[track_caller]
+    pub fn connect_saying(&mut self, claims: &Value, more: Value) -> Client {
+        let client = self.open();
+        self.authenticate_saying(&client, &token::hs256(claims), more);
+        let frame = client.next();
+        assert_eq!(frame["type"], "auth_success", "{frame}");
+        client
+    }
+
+    /// Opens a socket that says nothing yet.
+    pub fn open(&mut self) -> Client {
+        self.open_as(None, None, Recover::Off).expect("a socket without a ticket is never turned away")
+    }
+
+    /// Opens a socket as the Worker hands it over: with a principal that a header or ticket has proven.
+    pub fn open_as(
+        &mut self,
+        principal: Option<Principal>,
+        ticket: Option<(&str, u64)>,
+        recover: Recover,
+    ) -> Result<Client, Refusal> {
+        self.step();
+        let client = Client::new(format!("c{}", self.clients.len() + 1));
+        let socket = self.free_socket();
+        let ticket =
+            ticket.map(|(id, expires)| UsedTicket { id: id.to_owned(), expires, spent: self.storage.is_spent(id) });
+        let open = Open { socket, client_id: client.id.clone(), wire: native::WIRE, principal, ticket, recover };
+        self.sockets.insert(socket, client.clone());
+        let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
+        self.run(Happening::Open(open), &mut outcome);
+        match outcome.turned_away {
+            Some(refusal) => {
+                self.sockets.remove(&socket);
+                Err(refusal)
+            }
+            None => {
+                assert!(outcome.opening.is_none(), "neither accepted nor turned away");
+                self.clients.push(client.clone());
+                Ok(client)
+            }
+        }
+    }
+
+    /// Sends `auth` with this token.
+    pub fn authenticate(&mut self, client: &Client, token: &str) {
+        self.authenticate_saying(client, token, json!({}));
+    }
+
+    pub fn authenticate_saying(&mut self, client: &Client, token: &str, more: Value) {
+        let mut frame = json!({ "type": "auth", "token": token, "organizationId": ORGANIZATION });
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.frame(client, frame);
+    }
+
+    /// Sends a frame.
+    pub fn frame(&mut self, client: &Client, frame: Value) {
+        self.text(client, &frame.to_string());
+    }
+
+    /// Sends a text frame as it is.
+    pub fn text(&mut self, client: &Client, text: &str) {
+        self.step();
+        self.receive(client, Received::Text(text));
+    }
+
+    /// Sends a binary frame.
+    pub fn binary(&mut self, client: &Client, bytes: &[u8]) {
+        self.step();
+        self.receive(client, Received::Binary(bytes));
+    }
+
+    /// Sends several frames in one step, for what lives in memory only.
+    pub fn burst(&mut self, client: &Client, frames: &[Value]) {
+        self.step();
+        for frame in frames {
+            self.receive(client, Received::Text(&frame.to_string()));
+        }
+    }
+
+    /// The client goes away.
+    pub fn disconnect(&mut self, client: &Client) {
+        self.step();
+        let Some(socket) = self.socket_of(client) else { return };
+        client.end(1000, "");
+        self.attachments.remove(&client.id);
+        self.run(Happening::Closed(socket), &mut Outcome::default());
+        self.sockets.remove(&socket);
+    }
+
+    /// The client's socket is gone, and nobody told the object.
+    pub fn lose(&mut self, client: &Client) {
+        if let Some(socket) = self.socket_of(client) {
+            self.sockets.remove(&socket);
+            self.attachments.remove(&client.id);
+            client.end(1006, "");
+        }
+    }
+
+    /// `POST /broadcast`; `organizationId` is added where the body has none.
+    pub fn publish(&mut self, mut body: Value) -> Published {
+        if let Some(object) = body.as_object_mut() {
+            object.entry("organizationId").or_insert(json!(ORGANIZATION));
+        }
+        self.publish_text(&body.to_string())
+    }
+
+    pub fn publish_text(&mut self, body: &str) -> Published {
+        self.step();
+        let answer = match PublishRequest::read(body) {
+            Err(refusal) => Answer::from(&refusal),
+            Ok(request) => {
+                let remembered = self.storage.remembered(request.ids());
+                let mut outcome = Outcome::default();
+                self.run(Happening::Publish(request.publications, remembered), &mut outcome);
+                match outcome.published.expect("a publisher is answered") {
+                    Ok(receipt) => Answer::from(&receipt),
+                    Err(refusal) => Answer::from(&refusal),
+                }
+            }
+        };
+        let body = serde_json::from_str(&answer.body).unwrap();
+        let published = Published { status: answer.status, body, retry_after: answer.retry_after };
+        self.answers.push(published.clone());
+        published
+    }
+
+    /// Publishes what must be accepted, and says to how many sockets it went.
+    #[track_caller]
+    pub fn accepted(&mut self, body: Value) -> u64 {
+        let answer = self.publish(body);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.body["delivered"].as_u64().unwrap()
+    }
+
+    /// Publishes a broadcast to the whole organization.
+    #[track_caller]
+    pub fn say(&mut self, event: &str) -> u64 {
+        self.accepted(json!({ "type": "broadcast", "event": event, "payload": null }))
+    }
+
+    /// The figures of the tenant, as `GET /realtime/v1/stats` answers.
+    pub fn stats(&mut self) -> Value {
+        self.step();
+        let mut outcome = Outcome::default();
+        self.run(Happening::Stats, &mut outcome);
+        let figures = outcome.figures.expect("the figures are answered");
+        let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// Lets time pass; alarms come when they are due.
+    pub fn advance(&mut self, milliseconds: u64) {
+        self.step();
+        let end = self.now + milliseconds;
+        let mut alarms = 0;
+        while let Some(time) = self.alarm.filter(|time| *time <= end) {
+            alarms += 1;
+            assert!(alarms < MOST_ALARMS, "the alarm comes for ever");
+            self.now = self.now.max(time);
+            self.alarm = None;
+            self.step();
+            self.run(Happening::Alarm, &mut Outcome::default());
+        }
+        self.now = end;
+    }
+
+    /// `JWKS_URL` answers at last, with what [`Rig::key_set`] holds.
+    pub fn answer_keys(&mut self) {
+        assert!(std::mem::take(&mut self.fetching), "nobody asked for keys");
+        self.run(Happening::KeysFetched(self.key_set.clone()), &mut Outcome::default());
+    }
+
+    /// Memory is lost.
+    pub fn hibernate(&mut self) {
+        self.wake();
+    }
+
+    /// Memory is lost, and the wake is cut short once.
+    pub fn crash(&mut self) {
+        self.wake();
+        self.wake();
+    }
+
+    /// A new version is deployed: every socket is gone without a word, the storage stays.
+    pub fn deploy(&mut self) {
+        for client in std::mem::take(&mut self.sockets).into_values() {
+            client.end(1006, "");
+        }
+        self.attachments.clear();
+        self.wake();
+    }
+
+    /// The same, with another configuration.
+    pub fn deploy_with(&mut self, realtime: &Value) {
+        self.configuration = Rc::new(configuration(realtime, &[("JWKS_URL", "https://issuer.example/keys")]));
+        self.deploy();
+    }
+
+    // --- what a script needs to say ----------------------------------------------------------------------------------
+
+    /// The claims of a session that is good for an hour.
+    pub fn claims(&self, user: &str, roles: &[&str]) -> Value {
+        let expires = self.now / 1_000 + SESSION_SECONDS;
+        json!({ "sub": user, "roles": roles, "organizationId": ORGANIZATION, "exp": expires })
+    }
+
+    /// A token for a user of these roles.
+    pub fn token(&self, user: &str, roles: &[&str]) -> String {
+        token::hs256(&self.claims(user, roles))
+    }
+
+    /// The epoch of the stream.
+    pub fn epoch(&self) -> String {
+        self.storage.epoch.clone().expect("a stream has an epoch")
+    }
+
+    pub fn attachment(&self, client: &Client) -> Option<&String> {
+        self.attachments.get(&client.id)
+    }
+
+    /// Puts another text beside a client's socket, as an earlier or broken build might have left it.
+    pub fn set_attachment(&mut self, client: &Client, text: &str) {
+        self.attachments.insert(client.id.clone(), text.to_owned());
+    }
+
+    // --- the machinery -----------------------------------------------------------------------------------------------
+
+    fn transcript(&self) -> (Vec<Published>, Vec<(Vec<String>, Option<(u16, String)>)>) {
+        (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
+    }
+
+    /// Interrupts, unless keys are being fetched: an object that waits for an answer does not hibernate.
+    fn step(&mut self) {
+        match self.interruption {
+            _ if self.fetching => {}
+            Interruption::None => {}
+            Interruption::Hibernate => self.hibernate(),
+            Interruption::Crash => self.crash(),
+        }
+    }
+
+    fn wake(&mut self) {
+        let survivors = std::mem::take(&mut self.sockets).into_values();
+        // Numbers mean nothing beyond a life: the newest socket gets the first.
+        let numbers = (0_u32..).map(SocketId);
+        self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
+        self.epochs += 1;
+        let mut stored = self.storage.load();
+        stored.alarm = self.alarm;
+        let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
+        stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
+        let surroundings = Surroundings {
+            now: self.now,
+            organization: ORGANIZATION.to_owned(),
+            configuration: self.configuration.clone(),
+            epoch: format!("epoch{}", self.epochs),
+        };
+        let (server, actions) = TenantServer::wake(surroundings, stored);
+        self.server = Some(server);
+        self.fetching = false;
+        self.settle(actions, &mut Outcome::default());
+    }
+
+    fn free_socket(&self) -> SocketId {
+        (0..).map(SocketId).find(|socket| !self.sockets.contains_key(socket)).unwrap()
+    }
+
+    fn socket_of(&self, client: &Client) -> Option<SocketId> {
+        self.sockets.iter().find(|(_, known)| known.id == client.id).map(|(socket, _)| *socket)
+    }
+
+    /// A frame of a client whose connection has ended reaches nobody.
+    fn receive(&mut self, client: &Client, frame: Received<'_>) {
+        if let Some(socket) = self.socket_of(client) {
+            self.run(Happening::Frame { socket, frame }, &mut Outcome::default());
+        }
+    }
+
+    fn run(&mut self, happening: Happening<'_>, outcome: &mut Outcome) {
+        let actions = self.server.as_mut().expect("awake").handle(self.now, happening);
+        self.settle(actions, outcome);
+    }
+
+    /// Runs actions in their order; what they bring to light is handled after them.
+    fn settle(&mut self, actions: Vec<Action>, outcome: &mut Outcome) {
+        let mut pending = VecDeque::from([actions]);
+        while let Some(actions) = pending.pop_front() {
+            let next: Vec<_> = actions.into_iter().filter_map(|action| self.act(action, outcome)).collect();
+            for happening in next {
+                pending.push_back(self.server.as_mut().expect("awake").handle(self.now, happening));
+            }
+        }
+        if std::mem::take(&mut outcome.fetch_keys) {
+            self.key_fetches += 1;
+            assert!(!std::mem::replace(&mut self.fetching, true), "keys are fetched twice at once");
+            if !self.hold_keys {
+                self.answer_keys();
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, outcome: &mut Outcome) -> Option<Happening<'static>> {
+        match action {
+            Action::Accept { socket, client_id } => {
+                let client = outcome.opening.take().expect("someone wants to open");
+                assert_eq!((&self.sockets[&socket].id, &*client_id), (&client.id, client.id.as_str()));
+            }
+            Action::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Action::Send { to, frame: Frame::Text(text) } => {
+                assert!(!to.is_empty(), "a frame to nobody");
+                to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
+            }
+            Action::Send { frame, .. } => panic!("a native client is sent {frame:?}"),
+            Action::Close { socket, number, reason } => {
+                let client = self.sockets.remove(&socket).expect("a closed socket was open");
+                client.end(number, reason);
+                self.attachments.remove(&client.id);
+            }
+            Action::Attach { socket, state } => {
+                let client = self.client(socket).id.clone();
+                assert!(v8_bytes(&state) <= MOST_ATTACHMENT, "an attachment of {} bytes", v8_bytes(&state));
+                self.attachments.insert(client, state);
+            }
+            Action::Write(write) => self.storage.write(&write),
+            Action::SetAlarm(time) => self.alarm = Some(time),
+            Action::FetchKeys => outcome.fetch_keys = true,
+            Action::ReadHistory { after, rows } => {
+                self.history_reads += 1;
+                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows));
+                return Some(Happening::HistoryRead(read));
+            }
+            Action::Published(published) => outcome.published = Some(published),
+            Action::Figures(figures) => outcome.figures = Some(figures),
+            Action::Log(line) => self.logs.push(line),
+        }
+        None
+    }
+
+    fn client(&self, socket: SocketId) -> &Client {
+        self.sockets.get(&socket).expect("the engine names open sockets only")
+    }
+}
+
+/// A principal as a header or a ticket proves it.
+pub fn principal(user: &str, roles: &[&str], expires: Option<u64>) -> Principal {
+    Principal {
+        user: Some(user.to_owned()),
+        roles: Roles::new(roles.iter().map(|role| (*role).to_owned())),
+        method: Method::Session,
+        expires,
+        claims: BTreeMap::new(),
+    }
+}
+
+/// The bytes of a string in V8's serialization, without its header: one a character while all are Latin-1, else two a
+/// UTF-16 unit.
+pub fn v8_bytes(text: &str) -> usize {
+    let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
+    if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }
+}

@@ -1,0 +1,140 @@
+//! The tenant's tables in memory, with the meaning of the statements that the runtime's storage runs for each write.
+
+use std::collections::BTreeMap;
+
+use realtime_worker::engine::effect::Write;
+use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
+
+/// Rows that one trimming takes at most.
+const TRIM_ROWS: usize = 256;
+/// Old rows that go with each new one.
+const FORGET_ROWS: usize = 4;
+
+/// A row of the history table.
+#[derive(Clone, Debug)]
+pub struct HistoryRow {
+    pub time: u64,
+    pub version: u64,
+    pub text: String,
+    pub total_bytes: u64,
+}
+
+/// All tables of one object.
+#[derive(Clone, Debug, Default)]
+pub struct Storage {
+    pub epoch: Option<String>,
+    pub history: BTreeMap<u64, HistoryRow>,
+    /// By sequence: id, and what is answered to it.
+    pub idempotency: BTreeMap<u64, (String, Remembered)>,
+    /// By sequence: id, and when it ends.
+    pub tickets: BTreeMap<u64, (String, u64)>,
+    pub presence: BTreeMap<(String, Option<(bool, String)>), PresenceRow>,
+    pub overflow: BTreeMap<String, String>,
+    /// Rows written, for what must cost none.
+    pub writes: usize,
+}
+
+impl Storage {
+    /// What a wake reads; sockets and alarm are not in the tables.
+    pub fn load(&self) -> Stored {
+        let newest = self.history.last_key_value().map(|(offset, row)| Newest {
+            offset: *offset,
+            time: row.time,
+            total_bytes: row.total_bytes,
+        });
+        Stored {
+            epoch: self.epoch.clone(),
+            newest,
+            overflow: self.overflow.clone(),
+            presence: self.presence.values().cloned().collect(),
+            ..Stored::default()
+        }
+    }
+
+    /// Runs one write. What SQLite would refuse is a failure of the test.
+    pub fn write(&mut self, write: &Write) {
+        self.writes += 1;
+        match write {
+            Write::Epoch(epoch) => self.epoch = Some(epoch.clone()),
+            Write::Append { offset, time, version, text, total_bytes } => {
+                let row =
+                    HistoryRow { time: *time, version: *version, text: text.to_string(), total_bytes: *total_bytes };
+                let before = self.history.insert(*offset, row);
+                assert!(before.is_none(), "offset {offset} is given twice");
+            }
+            Write::Trim { offset, time, total_bytes } => self.trim(*offset, *time, *total_bytes),
+            Write::Remember { id, answer, forget } => {
+                forget_old(&mut self.idempotency, |(_, answer)| answer.time <= *forget);
+                self.idempotency.retain(|_, (known, _)| known != id);
+                self.idempotency.insert(next(&self.idempotency), (id.clone(), *answer));
+            }
+            Write::Spend { id, expires, forget } => {
+                forget_old(&mut self.tickets, |(_, expires)| expires <= forget);
+                assert!(!self.is_spent(id), "a ticket is spent twice");
+                self.tickets.insert(next(&self.tickets), (id.clone(), *expires));
+            }
+            Write::Track(row) => {
+                self.presence.insert((row.client_id.clone(), row.topic.clone()), row.clone());
+            }
+            Write::Untrack { client_id, topic } => {
+                let topic = topic.as_ref().map(|(private, name)| (*private, name.to_string()));
+                self.presence.remove(&(client_id.to_string(), topic));
+            }
+            Write::Overflow { client_id, state } => {
+                self.overflow.insert(client_id.to_string(), state.clone());
+            }
+            Write::DropOverflow { client_id } => {
+                self.overflow.remove(&**client_id);
+            }
+        }
+    }
+
+    /// Up to `rows` publications after an offset, in order.
+    pub fn history_after(&self, after: u64, rows: u64) -> Vec<StoredPublication> {
+        let rows_after = self.history.range(after.saturating_add(1)..).take(usize::try_from(rows).unwrap());
+        let publication = |(offset, row): (&u64, &HistoryRow)| StoredPublication {
+            offset: *offset,
+            version: row.version,
+            text: row.text.clone(),
+        };
+        rows_after.map(publication).collect()
+    }
+
+    /// What is remembered of these idempotency keys.
+    pub fn remembered<'a>(&self, ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, Remembered> {
+        let find = |id: &str| self.idempotency.values().find(|(known, _)| known == id).cloned();
+        ids.filter_map(find).collect()
+    }
+
+    /// Whether a ticket was used.
+    pub fn is_spent(&self, ticket: &str) -> bool {
+        self.tickets.values().any(|(id, _)| id == ticket)
+    }
+
+    /// Looks at the oldest rows only; the newest always stays.
+    fn trim(&mut self, offset: u64, time: u64, total_bytes: u64) {
+        let Some(newest) = self.history.keys().next_back().copied() else { return };
+        let oldest: Vec<u64> = self.history.keys().copied().take(TRIM_ROWS).collect();
+        for place in oldest.into_iter().filter(|place| *place < newest) {
+            let row = &self.history[&place];
+            if place <= offset || row.time <= time || row.total_bytes <= total_bytes {
+                self.history.remove(&place);
+            }
+        }
+    }
+}
+
+/// `INTEGER PRIMARY KEY` without `AUTOINCREMENT`: one more than the largest.
+fn next<T>(table: &BTreeMap<u64, T>) -> u64 {
+    table.keys().next_back().map_or(1, |last| last + 1)
+}
+
+/// Of the few oldest rows, those that may go go.
+fn forget_old<T>(table: &mut BTreeMap<u64, T>, may_go: impl Fn(&T) -> bool) {
+    let oldest: Vec<u64> = table.keys().copied().take(FORGET_ROWS).collect();
+    for sequence in oldest {
+        if may_go(&table[&sequence]) {
+            table.remove(&sequence);
+        }
+    }
+}
