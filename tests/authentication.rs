@@ -213,13 +213,31 @@ fn old_tickets_are_forgotten() {
 fn a_full_organization_turns_away() {
     every_way(json!({ "limits": { "connections": 2 } }), |rig| {
         let ada = rig.connect("ada", &[]);
-        let _pending = rig.open();
+        let late = rig.open();
+        rig.connect("bob", &[]);
         let third = rig.open();
         third.is_turned_away("connection_limit", 1013);
         let fourth = rig.open_as(Some(principal("bob", &[], None)), None, Recover::Off).unwrap();
         fourth.is_turned_away("connection_limit", 1013);
+        let token = rig.token("eve", &[]);
+        rig.authenticate(&late, &token);
+        late.is_turned_away("connection_limit", 1013);
         rig.disconnect(&ada);
-        rig.connect("bob", &[]);
+        rig.connect("eve", &[]);
+    });
+}
+
+#[test]
+fn those_who_say_nothing_keep_nobody_out_who_can_prove_who_they_are() {
+    every_way(json!({ "limits": { "connections": 2, "pending": 1 } }), |rig| {
+        let silent = rig.open();
+        let crowded = rig.open();
+        crowded.is_turned_away("connection_limit", 1013);
+        rig.open_as(Some(principal("ada", &[], None)), None, Recover::Off).unwrap();
+        rig.open_as(Some(principal("bob", &[], None)), None, Recover::Off).unwrap();
+        let token = rig.token("eve", &[]);
+        rig.authenticate(&silent, &token);
+        silent.is_turned_away("connection_limit", 1013);
     });
 }
 

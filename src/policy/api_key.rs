@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::configuration::is_organization;
 use super::masking::MOST_ROLES;
+use super::organization::is_organization;
 use super::principal::{Method, Principal};
 use super::roles::Roles;
 use crate::code::{Code, Refusal};

@@ -6,6 +6,7 @@ use super::api_key::ApiKeys;
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
+use super::organization::is_organization;
 use super::principal::{Principal, SUBJECT};
 use super::secret::Secret;
 use super::table::Tables;
@@ -136,12 +137,6 @@ impl Configuration {
         names.remove(SUBJECT);
         names
     }
-}
-
-/// Whether a text is an organization id: 1 to 128 characters of `[A-Za-z0-9_.:-]`.
-pub fn is_organization(text: &str) -> bool {
-    let fits = (1..=super::limits::ORGANIZATION_CHARACTERS).contains(&text.len());
-    fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
 }
 
 fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials, Refusal> {

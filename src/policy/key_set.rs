@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use jwt_compact::Algorithm;
 use jwt_compact::alg::{Ed25519, Es256, Rsa, RsaPublicKey, StrongKey};
 use jwt_compact::jwk::JsonWebKey;
-use jwt_compact::{Algorithm, AlgorithmSignature, UntrustedToken};
 use serde_json::Value;
 
-use super::token::Header;
+use super::signature::{Token, signed_with};
 
 /// How long fetched keys are taken as current, in milliseconds.
 const FRESH: u64 = 10 * 60_000;
@@ -58,7 +58,7 @@ pub enum Verdict {
 
 impl KeySet {
     /// Whether one of the keys has signed the token; `now` in Unix milliseconds.
-    pub fn verify(&self, now: u64, token: &UntrustedToken<'_, Header>, message: &str) -> Verdict {
+    pub fn verify(&self, now: u64, token: &Token<'_>, message: &str) -> Verdict {
         let id = token.header().key_id.as_deref();
         let age = self.fetched.map(|fetched| now.saturating_sub(fetched));
         let may_fetch = self.attempted.is_none_or(|attempted| now.saturating_sub(attempted) >= PAUSE);
@@ -100,7 +100,7 @@ impl PublicKey {
         Some(PublicKey { id: text(value, "kid"), algorithm: text(value, "alg"), material })
     }
 
-    fn has_signed(&self, token: &UntrustedToken<'_, Header>, message: &str) -> bool {
+    fn has_signed(&self, token: &Token<'_>, message: &str) -> bool {
         let algorithm = token.algorithm();
         if self.algorithm.as_deref().is_some_and(|only| only != algorithm) {
             return false;
@@ -147,21 +147,4 @@ fn is_for_verifying(key: &Value) -> bool {
     word("use").is_none_or(|purpose| purpose == "sig")
         && word("key_ops").is_none_or(operations)
         && word("alg").is_none_or(Value::is_string)
-}
-
-/// Whether the token names this algorithm and its signature of `message` is that of `key`.
-pub(super) fn signed_with<A: Algorithm>(
-    algorithm: &A,
-    key: &A::VerifyingKey,
-    token: &UntrustedToken<'_, Header>,
-    message: &str,
-) -> bool {
-    let bytes = token.signature_bytes();
-    // Some of the library's signature types panic on a length that is not theirs.
-    let fits = A::Signature::LENGTH.is_none_or(|length| length.get() == bytes.len());
-    if algorithm.name() != token.algorithm() || !fits {
-        return false;
-    }
-    let signature = A::Signature::try_from_slice(bytes);
-    signature.is_ok_and(|signature| algorithm.verify_signature(&signature, key, message.as_bytes()))
 }

@@ -58,6 +58,7 @@ limits! {
     /// The limits that a deployment may set in `REALTIME.limits`.
     Limits {
         connections "connections" 10000 "connections of one organization";
+        pending "pending" 1000 "connections of one organization that have not authenticated yet";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";

@@ -1,19 +1,24 @@
 //! Who someone is and what they may see. Pure: no I/O, no clock, no randomness.
 
-pub mod api_key;
-pub mod channel;
+// Who someone is.
+pub mod organization;
+pub mod roles;
+pub mod principal;
 pub mod claims;
-pub mod configuration;
-pub mod credential;
-pub mod filter;
+pub mod secret;
+pub mod signature;
 pub mod key_set;
-pub mod limits;
+pub mod token;
+pub mod api_key;
+pub mod ticket;
+pub mod credential;
+// What they may see.
 pub mod mask;
 pub mod masking;
-pub mod principal;
-pub mod roles;
-pub mod secret;
-pub mod table;
-pub mod ticket;
-pub mod token;
 pub mod visibility;
+pub mod filter;
+pub mod channel;
+pub mod table;
+// What the deployment says about both.
+pub mod limits;
+pub mod configuration;

@@ -3,12 +3,12 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::UntrustedToken;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
-use super::key_set::{KeySet, Verdict, signed_with};
+use super::key_set::{KeySet, Verdict};
 use super::secret::Secret;
+use super::signature::{Token, signed_with};
 use crate::code::Code;
 use crate::value::json;
 
@@ -39,19 +39,6 @@ pub enum TokenError {
     NeedsKeys,
 }
 
-/// The header members that matter beyond those of the library.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Header {
-    /// Extensions that a reader must understand (RFC 7515, 4.1.11). We understand none.
-    #[serde(default, skip_serializing, deserialize_with = "present")]
-    crit: Option<Value>,
-}
-
-/// A member that is there, be it `null`: an `Option` alone would take `null` for absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
 impl TokenRules {
     /// The claims of a valid token; `now` in Unix milliseconds.
     ///
@@ -62,7 +49,7 @@ impl TokenRules {
         if token.len() > MOST_TOKEN {
             return Err(invalid);
         }
-        let parsed: UntrustedToken<'_, Header> = UntrustedToken::try_from(token).map_err(|_| invalid)?;
+        let parsed: Token<'_> = UntrustedToken::try_from(token).map_err(|_| invalid)?;
         let (message, _) = token.rsplit_once('.').ok_or(invalid)?;
         if parsed.header().other_fields.crit.is_some() {
             return Err(invalid);
@@ -73,13 +60,7 @@ impl TokenRules {
     }
 
     /// `HS*` is only ever held against the secret, everything else only against public keys: the kind of key decides.
-    fn check_signature(
-        &self,
-        now: u64,
-        token: &UntrustedToken<'_, Header>,
-        message: &str,
-        keys: &KeySet,
-    ) -> Result<(), TokenError> {
+    fn check_signature(&self, now: u64, token: &Token<'_>, message: &str, keys: &KeySet) -> Result<(), TokenError> {
         let verdict = match (token.algorithm().starts_with("HS"), &self.secret, &self.key_set_url) {
             (true, Some(secret), _) if hmac_signed(secret, token, message) => Verdict::Valid,
             (false, _, Some(_)) => keys.verify(now, token, message),
@@ -114,7 +95,7 @@ impl TokenRules {
     }
 }
 
-fn hmac_signed(secret: &Secret, token: &UntrustedToken<'_, Header>, message: &str) -> bool {
+fn hmac_signed(secret: &Secret, token: &Token<'_>, message: &str) -> bool {
     let secret = secret.expose();
     match token.algorithm() {
         "HS256" => signed_with(&Hs256, &Hs256Key::new(secret), token, message),

@@ -1,7 +1,7 @@
 //! One tenant's server: the engine with its dialects, and the requests of the HTTP surface. Pure, like both.
 
+pub mod route;
+pub mod publish;
+pub mod tenant_server;
 pub mod action;
 pub mod answer;
-pub mod publish;
-pub mod route;
-pub mod tenant_server;

@@ -2,8 +2,8 @@
 
 use crate::code::{Code, Refusal};
 use crate::engine::publication::Publication;
-use crate::policy::configuration::is_organization;
 use crate::policy::limits::BATCH_EVENTS;
+use crate::policy::organization::is_organization;
 use crate::value::form::Form;
 
 /// A publisher's request, read and found to be of the documented form.

@@ -8,7 +8,8 @@ use super::keys;
 use super::runtime::now;
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Position, Recover};
-use crate::policy::configuration::{Configuration, is_organization};
+use crate::policy::configuration::Configuration;
+use crate::policy::organization::is_organization;
 use crate::policy::principal::Principal;
 use crate::policy::ticket::Ticket;
 

@@ -1,12 +1,15 @@
 //! The runtime: the only place that names `worker` or JavaScript. It decides nothing; it reads, writes and sends.
 
-mod broadcaster;
+// The Worker.
 mod entry;
-mod environment;
 mod gate;
-mod http;
-mod keys;
 mod pump;
-mod runtime;
+// The Durable Object.
+mod broadcaster;
 mod sockets;
 mod storage;
+// What both use.
+mod environment;
+mod http;
+mod keys;
+mod runtime;

@@ -14,8 +14,8 @@ use crate::dialect::native::Native;
 use crate::dialect::{Dialect, Frame, Received};
 use crate::engine::command::Command;
 use crate::engine::event::Event;
-use crate::policy::configuration::is_organization;
 use crate::policy::limits::{AUTH_DEADLINE, Limits};
+use crate::policy::organization::is_organization;
 
 /// Malformed frames that are borne before the one that authenticates.
 const MOST_ERRORS: u32 = 10;

@@ -27,7 +27,9 @@ impl Delivery {
         }
         let client_id: Rc<str> = Rc::from(open.client_id);
         out.effects.push(Effect::Accept { socket: open.socket, client_id: client_id.clone() });
-        let is_full = self.connections.len() >= self.configuration.limits.connections;
+        // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
+        let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
+        let is_full = crowded || self.is_full();
         self.insert(Connection {
             socket: open.socket,
             client_id,
@@ -63,6 +65,7 @@ impl Delivery {
             // A bad token leaves the identity that stands; its own expiry will end it.
             Err(TokenError::Refused(code)) => self.refuse(now, socket, Refusal::of(code), None, out),
             Ok(principal) => match before {
+                None if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
                 None => self.start(now, socket, principal, frame, out),
                 Some(before) if before.user != principal.user || before.method != principal.method => {
                     self.refuse(now, socket, Refusal::of(Code::WrongUser), None, out);
@@ -133,6 +136,10 @@ impl Delivery {
                 self.tell(socket, event, out);
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.authenticated() >= self.configuration.limits.connections
     }
 
     fn identify(&self, now: u64, frame: &Authenticate) -> Result<Principal, TokenError> {

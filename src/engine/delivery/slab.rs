@@ -8,6 +8,7 @@ use crate::engine::input::SocketId;
 pub(super) struct Slab {
     places: Vec<Option<Connection>>,
     count: u64,
+    authenticated: u64,
 }
 
 impl Slab {
@@ -27,6 +28,7 @@ impl Slab {
         }
         if let Some(free) = self.places.get_mut(place) {
             self.count += u64::from(free.is_none());
+            self.authenticated += u64::from(connection.principal.is_some());
             *free = Some(connection);
         }
     }
@@ -34,12 +36,18 @@ impl Slab {
     pub(super) fn remove(&mut self, socket: SocketId) -> Option<Connection> {
         let connection = self.places.get_mut(socket.0 as usize)?.take()?;
         self.count -= 1;
+        self.authenticated -= u64::from(connection.principal.is_some());
         Some(connection)
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> u64 {
-        self.count
+    /// How many have said who they are.
+    pub(super) fn authenticated(&self) -> u64 {
+        self.authenticated
+    }
+
+    /// How many have not.
+    pub(super) fn pending(&self) -> u64 {
+        self.count - self.authenticated
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {

@@ -1,16 +1,27 @@
 //! The bodies of the fuzz targets: each takes any text, splits it into what one function takes, and asserts what must
 //! hold whatever the text is. A line feed separates the parts, since no part needs one.
 
+use std::rc::Rc;
+
 use realtime_worker::code::Code;
+use realtime_worker::dialect::{Received, native};
+use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::input::{Open, SocketId, Stored};
+use realtime_worker::engine::publication::Publication;
+use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::credential::Credentials;
 use realtime_worker::policy::filter::{ColumnType, Filter};
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::masking::Masking;
+use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use realtime_worker::policy::secret::Secret;
 use realtime_worker::policy::ticket::Ticket;
 use realtime_worker::policy::token::TokenRules;
+use realtime_worker::server::action::Action;
+use realtime_worker::server::publish::PublishRequest;
+use realtime_worker::server::tenant_server::{Happening, TenantServer};
 use realtime_worker::value::form::Form;
 use realtime_worker::value::row::Row;
 
@@ -81,6 +92,63 @@ pub fn configuration(text: &str) {
     }
 }
 
+/// Any frame of a client, before and after it has authenticated: no panic, and nothing but answers to the sender.
+pub fn frame(text: &str) {
+    let (mut server, _) = wake(Stored::default());
+    for (number, principal) in [(0, None), (1, Some(principal()))] {
+        let open = Open {
+            socket: SocketId(number),
+            client_id: format!("client-{number}"),
+            wire: native::WIRE,
+            principal,
+            ticket: None,
+            recover: Recover::Off,
+        };
+        server.handle(1, Happening::Open(open));
+        for frame in [Received::Text(text), Received::Binary(text.as_bytes())] {
+            for action in server.handle(2, Happening::Frame { socket: SocketId(number), frame }) {
+                if let Action::Send { to, .. } = action {
+                    assert!(to.iter().all(|socket| *socket == SocketId(number)));
+                }
+            }
+        }
+    }
+}
+
+/// `attachment LF history`: a wake that reads them or closes the socket, and a publication or none.
+pub fn stored(text: &str) {
+    let (attachment, history) = text.split_once('\n').unwrap_or((text, ""));
+    let overflow = [("client-0".to_owned(), history.to_owned())].into();
+    let sockets = vec![(SocketId(0), attachment.to_owned())];
+    let (mut server, _) = wake(Stored { sockets, overflow, ..Stored::default() });
+    server.handle(2, Happening::Alarm);
+    let _ = Publication::stored(1, history);
+}
+
+/// `body`: a request of the documented form, or a refusal that names what is wrong.
+pub fn publish(text: &str) {
+    if let Ok(request) = PublishRequest::read(text) {
+        let (mut server, _) = wake(Stored::default());
+        server.handle(2, Happening::Publish(request.publications, Default::default()));
+    }
+}
+
+fn wake(stored: Stored) -> (TenantServer, Vec<Action>) {
+    let configuration = Configuration::read(&|name| match name {
+        "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
+        "REALTIME" => Some(r#"{"channels":[{"topic":"*","read":{},"write":{},"presence":{}}]}"#.into()),
+        _ => None,
+    });
+    let configuration = Rc::new(configuration.expect("the configuration is well formed"));
+    let surroundings = Surroundings { now: 1, organization: "org_1".into(), configuration, epoch: "epoch".into() };
+    TenantServer::wake(surroundings, stored)
+}
+
+fn principal() -> Principal {
+    let roles = Roles::new(["member".to_owned()]);
+    Principal { user: Some("ada".into()), roles, method: Method::Session, expires: None, claims: Default::default() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +175,11 @@ mod tests {
             "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjl9.AAAA\n{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}",
         );
         let realtime = r#"{"tables":{"t":{"rows":[{"roles":["a"]}]}},"channels":[{"topic":"a:{sub}:*"}],"limits":{}}"#;
+        check(frame, r#"{"type":"subscribe","id":"s","table":"t","event":"*","filter":"a=eq.1"}"#);
+        check(frame, r#"{"type":"presence_track","topic":"room:1","metadata":{"x":1}}"#);
+        check(publish, r#"{"organizationId":"o","type":"broadcast","event":"e","payload":[1],"targetRoles":["a"]}"#);
+        let attachment = r#"{"version":1,"client_id":"client-0","state":{"wire":0,"opened":1,"principal":null}}"#;
+        check(stored, &format!("{attachment}\n{{\"type\":\"broadcast\",\"event\":\"e\",\"payload\":1}}"));
         check(configuration, &format!("{realtime}\n[{{\"name\":\"ci\",\"hash\":\"00\",\"organizationId\":\"o\"}}]"));
     }
 }
