@@ -90,6 +90,8 @@ pub enum Write {
         time: u64,
         /// Up to this sum of bytes.
         total_bytes: u64,
+        /// Rows that are looked at, the oldest first.
+        rows: u64,
     },
     /// An idempotency key is remembered, and a few old ones are forgotten.
     Remember {

@@ -22,8 +22,6 @@ const CREATE: [&str; 6] = [
      metadata TEXT NOT NULL, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
     "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
 ];
-/// Rows that one trimming takes at most, and old ones that go with each new one.
-const TRIM_ROWS: f64 = 256.0;
 /// How the presence table tells the lobby, public and private topics apart.
 const PLACE_LOBBY: f64 = 2.0;
 
@@ -62,11 +60,13 @@ impl Storage {
             time: integer(row, 1),
             total_bytes: integer(row, 2),
         });
+        let oldest = self.rows("SELECT offset, time FROM history ORDER BY offset LIMIT 1", &[])?;
         let overflow = self.rows("SELECT client_id, state FROM overflow", &[])?;
         let presence = self.rows("SELECT client_id, place, topic, user, metadata FROM presence", &[])?;
         Ok(Stored {
             epoch: self.meta("epoch")?,
             newest,
+            oldest: oldest.first().map(|row| (integer(row, 0), integer(row, 1))),
             overflow: overflow.iter().map(|row| (text(row, 0), text(row, 1))).collect(),
             presence: presence.iter().map(presence_row).collect(),
             ..Stored::default()
@@ -81,7 +81,7 @@ impl Storage {
                 "INSERT INTO history VALUES (?, ?, ?, ?, ?)",
                 &[number(*offset), number(*time), number(*version), (&**text).into(), number(*total_bytes)],
             ),
-            Write::Trim { offset, time, total_bytes } => self.trim(*offset, *time, *total_bytes),
+            Write::Trim { offset, time, total_bytes, rows } => self.trim(*offset, *time, *total_bytes, *rows),
             Write::Remember { id, answer, forget } => self.remember(id, *answer, *forget),
             Write::Spend { id, expires, forget } => {
                 self.forget("tickets", "expires", *forget)?;
@@ -142,11 +142,11 @@ impl Storage {
         self.raw.set_alarm(time as f64).map(drop)
     }
 
-    fn trim(&self, offset: u64, time: u64, total_bytes: u64) -> Result<()> {
+    fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
         // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
         let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
              AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
-        self.run(statement, &[TRIM_ROWS.into(), number(offset), number(time), number(total_bytes)])
+        self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])
     }
 
     fn remember(&self, id: &str, answer: Remembered, forget: u64) -> Result<()> {

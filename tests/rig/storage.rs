@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use realtime_worker::engine::effect::Write;
 use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
 
-/// Rows that one trimming takes at most.
-const TRIM_ROWS: usize = 256;
 /// Old rows that go with each new one.
 const FORGET_ROWS: usize = 4;
 
@@ -45,6 +43,7 @@ impl Storage {
         Stored {
             epoch: self.epoch.clone(),
             newest,
+            oldest: self.history.first_key_value().map(|(offset, row)| (*offset, row.time)),
             overflow: self.overflow.clone(),
             presence: self.presence.values().cloned().collect(),
             ..Stored::default()
@@ -62,7 +61,7 @@ impl Storage {
                 let before = self.history.insert(*offset, row);
                 assert!(before.is_none(), "offset {offset} is given twice");
             }
-            Write::Trim { offset, time, total_bytes } => self.trim(*offset, *time, *total_bytes),
+            Write::Trim { offset, time, total_bytes, rows } => self.trim(*offset, *time, *total_bytes, *rows),
             Write::Remember { id, answer, forget } => {
                 forget_old(&mut self.idempotency, |(_, answer)| answer.time <= *forget);
                 self.idempotency.retain(|_, (known, _)| known != id);
@@ -112,9 +111,9 @@ impl Storage {
     }
 
     /// Looks at the oldest rows only; the newest always stays.
-    fn trim(&mut self, offset: u64, time: u64, total_bytes: u64) {
+    fn trim(&mut self, offset: u64, time: u64, total_bytes: u64, rows: u64) {
         let Some(newest) = self.history.keys().next_back().copied() else { return };
-        let oldest: Vec<u64> = self.history.keys().copied().take(TRIM_ROWS).collect();
+        let oldest: Vec<u64> = self.history.keys().copied().take(usize::try_from(rows).unwrap()).collect();
         for place in oldest.into_iter().filter(|place| *place < newest) {
             let row = &self.history[&place];
             if place <= offset || row.time <= time || row.total_bytes <= total_bytes {

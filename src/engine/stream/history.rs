@@ -7,8 +7,10 @@ use crate::engine::message::{Announcement, Out};
 use crate::engine::publication::{Publication, STORED_VERSION};
 use crate::policy::limits::HistoryLimits;
 
-/// Publications between two trimmings; a trimming takes a few times as many rows.
+/// Publications between two trimmings.
 const TRIM_EVERY: u64 = 64;
+/// Rows that a trimming on the way looks at: a few times as many as came since the last.
+const TRIM_ROWS: u64 = 4 * TRIM_EVERY;
 
 /// What memory knows of the history: where it ends. The rows are in the storage.
 pub(super) struct History {
@@ -26,9 +28,11 @@ pub(super) struct Reading {
 }
 
 impl History {
-    pub(super) fn wake(now: u64, limits: HistoryLimits, newest: Option<Newest>) -> History {
-        let end = newest.map(|newest| end_of_life(&limits, newest.time));
-        History { limits, newest, deadline: end.filter(|end| *end > now) }
+    /// What is due is due by the oldest row: the newest stays anyway.
+    pub(super) fn wake(limits: HistoryLimits, newest: Option<Newest>, oldest: Option<(u64, u64)>) -> History {
+        let may_go = oldest.filter(|(offset, _)| newest.is_some_and(|newest| *offset < newest.offset));
+        let deadline = may_go.map(|(_, time)| end_of_life(&limits, time));
+        History { limits, newest, deadline }
     }
 
     /// The offset of the newest publication, 0 before the first.
@@ -55,7 +59,7 @@ impl History {
             total_bytes: newest.total_bytes,
         }));
         if newest.offset.is_multiple_of(TRIM_EVERY) {
-            self.trim(now, out);
+            self.trim(now, TRIM_ROWS, out);
         }
         newest.offset
     }
@@ -80,7 +84,8 @@ impl History {
 
     pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.trim(now, out);
+            // All of them: nobody may publish for a long time, and what is over its time must not wait for that.
+            self.trim(now, self.offset(), out);
             let end = self.newest.map(|newest| end_of_life(&self.limits, newest.time));
             self.deadline = end.filter(|end| *end > now);
         }
@@ -90,12 +95,13 @@ impl History {
         self.deadline
     }
 
-    fn trim(&self, now: u64, out: &mut Out) {
+    fn trim(&self, now: u64, rows: u64, out: &mut Out) {
         let Some(newest) = self.newest else { return };
         out.effects.push(Effect::Write(Write::Trim {
             offset: newest.offset.saturating_sub(self.limits.count),
             time: now.saturating_sub(self.limits.seconds.saturating_mul(1_000)),
             total_bytes: newest.total_bytes.saturating_sub(self.limits.bytes),
+            rows,
         }));
     }
 }

@@ -50,7 +50,7 @@ impl Stream {
         };
         Stream {
             rate: Bucket::full(configuration.limits.publications_per_second, now),
-            history: History::wake(now, configuration.history.clone(), stored.newest),
+            history: History::wake(configuration.history.clone(), stored.newest, stored.oldest),
             presence: Presence::wake(&configuration.limits, &stored.presence),
             configuration,
             epoch,
