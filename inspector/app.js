@@ -80,7 +80,8 @@ class Side {
 
 /** Puts an event beside what the other sides got of it. What is not kept has no offset of its own, hence the count. */
 function show(side, frame) {
-	const title = frame.type === "broadcast" ? frame.event : `${frame.schema}.${frame.table}`;
+	const name = frame.type === "broadcast" ? frame.event : `${frame.schema}.${frame.table}`;
+	const title = frame.topic ? `${name} in ${frame.topic}` : name;
 	const same = `${frame.offset} ${frame.type} ${title}`;
 	let count = 0;
 	while (cards.get(`${same} ${count}`)?.frames.has(side)) count += 1;
@@ -103,13 +104,16 @@ function show(side, frame) {
 function draw({ frames, body }) {
 	const rows = sides.map((side) => values(frames.get(side)));
 	const names = [...new Set(rows.flatMap((row) => [...row.keys()]))];
-	const differs = (name) => new Set(rows.filter((row) => row.size > 0).map((row) => row.get(name))).size > 1;
+	const received = rows.filter((_, index) => frames.has(sides[index]));
+	const differs = (name) => new Set(received.map((row) => row.get(name))).size > 1;
+	const operations = new Set([...frames.values()].map(({ eventType }) => eventType));
 	body.replaceChildren(
 		...sides.map((side, index) => {
-			const cell = element("div", "cell", element("h4", "", side.name));
-			if (rows[index].size === 0) cell.append(element("p", "nothing", "not received"));
-			else cell.append(list(names.map((name) => [name, rows[index].get(name), differs(name)])));
-			return cell;
+			const operation = frames.get(side)?.eventType ?? "";
+			const heading = element("h4", "", `${side.name} `, element(operations.size > 1 ? "mark" : "span", "", operation));
+			const entries = names.map((name) => [name, rows[index].get(name), differs(name)]);
+			const seen = frames.has(side) ? list(entries) : element("p", "nothing", "not received");
+			return element("div", "cell", heading, seen);
 		}),
 	);
 }
@@ -119,8 +123,7 @@ function values(frame) {
 	const found = new Map();
 	if (!frame) return found;
 	if (frame.type === "postgres_changes") {
-		const { eventType, new: after, old: before } = frame;
-		found.set("event", eventType);
+		const { new: after, old: before } = frame;
 		for (const name of Object.keys({ ...before, ...after })) {
 			const texts = [before, after].filter((row) => row && name in row).map((row) => JSON.stringify(row[name]));
 			found.set(name, [...new Set(texts)].join(" → "));
@@ -130,7 +133,6 @@ function values(frame) {
 		const entries = isObject ? Object.entries(frame.payload) : [["payload", frame.payload]];
 		for (const [name, value] of entries) found.set(name, JSON.stringify(value));
 	}
-	if (frame.topic) found.set("topic", frame.topic);
 	return found;
 }
 
@@ -163,7 +165,7 @@ function start(tokens) {
 		`curl ${new URL("broadcast", location.href)} \\`,
 		`  -H "Authorization: Bearer $ACCESS_TOKEN" \\`,
 		`  -H 'Content-Type: application/json' \\`,
-		`  -d '${JSON.stringify(change, null, 2)}'`,
+		`  -d '${JSON.stringify(change, null, 2).replaceAll("'", "'\\''")}'`,
 	];
 	byId("hint").querySelector("pre").textContent = lines.join("\n");
 }
