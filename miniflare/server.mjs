@@ -73,6 +73,11 @@ function describe(config, vars) {
 			{ type: "CompiledWasm", path: `${checkout}build/index_bg.wasm` },
 		],
 		durableObjects: Object.fromEntries(durableObjects),
+		assets: {
+			directory: `${checkout}${config.assets.directory}`,
+			binding: config.assets.binding,
+			routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: config.assets.run_worker_first },
+		},
 		bindings: { ...config.vars, ...vars },
 	};
 }
