@@ -82,7 +82,8 @@ pub enum Write {
         /// Bytes of all rows up to it.
         total_bytes: u64,
     },
-    /// Old publications go, a few at a time; the newest row always stays, for it holds the offset.
+    /// Old publications go. The newest row stays, for it holds the offset; over its time, it stays without its text, in
+    /// version 0.
     Trim {
         /// Up to this offset.
         offset: u64,

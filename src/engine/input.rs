@@ -105,8 +105,8 @@ pub struct Stored {
     pub epoch: Option<String>,
     /// The newest row of the history.
     pub newest: Option<Newest>,
-    /// Offset and time (Unix milliseconds) of the oldest row of the history.
-    pub oldest: Option<(u64, u64)>,
+    /// Time of the oldest row of the history that has its text, in Unix milliseconds.
+    pub oldest: Option<u64>,
     /// The open sockets with their attachments.
     pub sockets: Vec<(SocketId, String)>,
     /// Connection states that are too large for an attachment, by public id.

@@ -60,13 +60,13 @@ impl Storage {
             time: integer(row, 1),
             total_bytes: integer(row, 2),
         });
-        let oldest = self.rows("SELECT offset, time FROM history ORDER BY offset LIMIT 1", &[])?;
+        let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
         let overflow = self.rows("SELECT client_id, state FROM overflow", &[])?;
         let presence = self.rows("SELECT client_id, place, topic, user, metadata FROM presence", &[])?;
         Ok(Stored {
             epoch: self.meta("epoch")?,
             newest,
-            oldest: oldest.first().map(|row| (integer(row, 0), integer(row, 1))),
+            oldest: oldest.first().map(|row| integer(row, 0)),
             overflow: overflow.iter().map(|row| (text(row, 0), text(row, 1))).collect(),
             presence: presence.iter().map(presence_row).collect(),
             ..Stored::default()
@@ -146,7 +146,11 @@ impl Storage {
         // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
         let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
              AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
-        self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])
+        self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])?;
+        // What it said must go in time all the same.
+        let statement = "UPDATE history SET version = 0, text = '' \
+             WHERE offset = (SELECT max(offset) FROM history) AND version > 0 AND time <= ?";
+        self.run(statement, &[number(time)])
     }
 
     fn remember(&self, id: &str, answer: Remembered, forget: u64) -> Result<()> {

@@ -43,7 +43,7 @@ impl Storage {
         Stored {
             epoch: self.epoch.clone(),
             newest,
-            oldest: self.history.first_key_value().map(|(offset, row)| (*offset, row.time)),
+            oldest: self.history.values().find(|row| row.version > 0).map(|row| row.time),
             overflow: self.overflow.clone(),
             presence: self.presence.values().cloned().collect(),
             ..Stored::default()
@@ -119,6 +119,11 @@ impl Storage {
             if place <= offset || row.time <= time || row.total_bytes <= total_bytes {
                 self.history.remove(&place);
             }
+        }
+        let row = self.history.get_mut(&newest).unwrap();
+        if row.time <= time {
+            row.version = 0;
+            row.text.clear();
         }
     }
 }

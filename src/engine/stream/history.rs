@@ -28,10 +28,8 @@ pub(super) struct Reading {
 }
 
 impl History {
-    /// What is due is due by the oldest row: the newest stays anyway.
-    pub(super) fn wake(limits: HistoryLimits, newest: Option<Newest>, oldest: Option<(u64, u64)>) -> History {
-        let may_go = oldest.filter(|(offset, _)| newest.is_some_and(|newest| *offset < newest.offset));
-        let deadline = may_go.map(|(_, time)| end_of_life(&limits, time));
+    pub(super) fn wake(limits: HistoryLimits, newest: Option<Newest>, oldest: Option<u64>) -> History {
+        let deadline = oldest.map(|time| end_of_life(&limits, time));
         History { limits, newest, deadline }
     }
 
@@ -86,8 +84,11 @@ impl History {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             // All of them: nobody may publish for a long time, and what is over its time must not wait for that.
             self.trim(now, self.offset(), out);
-            let end = self.newest.map(|newest| end_of_life(&self.limits, newest.time));
-            self.deadline = end.filter(|end| *end > now);
+            let end = self.newest.map(|newest| end_of_life(&self.limits, newest.time)).filter(|end| *end > now);
+            // When the oldest that is left will be due is not known here: it is looked for again after an eighth of the
+            // time for which any is kept.
+            let again = now.saturating_add(self.limits.seconds.saturating_mul(125));
+            self.deadline = end.map(|end| end.min(again));
         }
     }
 

@@ -1,0 +1,31 @@
+//! Retention: what was published is kept as long as the configuration says, and no longer, even where nobody publishes
+//! any more.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod rig;
+
+use rig::every_way;
+use serde_json::json;
+
+#[test]
+fn the_last_publication_loses_its_text_in_time_and_keeps_its_place() {
+    every_way(json!({ "history": { "seconds": 60 } }), |rig| {
+        let secret = json!({ "organizationId": "org_1", "type": "broadcast", "event": "e", "payload": "secret" });
+        rig.publish(secret.clone());
+        rig.advance(30_000);
+        let kept = |rig: &rig::Rig| rig.storage.history.values().filter(|row| row.text.contains("secret")).count();
+        assert_eq!(kept(rig), 1);
+        rig.advance(31_000);
+        assert_eq!(kept(rig), 0);
+
+        let claims = rig.claims("ada", &[]);
+        let epoch = rig.epoch();
+        let recover = |offset: u64| json!({ "recover": { "epoch": epoch, "offset": offset } });
+        let ada = rig.connect_saying(&claims, recover(0));
+        assert_eq!(ada.frames()[0]["recovered"], false);
+        let bob = rig.connect_saying(&claims, recover(1));
+        assert_eq!(bob.frames()[0]["recovered"], true);
+        rig.publish(secret);
+        assert_eq!(ada.next()["offset"], 2);
+    });
+}
