@@ -18,14 +18,16 @@ fn the_last_publication_loses_its_text_in_time_and_keeps_its_place() {
         rig.advance(31_000);
         assert_eq!(kept(rig), 0);
 
-        let claims = rig.claims("ada", &[]);
         let epoch = rig.epoch();
-        let recover = |offset: u64| json!({ "recover": { "epoch": epoch, "offset": offset } });
-        let ada = rig.connect_saying(&claims, recover(0));
-        assert_eq!(ada.frames()[0]["recovered"], false);
-        let bob = rig.connect_saying(&claims, recover(1));
-        assert_eq!(bob.frames()[0]["recovered"], true);
+        let token = rig.token("ada", &[]);
+        let [lost, current] = [0, 1].map(|offset| {
+            let client = rig.open();
+            rig.authenticate_saying(&client, &token, json!({ "recover": { "epoch": epoch, "offset": offset } }));
+            client
+        });
+        assert_eq!(lost.next()["recovered"], false);
+        assert_eq!(current.next()["recovered"], true);
         rig.publish(secret);
-        assert_eq!(ada.next()["offset"], 2);
+        assert_eq!(current.next()["offset"], 2);
     });
 }
