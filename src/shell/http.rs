@@ -55,15 +55,28 @@ pub async fn json_body(request: &mut Request) -> std::result::Result<String, Cod
     if declared.is_some_and(|length| length > BODY_BYTES) {
         return Err(Code::PayloadTooLarge);
     }
+    let body = match declared {
+        // As one piece, for a stream costs a promise and several calls a chunk.
+        Some(_) => request.bytes().await.map_err(|_| Code::InvalidRequest)?,
+        None => chunks(request).await?,
+    };
+    if body.len() > BODY_BYTES {
+        return Err(Code::PayloadTooLarge);
+    }
+    String::from_utf8(body).map_err(|_| Code::InvalidRequest)
+}
+
+/// A body of unknown length, read no further than it may be long.
+async fn chunks(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
     let mut stream = request.stream().map_err(|_| Code::InvalidRequest)?;
-    let mut body = Vec::with_capacity(declared.unwrap_or(1024));
+    let mut body = Vec::with_capacity(1024);
     while let Some(chunk) = stream.next().await {
         body.extend(chunk.map_err(|_| Code::InvalidRequest)?);
         if body.len() > BODY_BYTES {
             return Err(Code::PayloadTooLarge);
         }
     }
-    String::from_utf8(body).map_err(|_| Code::InvalidRequest)
+    Ok(body)
 }
 
 /// The response of an answer.

@@ -1,0 +1,114 @@
+//! What a publication costs the engine, from the request's text to the frames: one line of JSON for each number of
+//! connections. `cargo xtask bench` runs it and shows it beside what the Worker costs on workerd.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock, and it never runs as Wasm")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::{Error, Result};
+use std::rc::Rc;
+use std::time::Instant;
+
+use realtime_worker::code::Refusal;
+use realtime_worker::dialect::native::WIRE;
+use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::input::{Open, SocketId, Stored};
+use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::policy::principal::{Method, Principal};
+use realtime_worker::policy::roles::Roles;
+use realtime_worker::server::action::Action;
+use realtime_worker::server::publish::PublishRequest;
+use realtime_worker::server::tenant_server::{Happening, TenantServer};
+
+/// One change with three masked fields, which look different to each of the roles.
+const PUBLICATION: &str = include_str!("../miniflare/bench/publication.json");
+const ROLES: [&str; 3] = ["admin", "hr", "member"];
+/// Publications whose time is taken together, and how often it is; the median counts.
+const BATCH: u32 = 500;
+const BATCHES: usize = 41;
+/// Milliseconds between two publications, so that the rate limit never refuses one.
+const PACE: u64 = 10;
+
+fn main() -> Result<()> {
+    for (connections, name) in [
+        (0, "publishing to nobody"),
+        (ROLES.len(), "publishing to 3 roles, 1 connection each"),
+        (1_000, "publishing to 3 roles, 1000 connections"),
+        (10_000, "publishing to 3 roles, 10000 connections"),
+    ] {
+        // What stays the same for every connection more is the runtime's to send; the aim is at the rest.
+        let is_aimed_at = connections <= ROLES.len();
+        let microseconds = measure(connections)?;
+        println!(r#"{{"name":"{name}","microseconds":{microseconds:.2},"isAimedAt":{is_aimed_at}}}"#);
+    }
+    Ok(())
+}
+
+/// Microseconds of one publication to this many connections.
+fn measure(connections: usize) -> Result<f64> {
+    let mut server = serve(connections)?;
+    let mut now = 1;
+    let mut times = Vec::with_capacity(BATCHES);
+    for _ in 0..BATCHES {
+        let start = Instant::now();
+        for _ in 0..BATCH {
+            now += PACE;
+            let actions = publish(&mut server, now)?;
+            black_box(actions);
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(BATCH));
+    }
+    times.sort_by(f64::total_cmp);
+    times.get(BATCHES / 2).copied().ok_or_else(|| Error::other("nothing was measured"))
+}
+
+fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Action>> {
+    let request = PublishRequest::read(black_box(PUBLICATION)).map_err(refused)?;
+    Ok(server.handle(now, Happening::Publish(request.publications, BTreeMap::new())))
+}
+
+/// A tenant whose connections hold one of the roles, in turn, and receive what is published.
+fn serve(connections: usize) -> Result<TenantServer> {
+    let variable = |name: &str| match name {
+        "ACCESS_TOKEN" | "JWT_SECRET" => Some("a secret of the benchmark, of 32 bytes at least".to_owned()),
+        _ => None,
+    };
+    let surroundings = Surroundings {
+        now: 0,
+        organization: "org_bench".to_owned(),
+        configuration: Rc::new(Configuration::read(&variable).map_err(refused)?),
+        epoch: "0123456789abcdef".to_owned(),
+    };
+    let (mut server, _) = TenantServer::wake(surroundings, Stored::default());
+    for (number, role) in (0..).zip(ROLES.into_iter().cycle()).take(connections) {
+        server.handle(0, Happening::Open(open(number, role)));
+    }
+    let delivered = publish(&mut server, 1)?.iter().map(frames).sum::<usize>();
+    if delivered == connections { Ok(server) } else { Err(Error::other(format!("{delivered} frames were sent"))) }
+}
+
+fn open(number: u32, role: &str) -> Open {
+    let principal = Principal {
+        user: Some(format!("usr_{number}")),
+        roles: Roles::new([role.to_owned()]),
+        method: Method::Session,
+        expires: None,
+        claims: BTreeMap::new(),
+    };
+    Open {
+        socket: SocketId(number),
+        client_id: format!("client_{number}"),
+        wire: WIRE,
+        principal: Some(principal),
+        ticket: None,
+        recover: Recover::Off,
+    }
+}
+
+fn frames(action: &Action) -> usize {
+    if let Action::Send { to, .. } = action { to.len() } else { 0 }
+}
+
+fn refused(refusal: Refusal) -> Error {
+    Error::other(refusal.message)
+}
