@@ -149,7 +149,7 @@ impl Broadcaster {
         let pair = WebSocketPair::new().map_err(|_| Code::Internal)?;
         let client_id = uuid().map_err(|_| Code::Internal)?;
         let opening = raw(&pair.server).clone();
-        let socket = self.with_life(|life| Ok(life.sockets.insert(opening.clone(), &client_id)))?;
+        let socket = self.with_life(|life| Ok(life.sockets.insert(&opening, &client_id)))?;
         let ticket = match &pass.ticket {
             None => None,
             Some((id, expires)) => {
@@ -286,7 +286,7 @@ impl Life {
                 self.sockets.remove(socket);
             }
             Action::Attach { socket, state } => {
-                let attach = |raw: &RawSocket| raw.attach(&JsValue::from_str(&state));
+                let attach = |raw: RawSocket| raw.attach(&JsValue::from_str(&state));
                 self.sockets.get(socket).map_or(Ok(()), attach).map_err(fault)?;
             }
             Action::Write(write) => self.storage.write(&write).map_err(fault)?,

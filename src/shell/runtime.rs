@@ -1,8 +1,21 @@
 //! What workerd has and crate `worker` 0.8.7 lacks: calls that give an `Err` where `worker` unwraps (a panic resets every
 //! object of the isolate), and `send` of a string that JavaScript already holds, so one string serves many sockets.
 
-use js_sys::{Array, JsString, Uint8Array};
+use js_sys::Array;
 use wasm_bindgen::prelude::*;
+
+/// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. A
+/// socket that cannot be sent to any more is one whose end is about to be told.
+#[wasm_bindgen(inline_js = "
+export function send_to_all(sockets, places, frame) {
+  for (const place of places) {
+    try { sockets[place]?.send(frame); } catch {}
+  }
+}
+")]
+extern "C" {
+    pub fn send_to_all(sockets: &Array, places: &[u32], frame: &JsValue);
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -32,12 +45,6 @@ extern "C" {
     #[derive(Clone)]
     #[wasm_bindgen(js_name = WebSocket)]
     pub type RawSocket;
-
-    #[wasm_bindgen(method, catch, js_name = send)]
-    pub fn send_text(this: &RawSocket, text: &JsString) -> Result<(), JsValue>;
-
-    #[wasm_bindgen(method, catch, js_name = send)]
-    pub fn send_bytes(this: &RawSocket, bytes: &Uint8Array) -> Result<(), JsValue>;
 
     #[wasm_bindgen(method, catch)]
     pub fn close(this: &RawSocket, code: u16, reason: &str) -> Result<(), JsValue>;

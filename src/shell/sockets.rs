@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use js_sys::{JsString, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::runtime::{OPEN, RawSocket, RawState};
+use super::runtime::{OPEN, RawSocket, RawState, send_to_all};
 use crate::dialect::Frame;
 use crate::engine::input::SocketId;
 
 /// Sockets in numbered places; a place is used again after its socket has gone.
 #[derive(Default)]
 pub struct Sockets {
-    places: Vec<Option<(RawSocket, String)>>,
+    /// The sockets, in JavaScript's hands; `undefined` in a free place.
+    sockets: Array,
+    client_ids: Vec<Option<String>>,
     free: Vec<u32>,
     by_client_id: BTreeMap<String, SocketId>,
 }
@@ -32,35 +34,31 @@ impl Sockets {
             }
             let client_id = tag(state, &socket).unwrap_or_default();
             let attachment = socket.attached().ok().and_then(|value| value.as_string());
-            let id = sockets.insert(socket, &client_id);
+            let id = sockets.insert(&socket, &client_id);
             attachments.push((id, attachment.unwrap_or_default()));
         }
         Ok((sockets, attachments))
     }
 
     /// Takes a socket in and gives its number.
-    pub fn insert(&mut self, socket: RawSocket, client_id: &str) -> SocketId {
-        let entry = Some((socket, client_id.to_owned()));
-        let id = match self.free.pop() {
-            Some(place) => {
-                if let Some(free) = self.places.get_mut(place as usize) {
-                    *free = entry;
-                }
-                SocketId(place)
-            }
-            None => {
-                self.places.push(entry);
-                SocketId(u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX))
-            }
-        };
-        self.by_client_id.insert(client_id.to_owned(), id);
-        id
+    pub fn insert(&mut self, socket: &RawSocket, client_id: &str) -> SocketId {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.client_ids.push(None);
+            u32::try_from(self.client_ids.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(free) = self.client_ids.get_mut(place as usize) {
+            *free = Some(client_id.to_owned());
+        }
+        self.sockets.set(place, socket.into());
+        self.by_client_id.insert(client_id.to_owned(), SocketId(place));
+        SocketId(place)
     }
 
     /// Lets a socket go.
     pub fn remove(&mut self, id: SocketId) {
-        if let Some((_, client_id)) = self.places.get_mut(id.0 as usize).and_then(Option::take) {
+        if let Some(client_id) = self.client_ids.get_mut(id.0 as usize).and_then(Option::take) {
             self.by_client_id.remove(&client_id);
+            self.sockets.set(id.0, JsValue::UNDEFINED);
             self.free.push(id.0);
         }
     }
@@ -71,24 +69,20 @@ impl Sockets {
     }
 
     /// A socket by its number.
-    pub fn get(&self, id: SocketId) -> Option<&RawSocket> {
-        self.places.get(id.0 as usize).and_then(Option::as_ref).map(|(socket, _)| socket)
+    pub fn get(&self, id: SocketId) -> Option<RawSocket> {
+        let socket = self.sockets.get(id.0);
+        (!socket.is_undefined()).then(|| socket.unchecked_into())
     }
 
-    /// Sends one frame to several sockets. The frame becomes a JavaScript value once; what cannot be sent to any more is
-    /// a socket whose end is about to be told.
+    /// Sends one frame to several sockets. It becomes a JavaScript value once: `send` of a Rust text would make a new one
+    /// for each socket.
     pub fn send(&self, to: &[SocketId], frame: &Frame) {
-        let sockets = to.iter().filter_map(|id| self.get(*id));
-        match frame {
-            Frame::Text(text) => {
-                let text = JsString::from(text.as_str());
-                sockets.for_each(|socket| drop(socket.send_text(&text)));
-            }
-            Frame::Binary(bytes) => {
-                let bytes = Uint8Array::from(bytes.as_slice());
-                sockets.for_each(|socket| drop(socket.send_bytes(&bytes)));
-            }
-        }
+        let frame: JsValue = match frame {
+            Frame::Text(text) => JsValue::from_str(text),
+            Frame::Binary(bytes) => Uint8Array::from(bytes.as_slice()).into(),
+        };
+        let places: Vec<u32> = to.iter().map(|id| id.0).collect();
+        send_to_all(&self.sockets, &places, &frame);
     }
 }
 
