@@ -1,6 +1,11 @@
 //! The shape of the source: which module may name which, how long files and functions are, that every file says what
 //! it is for.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test stops at the first surprise"
+)]
 
 use std::path::Path;
 
