@@ -70,7 +70,7 @@ fn row_rule() -> impl Strategy<Value = Value> {
 
 /// The configuration of the table `t`.
 fn table() -> impl Strategy<Value = Value> {
-    let rare = |chance: f64| prop::bool::weighted(chance).prop_map(|off| off.then(|| json!(false)));
+    let rare = |chance: f64| prop::bool::weighted(chance).prop_map(|off| off.then_some(Value::Bool(false)));
     let parts = (
         option::weighted(0.3, roles()),
         option::weighted(0.3, columns()),
