@@ -187,7 +187,7 @@ fn a_header_or_ticket_has_proven_it_before() {
 fn a_ticket_is_used_once() {
     every_way(json!({}), |rig| {
         let expires = rig.now + 60_000;
-        let mut enter =
+        let enter =
             |rig: &mut Rig, id: &str| rig.open_as(Some(principal("ada", &[], None)), Some((id, expires)), Recover::Off);
         let ada = enter(rig, "ticket 1").unwrap();
         assert_eq!(ada.next()["type"], "auth_success");
@@ -341,7 +341,7 @@ fn only_so_many_frames_wait() {
 #[test]
 fn keys_that_cannot_be_fetched_are_asked_for_later() {
     let mut rig = Rig::new(&json!({}));
-    let mut attempt = |rig: &mut Rig| {
+    let attempt = |rig: &mut Rig| {
         let client = rig.open();
         let token = session(rig, "ada", 1, "a");
         rig.authenticate(&client, &token);
@@ -359,7 +359,7 @@ fn keys_that_cannot_be_fetched_are_asked_for_later() {
 #[test]
 fn a_rotated_key_is_found_at_once() {
     let mut rig = Rig::new(&json!({}));
-    let mut attempt = |rig: &mut Rig, number: u8, kid: &str| {
+    let attempt = |rig: &mut Rig, number: u8, kid: &str| {
         let client = rig.open();
         let token = session(rig, "ada", number, kid);
         rig.authenticate(&client, &token);

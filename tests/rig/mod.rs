@@ -63,6 +63,9 @@ pub struct Published {
     pub retry_after: Option<u32>,
 }
 
+/// What everyone saw: the publisher's answers, then each client's frames and how its connection ended.
+type Transcript = (Vec<Published>, Vec<(Vec<String>, Option<(u16, String)>)>);
+
 /// One organization's object and everyone around it.
 pub struct Rig {
     pub now: u64,
@@ -402,7 +405,7 @@ impl Rig {
 
     // --- the machinery -----------------------------------------------------------------------------------------------
 
-    fn transcript(&self) -> (Vec<Published>, Vec<(Vec<String>, Option<(u16, String)>)>) {
+    fn transcript(&self) -> Transcript {
         (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
     }
 

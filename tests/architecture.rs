@@ -1,0 +1,210 @@
+//! The shape of the source: which module may name which, how long files and functions are, that every file says what
+//! it is for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test stops at the first surprise"
+)]
+
+use std::path::Path;
+
+/// The modules, each of which may name those before it.
+const ORDER: [&str; 7] = ["code", "value", "policy", "engine", "dialect", "server", "shell"];
+/// What only the shell may name.
+const RUNTIME: [&str; 5] = ["worker", "js_sys", "web_sys", "wasm_bindgen", "getrandom"];
+const MOST_LINES: usize = 400;
+const MOST_FUNCTION_LINES: usize = 60;
+/// Functions longer than this are printed, for whoever looks for work: `cargo test --test architecture -- --nocapture`.
+const AIM: usize = 40;
+
+/// A source file: its path below `src/`, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The top module that the file belongs to; `None` for the crate's root.
+    fn module(&self) -> Option<&str> {
+        let first = self.path.split('/').next().unwrap();
+        ORDER.into_iter().find(|module| first.trim_end_matches(".rs") == *module)
+    }
+
+    /// The code without comments, so that prose may name anything.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().filter(|line| !line.trim_start().starts_with("//"))
+    }
+
+    /// The paths below `start` that the code names, `use` lists in braces taken apart.
+    fn names(&self, start: &str) -> Vec<String> {
+        let code = self.code().collect::<Vec<_>>().join("\n");
+        let after = code.match_indices(start).map(|(place, _)| code[place + start.len()..].to_owned());
+        after.flat_map(|rest| first_words(&rest)).collect()
+    }
+}
+
+/// The first word of a path, or of each path of a list in braces.
+fn first_words(path: &str) -> Vec<String> {
+    let word =
+        |text: &str| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(list) = path.strip_prefix('{') else { return vec![word(path)] };
+    let (mut depth, mut words, mut start) = (0, Vec::new(), 0);
+    for (place, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                words.push(word(&list[start..place]));
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                words.push(word(&list[start..place]));
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+                found.push(Source { path, text });
+            }
+        }
+    }
+    assert!(found.len() > 40, "the source was found");
+    found.sort_by(|left, right| left.path.cmp(&right.path));
+    found
+}
+
+/// Fails with everything that is wrong at once.
+#[track_caller]
+fn check(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn paths_are_taken_apart() {
+    let text = "use crate::{code::{Code, Refusal}, policy};\n// crate::shell\nlet x = crate::engine::x;".to_owned();
+    assert_eq!(Source { path: String::new(), text }.names("crate::"), ["code", "policy", "engine"]);
+}
+
+#[test]
+fn no_arrow_points_back() {
+    let place = |module: &str| ORDER.iter().position(|known| *known == module);
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(module) = source.module() else { continue };
+        for name in source.names("crate::") {
+            match place(&name) {
+                None => wrong.push(format!("{}: crate::{name} is in no layer", source.path)),
+                Some(layer) if Some(layer) > place(module) => {
+                    wrong.push(format!("{}: {module} names {name}", source.path));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    check(&wrong);
+}
+
+#[test]
+fn the_halves_of_a_tenant_know_each_other_by_messages_only() {
+    let mut wrong = Vec::new();
+    for (half, other) in [("stream", "delivery"), ("delivery", "stream")] {
+        let sources = sources().into_iter().filter(|source| source.path.starts_with(&format!("engine/{half}")));
+        for source in sources {
+            let steps = ["engine::", "super::", "super::super::"].into_iter().flat_map(|start| source.names(start));
+            if steps.into_iter().any(|name| name == other) {
+                wrong.push(format!("{} names {other}", source.path));
+            }
+        }
+    }
+    check(&wrong);
+}
+
+#[test]
+fn only_the_shell_names_the_runtime() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.module() != Some("shell")) {
+        for name in RUNTIME {
+            if source.code().any(|line| line.contains(&format!("{name}::")) || line.contains(&format!("use {name};"))) {
+                wrong.push(format!("{} names {name}", source.path));
+            }
+        }
+        for clock in ["Instant::now", "SystemTime", "Date::now", "thread_rng", "println!", "eprintln!", "dbg!"] {
+            if source.code().any(|line| line.contains(clock)) {
+                wrong.push(format!("{} names {clock}", source.path));
+            }
+        }
+    }
+    check(&wrong);
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > MOST_LINES {
+            wrong.push(format!("{} has {lines} lines", source.path));
+        }
+        if !source.text.starts_with("//! ") {
+            wrong.push(format!("{} does not begin with //!", source.path));
+        }
+    }
+    check(&wrong);
+}
+
+/// Every function: where it is and how many lines it has.
+fn functions() -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for source in sources() {
+        let mut open: Vec<(String, usize, usize)> = Vec::new();
+        // A table of cases in a unit test may be long.
+        let text = source.text.split("#[cfg(test)]\nmod ").next().unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_function(line.trim_start())) {
+                if !line.trim_end().ends_with('}') && !line.trim_end().ends_with(';') {
+                    open.push((format!("{}: {}", source.path, first_words(rest)[0]), indent, number));
+                }
+            } else if line.trim() == "}" && open.last().is_some_and(|(_, start, _)| *start == indent) {
+                let (name, _, start) = open.pop().unwrap();
+                found.push((name, number + 1 - start));
+            }
+        }
+    }
+    found
+}
+
+fn is_function(line: &str) -> bool {
+    let words = line.split(' ').take_while(|word| *word != "fn");
+    line.contains("fn ")
+        && words
+            .into_iter()
+            .all(|word| matches!(word, "pub" | "const" | "async") || word.starts_with("pub(") || word.ends_with(')'))
+        && !line.starts_with("//")
+}
+
+#[test]
+fn functions_are_short() {
+    let functions = functions();
+    assert!(functions.len() > 200, "the functions were found");
+    let mut long: Vec<&(String, usize)> = functions.iter().filter(|(_, lines)| *lines > AIM).collect();
+    long.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
+    long.iter().for_each(|(name, lines)| println!("{lines} {name}"));
+    let wrong = long.iter().filter(|(_, lines)| *lines > MOST_FUNCTION_LINES);
+    check(&wrong.map(|(name, lines)| format!("{name} has {lines} lines")).collect::<Vec<_>>());
+}

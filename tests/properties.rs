@@ -1,0 +1,403 @@
+//! Properties on random configurations, people, changes and interruptions: nobody outside the audience hears anything,
+//! nobody sees what is masked for them, a returning client misses nothing, and nothing panics.
+//!
+//! What someone should see is worked out a second time in `oracle`, simply and for one person at a time.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod oracle;
+mod rig;
+
+use oracle::{Person, Seen};
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
+use rig::{Client, Interruption, Rig};
+use serde_json::{Map, Value, json};
+
+const ROLES: [&str; 3] = ["admin", "hr", "member"];
+const USERS: [&str; 3] = ["u1", "u2", "u11"];
+const COLUMNS: [&str; 5] = ["id", "userId", "team", "pin", "mail"];
+/// Some stand inside others, and one is a column's name.
+const VALUES: [&str; 8] = ["u1", "u11", "u2", "red", "red@mail.example", "123-45-6789", "pin", "1234567"];
+const MASKS: [&str; 6] = ["email", "phone", "ssn", "creditCard", "name", "redact"];
+
+fn roles() -> impl Strategy<Value = Vec<&'static str>> {
+    subsequence(&ROLES[..], 0..=2)
+}
+
+fn object(members: Vec<(&str, Option<Value>)>) -> Value {
+    Value::Object(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+}
+
+fn row() -> impl Strategy<Value = Value> {
+    let cell = prop_oneof![
+        6 => select(&VALUES[..]).prop_map(|value| Some(json!(value))),
+        1 => Just(Some(json!(null))),
+        1 => (1_000_000..1_000_003_u32).prop_map(|value| Some(json!(value))),
+        1 => Just(None),
+    ];
+    vec(cell, COLUMNS.len()).prop_map(|cells| object(COLUMNS.into_iter().zip(cells).collect()))
+}
+
+fn masking() -> impl Strategy<Value = Value> {
+    let show = (option::of(roles()), any::<bool>()).prop_map(|(roles, owner)| {
+        object(vec![("roles", roles.map(|roles| json!(roles))), ("or", owner.then(|| json!("owner")))])
+    });
+    let mask = (select(&MASKS[..]), option::of(show))
+        .prop_map(|(mask, show)| object(vec![("type", Some(json!(mask))), ("show", show)]));
+    (subsequence(&COLUMNS[2..], 0..=2), vec(mask, 2)).prop_map(|(columns, masks)| {
+        Value::Object(columns.into_iter().map(str::to_owned).zip(masks).collect::<Map<_, _>>())
+    })
+}
+
+fn columns() -> impl Strategy<Value = Value> {
+    subsequence(&COLUMNS[..], 1..=COLUMNS.len()).prop_map(|columns| json!(columns))
+}
+
+fn row_rule() -> impl Strategy<Value = Value> {
+    let pair =
+        || select(vec![json!({ "column": "team", "claim": "teams" }), json!({ "column": "userId", "claim": "sub" })]);
+    prop_oneof![
+        roles().prop_map(|roles| json!({ "roles": roles })),
+        pair(),
+        (pair(), roles()).prop_map(|(mut pair, roles)| {
+            pair["roles"] = json!(roles);
+            pair
+        }),
+    ]
+}
+
+/// The configuration of the table `t`.
+fn table() -> impl Strategy<Value = Value> {
+    let rare = |chance: f64| prop::bool::weighted(chance).prop_map(|off| off.then_some(Value::Bool(false)));
+    let parts = (
+        option::weighted(0.3, roles()),
+        option::weighted(0.3, columns()),
+        option::weighted(0.6, masking()),
+        option::weighted(0.5, vec(row_rule(), 0..3)),
+        vec(rare(0.1), 3),
+    );
+    parts.prop_map(|(required, fields, masking, rows, operations)| {
+        object(vec![
+            ("requiredRoles", required.map(|roles| json!(roles))),
+            ("fields", fields),
+            ("masking", masking),
+            ("rows", rows.map(Value::from)),
+            ("onInsert", operations[0].clone()),
+            ("onUpdate", operations[1].clone()),
+            ("onDelete", operations[2].clone()),
+        ])
+    })
+}
+
+/// A change of `t`, or rarely of a table that the configuration does not name.
+fn change() -> impl Strategy<Value = Value> {
+    let parts = (
+        select(vec!["t", "t", "t", "other"]),
+        select(vec!["INSERT", "UPDATE", "UPDATE", "DELETE"]),
+        (row(), option::weighted(0.7, row())),
+        (option::weighted(0.2, select(&USERS[..])), option::weighted(0.3, roles())),
+        (
+            option::weighted(0.3, columns()),
+            option::weighted(0.5, masking()),
+            option::weighted(0.2, select(&COLUMNS[1..3])),
+        ),
+    );
+    parts.prop_map(|(table, operation, (new, old), (user, roles), (fields, masking, owner))| {
+        let old = if operation == "DELETE" { Some(new.clone()) } else { old.filter(|_| operation == "UPDATE") };
+        object(vec![
+            ("type", Some(json!("postgres_changes"))),
+            ("table", Some(json!(table))),
+            ("eventType", Some(json!(operation))),
+            ("new", (operation != "DELETE").then_some(new)),
+            ("old", old),
+            ("userId", user.map(Value::from)),
+            ("targetRoles", roles.map(|roles| json!(roles))),
+            ("fields", fields),
+            ("maskingConfig", masking),
+            ("ownerField", owner.map(Value::from)),
+        ])
+    })
+}
+
+fn subscription() -> impl Strategy<Value = Value> {
+    let parts = (
+        select(vec!["t", "*", "other"]),
+        option::of(select(vec!["INSERT", "UPDATE", "DELETE", "*"])),
+        option::of((select(&COLUMNS[..]), select(&VALUES[..]))),
+    );
+    parts.prop_map(|(table, event, filter)| {
+        let filter = filter.map(|(column, value)| json!(format!("{column}=eq.{value}")));
+        object(vec![("table", Some(json!(table))), ("event", event.map(Value::from)), ("filter", filter)])
+    })
+}
+
+fn person() -> impl Strategy<Value = Person> {
+    let teams = subsequence(vec!["red", "u1", "1000001"], 0..=2);
+    let parts = (select(&USERS[..]), roles(), teams, vec(subscription(), 0..3));
+    parts.prop_map(|(user, roles, teams, subscriptions)| Person {
+        user: user.to_owned(),
+        roles: roles.into_iter().map(str::to_owned).collect(),
+        teams: teams.into_iter().map(str::to_owned).collect(),
+        subscriptions,
+    })
+}
+
+fn interruption() -> impl Strategy<Value = Interruption> {
+    prop_oneof![3 => Just(Interruption::None), 1 => Just(Interruption::Hibernate), 1 => Just(Interruption::Crash)]
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn realtime(table: &Value) -> Value {
+    // The rule keeps the claim `teams` in every principal, whatever the table's own rules are.
+    json!({ "tables": { "t": table, "keeper": { "rows": [{ "column": "x", "claim": "teams" }] } },
+        "history": { "replay": 10_000 } })
+}
+
+fn connect(rig: &mut Rig, person: &Person, recover: Value) -> Client {
+    let client = rig.open();
+    let mut claims = rig.claims(&person.user, &person.roles.iter().map(String::as_str).collect::<Vec<_>>());
+    claims["teams"] = json!(person.teams);
+    let mut subscriptions = person.subscriptions.clone();
+    for (id, subscription) in subscriptions.iter_mut().enumerate() {
+        subscription["id"] = json!(id.to_string());
+    }
+    let more = json!({ "recover": recover, "subscriptions": subscriptions });
+    rig.authenticate_saying(&client, &rig::token::hs256(&claims), more);
+    client
+}
+
+/// The change frames among those that the script has not looked at.
+fn changes(client: &Client) -> Vec<Value> {
+    client.frames().into_iter().filter(|frame| frame["type"] == "postgres_changes").collect()
+}
+
+/// The frame shows exactly what the oracle says: a hidden cell shows something else than the value.
+fn check_frame(frame: &Value, seen: &Seen) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&frame["eventType"], seen.operation);
+    for (side, expected) in [("new", &seen.new), ("old", &seen.old)] {
+        let Some(expected) = expected else {
+            prop_assert!(frame[side].is_null(), "{frame}");
+            continue;
+        };
+        let shown = frame[side].as_object().unwrap();
+        prop_assert!(shown.keys().eq(expected.keys()), "{frame} {expected:?}");
+        for (column, (value, hidden)) in expected {
+            let is_shown = shown[column] == *value;
+            prop_assert!(is_shown != *hidden || value.is_null(), "{} of {}", column, frame);
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            prop_assert!(value.is_null() || !*hidden || !shown[column].to_string().contains(&text));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn everyone_sees_what_the_rules_say_and_nothing_else(
+        table in table(),
+        mut people in vec(person(), 1..5),
+        steps in vec((change(), interruption()), 1..12),
+    ) {
+        people.iter_mut().for_each(|person| oracle::keep_admitted(&table, person));
+        let mut rig = Rig::new(&realtime(&table));
+        let clients: Vec<Client> = people.iter().map(|person| connect(&mut rig, person, json!(false))).collect();
+        clients.iter().for_each(|client| drop(client.frames()));
+        for (change, interruption) in steps {
+            rig.interruption = interruption;
+            let delivered = rig.accepted(change.clone());
+            let mut count = 0;
+            for (client, person) in clients.iter().zip(&people) {
+                let rules = if change["table"] == "t" { &table } else { &Value::Null };
+                let seen = oracle::sees(rules, &change, person);
+                let frames = changes(client);
+                prop_assert_eq!(frames.len(), usize::from(seen.is_some()), "{:?} of {} for {:?}", seen, change, person);
+                count += frames.len() as u64;
+                if let (Some(frame), Some(seen)) = (frames.first(), seen) {
+                    check_frame(frame, &seen)?;
+                }
+            }
+            prop_assert_eq!(delivered, count);
+        }
+    }
+
+    #[test]
+    fn who_comes_back_has_missed_nothing(
+        table in table(),
+        person in person(),
+        steps in vec((vec(change(), 1..4), any::<bool>(), interruption()), 1..16),
+    ) {
+        let mut rig = Rig::new(&realtime(&table));
+        let twin = connect(&mut rig, &person, json!(true));
+        let mut client = connect(&mut rig, &person, json!(true));
+        let (mut received, mut position) = (Vec::new(), 0);
+        for (messages, leaves, interruption) in steps {
+            rig.interruption = interruption;
+            if leaves {
+                take(&client, &mut received, &mut position)?;
+                rig.disconnect(&client);
+            }
+            rig.publish(json!({ "messages": messages }));
+            if leaves {
+                let from = json!({ "epoch": rig.epoch(), "offset": position });
+                client = connect(&mut rig, &person, from);
+                prop_assert_eq!(&client.next()["recovered"], &json!(true));
+            }
+        }
+        take(&client, &mut received, &mut position)?;
+        prop_assert_eq!(received, changes(&twin));
+    }
+}
+
+/// Takes what has come; offsets only ever grow.
+fn take(client: &Client, received: &mut Vec<Value>, position: &mut u64) -> Result<(), TestCaseError> {
+    for frame in changes(client) {
+        let offset = frame["offset"].as_u64().unwrap();
+        prop_assert!(offset > *position, "{offset} after {position}");
+        *position = offset;
+        received.push(frame);
+    }
+    Ok(())
+}
+
+/// One thing that someone does, in the terms of the rig.
+#[derive(Clone, Debug)]
+enum Deed {
+    Connect(Person),
+    Say(Index, Value),
+    Text(Index, String),
+    Publish(Value),
+    Leave(Index),
+    Lose(Index),
+    Wait(u64),
+    Deploy,
+}
+
+/// Frames of every type about a few ids and topics, right or wrong.
+fn frame() -> impl Strategy<Value = Value> {
+    let kinds = [
+        "auth",
+        "subscribe",
+        "unsubscribe",
+        "broadcast",
+        "presence_track",
+        "presence_update",
+        "presence_untrack",
+        "ping",
+    ];
+    let topic = option::of(select(vec!["room:1", "room:2", "x"]));
+    let parts = (select(kinds.to_vec()), topic, option::of(any::<bool>()), select(vec!["1", "2", "3"]), 0..4_u64);
+    parts.prop_map(|(kind, topic, private, id, n)| {
+        let position = json!({ "epoch": "epoch1", "offset": n });
+        let own = match kind {
+            "auth" => vec![("token", Some(json!("nonsense"))), ("recover", Some(position))],
+            "subscribe" if topic.is_none() => vec![("id", Some(json!(id))), ("table", Some(json!("t")))],
+            "subscribe" => vec![
+                ("id", Some(json!(id))),
+                ("presence", Some(json!(n == 0))),
+                ("recover", (n > 1).then_some(position)),
+            ],
+            "unsubscribe" => vec![("id", Some(json!(id)))],
+            "broadcast" => {
+                vec![("event", Some(json!("e"))), ("payload", Some(json!({ "n": n }))), ("echo", Some(json!(n == 0)))]
+            }
+            "presence_track" | "presence_update" => vec![("metadata", Some(json!({ "n": n })))],
+            _ => Vec::new(),
+        };
+        let takes_topic = !matches!(kind, "auth" | "unsubscribe" | "ping");
+        let place = [("topic", topic.map(Value::from)), ("private", topic.and(private).map(Value::from))];
+        let place = place.into_iter().filter(|_| takes_topic);
+        object([("type", Some(json!(kind)))].into_iter().chain(place).chain(own).collect())
+    })
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        2 => person().prop_map(Deed::Connect),
+        8 => (any::<Index>(), frame()).prop_map(|(who, frame)| Deed::Say(who, frame)),
+        1 => (any::<Index>(), "\\PC{0,40}").prop_map(|(who, text)| Deed::Text(who, text)),
+        2 => change().prop_map(Deed::Publish),
+        1 => any::<Index>().prop_map(Deed::Leave),
+        1 => any::<Index>().prop_map(Deed::Lose),
+        1 => (0..2_000_000_u64).prop_map(Deed::Wait),
+        1 => Just(Deed::Deploy),
+    ]
+}
+
+fn act(rig: &mut Rig, clients: &mut Vec<Client>, deed: Deed) {
+    match deed {
+        Deed::Connect(person) => clients.push(connect(rig, &person, json!(true))),
+        Deed::Say(who, frame) => rig.frame(who.get(clients), frame),
+        Deed::Text(who, text) => rig.text(who.get(clients), &text),
+        Deed::Publish(change) => drop(rig.publish(change)),
+        Deed::Leave(who) => rig.disconnect(who.get(clients)),
+        Deed::Lose(who) => {
+            // A socket can only go unnoticed while the object sleeps.
+            rig.lose(who.get(clients));
+            rig.hibernate();
+        }
+        Deed::Wait(milliseconds) => rig.advance(milliseconds),
+        Deed::Deploy => rig.deploy(),
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    /// The rig itself fails on frames to closed connections, on offsets given twice and on endless alarms.
+    #[test]
+    fn no_sequence_of_inputs_panics(table in table(), deeds in vec((deed(), interruption()), 1..60)) {
+        let mut configuration = realtime(&table);
+        configuration["channels"] = json!([{ "topic": "room:*", "read": {}, "write": {}, "presence": { "roles": ["hr"] }, "history": true }]);
+        configuration["limits"] = json!({ "connections": 4, "topics": 2, "subscriptions": 2, "presences": 2, "presenceMembers": 2 });
+        configuration["history"] = json!({ "count": 5, "seconds": 1_000, "replay": 3 });
+        let mut rig = Rig::new(&configuration);
+        let mut clients = vec![rig.open()];
+        for (deed, interruption) in deeds {
+            rig.interruption = interruption;
+            act(&mut rig, &mut clients, deed);
+        }
+        rig.deploy();
+        let stats = rig.stats();
+        prop_assert_eq!([&stats["connections"], &stats["presence"], &stats["topics"]], [&json!(0), &json!(0), &json!(0)]);
+        prop_assert!(rig.storage.overflow.is_empty() && rig.storage.presence.is_empty());
+    }
+
+    #[test]
+    fn a_script_is_the_same_in_every_way(table in table(), people in vec(person(), 1..3), deeds in vec(deed(), 1..30)) {
+        let calm = |deed: &Deed| !matches!(deed, Deed::Lose(_) | Deed::Connect(_));
+        let deeds: Vec<Deed> = deeds.into_iter().filter(calm).collect();
+        let configuration = realtime(&table);
+        rig::every_way(configuration, |rig| {
+            let mut clients: Vec<Client> = people.iter().map(|person| connect(rig, person, json!(true))).collect();
+            deeds.iter().for_each(|deed| act(rig, &mut clients, deed.clone()));
+        });
+    }
+
+    #[test]
+    fn a_filter_is_no_oracle(values in btree_set("[a-z]{6}", 2..4), guess in any::<Index>()) {
+        let values: Vec<String> = values.into_iter().collect();
+        let guess = guess.get(&values);
+        let mut rig = Rig::new(&json!({ "tables": { "t": { "masking": { "pin": { "type": "redact" } } } } }));
+        let client = rig.connect("mallory", &[]);
+        for (n, operator) in ["eq", "neq", "gt", "lt", "like", "in", "match", "isdistinct", "not.eq"].iter().enumerate() {
+            let literal = if *operator == "in" { format!("({guess})") } else { guess.clone() };
+            let filter = format!("pin={operator}.{literal}");
+            rig.frame(&client, json!({ "type": "subscribe", "id": n.to_string(), "table": "t", "filter": filter }));
+            client.frames();
+            let told = |value: &String| {
+                let insert = json!({ "type": "postgres_changes", "table": "t", "eventType": "INSERT", "new": { "pin": value } });
+                rig.accepted(insert)
+            };
+            let told: Vec<u64> = values.iter().map(told).collect();
+            prop_assert!(told.iter().all(|one| *one == told[0]), "{operator} tells {values:?} apart");
+            rig.frame(&client, json!({ "type": "unsubscribe", "id": n.to_string() }));
+        }
+    }
+}
