@@ -66,12 +66,12 @@ codes! {
     Internal "internal" 500 1011 Later "The server failed; nothing of the request was kept.";
     Overloaded "overloaded" 503 - Later "The organization's object cannot take more requests now.";
     KeysUnavailable "keys_unavailable" 503 1013 Later "The keys of JWKS_URL could not be fetched.";
-    ConnectionLimit "connection_limit" 503 1013 Later "The organization has as many connections as it may.";
+    ConnectionLimit "connection_limit" 503 1013 Later "The organization has as many connections as it may, or as many silent ones.";
     AuthTimeout "auth_timeout" 401 1008 Later "No auth frame came within 10 seconds.";
     AuthRequired "auth_required" 401 1008 No "The first frame must be an auth frame.";
     InvalidFrame "invalid_frame" 400 - No "The frame is not of the documented form.";
     UnknownType "unknown_type" 400 - No "The frame's type is unknown.";
-    FrameTooLarge "frame_too_large" 413 - No "The frame is larger than 64 KiB.";
+    FrameTooLarge "frame_too_large" 413 - No "The frame is larger than a frame may be.";
     InvalidFilter "invalid_filter" 400 - No "The filter does not follow the grammar.";
     NameTooLong "name_too_long" 400 - No "A topic, event, table or subscription name is too long.";
     SubscriptionExists "subscription_exists" 400 - No "A subscription of this connection has that id already.";
@@ -81,7 +81,7 @@ codes! {
     PresenceLimit "presence_limit" 429 - No "The topic or the connection has as many presences as it may.";
     MetadataTooLarge "metadata_too_large" 413 - No "The presence metadata is too large.";
     NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";
-    TooManyErrors "too_many_errors" 429 1008 Later "Ten refused frames within a minute.";
+    TooManyErrors "too_many_errors" 429 1008 Later "Too many refused frames within a minute.";
     ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";
 }
 

@@ -1,10 +1,5 @@
 //! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (native.md).
-//!
-//! ```text
-//! client: auth, subscribe, unsubscribe, broadcast, presence_track, presence_update, presence_untrack, ping
-//! server: auth_success, auth_error, auth_expired, subscribed, unsubscribed, ack, error, pong,
-//!         postgres_changes, broadcast, presence_state, presence_join, presence_update, presence_leave
-//! ```
+//! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
 
 use std::rc::Rc;
 
@@ -27,6 +22,34 @@ use crate::value::row::Row;
 pub const NAME: &str = "quickback";
 /// Its wire number.
 pub const WIRE: Wire = Wire(0);
+/// The `type` of every frame that a client may send. The README prints this and a test compares the two.
+pub const CLIENT_FRAMES: [&str; 8] = [
+    "auth",
+    "subscribe",
+    "unsubscribe",
+    "broadcast",
+    "presence_track",
+    "presence_update",
+    "presence_untrack",
+    "ping",
+];
+/// The `type` of every frame that a client gets.
+pub const SERVER_FRAMES: [&str; 14] = [
+    "auth_success",
+    "auth_error",
+    "auth_expired",
+    "subscribed",
+    "unsubscribed",
+    "ack",
+    "error",
+    "pong",
+    "postgres_changes",
+    "broadcast",
+    "presence_state",
+    "presence_join",
+    "presence_update",
+    "presence_leave",
+];
 /// Subscriptions that an authentication may bring.
 const MOST_SUBSCRIPTIONS: usize = 200;
 
@@ -52,7 +75,8 @@ impl Dialect for Native {
 
 fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
     let kind = form.require("type")?;
-    let command = match kind.text()?.as_str() {
+    let kind = kind.text()?;
+    let command = match kind.as_str() {
         "auth" => Command::Authenticate(authenticate(&mut form)?),
         "subscribe" => Command::Subscribe(subscribe(&mut form)?),
         "unsubscribe" => Command::Unsubscribe { id: form.require("id")?.name(ID_BYTES)? },
@@ -63,6 +87,7 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
         "ping" => Command::Ping,
         _ => return Err(Refusal::of(Code::UnknownType)),
     };
+    debug_assert!(CLIENT_FRAMES.contains(&kind.as_str()), "{kind} is missing in CLIENT_FRAMES");
     form.finish()?;
     Ok(command)
 }
@@ -262,6 +287,7 @@ fn presence(out: &mut String, kind: &str, topic: Option<&Topic>, one: &Member, [
 
 /// Opens the object; every further member begins with its comma.
 fn open(out: &mut String, kind: &str) {
+    debug_assert!(SERVER_FRAMES.contains(&kind), "{kind} is missing in SERVER_FRAMES");
     out.push_str("{\"type\":\"");
     out.push_str(kind);
     out.push('"');

@@ -23,17 +23,19 @@ pub enum Mask {
 }
 
 impl Mask {
+    /// Every mask with its `type` in a masking configuration. The README prints this and a test compares the two.
+    pub const ALL: [(&'static str, Mask); 6] = [
+        ("email", Mask::Email),
+        ("phone", Mask::Phone),
+        ("ssn", Mask::Ssn),
+        ("creditCard", Mask::CreditCard),
+        ("name", Mask::Name),
+        ("redact", Mask::Redact),
+    ];
+
     /// The mask of a `type` in a masking configuration, `None` when there is no such mask.
     pub fn named(name: &str) -> Option<Mask> {
-        Some(match name {
-            "email" => Mask::Email,
-            "phone" => Mask::Phone,
-            "ssn" => Mask::Ssn,
-            "creditCard" => Mask::CreditCard,
-            "name" => Mask::Name,
-            "redact" => Mask::Redact,
-            _ => return None,
-        })
+        Mask::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, mask)| mask)
     }
 
     /// The mask that hides whatever either hides: two different ones leave nothing.
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn null_stays_null_and_what_does_not_fit_is_redacted() {
-        for mask in [Mask::Email, Mask::Phone, Mask::Ssn, Mask::CreditCard, Mask::Name, Mask::Redact] {
+        for (_, mask) in Mask::ALL {
             check(mask, "null", "null");
             for value in ["true", "[1,2,3,4,5]", r#"{"a":"12345"}"#, r#""\ud800""#, r#""""#] {
                 check(mask, value, r#""[REDACTED]""#);

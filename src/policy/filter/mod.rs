@@ -22,6 +22,10 @@ use crate::code::Refusal;
 use crate::value::row::Row;
 use std::cmp::Ordering;
 
+/// Every operator. The README prints this and a test compares the two.
+pub const OPERATORS: [&str; 13] =
+    ["eq", "neq", "lt", "lte", "gt", "gte", "in", "like", "ilike", "is", "match", "imatch", "isdistinct"];
+
 /// A parsed filter. Two filters of the same text are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

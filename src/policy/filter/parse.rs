@@ -1,7 +1,7 @@
 //! The filter grammar.
 
 use super::pattern::Pattern;
-use super::{Comparison, Condition, Filter, Test, Truth};
+use super::{Comparison, Condition, Filter, OPERATORS, Test, Truth};
 use crate::code::{Code, Refusal};
 
 /// Bytes of a filter: a hundred quoted UUIDs and room to spare.
@@ -65,7 +65,9 @@ fn condition(text: &str) -> Result<Condition, Refusal> {
     }
     let (negated, test) = test.strip_prefix("not.").map_or((false, test), |test| (true, test));
     let (operator, value) = test.split_once('.').ok_or_else(|| refuse("a condition is column=operator.value"))?;
-    Ok(Condition { column: column.to_owned(), negated, test: operation(operator, value)? })
+    let test = operation(operator, value)?;
+    debug_assert!(OPERATORS.contains(&operator), "{operator} is missing in OPERATORS");
+    Ok(Condition { column: column.to_owned(), negated, test })
 }
 
 fn operation(operator: &str, value: &str) -> Result<Test, Refusal> {
