@@ -16,7 +16,7 @@ use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
-use realtime_worker::server::action::Action;
+use realtime_worker::server::job::Job;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::{Happening, TenantServer};
 
@@ -53,8 +53,8 @@ fn measure(connections: usize) -> Result<f64> {
         let start = Instant::now();
         for _ in 0..BATCH {
             now += PACE;
-            let actions = publish(&mut server, now)?;
-            black_box(actions);
+            let jobs = publish(&mut server, now)?;
+            black_box(jobs);
         }
         times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(BATCH));
     }
@@ -62,7 +62,7 @@ fn measure(connections: usize) -> Result<f64> {
     times.get(BATCHES / 2).copied().ok_or_else(|| Error::other("nothing was measured"))
 }
 
-fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Action>> {
+fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Job>> {
     let request = PublishRequest::read(black_box(PUBLICATION)).map_err(refused)?;
     Ok(server.handle(now, Happening::Publish(request.publications, BTreeMap::new())))
 }
@@ -105,8 +105,8 @@ fn open(number: u32, role: &str) -> Open {
     }
 }
 
-fn frames(action: &Action) -> usize {
-    if let Action::Send { to, .. } = action { to.len() } else { 0 }
+fn frames(job: &Job) -> usize {
+    if let Job::Send { to, .. } = job { to.len() } else { 0 }
 }
 
 fn refused(refusal: Refusal) -> Error {

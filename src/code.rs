@@ -85,6 +85,16 @@ codes! {
     ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";
 }
 
+impl Code {
+    /// The close number and reason of a connection that ends with this code.
+    pub fn closing(self) -> (u16, &'static str) {
+        (self.close().unwrap_or(POLICY_VIOLATION), self.wire())
+    }
+}
+
+/// The close code of RFC 6455, 7.4.1, for a code that has none of its own.
+const POLICY_VIOLATION: u16 = 1008;
+
 /// A request or frame that is turned away: why, in which words, and where in the input.
 ///
 /// It never holds a token, a key or a payload's value (invariant 10).

@@ -181,7 +181,7 @@ fn a_hostile_key_makes_no_long_answer() {
 
 /// As many keys as a request has room for, short, long, equal at the start, in order and out of it.
 #[test]
-fn a_mebibyte_of_keys_takes_less_than_a_second() {
+fn a_mebibyte_of_keys_takes_no_quadratic_time() {
     let orders: [fn(u32) -> String; 4] = [
         |number| number.to_string(),
         |number| (1_000_000 - number).to_string(),
@@ -203,6 +203,7 @@ fn a_mebibyte_of_keys_takes_less_than_a_second() {
         drop(Form::read(&text, Code::InvalidRequest).unwrap().finish());
         drop(Form::read(&text, Code::InvalidRequest).unwrap().rest());
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        // Quadratic work would take minutes; a busy machine takes a second or two.
+        assert!(took < Duration::from_secs(20), "{took:?}");
     }
 }

@@ -6,18 +6,9 @@ use super::event::Event;
 use super::input::{PresenceRow, Remembered, SocketId, Wire};
 use crate::code::{Code, Refusal};
 
-/// One thing to do.
+/// What comes of an input, in the order in which it is to be done.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Accept the connection that wants to open.
-    Accept {
-        /// Which.
-        socket: SocketId,
-        /// Its public id.
-        client_id: Rc<str>,
-    },
-    /// Turn the connection that wants to open away, before it is one.
-    TurnAway(Refusal),
     /// Tell these connections, which are all of one dialect variant, the same thing.
     Deliver {
         /// Whom.
@@ -27,14 +18,30 @@ pub enum Effect {
         /// What.
         event: Event,
     },
+    /// Do something that no dialect has a part in.
+    Do(Task),
+}
+
+/// One thing to do for whoever runs the tenant.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Accept the connection that wants to open.
+    Accept {
+        /// Which.
+        socket: SocketId,
+        /// Its public id.
+        client_id: Rc<str>,
+    },
+    /// Turn the connection that wants to open away, before it is one.
+    TurnAway(Refusal),
     /// End a connection.
     Close {
         /// Which.
         socket: SocketId,
-        /// Why; the code has a close number.
+        /// Why; see [`Code::closing`].
         code: Code,
     },
-    /// Keep this text with the connection over hibernation: at most 16 KiB, see [`super::tenant`].
+    /// Keep this text with the connection over hibernation: at most 16 KiB as V8 serializes it.
     Attach {
         /// Which.
         socket: SocketId,
@@ -47,20 +54,18 @@ pub enum Effect {
     SetAlarm(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
-    /// Read the history and answer at once with [`super::input::Input::HistoryRead`].
+    /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
     ReadHistory {
         /// Only what comes after this offset, in order.
         after: u64,
-        /// Rows at most; one more is read when there is one, so that it shows.
+        /// Rows at most.
         rows: u64,
     },
     /// Answer the publisher.
-    Published(Receipt),
-    /// Refuse the publisher.
-    Refused(Refusal),
+    Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
     Figures(Box<Figures>),
-    /// Write one line of log: a name and what belongs to it, never a secret or a payload.
+    /// Write one line of log.
     Log(Log),
 }
 

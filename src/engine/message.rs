@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::command::Position;
-use super::effect::Effect;
+use super::effect::{Effect, Task};
 use super::event::{Event, Member};
 use super::input::SocketId;
 use super::publication::Publication;
@@ -75,4 +75,11 @@ pub(super) struct Out {
     pub(super) effects: Vec<Effect>,
     pub(super) to_stream: VecDeque<ToStream>,
     pub(super) to_delivery: VecDeque<ToDelivery>,
+}
+
+impl Out {
+    /// Adds something to do.
+    pub(super) fn run(&mut self, task: Task) {
+        self.effects.push(Effect::Do(task));
+    }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::delivery::Delivery;
-use super::effect::{Effect, Figures};
+use super::effect::{Effect, Figures, Task};
 use super::input::{Input, SocketId, Stored, Wire};
 use super::message::Out;
 use super::stream::Stream;
@@ -59,7 +59,7 @@ impl Tenant {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
             }
-            Input::Stats => out.effects.push(Effect::Figures(Box::new(self.figures()))),
+            Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
         }
         self.settle(now, out, effects);
     }
@@ -93,7 +93,7 @@ impl Tenant {
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         if self.alarm.is_none_or(|alarm| next < alarm) {
             self.alarm = Some(next);
-            effects.push(Effect::SetAlarm(next));
+            effects.push(Effect::Do(Task::SetAlarm(next)));
         }
     }
 

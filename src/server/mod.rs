@@ -3,5 +3,5 @@
 pub mod route;
 pub mod publish;
 pub mod tenant_server;
-pub mod action;
+pub mod job;
 pub mod answer;

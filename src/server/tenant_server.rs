@@ -1,9 +1,8 @@
-//! A tenant with its dialects: frames and requests go in, actions come out.
+//! A tenant with its dialects: frames and requests go in, jobs come out.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use super::action::Action;
+use super::job::Job;
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::command::Malformed;
@@ -13,7 +12,6 @@ use crate::engine::tenant::{Surroundings, Tenant};
 
 /// One organization's server.
 pub struct TenantServer {
-    organization: Rc<str>,
     most_frame: u64,
     tenant: Tenant,
 }
@@ -46,22 +44,21 @@ pub enum Happening<'a> {
 
 impl TenantServer {
     /// Brings a tenant to life from what its storage holds.
-    pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Action>) {
-        let organization: Rc<str> = Rc::from(surroundings.organization.as_str());
+    pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Job>) {
         let most_frame = surroundings.configuration.limits.frame_bytes;
         let mut effects = Vec::new();
         let tenant = Tenant::wake(surroundings, stored, &mut effects);
-        let server = TenantServer { organization, most_frame, tenant };
-        let actions = effects.into_iter().filter_map(|effect| Action::of(effect, &server.organization)).collect();
-        (server, actions)
+        let server = TenantServer { most_frame, tenant };
+        let jobs = effects.into_iter().filter_map(Job::of).collect();
+        (server, jobs)
     }
 
     /// Handles what happened; `now` in Unix milliseconds.
-    pub fn handle(&mut self, now: u64, happening: Happening<'_>) -> Vec<Action> {
+    pub fn handle(&mut self, now: u64, happening: Happening<'_>) -> Vec<Job> {
         let mut effects = Vec::new();
         let input = self.input(happening);
         self.tenant.handle(now, input, &mut effects);
-        effects.into_iter().filter_map(|effect| Action::of(effect, &self.organization)).collect()
+        effects.into_iter().filter_map(Job::of).collect()
     }
 
     fn input(&self, happening: Happening<'_>) -> Input {

@@ -17,12 +17,12 @@ use super::storage::Storage;
 use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
 use crate::dialect::{Received, native};
-use crate::engine::effect::{Figures, Receipt};
+use crate::engine::effect::{Figures, Receipt, Task};
 use crate::engine::input::{Open, SocketId, UsedTicket};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
-use crate::server::action::Action;
 use crate::server::answer::Answer;
+use crate::server::job::{Job, log_line};
 use crate::server::publish::PublishRequest;
 use crate::server::tenant_server::{Happening, TenantServer};
 
@@ -44,7 +44,7 @@ struct Life {
     storage: Storage,
 }
 
-/// What a request is answered with, gathered while the actions run.
+/// What a request is answered with, gathered while the jobs run.
 #[derive(Default)]
 struct Outcome {
     opening: Option<RawSocket>,
@@ -112,16 +112,16 @@ impl DurableObject for Broadcaster {
 impl Broadcaster {
     fn wake(&self, alarm: Option<u64>) {
         match self.begin(alarm) {
-            Ok((life, actions)) => {
+            Ok((life, jobs)) => {
                 log(&serde_json::json!({ "event": "woken", "organizationId": life.organization }).to_string());
                 *self.life.borrow_mut() = Some(life);
-                self.settle(actions, &mut Outcome::default());
+                self.settle(jobs, &mut Outcome::default());
             }
             Err(refusal) => log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string()),
         }
     }
 
-    fn begin(&self, alarm: Option<u64>) -> std::result::Result<(Life, Vec<Action>), Refusal> {
+    fn begin(&self, alarm: Option<u64>) -> std::result::Result<(Life, Vec<Job>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
         let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(fault)?;
@@ -139,8 +139,8 @@ impl Broadcaster {
             configuration: configuration.clone(),
             epoch: random_hex(8).map_err(|_| Refusal::of(Code::Internal))?,
         };
-        let (server, actions) = TenantServer::wake(surroundings, stored);
-        Ok((Life { organization, configuration, server, sockets, storage }, actions))
+        let (server, jobs) = TenantServer::wake(surroundings, stored);
+        Ok((Life { organization, configuration, server, sockets, storage }, jobs))
     }
 
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
@@ -211,18 +211,18 @@ impl Broadcaster {
     }
 
     fn run(&self, happening: Happening<'_>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
-        let actions = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
-        self.settle(actions, outcome);
+        let jobs = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
+        self.settle(jobs, outcome);
         Ok(())
     }
 
-    /// Runs actions in their order; what they bring to light is handled after them, before anything else can happen.
-    fn settle(&self, actions: Vec<Action>, outcome: &mut Outcome) {
-        let mut pending = VecDeque::from([actions]);
-        while let Some(actions) = pending.pop_front() {
+    /// Runs jobs in their order; what they bring to light is handled after them, before anything else can happen.
+    fn settle(&self, jobs: Vec<Job>, outcome: &mut Outcome) {
+        let mut pending = VecDeque::from([jobs]);
+        while let Some(jobs) = pending.pop_front() {
             let mut next = Vec::new();
-            for action in actions {
-                let happened = self.with_life(|life| life.act(action, self.state.as_raw().unchecked_ref(), outcome));
+            for job in jobs {
+                let happened = self.with_life(|life| life.act(job, self.state.as_raw().unchecked_ref(), outcome));
                 match happened {
                     Ok(Some(happening)) => next.push(happening),
                     Ok(None) => {}
@@ -232,8 +232,8 @@ impl Broadcaster {
                 }
             }
             for happening in next {
-                if let Ok(actions) = self.with_life(|life| Ok(life.server.handle(now(), happening))) {
-                    pending.push_back(actions);
+                if let Ok(jobs) = self.with_life(|life| Ok(life.server.handle(now(), happening))) {
+                    pending.push_back(jobs);
                 }
             }
         }
@@ -268,36 +268,43 @@ impl Life {
     /// Does one thing; what it brings to light is handed back.
     fn act(
         &mut self,
-        action: Action,
+        job: Job,
         state: &RawState,
         outcome: &mut Outcome,
     ) -> std::result::Result<Option<Happening<'static>>, Refusal> {
-        match action {
-            Action::Accept { client_id, .. } => {
+        let task = match job {
+            Job::Send { to, frame } => {
+                self.sockets.send(&to, &frame);
+                return Ok(None);
+            }
+            Job::Do(task) => task,
+        };
+        match task {
+            Task::Accept { client_id, .. } => {
                 let opening = outcome.opening.take().ok_or(Code::Internal)?;
                 state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
             }
-            Action::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Action::Send { to, frame } => self.sockets.send(&to, &frame),
-            Action::Close { socket, number, reason } => {
+            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Close { socket, code } => {
+                let (number, reason) = code.closing();
                 if let Some(raw) = self.sockets.get(socket) {
                     let _ = raw.close(number, reason);
                 }
                 self.sockets.remove(socket);
             }
-            Action::Attach { socket, state } => {
+            Task::Attach { socket, state } => {
                 let attach = |raw: RawSocket| raw.attach(&JsValue::from_str(&state));
                 self.sockets.get(socket).map_or(Ok(()), attach).map_err(fault)?;
             }
-            Action::Write(write) => self.storage.write(&write).map_err(fault)?,
-            Action::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
-            Action::FetchKeys => outcome.fetch_keys = true,
-            Action::ReadHistory { after, rows } => {
+            Task::Write(write) => self.storage.write(&write).map_err(fault)?,
+            Task::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
+            Task::FetchKeys => outcome.fetch_keys = true,
+            Task::ReadHistory { after, rows } => {
                 return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows).ok())));
             }
-            Action::Published(published) => outcome.published = Some(published),
-            Action::Figures(figures) => outcome.figures = Some(figures),
-            Action::Log(line) => log(&line),
+            Task::Published(published) => outcome.published = Some(published),
+            Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Log(entry) => log(&log_line(&entry, &self.organization)),
         }
         Ok(None)
     }

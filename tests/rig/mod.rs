@@ -16,14 +16,14 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::effect::{Figures, Receipt};
+use realtime_worker::engine::effect::{Figures, Receipt, Task};
 use realtime_worker::engine::input::{Open, SocketId, UsedTicket};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
-use realtime_worker::server::action::Action;
 use realtime_worker::server::answer::Answer;
+use realtime_worker::server::job::{Job, log_line};
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::{Happening, TenantServer};
 use serde_json::{Value, json};
@@ -435,10 +435,10 @@ impl Rig {
             configuration: self.configuration.clone(),
             epoch: format!("epoch{}", self.epochs),
         };
-        let (server, actions) = TenantServer::wake(surroundings, stored);
+        let (server, jobs) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
-        self.settle(actions, &mut Outcome::default());
+        self.settle(jobs, &mut Outcome::default());
     }
 
     fn free_socket(&self) -> SocketId {
@@ -457,15 +457,15 @@ impl Rig {
     }
 
     fn run(&mut self, happening: Happening<'_>, outcome: &mut Outcome) {
-        let actions = self.server.as_mut().expect("awake").handle(self.now, happening);
-        self.settle(actions, outcome);
+        let jobs = self.server.as_mut().expect("awake").handle(self.now, happening);
+        self.settle(jobs, outcome);
     }
 
-    /// Runs actions in their order; what they bring to light is handled after them.
-    fn settle(&mut self, actions: Vec<Action>, outcome: &mut Outcome) {
-        let mut pending = VecDeque::from([actions]);
-        while let Some(actions) = pending.pop_front() {
-            let next: Vec<_> = actions.into_iter().filter_map(|action| self.act(action, outcome)).collect();
+    /// Runs jobs in their order; what they bring to light is handled after them.
+    fn settle(&mut self, jobs: Vec<Job>, outcome: &mut Outcome) {
+        let mut pending = VecDeque::from([jobs]);
+        while let Some(jobs) = pending.pop_front() {
+            let next: Vec<_> = jobs.into_iter().filter_map(|job| self.act(job, outcome)).collect();
             for happening in next {
                 pending.push_back(self.server.as_mut().expect("awake").handle(self.now, happening));
             }
@@ -479,39 +479,40 @@ impl Rig {
         }
     }
 
-    fn act(&mut self, action: Action, outcome: &mut Outcome) -> Option<Happening<'static>> {
-        match action {
-            Action::Accept { socket, client_id } => {
+    fn act(&mut self, job: Job, outcome: &mut Outcome) -> Option<Happening<'static>> {
+        match job {
+            Job::Do(Task::Accept { socket, client_id }) => {
                 let client = outcome.opening.take().expect("someone wants to open");
                 assert_eq!((&self.sockets[&socket].id, &*client_id), (&client.id, client.id.as_str()));
             }
-            Action::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Action::Send { to, frame: Frame::Text(text) } => {
+            Job::Do(Task::TurnAway(refusal)) => outcome.turned_away = Some(refusal),
+            Job::Send { to, frame: Frame::Text(text) } => {
                 assert!(!to.is_empty(), "a frame to nobody");
                 to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
             }
-            Action::Send { frame, .. } => panic!("a native client is sent {frame:?}"),
-            Action::Close { socket, number, reason } => {
+            Job::Send { frame, .. } => panic!("a native client is sent {frame:?}"),
+            Job::Do(Task::Close { socket, code }) => {
+                let (number, reason) = code.closing();
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
                 client.end(number, reason);
                 self.attachments.remove(&client.id);
             }
-            Action::Attach { socket, state } => {
+            Job::Do(Task::Attach { socket, state }) => {
                 let client = self.client(socket).id.clone();
                 assert!(v8_bytes(&state) <= MOST_ATTACHMENT, "an attachment of {} bytes", v8_bytes(&state));
                 self.attachments.insert(client, state);
             }
-            Action::Write(write) => self.storage.write(&write),
-            Action::SetAlarm(time) => self.alarm = Some(time),
-            Action::FetchKeys => outcome.fetch_keys = true,
-            Action::ReadHistory { after, rows } => {
+            Job::Do(Task::Write(write)) => self.storage.write(&write),
+            Job::Do(Task::SetAlarm(time)) => self.alarm = Some(time),
+            Job::Do(Task::FetchKeys) => outcome.fetch_keys = true,
+            Job::Do(Task::ReadHistory { after, rows }) => {
                 self.history_reads += 1;
                 let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows));
                 return Some(Happening::HistoryRead(read));
             }
-            Action::Published(published) => outcome.published = Some(published),
-            Action::Figures(figures) => outcome.figures = Some(figures),
-            Action::Log(line) => self.logs.push(line),
+            Job::Do(Task::Published(published)) => outcome.published = Some(published),
+            Job::Do(Task::Figures(figures)) => outcome.figures = Some(figures),
+            Job::Do(Task::Log(log)) => self.logs.push(log_line(&log, ORGANIZATION)),
         }
         None
     }

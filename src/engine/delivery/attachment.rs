@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::connection::{Connection, ErrorWindow, Subscribed, Subscription};
 use crate::engine::bucket::Bucket;
 use crate::engine::command::TableTarget;
-use crate::engine::effect::{Effect, Write};
+use crate::engine::effect::{Task, Write};
 use crate::engine::input::{SocketId, Wire};
 use crate::engine::message::Out;
 use crate::policy::channel::Topic;
@@ -69,15 +69,13 @@ pub(super) fn write(connection: &mut Connection, out: &mut Out) {
     let fits = serialized_bytes(&whole) <= MOST_BYTES;
     match (fits, connection.overflowed) {
         (true, false) => {}
-        (true, true) => out.effects.push(Effect::Write(Write::DropOverflow { client_id: client_id.clone() })),
-        (false, _) => {
-            out.effects.push(Effect::Write(Write::Overflow { client_id: client_id.clone(), state: whole.clone() }))
-        }
+        (true, true) => out.run(Task::Write(Write::DropOverflow { client_id: client_id.clone() })),
+        (false, _) => out.run(Task::Write(Write::Overflow { client_id: client_id.clone(), state: whole.clone() })),
     }
     // The attachment of a connection that overflowed before says so already.
     if fits || !connection.overflowed {
         let state = if fits { whole } else { text(true, None) };
-        out.effects.push(Effect::Attach { socket: connection.socket, state });
+        out.run(Task::Attach { socket: connection.socket, state });
     }
     connection.overflowed = !fits;
 }

@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::command::{Command, Malformed};
-use super::effect::{Effect, Figures, Log, Write};
+use super::effect::{Effect, Figures, Log, Task, Write};
 use super::event::Event;
 use super::input::{SocketId, Stored, Wire};
 use super::message::{Out, ToDelivery, ToStream};
@@ -77,7 +77,7 @@ impl Delivery {
                     connection.present.extend(all.map(|(_, topic)| topic.clone()));
                     delivery.insert(connection);
                 }
-                None => out.effects.push(Effect::Close { socket: *socket, code: Code::ServiceRestart }),
+                None => out.run(Task::Close { socket: *socket, code: Code::ServiceRestart }),
             }
         }
         delivery.clean(stored, places, out);
@@ -93,7 +93,7 @@ impl Delivery {
             out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
         }
         for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
-            out.effects.push(Effect::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
+            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
         }
     }
 
@@ -117,7 +117,7 @@ impl Delivery {
         self.unlist(&connection);
         self.unsaved.remove(&socket);
         if connection.overflowed {
-            out.effects.push(Effect::Write(Write::DropOverflow { client_id: connection.client_id.clone() }));
+            out.run(Task::Write(Write::DropOverflow { client_id: connection.client_id.clone() }));
         }
         if !connection.present.is_empty() {
             out.to_stream.push_back(ToStream::Gone { client_id: connection.client_id });
@@ -183,13 +183,13 @@ impl Delivery {
     /// Ends a connection.
     fn end(&mut self, socket: SocketId, code: Code, out: &mut Out) {
         self.log("closed", socket, Some(code), out);
-        out.effects.push(Effect::Close { socket, code });
+        out.run(Task::Close { socket, code });
         self.closed(socket, out);
     }
 
     fn log(&self, event: &'static str, socket: SocketId, code: Option<Code>, out: &mut Out) {
         let connection = self.connections.get(socket).map(|connection| connection.client_id.clone());
-        out.effects.push(Effect::Log(Log { event, connection, code, details: Vec::new() }));
+        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
     }
 
     /// Takes a connection into all lists.

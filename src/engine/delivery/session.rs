@@ -7,7 +7,7 @@ use super::connection::{Connection, ErrorWindow};
 use crate::code::{Code, Refusal};
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{Authenticate, Command, Position, Recover};
-use crate::engine::effect::{Effect, Log, Write};
+use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
 use crate::engine::input::{Open, SocketId};
 use crate::engine::message::{Announcement, Missed, Out, ToStream};
@@ -20,13 +20,13 @@ impl Delivery {
     pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
         if let Some(ticket) = open.ticket {
             if ticket.spent {
-                out.effects.push(Effect::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
+                out.run(Task::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
                 return;
             }
-            out.effects.push(Effect::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
+            out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
         let client_id: Rc<str> = Rc::from(open.client_id);
-        out.effects.push(Effect::Accept { socket: open.socket, client_id: client_id.clone() });
+        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
         let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
         let is_full = crowded || self.is_full();
@@ -153,7 +153,7 @@ impl Delivery {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.waiting.get_or_insert_default().push_front(Ok(command));
         if !std::mem::replace(&mut self.fetching_keys, true) {
-            out.effects.push(Effect::FetchKeys);
+            out.run(Task::FetchKeys);
         }
     }
 
@@ -190,7 +190,7 @@ impl Delivery {
         });
         let connection = self.connections.get(socket).map(|connection| connection.client_id.clone());
         let details = vec![("method", method.to_owned())];
-        out.effects.push(Effect::Log(Log { event: "connected", connection, code: None, details }));
+        out.run(Task::Log(Log { event: "connected", connection, code: None, details }));
         let with_position = recover != Recover::Off;
         let from = match recover {
             Recover::From(position) => Some(position),

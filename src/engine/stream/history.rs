@@ -1,7 +1,7 @@
 //! The history: offsets, what is kept, what a returning connection has missed (native.md, section 5).
 
 use crate::engine::command::Position;
-use crate::engine::effect::{Effect, Write};
+use crate::engine::effect::{Task, Write};
 use crate::engine::input::{Newest, SocketId, StoredPublication};
 use crate::engine::message::{Announcement, Out};
 use crate::engine::publication::{Publication, STORED_VERSION};
@@ -49,7 +49,7 @@ impl History {
         };
         self.newest = Some(newest);
         self.deadline.get_or_insert(end_of_life(&self.limits, newest.time));
-        out.effects.push(Effect::Write(Write::Append {
+        out.run(Task::Write(Write::Append {
             offset: newest.offset,
             time: newest.time,
             version: STORED_VERSION,
@@ -63,10 +63,10 @@ impl History {
     }
 
     /// What must be read to tell what a connection has missed; `None` where that is known already.
-    pub(super) fn begin(&self, epoch: &str, reading: &Reading) -> Option<Effect> {
+    pub(super) fn begin(&self, epoch: &str, reading: &Reading) -> Option<Task> {
         let from = reading.from.as_ref().filter(|from| from.epoch == epoch)?;
         let missing = self.offset().checked_sub(from.offset).filter(|missing| *missing > 0)?;
-        (missing <= self.limits.replay).then_some(Effect::ReadHistory { after: from.offset, rows: missing })
+        (missing <= self.limits.replay).then_some(Task::ReadHistory { after: from.offset, rows: missing })
     }
 
     /// The publications after `after`, if the rows hold every one of them and are not too much to send at once.
@@ -98,7 +98,7 @@ impl History {
 
     fn trim(&self, now: u64, rows: u64, out: &mut Out) {
         let Some(newest) = self.newest else { return };
-        out.effects.push(Effect::Write(Write::Trim {
+        out.run(Task::Write(Write::Trim {
             offset: newest.offset.saturating_sub(self.limits.count),
             time: now.saturating_sub(self.limits.seconds.saturating_mul(1_000)),
             total_bytes: newest.total_bytes.saturating_sub(self.limits.bytes),

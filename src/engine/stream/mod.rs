@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::bucket::Bucket;
 use super::command::Position;
-use super::effect::{Effect, Write};
+use super::effect::{Task, Write};
 use super::input::{Stored, StoredPublication};
 use super::message::{Missed, Out, ToDelivery, ToStream};
 use super::publication::Publication;
@@ -44,7 +44,7 @@ impl Stream {
         let epoch = match &stored.epoch {
             Some(epoch) => Rc::from(epoch.as_str()),
             None => {
-                out.effects.push(Effect::Write(Write::Epoch(epoch.clone())));
+                out.run(Task::Write(Write::Epoch(epoch.clone())));
                 Rc::from(epoch)
             }
         };
@@ -72,7 +72,7 @@ impl Stream {
                 let reading = Reading { socket, from, then };
                 match self.history.begin(&self.epoch, &reading) {
                     Some(read) => {
-                        out.effects.push(read);
+                        out.run(read);
                         self.reading = Some(reading);
                     }
                     None => self.resumed(reading, None, out),
@@ -88,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// Takes in the rows that [`Effect::ReadHistory`] asked for.
+    /// Takes in the rows that [`Task::ReadHistory`] asked for.
     pub(super) fn history_read(&mut self, rows: Option<Vec<StoredPublication>>, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
         let after = reading.from.as_ref().map_or(0, |from| from.offset);

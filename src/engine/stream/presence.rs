@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::code::{Code, Refusal};
-use crate::engine::effect::{Effect, Write};
+use crate::engine::effect::{Task, Write};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::{PresenceRow, SocketId};
 use crate::engine::message::{Out, ToDelivery};
@@ -52,7 +52,7 @@ impl Presence {
             return;
         }
         self.tell(socket, topic.clone(), out);
-        out.effects.push(Effect::Write(Write::Track(row(&topic, &member))));
+        out.run(Task::Write(Write::Track(row(&topic, &member))));
         out.to_delivery.push_back(ToDelivery::Present { socket, topic: topic.clone(), present: true });
         self.insert(topic.clone(), member.clone());
         let event = Event::PresenceJoined { topic: topic.clone(), member };
@@ -76,7 +76,7 @@ impl Presence {
             return;
         }
         let member = Rc::new(Member { metadata, ..Member::clone(before) });
-        out.effects.push(Effect::Write(Write::Track(row(&topic, &member))));
+        out.run(Task::Write(Write::Track(row(&topic, &member))));
         self.insert(topic.clone(), member.clone());
         let event = Event::PresenceUpdated { topic: topic.clone(), member };
         out.to_delivery.push_back(ToDelivery::Presence { topic, event });
@@ -125,7 +125,7 @@ impl Presence {
         let Some(member) = self.members.remove(&(topic.clone(), client_id.clone())) else { return false };
         self.places.remove(&(client_id.clone(), topic.clone()));
         let place = topic.as_ref().map(|topic| (topic.private, topic.name.clone()));
-        out.effects.push(Effect::Write(Write::Untrack { client_id: member.client_id.clone(), topic: place }));
+        out.run(Task::Write(Write::Untrack { client_id: member.client_id.clone(), topic: place }));
         let event = Event::PresenceLeft { topic: topic.clone(), member };
         out.to_delivery.push_back(ToDelivery::Presence { topic: topic.clone(), event });
         true

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Stream;
 use crate::code::{Code, Refusal};
-use crate::engine::effect::{Effect, Receipt, Write};
+use crate::engine::effect::{Receipt, Task, Write};
 use crate::engine::input::Remembered;
 use crate::engine::message::{Origin, Out, ToDelivery};
 use crate::engine::publication::{Content, Publication};
@@ -32,7 +32,7 @@ impl Stream {
     ) {
         let accepted = publications.len() as u64;
         if !self.rate.take(accepted, now) {
-            out.effects.push(Effect::Refused(Refusal::of(Code::RateLimited)));
+            out.run(Task::Published(Err(Refusal::of(Code::RateLimited))));
             return;
         }
         remembered.retain(|_, answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
@@ -78,7 +78,7 @@ impl Stream {
         if let Some((Some(id), offset)) = request.waiting.pop_front() {
             let answer = Remembered { time: now, offset, delivered: frames };
             let forget = now.saturating_sub(IDEMPOTENCY_WINDOW);
-            out.effects.push(Effect::Write(Write::Remember { id, answer, forget }));
+            out.run(Task::Write(Write::Remember { id, answer, forget }));
         }
         self.answer_when_delivered(out);
     }
@@ -102,13 +102,13 @@ impl Stream {
 
     fn answer_when_delivered(&mut self, out: &mut Out) {
         if let Some(request) = self.request.take_if(|request| request.waiting.is_empty()) {
-            out.effects.push(Effect::Published(Receipt {
+            out.run(Task::Published(Ok(Receipt {
                 accepted: request.accepted,
                 duplicate: request.duplicates > 0 && request.duplicates == request.accepted,
                 epoch: self.epoch.clone(),
                 offset: request.offset,
                 delivered: request.delivered,
-            }));
+            })));
         }
     }
 }

@@ -19,7 +19,7 @@ use realtime_worker::policy::roles::Roles;
 use realtime_worker::policy::secret::Secret;
 use realtime_worker::policy::ticket::Ticket;
 use realtime_worker::policy::token::TokenRules;
-use realtime_worker::server::action::Action;
+use realtime_worker::server::job::Job;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::{Happening, TenantServer};
 use realtime_worker::value::form::Form;
@@ -106,8 +106,8 @@ pub fn frame(text: &str) {
         };
         server.handle(1, Happening::Open(open));
         for frame in [Received::Text(text), Received::Binary(text.as_bytes())] {
-            for action in server.handle(2, Happening::Frame { socket: SocketId(number), frame }) {
-                if let Action::Send { to, .. } = action {
+            for job in server.handle(2, Happening::Frame { socket: SocketId(number), frame }) {
+                if let Job::Send { to, .. } = job {
                     assert!(to.iter().all(|socket| *socket == SocketId(number)));
                 }
             }
@@ -133,7 +133,7 @@ pub fn publish(text: &str) {
     }
 }
 
-fn wake(stored: Stored) -> (TenantServer, Vec<Action>) {
+fn wake(stored: Stored) -> (TenantServer, Vec<Job>) {
     let configuration = Configuration::read(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
         "REALTIME" => Some(r#"{"channels":[{"topic":"*","read":{},"write":{},"presence":{}}]}"#.into()),
