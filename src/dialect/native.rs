@@ -23,16 +23,8 @@ pub const NAME: &str = "quickback";
 /// Its wire number.
 pub const WIRE: Wire = Wire(0);
 /// The `type` of every frame that a client may send. The README prints this and a test compares the two.
-pub const CLIENT_FRAMES: [&str; 8] = [
-    "auth",
-    "subscribe",
-    "unsubscribe",
-    "broadcast",
-    "presence_track",
-    "presence_update",
-    "presence_untrack",
-    "ping",
-];
+pub const CLIENT_FRAMES: [&str; 8] =
+    ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every frame that a client gets.
 pub const SERVER_FRAMES: [&str; 14] = [
     "auth_success",
