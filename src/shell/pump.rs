@@ -24,7 +24,7 @@ const MOST_ERRORS: u32 = 10;
 pub fn hold(env: Env, default_organization: Option<String>) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
-    server.accept()?;
+    accept(&server)?;
     worker::wasm_bindgen_futures::spawn_local(async move {
         if let Err(error) = serve(&env, &server, default_organization).await {
             super::runtime::log(&serde_json::json!({ "event": "fault", "message": error.to_string() }).to_string());
@@ -49,12 +49,20 @@ async fn serve(env: &Env, client: &WebSocket, default_organization: Option<Strin
         return refuse(client, Code::Overloaded);
     };
     let mut object_events = object.events()?;
-    object.accept()?;
+    accept(&object)?;
     object.send_with_str(&text)?;
     let forth = pass_on(&mut events, &object);
     let back = pass_on(&mut object_events, client);
     select(std::pin::pin!(forth), std::pin::pin!(back)).await;
     Ok(())
+}
+
+/// Accepts a socket whose binary frames are to come as bytes: as a Blob, which is the default since 2026-03-17, they could
+/// only be read with an await.
+fn accept(socket: &WebSocket) -> Result<()> {
+    let raw: &web_sys::WebSocket = socket.as_ref();
+    js_sys::Reflect::set(raw, &"binaryType".into(), &"arraybuffer".into())?;
+    socket.accept()
 }
 
 /// Waits for the frame that authenticates; `None` when there will be none.
