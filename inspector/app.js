@@ -54,7 +54,8 @@ class Side {
 	}
 
 	receive(frame) {
-		if (frame.offset !== undefined) {
+		// After a replay is announced, only what has come counts.
+		if (frame.offset !== undefined && !frame.recovered) {
 			this.position = { epoch: frame.epoch ?? this.position.epoch, offset: frame.offset };
 		}
 		if (frame.type === "auth_success") this.welcome(frame);

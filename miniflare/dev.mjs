@@ -38,15 +38,13 @@ function welcome(url, secrets) {
 	const admin = sessionToken("ada", "admin", secrets.JWT_SECRET);
 	const member = sessionToken("mel", "member", secrets.JWT_SECRET);
 	return `
-  URL        ${url}
-  WebSocket  ${url.replace("http", "ws")}/realtime/v1/websocket?organizationId=${ORGANIZATION}
-  Page       ${url}/#admin=${admin}&member=${member}
+  Serving ${url}
 
-  Session tokens of organization ${ORGANIZATION}, for ${HOURS} hours:
-  admin      ${admin}
-  member     ${member}
+  1. Open this page in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive:
 
-  Publish a change that admins see in full and members see masked:
+${url}/#admin=${admin}&member=${member}
+
+  2. Paste this into another terminal. The admin gets the row in full, the member gets it masked:
 
 curl ${url}/broadcast \\
   -H 'Authorization: Bearer ${secrets.ACCESS_TOKEN}' \\
@@ -63,6 +61,13 @@ curl ${url}/broadcast \\
       "salary": { "type": "redact", "show": { "roles": ["admin"] } }
     }
   }'
+
+  Your own client connects to
+  ${url.replace("http", "ws")}/realtime/v1/websocket?organizationId=${ORGANIZATION}
+  and sends {"type":"auth","token":"..."} with one of these tokens, which are good for ${HOURS} hours:
+
+  admin   ${admin}
+  member  ${member}
 
   Ctrl-C stops it. The secrets are in .dev.vars, the state is in .dev (--fresh forgets it).
 `;

@@ -1,0 +1,103 @@
+/**
+ * The README's client and publisher, as they stand there, against the built Worker.
+ */
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { readFileSync } from "node:fs";
+import { after, afterEach, test } from "node:test";
+import { startServer } from "../server.mjs";
+import { signToken } from "../token.mjs";
+
+const ORGANIZATION = "org_dev";
+const secrets = { ACCESS_TOKEN: "a".repeat(32), JWT_SECRET: "j".repeat(32) };
+const server = await startServer({ vars: secrets, onLog: () => {} });
+after(() => server.dispose());
+
+const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+
+/** The module in the code block under the comment `<!-- snippet: name -->`. */
+function snippet(name) {
+	const found = readme.match(new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\n\`\`\``, "s"));
+	assert.ok(found, `README.md has no snippet ${name}`);
+	return import(`data:text/javascript,${encodeURIComponent(found[1])}`);
+}
+
+const { connectRealtime } = await snippet("client");
+const { publish } = await snippet("publisher");
+const env = { REALTIME_URL: server.url, ACCESS_TOKEN: secrets.ACCESS_TOKEN };
+
+const change = (ssn) => ({
+	organizationId: ORGANIZATION,
+	type: "postgres_changes",
+	table: "employees",
+	eventType: "INSERT",
+	new: { id: "e1", userId: "u7", ssn },
+	maskingConfig: { ssn: { type: "ssn", show: { roles: ["admin", "hr"], or: "owner" } } },
+});
+
+/** Every socket that the client has opened in this test. */
+const sockets = [];
+globalThis.WebSocket = class extends WebSocket {
+	authenticated = new Promise((resolve) => this.addEventListener("message", resolve, { once: true }));
+	constructor(url) {
+		super(url);
+		sockets.push(this);
+	}
+};
+// The client comes back for as long as its page is open.
+afterEach(() => {
+	for (const socket of sockets.splice(0)) {
+		socket.onclose = null;
+		socket.close();
+	}
+});
+
+/** Connects a user through the README's client; gives a function that waits for the next event. */
+async function watch(user, role) {
+	const events = [];
+	const arrivals = new EventEmitter();
+	const exp = Math.floor(Date.now() / 1000) + 600;
+	connectRealtime({
+		url: server.url.replace("http", "ws"),
+		organizationId: ORGANIZATION,
+		getToken: async () => signToken({ sub: user, role, organizationId: ORGANIZATION, exp }, secrets.JWT_SECRET),
+		onEvent: (event) => {
+			events.push(event);
+			arrivals.emit("event");
+		},
+		onGap: () => assert.fail("nothing was missed"),
+	});
+	await sockets.at(-1).authenticated;
+	return async () => {
+		if (events.length === 0) await once(arrivals, "event", { signal: AbortSignal.timeout(10_000) });
+		return events.shift();
+	};
+}
+
+test("the client sees what the publisher publishes, masked for its role", async () => {
+	const member = await watch("mel", "member");
+	const admin = await watch("ada", "admin");
+	const owner = await watch("u7", "member");
+	const answer = await publish(env, change("123-45-6789"));
+	assert.deepEqual([answer.accepted, answer.duplicate, answer.delivered], [1, false, 3]);
+	assert.equal((await member()).new.ssn, "*****6789");
+	assert.equal((await admin()).new.ssn, "123-45-6789");
+	assert.equal((await owner()).new.ssn, "123-45-6789");
+});
+
+test("the client comes back after a drop and gets what it missed", async () => {
+	const next = await watch("mel", "member");
+	await publish(env, change("123-45-0001"));
+	assert.equal((await next()).new.ssn, "*****0001");
+	const [first] = sockets;
+	first.close();
+	await once(first, "close");
+	await publish(env, change("123-45-0002"));
+	assert.equal((await next()).new.ssn, "*****0002");
+	assert.equal(sockets.length, 2);
+});
+
+test("the publisher says why it was refused", async () => {
+	await assert.rejects(publish(env, { organizationId: ORGANIZATION }), /^Error: invalid_request: type is required$/);
+	await assert.rejects(publish({ ...env, ACCESS_TOKEN: "wrong" }, change("1")), /^Error: unauthorized: /);
+});

@@ -1,0 +1,132 @@
+//! The README's tables say what the code says. Each stands under a comment such as `<!-- table: codes -->`.
+
+use realtime_worker::code::{Code, Retry};
+use realtime_worker::dialect::native::{CLIENT_FRAMES, Native, SERVER_FRAMES};
+use realtime_worker::dialect::{Dialect, Received};
+use realtime_worker::policy::filter::{Filter, OPERATORS};
+use realtime_worker::policy::limits::{self, HistoryLimits, Limits};
+use realtime_worker::policy::mask::Mask;
+use realtime_worker::policy::ticket;
+
+const README: &str = include_str!("../README.md");
+
+/// The lines of a table below its head.
+fn table(name: &str) -> Vec<&'static str> {
+    let marker = format!("<!-- table: {name} -->\n");
+    assert_eq!(README.matches(&marker).count(), 1, "README.md must have one line {marker}");
+    let after = README.split_once(&marker).map_or("", |(_, after)| after);
+    after.lines().skip(2).take_while(|line| line.starts_with('|')).collect()
+}
+
+/// The example in the last cell of a line, which has the form `| … | … | example |`.
+fn example(line: &str) -> &str {
+    let line = line.trim_end_matches('|');
+    line.rsplit_once(" | ").map_or(line, |(_, last)| last).trim()
+}
+
+/// Compares whole lines, in their order.
+#[track_caller]
+fn assert_lines(name: &str, expected: &[String]) {
+    let found = table(name);
+    let missing: Vec<_> = expected.iter().filter(|line| !found.contains(&line.as_str())).cloned().collect();
+    let foreign: Vec<_> = found.iter().filter(|line| !expected.iter().any(|one| one == *line)).copied().collect();
+    assert!(
+        missing.is_empty() && foreign.is_empty(),
+        "README.md, table \"{name}\"\nadd:\n{}\nremove:\n{}\n",
+        missing.join("\n"),
+        foreign.join("\n"),
+    );
+    assert!(
+        found.iter().eq(expected),
+        "README.md, table \"{name}\": put the lines in this order:\n{}",
+        expected.join("\n")
+    );
+}
+
+/// Compares the names in the first cells, in their order; the other cells are for people. A line may go on with a name
+/// left empty.
+#[track_caller]
+fn assert_names<'a>(name: &str, expected: impl Iterator<Item = &'a str>) {
+    let first_cell = |line: &&'static str| line.split('|').nth(1).unwrap_or_default().trim();
+    let found: Vec<_> = table(name).iter().map(first_cell).filter(|cell| !cell.is_empty()).collect();
+    let expected: Vec<_> = expected.map(|name| format!("`{name}`")).collect();
+    for cell in &expected {
+        assert!(found.contains(&cell.as_str()), "README.md, table \"{name}\": add a line that begins with | {cell} |");
+    }
+    for cell in &found {
+        assert!(expected.iter().any(|one| one == cell), "README.md, table \"{name}\": remove the line of {cell}");
+    }
+    assert_eq!(found, expected, "README.md, table \"{name}\": the order of the lines");
+}
+
+#[test]
+fn codes() {
+    let line = |code: &Code| {
+        let close = code.close().map_or_else(String::new, |number| format!("{number} "));
+        let retry = match code.retry() {
+            Retry::No => "no",
+            Retry::Later => "later",
+            Retry::FreshToken => "fresh token",
+        };
+        format!("| `{}` | {} | {close}| {retry} | {} |", code.wire(), code.status(), code.sentence())
+    };
+    assert_lines("codes", &Code::ALL.iter().map(line).collect::<Vec<_>>());
+}
+
+#[test]
+fn limits_that_may_be_set() {
+    let line = |(name, default, about): &(&str, u64, &str)| format!("| `{name}` | {default} | {about} |");
+    assert_lines("limits", &Limits::TABLE.iter().map(line).collect::<Vec<_>>());
+    assert_lines("history", &HistoryLimits::TABLE.iter().map(line).collect::<Vec<_>>());
+}
+
+#[test]
+fn limits_that_are_fixed() {
+    let seconds = |milliseconds: u64| format!("{} seconds", milliseconds / 1_000);
+    let bytes = |count: usize| format!("{count} bytes");
+    let expected = [
+        ("a request's body", bytes(limits::BODY_BYTES)),
+        ("events of one request", limits::BATCH_EVENTS.to_string()),
+        ("an organization's id", format!("{} characters", limits::ORGANIZATION_CHARACTERS)),
+        ("an idempotency key, a subscription's or message's id", bytes(limits::ID_BYTES)),
+        ("the name of a topic, event, table, schema or user", bytes(limits::NAME_BYTES)),
+        ("for how long an idempotency key is remembered", seconds(limits::IDEMPOTENCY_WINDOW)),
+        ("for how long a ticket is good", seconds(ticket::LIFETIME_SECONDS * 1_000)),
+        ("for how long a connection may be silent before `auth`", seconds(limits::AUTH_DEADLINE)),
+        ("for how long an expired token keeps its connection", seconds(limits::EXPIRY_GRACE)),
+        ("frames of one connection that wait while keys are fetched", limits::WAITING_FRAMES.to_string()),
+        ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
+    ];
+    assert_lines("fixed limits", &expected.map(|(name, value)| format!("| {name} | {value} |")));
+}
+
+#[test]
+fn frames() {
+    assert_names("client frames", CLIENT_FRAMES.into_iter());
+    assert_names("server frames", SERVER_FRAMES.into_iter());
+    for kind in CLIENT_FRAMES {
+        let frame = format!("{{\"type\":\"{kind}\"}}");
+        let code = Native.decode(Received::Text(&frame)).err().map(|malformed| malformed.refusal.code);
+        assert_ne!(code, Some(Code::UnknownType), "{kind}");
+    }
+}
+
+#[test]
+fn masks() {
+    assert_names("masks", Mask::ALL.into_iter().map(|(name, _)| name));
+    for (line, (name, mask)) in table("masks").iter().zip(Mask::ALL) {
+        let texts: Vec<_> = example(line).split('`').collect();
+        let [_, value, _, masked, _] = texts[..] else { panic!("the example of {name} is not `value` → `masked`") };
+        assert_eq!(mask.json(&format!("\"{value}\"")), format!("\"{masked}\""), "the example of {name}");
+    }
+}
+
+#[test]
+fn filter_operators() {
+    assert_names("operators", OPERATORS.into_iter());
+    for (line, operator) in table("operators").iter().zip(OPERATORS) {
+        let filter = example(line).trim_matches('`');
+        assert!(filter.contains(&format!("={operator}.")), "the example of {operator}");
+        assert!(Filter::parse(filter).is_ok(), "the example of {operator}");
+    }
+}
