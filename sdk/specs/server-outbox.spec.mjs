@@ -99,7 +99,7 @@ test("a flush that dies at any step, before or after it takes effect, loses noth
 			};
 			// Dying within a request ends the process: it is not tried again.
 			const dying = { ...options, retry: { attempts: 1 }, fetch: (url, init) => mortal(() => fetch(url, init)) };
-			const dead = await createRealtime(env, dying).outbox(d1).flush({ organizationId }).then(
+			const dead = await createRealtime(env, dying).outbox(d1).flush().then(
 				() => false,
 				(error) => error === crash || error.cause === crash,
 			);

@@ -76,7 +76,7 @@ export function broadcastMessage(event: string, payload: unknown, options: Broad
  */
 function complete(options: BroadcastOptions): { id: string } {
 	for (const [name, value] of Object.entries(options)) {
-		if (value === undefined) throw invalid(name, "is undefined: leave the key out to restrict nothing");
+		if (value === undefined) throw invalid(name, "is undefined: leave it out to restrict nothing");
 	}
 	return { id: crypto.randomUUID(), ...options };
 }

@@ -74,8 +74,7 @@ async function flush<Statement>(
 	{ organizationId, batches = 100, signal }: FlushOptions = {},
 ): Promise<FlushReport> {
 	const report = { published: 0, parked: 0, errors: [] as RealtimeError[], more: false };
-	const waiting = (await sql.run(sql.statement(ORGANIZATIONS, [batches + 1]))) as { organization_id: string }[];
-	const queue = organizationId === undefined ? waiting.map((row) => row.organization_id) : [organizationId];
+	const queue = organizationId === undefined ? await organizations() : [organizationId];
 	let left = batches;
 	for (const organization of queue) {
 		signal?.throwIfAborted();
@@ -95,6 +94,12 @@ async function flush<Statement>(
 	}
 	return report;
 
+	/** Those for whom something is waiting, the longest first. */
+	async function organizations(): Promise<string[]> {
+		const rows = (await sql.run(sql.statement(ORGANIZATIONS, [batches + 1]))) as { organization_id: string }[];
+		return rows.map((row) => row.organization_id);
+	}
+
 	/** Publishes and deletes rows of one organization, and parks those that the Worker does not accept. */
 	async function publish(rows: readonly Row[], organization: string, counts: Counts): Promise<void> {
 		if (rows.length === 0) return;
@@ -111,11 +116,11 @@ async function flush<Statement>(
 
 	/** Parks the rows that a refusal is about, and publishes the others. */
 	async function separate(error: RealtimeError, rows: readonly Row[], organization: string, counts: Counts): Promise<void> {
-		const all = rows.length === 1 || error.field === "organizationId";
-		const isGuilty = (index: number) => all || error.field?.startsWith(`messages[${index}]`);
-		const guilty = rows.filter((_, index) => isGuilty(index));
+		const { code, message, field } = error;
+		const all = rows.length === 1 || field === "organizationId";
+		const guilty = rows.filter((_, index) => all || field?.startsWith(`messages[${index}]`));
 		for (const row of guilty) {
-			await sql.run(sql.statement(PARK, [`${error.code}: ${error.message}`, row.position]));
+			await sql.run(sql.statement(PARK, [`${code}: ${message}`, row.position]));
 			counts.parked += 1;
 		}
 		// Where it is not known which one is meant (together they are too large), halves tell.

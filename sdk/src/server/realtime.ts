@@ -144,7 +144,7 @@ function locate(env: RealtimeEnv, options: RealtimeOptions): Endpoint {
 	const timeout = options.timeout ?? 5_000;
 	// A binding is reached under any address.
 	if (binding) return { service: binding, url: "https://realtime", token, timeout };
-	if (!url) throw new RealtimeError("configuration", "neither the binding REALTIME nor REALTIME_URL is set");
+	if (!url) throw new RealtimeError("configuration", "neither REALTIME nor REALTIME_URL is set");
 	const service = { fetch: options.fetch ?? ((address, init) => fetch(address, init)) } satisfies Service;
 	return { service, url: url.replace(/\/+$/, ""), token, timeout };
 }

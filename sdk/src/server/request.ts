@@ -59,8 +59,7 @@ export async function post(endpoint: Endpoint, body: string, signal?: AbortSigna
 		text = await response.text();
 	} catch (cause) {
 		signal?.throwIfAborted();
-		const late = deadline.aborted;
-		throw new RealtimeError(late ? "timeout" : "network", late ? "no answer came in time" : "no answer came", { cause });
+		throw new RealtimeError(deadline.aborted ? "timeout" : "network", "no answer came", { cause });
 	}
 	const { status } = response;
 	const answer = parse(text) as (Receipt & { readonly error?: { code: string; message: string; field?: string } }) | null;
@@ -81,7 +80,7 @@ export function parse(text: string): unknown {
 
 /** `Retry-After` is a number of seconds or a date. */
 function seconds(header: string | null): number | undefined {
-	if (!header) return undefined;
-	const value = Number.isNaN(Number(header)) ? (Date.parse(header) - Date.now()) / 1_000 : Number(header);
-	return Number.isNaN(value) ? undefined : Math.max(0, value);
+	const number = header ? Number(header) : 0;
+	const value = number >= 0 ? number : (Date.parse(header!) - Date.now()) / 1_000;
+	return value > 0 ? value : undefined;
 }

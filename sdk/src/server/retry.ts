@@ -23,11 +23,12 @@ export async function retry<Result>(
 		try {
 			return await attempt();
 		} catch (error) {
-			const again = error instanceof RealtimeError && error.retryable && tried < attempts;
-			if (!again || (error.retryAfter ?? 0) * 1_000 > maxDelay) throw error;
+			if (!(error instanceof RealtimeError && error.retryable) || tried >= attempts) throw error;
+			const asked = (error.retryAfter ?? 0) * 1_000;
+			if (asked > maxDelay) throw error;
 			// Anything up to the full delay, so that those who failed together do not come back together.
 			const backoff = Math.random() * Math.min(maxDelay, delay * 2 ** (tried - 1));
-			await sleep((error.retryAfter ?? 0) * 1_000 + backoff, signal);
+			await sleep(asked + backoff, signal);
 		}
 	}
 }

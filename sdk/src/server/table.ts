@@ -110,11 +110,11 @@ export function narrow(table: Table, operation: Operation, options: ChangeOption
 	if (table.enabled === false || switches[operation] === false) return undefined;
 	const targetRoles = both(table.requiredRoles, options.targetRoles);
 	if (targetRoles?.length === 0 && options.targetRoles?.length) {
-		throw invalid("targetRoles", "has none of the table's requiredRoles: nobody would receive this");
+		throw invalid("targetRoles", "has none of the table's requiredRoles");
 	}
 	const fields = both(table.fields, options.fields);
 	const maskingConfig = table.masking && mask(table.masking, options.maskingConfig);
-	const ownerField = table.ownerField;
+	const { ownerField } = table;
 	return {
 		...options,
 		...(targetRoles && { targetRoles }),
