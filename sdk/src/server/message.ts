@@ -1,0 +1,82 @@
+/**
+ * What is published: a message of `POST /broadcast`, made of a call's arguments.
+ */
+import { invalid } from "./error.ts";
+
+/** How a value is hidden. */
+export type MaskType = "email" | "phone" | "ssn" | "creditCard" | "name" | "redact";
+
+/** How a column is masked, and who sees it all the same. */
+export interface MaskRule {
+	readonly type: MaskType;
+	/** Without it, everyone sees the masked value. */
+	readonly show?: {
+		/** Holders of one of these roles see the value. */
+		readonly roles?: readonly string[];
+		/** So does the owner of the row. */
+		readonly or?: "owner";
+	};
+}
+
+/** Masks by column, or by dotted path (`address.phone`) into one. */
+export type MaskingConfig<Column extends string = string> = { readonly [Path in Column | `${Column}.${string}`]?: MaskRule };
+
+/** Who receives a message, and how it is masked. A key that is absent restricts nothing; a key that is `undefined` is refused. */
+export interface BroadcastOptions {
+	/** Only this user. */
+	readonly userId?: string;
+	/** Only holders of at least one of these roles. With `userId`, both must hold. */
+	readonly targetRoles?: readonly string[];
+	/** Only those who are subscribed to this topic. */
+	readonly topic?: string;
+	/** Whether the topic is a private one, governed by the Worker's channel policies. Default: true. */
+	readonly private?: boolean;
+	/** What is masked for whom. */
+	readonly maskingConfig?: MaskingConfig;
+	/** The key that names the owner, for `or: "owner"`. Default: the first present of `userId`, `user_id`, `ownerId`, … */
+	readonly ownerField?: string;
+	/** The idempotency key; the same one within 10 minutes is delivered once. Default: a random one, the same for every retry. */
+	readonly id?: string;
+}
+
+/** {@link BroadcastOptions}, and which columns of a row leave. */
+export interface ChangeOptions<Column extends string = string> extends BroadcastOptions {
+	/** The columns that leave. Default: all. */
+	readonly fields?: readonly Column[];
+	/** See {@link BroadcastOptions.maskingConfig}. */
+	readonly maskingConfig?: MaskingConfig<Column>;
+}
+
+/** What happened to a row. */
+export type Operation = "INSERT" | "UPDATE" | "DELETE";
+
+/** A message as it is sent. */
+export type Message = Readonly<Record<string, unknown>> & { readonly id: string };
+
+/** A message about a row. A table's name is `table` or `schema.table`. */
+export function changeMessage(
+	table: string,
+	eventType: Operation,
+	rows: { readonly new: object | null; readonly old: object | null },
+	options: ChangeOptions,
+): Message {
+	const dot = table.indexOf(".");
+	const schema = dot < 0 ? "public" : table.slice(0, dot);
+	return { ...complete(options), type: "postgres_changes", schema, table: table.slice(dot + 1), eventType, ...rows };
+}
+
+/** A message of the application's own kind. */
+export function broadcastMessage(event: string, payload: unknown, options: BroadcastOptions): Message {
+	return { ...complete(options), type: "broadcast", event, payload: payload ?? null };
+}
+
+/**
+ * Every key goes along, for the Worker refuses a misspelt one. JSON would drop one that is undefined, and what was meant
+ * for a user would go to the whole organization: `{ userId: session.userId }` of a session without a user.
+ */
+function complete(options: BroadcastOptions): { id: string } {
+	for (const [name, value] of Object.entries(options)) {
+		if (value === undefined) throw invalid(name, "is undefined: leave it out to restrict nothing");
+	}
+	return { id: crypto.randomUUID(), ...options };
+}
