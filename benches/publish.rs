@@ -23,9 +23,10 @@ use realtime_worker::server::tenant_server::{Happening, TenantServer};
 /// One change with three masked fields, which look different to each of the roles.
 const PUBLICATION: &str = include_str!("../miniflare/bench/publication.json");
 const ROLES: [&str; 3] = ["admin", "hr", "member"];
-/// Publications whose time is taken together, and how often it is; the median counts.
-const BATCH: u32 = 500;
-const BATCHES: usize = 41;
+/// Publications whose time is taken together, and how often it is. The shortest time counts: the clock goes on while
+/// other programs have the core, so all that they can do is make it longer.
+const BATCH: u32 = 100;
+const BATCHES: usize = 200;
 /// Milliseconds between two publications, so that the rate limit never refuses one.
 const PACE: u64 = 10;
 
@@ -48,7 +49,7 @@ fn main() -> Result<()> {
 fn measure(connections: usize) -> Result<f64> {
     let mut server = serve(connections)?;
     let mut now = 1;
-    let mut times = Vec::with_capacity(BATCHES);
+    let mut shortest = f64::INFINITY;
     for _ in 0..BATCHES {
         let start = Instant::now();
         for _ in 0..BATCH {
@@ -56,10 +57,9 @@ fn measure(connections: usize) -> Result<f64> {
             let jobs = publish(&mut server, now)?;
             black_box(jobs);
         }
-        times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(BATCH));
+        shortest = shortest.min(start.elapsed().as_secs_f64());
     }
-    times.sort_by(f64::total_cmp);
-    times.get(BATCHES / 2).copied().ok_or_else(|| Error::other("nothing was measured"))
+    Ok(shortest * 1e6 / f64::from(BATCH))
 }
 
 fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Job>> {

@@ -2,8 +2,8 @@
  * `cargo xtask bench`: measures the Worker against a bare Durable Object in JavaScript and against what was aimed at.
  *
  *   --sockets 1000,10000   sockets of the fan-out
- *   --frames 100000        frames of one measurement of the fan-out
- *   --rounds 7             measurements of each side, of which the median counts
+ *   --frames 50000         frames of one measurement of the fan-out
+ *   --rounds 9             measurements of each side, of which the median counts
  *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle
  *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
  */
@@ -26,8 +26,8 @@ function readArguments() {
 	const { values } = parseArgs({
 		options: {
 			sockets: { type: "string", default: "1000,10000" },
-			frames: { type: "string", default: "100000" },
-			rounds: { type: "string", default: "7" },
+			frames: { type: "string", default: "50000" },
+			rounds: { type: "string", default: "9" },
 			only: { type: "string", default: Object.keys(PARTS).join() },
 			json: { type: "string", default: resolve(TARGET, "bench.json") },
 		},
