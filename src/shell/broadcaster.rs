@@ -11,7 +11,7 @@ use worker::{
 };
 
 use super::gate::{PASS, Pass};
-use super::runtime::{AutoResponse, RawSocket, RawState, log, now, random_hex};
+use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys};
@@ -111,13 +111,12 @@ impl DurableObject for Broadcaster {
 
 impl Broadcaster {
     fn wake(&self, alarm: Option<u64>) {
-        match self.begin(alarm) {
-            Ok((life, jobs)) => {
-                log(&serde_json::json!({ "event": "woken", "organizationId": life.organization }).to_string());
-                *self.life.borrow_mut() = Some(life);
-                self.settle(jobs, &mut Outcome::default());
-            }
-            Err(refusal) => log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string()),
+        let woken = self.begin(alarm).and_then(|(life, jobs)| {
+            *self.life.borrow_mut() = Some(life);
+            self.settle(jobs, &mut Outcome::default())
+        });
+        if let Err(refusal) = woken {
+            log_fault(&refusal);
         }
     }
 
@@ -212,34 +211,39 @@ impl Broadcaster {
 
     fn run(&self, happening: Happening<'_>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
         let jobs = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
-        self.settle(jobs, outcome);
-        Ok(())
+        let settled = self.settle(jobs, outcome);
+        if settled.is_err() {
+            // Without an alarm known, one too many is set, which does no harm.
+            self.wake(None);
+        }
+        settled
     }
 
     /// Runs jobs in their order; what they bring to light is handled after them, before anything else can happen.
-    fn settle(&self, jobs: Vec<Job>, outcome: &mut Outcome) {
+    ///
+    /// # Errors
+    /// When the runtime refuses one. What memory knows is then ahead of what is stored, so this life ends, and the next
+    /// begins with what is stored.
+    fn settle(&self, jobs: Vec<Job>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
         let mut pending = VecDeque::from([jobs]);
         while let Some(jobs) = pending.pop_front() {
-            let mut next = Vec::new();
-            for job in jobs {
-                let happened = self.with_life(|life| life.act(job, self.state.as_raw().unchecked_ref(), outcome));
-                match happened {
-                    Ok(Some(happening)) => next.push(happening),
-                    Ok(None) => {}
-                    Err(refusal) => {
-                        log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string())
-                    }
-                }
-            }
-            for happening in next {
-                if let Ok(jobs) = self.with_life(|life| Ok(life.server.handle(now(), happening))) {
-                    pending.push_back(jobs);
+            let done = self.with_life(|life| {
+                let happened = life.act_all(jobs, self.state.as_raw().unchecked_ref(), outcome)?;
+                Ok(happened.into_iter().map(|happening| life.server.handle(now(), happening)).collect::<Vec<_>>())
+            });
+            match done {
+                Ok(next) => pending.extend(next),
+                Err(refusal) => {
+                    log_fault(&refusal);
+                    self.life.take();
+                    return Err(Refusal::of(Code::Internal));
                 }
             }
         }
         if std::mem::take(&mut outcome.fetch_keys) {
             self.fetch_keys();
         }
+        Ok(())
     }
 
     /// Fetches the key set while the object goes on; frames of those who wait for it are kept in their order.
@@ -265,20 +269,36 @@ impl Broadcaster {
 }
 
 impl Life {
+    /// Does everything in its order; what that brings to light is handed back. Frames that follow each other go out
+    /// together: the sockets' memory is then walked once.
+    fn act_all(
+        &mut self,
+        jobs: Vec<Job>,
+        state: &RawState,
+        outcome: &mut Outcome,
+    ) -> std::result::Result<Vec<Happening<'static>>, Refusal> {
+        let mut sends = Vec::new();
+        let mut happened = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Send { to, frame } => sends.push((to, frame)),
+                Job::Do(task) => {
+                    self.sockets.send(std::mem::take(&mut sends));
+                    happened.extend(self.act(task, state, outcome)?);
+                }
+            }
+        }
+        self.sockets.send(sends);
+        Ok(happened)
+    }
+
     /// Does one thing; what it brings to light is handed back.
     fn act(
         &mut self,
-        job: Job,
+        task: Task,
         state: &RawState,
         outcome: &mut Outcome,
     ) -> std::result::Result<Option<Happening<'static>>, Refusal> {
-        let task = match job {
-            Job::Send { to, frame } => {
-                self.sockets.send(&to, &frame);
-                return Ok(None);
-            }
-            Job::Do(task) => task,
-        };
         match task {
             Task::Accept { client_id, .. } => {
                 let opening = outcome.opening.take().ok_or(Code::Internal)?;
@@ -293,8 +313,9 @@ impl Life {
                 self.sockets.remove(socket);
             }
             Task::Attach { socket, state } => {
-                let attach = |raw: RawSocket| raw.attach(&JsValue::from_str(&state));
-                self.sockets.get(socket).map_or(Ok(()), attach).map_err(fault)?;
+                // A socket that is closing keeps nothing; its end is about to be told.
+                let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
+                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state))).map_err(fault)?;
             }
             Task::Write(write) => self.storage.write(&write).map_err(fault)?,
             Task::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
@@ -313,6 +334,10 @@ impl Life {
 fn raw(socket: &WebSocket) -> &RawSocket {
     let socket: &web_sys::WebSocket = socket.as_ref();
     socket.unchecked_ref()
+}
+
+fn log_fault(refusal: &Refusal) {
+    log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string());
 }
 
 /// The runtime refused a call. What it says goes to the log only.

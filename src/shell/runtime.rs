@@ -7,14 +7,14 @@ use wasm_bindgen::prelude::*;
 /// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. A
 /// socket that cannot be sent to any more is one whose end is about to be told.
 #[wasm_bindgen(inline_js = "
-export function send_to_all(sockets, places, frame) {
-  for (const place of places) {
-    try { sockets[place]?.send(frame); } catch {}
+export function send_to_all(sockets, places, frames, numbers) {
+  for (let i = 0; i < places.length; i++) {
+    try { sockets[places[i]]?.send(frames[numbers[i]]); } catch {}
   }
 }
 ")]
 extern "C" {
-    pub fn send_to_all(sockets: &Array, places: &[u32], frame: &JsValue);
+    pub fn send_to_all(sockets: &Array, places: &[u32], frames: &Array, numbers: &[u32]);
 }
 
 #[wasm_bindgen]

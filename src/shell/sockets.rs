@@ -74,15 +74,26 @@ impl Sockets {
         (!socket.is_undefined()).then(|| socket.unchecked_into())
     }
 
-    /// Sends one frame to several sockets. It becomes a JavaScript value once: `send` of a Rust text would make a new one
-    /// for each socket.
-    pub fn send(&self, to: &[SocketId], frame: &Frame) {
-        let frame: JsValue = match frame {
-            Frame::Text(text) => JsValue::from_str(text),
-            Frame::Binary(bytes) => Uint8Array::from(bytes.as_slice()).into(),
-        };
-        let places: Vec<u32> = to.iter().map(|id| id.0).collect();
-        send_to_all(&self.sockets, &places, &frame);
+    /// Sends frames, each to several sockets. A frame becomes a JavaScript value once: `send` of a Rust text would make a
+    /// new one for each socket. The sockets are walked in the order of their numbers, each with its frames in theirs:
+    /// jumping about in their memory costs 4 % more.
+    pub fn send(&self, sends: Vec<(Vec<SocketId>, Frame)>) {
+        let frames = Array::new();
+        let mut places: Vec<(u32, u32)> = Vec::new();
+        for (number, (to, frame)) in (0..).zip(&sends) {
+            frames.push(&match frame {
+                Frame::Text(text) => JsValue::from_str(text),
+                Frame::Binary(bytes) => Uint8Array::from(bytes.as_slice()).into(),
+            });
+            places.extend(to.iter().map(|id| (id.0, number)));
+        }
+        if sends.len() > 1 {
+            places.sort_unstable();
+        }
+        let (places, numbers): (Vec<u32>, Vec<u32>) = places.into_iter().unzip();
+        if !places.is_empty() {
+            send_to_all(&self.sockets, &places, &frames, &numbers);
+        }
     }
 }
 
