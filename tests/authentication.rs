@@ -5,7 +5,8 @@ mod rig;
 
 use realtime_worker::code::Code;
 use realtime_worker::engine::command::Recover;
-use rig::{API_KEY, Client, Rig, every_way, principal, token};
+use rig::token::{self, principal};
+use rig::{API_KEY, Client, Rig, every_way};
 use serde_json::{Value, json};
 
 #[test]

@@ -4,7 +4,8 @@
 mod rig;
 
 use realtime_worker::engine::command::Recover;
-use rig::{API_KEY, Rig, every_way, principal, token};
+use rig::token::{self, principal};
+use rig::{API_KEY, Rig, every_way};
 use serde_json::{Value, json};
 
 #[test]

@@ -3,7 +3,8 @@
 
 mod rig;
 
-use rig::{Client, Rig, every_way, v8_bytes};
+use rig::runtime::v8_bytes;
+use rig::{Client, Rig, every_way};
 use serde_json::{Value, json};
 
 fn ping() -> Value {

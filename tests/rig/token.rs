@@ -1,8 +1,12 @@
 //! What a deployment's issuer would sign: session tokens, with the shared secret or an Ed25519 key, and its key set.
 
+use std::collections::BTreeMap;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_compact::{KeyPair, Seed};
 use hmac::{Hmac, Mac};
+use realtime_worker::policy::principal::{Method, Principal};
+use realtime_worker::policy::roles::Roles;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -49,4 +53,15 @@ fn message(header: &Value, claims: &Value) -> String {
 
 fn signed(message: &str, signature: &[u8]) -> String {
     format!("{message}.{}", Base64UrlUnpadded::encode_string(signature))
+}
+
+/// A principal as a header or a ticket proves it.
+pub fn principal(user: &str, roles: &[&str], expires: Option<u64>) -> Principal {
+    Principal {
+        user: Some(user.to_owned()),
+        roles: Roles::new(roles.iter().map(|role| (*role).to_owned())),
+        method: Method::Session,
+        expires,
+        claims: BTreeMap::new(),
+    }
 }

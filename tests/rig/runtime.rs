@@ -1,0 +1,152 @@
+//! The object's runtime: it wakes the server from what is stored, feeds it what happens, and does what it says, as the
+//! shell does on the real one.
+
+use std::collections::VecDeque;
+
+use realtime_worker::code::Refusal;
+use realtime_worker::dialect::{Frame, Received};
+use realtime_worker::engine::effect::{Figures, Receipt, Task};
+use realtime_worker::engine::input::SocketId;
+use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::server::job::{Job, log_line};
+use realtime_worker::server::tenant_server::{Happening, TenantServer};
+
+use super::{Client, Interruption, ORGANIZATION, Rig, Transcript};
+
+/// workerd refuses an attachment above this many bytes of V8's serialization, of which a string's header takes a few.
+const MOST_ATTACHMENT: usize = 16_384 - 16;
+
+/// What a request is answered with.
+#[derive(Default)]
+pub struct Outcome {
+    pub opening: Option<Client>,
+    pub turned_away: Option<Refusal>,
+    pub published: Option<Result<Receipt, Refusal>>,
+    pub figures: Option<Box<Figures>>,
+    pub fetch_keys: bool,
+}
+
+impl Rig {
+    pub(super) fn transcript(&self) -> Transcript {
+        (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
+    }
+
+    /// Interrupts, unless keys are being fetched: an object that waits for an answer does not hibernate.
+    pub(super) fn step(&mut self) {
+        match self.interruption {
+            _ if self.fetching => {}
+            Interruption::None => {}
+            Interruption::Hibernate => self.hibernate(),
+            Interruption::Crash => self.crash(),
+        }
+    }
+
+    pub(super) fn wake(&mut self) {
+        let survivors = std::mem::take(&mut self.sockets).into_values();
+        // Numbers mean nothing beyond a life: the newest socket gets the first.
+        let numbers = (0_u32..).map(SocketId);
+        self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
+        self.epochs += 1;
+        let mut stored = self.storage.load();
+        stored.alarm = self.alarm;
+        let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
+        stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
+        let surroundings = Surroundings {
+            now: self.now,
+            organization: ORGANIZATION.to_owned(),
+            configuration: self.configuration.clone(),
+            epoch: format!("epoch{}", self.epochs),
+        };
+        let (server, jobs) = TenantServer::wake(surroundings, stored);
+        self.server = Some(server);
+        self.fetching = false;
+        self.settle(jobs, &mut Outcome::default());
+    }
+
+    pub(super) fn free_socket(&self) -> SocketId {
+        (0..).map(SocketId).find(|socket| !self.sockets.contains_key(socket)).unwrap()
+    }
+
+    pub(super) fn socket_of(&self, client: &Client) -> Option<SocketId> {
+        self.sockets.iter().find(|(_, known)| known.id == client.id).map(|(socket, _)| *socket)
+    }
+
+    /// A frame of a client whose connection has ended reaches nobody.
+    pub(super) fn receive(&mut self, client: &Client, frame: Received<'_>) {
+        if let Some(socket) = self.socket_of(client) {
+            self.run(Happening::Frame { socket, frame }, &mut Outcome::default());
+        }
+    }
+
+    pub(super) fn run(&mut self, happening: Happening<'_>, outcome: &mut Outcome) {
+        let jobs = self.server.as_mut().expect("awake").handle(self.now, happening);
+        self.settle(jobs, outcome);
+    }
+
+    /// Runs jobs in their order; what they bring to light is handled after them.
+    fn settle(&mut self, jobs: Vec<Job>, outcome: &mut Outcome) {
+        let mut pending = VecDeque::from([jobs]);
+        while let Some(jobs) = pending.pop_front() {
+            let next: Vec<_> = jobs.into_iter().filter_map(|job| self.act(job, outcome)).collect();
+            for happening in next {
+                pending.push_back(self.server.as_mut().expect("awake").handle(self.now, happening));
+            }
+        }
+        if std::mem::take(&mut outcome.fetch_keys) {
+            self.key_fetches += 1;
+            assert!(!std::mem::replace(&mut self.fetching, true), "keys are fetched twice at once");
+            if !self.hold_keys {
+                self.answer_keys();
+            }
+        }
+    }
+
+    fn act(&mut self, job: Job, outcome: &mut Outcome) -> Option<Happening<'static>> {
+        match job {
+            Job::Do(Task::Accept { socket, client_id }) => {
+                let client = outcome.opening.take().expect("someone wants to open");
+                assert_eq!((&self.sockets[&socket].id, &*client_id), (&client.id, client.id.as_str()));
+            }
+            Job::Do(Task::TurnAway(refusal)) => outcome.turned_away = Some(refusal),
+            Job::Send { to, frame: Frame::Text(text) } => {
+                assert!(!to.is_empty(), "a frame to nobody");
+                to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
+            }
+            Job::Send { frame, .. } => panic!("a native client is sent {frame:?}"),
+            Job::Do(Task::Close { socket, code }) => {
+                let (number, reason) = code.closing();
+                let client = self.sockets.remove(&socket).expect("a closed socket was open");
+                client.end(number, reason);
+                self.attachments.remove(&client.id);
+            }
+            Job::Do(Task::Attach { socket, state }) => {
+                let client = self.client(socket).id.clone();
+                assert!(v8_bytes(&state) <= MOST_ATTACHMENT, "an attachment of {} bytes", v8_bytes(&state));
+                self.attachments.insert(client, state);
+            }
+            Job::Do(Task::Write(write)) => self.storage.write(&write),
+            Job::Do(Task::SetAlarm(time)) => self.alarm = Some(time),
+            Job::Do(Task::FetchKeys) => outcome.fetch_keys = true,
+            Job::Do(Task::ReadHistory { after, rows }) => {
+                self.history_reads += 1;
+                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows));
+                return Some(Happening::HistoryRead(read));
+            }
+            Job::Do(Task::Published(published)) => outcome.published = Some(published),
+            Job::Do(Task::Figures(figures)) => outcome.figures = Some(figures),
+            Job::Do(Task::Log(log)) => self.logs.push(log_line(&log, ORGANIZATION)),
+        }
+        None
+    }
+
+    fn client(&self, socket: SocketId) -> &Client {
+        self.sockets.get(&socket).expect("the engine names open sockets only")
+    }
+}
+
+/// The bytes of a string in V8's serialization, without its header: one a character while all are Latin-1, else two a
+/// UTF-16 unit.
+pub fn v8_bytes(text: &str) -> usize {
+    let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
+    if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }
+}
