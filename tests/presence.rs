@@ -244,6 +244,30 @@ fn limits_of_a_connection_a_topic_and_the_metadata() {
 }
 
 #[test]
+fn who_is_present_is_told_after_what_was_missed() {
+    let mut configuration = rooms();
+    configuration["channels"][0]["write"] = json!({});
+    configuration["channels"][0]["history"] = json!(true);
+    every_way(configuration, |rig| {
+        let ada = rig.connect("ada", &["member"]);
+        rig.frame(&ada, json!({ "type": "broadcast", "topic": "room:1", "event": "missed" }));
+        let from = json!({ "epoch": rig.epoch(), "offset": 0 });
+        let types = |client: &Client| client.frames().iter().map(|frame| frame["type"].clone()).collect::<Vec<_>>();
+        // The roster once overtook the answer to the subscription where the history had to be read first.
+        let subscription = json!({ "id": "s", "topic": "room:1", "presence": true });
+        let mut subscribe = subscription.clone();
+        (subscribe["type"], subscribe["recover"]) = (json!("subscribe"), from.clone());
+        rig.frame(&ada, subscribe);
+        assert_eq!(types(&ada), ["subscribed", "broadcast", "presence_state"]);
+        // And within an auth frame it was never sent.
+        let bob = rig.open();
+        let token = rig.token("bob", &["member"]);
+        rig.authenticate_saying(&bob, &token, json!({ "recover": from, "subscriptions": [subscription] }));
+        assert_eq!(types(&bob), ["auth_success", "subscribed", "broadcast", "presence_state"]);
+    });
+}
+
+#[test]
 fn tracking_nothing_writes_nothing() {
     let mut rig = Rig::new(&json!({}));
     let ada = rig.connect("ada", &[]);

@@ -99,6 +99,16 @@ pub struct Subscribe {
     pub target: Target,
 }
 
+impl Subscribe {
+    /// The topic whose members present are asked for at once.
+    pub fn watched(&self) -> Option<Topic> {
+        match &self.target {
+            Target::Topic { topic, presence: true, .. } => Some(topic.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// What a subscription is to.
 #[derive(Clone, Debug)]
 pub enum Target {

@@ -64,9 +64,10 @@ pub(super) enum Missed {
 /// What a connection is told first, once the stream has said where it stands.
 pub(super) enum Announcement {
     /// It is authenticated, and these subscriptions were opened or refused with it.
-    Authenticated { with_position: bool, then: Vec<Event> },
+    /// Who is present in the topics of `watch` comes last.
+    Authenticated { with_position: bool, then: Vec<Event>, watch: Vec<Topic> },
     /// This subscription stands.
-    Subscribed { id: String, topic: Topic },
+    Subscribed { id: String, topic: Topic, watch: bool },
 }
 
 /// What comes out of handling one input.

@@ -11,6 +11,7 @@ use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
 use crate::engine::input::{Open, SocketId};
 use crate::engine::message::{Announcement, Missed, Out, ToStream};
+use crate::policy::channel::Topic;
 use crate::policy::limits::EXPIRY_GRACE;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
@@ -51,7 +52,7 @@ impl Delivery {
             return self.fail(open.socket, Code::ConnectionLimit, out);
         }
         if let Some(principal) = open.principal {
-            self.begin(open.socket, principal, open.recover, Vec::new(), out);
+            self.begin(open.socket, principal, open.recover, Default::default(), out);
         }
     }
 
@@ -118,24 +119,29 @@ impl Delivery {
         out: &mut Out,
     ) {
         let recovered = missed.as_ref().map(|missed| matches!(missed, Missed::Everything(_)));
-        let only = match then {
-            Announcement::Authenticated { with_position, then } => {
+        let (only, watch) = match then {
+            Announcement::Authenticated { with_position, then, watch } => {
                 self.welcome(socket, with_position.then_some(position), recovered, out);
                 then.into_iter().for_each(|event| self.tell(socket, event, out));
-                None
+                (None, watch)
             }
-            Announcement::Subscribed { id, topic } => {
+            Announcement::Subscribed { id, topic, watch } => {
                 self.tell(socket, Event::Subscribed { id, recovered }, out);
-                Some(topic)
+                let watched = watch.then(|| topic.clone());
+                (Some(topic), watched.into_iter().collect())
             }
         };
-        let Some(Missed::Everything(publications)) = missed else { return };
+        let publications = match missed {
+            Some(Missed::Everything(publications)) => publications,
+            Some(Missed::TooMuch) | None => Vec::new(),
+        };
         for (offset, publication) in publications {
             let is_asked = only.is_none() || publication.topic == only;
             if let Some(event) = is_asked.then(|| self.event_for(socket, &publication, offset)).flatten() {
                 self.tell(socket, event, out);
             }
         }
+        out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { socket, topic }));
     }
 
     fn is_full(&self) -> bool {
@@ -161,12 +167,14 @@ impl Delivery {
     fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
         let principal_for = Rc::new(principal.clone());
         let mut then = Vec::new();
-        let mut accepted = Vec::new();
+        let (mut accepted, mut watch) = (Vec::new(), Vec::new());
         for subscribe in frame.subscriptions {
+            let watched = subscribe.watched();
             match self.admit(&principal_for, &accepted, subscribe) {
                 Ok(subscription) => {
                     then.push(Event::Subscribed { id: subscription.id.clone(), recovered: None });
                     accepted.push(subscription);
+                    watch.extend(watched);
                 }
                 Err((refusal, id)) => then.push(Event::Refused { refusal, id: Some(id) }),
             }
@@ -178,11 +186,18 @@ impl Delivery {
                 connection.errors.add(now, u64::MAX);
             }
         });
-        self.begin(socket, principal, frame.recover, then, out);
+        self.begin(socket, principal, frame.recover, (then, watch), out);
     }
 
     /// From here on the connection is somebody.
-    fn begin(&mut self, socket: SocketId, principal: Principal, recover: Recover, then: Vec<Event>, out: &mut Out) {
+    fn begin(
+        &mut self,
+        socket: SocketId,
+        principal: Principal,
+        recover: Recover,
+        (then, watch): (Vec<Event>, Vec<Topic>),
+        out: &mut Out,
+    ) {
         let method = principal.method.wire();
         self.change(socket, |connection| {
             connection.principal = Some(Rc::new(principal));
@@ -196,7 +211,7 @@ impl Delivery {
             Recover::From(position) => Some(position),
             Recover::Off | Recover::On => None,
         };
-        let then = Announcement::Authenticated { with_position, then };
+        let then = Announcement::Authenticated { with_position, then, watch };
         out.to_stream.push_back(ToStream::Resume { socket, from, then });
     }
 

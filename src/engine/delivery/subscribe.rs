@@ -160,16 +160,9 @@ impl Delivery {
         from: Option<Position>,
         out: &mut Out,
     ) {
-        match from {
-            None => self.tell(socket, Event::Subscribed { id, recovered: None }, out),
-            from => {
-                let then = Announcement::Subscribed { id, topic: topic.clone() };
-                out.to_stream.push_back(ToStream::Resume { socket, from, then });
-            }
-        }
-        if presence {
-            out.to_stream.push_back(ToStream::Roster { socket, topic });
-        }
+        // Through the stream, which may have to read first: who is present is told after what was missed.
+        let then = Announcement::Subscribed { id, topic, watch: presence };
+        out.to_stream.push_back(ToStream::Resume { socket, from, then });
     }
 
     fn unsubscribe(&mut self, socket: SocketId, id: &str, out: &mut Out) -> Result<(), Refusal> {
