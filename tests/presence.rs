@@ -268,6 +268,21 @@ fn who_is_present_is_told_after_what_was_missed() {
 }
 
 #[test]
+fn presence_is_in_rows_and_leaves_the_attachment_alone() {
+    let mut rig = Rig::new(&json!({}));
+    let ada = rig.connect("ada", &[]);
+    for id in 0..20 {
+        let filter = format!("a=eq.{}", "x".repeat(1_000));
+        rig.frame(&ada, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
+    }
+    let writes = rig.storage.writes;
+    // A state too large for its attachment once was a row written anew for every coming and going.
+    track(&mut rig, &ada, None, json!({}));
+    send(&mut rig, &ada, "presence_untrack", None, None);
+    assert_eq!(rig.storage.writes, writes + 2);
+}
+
+#[test]
 fn tracking_nothing_writes_nothing() {
     let mut rig = Rig::new(&json!({}));
     let ada = rig.connect("ada", &[]);

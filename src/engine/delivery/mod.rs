@@ -201,11 +201,16 @@ impl Delivery {
 
     /// Changes a connection and brings all lists up to date with it.
     fn change(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
+        self.relist(socket, change);
+        self.unsaved.insert(socket);
+    }
+
+    /// The same for what is not kept with the connection.
+    fn relist(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
         let Some(mut connection) = self.connections.remove(socket) else { return };
         self.unlist(&connection);
         change(&mut connection);
         self.insert(connection);
-        self.unsaved.insert(socket);
     }
 
     fn list(&mut self, socket: SocketId) {
@@ -235,7 +240,7 @@ impl Delivery {
     }
 
     fn present(&mut self, socket: SocketId, topic: Option<Topic>, present: bool) {
-        self.change(socket, |connection| {
+        self.relist(socket, |connection| {
             if present {
                 connection.present.insert(topic);
             } else {
