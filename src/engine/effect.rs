@@ -60,6 +60,8 @@ pub enum Task {
         after: u64,
         /// Rows at most.
         rows: u64,
+        /// Bytes of their texts at most, the first row's not counted; what is beyond is not read.
+        bytes: u64,
     },
     /// Answer the publisher.
     Published(Result<Receipt, Refusal>),

@@ -38,9 +38,9 @@ pub enum Input {
         /// What is remembered of their idempotency keys, by key.
         remembered: BTreeMap<String, Remembered>,
     },
-    /// The answer to [`super::effect::Effect::ReadHistory`]; `None` when it could not be read.
+    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read.
     HistoryRead(Option<Vec<StoredPublication>>),
-    /// The answer to [`super::effect::Effect::FetchKeys`]; `None` when there was none.
+    /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
     KeysFetched(Option<String>),
     /// The alarm that was set has come.
     Alarm,

@@ -63,6 +63,7 @@ limits! {
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";
         subscriptions "subscriptions" 100 "table subscriptions of one connection";
+        filter_bytes "filterBytes" 16384 "bytes of all filters of one connection";
         topics "topics" 100 "topics of one connection";
         presences "presences" 20 "topics in which one connection is tracked";
         presence_members "presenceMembers" 1000 "members tracked in one topic";
@@ -77,7 +78,7 @@ limits! {
         count "count" 10000 "publications kept";
         seconds "seconds" 259200 "seconds for which a publication is kept";
         bytes "bytes" 33554432 "bytes of all publications kept";
-        replay "replay" 1000 "publications that one recovery may replay";
+        replay "replay" 5000 "publications that one recovery may replay";
         replay_bytes "replayBytes" 4194304 "bytes of the publications that one recovery may replay";
     }
 }

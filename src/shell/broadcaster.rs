@@ -320,8 +320,8 @@ impl Life {
             Task::Write(write) => self.storage.write(&write).map_err(fault)?,
             Task::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
             Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory { after, rows } => {
-                return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows).ok())));
+            Task::ReadHistory { after, rows, bytes } => {
+                return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows, bytes).ok())));
             }
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),

@@ -103,14 +103,14 @@ impl Storage {
         }
     }
 
-    /// Up to `rows` publications after an offset, in order.
-    pub fn history_after(&self, after: u64, rows: u64) -> Result<Vec<StoredPublication>> {
-        let statement = "SELECT offset, version, text FROM history WHERE offset > ? ORDER BY offset LIMIT ?";
-        let rows = self.rows(statement, &[number(after), number(rows)])?;
-        Ok(rows
-            .iter()
-            .map(|row| StoredPublication { offset: integer(row, 0), version: integer(row, 1), text: text(row, 2) })
-            .collect())
+    /// Up to `rows` publications after an offset, in order, up to the one that would exceed `bytes`.
+    pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Result<Vec<StoredPublication>> {
+        let statement = "SELECT offset, version, text FROM history WHERE offset > ?1 AND total_bytes <= ?3 + \
+             (SELECT total_bytes FROM history WHERE offset > ?1 ORDER BY offset LIMIT 1) ORDER BY offset LIMIT ?2";
+        let rows = self.rows(statement, &[number(after), number(rows), number(bytes)])?;
+        let publication =
+            |row: &Array| StoredPublication { offset: integer(row, 0), version: integer(row, 1), text: text(row, 2) };
+        Ok(rows.iter().map(publication).collect())
     }
 
     /// How many publications are kept.

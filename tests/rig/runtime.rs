@@ -127,9 +127,9 @@ impl Rig {
             Job::Do(Task::Write(write)) => self.storage.write(&write),
             Job::Do(Task::SetAlarm(time)) => self.alarm = Some(time),
             Job::Do(Task::FetchKeys) => outcome.fetch_keys = true,
-            Job::Do(Task::ReadHistory { after, rows }) => {
+            Job::Do(Task::ReadHistory { after, rows, bytes }) => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows));
+                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
                 return Some(Happening::HistoryRead(read));
             }
             Job::Do(Task::Published(published)) => outcome.published = Some(published),

@@ -89,8 +89,10 @@ impl Storage {
     }
 
     /// Up to `rows` publications after an offset, in order.
-    pub fn history_after(&self, after: u64, rows: u64) -> Vec<StoredPublication> {
-        let rows_after = self.history.range(after.saturating_add(1)..).take(usize::try_from(rows).unwrap());
+    pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Vec<StoredPublication> {
+        let all = || self.history.range(after.saturating_add(1)..);
+        let most = all().next().map_or(0, |(_, first)| first.total_bytes + bytes);
+        let rows_after = all().take_while(|(_, row)| row.total_bytes <= most).take(usize::try_from(rows).unwrap());
         let publication = |(offset, row): (&u64, &HistoryRow)| StoredPublication {
             offset: *offset,
             version: row.version,

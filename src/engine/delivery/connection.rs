@@ -53,6 +53,16 @@ pub(super) enum Subscribed {
     Topic(Topic),
 }
 
+impl Subscription {
+    /// The changes that it is to, where it is to a table's.
+    pub(super) fn table(&self) -> Option<&TableTarget> {
+        match &self.target {
+            Subscribed::Table(target) => Some(target),
+            Subscribed::Topic(_) => None,
+        }
+    }
+}
+
 /// Refused frames of the current minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ErrorWindow {
@@ -83,10 +93,7 @@ impl Connection {
 
     /// The table subscriptions it has.
     pub(super) fn tables(&self) -> impl Iterator<Item = &TableTarget> {
-        self.subscriptions.iter().filter_map(|subscription| match &subscription.target {
-            Subscribed::Table(target) => Some(target),
-            Subscribed::Topic(_) => None,
-        })
+        self.subscriptions.iter().filter_map(Subscription::table)
     }
 
     /// The classes that it belongs to, from who it is and what it is subscribed to.

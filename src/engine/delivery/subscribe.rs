@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Delivery;
 use super::connection::{Connection, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
-use crate::engine::command::{Command, Position, Subscribe, Target};
+use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, Origin, Out, ToStream};
@@ -60,41 +60,56 @@ impl Delivery {
         subscribe: Subscribe,
     ) -> Result<Subscription, (Refusal, String)> {
         let Subscribe { id, target } = subscribe;
-        let limits = &self.configuration.limits;
-        let is_topic = |subscription: &&Subscription| matches!(subscription.target, Subscribed::Topic(_));
-        let topics = present.iter().filter(is_topic).count() as u64;
-        let refusal = if present.iter().any(|subscription| subscription.id == id) {
-            Some(Refusal::of(Code::SubscriptionExists))
-        } else {
-            match &target {
-                Target::Table(_) if present.len() as u64 - topics >= limits.subscriptions => {
-                    Some(Refusal::of(Code::SubscriptionLimit))
-                }
-                Target::Table(target)
-                    if expressions(present) + target.filter.regular_expressions() > REGULAR_EXPRESSIONS =>
-                {
-                    Some(Refusal::because(Code::SubscriptionLimit, "The connection has too many regular expressions."))
-                }
-                Target::Table(target) => {
-                    let table = self.configuration.tables.get(&target.schema, &target.table);
-                    let admits = table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles));
-                    (!admits)
-                        .then(|| Refusal::because(Code::Forbidden, "Your roles do not receive this table's changes."))
-                }
-                Target::Topic { .. } if topics >= limits.topics => Some(Refusal::of(Code::TopicLimit)),
-                Target::Topic { topic, presence, .. } => {
-                    let read = self.configuration.authorize(Action::Read, topic, principal);
-                    let watch = || self.configuration.authorize(Action::Presence, topic, principal);
-                    let allowed = if *presence { read.and_then(|()| watch()) } else { read };
-                    allowed.err().map(Refusal::of)
-                }
+        let refusal = match &target {
+            _ if present.iter().any(|subscription| subscription.id == id) => {
+                Some(Refusal::of(Code::SubscriptionExists))
             }
+            Target::Table(target) => self.refuse_table(principal, present, target),
+            Target::Topic { topic, presence, .. } => self.refuse_topic(principal, present, topic, *presence),
         };
         match (refusal, target) {
             (Some(refusal), _) => Err((refusal, id)),
             (None, Target::Table(target)) => Ok(Subscription { id, target: Subscribed::Table(target) }),
             (None, Target::Topic { topic, .. }) => Ok(Subscription { id, target: Subscribed::Topic(topic) }),
         }
+    }
+
+    fn refuse_table(&self, principal: &Principal, present: &[Subscription], target: &TableTarget) -> Option<Refusal> {
+        let limits = &self.configuration.limits;
+        let (mut count, mut bytes, mut expressions) =
+            (1, target.filter.text().len(), target.filter.regular_expressions());
+        for known in present.iter().filter_map(Subscription::table) {
+            count += 1;
+            bytes += known.filter.text().len();
+            expressions += known.filter.regular_expressions();
+        }
+        let table = self.configuration.tables.get(&target.schema, &target.table);
+        let admits = table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles));
+        if count > limits.subscriptions {
+            Some(Refusal::of(Code::SubscriptionLimit))
+        } else if bytes as u64 > limits.filter_bytes {
+            Some(Refusal::because(Code::SubscriptionLimit, "The connection's filters are too long together."))
+        } else if expressions > REGULAR_EXPRESSIONS {
+            Some(Refusal::because(Code::SubscriptionLimit, "The connection has too many regular expressions."))
+        } else {
+            (!admits).then(|| Refusal::because(Code::Forbidden, "Your roles do not receive this table's changes."))
+        }
+    }
+
+    fn refuse_topic(
+        &self,
+        principal: &Principal,
+        present: &[Subscription],
+        topic: &Topic,
+        presence: bool,
+    ) -> Option<Refusal> {
+        let topics = present.iter().filter(|subscription| subscription.table().is_none()).count() as u64;
+        if topics >= self.configuration.limits.topics {
+            return Some(Refusal::of(Code::TopicLimit));
+        }
+        let actions: &[Action] = if presence { &[Action::Read, Action::Presence] } else { &[Action::Read] };
+        let refused = actions.iter().find_map(|action| self.configuration.authorize(*action, topic, principal).err());
+        refused.map(Refusal::of)
     }
 
     /// Takes away what the principal may no longer have, after its claims changed.
@@ -224,13 +239,4 @@ impl Delivery {
             out.to_stream.push_back(message(connection.client_id.clone()));
         }
     }
-}
-
-/// The regular expressions in all filters of a connection.
-fn expressions(present: &[Subscription]) -> usize {
-    let count = |subscription: &Subscription| match &subscription.target {
-        Subscribed::Table(target) => target.filter.regular_expressions(),
-        Subscribed::Topic(_) => 0,
-    };
-    present.iter().map(count).sum()
 }

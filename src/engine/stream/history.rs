@@ -66,7 +66,8 @@ impl History {
     pub(super) fn begin(&self, epoch: &str, reading: &Reading) -> Option<Task> {
         let from = reading.from.as_ref().filter(|from| from.epoch == epoch)?;
         let missing = self.offset().checked_sub(from.offset).filter(|missing| *missing > 0)?;
-        (missing <= self.limits.replay).then_some(Task::ReadHistory { after: from.offset, rows: missing })
+        let bytes = self.limits.replay_bytes;
+        (missing <= self.limits.replay).then_some(Task::ReadHistory { after: from.offset, rows: missing, bytes })
     }
 
     /// The publications after `after`, if the rows hold every one of them and are not too much to send at once.
