@@ -51,7 +51,7 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, w
 		 */
 		evict: async (organizationId, webSockets) => {
 			const evict = () => miniflare.unsafeEvictDurableObject(config.name, className, { name: organizationId, webSockets });
-			// Once in a few hundred times workerd waits half a minute for something that has ended, and gives up.
+			// An object that several requests brought to life at once may seem to be in use for ever; then this fails again.
 			await evict().catch((error) => (isStuck(error) ? evict() : Promise.reject(error)));
 		},
 		/** Stops it. */

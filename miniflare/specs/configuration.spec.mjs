@@ -50,6 +50,8 @@ async function deploy(context, vars) {
 	const all = Object.entries({ ...good, ...vars }).filter(([, value]) => value !== undefined);
 	const server = await startServer({ vars: Object.fromEntries(all), onLog: ({ message: line }) => logs.push(line) });
 	context.after(() => server.dispose());
+	// The system may give a port again, to which fetch still has a connection of the server before.
+	await fetch(`${server.url}/health`).catch(() => {});
 	return server;
 }
 

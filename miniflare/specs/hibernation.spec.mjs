@@ -62,7 +62,9 @@ test("the exact ping is answered without waking the object", async () => {
 
 test("any other frame, a publication, a close and the figures wake it, once", async () => {
 	const organizationId = "org_wake";
-	const [client, other] = await Promise.all(["u", "v"].map((user) => join(server, user, ["member"], { organizationId })));
+	// One after the other: an object that two requests bring to life at the same moment cannot be evicted.
+	const client = await join(server, "u", ["member"], { organizationId });
+	const other = await join(server, "v", ["member"], { organizationId });
 	assert.equal(await wakesDuring(organizationId, () => unread(client)), 1);
 	assert.equal(await wakesDuring(organizationId, () => publish(server, { organizationId, ...message(1) })), 1);
 	assert.equal((await unread(client)).length, 1);

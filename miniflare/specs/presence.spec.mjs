@@ -16,8 +16,12 @@ after(() => rmSync(scratch, { recursive: true }));
 /** Each test has an organization of its own, so that nobody of another one is there. */
 let organizations = 0;
 const organization = () => `org_presence_${(organizations += 1)}`;
-const people = (organizationId, ...users) =>
-	Promise.all(users.map((user) => join(server, user, ["member"], { organizationId })));
+async function people(organizationId, ...users) {
+	const clients = [];
+	// One after the other: an object that two requests bring to life at the same moment cannot be evicted.
+	for (const user of users) clients.push(await join(server, user, ["member"], { organizationId }));
+	return clients;
+}
 
 /** Enters, and gives who is told to be there: users by name. */
 async function track(client, metadata = {}, place = {}) {
