@@ -108,7 +108,7 @@ fn insert(name: &str) -> Value {
 fn what_an_attachment_cannot_hold_is_in_a_row() {
     // One byte a character, one byte above ASCII, two, and a pair of two.
     for filler in ["x", "é", "ж", "😀"] {
-        every_way(json!({}), |rig| {
+        every_way(json!({ "limits": { "filterBytes": 1_000_000 } }), |rig| {
             let ada = rig.connect("ada", &[]);
             for id in 0..20 {
                 subscribe(rig, &ada, id, filler);
@@ -128,8 +128,23 @@ fn what_an_attachment_cannot_hold_is_in_a_row() {
 }
 
 #[test]
+fn the_filters_of_a_connection_have_a_length_together() {
+    every_way(json!({ "limits": { "filterBytes": 2_020 } }), |rig| {
+        let ada = rig.connect("ada", &[]);
+        subscribe(rig, &ada, 0, "x");
+        subscribe(rig, &ada, 1, "x");
+        rig.frame(&ada, json!({ "type": "subscribe", "id": "2", "table": "t", "filter": "a=eq.1" }));
+        ada.is_refused("subscription_limit");
+        rig.frame(&ada, json!({ "type": "unsubscribe", "id": "0" }));
+        ada.gets(json!({ "type": "unsubscribed", "id": "0" }));
+        rig.frame(&ada, json!({ "type": "subscribe", "id": "2", "table": "t", "filter": "a=eq.1" }));
+        ada.gets(json!({ "type": "subscribed", "id": "2" }));
+    });
+}
+
+#[test]
 fn the_row_goes_with_its_connection() {
-    every_way(json!({}), |rig| {
+    every_way(json!({ "limits": { "filterBytes": 1_000_000 } }), |rig| {
         let [ada, bob] = ["ada", "bob"].map(|user| rig.connect(user, &[]));
         for id in 0..20 {
             subscribe(rig, &ada, id, "😀");

@@ -98,7 +98,7 @@ test("of a ticket that is presented twice at the same moment, one gets in", asyn
 
 test("a ticket for another organization opens none", async () => {
 	const ticket = await ticketFor(server, tokenOf("tom"));
-	await refused(enter(ticket, "org_2"), 403, "wrong_organization");
+	await refused(enter(ticket, "org_2"), 401, "invalid_token");
 	await (await enter(ticket)).close();
 });
 

@@ -113,8 +113,6 @@ pub struct Stored {
     pub overflow: BTreeMap<String, String>,
     /// Everyone who was present.
     pub presence: Vec<PresenceRow>,
-    /// When the alarm is set to come, in Unix milliseconds.
-    pub alarm: Option<u64>,
 }
 
 /// The newest row of the history.

@@ -8,6 +8,7 @@ use super::input::{Input, SocketId, Stored, Wire};
 use super::message::Out;
 use super::stream::Stream;
 use crate::policy::configuration::Configuration;
+use crate::policy::limits::AUTH_DEADLINE;
 
 /// One organization's stream and connections.
 ///
@@ -39,7 +40,10 @@ impl Tenant {
         let stream = Stream::wake(now, configuration.clone(), epoch, &stored, &mut out);
         let places = stream.presence().places();
         let delivery = Delivery::wake(now, Rc::from(organization), configuration, &stored, places, &mut out);
-        let mut tenant = Tenant { stream, delivery, alarm: stored.alarm, since: now };
+        let mut tenant = Tenant { stream, delivery, alarm: None, since: now };
+        // What came due while nobody was there is done now, so that the alarm is only ever set for what is to come.
+        tenant.delivery.expire(now, &mut out);
+        tenant.stream.housekeep(now, &mut out);
         tenant.settle(now, out, effects);
         tenant
     }
@@ -87,11 +91,14 @@ impl Tenant {
         self.arm(effects);
     }
 
-    /// Sets the alarm only where it would come too late: one that comes early does no harm, and setting it is a write.
+    /// Sets the alarm where it would come too late, or so early that it would wake an object that sleeps. One that comes
+    /// a little early does no harm: connections that are about to authenticate would move it back and forth, a write
+    /// each time. After a wake it is unknown when it was to come, and it is set again: to ask would take an await.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
         let deadlines = [self.delivery.deadline(), self.stream.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
-        if self.alarm.is_none_or(|alarm| next < alarm) {
+        let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
+        if !self.alarm.is_some_and(fits) {
             self.alarm = Some(next);
             effects.push(Effect::Do(Task::SetAlarm(next)));
         }

@@ -55,15 +55,10 @@ struct Outcome {
 }
 
 impl DurableObject for Broadcaster {
-    /// The one constructor (invariant 4). Reading the alarm is the only thing that must be awaited, behind the gate.
+    /// The one constructor (invariant 4). It awaits nothing, so whatever comes first finds a tenant that is awake.
     fn new(state: State, env: Env) -> Self {
         let object = Broadcaster { state: Rc::new(state), env, life: Rc::default() };
-        let waking = object.clone();
-        drop(object.state.block_concurrency_while(async move {
-            let alarm = waking.state.storage().get_alarm().await?;
-            waking.wake(alarm.and_then(|time| u64::try_from(time).ok()));
-            Ok(())
-        }));
+        object.wake();
         object
     }
 
@@ -110,8 +105,9 @@ impl DurableObject for Broadcaster {
 }
 
 impl Broadcaster {
-    fn wake(&self, alarm: Option<u64>) {
-        let woken = self.begin(alarm).and_then(|(life, jobs)| {
+    fn wake(&self) {
+        let woken = self.begin().and_then(|(life, jobs)| {
+            log(&serde_json::json!({ "event": "woken", "organizationId": life.organization }).to_string());
             *self.life.borrow_mut() = Some(life);
             self.settle(jobs, &mut Outcome::default())
         });
@@ -120,7 +116,7 @@ impl Broadcaster {
         }
     }
 
-    fn begin(&self, alarm: Option<u64>) -> std::result::Result<(Life, Vec<Job>), Refusal> {
+    fn begin(&self) -> std::result::Result<(Life, Vec<Job>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
         let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(fault)?;
@@ -130,7 +126,6 @@ impl Broadcaster {
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
         let mut stored = storage.load().map_err(fault)?;
         stored.sockets = attachments;
-        stored.alarm = alarm;
         let organization = self.state.id().name().unwrap_or_default();
         let surroundings = Surroundings {
             now: now(),
@@ -213,8 +208,7 @@ impl Broadcaster {
         let jobs = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
         let settled = self.settle(jobs, outcome);
         if settled.is_err() {
-            // Without an alarm known, one too many is set, which does no harm.
-            self.wake(None);
+            self.wake();
         }
         settled
     }

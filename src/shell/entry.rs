@@ -1,5 +1,7 @@
 //! The Worker's fetch handler: every request enters here.
 
+use std::rc::Rc;
+
 use serde_json::json;
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, Headers, Method, Request, Response, Result, event};
@@ -83,11 +85,11 @@ async fn connect(
     request: Request,
     address: &Address,
     env: &Env,
-    configuration: &Configuration,
+    configuration: &Rc<Configuration>,
 ) -> std::result::Result<Response, Refusal> {
     match gate::admit(&request, address, configuration).await? {
         Destination::Object(organization, pass) => gate::open(env, &organization, &pass).await.map_err(unreachable),
-        Destination::Held => pump::hold(env.clone(), configuration.default_organization.clone()).map_err(failed),
+        Destination::Held => pump::hold(env.clone(), configuration.clone()).map_err(failed),
     }
 }
 

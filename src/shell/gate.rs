@@ -72,7 +72,7 @@ pub async fn admit(
     if let Some(ticket) = address.parameter("ws_ticket") {
         let ticket = Ticket::verify(&ticket, configuration.access_tokens.iter(), now())?;
         if named.is_some_and(|name| name != ticket.organization) {
-            return Err(Refusal::of(Code::WrongOrganization));
+            return Err(Refusal::because(Code::InvalidToken, "The ticket is for another organization."));
         }
         pass.principal = Some(ticket.principal);
         pass.ticket = Some((ticket.id, ticket.expires));

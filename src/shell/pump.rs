@@ -1,6 +1,7 @@
 //! A socket that the Worker itself holds: its address names no organization, so it waits here for the frame that does,
 //! then everything is passed on both ways (native.md, section 4, first way).
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,19 +15,17 @@ use crate::dialect::native::Native;
 use crate::dialect::{Dialect, Frame, Received};
 use crate::engine::command::Command;
 use crate::engine::event::Event;
+use crate::policy::configuration::Configuration;
 use crate::policy::limits::{AUTH_DEADLINE, Limits};
 use crate::policy::organization::is_organization;
 
-/// Malformed frames that are borne before the one that authenticates.
-const MOST_ERRORS: u32 = 10;
-
 /// Holds a new socket and answers the request for it.
-pub fn hold(env: Env, default_organization: Option<String>) -> Result<Response> {
+pub fn hold(env: Env, configuration: Rc<Configuration>) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
     accept(&server)?;
     worker::wasm_bindgen_futures::spawn_local(async move {
-        if let Err(error) = serve(&env, &server, default_organization).await {
+        if let Err(error) = serve(&env, &server, &configuration).await {
             super::runtime::log(&serde_json::json!({ "event": "fault", "message": error.to_string() }).to_string());
             end(&server, Code::Internal);
         }
@@ -34,15 +33,16 @@ pub fn hold(env: Env, default_organization: Option<String>) -> Result<Response> 
     Response::from_websocket(pair.client)
 }
 
-async fn serve(env: &Env, client: &WebSocket, default_organization: Option<String>) -> Result<()> {
+async fn serve(env: &Env, client: &WebSocket, configuration: &Configuration) -> Result<()> {
     let mut events = client.events()?;
     let deadline = Delay::from(Duration::from_millis(AUTH_DEADLINE));
-    let first = match select(std::pin::pin!(first_frame(client, &mut events)), deadline).await {
+    let first = match select(std::pin::pin!(first_frame(client, &mut events, &configuration.limits)), deadline).await {
         Either::Left((first, _)) => first?,
         Either::Right(_) => return refuse(client, Code::AuthTimeout),
     };
     let Some((text, organization)) = first else { return Ok(()) };
-    let Some(organization) = organization.or(default_organization).filter(|name| is_organization(name)) else {
+    let organization = organization.or_else(|| configuration.default_organization.clone());
+    let Some(organization) = organization.filter(|name| is_organization(name)) else {
         return refuse(client, Code::WrongOrganization);
     };
     let Some(object) = gate::open(env, &organization, &Pass::default()).await?.websocket() else {
@@ -69,12 +69,18 @@ fn accept(socket: &WebSocket) -> Result<()> {
 async fn first_frame(
     client: &WebSocket,
     events: &mut worker::EventStream<'_>,
+    limits: &Limits,
 ) -> Result<Option<(String, Option<String>)>> {
     let mut errors = 0;
     while let Some(event) = events.next().await {
         let WebsocketEvent::Message(message) = event? else { return Ok(None) };
         let text = message.text();
-        match text.as_deref().map_or_else(|| Native.decode(Received::Binary(&[])), decode) {
+        let decoded = match &text {
+            Some(text) if text.len() as u64 > limits.frame_bytes => Err(Refusal::of(Code::FrameTooLarge).into()),
+            Some(text) => Native.decode(Received::Text(text)),
+            None => Native.decode(Received::Binary(&[])),
+        };
+        match decoded {
             Ok(Command::Authenticate(frame)) => return Ok(text.map(|text| (text, frame.organization))),
             Ok(Command::Ping) => tell(client, &Event::Pong),
             Ok(_) => {
@@ -84,7 +90,7 @@ async fn first_frame(
             Err(malformed) => {
                 tell(client, &Event::Refused { refusal: malformed.refusal, id: malformed.id });
                 errors += 1;
-                if errors >= MOST_ERRORS {
+                if errors >= limits.errors_per_minute {
                     end(client, Code::TooManyErrors);
                     return Ok(None);
                 }
@@ -92,13 +98,6 @@ async fn first_frame(
         }
     }
     Ok(None)
-}
-
-fn decode(text: &str) -> std::result::Result<Command, crate::engine::command::Malformed> {
-    if text.len() as u64 > Limits::default().frame_bytes {
-        return Err(Refusal::of(Code::FrameTooLarge).into());
-    }
-    Native.decode(Received::Text(text))
 }
 
 /// Passes frames on until one side ends, then ends the other in the same way.

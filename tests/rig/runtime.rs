@@ -48,7 +48,6 @@ impl Rig {
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
         self.epochs += 1;
         let mut stored = self.storage.load();
-        stored.alarm = self.alarm;
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
         stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
         let surroundings = Surroundings {

@@ -33,7 +33,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// What a wake reads; sockets and alarm are not in the tables.
+    /// What a wake reads; sockets are not in the tables.
     pub fn load(&self) -> Stored {
         let newest = self.history.last_key_value().map(|(offset, row)| Newest {
             offset: *offset,
