@@ -12,7 +12,8 @@ use crate::tools::WASM;
 use crate::{build, node, set_up, tools};
 
 /// What runs in a Worker.
-const WASM_PACKAGES: &str = "--package realtime-worker --package realtime-worker-client";
+const WASM_PACKAGES: &str =
+    "--package realtime-worker --package realtime-worker-client --package realtime-worker-api-example";
 /// A workspace of its own, which no other check compiles.
 const FUZZ: &str = "tests/fuzz/Cargo.toml";
 
@@ -42,7 +43,7 @@ fn run_all(project: &Project, filter: Option<&str>, report: &mut Report) {
     progress("build");
     let built = build::build(project);
     progress("SDK build");
-    let sdk = node::build_sdk(project);
+    let sdk = node::build_sdk(project).and_then(|()| build::build_example(project));
     let specs = match built.as_ref().and(sdk.as_ref()) {
         Ok(()) => {
             progress("specs");
