@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ACCESS_TOKEN, join, start, unread } from "../../miniflare/fixture.mjs";
-import { OUTBOX_TABLE } from "realtime-worker/server";
+import * as exported from "realtime-worker/server";
 
 const api = { name: "api", modules: true, script: "export default {}", compatibilityDate: "2026-07-30", d1Databases: ["DB"] };
 const server = await start({}, { workers: [api] });
@@ -44,17 +44,14 @@ globalThis.env = {
 	ACCESS_TOKEN,
 	DB: await server.mf.getD1Database("DB", "api"),
 };
-for (const sql of `${OUTBOX_TABLE}CREATE TABLE claims (id TEXT, title TEXT, status TEXT)`.split(";\n")) {
+for (const sql of `${exported.OUTBOX_TABLE}CREATE TABLE claims (id TEXT, title TEXT, status TEXT)`.split(";\n")) {
 	await globalThis.env.DB.prepare(sql).run();
 }
 
 test("every public function has an example", () => {
-	const exported = readFileSync(`${sdk}src/server/index.ts`, "utf8").match(/\b(?!type\b)[\w]+(?=[ ,])/g);
-	const functions = ["createRealtime", "defineTable", "realtimeVariable", "defineRealtime", "payload", "RealtimeError"];
 	const methods = ["insert", "update", "delete", "broadcast", "batch", "outbox", "flush"].map((name) => `.${name}(`);
 	const all = examples.map(({ code }) => code).join();
-	for (const name of functions) assert.ok(exported.includes(name) && all.includes(name), name);
-	for (const name of [...methods, "OUTBOX_TABLE", "OUTBOX_TABLE_POSTGRES"]) assert.ok(all.includes(name), name);
+	for (const name of [...Object.keys(exported), ...methods]) assert.ok(all.includes(name), name);
 });
 
 test("the examples compile", () => {
@@ -68,7 +65,7 @@ for (const { path, name, code } of examples) {
 		const client = await join(server, "u7", ["admin", "hr", "member"]);
 		await import(folder + name);
 		await Promise.all(pending.splice(0));
-		if (/await .*\.(insert|update|delete|broadcast|batch|flush)\(/.test(code)) {
+		if (/\.(insert|update|delete|broadcast|batch)\(/.test(code)) {
 			const isRefused = code.includes("catch (error)");
 			assert.equal((await unread(client)).length > 0, !isRefused, "something arrives");
 		}

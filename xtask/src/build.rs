@@ -40,9 +40,21 @@ fn compile(project: &Project) -> Result<()> {
     run(build_environment(&mut command))
 }
 
+/// Builds the API worker in Rust that the specs run.
+pub fn build_example(project: &Project) -> Result<()> {
+    let folder = project.root.join("sdk/rust/api");
+    run(worker_build(project)?.current_dir(folder))
+}
+
 /// Turns the Wasm file into a Worker. It is not incremental and takes seconds, hence the stamp.
 fn bundle(project: &Project) -> Result<()> {
     progress("bundling the Worker");
+    run(&mut worker_build(project)?)?;
+    strip(project)
+}
+
+/// worker-build with the helpers that are installed.
+fn worker_build(project: &Project) -> Result<Command> {
     let mut command = project.command(WORKER_BUILD.path()?);
     command
         .arg("--release")
@@ -51,8 +63,8 @@ fn bundle(project: &Project) -> Result<()> {
         .env("WASM_OPT_BIN", node::program(project, "wasm-opt"))
         .env("ESBUILD_BIN", node::program(project, "esbuild"));
     node::put_first_on_path(project, &mut command);
-    run(build_environment(&mut command))?;
-    strip(project)
+    build_environment(&mut command);
+    Ok(command)
 }
 
 /// Takes the names of functions away, a tenth of what is uploaded. worker-build keeps them whatever it is told.

@@ -1,4 +1,5 @@
-//! The Node side of the set-up: the packages of `miniflare/`, and commands that run on the Node among them.
+//! The Node side of the set-up: the packages of `miniflare/`, commands that run on the Node among them, and the packages of
+//! `sdk/`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,21 +9,38 @@ use anyhow::{Context, Result};
 
 use crate::project::{Project, progress, run};
 
-/// Installs the packages of `miniflare/package-lock.json`, unless they are what the lock says.
+/// Installs the packages of `miniflare/`.
 pub fn install(project: &Project) -> Result<()> {
-    let lock = project.root.join("miniflare/package-lock.json");
+    install_folder(project, "miniflare", "the Node packages (workerd, Node 24, wrangler): about 500 MB")
+}
+
+/// Installs the packages of `sdk/`, which only building and testing it need.
+pub fn install_sdk(project: &Project) -> Result<()> {
+    install_folder(project, "sdk", "the SDK's development packages (TypeScript, React): about 40 MB")
+}
+
+/// Builds `sdk/dist/`, which checks the SDK's types.
+pub fn build_sdk(project: &Project) -> Result<()> {
+    let compiler = project.root.join("sdk/node_modules/.bin/tsc");
+    run(node(project).arg(compiler).args(["--project", "sdk/tsconfig.json"]))
+}
+
+/// Installs the packages of a folder's `package-lock.json`, unless they are what the lock says.
+fn install_folder(project: &Project, folder: &str, what: &str) -> Result<()> {
+    let folder = project.root.join(folder);
+    let lock = folder.join("package-lock.json");
     let lock = fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
     // `npm ci` begins by deleting node_modules, and this file with it: an interrupted run is done again.
-    let installed = packages(project).join(".installed-lock.json");
+    let installed = folder.join("node_modules/.installed-lock.json");
     if fs::read_to_string(&installed).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    progress("installing the Node packages (workerd, Node 24, wrangler): about 500 MB, once per clone");
+    progress(&format!("installing {what}, once per clone"));
     let mut command = project.command("npm");
     command
         // The Node that bootstraps may be older than what the packages ask for: they run on the one they bring.
         .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(project.root.join("miniflare"));
+        .current_dir(folder);
     run(&mut command).context("the Node packages (npm comes with Node, https://nodejs.org)")?;
     fs::write(&installed, lock).with_context(|| installed.display().to_string())
 }

@@ -11,6 +11,9 @@ use crate::tally::Tally;
 use crate::tools::WASM;
 use crate::{build, node, set_up, tools};
 
+/// What runs in a Worker.
+const WASM_PACKAGES: &str =
+    "--package realtime-worker --package realtime-worker-client --package realtime-worker-api-example";
 /// A workspace of its own, which no other check compiles.
 const FUZZ: &str = "tests/fuzz/Cargo.toml";
 
@@ -19,7 +22,8 @@ pub fn test(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     ensure!(arguments.len() <= 1, "test takes one filter");
     let filter = arguments.first().map(String::as_str);
     let mut report = Report::default();
-    let ready = tools::install_linters(project).and_then(|()| set_up(project));
+    let ready =
+        tools::install_linters(project).and_then(|()| set_up(project)).and_then(|()| node::install_sdk(project));
     match ready {
         Ok(()) => run_all(project, filter, &mut report),
         Err(error) => report.add("set-up", Err(error)),
@@ -38,14 +42,17 @@ fn run_all(project: &Project, filter: Option<&str>, report: &mut Report) {
     let rust = rust_tests(project, filter);
     progress("build");
     let built = build::build(project);
-    let specs = match &built {
+    progress("SDK build");
+    let sdk = node::build_sdk(project).and_then(|()| build::build_example(project));
+    let specs = match built.as_ref().and(sdk.as_ref()) {
         Ok(()) => {
             progress("specs");
             specs(project, filter)
         }
-        Err(_) => Err(anyhow!("not run, because the build failed")),
+        Err(_) => Err(anyhow!("not run, because a build failed")),
     };
     report.check("build", built);
+    report.check("SDK build", sdk);
     report.tests([("cargo test", rust), ("specs", specs)], filter.is_some());
 }
 
@@ -60,7 +67,7 @@ fn checks(project: &Project) -> Vec<(&'static str, Command)> {
         ("cargo fmt", cargo("fmt --all --check")),
         ("cargo clippy", cargo("clippy --workspace --all-targets -- -D warnings")),
         // `worker` is a dependency of the Wasm build only, so the native run never sees the shell.
-        ("cargo clippy for Wasm", cargo(&format!("clippy --target {WASM} --package realtime-worker -- -D warnings"))),
+        ("cargo clippy for Wasm", cargo(&format!("clippy --target {WASM} {WASM_PACKAGES} -- -D warnings"))),
     ];
     if project.root.join(FUZZ).exists() {
         let command = cargo(&format!("check --manifest-path {FUZZ}"));
@@ -101,7 +108,7 @@ fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
     }
     // Node may fail before it writes its own.
     let _ = fs::remove_file(&tap);
-    let status = command.arg("miniflare/**/*.spec.mjs").status()?;
+    let status = command.args(["miniflare/**/*.spec.mjs", "sdk/specs/**/*.spec.mjs"]).status()?;
     let report = fs::read_to_string(&tap).with_context(|| tap.display().to_string())?;
     let tally = Tally::of_tap(&report).context("Node's report has no counts")?;
     Ok(count_crash(tally, status.success()))

@@ -1,0 +1,40 @@
+//! An API worker that publishes one of everything, after what would be its commit.
+#![cfg(target_arch = "wasm32")]
+
+use realtime_worker_client::{Mask, MaskRule, Message, Options, Realtime, RealtimeError, Show};
+use serde_json::json;
+use worker::{Context, Env, Request, Response, Result, event};
+
+const ORGANIZATION: &str = "org_1";
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+    match answer(&request.path(), &env).await {
+        Ok(delivered) => Response::from_json(&json!({ "delivered": delivered })),
+        Err(error) => Response::from_json(&json!({ "code": error.code, "status": error.status, "field": error.field })),
+    }
+}
+
+async fn answer(path: &str, env: &Env) -> std::result::Result<u64, RealtimeError> {
+    let realtime = Realtime::new(env)?;
+    let everyone = Options::default();
+    if path == "/refused" {
+        return Ok(realtime.broadcast("", &(), ORGANIZATION, &everyone).await?.delivered);
+    }
+    let (open, closed) = (json!({ "id": "c1", "open": true }), json!({ "id": "c1", "open": false }));
+    let rule = MaskRule { mask: Mask::Name, show: Show { roles: vec!["admin".into()], owner: false } };
+    let masked = Options { masking_config: [("title".to_owned(), rule)].into(), ..Options::default() };
+    let receipts = [
+        realtime.insert("claims", &json!({ "id": "c1", "title": "First" }), ORGANIZATION, &masked).await?,
+        realtime.update("claims", &closed, Some(&open), ORGANIZATION, &everyone).await?,
+        realtime.delete("claims", &closed, ORGANIZATION, &everyone).await?,
+        realtime.broadcast("extraction:started", &json!({ "materialId": 1 }), ORGANIZATION, &everyone).await?,
+        realtime.broadcast("private", &1, ORGANIZATION, &Options::to_user("mel")).await?,
+    ];
+    let messages = vec![
+        Message::broadcast("first", &1, &everyone)?,
+        Message::broadcast("second", &2, &Options::to_roles(["member"]))?,
+    ];
+    let batch = realtime.batch(ORGANIZATION, messages).await?;
+    Ok(receipts.iter().map(|receipt| receipt.delivered).sum::<u64>() + batch.delivered)
+}

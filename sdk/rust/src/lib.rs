@@ -1,0 +1,27 @@
+//! Publishing to realtime-worker from an API worker in Rust: the functions of the TypeScript package, under the same names.
+//!
+//! ```text
+//! use realtime_worker_client::{Mask, MaskRule, Options, Realtime};
+//!
+//! // The binding `REALTIME`, else the address `REALTIME_URL`; and `ACCESS_TOKEN`.
+//! let realtime = Realtime::new(&env)?;
+//! realtime.insert("claims", &claim, "org_1", &Options::default()).await?;
+//! realtime.update("claims", &new, Some(&old), "org_1", &Options::default()).await?;
+//! realtime.delete("claims", &old, "org_1", &Options::default()).await?;
+//! realtime.broadcast("task-assigned", &task, "org_1", &Options::to_user("u7")).await?;
+//! ```
+//!
+//! [`Message`], [`RealtimeError`] and [`Backoff`] are plain Rust and tested natively; `Realtime`, which sends, is there on
+//! `wasm32` only.
+
+mod message;
+mod error;
+mod backoff;
+#[cfg(target_arch = "wasm32")]
+mod realtime;
+
+pub use backoff::Backoff;
+pub use error::{RealtimeError, Receipt, read_answer};
+pub use message::{Mask, MaskRule, Message, Options, Show, batch_body};
+#[cfg(target_arch = "wasm32")]
+pub use realtime::Realtime;
