@@ -18,7 +18,7 @@ after(() => issuer.close());
 const lines = [];
 const logged = new EventEmitter();
 const server = await start(
-	{ tables: { people: { masking: { ssn: { type: "ssn", show: { roles: ["hr"] } } } } } },
+	{ limits: { filterBytes: 1_000_000 }, tables: { people: { masking: { ssn: { type: "ssn", show: { roles: ["hr"] } } } } } },
 	{
 		vars: { JWKS_URL: `http://127.0.0.1:${issuer.address().port}/` },
 		onLog: ({ message: line }) => {

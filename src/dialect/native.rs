@@ -150,7 +150,10 @@ fn table_target(form: &mut Form<'_>, table: &Field<'_>) -> Result<TableTarget, R
     };
     let filter = match form.take("filter") {
         None => Filter::default(),
-        Some(filter) => Filter::parse(&filter.text()?)?,
+        Some(field) => {
+            let parsed = Filter::parse(&field.text()?);
+            parsed.map_err(|refusal| Refusal { field: Some(field.path()), ..refusal })?
+        }
     };
     let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
     Ok(TableTarget { schema, table: table.name(NAME_BYTES)?, event, filter })

@@ -41,9 +41,7 @@ impl Tenant {
         let places = stream.presence().places();
         let delivery = Delivery::wake(now, Rc::from(organization), configuration, &stored, places, &mut out);
         let mut tenant = Tenant { stream, delivery, alarm: None, since: now };
-        // What came due while nobody was there is done now, so that the alarm is only ever set for what is to come.
-        tenant.delivery.expire(now, &mut out);
-        tenant.stream.housekeep(now, &mut out);
+        // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
         tenant
     }
@@ -66,6 +64,7 @@ impl Tenant {
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
         }
         self.settle(now, out, effects);
+        self.arm(effects);
     }
 
     /// How a connection's frames are read; `None` when there is no such connection.
@@ -73,7 +72,7 @@ impl Tenant {
         self.delivery.wire(socket)
     }
 
-    /// Carries messages until there are none, then writes what must outlive memory and sets the alarm.
+    /// Carries messages until there are none, then writes what must outlive memory.
     fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
         loop {
             if let Some(message) = out.to_stream.pop_front() {
@@ -88,12 +87,11 @@ impl Tenant {
         }
         self.delivery.save(&mut out);
         effects.append(&mut out.effects);
-        self.arm(effects);
     }
 
     /// Sets the alarm where it would come too late, or so early that it would wake an object that sleeps. One that comes
     /// a little early does no harm: connections that are about to authenticate would move it back and forth, a write
-    /// each time. After a wake it is unknown when it was to come, and it is set again: to ask would take an await.
+    /// each time. After a wake it is unknown when it is to come, and it is set again: to ask would take an await.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
         let deadlines = [self.delivery.deadline(), self.stream.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
