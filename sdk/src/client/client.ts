@@ -1,0 +1,364 @@
+/**
+ * The client: one socket, everything that listens to it, and where it stands in the stream.
+ */
+import type { BackoffOptions } from "./backoff.ts";
+import { Connection, type Owner, type Socket, type Status } from "./connection.ts";
+import type {
+	Broadcast,
+	BroadcastOf,
+	ChangeOf,
+	ChangeType,
+	Definitions,
+	EventName,
+	PresenceOf,
+	TableName,
+	TopicEvents,
+	TopicName,
+} from "./definitions.ts";
+import { RealtimeError } from "./error.ts";
+import type { AuthSuccess, Identity, Position, PresenceFrame, ServerFrame } from "./frame.ts";
+import type { HeartbeatOptions } from "./heartbeat.ts";
+import { type Handler, Listeners, type Off } from "./listeners.ts";
+import { Presence } from "./presence.ts";
+import { type Gap, Stream } from "./stream.ts";
+import { type ColumnTypes, type Subscription, Subscriptions } from "./subscriptions.ts";
+import { browser, type Surroundings } from "./surroundings.ts";
+import { type TokenSource, Tokens } from "./token.ts";
+import { Topic, type TopicOptions, type TopicWiring } from "./topic.ts";
+
+/** How a client connects. Everything but the token and the organization may be left out. */
+export type ClientOptions = TokenSource & {
+	/** The organization whose events these are; the token must name it. */
+	organizationId: string;
+	/** Where to resume: {@link Client.position} of an earlier client, such as the one before a reload of the page. */
+	position?: Position;
+	/** `false`: only `connect()` connects. Otherwise the first handler does. */
+	autoConnect?: boolean;
+	/** How reconnecting is spread over time. */
+	backoff?: BackoffOptions;
+	/** How dead links are found. */
+	heartbeat?: HeartbeatOptions;
+	/** How long an attempt may take, from asking for a token to being authenticated: 15,000 ms unless given. */
+	connectTimeout?: number;
+	/**
+	 * The declared column types of the deployment's configuration (`REALTIME.tables.*.columns`). They are needed only
+	 * where one table with declared types is listened to through several filters, which the client must then tell apart.
+	 */
+	columns?: ColumnTypes;
+	/** The WebSocket class; the global one unless given. */
+	WebSocket?: new (url: string) => Socket;
+	/** Clock, chance, network and visibility; the browser's unless given. */
+	surroundings?: Surroundings;
+};
+
+/** What a handler for a table listens to. */
+export interface TableOptions {
+	/** The table's schema; `public` unless given. `"*"` is any, and is the default for the table `"*"`. */
+	schema?: string;
+	/**
+	 * Which rows, by the server's filter grammar: `status=eq.open,amount=gt.10`. An update is judged on the new row: a
+	 * row that leaves the filter is not announced.
+	 */
+	filter?: string;
+}
+
+/** Everything one can listen to. Handlers run in the order of the events, and are not awaited. */
+export interface On<D extends Definitions> {
+	/**
+	 * Calls with the changes of a table (`"*"`: of any) and of one kind (`"*"`: any). It throws nothing: a refusal
+	 * rejects `ready` and comes through `on.error`.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on("claims", "UPDATE", ({ new: claim }) => show(claim), { filter: "status=eq.open" });
+	 * ```
+	 */
+	<T extends TableName<D> | "*", E extends ChangeType | "*">(
+		table: T,
+		event: E,
+		handler: Handler<ChangeOf<D, T, E>>,
+		options?: TableOptions,
+	): Subscription;
+	/**
+	 * Calls with the broadcasts to the whole organization, of one event or (`"*"`) of any.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.broadcast("extraction:started", ({ payload }) => console.log(payload.materialId));
+	 * ```
+	 */
+	broadcast<E extends EventName<D> | "*">(event: E, handler: Handler<BroadcastOf<D, E>>): Off;
+	/**
+	 * Calls when events were missed for good: read again what you show.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.gap(() => location.reload());
+	 * ```
+	 */
+	gap(handler: Handler<Gap>): Off;
+	/**
+	 * Calls when the state changes.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.status(({ state }) => (badge.textContent = state));
+	 * ```
+	 */
+	status(handler: Handler<Status>): Off;
+	/**
+	 * Calls with refusals, failures of `getToken`, and what handlers throw. Without a handler they go to the console.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.error(({ code, message }) => log(code, message));
+	 * ```
+	 */
+	error(handler: Handler<RealtimeError>): Off;
+}
+
+/**
+ * Makes a client. It connects when the first handler is added, with every handler of the same turn, and from then on
+ * keeps connected until `close()`.
+ *
+ * @example
+ * ```ts
+ * const client = createClient<App>("https://realtime.example.com", {
+ *   organizationId: "org_1",
+ *   getToken: () => fetch("/api/token").then((response) => response.text()),
+ * });
+ * client.on("claims", "*", (change) => console.log(change.eventType, change.new));
+ * ```
+ */
+export function createClient<D extends Definitions = Definitions>(url: string | URL, options: ClientOptions): Client<D> {
+	return new Client(url, options);
+}
+
+/** A client of one organization, for one user. {@link createClient} makes them. */
+export class Client<D extends Definitions = Definitions> {
+	/** Adds handlers. */
+	readonly on: On<D>;
+	/** Who is in the organization's lobby. */
+	readonly presence: Presence<PresenceOf<D>>;
+	/** Who this client is to the server; `undefined` before the first connection. */
+	identity: Identity | undefined;
+	#organizationId: string;
+	#autoConnect: boolean;
+	#stream: Stream;
+	#subscriptions: Subscriptions;
+	#connection: Connection;
+	#topics = new Map<string, Topic<never, never>>();
+	#topicWiring: TopicWiring;
+	#presences = new Map<string | undefined, Presence<any>>();
+	#requests = new Map<string, { resolve: () => void; reject: (error: RealtimeError) => void }>();
+	#lastRequest = 0;
+	#isFlushing = false;
+	#errors = new Listeners<RealtimeError>((error) => console.error(error));
+	#report = (error: unknown) => this.#tellError(error);
+	#gaps = new Listeners<Gap>(this.#report);
+	#statuses = new Listeners<Status>(this.#report);
+	#broadcasts = new Listeners<Broadcast>(this.#report);
+
+	/** @internal */
+	constructor(url: string | URL, options: ClientOptions) {
+		const { organizationId, autoConnect = true, backoff = {}, heartbeat = {}, connectTimeout = 15_000 } = options;
+		const { WebSocket = globalThis.WebSocket, surroundings = browser(), columns = {} } = options;
+		const address = socketAddress(url, organizationId);
+		const openSocket = () => new WebSocket(address) as Socket;
+		const changed = () => this.#changed();
+		const send = (frame: object) => this.#connection.send(frame);
+		this.#organizationId = organizationId;
+		this.#autoConnect = autoConnect;
+		this.#stream = new Stream(options.position);
+		this.#subscriptions = new Subscriptions(columns, { changed, send, report: this.#report });
+		this.#connection = new Connection(
+			{ backoff, heartbeat, connectTimeout, openSocket },
+			new Tokens(options, surroundings),
+			surroundings,
+			this.#owner(),
+		);
+		const subscribe: TopicWiring["subscribe"] = (target, handler) => this.#subscriptions.add(target, handler);
+		this.#topicWiring = { changed, send, report: this.#report, subscribe, request: (frame) => this.#request(frame) };
+		this.presence = new Presence({}, this.#topicWiring);
+		this.#presences.set(undefined, this.presence);
+		this.on = this.#handlers();
+	}
+
+	/** How things stand. */
+	get status(): Status {
+		return this.#connection.status;
+	}
+
+	/** The last event that was handled; `undefined` before the first connection. See {@link ClientOptions.position}. */
+	get position(): Position | undefined {
+		return this.#stream.position;
+	}
+
+	/**
+	 * Connects, where no handler has done so, or after `close()`.
+	 *
+	 * @example
+	 * ```ts
+	 * client.connect();
+	 * ```
+	 */
+	connect(): void {
+		this.#connection.connect();
+	}
+
+	/**
+	 * Disconnects until `connect()`, which resumes where this has left off. Handlers stay.
+	 *
+	 * @example
+	 * ```ts
+	 * window.addEventListener("logout", () => client.close());
+	 * ```
+	 */
+	close(): void {
+		this.#connection.close();
+	}
+
+	/**
+	 * A topic; the same one for the same name.
+	 *
+	 * @example
+	 * ```ts
+	 * client.topic("room:1").on("cursor", ({ payload }) => move(payload));
+	 * ```
+	 * @throws {TypeError} when the name is in use in the other of the two spaces: events do not tell the space
+	 */
+	topic<N extends TopicName<D>>(name: N, options: TopicOptions = {}): Topic<TopicEvents<D, N>, PresenceOf<D>> {
+		const target = { topic: name, private: options.private ?? true };
+		const key = JSON.stringify(target);
+		const other = JSON.stringify({ ...target, private: !target.private });
+		if (this.#topics.has(other)) throw new TypeError(`Topic ${name} is in use as a ${target.private ? "public" : "private"} one.`);
+		let topic = this.#topics.get(key);
+		if (!topic) {
+			topic = new Topic(target, this.#topicWiring);
+			this.#topics.set(key, topic);
+			this.#presences.set(name, topic.presence);
+		}
+		return topic as unknown as Topic<TopicEvents<D, N>, PresenceOf<D>>;
+	}
+
+	#handlers(): On<D> {
+		const on = (table: string, event: ChangeType | "*", handler: Handler<never>, options: TableOptions = {}) => {
+			const { schema = table === "*" ? "*" : "public", filter = "" } = options;
+			return this.#subscriptions.add({ table, schema, event, ...(filter.trim() && { filter }) }, handler);
+		};
+		const broadcast = (event: string, handler: Handler<never>) => {
+			this.#changed();
+			return this.#broadcasts.add((one) => (event === "*" || event === one.event ? handler(one as never) : undefined));
+		};
+		return Object.assign(on, {
+			broadcast,
+			gap: (handler: Handler<Gap>) => this.#gaps.add(handler),
+			status: (handler: Handler<Status>) => this.#statuses.add(handler),
+			error: (handler: Handler<RealtimeError>) => this.#errors.add(handler),
+		}) as unknown as On<D>;
+	}
+
+	#owner(): Owner {
+		return {
+			introduce: (careful) => ({
+				organizationId: this.#organizationId,
+				recover: this.#stream.position ?? true,
+				subscriptions: this.#subscriptions.initial(!this.identity, careful),
+			}),
+			authenticated: (frame) => this.#authenticated(frame),
+			frame: (frame) => this.#receive(frame),
+			disconnected: () => this.#disconnected(),
+			status: (status) => this.#statuses.emit(status),
+			report: this.#report,
+		};
+	}
+
+	#authenticated({ organizationId, userId, role, roles, authMethod, ...frame }: AuthSuccess): void {
+		if (this.identity && this.identity.userId !== userId) {
+			const message = "This client is another user's: make one for each user.";
+			return this.#connection.close(new RealtimeError("wrong_user", message));
+		}
+		this.identity = { organizationId, userId, role, roles, authMethod };
+		const gap = this.#stream.begin(frame as AuthSuccess);
+		if (gap) this.#gaps.emit(gap);
+		this.#subscriptions.flush();
+		for (const presence of this.#presences.values()) presence.connected();
+	}
+
+	#disconnected(): void {
+		this.#subscriptions.disconnected();
+		const error = new RealtimeError("disconnected", "The connection ended before the answer.");
+		for (const { reject } of this.#requests.values()) reject(error);
+		this.#requests.clear();
+	}
+
+	#receive(frame: ServerFrame): void {
+		switch (frame.type) {
+			case "postgres_changes":
+			case "broadcast":
+				if (this.#stream.isPast(frame.offset)) return;
+				if (frame.type === "postgres_changes") this.#subscriptions.change(frame);
+				else if (frame.topic !== undefined) this.#subscriptions.topic(frame);
+				else this.#broadcasts.emit(frame);
+				return this.#stream.handled(frame.offset);
+			case "subscribed":
+				return this.#subscriptions.subscribed(frame.id);
+			case "unsubscribed":
+				return this.#subscriptions.unsubscribed(frame.id);
+			case "ack":
+				return this.#answered(frame.id);
+			case "error": {
+				const { code, message, id = "" } = frame;
+				if (this.#answered(id, new RealtimeError(code, message))) return;
+				return this.#report(this.#subscriptions.refused(id, frame) ?? new RealtimeError(code, message));
+			}
+			case "presence_state":
+			case "presence_join":
+			case "presence_update":
+			case "presence_leave":
+				return this.#presences.get((frame as PresenceFrame).topic)?.receive(frame);
+		}
+	}
+
+	#request(frame: object): Promise<void> {
+		const id = `m${(this.#lastRequest += 1)}`;
+		return new Promise<void>((resolve, reject) => {
+			if (this.#connection.send({ ...frame, id })) this.#requests.set(id, { resolve, reject });
+			else reject(new RealtimeError("disconnected", "There is no connection."));
+		});
+	}
+
+	#answered(id: string, error?: RealtimeError): boolean {
+		const request = this.#requests.get(id);
+		this.#requests.delete(id);
+		if (error) request?.reject(error);
+		else request?.resolve();
+		return request !== undefined;
+	}
+
+	/** Tells the server what has changed once this turn is over: what is taken back until then was never said. */
+	#changed(): void {
+		if (this.#isFlushing) return;
+		this.#isFlushing = true;
+		queueMicrotask(() => {
+			this.#isFlushing = false;
+			if (this.#autoConnect && this.status.state === "idle") this.connect();
+			else if (this.status.state === "connected") this.#subscriptions.flush();
+		});
+	}
+
+	#tellError(error: unknown): void {
+		const message = "A handler failed.";
+		const known = error instanceof RealtimeError ? error : new RealtimeError("handler_failed", message, { cause: error });
+		if (this.#errors.size > 0) this.#errors.emit(known);
+		else console.error(known);
+	}
+}
+
+function socketAddress(url: string | URL, organizationId: string): string {
+	const address = new URL(url);
+	address.protocol = address.protocol.replace("http", "ws");
+	if (address.pathname === "/") address.pathname = "/realtime/v1/websocket";
+	address.searchParams.set("organizationId", organizationId);
+	return address.href;
+}

@@ -1,0 +1,140 @@
+/**
+ * Who is there: in a topic, or in the organization's lobby.
+ */
+import type { Member, PresenceFrame } from "./frame.ts";
+import { type Handler, Listeners } from "./listeners.ts";
+import type { Subscription } from "./subscriptions.ts";
+
+/** What presence needs of the client. */
+export interface PresenceWiring {
+	/** Sends a frame where there is a connection, and tells whether there was. */
+	send(frame: object): boolean;
+	/** Asks to be told who is there without being there; absent for the lobby, which is seen from inside only. */
+	watch?: () => Subscription;
+	/** Something is wanted of the server. */
+	changed(): void;
+	report(error: unknown): void;
+}
+
+/**
+ * Those present in a topic (`client.topic("room:1").presence`), or in the lobby (`client.presence`).
+ *
+ * The list stays as it was while the connection is down and is replaced when it is back; so are this client's own
+ * presences, under a new `client_id`. A refusal comes through `client.on.error`.
+ *
+ * @example
+ * ```ts
+ * const { presence } = client.topic("room:1");
+ * presence.on((members) => render(members.map(({ metadata }) => metadata.name)));
+ * presence.track({ name: "Ada" });
+ * ```
+ */
+export class Presence<M = Record<string, unknown>> {
+	/** Everyone there, this client too where it is tracked. A new array for every change. */
+	members: readonly Member<M>[] = [];
+	#place: object;
+	#wiring: PresenceWiring;
+	#listeners: Listeners<readonly Member<M>[]>;
+	#metadata: M | undefined;
+	#isTracked = false;
+
+	/** @internal Clients and topics have theirs. */
+	constructor(place: object, wiring: PresenceWiring) {
+		this.#place = place;
+		this.#wiring = wiring;
+		this.#listeners = new Listeners(wiring.report);
+	}
+
+	/**
+	 * Says that this client is here, or replaces what it says of itself; again after every reconnect.
+	 *
+	 * @example
+	 * ```ts
+	 * client.presence.track({ name: "Ada", typing: true });
+	 * ```
+	 */
+	track(metadata: M): void {
+		this.#metadata = metadata;
+		this.#wiring.changed();
+		this.#tell();
+	}
+
+	/**
+	 * Says that this client has left.
+	 *
+	 * @example
+	 * ```ts
+	 * client.presence.untrack();
+	 * ```
+	 */
+	untrack(): void {
+		if (this.#metadata === undefined) return;
+		this.#metadata = undefined;
+		if (this.#isTracked) this.#wiring.send({ type: "presence_untrack", ...this.#place });
+		this.#isTracked = false;
+		this.#forget();
+	}
+
+	/**
+	 * Calls with everyone there, whenever that changes. In a topic, those who only look are told too; who is in the lobby
+	 * is told to those who are.
+	 *
+	 * @example
+	 * ```ts
+	 * const watching = client.topic("room:1").presence.on((members) => render(members));
+	 * watching.off();
+	 * ```
+	 */
+	on(handler: Handler<readonly Member<M>[]>): Subscription {
+		const remove = this.#listeners.add(handler);
+		const watching = this.#wiring.watch?.();
+		const off = () => {
+			remove();
+			watching?.off();
+			this.#forget();
+		};
+		return { ready: watching?.ready ?? Promise.resolve(), off };
+	}
+
+	/** @internal */
+	connected(): void {
+		this.#isTracked = false;
+		this.#tell();
+	}
+
+	/** @internal */
+	receive(frame: PresenceFrame): void {
+		const others = (id: string) => this.members.filter(({ client_id }) => client_id !== id);
+		switch (frame.type) {
+			case "presence_state":
+				return this.#show(frame.clients as readonly Member<M>[]);
+			case "presence_join": {
+				const { client_id, user_id, metadata } = frame;
+				return this.#show([...others(client_id), { client_id, user_id, metadata: metadata as M }]);
+			}
+			case "presence_update": {
+				const { client_id, metadata } = frame;
+				const update = (one: Member<M>) => (one.client_id === client_id ? { ...one, metadata: metadata as M } : one);
+				return this.#show(this.members.map(update));
+			}
+			case "presence_leave":
+				return this.#show(others(frame.client_id));
+		}
+	}
+
+	#tell(): void {
+		if (this.#metadata === undefined) return;
+		const type = this.#isTracked ? "presence_update" : "presence_track";
+		this.#isTracked = this.#wiring.send({ type, ...this.#place, metadata: this.#metadata });
+	}
+
+	/** Nobody tells any more who is there, so what is known grows old. */
+	#forget(): void {
+		if (this.#metadata === undefined && this.#listeners.size === 0) this.members = [];
+	}
+
+	#show(members: readonly Member<M>[]): void {
+		this.members = members;
+		this.#listeners.emit(members);
+	}
+}
