@@ -136,3 +136,32 @@ export type PresenceOf<D extends Definitions> = Part<D, "presence", Record<strin
 /** The broadcast of event `E` among `Events`. */
 export type BroadcastIn<Events, E extends string> =
 	E extends Named<Events> ? Broadcast<Events[E], E> : { [K in Named<Events>]: Broadcast<Events[K], K> }[Named<Events>];
+
+/** The type that a definition of `realtime-worker/server` carries under its symbol. */
+type Marked<T> = T extends object ? NonNullable<T[Extract<keyof T, symbol>]> : never;
+type Events<N> = N extends { readonly name: infer Name extends string }
+	? { [E in Named<Marked<N>> as `${Name}:${E}`]: Marked<N>[E] }
+	: never;
+type Merged<U> = (U extends unknown ? (one: U) => void : never) extends (all: infer All) => void ? All : never;
+
+/**
+ * The definitions that the API worker publishes by: the tables of `defineTable` and the namespaces of `defineRealtime`,
+ * as they are given to `createRealtime`.
+ *
+ * @example
+ * ```ts
+ * // shared/realtime.ts
+ * export const tables = { claims: defineTable<Claim>({ requiredRoles: ["member"] }) };
+ * export const namespaces = [extraction] as const;
+ * export type App = DefinitionsOf<{ tables: typeof tables; namespaces: typeof namespaces }>;
+ *
+ * // the page
+ * const client = createClient<App>(url, options);
+ * client.on("claims", "INSERT", ({ new: claim }) => console.log(claim.title));
+ * client.on.broadcast("extraction:started", ({ payload }) => console.log(payload.materialId));
+ * ```
+ */
+export type DefinitionsOf<S extends { tables?: object; namespaces?: readonly unknown[] }> = {
+	tables: { [T in keyof S["tables"]]: Marked<S["tables"][T]> };
+	broadcasts: S["namespaces"] extends readonly (infer N)[] ? Merged<Events<N>> : object;
+};

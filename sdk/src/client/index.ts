@@ -12,6 +12,7 @@ export type {
 	ChangeOf,
 	ChangeType,
 	Definitions,
+	DefinitionsOf,
 	Delete,
 	Insert,
 	PresenceOf,
@@ -27,7 +28,7 @@ export type { HeartbeatOptions } from "./heartbeat.ts";
 export type { Handler, Off } from "./listeners.ts";
 export type { Presence } from "./presence.ts";
 export type { Gap } from "./stream.ts";
-export type { ColumnTypes, Subscription } from "./subscriptions.ts";
+export type { Subscription } from "./subscriptions.ts";
 export { browser, type Surroundings } from "./surroundings.ts";
 export type { TokenReason, TokenSource } from "./token.ts";
 export type { SendOptions, Topic, TopicOptions } from "./topic.ts";

@@ -3,18 +3,8 @@
  */
 import type { Member, PresenceFrame } from "./frame.ts";
 import { type Handler, Listeners } from "./listeners.ts";
-import type { Subscription } from "./subscriptions.ts";
-
-/** What presence needs of the client. */
-export interface PresenceWiring {
-	/** Sends a frame where there is a connection, and tells whether there was. */
-	send(frame: object): boolean;
-	/** Asks to be told who is there without being there; absent for the lobby, which is seen from inside only. */
-	watch?: () => Subscription;
-	/** Something is wanted of the server. */
-	changed(): void;
-	report(error: unknown): void;
-}
+import type { Subscription, TopicTarget } from "./subscriptions.ts";
+import type { Wiring } from "./wiring.ts";
 
 /**
  * Those present in a topic (`client.topic("room:1").presence`), or in the lobby (`client.presence`).
@@ -32,14 +22,14 @@ export interface PresenceWiring {
 export class Presence<M = Record<string, unknown>> {
 	/** Everyone there, this client too where it is tracked. A new array for every change. */
 	members: readonly Member<M>[] = [];
-	#place: object;
-	#wiring: PresenceWiring;
+	#place: TopicTarget | object;
+	#wiring: Wiring;
 	#listeners: Listeners<readonly Member<M>[]>;
 	#metadata: M | undefined;
 	#isTracked = false;
 
 	/** @internal Clients and topics have theirs. */
-	constructor(place: object, wiring: PresenceWiring) {
+	constructor(place: TopicTarget | object, wiring: Wiring) {
 		this.#place = place;
 		this.#wiring = wiring;
 		this.#listeners = new Listeners(wiring.report);
@@ -87,7 +77,8 @@ export class Presence<M = Record<string, unknown>> {
 	 */
 	on(handler: Handler<readonly Member<M>[]>): Subscription {
 		const remove = this.#listeners.add(handler);
-		const watching = this.#wiring.watch?.();
+		// The lobby is seen from inside only.
+		const watching = "topic" in this.#place ? this.#wiring.subscribe({ ...this.#place, presence: true }, () => {}) : undefined;
 		const off = () => {
 			remove();
 			watching?.off();

@@ -4,11 +4,11 @@
  * The server confirms every subscription and its end in the order of the events, so at each event the ones that stand
  * here are the ones by which the server chose it.
  */
-import { columnType, Undecidable } from "./compare.ts";
 import type { Broadcast, Change, ChangeType } from "./definitions.ts";
 import { RealtimeError } from "./error.ts";
-import { matches } from "./filter.ts";
+import { matches, Undecidable } from "./filter.ts";
 import { type Handler, Listeners } from "./listeners.ts";
+import type { Wiring } from "./wiring.ts";
 
 /** Rows of a table. `*` is any table, any schema. */
 export interface TableTarget {
@@ -44,18 +44,6 @@ export interface Subscription {
 	readonly ready: Promise<void>;
 	/** Takes the handler away. */
 	off(): void;
-}
-
-/** The declared types of columns, by table (`table` or `schema.table`) and column. */
-export type ColumnTypes = Readonly<Record<string, Readonly<Record<string, string>>>>;
-
-/** What subscriptions need of the client. */
-export interface Wiring {
-	/** Sends a frame, where there is a connection. */
-	send(frame: object): unknown;
-	/** Something has changed that the server may have to be told. */
-	changed(): void;
-	report(error: unknown): void;
 }
 
 /** One subscription of the connection, shared by all handlers that want the same. */
@@ -96,17 +84,15 @@ export class Subscriptions {
 	/** By the id that the connection of now knows them by. */
 	#known = new Map<string, Entry>();
 	#lastId = 0;
-	#columns: ColumnTypes;
 	#wiring: Wiring;
 
-	constructor(columns: ColumnTypes, wiring: Wiring) {
-		this.#columns = columns;
+	constructor(wiring: Wiring) {
 		this.#wiring = wiring;
 	}
 
 	/** Adds a handler. Nothing is sent before {@link flush}, so taking it away again at once costs nothing. */
 	add<T>(target: Target, handler: Handler<T>): Subscription {
-		const key = JSON.stringify(Object.entries(target).sort());
+		const key = JSON.stringify(target);
 		let entry = this.#wanted.get(key);
 		if (!entry) {
 			entry = new Entry(target, this.#wiring.report);
@@ -223,13 +209,11 @@ export class Subscriptions {
 	}
 
 	#passes(filter: string, change: Change, { target, listeners }: Entry): boolean {
-		const { schema, table } = change;
-		const columns = this.#columns[`${schema}.${table}`] ?? (schema === "public" ? this.#columns[table] : undefined);
 		try {
-			return matches(filter, change.new ?? change.old, (column) => columnType(columns?.[column]));
+			return matches(filter, change.new ?? change.old);
 		} catch (error) {
 			if (!(error instanceof Undecidable)) throw error;
-			const message = `Only the server can judge this filter, and ${table} is listened to through several: use one.`;
+			const message = `Only the server can judge ${filter}: use no other filter beside it for ${change.table}.`;
 			if (listeners.size > 0) this.#wiring.report(new RealtimeError("filter_undecidable", message, { target }));
 			return false;
 		}

@@ -48,18 +48,14 @@ export function browser(): Surroundings {
 		isOnline: () => globalThis.navigator?.onLine !== false,
 		watch(callback) {
 			const { document } = globalThis;
-			if (!document) return () => {};
-			const online = () => callback("online");
-			const offline = () => callback("offline");
-			const visible = () => document.visibilityState === "visible" && callback("visible");
-			addEventListener("online", online);
-			addEventListener("offline", offline);
-			document.addEventListener("visibilitychange", visible);
-			return () => {
-				removeEventListener("online", online);
-				removeEventListener("offline", offline);
-				document.removeEventListener("visibilitychange", visible);
-			};
+			const ending = new AbortController();
+			if (document) {
+				const visible = () => document.visibilityState === "visible" && callback("visible");
+				addEventListener("online", () => callback("online"), ending);
+				addEventListener("offline", () => callback("offline"), ending);
+				document.addEventListener("visibilitychange", visible, ending);
+			}
+			return () => ending.abort();
 		},
 	};
 }

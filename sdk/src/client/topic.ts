@@ -3,15 +3,9 @@
  */
 import type { Broadcast, BroadcastIn } from "./definitions.ts";
 import type { Handler } from "./listeners.ts";
-import { Presence, type PresenceWiring } from "./presence.ts";
+import { Presence } from "./presence.ts";
 import type { Subscription, TopicTarget } from "./subscriptions.ts";
-
-/** What a topic needs of the client. */
-export interface TopicWiring extends Omit<PresenceWiring, "watch"> {
-	subscribe<T>(target: TopicTarget, handler: Handler<T>): Subscription;
-	/** Sends a frame with an id; settles with its answer. */
-	request(frame: object): Promise<void>;
-}
+import type { Wiring } from "./wiring.ts";
 
 /** How a message is sent to a topic. */
 export interface SendOptions {
@@ -43,18 +37,20 @@ type Named<Events> = Extract<keyof Events, string>;
 export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>> {
 	/** Its name. */
 	readonly name: string;
+	/** Whether the channel policies govern it. */
+	readonly private: boolean;
 	/** Who is there. */
 	readonly presence: Presence<M>;
 	#target: TopicTarget;
-	#wiring: TopicWiring;
+	#wiring: Wiring;
 
 	/** @internal `client.topic()` makes them. */
-	constructor(target: TopicTarget, wiring: TopicWiring) {
+	constructor(target: TopicTarget, wiring: Wiring) {
 		this.name = target.topic;
+		this.private = target.private;
 		this.#target = target;
 		this.#wiring = wiring;
-		const watch = () => wiring.subscribe({ ...target, presence: true }, () => {});
-		this.presence = new Presence({ ...target }, { ...wiring, watch });
+		this.presence = new Presence(target, wiring);
 	}
 
 	/**
