@@ -176,7 +176,10 @@ export async function startWire(target) {
 	const { hostname, port } = new URL(target);
 	const pairs = new Set();
 	const wire = { isFrozen: false, port };
-	const proxy = createServer((near) => {
+	let opening = Promise.resolve();
+	const proxy = createServer(async (near) => {
+		near.on("error", () => {});
+		await opening;
 		const far = connect(Number(wire.port), hostname);
 		const pair = { near, far };
 		pairs.add(pair);
@@ -203,6 +206,12 @@ export async function startWire(target) {
 		/** Stops passing anything on, and says nothing. */
 		freeze: () => (wire.isFrozen = true),
 		thaw: () => (wire.isFrozen = false),
+		/** Lets nobody connect while something is done. */
+		async closedFor(act) {
+			const { promise, resolve } = Promise.withResolvers();
+			opening = promise;
+			await act().finally(resolve);
+		},
 		close: () => {
 			cut();
 			proxy.close();
