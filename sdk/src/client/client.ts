@@ -277,7 +277,7 @@ export class Client<D extends Definitions = Definitions> {
 		this.identity = { organizationId, userId, role, roles, authMethod };
 		const gap = this.#stream.begin(frame as AuthSuccess);
 		if (gap) this.#gaps.emit(gap);
-		this.#subscriptions.flush();
+		this.#subscriptions.authenticated();
 		for (const presence of this.#presences.values()) presence.connected();
 	}
 

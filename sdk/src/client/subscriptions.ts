@@ -55,7 +55,7 @@ class Entry {
 	/** The server was asked to end it. Until it confirms that, it stands. */
 	leaving = false;
 	id = "";
-	/** Whether it stood on the connection before: then what was missed meanwhile is due to it. */
+	/** Whether it has stood before: then what was missed meanwhile is due to it. */
 	stood = false;
 	/** The server does not understand it, and will not after a reconnect either. */
 	malformed = false;
@@ -135,9 +135,14 @@ export class Subscriptions {
 		}
 	}
 
+	/** The server has taken those of {@link initial}: from now on they stand, though their confirmations are on their way. */
+	authenticated(): void {
+		for (const entry of this.#known.values()) entry.stood = true;
+		this.flush();
+	}
+
 	/** The connection has ended. */
 	disconnected(): void {
-		for (const entry of this.#known.values()) entry.stood = entry.state === "standing";
 		this.#reset();
 	}
 
@@ -146,6 +151,7 @@ export class Subscriptions {
 		const entry = this.#known.get(id);
 		if (!entry) return;
 		entry.state = "standing";
+		entry.stood = true;
 		entry.settle.resolve();
 	}
 
