@@ -19,7 +19,7 @@ const BUSY = 3;
 
 /** Counts attempts. */
 export class Backoff {
-	/** Attempts since the last good connection. */
+	/** Attempts since the last good connection; 0 again when the user, or the network, says that it is worth it. */
 	attempt = 0;
 	#base: number;
 	#max: number;
@@ -46,10 +46,5 @@ export class Backoff {
 		// "Offline" is sometimes wrong, so it is a reason to wait long, not for ever.
 		if (!isOnline()) return this.#max;
 		return random() * Math.min(this.#max, this.#base * 2 ** this.attempt++);
-	}
-
-	/** Begins again: the user, or the network, says that it is worth it. */
-	reset(): void {
-		this.attempt = 0;
 	}
 }

@@ -147,7 +147,7 @@ export class Client<D extends Definitions = Definitions> {
 	#connection: Connection;
 	#topics = new Map<string, Topic>();
 	#wiring: Wiring;
-	#presences = new Map<string | undefined, Pick<Presence, "connected" | "receive">>();
+	#presences = new Map<string | undefined, Pick<Presence, "disconnected" | "flush" | "receive">>();
 	#requests = new Map<string, { resolve: () => void; reject: (error: RealtimeError) => void }>();
 	#lastRequest = 0;
 	#isFlushing = false;
@@ -269,21 +269,22 @@ export class Client<D extends Definitions = Definitions> {
 		};
 	}
 
-	#authenticated({ organizationId, userId, role, roles, authMethod, ...frame }: AuthSuccess): void {
-		if (this.identity && this.identity.userId !== userId) {
-			const message = "This client is another user's: make one for each user.";
-			return this.#connection.close(new RealtimeError("wrong_user", message));
+	#authenticated(frame: AuthSuccess): void {
+		const { type, epoch, offset, recovered, ...identity } = frame;
+		if (this.identity && this.identity.userId !== identity.userId) {
+			return this.#connection.close(new RealtimeError("wrong_user", "A client is one user's."));
 		}
-		this.identity = { organizationId, userId, role, roles, authMethod };
-		const gap = this.#stream.begin(frame as AuthSuccess);
+		this.identity = identity;
+		const gap = this.#stream.begin(frame);
 		if (gap) this.#gaps.emit(gap);
 		this.#subscriptions.authenticated();
-		for (const presence of this.#presences.values()) presence.connected();
+		this.#flushPresences();
 	}
 
 	#disconnected(): void {
 		this.#subscriptions.disconnected();
-		const error = new RealtimeError("disconnected", "The connection ended before the answer.");
+		for (const presence of this.#presences.values()) presence.disconnected();
+		const error = new RealtimeError("disconnected", "The connection ended.");
 		for (const { reject } of this.#requests.values()) reject(error);
 		this.#requests.clear();
 	}
@@ -339,8 +340,14 @@ export class Client<D extends Definitions = Definitions> {
 		queueMicrotask(() => {
 			this.#isFlushing = false;
 			if (this.#autoConnect && this.status.state === "idle") this.connect();
-			else if (this.status.state === "connected") this.#subscriptions.flush();
+			if (this.status.state !== "connected") return;
+			this.#subscriptions.flush();
+			this.#flushPresences();
 		});
+	}
+
+	#flushPresences(): void {
+		for (const presence of this.#presences.values()) presence.flush();
 	}
 
 	#tellError(error: unknown): void {

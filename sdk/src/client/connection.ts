@@ -93,6 +93,7 @@ export class Connection {
 	#life = 0;
 	#careful = false;
 	#rejections = 0;
+	/** What the server has refused the connection for. It closes after that, and this is the better reason. */
 	#failure: RealtimeError | undefined;
 	#cancel: () => void = () => {};
 	#cancelRefresh: () => void = () => {};
@@ -115,7 +116,7 @@ export class Connection {
 		if (!/idle|closed/.test(this.status.state)) return;
 		this.#unwatch = this.#surroundings.watch((news) => this.#hear(news));
 		this.#rejections = 0;
-		this.#backoff.reset();
+		this.#backoff.attempt = 0;
 		void this.#attempt();
 	}
 
@@ -157,7 +158,10 @@ export class Connection {
 		this.#socket = socket;
 		socket.onopen = () => this.#authenticate(token);
 		socket.onmessage = ({ data }: { data: unknown }) => this.#receive(token, data);
-		socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#ended(code, reason);
+		socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
+			const said = new RealtimeError(reason || "disconnected", `The connection ended (${code}).`);
+			this.#lost(code, this.#failure ?? said);
+		};
 		// "close" follows, and tells as much.
 		socket.onerror = () => {};
 	}
@@ -172,14 +176,14 @@ export class Connection {
 		const isConnected = this.status.state === "connected";
 		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
 		else if (frame.type === "auth_expired") void this.#refresh(true);
-		else if (frame.type === "auth_error") this.#refused(frame);
+		else if (frame.type === "auth_error") this.#failure = errorOf(frame);
 		else if (frame.type === "error" && retryOf(frame.code) === "no") this.close(errorOf(frame));
 		else if (isConnected) this.#owner.frame(frame);
 		else if (frame.type === "error" && !this.#careful) {
 			// The auth frame as a whole was refused for something in it: again, without what is not known to be good.
 			this.#careful = true;
 			this.#authenticate(token);
-		} else if (frame.type === "error") this.#refused(frame);
+		} else if (frame.type === "error") this.#failure = errorOf(frame);
 	}
 
 	#authenticated(frame: AuthSuccess, isRefresh: boolean): void {
@@ -192,16 +196,6 @@ export class Connection {
 		const life = this.#life;
 		this.#tell({ state: "connected", attempt: this.#backoff.attempt });
 		if (life === this.#life) this.#owner.authenticated(frame);
-	}
-
-	/** The server will close; what it says now is the better reason. */
-	#refused(frame: ErrorFrame): void {
-		this.#failure = errorOf(frame);
-	}
-
-	#ended(closeCode: number, reason: string): void {
-		const said = this.#failure ?? new RealtimeError(reason || "disconnected", `The connection ended (${closeCode}).`);
-		this.#lost(closeCode, said);
 	}
 
 	/** A connection or an attempt has ended. */
@@ -249,7 +243,7 @@ export class Connection {
 		try {
 			const { token, isNew } = await this.#tokens.renew();
 			if (life !== this.#life) return;
-			this.#refreshBackoff.reset();
+			this.#refreshBackoff.attempt = 0;
 			if (isNew || isExpired) this.#authenticate(token, {});
 			else this.#scheduleRefresh();
 		} catch (error) {
@@ -264,7 +258,7 @@ export class Connection {
 		// An attempt that began without a network may hang; one that waits need not wait any longer.
 		const isWorthIt = news === "online" || (news === "visible" && this.status.state === "waiting");
 		if (!isWorthIt) return;
-		this.#backoff.reset();
+		this.#backoff.attempt = 0;
 		void this.#attempt();
 	}
 

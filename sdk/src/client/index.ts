@@ -8,12 +8,14 @@ export { type Client, type ClientOptions, createClient, type On, type TableOptio
 export type { Socket, Status } from "./connection.ts";
 export type {
 	Broadcast,
+	BroadcastOf,
 	Change,
 	ChangeOf,
 	ChangeType,
 	Definitions,
 	DefinitionsOf,
 	Delete,
+	EventName,
 	Insert,
 	PresenceOf,
 	Row,

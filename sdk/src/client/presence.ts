@@ -25,8 +25,9 @@ export class Presence<M = Record<string, unknown>> {
 	#place: TopicTarget | object;
 	#wiring: Wiring;
 	#listeners: Listeners<readonly Member<M>[]>;
-	#metadata: M | undefined;
-	#isTracked = false;
+	/** What this client says of itself, and what the connection of now was told, as JSON. */
+	#wanted: string | undefined;
+	#told: string | undefined;
 
 	/** @internal Clients and topics have theirs. */
 	constructor(place: TopicTarget | object, wiring: Wiring) {
@@ -44,9 +45,8 @@ export class Presence<M = Record<string, unknown>> {
 	 * ```
 	 */
 	track(metadata: M): void {
-		this.#metadata = metadata;
+		this.#wanted = JSON.stringify(metadata);
 		this.#wiring.changed();
-		this.#tell();
 	}
 
 	/**
@@ -58,11 +58,8 @@ export class Presence<M = Record<string, unknown>> {
 	 * ```
 	 */
 	untrack(): void {
-		if (this.#metadata === undefined) return;
-		this.#metadata = undefined;
-		if (this.#isTracked) this.#wiring.send({ type: "presence_untrack", ...this.#place });
-		this.#isTracked = false;
-		this.#forget();
+		this.#wanted = undefined;
+		this.#wiring.changed();
 	}
 
 	/**
@@ -82,15 +79,27 @@ export class Presence<M = Record<string, unknown>> {
 		const off = () => {
 			remove();
 			watching?.off();
-			this.#forget();
+			this.#wiring.changed();
 		};
 		return { ready: watching?.ready ?? Promise.resolve(), off };
 	}
 
 	/** @internal */
-	connected(): void {
-		this.#isTracked = false;
-		this.#tell();
+	disconnected(): void {
+		this.#told = undefined;
+	}
+
+	/** @internal Tells the server what it has not been told. */
+	flush(): void {
+		const [wanted, told] = [this.#wanted, this.#told];
+		this.#told = wanted;
+		if (wanted !== told) {
+			const type = told === undefined ? "track" : wanted === undefined ? "untrack" : "update";
+			const metadata = wanted === undefined ? {} : { metadata: JSON.parse(wanted) };
+			this.#wiring.send({ type: `presence_${type}`, ...this.#place, ...metadata });
+		}
+		// Nobody tells any more who is there, so what is known would grow old.
+		if (wanted === undefined && this.#listeners.size === 0) this.members = [];
 	}
 
 	/** @internal */
@@ -111,17 +120,6 @@ export class Presence<M = Record<string, unknown>> {
 			case "presence_leave":
 				return this.#show(others(frame.client_id));
 		}
-	}
-
-	#tell(): void {
-		if (this.#metadata === undefined) return;
-		const type = this.#isTracked ? "presence_update" : "presence_track";
-		this.#isTracked = this.#wiring.send({ type, ...this.#place, metadata: this.#metadata });
-	}
-
-	/** Nobody tells any more who is there, so what is known grows old. */
-	#forget(): void {
-		if (this.#metadata === undefined && this.#listeners.size === 0) this.members = [];
 	}
 
 	#show(members: readonly Member<M>[]): void {
