@@ -233,7 +233,7 @@ export class Client<D extends Definitions = Definitions> {
 			this.#topics.set(name, topic);
 			this.#presences.set(name, topic.presence);
 		}
-		if (topic.private !== target.private) throw new TypeError(`Topic ${name} is in use in the other space.`);
+		if (topic.private !== target.private) throw new TypeError(`${name} is in the other space.`);
 		return topic as unknown as Topic<TopicEvents<D, N>, PresenceOf<D>>;
 	}
 

@@ -44,11 +44,11 @@ export class Stream {
 	 * stored have the offset of the last stored one, so an equal offset says nothing.
 	 */
 	isPast(offset: number): boolean {
-		return this.position !== undefined && offset < this.position.offset;
+		return offset < (this.position?.offset ?? 0);
 	}
 
 	/** The event at this offset has been handled. Not sooner: what a crash or a drop interrupts must come again. */
 	handled(offset: number): void {
-		if (this.position) this.position = { epoch: this.position.epoch, offset };
+		if (this.position) this.position = { ...this.position, offset };
 	}
 }

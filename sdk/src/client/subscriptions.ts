@@ -219,7 +219,7 @@ export class Subscriptions {
 			return matches(filter, change.new ?? change.old);
 		} catch (error) {
 			if (!(error instanceof Undecidable)) throw error;
-			const message = `Only the server can judge ${filter}: use no other filter beside it for ${change.table}.`;
+			const message = `Only the server can judge ${filter}: use no other beside it.`;
 			if (listeners.size > 0) this.#wiring.report(new RealtimeError("filter_undecidable", message, { target }));
 			return false;
 		}

@@ -49,7 +49,7 @@ export function browser(): Surroundings {
 		watch(callback) {
 			const { document } = globalThis;
 			const ending = new AbortController();
-			if (document && globalThis.addEventListener) {
+			if (document) {
 				const visible = () => document.visibilityState === "visible" && callback("visible");
 				addEventListener("online", () => callback("online"), ending);
 				addEventListener("offline", () => callback("offline"), ending);
