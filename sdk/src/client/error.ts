@@ -23,7 +23,7 @@ export class RealtimeError extends Error {
 	readonly target: object | undefined;
 
 	constructor(code: string, message: string, about: { target?: object; cause?: unknown } = {}) {
-		super(message, "cause" in about ? { cause: about.cause } : undefined);
+		super(message, about);
 		this.code = code;
 		this.target = about.target;
 	}

@@ -109,13 +109,12 @@ export class Presence<M = Record<string, unknown>> {
 			case "presence_state":
 				return this.#show(frame.clients as readonly Member<M>[]);
 			case "presence_join": {
-				const { client_id, user_id, metadata } = frame;
-				return this.#show([...others(client_id), { client_id, user_id, metadata: metadata as M }]);
+				const { type, topic, ...member } = frame;
+				return this.#show([...others(frame.client_id), member as Member<M>]);
 			}
 			case "presence_update": {
-				const { client_id, metadata } = frame;
-				const update = (one: Member<M>) => (one.client_id === client_id ? { ...one, metadata: metadata as M } : one);
-				return this.#show(this.members.map(update));
+				const metadata = frame.metadata as M;
+				return this.#show(this.members.map((one) => (one.client_id === frame.client_id ? { ...one, metadata } : one)));
 			}
 			case "presence_leave":
 				return this.#show(others(frame.client_id));
