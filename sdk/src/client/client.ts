@@ -1,119 +1,20 @@
 /**
  * The client: one socket, everything that listens to it, and where it stands in the stream.
  */
-import type { BackoffOptions } from "./backoff.ts";
 import { Connection, type Owner, type Socket, type Status } from "./connection.ts";
-import type {
-	Broadcast,
-	BroadcastOf,
-	ChangeOf,
-	ChangeType,
-	Definitions,
-	EventName,
-	PresenceOf,
-	TableName,
-	TopicEvents,
-	TopicName,
-} from "./definitions.ts";
+import type { Broadcast, ChangeType, Definitions, PresenceOf, TopicEvents, TopicName } from "./definitions.ts";
 import { RealtimeError } from "./error.ts";
 import type { AuthSuccess, Identity, Position, ServerFrame } from "./frame.ts";
-import type { HeartbeatOptions } from "./heartbeat.ts";
-import { type Handler, Listeners, type Off } from "./listeners.ts";
+import { type Handler, Listeners } from "./listeners.ts";
+import type { On } from "./on.ts";
+import type { ClientOptions, TableOptions } from "./options.ts";
 import { Presence } from "./presence.ts";
 import { type Gap, Stream } from "./stream.ts";
-import { type Subscription, Subscriptions } from "./subscriptions.ts";
-import { browser, type Surroundings } from "./surroundings.ts";
-import { type TokenSource, Tokens } from "./token.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { browser } from "./surroundings.ts";
+import { Tokens } from "./token.ts";
 import { Topic, type TopicOptions } from "./topic.ts";
 import type { Wiring } from "./wiring.ts";
-
-/** How a client connects. Everything but the token and the organization may be left out. */
-export type ClientOptions = TokenSource & {
-	/** The organization whose events these are; the token must name it. */
-	organizationId: string;
-	/** Where to resume: {@link Client.position} of an earlier client, such as the one before a reload of the page. */
-	position?: Position;
-	/** `false`: only `connect()` connects. Otherwise the first handler does. */
-	autoConnect?: boolean;
-	/** How reconnecting is spread over time. */
-	backoff?: BackoffOptions;
-	/** How dead links are found. */
-	heartbeat?: HeartbeatOptions;
-	/** How long an attempt may take, from asking for a token to being authenticated: 15,000 ms unless given. */
-	connectTimeout?: number;
-	/** The WebSocket class; the global one unless given. */
-	WebSocket?: new (url: string) => Socket;
-	/** Clock, chance, network and visibility; the browser's unless given. */
-	surroundings?: Surroundings;
-};
-
-/** What a handler for a table listens to. */
-export interface TableOptions {
-	/** The table's schema; `public` unless given. `"*"` is any, and is the default for the table `"*"`. */
-	schema?: string;
-	/**
-	 * Which rows, by the server's filter grammar: `status=eq.open,amount=gt.10`. An update is judged on the new row: a
-	 * row that leaves the filter is not announced. Where handlers have several filters for one table, the client must
-	 * tell the changes apart itself. It cannot by patterns (`like`, `match` and their kin), nor by order between numbers
-	 * that travel as strings: then the handler is not called, and `on.error` says so (`filter_undecidable`).
-	 */
-	filter?: string;
-}
-
-/** Everything one can listen to. Handlers run in the order of the events, and are not awaited. */
-export interface On<D extends Definitions> {
-	/**
-	 * Calls with the changes of a table (`"*"`: of any) and of one kind (`"*"`: any). It throws nothing: a refusal
-	 * rejects `ready` and comes through `on.error`.
-	 *
-	 * @example
-	 * ```ts
-	 * client.on("claims", "UPDATE", ({ new: claim }) => show(claim), { filter: "status=eq.open" });
-	 * ```
-	 */
-	<T extends TableName<D> | "*", E extends ChangeType | "*">(
-		table: T,
-		event: E,
-		handler: Handler<ChangeOf<D, T, E>>,
-		options?: TableOptions,
-	): Subscription;
-	/**
-	 * Calls with the broadcasts to the whole organization, of one event or (`"*"`) of any.
-	 *
-	 * @example
-	 * ```ts
-	 * client.on.broadcast("extraction:started", ({ payload }) => console.log(payload.materialId));
-	 * ```
-	 */
-	broadcast<E extends EventName<D> | "*">(event: E, handler: Handler<BroadcastOf<D, E>>): Off;
-	/**
-	 * Calls when events were missed for good: read again what you show.
-	 *
-	 * @example
-	 * ```ts
-	 * client.on.gap(() => location.reload());
-	 * ```
-	 */
-	gap(handler: Handler<Gap>): Off;
-	/**
-	 * Calls when the state changes.
-	 *
-	 * @example
-	 * ```ts
-	 * client.on.status(({ state }) => (badge.textContent = state));
-	 * ```
-	 */
-	status(handler: Handler<Status>): Off;
-	/**
-	 * Calls with refusals, failures of `getToken`, and what handlers throw. Without a handler they go to the console.
-	 *
-	 * @example
-	 * ```ts
-	 * client.on.error(({ code, message }) => log(code, message));
-	 * ```
-	 */
-	error(handler: Handler<RealtimeError>): Off;
-}
 
 /**
  * Makes a client. It connects when the first handler is added, with every handler of the same turn, and from then on
@@ -187,7 +88,7 @@ export class Client<D extends Definitions = Definitions> {
 		return this.#connection.status;
 	}
 
-	/** The last event that was handled; `undefined` before the first connection. See {@link ClientOptions.position}. */
+	/** The last event that was handled; `undefined` before the first connection. The option `position` takes it. */
 	get position(): Position | undefined {
 		return this.#stream.position;
 	}

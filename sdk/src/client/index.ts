@@ -4,7 +4,7 @@
  * @module
  */
 export type { BackoffOptions } from "./backoff.ts";
-export { type Client, type ClientOptions, createClient, type On, type TableOptions } from "./client.ts";
+export { type Client, createClient } from "./client.ts";
 export type { Socket, Status } from "./connection.ts";
 export type {
 	Broadcast,
@@ -28,6 +28,8 @@ export { RealtimeError } from "./error.ts";
 export type { Identity, Member, Position } from "./frame.ts";
 export type { HeartbeatOptions } from "./heartbeat.ts";
 export type { Handler, Off } from "./listeners.ts";
+export type { On } from "./on.ts";
+export type { ClientOptions, TableOptions } from "./options.ts";
 export type { Presence } from "./presence.ts";
 export type { Gap } from "./stream.ts";
 export type { Subscription } from "./subscriptions.ts";

@@ -75,7 +75,8 @@ export class Presence<M = Record<string, unknown>> {
 	on(handler: Handler<readonly Member<M>[]>): Subscription {
 		const remove = this.#listeners.add(handler);
 		// The lobby is seen from inside only.
-		const watching = "topic" in this.#place ? this.#wiring.subscribe({ ...this.#place, presence: true }, () => {}) : undefined;
+		const place = this.#place;
+		const watching = "topic" in place ? this.#wiring.subscribe({ ...place, presence: true }, () => {}) : undefined;
 		const off = () => {
 			remove();
 			watching?.off();

@@ -100,7 +100,8 @@ export class TableStore<R extends object> {
 	#start(): void {
 		const { schema, filter } = this.#options();
 		const options = { ...(schema && { schema }), ...(filter && { filter }) };
-		const subscription: Subscription = this.#client.on(this.#table as "*", "*", (change) => this.#receive(change as Change<R>), options);
+		const receive = (change: unknown) => this.#receive(change as Change<R>);
+		const subscription: Subscription = this.#client.on(this.#table as "*", "*", receive, options);
 		const read = () => void this.refetch();
 		const offs = [subscription.off, this.#client.on.gap(read), this.#client.on.status((status) => this.#follow(status))];
 		let isOver = false;
