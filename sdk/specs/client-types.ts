@@ -1,5 +1,6 @@
 /** What the types promise. It is compiled, and never run. */
 import { type Change, createClient, type DefinitionsOf } from "../src/client/index.ts";
+import { defineRealtime, defineTable, payload } from "../src/server/index.ts";
 import { useBroadcast, useChanges, usePresence, useTable } from "../src/react/index.ts";
 
 type Claim = { id: string; title: string; status: "open" | "closed" };
@@ -88,15 +89,13 @@ loose.on.broadcast("anything", ({ payload }) => {
 	return unknown;
 });
 
-// The definitions of the server half carry their types under symbols.
-declare const rowType: unique symbol;
-declare const payloadType: unique symbol;
-type Table<Row> = { readonly fields?: readonly string[]; readonly [rowType]?: Row };
-type Namespace<Name extends string, Payloads> = { readonly name: Name; readonly events: readonly string[]; readonly [payloadType]?: Payloads };
-type Shared = DefinitionsOf<{
-	tables: { claims: Table<Claim> };
-	namespaces: readonly [Namespace<"extraction", { started: { materialId: string } }>, Namespace<"presence", { joined: { userId: string } }>];
-}>;
+// The definitions that the API worker publishes by.
+const tables = { claims: defineTable<Claim>({ requiredRoles: ["member"] }) };
+const namespaces = [
+	defineRealtime({ name: "extraction", events: { started: payload<{ materialId: string }>() } }),
+	defineRealtime({ name: "presence", events: { joined: payload<{ userId: string }>() } }),
+] as const;
+type Shared = DefinitionsOf<{ tables: typeof tables; namespaces: typeof namespaces }>;
 const shared = createClient<Shared>("https://example.com", { organizationId: "org_1", token: "token" });
 shared.on("claims", "INSERT", ({ new: claim }) => claim.title.length);
 shared.on.broadcast("extraction:started", ({ payload }) => payload.materialId.length);

@@ -150,7 +150,7 @@ type Merged<U> = (U extends unknown ? (one: U) => void : never) extends (all: in
  *
  * @example
  * ```ts
- * // shared/realtime.ts
+ * // definitions.ts, which both import
  * export const tables = { claims: defineTable<Claim>({ requiredRoles: ["member"] }) };
  * export const namespaces = [extraction] as const;
  * export type App = DefinitionsOf<{ tables: typeof tables; namespaces: typeof namespaces }>;
