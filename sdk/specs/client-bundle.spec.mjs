@@ -1,0 +1,38 @@
+/** What is shipped: it type-checks, it is small, and it depends on nothing. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const { build } = createRequire(here("../../miniflare/package.json"))("esbuild");
+/** What the whole client may weigh, minified and compressed. */
+const MOST_BYTES = 6_000;
+
+test("the types promise what client-types.ts says", async () => {
+	const flags = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2023,dom,dom.iterable"];
+	const more = ["--allowImportingTsExtensions", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "--types", ""];
+	const run = promisify(execFile)(here("../node_modules/.bin/tsc"), ["--ignoreConfig", ...flags, ...more, here("client-types.ts")]);
+	await run.catch(({ stdout }) => assert.fail(stdout));
+});
+
+test("the client is small", async (t) => {
+	const bundle = await build({ entryPoints: [here("../src/client/index.ts")], bundle: true, minify: true, format: "esm", target: "es2022", write: false });
+	const { text } = bundle.outputFiles[0];
+	const { length } = gzipSync(text, { level: 9 });
+	t.diagnostic(`${text.length} bytes, ${length} compressed`);
+	assert.ok(length < MOST_BYTES, `${length}`);
+});
+
+test("nothing is imported but the SDK itself, and React by the hooks", async () => {
+	for (const [folder, allowed] of [["client", /^\.\/|^$/], ["react", /^\.\/|^\.\.\/client\/index\.ts$|^react$/]]) {
+		for (const name of await readdir(here(`../src/${folder}`))) {
+			const source = await readFile(here(`../src/${folder}/${name}`), "utf8");
+			for (const [, from] of source.matchAll(/^(?:import|export) [^"]*?from "(.*)";$/gm)) assert.match(from, allowed, name);
+		}
+	}
+});

@@ -1,0 +1,186 @@
+/**
+ * Nothing lost, nothing twice, all in order: 10,000 events, while sockets break, objects hibernate and crash, and the
+ * Worker is deployed anew.
+ */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { startServer } from "../../miniflare/server.mjs";
+import { broadcast, client, insert, next, ORGANIZATION, publish, record, startWire, state, variables } from "./client-rig.mjs";
+
+const persist = await mkdtemp(join(tmpdir(), "client-resume-"));
+const options = {
+	vars: variables({ history: { count: 20_000, replay: 20_000, replayBytes: 64 * 1024 * 1024 } }),
+	persist,
+	onLog() {},
+};
+let server = await startServer(options);
+after(async () => {
+	await server.dispose();
+	await rm(persist, { recursive: true });
+});
+const wire = await startWire(server.url);
+after(() => wire.close());
+
+const EVENTS = 10_000;
+const BATCH = 50;
+/** The chaos is random, and the same in every run with the same seed. */
+const SEED = Number(process.env.SEED ?? 20261121);
+
+/** Publishes in order; a batch that was not answered goes out again, under the same ids. */
+async function publishSurely(messages) {
+	for (let attempt = 0; attempt < 100; attempt += 1) {
+		try {
+			return await publish(server.url, ...messages);
+		} catch (error) {
+			if (error.code === "ERR_ASSERTION" && !/overloaded|internal/.test(error.message)) throw error;
+		}
+	}
+	throw new Error("the Worker does not come back");
+}
+
+async function redeploy() {
+	await server.dispose();
+	server = await startServer(options);
+	wire.port = new URL(server.url).port;
+}
+
+test(`10,000 events through chaos (seed ${SEED}) are each handled once, in order`, async (t) => {
+	const random = mulberry(SEED);
+	const one = client(wire.url);
+	t.after(() => one.close());
+	const [rows, odd, named, inRoom, gaps] = [record(), record(), record(), record(), record()];
+	let connections = 0;
+	one.on.status(({ state }) => (connections += state === "connected" ? 1 : 0));
+	one.on.gap(gaps.handler);
+	await Promise.all([
+		one.on("*", "*", rows.handler).ready,
+		one.on("steps", "INSERT", odd.handler, { filter: "odd=is.true" }).ready,
+		one.topic("room:1").on("step", inRoom.handler).ready,
+	]);
+	one.on.broadcast("step", named.handler);
+
+	/** Does what breaks the socket, while nobody can connect: workerd evicts no object at which a socket is being opened. */
+	const breaking = async (act) => {
+		await state(one, "connected");
+		const known = next(one.on.status, ({ state }) => state === "waiting");
+		known.catch(() => {});
+		let isDone;
+		await wire.closedFor(async () => (isDone = await act()));
+		if (isDone) await known;
+	};
+	/** Nor one to which a request still refers, and some end late: then there is one eviction less. */
+	const evict = async (webSockets) => {
+		const refused = ({ message }) => assert.match(message, /active references/);
+		const isDone = await server.evict(ORGANIZATION, webSockets).then(() => true, refused);
+		done[webSockets] = (done[webSockets] ?? 0) + (isDone ? 1 : 0);
+		return isDone;
+	};
+	const crash = () => breaking(() => evict("close"));
+	const hibernate = () => state(one, "connected").then(() => evict("hibernate"));
+	const cut = () => wire.cut();
+	const reconnect = () => (one.close(), one.connect());
+	const quarters = [
+		{ cut, reconnect },
+		{ crash, hibernate },
+		{ cut, reconnect },
+		{ crash, hibernate },
+	];
+	const done = { redeploy: 0 };
+	for (let from = 0; from < EVENTS; from += BATCH) {
+		await publishSurely(Array.from({ length: BATCH }, (_, index) => step(from + index)));
+		const actions = Object.entries(quarters[Math.floor((from / EVENTS) * 4)]);
+		const [name, act] = actions[Math.floor(random() * actions.length * 3)] ?? [];
+		if (act === cut || act === reconnect) done[name] = (done[name] ?? 0) + 1;
+		await act?.();
+		// Deploys take long, so there are few: one after each quarter.
+		if ((from + BATCH) % (EVENTS / 4) === 0) done.redeploy += await breaking(() => redeploy().then(() => true)).then(() => 1);
+	}
+	const ofKind = (kind) => Array.from({ length: EVENTS }, (_, n) => n).filter((n) => kindOf(n) === kind);
+	const [rowNumbers, oddNumbers] = [ofKind("row"), ofKind("row").filter((n) => n % 2 === 1)];
+	await Promise.all([
+		rows.count(rowNumbers.length),
+		odd.count(oddNumbers.length),
+		named.count(ofKind("broadcast").length),
+		inRoom.count(ofKind("topic").length),
+	]);
+	t.diagnostic(JSON.stringify({ ...done, connections }));
+	assert.ok(connections > 20, "there was chaos");
+	// A barrier: what would come twice has come by now.
+	const last = next((handler) => one.on.broadcast("last", handler));
+	await publish(server.url, broadcast("last", null));
+	await last;
+	assert.deepEqual(rows.all.map((change) => change.new.n), rowNumbers);
+	assert.deepEqual(odd.all.map((change) => change.new.n), oddNumbers);
+	assert.deepEqual(named.all.map(({ payload }) => payload), ofKind("broadcast"));
+	assert.deepEqual(inRoom.all.map(({ payload }) => payload), ofKind("topic"));
+	assert.deepEqual(gaps.all, []);
+});
+
+test("what was handled before a handler broke the connection does not come again", async (t) => {
+	const one = client(wire.url);
+	t.after(() => one.close());
+	const heard = record();
+	await one.on("breaks", "INSERT", (change) => {
+		heard.handler(change.new.n);
+		wire.cut();
+	}).ready;
+	await publish(server.url, ...[1, 2, 3, 4, 5].map((n) => insert("breaks", { n })));
+	await heard.count(5);
+	await state(one, "connected");
+	assert.deepEqual(heard.all, [1, 2, 3, 4, 5]);
+});
+
+test("a handler that closes hears what follows after it has connected again, and that only", async (t) => {
+	const one = client(wire.url);
+	t.after(() => one.close());
+	const heard = record();
+	await one.on("closes", "INSERT", (change) => {
+		heard.handler(change.new.n);
+		if (change.new.n === 2) one.close();
+	}).ready;
+	await publish(server.url, ...[1, 2, 3].map((n) => insert("closes", { n })));
+	await state(one, "closed");
+	assert.deepEqual(heard.all, [1, 2]);
+	one.connect();
+	await heard.count(3);
+	assert.deepEqual(heard.all, [1, 2, 3]);
+});
+
+test("a handler that is new since the connection ended is not handed what came before it", async (t) => {
+	const one = client(wire.url);
+	t.after(() => one.close());
+	const [old, late] = [record(), record()];
+	await one.on("old", "INSERT", old.handler).ready;
+	one.close();
+	await publish(server.url, insert("old", { n: 1 }), insert("late", { n: 1 }));
+	const subscription = one.on("late", "INSERT", late.handler);
+	one.connect();
+	await subscription.ready;
+	await publish(server.url, insert("old", { n: 2 }), insert("late", { n: 2 }));
+	await Promise.all([old.count(2), late.count(1)]);
+	assert.deepEqual(late.all.map((change) => change.new.n), [2]);
+});
+
+/** The n-th event of the stream: rows, broadcasts and messages of a topic by turns. */
+function step(n) {
+	const id = `step-${n}`;
+	if (kindOf(n) === "row") return insert("steps", { n, odd: n % 2 === 1 }, { id });
+	return broadcast("step", n, kindOf(n) === "topic" ? { id, topic: "room:1" } : { id });
+}
+
+function kindOf(n) {
+	return ["row", "row", "row", "broadcast", "topic"][n % 5];
+}
+
+/** A small random number generator with a seed. */
+function mulberry(seed) {
+	return () => {
+		seed = (seed + 0x6d2b79f5) | 0;
+		let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+		t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+		return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+	};
+}

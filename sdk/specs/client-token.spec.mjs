@@ -1,0 +1,113 @@
+/** Tokens are replaced before they expire, and after. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { startServer } from "../../miniflare/server.mjs";
+import { client, fakeSurroundings, insert, next, publish, record, recordingSocket, state, token, variables, within } from "./client-rig.mjs";
+
+const server = await startServer({ vars: variables(), onLog() {} });
+after(() => server.dispose());
+
+/** A token with this many seconds to live, another one each time. */
+let count = 0;
+const lasting = (seconds) => token({ exp: Math.floor(Date.now() / 1000) + seconds, jti: `${(count += 1)}` });
+
+function open(t, options) {
+	const { WebSocket, sent, received } = recordingSocket();
+	const one = client(server.url, { WebSocket, ...options });
+	t.after(() => one.close());
+	const auths = () => sent.filter(({ type }) => type === "auth");
+	return { one, auths, received };
+}
+
+test("a token is replaced a minute before its end, on the connection that stands", async (t) => {
+	const surroundings = fakeSurroundings();
+	const reasons = [];
+	const fetched = record();
+	const getToken = (reason) => (reasons.push(reason), fetched.handler(reason), lasting(3600));
+	const { one, auths } = open(t, { getToken, surroundings, heartbeat: { interval: 1e9 } });
+	const states = record();
+	one.on.status(({ state }) => states.handler(state));
+	await one.on("claims", "*", () => {}).ready;
+	surroundings.pass(3_538_000);
+	assert.equal(reasons.length, 1);
+	surroundings.pass(3_000);
+	await fetched.count(2);
+	// The answer has come when that of a later frame has.
+	await one.on("barrier", "*", () => {}).ready;
+	assert.deepEqual(reasons, ["connect", "refresh"]);
+	assert.deepEqual(auths().map((frame) => Object.keys(frame)), [["type", "token", "organizationId", "recover", "subscriptions"], ["type", "token"]]);
+	assert.deepEqual(states.all, ["connecting", "connected"]);
+});
+
+test("a token that ends all the same is replaced when the server says so", async (t) => {
+	const surroundings = fakeSurroundings();
+	let seconds = 1;
+	const { one, received } = open(t, { getToken: () => lasting(seconds), surroundings });
+	const heard = record();
+	await one.on("claims", "INSERT", heard.handler).ready;
+	seconds = 3600;
+	while (!received.some(({ type }) => type === "auth_expired")) await new Promise(setImmediate);
+	while (received.filter(({ type }) => type === "auth_success").length < 2) await new Promise(setImmediate);
+	assert.equal(one.status.state, "connected");
+	await publish(server.url, insert("claims", {}));
+	await heard.count(1);
+});
+
+test("a refresh that fails is tried again, and reported", async (t) => {
+	const surroundings = fakeSurroundings();
+	let failures = 0;
+	const getToken = async () => {
+		if (failures-- > 0) throw new Error("500");
+		return lasting(3600);
+	};
+	const { one, auths } = open(t, { getToken, surroundings, heartbeat: { interval: 1e9 } });
+	one.connect();
+	await state(one, "connected");
+	failures = 2;
+	const errors = record();
+	one.on.error(errors.handler);
+	surroundings.pass(3_541_000);
+	await errors.count(1);
+	surroundings.pass(1_000);
+	await errors.count(2);
+	surroundings.pass(1_000);
+	await within((async () => { while (auths().length < 2) await new Promise(setImmediate); })(), "no refresh");
+	assert.deepEqual(errors.all.map(({ code }) => code), ["token_failed", "token_failed"]);
+	assert.equal(one.status.state, "connected");
+});
+
+test("a token is kept for reconnects while it is good", async (t) => {
+	const reasons = [];
+	const { one, auths } = open(t, { getToken: (reason) => (reasons.push(reason), lasting(3600)) });
+	for (let round = 0; round < 3; round += 1) {
+		one.connect();
+		await state(one, "connected");
+		one.close();
+	}
+	assert.deepEqual(reasons, ["connect"]);
+	assert.equal(auths().length, 3);
+});
+
+test("a clock that is wrong makes no storm of refreshes", async (t) => {
+	const surroundings = fakeSurroundings();
+	surroundings.time += 10 * 3_600_000;
+	let fetches = 0;
+	const { one } = open(t, { getToken: () => ((fetches += 1), lasting(3600)), surroundings });
+	one.connect();
+	await state(one, "connected");
+	surroundings.pass(20_000);
+	await one.on("barrier", "*", () => {}).ready;
+	assert.equal(fetches, 1);
+});
+
+test("changed roles hold from the refresh on", async (t) => {
+	const surroundings = fakeSurroundings();
+	let roles = ["admin"];
+	const getToken = () => token({ roles, jti: `${(count += 1)}` });
+	const { one } = open(t, { getToken, surroundings, heartbeat: { interval: 1e9 } });
+	await one.on("payroll", "*", () => {}).ready;
+	roles = ["member"];
+	const refused = next(one.on.error);
+	surroundings.pass(3_541_000);
+	assert.deepEqual((await refused).target, { table: "payroll", schema: "public", event: "*" });
+});

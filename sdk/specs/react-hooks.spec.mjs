@@ -1,0 +1,208 @@
+/** The hooks under StrictMode, with the real React, a DOM, and the real Worker. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { Window } from "happy-dom";
+import { startServer } from "../../miniflare/server.mjs";
+import { browser } from "../src/client/index.ts";
+import { broadcast, client, insert, ORGANIZATION, publish, record, recordingSocket, remove, state, update, variables, within } from "./client-rig.mjs";
+
+const server = await startServer({ vars: variables({ history: { replay: 10 } }), onLog() {} });
+after(() => server.dispose());
+
+// React looks for a DOM when it is loaded. The client is given surroundings without one: it has tests of its own.
+const window = new Window();
+Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: false });
+const { createElement, StrictMode } = await import("react");
+const { createRoot } = await import("react-dom/client");
+const { useBroadcast, useChanges, usePresence, useRealtime, useTable } = await import("../src/react/index.ts");
+
+/** Renders a hook under StrictMode. `views` has what it gave in each render. */
+function render(t, hook, initial) {
+	const views = record();
+	const Probe = ({ value }) => {
+		views.handler(hook(value));
+		return null;
+	};
+	const root = createRoot(window.document.createElement("div"));
+	const show = (value) => root.render(createElement(StrictMode, null, createElement(Probe, { value })));
+	show(initial);
+	const unmount = () => root.unmount();
+	t.after(unmount);
+	/** Resolves with the first view, of now or later, that is wanted. */
+	const view = (isWanted) => {
+		const { promise, resolve } = Promise.withResolvers();
+		const look = () => (isWanted(views.all.at(-1) ?? {}) ? resolve(views.all.at(-1)) : setImmediate(look));
+		look();
+		return within(promise, `the wanted view did not come; the last is ${JSON.stringify(views.all.at(-1))}`);
+	};
+	return { show, unmount, view, views: views.all };
+}
+
+function open(t, options) {
+	const opened = client(server.url, { surroundings: { ...browser(), watch: () => () => {} }, ...options });
+	t.after(() => opened.close());
+	return opened;
+}
+
+/** A table in a database, whose changes are published after they are committed. */
+function database(table) {
+	const rows = new Map();
+	const queries = record();
+	return {
+		rows,
+		queries: queries.all,
+		query: async () => (queries.handler(), [...rows.values()]),
+		async put(...given) {
+			const changes = given.map((row) => (rows.has(row.id) ? update(table, row, rows.get(row.id)) : insert(table, row)));
+			for (const row of given) rows.set(row.id, row);
+			await publish(server.url, ...changes);
+		},
+		async delete(id) {
+			rows.delete(id);
+			await publish(server.url, remove(table, { id }));
+		},
+	};
+}
+
+const ids = ({ rows = [] }) => rows.map(({ id }) => id).join();
+
+test("useTable reads once, and follows", async (t) => {
+	const one = open(t, {});
+	const claims = database("claims");
+	claims.rows.set("a", { id: "a", status: "open" });
+	const options = { query: claims.query, where: ({ status }) => status === "open", sort: (x, y) => (x.id < y.id ? -1 : 1) };
+	const { view, views } = render(t, () => useTable(one, "claims", options));
+	await view(({ status }) => status === "live");
+	assert.equal(claims.queries.length, 1);
+	assert.equal(views[0].status, "loading");
+	await claims.put({ id: "c", status: "open" }, { id: "b", status: "open" }, { id: "d", status: "closed" });
+	await view((list) => ids(list) === "a,b,c");
+	await claims.put({ id: "a", status: "closed" }, { id: "d", status: "open" });
+	await view((list) => ids(list) === "b,c,d");
+	await claims.delete("c");
+	await view((list) => ids(list) === "b,d");
+	assert.equal(claims.queries.length, 1);
+});
+
+test("useTable misses no change that comes while it reads", async (t) => {
+	const one = open(t);
+	const claims = database("slow");
+	const query = async () => {
+		const answer = [...claims.rows.values()];
+		await claims.put({ id: "meanwhile" });
+		return answer;
+	};
+	const { view } = render(t, () => useTable(one, "slow", { query }));
+	await view((list) => ids(list) === "meanwhile");
+});
+
+test("useTable needs no second query after a reconnect, and makes one after a gap", async (t) => {
+	const one = open(t);
+	const claims = database("gaps");
+	const { view } = render(t, () => useTable(one, "gaps", { query: claims.query }));
+	await view(({ status }) => status === "live");
+	one.close();
+	await view(({ status }) => status === "stale");
+	await claims.put({ id: "a" }, { id: "b" });
+	one.connect();
+	await view((list) => ids(list) === "a,b" && list.status === "live");
+	assert.equal(claims.queries.length, 1);
+
+	one.close();
+	for (let n = 0; n < 11; n += 1) await claims.put({ id: "a", n });
+	await claims.delete("b");
+	one.connect();
+	const { rows } = await view((list) => ids(list) === "a" && list.status === "live");
+	assert.equal(rows[0].n, 10);
+	assert.equal(claims.queries.length, 2);
+});
+
+test("useTable survives crashes under a stream of changes", async (t) => {
+	const one = open(t);
+	const claims = database("stream");
+	const { view } = render(t, () => useTable(one, "stream", { query: claims.query }));
+	await view(({ status }) => status === "live");
+	for (let n = 0; n < 100; n += 1) {
+		await claims.put({ id: `${n % 7}`, n });
+		if (n % 10 === 5) await claims.delete(`${(n + 3) % 7}`);
+		if (n % 25 === 24) {
+			await state(one, "connected");
+			await server.evict(ORGANIZATION, n % 50 === 49 ? "close" : "hibernate");
+			if (n % 50 === 49) await state(one, "waiting");
+		}
+	}
+	const expected = [...claims.rows.values()].map(({ id, n }) => `${id}:${n}`).sort().join();
+	await view(({ rows, status }) => status === "live" && rows.map(({ id, n }) => `${id}:${n}`).sort().join() === expected);
+});
+
+test("useTable tells what fails, and reads again on demand", async (t) => {
+	const one = open(t);
+	let works = false;
+	const query = async () => {
+		if (!works) throw new Error("500");
+		return [{ id: "a" }];
+	};
+	const failing = render(t, () => useTable(one, "fails", { query }));
+	const { error, refetch } = await failing.view(({ status }) => status === "error");
+	assert.equal(error.message, "500");
+	works = true;
+	await refetch();
+	await failing.view((list) => ids(list) === "a" && list.status === "live");
+
+	one.on.error(() => {});
+	const refused = render(t, () => useTable(one, "payroll", { query }));
+	assert.equal((await refused.view(({ status }) => status === "error")).error.code, "forbidden");
+});
+
+test("useTable shows another list when what it depends on changes", async (t) => {
+	const one = open(t);
+	const queries = record();
+	const { show, view } = render(
+		t,
+		(project) => {
+			const query = async () => (queries.handler(project), [{ id: `${project}1`, project }]);
+			return useTable(one, "projects", { query, filter: `project=eq.${project}` }, [project]);
+		},
+		"x",
+	);
+	await view((list) => ids(list) === "x1" && list.status === "live");
+	show("y");
+	await view((list) => ids(list) === "y1" && list.status === "live");
+	await publish(server.url, insert("projects", { id: "x2", project: "x" }), insert("projects", { id: "y2", project: "y" }));
+	await view((list) => ids(list) === "y1,y2");
+	show("y");
+	assert.deepEqual(queries.all, ["x", "y"]);
+});
+
+test("StrictMode costs one subscription and one connection, and leaves nothing behind", async (t) => {
+	const { WebSocket, sent } = recordingSocket();
+	const one = open(t, { WebSocket });
+	const heard = record();
+	const { unmount, view } = render(t, () => {
+		useChanges(one, "claims", "INSERT", (change) => heard.handler(change.new.id));
+		useBroadcast(one, "ping", ({ payload }) => heard.handler(payload));
+		return useRealtime(one);
+	});
+	await view(({ state }) => state === "connected");
+	await publish(server.url, insert("claims", { id: "n" }), broadcast("ping", "p"));
+	await heard.count(2);
+	assert.deepEqual(heard.all, ["n", "p"]);
+	unmount();
+	await one.on("end", "*", () => {}).ready;
+	assert.deepEqual(sent.map(({ type }) => type), ["auth", "unsubscribe", "subscribe"]);
+	await publish(server.url, insert("claims", {}), broadcast("ping", "q"), insert("end", {}));
+	assert.equal(heard.all.length, 2);
+});
+
+test("usePresence is one presence, also while its metadata changes", async (t) => {
+	const [mine, theirs] = [open(t), open(t)];
+	const watching = record();
+	await theirs.topic("room:1").presence.on((members) => watching.handler(members.map(({ metadata }) => metadata.name).join())).ready;
+	const { show, unmount, view } = render(t, (name) => usePresence(mine.topic("room:1").presence, { name }), "Ada");
+	await view((members) => members.length === 1);
+	show("Bea");
+	await view((members) => members[0]?.metadata.name === "Bea");
+	unmount();
+	await watching.count(4);
+	assert.deepEqual(watching.all, ["", "Ada", "Bea", ""]);
+});

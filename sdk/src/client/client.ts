@@ -1,0 +1,268 @@
+/**
+ * The client: one socket, everything that listens to it, and where it stands in the stream.
+ */
+import { Connection, type Owner, type Socket, type Status } from "./connection.ts";
+import type { Broadcast, ChangeType, Definitions, PresenceOf, TopicEvents, TopicName } from "./definitions.ts";
+import { RealtimeError } from "./error.ts";
+import type { AuthSuccess, Identity, Position, ServerFrame } from "./frame.ts";
+import { type Handler, Listeners } from "./listeners.ts";
+import type { On } from "./on.ts";
+import type { ClientOptions, TableOptions } from "./options.ts";
+import { Presence } from "./presence.ts";
+import { type Gap, Stream } from "./stream.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { browser } from "./surroundings.ts";
+import { Tokens } from "./token.ts";
+import { Topic, type TopicOptions } from "./topic.ts";
+import type { Wiring } from "./wiring.ts";
+
+/**
+ * Makes a client. It connects when the first handler is added, with every handler of the same turn, and from then on
+ * keeps connected until `close()`.
+ *
+ * @example
+ * ```ts
+ * const client = createClient<App>("https://realtime.example.com", {
+ *   organizationId: "org_1",
+ *   getToken: () => fetch("/api/token").then((response) => response.text()),
+ * });
+ * client.on("claims", "*", (change) => console.log(change.eventType, change.new));
+ * ```
+ */
+export function createClient<D extends Definitions = Definitions>(url: string | URL, options: ClientOptions): Client<D> {
+	return new Client(url, options);
+}
+
+/** A client of one organization, for one user. {@link createClient} makes them. */
+export class Client<D extends Definitions = Definitions> {
+	/** Adds handlers. */
+	readonly on: On<D>;
+	/** Who is in the organization's lobby. */
+	readonly presence: Presence<PresenceOf<D>>;
+	/** Who this client is to the server; `undefined` before the first connection. */
+	identity: Identity | undefined;
+	#organizationId: string;
+	#autoConnect: boolean;
+	#stream: Stream;
+	#subscriptions: Subscriptions;
+	#connection: Connection;
+	#topics = new Map<string, Topic>();
+	#wiring: Wiring;
+	#presences = new Map<string | undefined, Pick<Presence, "disconnected" | "flush" | "receive">>();
+	#requests = new Map<string, { resolve: () => void; reject: (error: RealtimeError) => void }>();
+	#lastRequest = 0;
+	#isFlushing = false;
+	#errors = new Listeners<RealtimeError>((error) => console.error(error));
+	#report = (error: unknown) => this.#tellError(error);
+	#gaps = new Listeners<Gap>(this.#report);
+	#statuses = new Listeners<Status>(this.#report);
+	#broadcasts = new Listeners<Broadcast>(this.#report);
+
+	/** @internal */
+	constructor(url: string | URL, options: ClientOptions) {
+		const { organizationId, autoConnect = true, backoff = {}, heartbeat = {}, connectTimeout = 15_000 } = options;
+		const { WebSocket = globalThis.WebSocket, surroundings = browser() } = options;
+		const address = socketAddress(url, organizationId);
+		const openSocket = () => new WebSocket(address) as Socket;
+		this.#organizationId = organizationId;
+		this.#autoConnect = autoConnect;
+		this.#stream = new Stream(options.position);
+		this.#wiring = {
+			send: (frame) => this.#connection.send(frame),
+			request: (frame) => this.#request(frame),
+			subscribe: (target, handler) => this.#subscriptions.add(target, handler),
+			changed: () => this.#changed(),
+			report: this.#report,
+		};
+		this.#subscriptions = new Subscriptions(this.#wiring);
+		const tokens = new Tokens(options, surroundings);
+		const connection = { backoff, heartbeat, connectTimeout, openSocket };
+		this.#connection = new Connection(connection, tokens, surroundings, this.#owner());
+		this.presence = new Presence({}, this.#wiring);
+		this.#presences.set(undefined, this.presence);
+		this.on = this.#handlers();
+	}
+
+	/** How things stand. */
+	get status(): Status {
+		return this.#connection.status;
+	}
+
+	/** The last event that was handled; `undefined` before the first connection. The option `position` takes it. */
+	get position(): Position | undefined {
+		return this.#stream.position;
+	}
+
+	/**
+	 * Connects, where no handler has done so, or after `close()`.
+	 *
+	 * @example
+	 * ```ts
+	 * client.connect();
+	 * ```
+	 */
+	connect(): void {
+		this.#connection.connect();
+	}
+
+	/**
+	 * Disconnects until `connect()`, which resumes where this has left off. Handlers stay.
+	 *
+	 * @example
+	 * ```ts
+	 * window.addEventListener("logout", () => client.close());
+	 * ```
+	 */
+	close(): void {
+		this.#connection.close();
+	}
+
+	/**
+	 * A topic; the same one for the same name.
+	 *
+	 * @example
+	 * ```ts
+	 * client.topic("room:1").on("cursor", ({ payload }) => move(payload));
+	 * ```
+	 * @throws {TypeError} when the name is in use in the other of the two spaces: events do not tell the space
+	 */
+	topic<N extends TopicName<D>>(name: N, options: TopicOptions = {}): Topic<TopicEvents<D, N>, PresenceOf<D>> {
+		const target = { topic: name, private: options.private ?? true };
+		let topic = this.#topics.get(name);
+		if (!topic) {
+			topic = new Topic(target, this.#wiring);
+			this.#topics.set(name, topic);
+			this.#presences.set(name, topic.presence);
+		}
+		if (topic.private !== target.private) throw new TypeError(`${name} is in the other space.`);
+		return topic as unknown as Topic<TopicEvents<D, N>, PresenceOf<D>>;
+	}
+
+	#handlers(): On<D> {
+		const on = (table: string, event: ChangeType | "*", handler: Handler<never>, options: TableOptions = {}) => {
+			const { schema = table === "*" ? "*" : "public", filter = "" } = options;
+			return this.#subscriptions.add({ table, schema, event, ...(filter.trim() && { filter }) }, handler);
+		};
+		const broadcast = (event: string, handler: Handler<never>) => {
+			this.#changed();
+			return this.#broadcasts.add((one) => (event === "*" || event === one.event ? handler(one as never) : undefined));
+		};
+		return Object.assign(on, {
+			broadcast,
+			gap: (handler: Handler<Gap>) => this.#gaps.add(handler),
+			status: (handler: Handler<Status>) => this.#statuses.add(handler),
+			error: (handler: Handler<RealtimeError>) => this.#errors.add(handler),
+		}) as unknown as On<D>;
+	}
+
+	#owner(): Owner {
+		return {
+			introduce: (careful) => ({
+				organizationId: this.#organizationId,
+				recover: this.#stream.position ?? true,
+				subscriptions: this.#subscriptions.initial(!this.identity, careful),
+			}),
+			authenticated: (frame) => this.#authenticated(frame),
+			frame: (frame) => this.#receive(frame),
+			disconnected: () => this.#disconnected(),
+			status: (status) => this.#statuses.emit(status),
+			report: this.#report,
+		};
+	}
+
+	#authenticated(frame: AuthSuccess): void {
+		const { type, epoch, offset, recovered, ...identity } = frame;
+		if (this.identity && this.identity.userId !== identity.userId) {
+			return this.#connection.close(new RealtimeError("wrong_user", "A client is one user's."));
+		}
+		this.identity = identity;
+		const gap = this.#stream.begin(frame);
+		if (gap) this.#gaps.emit(gap);
+		this.#subscriptions.authenticated();
+		this.#flushPresences();
+	}
+
+	#disconnected(): void {
+		this.#subscriptions.disconnected();
+		for (const presence of this.#presences.values()) presence.disconnected();
+		const error = new RealtimeError("disconnected", "The connection ended.");
+		for (const { reject } of this.#requests.values()) reject(error);
+		this.#requests.clear();
+	}
+
+	#receive(frame: ServerFrame): void {
+		switch (frame.type) {
+			case "postgres_changes":
+			case "broadcast":
+				if (this.#stream.isPast(frame.offset)) return;
+				if (frame.type === "postgres_changes") this.#subscriptions.change(frame);
+				else if (frame.topic !== undefined) this.#subscriptions.topic(frame);
+				else this.#broadcasts.emit(frame);
+				return this.#stream.handled(frame.offset);
+			case "subscribed":
+				return this.#subscriptions.subscribed(frame.id);
+			case "unsubscribed":
+				return this.#subscriptions.unsubscribed(frame.id);
+			case "ack":
+				return void this.#answered(frame.id);
+			case "error": {
+				const { code, message, id = "" } = frame;
+				if (this.#answered(id, new RealtimeError(code, message))) return;
+				return this.#report(this.#subscriptions.refused(id, frame) ?? new RealtimeError(code, message));
+			}
+			case "presence_state":
+			case "presence_join":
+			case "presence_update":
+			case "presence_leave":
+				return this.#presences.get(frame.topic)?.receive(frame);
+		}
+	}
+
+	#request(frame: object): Promise<void> {
+		const id = `m${(this.#lastRequest += 1)}`;
+		return new Promise<void>((resolve, reject) => {
+			if (this.#connection.send({ ...frame, id })) this.#requests.set(id, { resolve, reject });
+			else reject(new RealtimeError("disconnected", "There is no connection."));
+		});
+	}
+
+	#answered(id: string, error?: RealtimeError): boolean {
+		const request = this.#requests.get(id);
+		this.#requests.delete(id);
+		if (error) request?.reject(error);
+		else request?.resolve();
+		return request !== undefined;
+	}
+
+	/** Tells the server what has changed once this turn is over: what is taken back until then was never said. */
+	#changed(): void {
+		if (this.#isFlushing) return;
+		this.#isFlushing = true;
+		queueMicrotask(() => {
+			this.#isFlushing = false;
+			if (this.#autoConnect && this.status.state === "idle") this.connect();
+			if (this.status.state !== "connected") return;
+			this.#subscriptions.flush();
+			this.#flushPresences();
+		});
+	}
+
+	#flushPresences(): void {
+		for (const presence of this.#presences.values()) presence.flush();
+	}
+
+	#tellError(error: unknown): void {
+		const message = "A handler failed.";
+		const known = error instanceof RealtimeError ? error : new RealtimeError("handler_failed", message, { cause: error });
+		if (this.#errors.size > 0) this.#errors.emit(known);
+		else console.error(known);
+	}
+}
+
+function socketAddress(url: string | URL, organizationId: string): string {
+	const address = new URL(url);
+	address.protocol = address.protocol.replace("http", "ws");
+	if (address.pathname === "/") address.pathname = "/realtime/v1/websocket";
+	address.searchParams.set("organizationId", organizationId);
+	return address.href;
+}

@@ -1,0 +1,290 @@
+/**
+ * One connection after another: opening, proving who this is, noticing the end, trying again.
+ *
+ * ```text
+ * idle ──connect──▶ connecting ──auth_success──▶ connected
+ *                    ▲   │ ▲                        │
+ *             (wait) │   ▼ └──────── waiting ◀──────┘ ended, worth another attempt
+ *                    └ waiting          │
+ *                                       ▼
+ *               closed ◀── close(), or not worth another attempt
+ * ```
+ */
+import { Backoff, type BackoffOptions } from "./backoff.ts";
+import { RealtimeError, retryOf } from "./error.ts";
+import type { AuthSuccess, ErrorFrame, ServerFrame } from "./frame.ts";
+import { Heartbeat, type HeartbeatOptions } from "./heartbeat.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { type Tokens } from "./token.ts";
+
+/**
+ * How things stand. An object of its own for every change, so that comparing identities is enough.
+ *
+ * @example
+ * ```ts
+ * client.on.status(({ state, error }) => {
+ *   banner.hidden = state === "connected";
+ *   if (state === "closed" && error) signIn();
+ * });
+ * ```
+ */
+export interface Status {
+	/**
+	 * `idle`: not asked to connect yet. `connecting`: on the way. `connected`: authenticated, with all that was missed on
+	 * its way. `waiting`: for the next attempt. `closed`: by `close()`, or for a reason that no further attempt mends.
+	 */
+	readonly state: "idle" | "connecting" | "connected" | "waiting" | "closed";
+	/** Attempts since the last good connection. */
+	readonly attempt: number;
+	/** When the next attempt is due (Unix milliseconds), while `waiting`. */
+	readonly retryAt?: number;
+	/** Why the last connection or attempt ended, unless `close()` ended it. */
+	readonly error?: RealtimeError;
+}
+
+/** The part of the standard WebSocket that the client uses. */
+export interface Socket {
+	onopen: ((event: never) => void) | null;
+	onmessage: ((event: never) => void) | null;
+	onclose: ((event: never) => void) | null;
+	onerror: ((event: never) => void) | null;
+	send(text: string): void;
+	close(code?: number, reason?: string): void;
+}
+
+/** What a connection is made of. */
+export interface ConnectionOptions {
+	backoff: BackoffOptions;
+	heartbeat: HeartbeatOptions;
+	/** How long an attempt may take, from asking for a token to being authenticated, in milliseconds. */
+	connectTimeout: number;
+	openSocket: () => Socket;
+}
+
+/** Whom a connection tells what happens. */
+export interface Owner {
+	/** What goes into the auth frame beside the token. `careful` after a frame with all of it was refused. */
+	introduce(careful: boolean): object;
+	authenticated(frame: AuthSuccess): void;
+	/** Any other frame, while authenticated. */
+	frame(frame: ServerFrame): void;
+	disconnected(): void;
+	status(status: Status): void;
+	report(error: RealtimeError): void;
+}
+
+/** Refused tokens in a row after which fetching another one helps nobody. */
+const MOST_REJECTIONS = 3;
+/** Why a connection is left on purpose; nothing is reported. */
+const ON_PURPOSE = 1000;
+
+/** The connection of a client. */
+export class Connection {
+	status: Status = { state: "idle", attempt: 0 };
+	#options: ConnectionOptions;
+	#tokens: Tokens;
+	#surroundings: Surroundings;
+	#owner: Owner;
+	#backoff: Backoff;
+	#refreshBackoff: Backoff;
+	#heartbeat: Heartbeat;
+	#socket: Socket | undefined;
+	/** Counts attempts, so that what an earlier one still awaits is not mistaken for this one's. */
+	#life = 0;
+	#careful = false;
+	#rejections = 0;
+	/** What the server has refused the connection for. It closes after that, and this is the better reason. */
+	#failure: RealtimeError | undefined;
+	#cancel: () => void = () => {};
+	#cancelRefresh: () => void = () => {};
+	#unwatch: (() => void) | undefined;
+
+	constructor(options: ConnectionOptions, tokens: Tokens, surroundings: Surroundings, owner: Owner) {
+		this.#options = options;
+		this.#tokens = tokens;
+		this.#surroundings = surroundings;
+		this.#owner = owner;
+		this.#backoff = new Backoff(options.backoff, surroundings);
+		this.#refreshBackoff = new Backoff(options.backoff, surroundings);
+		const ping = () => this.#send({ type: "ping" });
+		const dead = () => this.#lost(undefined, new RealtimeError("dead_link", "The link has died."));
+		this.#heartbeat = new Heartbeat(options.heartbeat, surroundings, ping, dead);
+	}
+
+	/** Connects, if it is not on the way already. */
+	connect(): void {
+		if (!/idle|closed/.test(this.status.state)) return;
+		this.#unwatch = this.#surroundings.watch((news) => this.#hear(news));
+		this.#rejections = 0;
+		this.#backoff.attempt = 0;
+		void this.#attempt();
+	}
+
+	/** Ends it. */
+	close(error?: RealtimeError): void {
+		this.#drop();
+		this.#unwatch?.();
+		this.#unwatch = undefined;
+		this.#tell({ state: "closed", attempt: this.#backoff.attempt, ...(error && { error }) });
+	}
+
+	/** Sends a frame, if it is connected; tells whether it was. */
+	send(frame: object): boolean {
+		const isConnected = this.status.state === "connected";
+		if (isConnected) this.#send(frame);
+		return isConnected;
+	}
+
+	async #attempt(): Promise<void> {
+		this.#drop();
+		const life = this.#life;
+		this.#careful = false;
+		this.#failure = undefined;
+		this.#tell({ state: "connecting", attempt: this.#backoff.attempt });
+		// Whoever was told may have closed it.
+		if (life !== this.#life) return;
+		const late = () => this.#lost(undefined, new RealtimeError("timeout", "Connecting took too long."));
+		this.#cancel = this.#surroundings.after(this.#options.connectTimeout, late);
+		try {
+			const token = await this.#tokens.current();
+			if (life === this.#life) this.#open(token);
+		} catch (error) {
+			if (life === this.#life) this.#lost(undefined, error as RealtimeError);
+		}
+	}
+
+	#open(token: string): void {
+		const socket = this.#options.openSocket();
+		this.#socket = socket;
+		socket.onopen = () => this.#authenticate(token);
+		socket.onmessage = ({ data }: { data: unknown }) => this.#receive(token, data);
+		socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
+			const said = new RealtimeError(reason || "disconnected", `The connection ended (${code}).`);
+			this.#lost(code, this.#failure ?? said);
+		};
+		// "close" follows, and tells as much.
+		socket.onerror = () => {};
+	}
+
+	#authenticate(token: string, introduction = this.#owner.introduce(this.#careful)): void {
+		this.#send({ type: "auth", token, ...introduction });
+	}
+
+	#receive(token: string, data: unknown): void {
+		this.#heartbeat.heard();
+		const frame = parse(data);
+		const isConnected = this.status.state === "connected";
+		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
+		else if (frame.type === "auth_expired") void this.#refresh(true);
+		else if (frame.type === "auth_error") this.#failure = errorOf(frame);
+		else if (frame.type === "error" && retryOf(frame.code) === "no") this.close(errorOf(frame));
+		else if (isConnected) this.#owner.frame(frame);
+		else if (frame.type === "error" && !this.#careful) {
+			// The auth frame as a whole was refused for something in it: again, without what is not known to be good.
+			this.#careful = true;
+			this.#authenticate(token);
+		} else if (frame.type === "error") this.#failure = errorOf(frame);
+	}
+
+	#authenticated(frame: AuthSuccess, isRefresh: boolean): void {
+		this.#rejections = 0;
+		this.#scheduleRefresh();
+		if (isRefresh) return;
+		this.#cancel();
+		this.#backoff.connected();
+		this.#heartbeat.start();
+		const life = this.#life;
+		this.#tell({ state: "connected", attempt: this.#backoff.attempt });
+		if (life === this.#life) this.#owner.authenticated(frame);
+	}
+
+	/** A connection or an attempt has ended. */
+	#lost(closeCode: number | undefined, error: RealtimeError): void {
+		const retry = retryOf(error.code);
+		if (retry === "token") {
+			this.#tokens.reject();
+			this.#rejections += 1;
+		}
+		const isHopeless = retry === "token" && (!this.#tokens.renewable || this.#rejections > MOST_REJECTIONS);
+		if (retry === "no" || isHopeless) return this.close(error);
+		const wait = this.#backoff.next(closeCode);
+		this.#drop();
+		this.#cancel = this.#surroundings.after(wait, () => void this.#attempt());
+		this.#tell({ state: "waiting", attempt: this.#backoff.attempt, retryAt: this.#surroundings.now() + wait, error });
+	}
+
+	/** Leaves the socket there is, for good: nothing that it still says is heard. */
+	#drop(): void {
+		this.#life += 1;
+		this.#cancel();
+		this.#cancelRefresh();
+		this.#heartbeat.stop();
+		const socket = this.#socket;
+		this.#socket = undefined;
+		if (socket) {
+			socket.onopen = socket.onmessage = socket.onclose = null;
+			socket.close(ON_PURPOSE);
+		}
+		if (this.status.state === "connected") this.#owner.disconnected();
+	}
+
+	#scheduleRefresh(): void {
+		this.#cancelRefresh();
+		const { refreshAt } = this.#tokens;
+		if (refreshAt === undefined || !this.#tokens.renewable) return;
+		const wait = Math.max(0, refreshAt - this.#surroundings.now());
+		this.#cancelRefresh = this.#surroundings.after(wait, () => void this.#refresh(false));
+	}
+
+	/** Replaces the token of a connection that stands. One that fails is tried again until the server ends the connection. */
+	async #refresh(isExpired: boolean): Promise<void> {
+		this.#cancelRefresh();
+		const life = this.#life;
+		try {
+			const { token, isNew } = await this.#tokens.renew();
+			if (life !== this.#life) return;
+			this.#refreshBackoff.attempt = 0;
+			if (isNew || isExpired) this.#authenticate(token, {});
+			else this.#scheduleRefresh();
+		} catch (error) {
+			if (life !== this.#life) return;
+			this.#owner.report(error as RealtimeError);
+			this.#cancelRefresh = this.#surroundings.after(this.#refreshBackoff.next(), () => void this.#refresh(isExpired));
+		}
+	}
+
+	#hear(news: "online" | "offline" | "visible"): void {
+		if (this.status.state === "connected") return this.#heartbeat.probe();
+		// An attempt that began without a network may hang; one that waits need not wait any longer.
+		const isWorthIt = news === "online" || (news === "visible" && this.status.state === "waiting");
+		if (!isWorthIt) return;
+		this.#backoff.attempt = 0;
+		void this.#attempt();
+	}
+
+	#send(frame: object): void {
+		try {
+			this.#socket?.send(JSON.stringify(frame));
+		} catch {
+			// It is closing, and "close" follows.
+		}
+	}
+
+	#tell(status: Status): void {
+		this.status = status;
+		this.#owner.status(status);
+	}
+}
+
+function errorOf({ code, message }: ErrorFrame): RealtimeError {
+	return new RealtimeError(code, message);
+}
+
+/** The server sends JSON only; what a broken intermediary sends instead is nothing to the client. */
+function parse(data: unknown): ServerFrame {
+	try {
+		return JSON.parse(data as string);
+	} catch {
+		return { type: "pong" };
+	}
+}

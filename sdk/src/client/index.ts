@@ -1,0 +1,38 @@
+/**
+ * Listens to realtime-worker from a browser, Node or another Worker.
+ *
+ * @module
+ */
+export type { BackoffOptions } from "./backoff.ts";
+export { type Client, createClient } from "./client.ts";
+export type { Socket, Status } from "./connection.ts";
+export type {
+	Broadcast,
+	BroadcastOf,
+	Change,
+	ChangeOf,
+	ChangeType,
+	Definitions,
+	DefinitionsOf,
+	Delete,
+	EventName,
+	Insert,
+	PresenceOf,
+	Row,
+	RowOf,
+	TableName,
+	TopicName,
+	Update,
+} from "./definitions.ts";
+export { RealtimeError } from "./error.ts";
+export type { Identity, Member, Position } from "./frame.ts";
+export type { HeartbeatOptions } from "./heartbeat.ts";
+export type { Handler, Off } from "./listeners.ts";
+export type { On } from "./on.ts";
+export type { ClientOptions, TableOptions } from "./options.ts";
+export type { Presence } from "./presence.ts";
+export type { Gap } from "./stream.ts";
+export type { Subscription } from "./subscriptions.ts";
+export { browser, type Surroundings } from "./surroundings.ts";
+export type { TokenReason, TokenSource } from "./token.ts";
+export type { SendOptions, Topic, TopicOptions } from "./topic.ts";

@@ -1,0 +1,65 @@
+/**
+ * What one can listen to.
+ */
+import type { Status } from "./connection.ts";
+import type { BroadcastOf, ChangeOf, ChangeType, Definitions, EventName, TableName } from "./definitions.ts";
+import type { RealtimeError } from "./error.ts";
+import type { Handler, Off } from "./listeners.ts";
+import type { TableOptions } from "./options.ts";
+import type { Gap } from "./stream.ts";
+import type { Subscription } from "./subscriptions.ts";
+
+/** Everything one can listen to. Handlers run in the order of the events, and are not awaited. */
+export interface On<D extends Definitions> {
+	/**
+	 * Calls with the changes of a table (`"*"`: of any) and of one kind (`"*"`: any). It throws nothing: a refusal
+	 * rejects `ready` and comes through `on.error`.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on("claims", "UPDATE", ({ new: claim }) => show(claim), { filter: "status=eq.open" });
+	 * ```
+	 */
+	<T extends TableName<D> | "*", E extends ChangeType | "*">(
+		table: T,
+		event: E,
+		handler: Handler<ChangeOf<D, T, E>>,
+		options?: TableOptions,
+	): Subscription;
+	/**
+	 * Calls with the broadcasts to the whole organization, of one event or (`"*"`) of any.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.broadcast("extraction:started", ({ payload }) => console.log(payload.materialId));
+	 * ```
+	 */
+	broadcast<E extends EventName<D> | "*">(event: E, handler: Handler<BroadcastOf<D, E>>): Off;
+	/**
+	 * Calls when events were missed for good: read again what you show.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.gap(() => location.reload());
+	 * ```
+	 */
+	gap(handler: Handler<Gap>): Off;
+	/**
+	 * Calls when the state changes.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.status(({ state }) => (badge.textContent = state));
+	 * ```
+	 */
+	status(handler: Handler<Status>): Off;
+	/**
+	 * Calls with refusals, failures of `getToken`, and what handlers throw. Without a handler they go to the console.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.error(({ code, message }) => log(code, message));
+	 * ```
+	 */
+	error(handler: Handler<RealtimeError>): Off;
+}

@@ -1,0 +1,129 @@
+/**
+ * Who is there: in a topic, or in the organization's lobby.
+ */
+import type { Member, PresenceFrame } from "./frame.ts";
+import { type Handler, Listeners } from "./listeners.ts";
+import type { Subscription, TopicTarget } from "./subscriptions.ts";
+import type { Wiring } from "./wiring.ts";
+
+/**
+ * Those present in a topic (`client.topic("room:1").presence`), or in the lobby (`client.presence`).
+ *
+ * The list stays as it was while the connection is down and is replaced when it is back; so are this client's own
+ * presences, under a new `client_id`. A refusal comes through `client.on.error`.
+ *
+ * @example
+ * ```ts
+ * const { presence } = client.topic("room:1");
+ * presence.on((members) => render(members.map(({ metadata }) => metadata.name)));
+ * presence.track({ name: "Ada" });
+ * ```
+ */
+export class Presence<M = Record<string, unknown>> {
+	/** Everyone there, this client too where it is tracked. A new array for every change. */
+	members: readonly Member<M>[] = [];
+	#place: TopicTarget | object;
+	#wiring: Wiring;
+	#listeners: Listeners<readonly Member<M>[]>;
+	/** What this client says of itself, and what the connection of now was told, as JSON. */
+	#wanted: string | undefined;
+	#told: string | undefined;
+
+	/** @internal Clients and topics have theirs. */
+	constructor(place: TopicTarget | object, wiring: Wiring) {
+		this.#place = place;
+		this.#wiring = wiring;
+		this.#listeners = new Listeners(wiring.report);
+	}
+
+	/**
+	 * Says that this client is here, or replaces what it says of itself; again after every reconnect.
+	 *
+	 * @example
+	 * ```ts
+	 * client.presence.track({ name: "Ada", typing: true });
+	 * ```
+	 */
+	track(metadata: M): void {
+		this.#wanted = JSON.stringify(metadata);
+		this.#wiring.changed();
+	}
+
+	/**
+	 * Says that this client has left.
+	 *
+	 * @example
+	 * ```ts
+	 * client.presence.untrack();
+	 * ```
+	 */
+	untrack(): void {
+		this.#wanted = undefined;
+		this.#wiring.changed();
+	}
+
+	/**
+	 * Calls with everyone there, whenever that changes. In a topic, those who only look are told too; who is in the lobby
+	 * is told to those who are.
+	 *
+	 * @example
+	 * ```ts
+	 * const watching = client.topic("room:1").presence.on((members) => render(members));
+	 * watching.off();
+	 * ```
+	 */
+	on(handler: Handler<readonly Member<M>[]>): Subscription {
+		const remove = this.#listeners.add(handler);
+		// The lobby is seen from inside only.
+		const place = this.#place;
+		const watching = "topic" in place ? this.#wiring.subscribe({ ...place, presence: true }, () => {}) : undefined;
+		const off = () => {
+			remove();
+			watching?.off();
+			this.#wiring.changed();
+		};
+		return { ready: watching?.ready ?? Promise.resolve(), off };
+	}
+
+	/** @internal */
+	disconnected(): void {
+		this.#told = undefined;
+	}
+
+	/** @internal Tells the server what it has not been told. */
+	flush(): void {
+		const [wanted, told] = [this.#wanted, this.#told];
+		this.#told = wanted;
+		if (wanted !== told) {
+			const type = told === undefined ? "track" : wanted === undefined ? "untrack" : "update";
+			const metadata = wanted === undefined ? {} : { metadata: JSON.parse(wanted) };
+			this.#wiring.send({ type: `presence_${type}`, ...this.#place, ...metadata });
+		}
+		// Nobody tells any more who is there, so what is known would grow old.
+		if (wanted === undefined && this.#listeners.size === 0) this.members = [];
+	}
+
+	/** @internal */
+	receive(frame: PresenceFrame): void {
+		const others = (id: string) => this.members.filter(({ client_id }) => client_id !== id);
+		switch (frame.type) {
+			case "presence_state":
+				return this.#show(frame.clients as readonly Member<M>[]);
+			case "presence_join": {
+				const { type, topic, ...member } = frame;
+				return this.#show([...others(frame.client_id), member as Member<M>]);
+			}
+			case "presence_update": {
+				const metadata = frame.metadata as M;
+				return this.#show(this.members.map((one) => (one.client_id === frame.client_id ? { ...one, metadata } : one)));
+			}
+			case "presence_leave":
+				return this.#show(others(frame.client_id));
+		}
+	}
+
+	#show(members: readonly Member<M>[]): void {
+		this.members = members;
+		this.#listeners.emit(members);
+	}
+}

@@ -1,0 +1,232 @@
+/**
+ * What the client listens to: what the handlers want, what the server was asked for, and what stands.
+ *
+ * The server confirms every subscription and its end in the order of the events, so at each event the ones that stand
+ * here are the ones by which the server chose it.
+ */
+import type { Broadcast, Change, ChangeType } from "./definitions.ts";
+import { RealtimeError } from "./error.ts";
+import { matches, Undecidable } from "./filter.ts";
+import { type Handler, Listeners } from "./listeners.ts";
+import type { Wiring } from "./wiring.ts";
+
+/** Rows of a table. `*` is any table, any schema. */
+export interface TableTarget {
+	readonly table: string;
+	readonly schema: string;
+	readonly event: ChangeType | "*";
+	/** Absent when every row is wanted. */
+	readonly filter?: string;
+}
+
+/** What is published to a topic, or who is present there. */
+export interface TopicTarget {
+	readonly topic: string;
+	readonly private: boolean;
+	readonly presence?: true;
+}
+
+/** What a subscription is to. */
+export type Target = TableTarget | TopicTarget;
+
+/**
+ * A handler's place among the subscriptions.
+ *
+ * @example
+ * ```ts
+ * const subscription = client.on("claims", "*", handle);
+ * await subscription.ready; // what is committed from here on reaches the handler
+ * subscription.off();
+ * ```
+ */
+export interface Subscription {
+	/** Settles when the server has confirmed the subscription, or has refused it (with a {@link RealtimeError}). */
+	readonly ready: Promise<void>;
+	/** Takes the handler away. */
+	off(): void;
+}
+
+/** One subscription of the connection, shared by all handlers that want the same. */
+class Entry {
+	readonly listeners: Listeners<never>;
+	readonly target: Target;
+	/** Where it stands with the connection of now. */
+	state: "new" | "asked" | "standing" | "refused" = "new";
+	/** The server was asked to end it. Until it confirms that, it stands. */
+	leaving = false;
+	id = "";
+	/** Whether it has stood before: then what was missed meanwhile is due to it. */
+	stood = false;
+	/** The server does not understand it, and will not after a reconnect either. */
+	malformed = false;
+	readonly ready: Promise<void>;
+	settle!: { resolve: () => void; reject: (error: RealtimeError) => void };
+
+	constructor(target: Target, report: (error: unknown) => void) {
+		this.target = target;
+		this.listeners = new Listeners(report);
+		this.ready = new Promise((resolve, reject) => (this.settle = { resolve, reject }));
+		// Whoever does not wait for it hears of a refusal through `on.error`.
+		this.ready.catch(() => {});
+	}
+}
+
+/**
+ * A table that nobody has. A connection without any table subscription is sent every change, so this one always stands:
+ * it costs nothing, and with it only what has a handler is sent.
+ */
+const NO_TABLE = { id: "none", schema: "-", table: "-" };
+
+/** All subscriptions of a client. */
+export class Subscriptions {
+	/** By what they are to; those that nobody wants any more are not here. */
+	#wanted = new Map<string, Entry>();
+	/** By the id that the connection of now knows them by. */
+	#known = new Map<string, Entry>();
+	#lastId = 0;
+	#wiring: Wiring;
+
+	constructor(wiring: Wiring) {
+		this.#wiring = wiring;
+	}
+
+	/** Adds a handler. Nothing is sent before {@link flush}, so taking it away again at once costs nothing. */
+	add<T>(target: Target, handler: Handler<T>): Subscription {
+		const key = JSON.stringify(target);
+		let entry = this.#wanted.get(key);
+		if (!entry) {
+			entry = new Entry(target, this.#wiring.report);
+			this.#wanted.set(key, entry);
+		}
+		const remove = entry.listeners.add(handler as Handler<never>);
+		this.#wiring.changed();
+		const off = () => {
+			remove();
+			this.#wiring.changed();
+		};
+		return { ready: entry.ready, off };
+	}
+
+	/**
+	 * Those that go with the token, so that they stand before anything is replayed.
+	 *
+	 * @param isFirst whether there was no connection before. Later, what is missed is due only to those that stood.
+	 * @param careful leaves out those that the server has never accepted: one of them may be malformed
+	 */
+	initial(isFirst: boolean, careful: boolean): object[] {
+		this.#reset();
+		const isDue = (entry: Entry) => !entry.malformed && (entry.stood || (isFirst && !careful));
+		const due = [...this.#wanted.values()].filter((entry) => isDue(entry) && !("presence" in entry.target));
+		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
+	}
+
+	/** Asks the server for what is wanted and not asked for yet, and to end what is wanted no more. */
+	flush(): void {
+		this.#prune();
+		const wanted = new Set(this.#wanted.values());
+		for (const entry of this.#known.values()) {
+			if (wanted.has(entry) || entry.leaving) continue;
+			entry.leaving = true;
+			this.#wiring.send({ type: "unsubscribe", id: entry.id });
+		}
+		for (const entry of wanted) {
+			if (entry.state !== "new" || entry.malformed) continue;
+			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
+		}
+	}
+
+	/** The server has taken those of {@link initial}: from now on they stand, though their confirmations are on their way. */
+	authenticated(): void {
+		for (const entry of this.#known.values()) entry.stood = true;
+		this.flush();
+	}
+
+	/** The connection has ended. */
+	disconnected(): void {
+		this.#reset();
+	}
+
+	/** The server confirms that one stands. */
+	subscribed(id: string): void {
+		const entry = this.#known.get(id);
+		if (!entry) return;
+		entry.state = "standing";
+		entry.stood = true;
+		entry.settle.resolve();
+	}
+
+	/** The server confirms that one has ended. */
+	unsubscribed(id: string): void {
+		this.#known.delete(id);
+	}
+
+	/** The server refuses one, or takes it away since this user's rights have changed. */
+	refused(id: string, { code, message }: { code: string; message: string }): RealtimeError | undefined {
+		const entry = this.#known.get(id);
+		if (!entry) return undefined;
+		const error = new RealtimeError(code, message, { target: entry.target });
+		this.#known.delete(id);
+		entry.state = "refused";
+		entry.stood = false;
+		entry.malformed = /^(invalid_|name_)/.test(code);
+		entry.settle.reject(error);
+		return error;
+	}
+
+	/** Hands a change to every handler that it is for. */
+	change(change: Change): void {
+		const heard = this.#standing().filter(({ target }) => "table" in target && covers(target, change));
+		const filterOf = (entry: Entry) => (entry.target as TableTarget).filter;
+		// Where all have one filter, or none, the server has judged it.
+		const isJudged = heard.every((entry) => filterOf(entry) === filterOf(heard[0]!));
+		for (const entry of heard) {
+			const filter = filterOf(entry);
+			if (isJudged || filter === undefined || this.#passes(filter, change, entry)) entry.listeners.emit(change as never);
+		}
+	}
+
+	/** Hands a broadcast to the handlers of its topic. */
+	topic(broadcast: Broadcast): void {
+		for (const { target, listeners } of this.#standing()) {
+			if ("topic" in target && target.topic === broadcast.topic) listeners.emit(broadcast as never);
+		}
+	}
+
+	#standing(): Entry[] {
+		return [...this.#known.values()].filter(({ state }) => state === "standing");
+	}
+
+	/** Forgets those without handlers. Not before now: a handler that is replaced within one turn misses nothing. */
+	#prune(): void {
+		for (const [key, { listeners }] of this.#wanted) if (listeners.size === 0) this.#wanted.delete(key);
+	}
+
+	#reset(): void {
+		this.#prune();
+		this.#known.clear();
+		for (const entry of this.#wanted.values()) entry.state = "new";
+	}
+
+	#ask(entry: Entry): object {
+		entry.state = "asked";
+		entry.id = `s${(this.#lastId += 1)}`;
+		this.#known.set(entry.id, entry);
+		return { id: entry.id, ...entry.target };
+	}
+
+	#passes(filter: string, change: Change, { target, listeners }: Entry): boolean {
+		try {
+			return matches(filter, change.new ?? change.old);
+		} catch (error) {
+			if (!(error instanceof Undecidable)) throw error;
+			const message = `Only the server can judge ${filter}: use no other beside it.`;
+			if (listeners.size > 0) this.#wiring.report(new RealtimeError("filter_undecidable", message, { target }));
+			return false;
+		}
+	}
+}
+
+function covers({ table, schema, event }: TableTarget, change: Change): boolean {
+	const is = (wanted: string, given: string) => wanted === "*" || wanted === given;
+	return is(table, change.table) && is(schema, change.schema) && is(event, change.eventType);
+}

@@ -1,0 +1,61 @@
+/**
+ * What the client needs of the world: a clock, chance, and whether the device is online and the page visible.
+ */
+
+/**
+ * The world as the client sees it. Tests give their own.
+ *
+ * @example
+ * ```ts
+ * // A client that believes to be online, whatever the browser says.
+ * createClient(url, { ...options, surroundings: { ...browser(), isOnline: () => true } });
+ * ```
+ */
+export interface Surroundings {
+	/** The time in Unix milliseconds. */
+	now(): number;
+	/** A number in [0, 1). */
+	random(): number;
+	/** Calls back after some milliseconds, and gives the function that calls it off. */
+	after(milliseconds: number, callback: () => void): () => void;
+	/** Whether the device has a network. */
+	isOnline(): boolean;
+	/** Calls when the device comes online or goes offline, or the page becomes visible; gives the function that ends it. */
+	watch(callback: (news: "online" | "offline" | "visible") => void): () => void;
+}
+
+/** The longest that timers take. */
+const MOST = 2 ** 31 - 1;
+
+/**
+ * The world of a browser, and of Node and Workers, which are always online and visible.
+ *
+ * @example
+ * ```ts
+ * const surroundings = browser();
+ * console.log(surroundings.isOnline());
+ * ```
+ */
+export function browser(): Surroundings {
+	return {
+		now: () => Date.now(),
+		random: () => Math.random(),
+		after(milliseconds, callback) {
+			const timer = setTimeout(callback, Math.min(milliseconds, MOST));
+			return () => clearTimeout(timer);
+		},
+		// Node has a navigator that does not know.
+		isOnline: () => globalThis.navigator?.onLine !== false,
+		watch(callback) {
+			const { document } = globalThis;
+			const ending = new AbortController();
+			if (document) {
+				const visible = () => document.visibilityState === "visible" && callback("visible");
+				addEventListener("online", () => callback("online"), ending);
+				addEventListener("offline", () => callback("offline"), ending);
+				document.addEventListener("visibilitychange", visible, ending);
+			}
+			return () => ending.abort();
+		},
+	};
+}

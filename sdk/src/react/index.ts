@@ -1,0 +1,9 @@
+/**
+ * Hooks for React 18 and later. The client is made outside of components, with `createClient`.
+ *
+ * @module
+ */
+export type { TableQuery, TableState } from "./table-store.ts";
+export { usePresence } from "./use-presence.ts";
+export { useBroadcast, useChanges, useRealtime } from "./use-realtime.ts";
+export { type TableView, useTable } from "./use-table.ts";

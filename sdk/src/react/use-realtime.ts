@@ -1,0 +1,79 @@
+/**
+ * `useRealtime`: how the connection stands; `useChanges` and `useBroadcast`: handlers for a component's life.
+ */
+import { useEffect, useRef, useSyncExternalStore } from "react";
+import type {
+	BroadcastOf,
+	ChangeOf,
+	ChangeType,
+	Client,
+	Definitions,
+	EventName,
+	Status,
+	TableName,
+	TableOptions,
+} from "../client/index.ts";
+
+/**
+ * How the connection stands.
+ *
+ * @example
+ * ```tsx
+ * function Badge() {
+ *   const { state, error } = useRealtime(client);
+ *   return <span title={error?.message}>{state}</span>;
+ * }
+ * ```
+ */
+export function useRealtime(client: Pick<Client<any>, "on" | "status">): Status {
+	const status = () => client.status;
+	return useSyncExternalStore(client.on.status, status, status);
+}
+
+/**
+ * Calls with the changes of a table while the component is mounted. The handler may be a new one in every render.
+ *
+ * @example
+ * ```tsx
+ * useChanges(client, "claims", "INSERT", ({ new: claim }) => toast(claim.title), { filter: "status=eq.open" });
+ * ```
+ */
+export function useChanges<D extends Definitions, T extends TableName<D> | "*", E extends ChangeType | "*">(
+	client: Client<D>,
+	table: T,
+	event: E,
+	handler: (change: ChangeOf<D, T, E>) => unknown,
+	{ schema, filter }: TableOptions = {},
+): void {
+	const latest = useLatest(handler);
+	useEffect(() => {
+		const options = { ...(schema !== undefined && { schema }), ...(filter !== undefined && { filter }) };
+		return client.on(table, event, (change) => latest.current(change), options).off;
+	}, [client, table, event, schema, filter]);
+}
+
+/**
+ * Calls with the broadcasts to the organization while the component is mounted. The handler may be a new one in every
+ * render.
+ *
+ * @example
+ * ```tsx
+ * useBroadcast(client, "extraction:started", ({ payload }) => setRunning(payload.materialId));
+ * ```
+ */
+export function useBroadcast<D extends Definitions, E extends EventName<D> | "*">(
+	client: Client<D>,
+	event: E,
+	handler: (broadcast: BroadcastOf<D, E>) => unknown,
+): void {
+	const latest = useLatest(handler);
+	useEffect(() => client.on.broadcast(event, (broadcast) => latest.current(broadcast)), [client, event]);
+}
+
+function useLatest<T>(value: T): { readonly current: T } {
+	const latest = useRef(value);
+	useEffect(() => {
+		latest.current = value;
+	});
+	return latest;
+}
