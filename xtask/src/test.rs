@@ -102,7 +102,7 @@ fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
         .arg("--test-reporter=tap")
         .arg(format!("--test-reporter-destination={}", tap.display()))
         // A test that hangs is a failure, not a wait.
-        .arg("--test-timeout=120000");
+        .arg("--test-timeout=300000");
     if let Some(filter) = filter {
         command.arg(format!("--test-name-pattern={filter}"));
     }
