@@ -158,6 +158,12 @@ impl Publication {
         })
     }
 
+    /// The private topic that it is a message of.
+    pub fn private_topic(&self) -> Option<Rc<str>> {
+        let topic = self.topic.as_ref().filter(|topic| topic.private)?;
+        matches!(self.content, Content::Message { .. }).then(|| topic.name.clone())
+    }
+
     fn is_binary(&self) -> bool {
         matches!(self.content, Content::Message { payload: Payload::Binary(_), .. })
     }

@@ -56,6 +56,8 @@ pub struct Table {
     pub owner_field: Option<String>,
     /// Declared types by column, such as `int8`.
     pub columns: BTreeMap<String, String>,
+    /// The columns that tell a row from all others.
+    pub primary_key: Vec<String>,
     /// Whether changes are kept for recovery.
     pub history: bool,
     operations: [bool; 3],
@@ -71,6 +73,7 @@ impl Default for Table {
             visibility: Visibility::default(),
             owner_field: None,
             columns: BTreeMap::new(),
+            primary_key: vec![String::from("id")],
             history: true,
             operations: [true; 3],
         }
@@ -92,6 +95,7 @@ impl Table {
             visibility: form.take("rows").map(|rows| Visibility::read(&rows)).transpose()?.unwrap_or_default(),
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
             columns: form.take("columns").map(|columns| types(&columns)).transpose()?.unwrap_or_default(),
+            primary_key: vec![String::from("id")],
             history: flag(&mut form, "history")?,
             operations: [flag(&mut form, "onInsert")?, flag(&mut form, "onUpdate")?, flag(&mut form, "onDelete")?],
         };

@@ -7,7 +7,7 @@ use super::Stream;
 use crate::code::{Code, Refusal};
 use crate::engine::effect::{Receipt, Task, Write};
 use crate::engine::input::Remembered;
-use crate::engine::message::{Origin, Out, ToDelivery};
+use crate::engine::message::{Accepted, Origin, Out, ToDelivery};
 use crate::engine::publication::{Content, Publication};
 use crate::policy::limits::IDEMPOTENCY_WINDOW;
 
@@ -96,7 +96,8 @@ impl Stream {
     fn accept(&mut self, now: u64, publication: Publication, keep: bool, origin: Option<Origin>, out: &mut Out) -> u64 {
         self.publications += 1;
         let offset = if keep { self.history.append(now, &publication, out) } else { self.history.offset() };
-        out.to_delivery.push_back(ToDelivery::Publish { publication: Rc::new(publication), offset, origin });
+        let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_kept: keep };
+        out.to_delivery.push_back(ToDelivery::Publish { accepted, origin });
         offset
     }
 
