@@ -1,8 +1,9 @@
 //! What workerd has and crate `worker` 0.8.7 lacks: calls that give an `Err` where `worker` unwraps (a panic resets every
 //! object of the isolate), and `send` of a string that JavaScript already holds, so one string serves many sockets.
 
-use js_sys::Array;
+use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
+use web_sys::RequestInit;
 
 /// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. A
 /// socket that cannot be sent to any more is one whose end is about to be told.
@@ -19,6 +20,24 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
+    /// The bindings of the Worker.
+    pub type RawEnv;
+
+    #[wasm_bindgen(method, getter, js_name = BROADCASTER)]
+    pub fn objects(this: &RawEnv) -> RawNamespace;
+
+    /// `DurableObjectNamespace`
+    pub type RawNamespace;
+
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    pub fn by_name(this: &RawNamespace, name: &str) -> Result<RawStub, JsValue>;
+
+    /// `DurableObjectStub`
+    pub type RawStub;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn fetch(this: &RawStub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+
     /// `DurableObjectState`
     pub type RawState;
 
