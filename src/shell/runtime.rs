@@ -5,17 +5,19 @@ use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use web_sys::RequestInit;
 
-/// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. A
-/// socket that cannot be sent to any more is one whose end is about to be told.
+/// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. Each
+/// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be sent to any
+/// more is one whose end is about to be told.
 #[wasm_bindgen(inline_js = "
-export function send_to_all(sockets, places, frames, numbers) {
-  for (let i = 0; i < places.length; i++) {
-    try { sockets[places[i]]?.send(frames[numbers[i]]); } catch {}
+export function send_to_all(sockets, frames, order) {
+  const halves = new Uint32Array(order.buffer, order.byteOffset, 2 * order.length);
+  for (let i = 0; i < halves.length; i += 2) {
+    try { sockets[halves[i + 1]]?.send(frames[halves[i]]); } catch {}
   }
 }
 ")]
 extern "C" {
-    pub fn send_to_all(sockets: &Array, places: &[u32], frames: &Array, numbers: &[u32]);
+    pub fn send_to_all(sockets: &Array, frames: &Array, order: &[u64]);
 }
 
 #[wasm_bindgen]
