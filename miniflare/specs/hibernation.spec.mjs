@@ -76,7 +76,7 @@ test("any other frame, a publication, a close and the figures wake it, once", as
 
 test("a deadline wakes it", async () => {
 	const organizationId = "org_deadline";
-	const client = await join(server, "u", ["member"], { organizationId, claims: { exp: now() + 2 } });
+	const client = await join(server, "u", ["member"], { organizationId, claims: { exp: now() + 6 } });
 	const woken = await wakesDuring(organizationId, async () => {
 		assert.deepEqual(await client.next(), { type: "auth_expired" });
 	});

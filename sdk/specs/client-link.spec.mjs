@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { startServer } from "../../miniflare/server.mjs";
 import { retryOf } from "../src/client/error.ts";
+import { browser } from "../src/client/index.ts";
 import { client, fakeSurroundings, insert, next, publish, record, startWire, state, variables } from "./client-rig.mjs";
 
 const server = await startServer({ vars: variables(), onLog() {} });
@@ -227,13 +228,18 @@ test("what comes twice is handled once", async (t) => {
 test("a wire that stops passing anything on is noticed, and nothing is lost", async (t) => {
 	const wire = await startWire(server.url);
 	t.after(() => wire.close());
-	const one = client(wire.url, { heartbeat: { interval: 100, timeout: 200 } });
+	// It asks when the page becomes visible, so that a slow link is not taken for a dead one before.
+	let becomeVisible;
+	const watch = (tell) => ((becomeVisible = () => tell("visible")), () => {});
+	const one = client(wire.url, { heartbeat: { timeout: 200 }, surroundings: { ...browser(), watch } });
 	t.after(() => one.close());
 	const heard = record();
 	await one.on("claims", "INSERT", heard.handler).ready;
 	wire.freeze();
 	await publish(server.url, insert("claims", { n: 1 }));
-	const { error } = await next(one.on.status, ({ state }) => state === "waiting");
+	const lost = next(one.on.status, ({ state }) => state === "waiting");
+	becomeVisible();
+	const { error } = await lost;
 	assert.equal(error.code, "dead_link");
 	wire.thaw();
 	await heard.count(1);

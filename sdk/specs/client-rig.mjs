@@ -86,6 +86,23 @@ export async function state(client, name) {
 	return client.status;
 }
 
+/** Does what ends the connection of a client, and resolves when the client knows, however fast it comes back. */
+export async function broken(client, act) {
+	await state(client, "connected");
+	const ends = record();
+	const off = client.on.status(ends.handler);
+	await act();
+	await ends.count(1).finally(off);
+}
+
+/** Resolves when something is so that nothing tells of. */
+export function until(isSo) {
+	const { promise, resolve } = Promise.withResolvers();
+	const look = () => (isSo() ? resolve() : setImmediate(look));
+	look();
+	return within(promise, `it did not come to ${isSo}`);
+}
+
 /** A promise that must settle soon. */
 export async function within(promise, complaint) {
 	const timeout = Promise.withResolvers();

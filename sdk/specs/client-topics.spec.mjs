@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { startServer } from "../../miniflare/server.mjs";
-import { broadcast, client, insert, next, ORGANIZATION, publish, record, state, token, variables } from "./client-rig.mjs";
+import { broadcast, broken, client, insert, next, ORGANIZATION, publish, record, state, token, variables } from "./client-rig.mjs";
 
 const server = await startServer({ vars: variables(), onLog() {} });
 after(() => server.dispose());
@@ -113,8 +113,7 @@ test("a reconnect brings the presences back, and forgets those who left meanwhil
 	await bob.on("barrier", "*", () => {}).ready;
 	ada.connect();
 	await next((handler) => ada.presence.on(handler), (members) => names(members) === "Ada");
-	await server.evict(ORGANIZATION, "close");
-	await state(ada, "waiting");
+	await broken(ada, () => server.evict(ORGANIZATION, "close"));
 	await next((handler) => ada.presence.on(handler), (members) => names(members) === "Ada");
 	assert.equal(ada.presence.members.length, 1);
 });

@@ -4,7 +4,7 @@ import { after, test } from "node:test";
 import { Window } from "happy-dom";
 import { startServer } from "../../miniflare/server.mjs";
 import { browser } from "../src/client/index.ts";
-import { broadcast, client, insert, ORGANIZATION, publish, record, recordingSocket, remove, state, update, variables, within } from "./client-rig.mjs";
+import { broadcast, broken, client, insert, ORGANIZATION, publish, record, recordingSocket, remove, state, update, variables, within } from "./client-rig.mjs";
 
 const server = await startServer({ vars: variables({ history: { replay: 10 } }), onLog() {} });
 after(() => server.dispose());
@@ -127,8 +127,8 @@ test("useTable survives crashes under a stream of changes", async (t) => {
 		if (n % 10 === 5) await claims.delete(`${(n + 3) % 7}`);
 		if (n % 25 === 24) {
 			await state(one, "connected");
-			await server.evict(ORGANIZATION, n % 50 === 49 ? "close" : "hibernate");
-			if (n % 50 === 49) await state(one, "waiting");
+			if (n % 50 === 49) await broken(one, () => server.evict(ORGANIZATION, "close"));
+			else await server.evict(ORGANIZATION, "hibernate");
 		}
 	}
 	const expected = [...claims.rows.values()].map(({ id, n }) => `${id}:${n}`).sort().join();
