@@ -1,18 +1,9 @@
 /** Connecting, proving who one is, and being turned away. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
-import { API_KEY, broken, client, fakeSurroundings, insert, next, ORGANIZATION, publish, record, recordingSocket, state, token, variables } from "./client-rig.mjs";
+import { test } from "node:test";
+import { API_KEY, broken, fakeSurroundings, insert, next, ORGANIZATION, publish, record, recordingSocket, startRig, state, token } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
-
-/** A client that is closed when the test ends. */
-function open(t, options) {
-	const opened = client(server.url, options);
-	t.after(() => opened.close());
-	return opened;
-}
+const { server, open } = await startRig();
 
 test("the first handler connects, with every handler of the same turn", async (t) => {
 	const { WebSocket, sent } = recordingSocket();

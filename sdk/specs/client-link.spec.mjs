@@ -1,14 +1,12 @@
 /** Links that die, close codes, backoff, the network and the page: on a socket made for it, and on a real wire. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
+import { test } from "node:test";
 import { retryOf } from "../src/client/error.ts";
 import { browser } from "../src/client/index.ts";
-import { client, fakeSurroundings, insert, next, publish, record, startWire, state, variables } from "./client-rig.mjs";
+import { client, fakeSurroundings, insert, next, publish, record, startRig, startWire, state } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
+const { server } = await startRig();
 
 /** A client on sockets that do what the test says; every turn of the promises has run when `turn` settles. */
 function scripted(t, options = {}) {

@@ -1,10 +1,12 @@
 /**
- * What the client's specs share: the Worker's configuration, tokens, a publisher, and a wire that can be cut.
+ * What the client's specs share: the Worker and its configuration, tokens, a publisher, and a wire that can be cut.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
+import { after } from "node:test";
+import { startServer } from "../../miniflare/server.mjs";
 import { signToken } from "../../miniflare/token.mjs";
 import { browser, createClient } from "../src/client/index.ts";
 
@@ -67,6 +69,18 @@ export const broadcast = (event, payload, rest = {}) => ({ type: "broadcast", ev
 export function client(url, options = {}) {
 	const tokens = options.token || options.getToken ? {} : { getToken: () => token() };
 	return createClient(url, { organizationId: ORGANIZATION, backoff: { base: 5, max: 50 }, ...tokens, ...options });
+}
+
+/** The Worker, for the tests of a file, and clients of it that are closed when their test ends. */
+export async function startRig(realtime) {
+	const server = await startServer({ vars: variables(realtime), onLog() {} });
+	after(() => server.dispose());
+	const open = (t, options) => {
+		const opened = client(server.url, options);
+		t.after(() => opened.close());
+		return opened;
+	};
+	return { server, open };
 }
 
 /** Resolves when `subscribe`, which adds a handler and gives its end, hands over what is wanted. */

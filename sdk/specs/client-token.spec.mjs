@@ -1,11 +1,10 @@
 /** Tokens are replaced before they expire, and after. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
-import { client, fakeSurroundings, insert, next, publish, record, recordingSocket, state, token, until, variables } from "./client-rig.mjs";
+import { test } from "node:test";
+import { fakeSurroundings, insert, next, publish, record, recordingSocket, startRig, state, token, until } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
+const rig = await startRig();
+const { server } = rig;
 
 /** A token with this many seconds to live, another one each time. */
 let count = 0;
@@ -13,8 +12,7 @@ const lasting = (seconds) => token({ exp: Math.floor(Date.now() / 1000) + second
 
 function open(t, options) {
 	const { WebSocket, sent, received } = recordingSocket();
-	const one = client(server.url, { WebSocket, ...options });
-	t.after(() => one.close());
+	const one = rig.open(t, { WebSocket, ...options });
 	const auths = () => sent.filter(({ type }) => type === "auth");
 	return { one, auths, received };
 }

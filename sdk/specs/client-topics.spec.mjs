@@ -1,17 +1,9 @@
 /** Broadcasts, topics and presence. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
-import { broadcast, broken, client, insert, next, ORGANIZATION, publish, record, state, token, variables } from "./client-rig.mjs";
+import { test } from "node:test";
+import { broadcast, broken, insert, next, ORGANIZATION, publish, record, startRig, state, token } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
-
-function open(t, options) {
-	const opened = client(server.url, options);
-	t.after(() => opened.close());
-	return opened;
-}
+const { server, open } = await startRig();
 
 const as = (sub, roles = ["member"]) => ({ getToken: () => token({ sub, roles }) });
 const names = (members) => members.map(({ metadata }) => metadata.name).sort().join();

@@ -1,15 +1,15 @@
 /** The hooks under StrictMode, with the real React, a DOM, and the real Worker. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { Window } from "happy-dom";
-import { startServer } from "../../miniflare/server.mjs";
 import { browser } from "../src/client/index.ts";
-import { broadcast, broken, client, insert, ORGANIZATION, publish, record, recordingSocket, remove, state, update, variables, within } from "./client-rig.mjs";
+import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, update, within } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables({ history: { replay: 10 } }), onLog() {} });
-after(() => server.dispose());
+const { server, open: openPlain } = await startRig({ history: { replay: 10 } });
+/** The client is given surroundings without a document: it has tests of its own. */
+const open = (t, options) => openPlain(t, { surroundings: { ...browser(), watch: () => () => {} }, ...options });
 
-// React looks for a DOM when it is loaded. The client is given surroundings without one: it has tests of its own.
+// React looks for a DOM when it is loaded.
 const window = new Window();
 Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: false });
 const { createElement, StrictMode } = await import("react");
@@ -36,12 +36,6 @@ function render(t, hook, initial) {
 		return within(promise, `the wanted view did not come; the last is ${JSON.stringify(views.all.at(-1))}`);
 	};
 	return { show, unmount, view, views: views.all };
-}
-
-function open(t, options) {
-	const opened = client(server.url, { surroundings: { ...browser(), watch: () => () => {} }, ...options });
-	t.after(() => opened.close());
-	return opened;
 }
 
 /** A table in a database, whose changes are published after they are committed. */
