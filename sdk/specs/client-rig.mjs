@@ -110,11 +110,12 @@ export async function broken(client, act) {
 }
 
 /** Resolves when something is so that nothing tells of. */
-export function until(isSo) {
+export async function until(isSo) {
 	const { promise, resolve } = Promise.withResolvers();
-	const look = () => (isSo() ? resolve() : setImmediate(look));
+	let isOver = false;
+	const look = () => (isSo() ? resolve() : isOver || setImmediate(look));
 	look();
-	return within(promise, `it did not come to ${isSo}`);
+	await within(promise, `it did not come to ${isSo}`).finally(() => (isOver = true));
 }
 
 /** A promise that must settle soon. */
