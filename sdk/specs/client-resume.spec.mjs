@@ -75,8 +75,8 @@ function chaosOf(one, ends) {
 	return Object.assign(chaos, {
 		cut: () => breakBy("cut", () => wire.cut()),
 		reconnect: () => breakBy("reconnect", () => (one.close(), one.connect())),
-		crash: () => breakBy("crash", () => whileClosed(() => evict("close"))),
-		// The new object is brought to life by one request alone: several at once may keep it from being evicted.
+		// The next life begins with one request alone: several at once often keep an object from being evicted.
+		crash: () => breakBy("crash", () => whileClosed(() => evict("close"))).then(() => state(one, "connected")),
 		redeploy: () => breakBy("redeploy", () => whileClosed(redeploy)).then(() => state(one, "connected")),
 		hibernate: () => state(one, "connected").then(() => evict("hibernate")).then((isDone) => isDone && count("hibernate")),
 	});
