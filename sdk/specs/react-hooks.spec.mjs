@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Window } from "happy-dom";
 import { browser } from "../src/client/index.ts";
-import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, update, within } from "./client-rig.mjs";
+import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, until, update } from "./client-rig.mjs";
 
 const { server, open: openPlain } = await startRig({ history: { replay: 10 } });
 /** The client is given surroundings without a document: it has tests of its own. */
@@ -28,12 +28,11 @@ function render(t, hook, initial) {
 	show(initial);
 	const unmount = () => root.unmount();
 	t.after(unmount);
+	const latest = () => views.all.at(-1) ?? {};
 	/** Resolves with the first view, of now or later, that is wanted. */
-	const view = (isWanted) => {
-		const { promise, resolve } = Promise.withResolvers();
-		const look = () => (isWanted(views.all.at(-1) ?? {}) ? resolve(views.all.at(-1)) : setImmediate(look));
-		look();
-		return within(promise, `the wanted view did not come; the last is ${JSON.stringify(views.all.at(-1))}`);
+	const view = async (isWanted) => {
+		await until(() => isWanted(latest())).catch(() => assert.fail(`the wanted view did not come; the last is ${JSON.stringify(latest())}`));
+		return latest();
 	};
 	return { show, unmount, view, views: views.all };
 }
