@@ -42,7 +42,7 @@ function welcome(url, secrets) {
 
   1. Open this page in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive:
 
-${url}/#admin=${admin}&member=${member}
+${url}/#admin=${admin}&member=${member}&service=${encodeURIComponent(secrets.ACCESS_TOKEN)}
 
   2. Paste this into another terminal. The admin gets the row in full, the member gets it masked:
 

@@ -1,0 +1,56 @@
+/**
+ * A line over time, with its figures as text.
+ */
+import { element, shape } from "./dom.js";
+
+const [WIDTH, HEIGHT] = [300, 80];
+/** How much time the width is. */
+const SPAN = 300_000;
+
+/**
+ * Draws into a `<figure>`.
+ *
+ * @param {HTMLElement} figure
+ * @param {string} title
+ * @param {{time: number, value: number | undefined}[]} points oldest first
+ * @param {number} now
+ */
+export function drawChart(figure, title, points, now) {
+	const values = points.map(({ value }) => value).filter((value) => value !== undefined);
+	const top = niceTop(Math.max(0, ...values));
+	const place = ({ time, value }) => [WIDTH * (1 - (now - time) / SPAN), HEIGHT - (HEIGHT - 4) * (value / top) - 2];
+	const lines = runs(points).map((run) => shape("polyline", { points: run.map((point) => place(point).map((x) => x.toFixed(1)).join(",")).join(" ") }));
+	const said = values.length > 0 ? `now ${short(values.at(-1))}, most ${short(Math.max(...values))}` : "no figures yet";
+	const grid = [0.5, 1].map((part) => shape("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 2 - (HEIGHT - 4) * part, y2: HEIGHT - 2 - (HEIGHT - 4) * part, class: "grid" }));
+	const base = shape("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 2, y2: HEIGHT - 2, class: "base" });
+	figure.replaceChildren(
+		element("figcaption", {}, element("strong", {}, title), element("span", { class: "quiet" }, ` ${said}`)),
+		element(
+			"div",
+			{ class: "plot" },
+			shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title} over five minutes: ${said}` }, base, ...grid, ...lines),
+			element("span", { class: "top", "aria-hidden": "true" }, short(top)),
+			element("span", { class: "bottom", "aria-hidden": "true" }, "0"),
+		),
+		element("div", { class: "times quiet", "aria-hidden": "true" }, element("span", {}, "5 min ago"), element("span", {}, "now")),
+	);
+}
+
+/** Points without a hole between them. */
+function runs(points) {
+	const found = [[]];
+	for (const point of points) {
+		if (point.value === undefined) found.push([]);
+		else found.at(-1).push(point);
+	}
+	return found.filter(({ length }) => length > 0).map((run) => (run.length === 1 ? [{ ...run[0], time: run[0].time - 1_000 }, ...run] : run));
+}
+
+/** 1, 2 or 5 times a power of ten that is not below the value. */
+function niceTop(value) {
+	if (value <= 1) return 1;
+	const power = 10 ** Math.floor(Math.log10(value));
+	return [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= value);
+}
+
+const short = (value) => (value >= 100 || Number.isInteger(value) ? String(Math.round(value)) : value.toFixed(1));

@@ -1,0 +1,45 @@
+/**
+ * The Chromium of this machine, for specs of what runs in a browser.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+/** Where Debian and others put it. `CHROMIUM` names another place. */
+const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
+const SCREENSHOTS = fileURLToPath(new URL("../build/screenshots/", import.meta.url));
+
+/** How long to wait for what the page should show. Only a failing spec waits that long. */
+export const PATIENCE = 10_000;
+
+/** Starts it. The caller closes it. */
+export async function launch() {
+	const executablePath = process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
+	if (!executablePath) {
+		throw new Error("These specs need Chromium: install it (Debian: apt-get install chromium), or say where it is in CHROMIUM.");
+	}
+	// Its sandbox does not start for root and in containers; the specs load nothing but their own pages.
+	return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+}
+
+/**
+ * A tab of its own, with storage of its own. What the page complains about is in `.complaints`.
+ *
+ * @param {import("playwright-core").Browser} browser
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function openTab(browser, options = {}) {
+	const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce", ...options });
+	context.setDefaultTimeout(PATIENCE);
+	const page = await context.newPage();
+	const complaints = [];
+	page.on("console", (line) => ["error", "warning"].includes(line.type()) && complaints.push(line.text()));
+	page.on("pageerror", (error) => complaints.push(String(error)));
+	return Object.assign(page, { complaints });
+}
+
+/** Keeps a picture of a page among the build's artefacts, to be looked at. */
+export async function keepPicture(page, name, options = {}) {
+	mkdirSync(SCREENSHOTS, { recursive: true });
+	await page.screenshot({ path: `${SCREENSHOTS}${name}.png`, ...options });
+}
