@@ -6,6 +6,8 @@ import { compare } from "./pairing.js";
 
 /** How many events are on the page; the others are among the frames. */
 const MOST_CARDS = 30;
+/** How much of a value is. */
+const MOST_TEXT = 160;
 
 /** Shows the events of a pairing, newest first. */
 export class CompareView {
@@ -78,11 +80,16 @@ export class CompareView {
 			if (!received[index]) return element("td", {}, nothing("not received"));
 			if (!cell) return element("td", {}, nothing("not sent"));
 			const mark = cell.isMasked && element("span", { class: "tag masked" }, "masked");
-			return element("td", { class: cell.isMasked ? "is-masked" : undefined }, element("code", {}, cell.text), " ", mark);
+			return element("td", { class: cell.isMasked ? "is-masked" : undefined }, element("code", {}, shortened(cell.text)), " ", mark);
 		});
 		const tag = differs && element("span", { class: "tag differs" }, "differs");
 		return element("tr", { class: differs ? "is-different" : undefined }, element("th", { scope: "row" }, name, " ", tag), ...values);
 	}
+}
+
+/** A long value is whole in its frame. */
+function shortened(text) {
+	return text.length > MOST_TEXT ? `${text.slice(0, MOST_TEXT)}… (${text.length} characters)` : text;
 }
 
 const nothing = (text) => element("span", { class: "nothing" }, text);

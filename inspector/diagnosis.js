@@ -49,7 +49,7 @@ const hint = (title, detail) => ({ level: "hint", title, detail });
 
 function whyNotConnected({ status, claimed, organizationId, ended }, { origin }) {
 	const { state, error } = status;
-	if (state === "idle") return problem("Not connected", "Give it a token, and the organization that the token is for.");
+	if (state === "idle") return problem("Not connected", "Give it a token, and the organization that the token is for. cargo xtask dev prints an address that has two tokens in it.");
 	if (state === "connecting") return hint("Connecting", "The socket is opening, or the server is judging the token.");
 	if (!error) return problem("Disconnected", "By hand; Resume goes on where it left off.");
 	if (error.code === "wrong_organization") {

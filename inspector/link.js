@@ -129,8 +129,8 @@ export class Link extends EventTarget {
 		this.counts.connections += 1;
 		const { offset, recovered } = frame;
 		if (recovered) this.counts.recoveries += 1;
-		const replay = { true: "recovered: what was missed follows", false: "not recovered: what was missed is gone" }[recovered] ?? "a new stream position";
-		this.#happened(recovered === false ? "problem" : "good", `connected at offset ${offset}; ${replay}`);
+		const replay = { true: "; recovered: what was missed follows", false: "; not recovered: what was missed is gone" }[recovered] ?? "";
+		this.#happened(recovered === false ? "problem" : "good", `connected at offset ${offset}${replay}`);
 	}
 
 	#stands(status) {

@@ -35,6 +35,7 @@ export class SideView {
 		this.#parts = partsOf(panel);
 		this.#parts.letter.textContent = link.name;
 		this.#parts.letter.dataset.side = link.name;
+		for (const form of panel.querySelectorAll("form[aria-label]")) form.setAttribute("aria-label", `${form.getAttribute("aria-label")}, connection ${link.name}`);
 		byId("connections").append(panel);
 		this.#subscriptions = new SubscriptionsView(link, this.#parts);
 		this.#presence = new PresenceView(link, this.#parts);
@@ -141,7 +142,7 @@ export class SideView {
 		const findings = diagnose(this.#link, this.#surroundings());
 		const problems = findings.filter(({ level }) => level === "problem").length;
 		const hints = findings.filter(({ level }) => level === "hint").length;
-		const first = problems > 0 ? `${problems} ${problems === 1 ? "problem" : "problems"}` : findings[0].title.toLowerCase();
+		const first = problems > 1 ? `${problems} problems` : findings[0].title;
 		const more = hints > 0 && findings[0].level !== "hint" && `${hints} ${hints === 1 ? "hint" : "hints"}`;
 		this.#parts.findingsSummary.textContent = [first, more].filter(Boolean).join(", ");
 		this.#parts.findingsSummary.dataset.level = problems > 0 ? "problem" : "";

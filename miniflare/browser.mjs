@@ -38,6 +38,11 @@ export async function openTab(browser, options = {}) {
 	return Object.assign(page, { complaints });
 }
 
+/** Closes every tab, and with them their connections. */
+export async function closeTabs(browser) {
+	for (const context of browser.contexts()) await context.close();
+}
+
 /** Keeps a picture of a page among the build's artefacts, to be looked at. */
 export async function keepPicture(page, name, options = {}) {
 	mkdirSync(SCREENSHOTS, { recursive: true });

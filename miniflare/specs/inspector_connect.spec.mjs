@@ -2,8 +2,8 @@
  * The Inspector in Chromium: connecting, and what it says about a connection.
  */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { launch, openTab } from "../browser.mjs";
+import { after, afterEach, test } from "node:test";
+import { closeTabs, launch, openTab } from "../browser.mjs";
 import { ACCESS_TOKEN, message, now, publish, start, tokenOf } from "../fixture.mjs";
 import { address, events, fact, openInspector, openPart, state } from "../inspector.mjs";
 
@@ -11,6 +11,7 @@ const server = await start({}, { vars: { INSPECTOR: "on" } });
 after(() => server.dispose());
 const browser = await launch();
 after(() => browser.close());
+afterEach(() => closeTabs(browser));
 
 /** Whether a text is anywhere in a page that could outlive it, or in what it shows. */
 function traces(page, text) {
@@ -47,7 +48,6 @@ test("the tokens of the fragment connect both sides, and are nowhere afterwards"
 	await page.getByText("Give it a token").first().waitFor({ state: "attached" });
 	await state(page.sides[0], "not connected");
 	assert.deepEqual(page.complaints, []);
-	await page.context().close();
 });
 
 test("an address with tokens that is pasted into the open page is taken and forgotten too", async () => {
@@ -55,7 +55,6 @@ test("an address with tokens that is pasted into the open page is taken and forg
 	await page.evaluate((url) => (location.href = url), address(server, { admin: tokenOf("eve", ["admin"]) }));
 	await page.getByRole("heading", { name: "A eve admin" }).waitFor();
 	assert.equal(page.url(), `${server.url}/`);
-	await page.context().close();
 });
 
 test("a token that is pasted connects, and fills in its organization", async () => {
@@ -68,7 +67,6 @@ test("a token that is pasted connects, and fills in its organization", async () 
 	await state(side, "connected");
 	assert.equal(await fact(side, "roles"), "hr");
 	assert.equal(await side.locator("input[name=token]").inputValue(), "");
-	await page.context().close();
 });
 
 test("another of the offered tokens takes a side over", async () => {
@@ -79,7 +77,6 @@ test("another of the offered tokens takes a side over", async () => {
 	await second.getByRole("button", { name: "Connect", exact: true }).click();
 	await second.getByRole("heading", { name: "ada" }).waitFor();
 	await state(second, "connected");
-	await page.context().close();
 });
 
 test("a refused token is explained", async () => {
@@ -95,7 +92,6 @@ test("a refused token is explained", async () => {
 	await findings.getByText("The token names org_1; the connection asked for org_2.").waitFor();
 	await connect(side, tokenOf("u", []), "org_1");
 	await findings.getByText("This user has no role").waitFor();
-	await page.context().close();
 });
 
 test("what comes from the network is text", async () => {
@@ -107,5 +103,4 @@ test("what comes from the network is text", async () => {
 	assert.equal(await page.locator("main img").count(), 0);
 	assert.equal(await page.title(), "Inspector · realtime-worker");
 	assert.deepEqual(page.complaints, []);
-	await page.context().close();
 });

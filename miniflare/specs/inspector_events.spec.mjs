@@ -2,8 +2,8 @@
  * The Inspector in Chromium: publishing, what two roles get of it side by side, subscriptions, topics, presence, figures.
  */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { keepPicture, launch, openTab } from "../browser.mjs";
+import { after, afterEach, test } from "node:test";
+import { closeTabs, keepPicture, launch, openTab } from "../browser.mjs";
 import { insert, message, publish, start, tokenOf } from "../fixture.mjs";
 import { address, compared, events, fact, openInspector, openPart, state } from "../inspector.mjs";
 
@@ -11,6 +11,7 @@ const server = await start({ tables: { payroll: { requiredRoles: ["admin"] } } }
 after(() => server.dispose());
 const browser = await launch();
 after(() => browser.close());
+afterEach(() => closeTabs(browser));
 
 /** Presses the button, and gives the receipt. */
 async function send(page) {
@@ -24,7 +25,7 @@ async function send(page) {
 async function subscribe(side, form, values) {
 	const part = await openPart(side, "Subscriptions");
 	for (const [name, value] of Object.entries(values)) await part.getByLabel(name, { exact: true }).fill(value);
-	await part.getByRole("form", { name: form }).getByRole("button", { name: "Subscribe" }).click();
+	await part.getByRole("form", { name: `${form}, connection` }).getByRole("button", { name: "Subscribe" }).click();
 	return part;
 }
 
@@ -42,7 +43,6 @@ test("a row is published: the admin sees it in full, for the member the masked c
 	});
 	await keepPicture(page, "inspector-side-by-side");
 	assert.deepEqual(page.complaints, []);
-	await page.context().close();
 });
 
 test("the server's refusal names the field, and what is no JSON is not sent", async () => {
@@ -60,7 +60,6 @@ test("the server's refusal names the field, and what is no JSON is not sent", as
 	await page.getByRole("button", { name: "Use" }).click();
 	await page.getByLabel("Example").selectOption("message");
 	assert.match(await send(page), /^401 unauthorized/);
-	await page.context().close();
 });
 
 test("an event that only one side may see is not received by the other, which is told why", async () => {
@@ -87,7 +86,6 @@ test("an event that only one side may see is not received by the other, which is
 	await send(page);
 	await findings.getByText("It went to org_2; this connection is in org_1.").waitFor();
 	await keepPicture(page, "inspector-why-nothing");
-	await page.context().close();
 });
 
 test("a table subscription with a filter narrows one side, until it is taken away", async () => {
@@ -109,7 +107,6 @@ test("a table subscription with a filter narrows one side, until it is taken awa
 	await publish(server, insert("third", { id: 4 }));
 	await page.locator("#events > li", { hasText: "public.third" }).waitFor();
 	assert.deepEqual(await compared(page, "public.third"), { id: ["4", "4"] });
-	await page.context().close();
 });
 
 test("a refused subscription says so, with its code", async () => {
@@ -119,7 +116,6 @@ test("a refused subscription says so, with its code", async () => {
 	await part.getByText("invalid_filter:").waitFor();
 	const findings = await openPart(mel, "Why do I get nothing?");
 	await findings.getByText("was refused: invalid_filter").waitFor();
-	await page.context().close();
 });
 
 test("a topic is heard by who entered it; who is there is seen, and a message can be sent as one of them", async () => {
@@ -145,7 +141,6 @@ test("a topic is heard by who entered it; who is there is seen, and a message ca
 	await presence.getByRole("button", { name: "Untrack" }).click();
 	await seen.getByText("room:1: 0").waitFor();
 	await keepPicture(page, "inspector-topic");
-	await page.context().close();
 });
 
 test("the figures come from the server, as charts and as text", async () => {
@@ -171,5 +166,4 @@ test("the figures come from the server, as charts and as text", async () => {
 	await keepPicture(page, "inspector-traffic");
 	await page.getByRole("button", { name: "Forget it" }).click();
 	await page.getByText("The figures need the service token.").waitFor();
-	await page.context().close();
 });
