@@ -1,6 +1,7 @@
 /**
  * The Chromium of this machine, for specs of what runs in a browser.
  */
+import { EventEmitter, once } from "node:events";
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -36,6 +37,48 @@ export async function openTab(browser, options = {}) {
 	page.on("console", (line) => ["error", "warning"].includes(line.type()) && complaints.push(line.text()));
 	page.on("pageerror", (error) => complaints.push(String(error)));
 	return Object.assign(page, { complaints });
+}
+
+/**
+ * A window without Playwright's emulation, under which a page believes itself visible for ever.
+ *
+ * @param {import("playwright-core").Browser} browser
+ * @param {string} url
+ */
+export async function openWindow(browser, url) {
+	const devTools = await browser.newBrowserCDPSession();
+	const { targetId } = await devTools.send("Target.createTarget", { url: "about:blank", newWindow: true });
+	const { sessionId } = await devTools.send("Target.attachToTarget", { targetId, flatten: false });
+	const { windowId } = await devTools.send("Browser.getWindowForTarget", { targetId });
+	const answers = new EventEmitter();
+	devTools.on("Target.receivedMessageFromTarget", ({ message }) => {
+		const { id, method, ...answer } = JSON.parse(message);
+		answers.emit(id ?? method, answer);
+	});
+	let last = 0;
+	const send = async (method, params = {}) => {
+		const id = (last += 1);
+		const answered = once(answers, id);
+		await devTools.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id, method, params }) });
+		const [{ result }] = await answered;
+		return result;
+	};
+	const resize = (windowState) => devTools.send("Browser.setWindowBounds", { windowId, bounds: { windowState } });
+	const loaded = once(answers, "Page.loadEventFired");
+	await send("Page.enable");
+	await send("Page.navigate", { url });
+	await loaded;
+	return {
+		/** The value of an expression, awaited. */
+		async evaluate(expression) {
+			const { result, exceptionDetails } = await send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+			if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+			return result.value;
+		},
+		/** Hides the window, and so its page. */
+		minimize: () => resize("minimized"),
+		restore: () => resize("normal"),
+	};
 }
 
 /** Closes every tab, and with them their connections. */
