@@ -4,35 +4,37 @@
 import { element, shape } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
-/** How much time the width is. */
-const SPAN = 300_000;
+/** How much time the width may be, in seconds. */
+const SPANS = [30, 60, 120, 300];
 
 /**
  * Draws into a `<figure>`.
  *
  * @param {HTMLElement} figure
- * @param {string} title
+ * @param {{title: string, short: string}} names
  * @param {{time: number, value: number | undefined}[]} points oldest first
  * @param {number} now
  */
-export function drawChart(figure, title, points, now) {
+export function drawChart(figure, { title, short }, points, now) {
+	const age = (now - (points[0]?.time ?? now)) / 1_000;
+	const span = SPANS.find((seconds) => seconds >= age) ?? SPANS.at(-1);
 	const values = points.map(({ value }) => value).filter((value) => value !== undefined);
 	const top = niceTop(Math.max(0, ...values));
-	const place = ({ time, value }) => [WIDTH * (1 - (now - time) / SPAN), HEIGHT - (HEIGHT - 4) * (value / top) - 2];
+	const place = ({ time, value }) => [WIDTH * (1 - (now - time) / (span * 1_000)), HEIGHT - (HEIGHT - 4) * (value / top) - 2];
 	const lines = runs(points).map((run) => shape("polyline", { points: run.map((point) => place(point).map((x) => x.toFixed(1)).join(",")).join(" ") }));
-	const said = values.length > 0 ? `now ${short(values.at(-1))}, most ${short(Math.max(...values))}` : "no figures yet";
+	const said = values.length > 0 ? `now ${rounded(values.at(-1))}, most ${rounded(Math.max(...values))}` : "no figures yet";
 	const grid = [0.5, 1].map((part) => shape("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 2 - (HEIGHT - 4) * part, y2: HEIGHT - 2 - (HEIGHT - 4) * part, class: "grid" }));
 	const base = shape("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 2, y2: HEIGHT - 2, class: "base" });
 	figure.replaceChildren(
-		element("figcaption", {}, element("strong", {}, title), element("span", { class: "quiet" }, ` ${said}`)),
+		element("figcaption", {}, element("strong", {}, short), element("span", { class: "quiet" }, ` ${said}`)),
 		element(
 			"div",
 			{ class: "plot" },
-			shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title} over five minutes: ${said}` }, base, ...grid, ...lines),
-			element("span", { class: "top", "aria-hidden": "true" }, short(top)),
+			shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}, the last ${span} seconds: ${said}` }, base, ...grid, ...lines),
+			element("span", { class: "top", "aria-hidden": "true" }, rounded(top)),
 			element("span", { class: "bottom", "aria-hidden": "true" }, "0"),
 		),
-		element("div", { class: "times quiet", "aria-hidden": "true" }, element("span", {}, "5 min ago"), element("span", {}, "now")),
+		element("div", { class: "times quiet", "aria-hidden": "true" }, element("span", {}, span < 120 ? `${span} s ago` : `${span / 60} min ago`), element("span", {}, "now")),
 	);
 }
 
@@ -53,4 +55,4 @@ function niceTop(value) {
 	return [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= value);
 }
 
-const short = (value) => (value >= 100 || Number.isInteger(value) ? String(Math.round(value)) : value.toFixed(1));
+const rounded = (value) => (value >= 100 || Number.isInteger(value) ? String(Math.round(value)) : value.toFixed(1));

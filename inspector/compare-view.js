@@ -65,7 +65,8 @@ export class CompareView {
 			const operation = received[index]?.eventType;
 			return element("th", { scope: "col" }, badge(link.name), ` ${nameOf(link)} `, operation && element("span", { class: "operation" }, operation));
 		});
-		const rows = compare(received).map((row) => this.#row(row, received));
+		const compared = compare(received);
+		const rows = compared.map((row, index) => this.#row(row, received, index === 0 && compared.length));
 		const none = element("tr", {}, element("th", { scope: "row" }, "received"), ...received.map((frame) => element("td", {}, frame ? "yes, without columns" : nothing("not received"))));
 		return element(
 			"table",
@@ -75,15 +76,16 @@ export class CompareView {
 		);
 	}
 
-	#row({ name, differs, cells }, received) {
+	/** @param {number | false} height how many rows there are, in the first; a side that got nothing has one cell for all */
+	#row({ name, differs, cells }, received, height) {
 		const values = cells.map((cell, index) => {
-			if (!received[index]) return element("td", {}, nothing("not received"));
+			if (!received[index]) return height && element("td", { rowspan: height }, nothing("not received"));
 			if (!cell) return element("td", {}, nothing("not sent"));
 			const mark = cell.isMasked && element("span", { class: "tag masked" }, "masked");
 			return element("td", { class: cell.isMasked ? "is-masked" : undefined }, element("code", {}, shortened(cell.text)), " ", mark);
 		});
 		const tag = differs && element("span", { class: "tag differs" }, "differs");
-		return element("tr", { class: differs ? "is-different" : undefined }, element("th", { scope: "row" }, name, " ", tag), ...values);
+		return element("tr", { class: differs ? "is-different" : undefined }, element("th", { scope: "row" }, name, " ", tag), ...values.filter(Boolean));
 	}
 }
 

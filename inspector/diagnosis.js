@@ -125,7 +125,8 @@ function allIsWell({ counts, last, identity, organizationId }, { now }) {
 /** Judges the last publication from this page as the server did, as far as that can be told from outside. */
 function lastPublication(link, { publication }) {
 	// Before the receipt it is on its way.
-	if (publication?.offset === undefined || publication.reached.has(link.name)) return [];
+	if (publication?.offset === undefined) return [];
+	if (publication.arrivals.some(({ side, offset }) => side === link.name && offset === publication.offset)) return [];
 	const reason = whyNotReached(link, publication);
 	return reason ? [problem("The last publication from this page did not arrive here", reason)] : [];
 }

@@ -5,9 +5,10 @@
 /** The deployment's API, with the token. Tells `changed` (the token) and `published` (with the publication). */
 export class Service extends EventTarget {
 	/**
-	 * The last publication: where it went, what it was, and who has got it.
+	 * The last publication that was delivered: where it went, what it was, its offset once there is a receipt, and what has
+	 * come since that may be it.
 	 *
-	 * @type {{organizationId: string, event: object, offset: number, reached: Set<string>} | undefined}
+	 * @type {{organizationId: string, event: object, offset?: number, arrivals: {side: string, offset: number}[]} | undefined}
 	 */
 	publication;
 	#token = "";
@@ -27,12 +28,13 @@ export class Service extends EventTarget {
 	 * @returns {Promise<{status: number, answer: object}>} a receipt, or a refusal as `answer.error`
 	 */
 	async publish(organizationId, event) {
-		const publication = { organizationId, event, offset: undefined, reached: new Set() };
+		const publication = { organizationId, event, arrivals: [] };
 		const before = this.publication;
 		this.publication = publication;
 		const body = JSON.stringify({ organizationId, ...event });
 		const { status, answer } = await this.#ask("/broadcast", { method: "POST", headers: { "content-type": "application/json" }, body });
-		if (status === 202) publication.offset = answer.offset;
+		// A duplicate delivers nothing, so there is nothing to wait for.
+		if (status === 202 && !answer.duplicate) publication.offset = answer.offset;
 		else this.publication = before;
 		this.dispatchEvent(new Event("published"));
 		return { status, answer };
@@ -40,10 +42,10 @@ export class Service extends EventTarget {
 
 	/** A side has got an event: perhaps the one that was published last. */
 	arrived(side, frame) {
-		const { event, reached } = this.publication ?? {};
-		if (!event || frame.topic !== event.topic) return;
+		const { event, arrivals, offset = frame.offset } = this.publication ?? {};
+		if (!event || frame.type !== event.type || frame.topic !== event.topic || frame.offset !== offset) return;
 		const isIt = frame.type === "broadcast" ? frame.event === event.event : frame.table === event.table;
-		if (frame.type === event.type && isIt) reached.add(side);
+		if (isIt) arrivals.push({ side, offset });
 	}
 
 	/** The figures of an organization. */

@@ -7,9 +7,9 @@ import { byId, element, facts, refill, timeOf } from "./dom.js";
 /** How many points the table has, which says the same as the charts. */
 const MOST_ROWS = 15;
 const CHARTS = [
-	["publications", "Publications per second"],
-	["deliveries", "Deliveries per second"],
-	["connections", "Connections"],
+	["publications", { title: "Publications per second", short: "Publications/s" }],
+	["deliveries", { title: "Deliveries per second", short: "Deliveries/s" }],
+	["connections", { title: "Connections", short: "Connections" }],
 ];
 
 /** Shows figures. */
@@ -28,8 +28,8 @@ export class TrafficView {
 		byId("traffic-problem").textContent = problem;
 		byId("traffic").hidden = points.length === 0;
 		const now = Date.now();
-		for (const [name, title] of CHARTS) {
-			drawChart(byId(`chart-${name}`), title, points.map((point) => ({ time: point.time, value: point[name] })), now);
+		for (const [name, names] of CHARTS) {
+			drawChart(byId(`chart-${name}`), names, points.map((point) => ({ time: point.time, value: point[name] })), now);
 		}
 		if (latest) refill(byId("figures"), facts(entriesOf(latest)));
 		const rate = (value) => (value === undefined ? "–" : value.toFixed(1));

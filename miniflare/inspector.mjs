@@ -42,6 +42,11 @@ export async function openPart(side, name) {
 	return part;
 }
 
+/** Opens what a side says about why it may get nothing, and gives the list. */
+export async function openFindings(side) {
+	return (await openPart(side, "Why do I get nothing?")).locator(".findings");
+}
+
 /** The newest event of the comparison that is about this: its cells, by column, as `[A, B]`. */
 export async function compared(page, title) {
 	const card = page.locator("#events > li", { hasText: title }).first();

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { closeTabs, launch, openTab } from "../browser.mjs";
 import { ACCESS_TOKEN, message, now, publish, start, tokenOf } from "../fixture.mjs";
-import { address, events, fact, openInspector, openPart, state } from "../inspector.mjs";
+import { address, events, fact, openFindings, openInspector, state } from "../inspector.mjs";
 
 const server = await start({}, { vars: { INSPECTOR: "on" } });
 after(() => server.dispose());
@@ -83,7 +83,7 @@ test("a refused token is explained", async () => {
 	const page = await openTab(browser);
 	await page.goto(server.url);
 	const side = page.getByRole("region", { name: "Connection A" });
-	const findings = await openPart(side, "Why do I get nothing?");
+	const findings = await openFindings(side);
 	await connect(side, "not-a-token", "org_1");
 	await findings.getByText("Ended: invalid_token").waitFor();
 	await connect(side, tokenOf("u", [], { exp: now() - 100 }));

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { closeTabs, keepPicture, launch, openTab } from "../browser.mjs";
 import { insert, message, publish, start, tokenOf } from "../fixture.mjs";
-import { address, compared, events, fact, openInspector, openPart, state } from "../inspector.mjs";
+import { address, compared, events, fact, openFindings, openInspector, openPart, state } from "../inspector.mjs";
 
 const server = await start({ tables: { payroll: { requiredRoles: ["admin"] } } }, { vars: { INSPECTOR: "on" } });
 after(() => server.dispose());
@@ -65,7 +65,7 @@ test("the server's refusal names the field, and what is no JSON is not sent", as
 test("an event that only one side may see is not received by the other, which is told why", async () => {
 	const page = await openInspector(browser, server);
 	const [, mel] = page.sides;
-	const findings = await openPart(mel, "Why do I get nothing?");
+	const findings = await openFindings(mel);
 	await page.getByLabel("Roles").fill("admin, hr");
 	assert.match(await send(page), /delivered to 1/);
 	await page.locator("#events").getByText("not received").first().waitFor();
@@ -99,7 +99,7 @@ test("a table subscription with a filter narrows one side, until it is taken awa
 	await part.getByText("1 received").waitFor();
 	assert.equal(await fact(page.sides[0], "events"), "3");
 	assert.deepEqual(await compared(page, "public.other"), { id: ["3", "not received"] });
-	const findings = await openPart(mel, "Why do I get nothing?");
+	const findings = await openFindings(mel);
 	await findings.getByText("Only these arrive: all changes of public.claims where status=eq.open.").waitFor();
 	await part.getByRole("button", { name: /^Remove/ }).click();
 	assert.equal(await page.evaluate(() => document.activeElement.name), "table");
@@ -114,7 +114,7 @@ test("a refused subscription says so, with its code", async () => {
 	const [, mel] = page.sides;
 	const part = await subscribe(mel, "Subscribe to a table", { Table: "claims", Filter: "status is open" });
 	await part.getByText("invalid_filter:").waitFor();
-	const findings = await openPart(mel, "Why do I get nothing?");
+	const findings = await openFindings(mel);
 	await findings.getByText("was refused: invalid_filter").waitFor();
 });
 
@@ -153,16 +153,21 @@ test("the figures come from the server, as charts and as text", async () => {
 	await state(side, "connected");
 	await page.getByRole("tab", { name: "Traffic" }).click();
 	await page.clock.runFor(2_100);
-	await page.getByRole("img", { name: "Connections over five minutes: now 2, most 2" }).waitFor();
+	await page.getByRole("img", { name: "Connections, the last 30 seconds: now 2, most 2" }).waitFor();
 	await publish(server, { organizationId: organization, messages: [message(1), message(2), message(3), message(4)] });
 	await page.clock.runFor(2_100);
 	await page.locator("#figures > div", { hasText: /^deliveries\s*8$/ }).waitFor();
-	const chart = page.getByRole("img", { name: /^Deliveries per second over five minutes: now \d/ });
+	const chart = page.getByRole("img", { name: /^Deliveries per second, the last 30 seconds: now \d/ });
 	await chart.waitFor();
 	assert.match(await chart.getAttribute("aria-label"), /most [1-9]/);
 	assert.match(await page.locator("#figures").innerText(), /by role\s+admin 1, member 1/);
+	for (let count = 0; count < 3; count += 1) {
+		const rows = await page.locator("#traffic-rows tr").count();
+		await publish(server, { organizationId: organization, messages: Array.from({ length: 2 + count }, () => message("more")) });
+		await page.clock.runFor(2_100);
+		await page.locator("#traffic-rows tr").nth(rows).waitFor({ state: "attached" });
+	}
 	await page.getByText("The newest figures as a table").click();
-	assert.ok((await page.locator("#traffic-rows tr").count()) >= 2);
 	await keepPicture(page, "inspector-traffic");
 	await page.getByRole("button", { name: "Forget it" }).click();
 	await page.getByText("The figures need the service token.").waitFor();

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { closeTabs, keepPicture, launch } from "../browser.mjs";
 import { insert, message, publish, start } from "../fixture.mjs";
-import { compared, events, fact, openInspector, openPart, state } from "../inspector.mjs";
+import { compared, events, fact, openFindings, openInspector, state } from "../inspector.mjs";
 
 const server = await start({ limits: { publicationsPerSecond: 100_000 } }, { vars: { INSPECTOR: "on" } });
 after(() => server.dispose());
@@ -118,7 +118,7 @@ test("a connection that is dropped by hand comes back; one that is ended stays a
 	assert.equal(await fact(mel, "recovered"), "yes");
 	await mel.getByRole("button", { name: "Disconnect" }).click();
 	await state(mel, "closed");
-	const findings = await openPart(mel, "Why do I get nothing?");
+	const findings = await openFindings(mel);
 	await findings.getByText("By hand; Resume goes on where it left off.").waitFor();
 	await publish(server, message("meanwhile"));
 	await mel.getByRole("button", { name: "Resume" }).click();

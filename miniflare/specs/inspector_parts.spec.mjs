@@ -110,13 +110,15 @@ test("every reason for silence that can be seen from here is named", async () =>
 });
 
 test("the last publication is judged only once it is accepted, and not where it has arrived", async () => {
-	const judge = (more) =>
-		page.evaluate(async ({ link, more }) => {
-			const { diagnose } = await import("/diagnosis.js");
-			const publication = { organizationId: "org_1", event: { type: "broadcast", event: "e", targetRoles: ["hr"] }, offset: 4, ...more, reached: new Set(more.reached) };
-			return diagnose(link, { origin: "", now: 0, publication }).filter(({ level }) => level === "problem").map(({ detail }) => detail);
-		}, { link: link(), more });
-	assert.deepEqual(await judge({}), ["It was for holders of hr; this connection holds member."]);
+	const event = { type: "broadcast", event: "e", targetRoles: ["hr"] };
+	const judge = async (more) => {
+		const publication = { organizationId: "org_1", event, offset: 4, arrivals: [], ...more };
+		const found = await call("diagnosis", "diagnose", link(), { origin: "", now: 0, publication });
+		return found.filter(({ level }) => level === "problem").map(({ detail }) => detail);
+	};
+	const reason = ["It was for holders of hr; this connection holds member."];
+	assert.deepEqual(await judge({}), reason);
 	assert.deepEqual(await judge({ offset: undefined }), []);
-	assert.deepEqual(await judge({ reached: ["A"] }), []);
+	assert.deepEqual(await judge({ arrivals: [{ side: "A", offset: 4 }] }), []);
+	assert.deepEqual(await judge({ arrivals: [{ side: "A", offset: 3 }, { side: "B", offset: 4 }] }), reason);
 });
