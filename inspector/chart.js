@@ -21,16 +21,21 @@ export function drawChart(figure, { title, short }, points, now) {
 	const values = points.map(({ value }) => value).filter((value) => value !== undefined);
 	const top = niceTop(Math.max(0, ...values));
 	const place = ({ time, value }) => [WIDTH * (1 - (now - time) / (span * 1_000)), HEIGHT - (HEIGHT - 4) * (value / top) - 2];
-	const lines = runs(points).map((run) => shape("polyline", { points: run.map((point) => place(point).map((x) => x.toFixed(1)).join(",")).join(" ") }));
+	const cornerOf = (point) => place(point).map((coordinate) => coordinate.toFixed(1)).join(",");
+	const lines = runs(points).map((run) => shape("polyline", { points: run.map(cornerOf).join(" ") }));
 	const said = values.length > 0 ? `now ${rounded(values.at(-1))}, most ${rounded(Math.max(...values))}` : "no figures yet";
-	const grid = [0.5, 1].map((part) => shape("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 2 - (HEIGHT - 4) * part, y2: HEIGHT - 2 - (HEIGHT - 4) * part, class: "grid" }));
-	const base = shape("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 2, y2: HEIGHT - 2, class: "base" });
+	const grid = [0, 0.5, 1].map((part) => {
+		const y = HEIGHT - (HEIGHT - 4) * part - 2;
+		return shape("line", { x1: 0, x2: WIDTH, y1: y, y2: y });
+	});
+	const label = `${title}, the last ${span} seconds: ${said}`;
+	const box = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label };
 	figure.replaceChildren(
 		element("figcaption", {}, element("strong", {}, short), element("span", { class: "quiet" }, ` ${said}`)),
 		element(
 			"div",
 			{ class: "plot" },
-			shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}, the last ${span} seconds: ${said}` }, base, ...grid, ...lines),
+			shape("svg", box, ...grid, ...lines),
 			element("span", { class: "top", "aria-hidden": "true" }, rounded(top)),
 			element("span", { class: "bottom", "aria-hidden": "true" }, "0"),
 		),

@@ -67,7 +67,8 @@ export class CompareView {
 		});
 		const compared = compare(received);
 		const rows = compared.map((row, index) => this.#row(row, received, index === 0 && compared.length));
-		const none = element("tr", {}, element("th", { scope: "row" }, "received"), ...received.map((frame) => element("td", {}, frame ? "yes, without columns" : nothing("not received"))));
+		const bare = received.map((frame) => element("td", {}, frame ? "yes, without columns" : nothing("not received")));
+		const none = element("tr", {}, element("th", { scope: "row" }, "received"), ...bare);
 		return element(
 			"table",
 			{ class: "compare" },

@@ -4,14 +4,16 @@
 
 /** What helps after a refusal. */
 const ADVICE = {
-	invalid_token: "The signature, the issuer, the audience or the form of the token is not what the deployment's JWT_SECRET, JWKS_URL, JWT_ISSUER and JWT_AUDIENCE want; or the API key is not in API_KEYS.",
+	invalid_token:
+		"The signature, issuer, audience or form of the token is not what JWT_SECRET, JWKS_URL, JWT_ISSUER and JWT_AUDIENCE of the deployment want; or the API key is not in API_KEYS.",
 	token_expired: "Paste a fresh token.",
 	auth_timeout: "No auth frame arrived within 10 seconds of opening the socket.",
 	auth_required: "Another frame was sent before auth.",
 	connection_limit: "The organization has as many connections as its limits allow.",
 	keys_unavailable: "The server cannot fetch the keys of JWKS_URL.",
 	configuration: "A variable or secret of the deployment is missing or malformed; /health answers, everything else does not.",
-	forbidden: "No policy of REALTIME.channels lets this user in: the first pattern that matches the topic decides, and where none matches nobody may. Public topics need no policy.",
+	forbidden:
+		"No policy of REALTIME.channels lets this user in: the first pattern that matches the topic decides, and where none matches nobody may. Public topics need no policy.",
 	public_topics_disabled: "REALTIME.publicTopics is false.",
 	invalid_filter: "Filters are column=operator.value, joined by commas: status=eq.open,amount=gt.10",
 	too_many_errors: "Ten refused frames within a minute end a connection.",
@@ -57,8 +59,9 @@ function whyNotConnected({ status, claimed, organizationId, ended }, { origin })
 		return problem("Wrong organization", `The token names ${names}; the connection asked for ${organizationId}.`);
 	}
 	if (error.code === "disconnected" && ended?.code === 1006) {
-		const origins = `If the server runs, it may have refused the upgrade: a page's origin must be in ALLOWED_ORIGINS where that is set, and this one is ${origin}.`;
-		return problem("The socket broke without a word (1006)", `A deploy, a lost network or a restart look like this, and the client tries again by itself. ${origins}`);
+		const usual = "A deploy, a lost network or a restart look like this, and the client tries again by itself.";
+		const origins = `If the server runs, it may refuse the upgrade: where ALLOWED_ORIGINS is set, it must name ${origin}.`;
+		return problem("The socket broke without a word (1006)", `${usual} ${origins}`);
 	}
 	return problem(`Ended: ${error.code}`, ADVICE[error.code] ?? error.message);
 }
@@ -98,7 +101,8 @@ function narrowed(link) {
 
 function roleless({ identity }) {
 	if (!identity || identity.roles.length > 0) return [];
-	return [hint("This user has no role", "Events with targetRoles, tables with requiredRoles and most channels are for holders of a role. The claims are roles and role, or the organization's entry in organizations.")];
+	const claims = "The claims are roles and role, or the organization's entry in organizations.";
+	return [hint("This user has no role", `Events with targetRoles, tables with requiredRoles and most channels are for holders of a role. ${claims}`)];
 }
 
 function topicless(link) {
@@ -110,7 +114,8 @@ function behind({ welcome, last, position }, { latest }) {
 	const seen = last?.offset ?? position?.offset ?? welcome?.offset;
 	if (latest === undefined || seen === undefined || latest <= seen) return [];
 	const count = latest - seen;
-	return [hint(`${count} newer ${count === 1 ? "event was" : "events were"} not for this connection`, `The organization's stream is at offset ${latest}; the last event here was at ${seen}.`)];
+	const title = `${count} newer ${count === 1 ? "event was" : "events were"} not for this connection`;
+	return [hint(title, `The organization's stream is at offset ${latest}; the last event here was at ${seen}.`)];
 }
 
 function allIsWell({ counts, last, identity, organizationId }, { now }) {
@@ -144,13 +149,15 @@ function whyNotReached(link, { organizationId, event }) {
 		return `It went to the ${isPrivate ? "private" : "public"} topic ${topic}, to which this connection is not subscribed.`;
 	}
 	if (event.type !== "postgres_changes") return undefined;
-	return notCovered(link, event) ?? "The deployment's own rules for the table decide too (requiredRoles, rows, onInsert, onUpdate, onDelete), and this page cannot read them.";
+	const rules = "requiredRoles, rows, onInsert, onUpdate, onDelete";
+	return notCovered(link, event) ?? `The deployment's own rules for the table decide too (${rules}), and this page cannot read them.`;
 }
 
 function notCovered(link, { table, schema = "public", eventType }) {
 	const is = (wanted, given) => wanted === "*" || wanted === given;
 	const covering = tables(link).filter(({ target }) => is(target.table, table) && is(target.schema, schema) && is(target.event, eventType));
-	if (covering.length === 0) return `This connection is subscribed to other changes only: ${tables(link).map(({ target }) => nameOfTarget(target)).join("; ")}.`;
+	const all = tables(link).map(({ target }) => nameOfTarget(target));
+	if (covering.length === 0) return `This connection is subscribed to other changes only: ${all.join("; ")}.`;
 	const filters = covering.map(({ target }) => target.filter);
 	return filters.every(Boolean) ? `It may not pass the filter ${filters.join(" or ")}, which is judged on the row as this user sees it.` : undefined;
 }

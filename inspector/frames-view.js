@@ -62,14 +62,14 @@ export class FramesView {
 		const isPaused = this.#pausedAt === undefined;
 		this.#pausedAt = isPaused ? (this.#journal.entries.at(-1)?.sequence ?? 0) : undefined;
 		this.#missed = 0;
-		byId("pause").setAttribute("aria-pressed", isPaused);
+		byId("pause").dataset.paused = isPaused;
 		this.#filter();
 	}
 
 	#drawNow() {
 		const isPaused = this.#pausedAt !== undefined;
 		this.#list.show(this.#shown);
-		byId("pause-text").textContent = isPaused ? `Resume (${this.#missed} new)` : "Pause";
+		byId("pause").textContent = isPaused ? `Resume (${this.#missed} new)` : "Pause";
 		byId("follow").hidden = this.#list.follows || this.#shown.length === 0;
 		byId("frame-count").textContent = `${this.#shown.length} of ${this.#journal.entries.length} frames`;
 		byId("no-frames").hidden = this.#shown.length > 0;

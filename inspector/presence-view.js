@@ -42,7 +42,8 @@ export class PresenceView {
 
 	#roster(place, members, isTracked) {
 		const rows = members.map(({ client_id: client, user_id: user, metadata }) => {
-			return element("tr", {}, element("td", {}, user ?? "no user"), element("td", {}, element("code", {}, client)), element("td", {}, element("code", {}, JSON.stringify(metadata))));
+			const codes = [client, JSON.stringify(metadata)].map((text) => element("td", {}, element("code", {}, text)));
+			return element("tr", {}, element("td", {}, user ?? "no user"), ...codes);
 		});
 		const head = element("tr", {}, ...["User", "Client", "Metadata"].map((name) => element("th", { scope: "col" }, name)));
 		const caption = element("caption", {}, `${titleOf(place)}: ${members.length}${isTracked ? ", this connection among them" : ""}`);

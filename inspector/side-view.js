@@ -35,7 +35,7 @@ export class SideView {
 		this.#parts = partsOf(panel);
 		this.#parts.letter.textContent = link.name;
 		this.#parts.letter.dataset.side = link.name;
-		for (const form of panel.querySelectorAll("form[aria-label]")) form.setAttribute("aria-label", `${form.getAttribute("aria-label")}, connection ${link.name}`);
+		for (const form of panel.querySelectorAll("form[aria-label]")) form.ariaLabel += `, connection ${link.name}`;
 		byId("connections").append(panel);
 		this.#subscriptions = new SubscriptionsView(link, this.#parts);
 		this.#presence = new PresenceView(link, this.#parts);
@@ -101,8 +101,9 @@ export class SideView {
 		const isUp = !["idle", "closed"].includes(state);
 		parts.who.textContent = identity?.userId ?? (label || "no token yet");
 		parts.label.textContent = identity && label ? label : "";
+		parts.countdown.textContent = countdownOf(status);
 		parts.state.dataset.state = state;
-		parts.state.replaceChildren(element("span", { "aria-hidden": "true" }, `${SIGNS[state]} `), this.#stateText(status));
+		refill(parts.state, [element("span", { "aria-hidden": "true" }, `${SIGNS[state]} `), element("span", {}, STATES[state])]);
 		parts.connectForm.hidden = isUp && !this.#editing;
 		parts.actions.hidden = state === "idle";
 		parts.resume.hidden = state !== "closed";
@@ -113,11 +114,6 @@ export class SideView {
 		this.#subscriptions.draw();
 		this.#presence.draw();
 		this.#drawFindings();
-	}
-
-	#stateText({ state, retryAt, attempt }) {
-		if (state !== "waiting") return STATES[state];
-		return `next attempt in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1_000))} s (${attempt} so far)`;
 	}
 
 	#facts() {
@@ -148,6 +144,12 @@ export class SideView {
 		this.#parts.findingsSummary.dataset.level = problems > 0 ? "problem" : "";
 		refill(this.#parts.findings, findings.map(findingOf));
 	}
+}
+
+/** Beside the state and not in it, which is read out whenever it changes. */
+function countdownOf({ state, retryAt, attempt }) {
+	if (state !== "waiting") return "";
+	return `${Math.max(0, Math.ceil((retryAt - Date.now()) / 1_000))} s to attempt ${attempt + 1}`;
 }
 
 function findingOf({ level, title, detail }) {

@@ -16,7 +16,7 @@ afterEach(() => closeTabs(browser));
 /** Whether a text is anywhere in a page that could outlive it, or in what it shows. */
 function traces(page, text) {
 	return page.evaluate((wanted) => {
-		const stores = { localStorage: { ...localStorage }, sessionStorage: { ...sessionStorage }, cookie: document.cookie, address: location.href, name: window.name, state: history.state };
+		const stores = [{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href, window.name, history.state];
 		const shown = document.documentElement.outerHTML + [...document.querySelectorAll("input")].map(({ value }) => value).join(" ");
 		return { stored: JSON.stringify(stores).includes(wanted), shown: shown.includes(wanted) };
 	}, text);
@@ -61,7 +61,9 @@ test("a token that is pasted connects, and fills in its organization", async () 
 	const page = await openTab(browser);
 	await page.goto(server.url);
 	const side = page.getByRole("region", { name: "Connection B" });
-	await side.getByLabel("Session token or API key").fill(tokenOf("uma", [], { organizationId: undefined, organizations: { org_7: ["hr"] } }));
+	const field = side.getByLabel("Session token or API key");
+	assert.equal(await field.evaluate((input) => getComputedStyle(input).webkitTextSecurity), "disc");
+	await field.fill(tokenOf("uma", [], { organizationId: undefined, organizations: { org_7: ["hr"] } }));
 	assert.equal(await side.getByLabel("Organization").inputValue(), "org_7");
 	await side.getByRole("button", { name: "Connect", exact: true }).click();
 	await state(side, "connected");

@@ -1,7 +1,7 @@
 /** The client in a real browser, with the surroundings that it has there by default: the network, and what is seen of the page. */
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { closeTabs, launch, openTab, openWindow } from "../../miniflare/browser.mjs";
+import { closeTabs, launch, openTab, openWindow, PATIENCE } from "../../miniflare/browser.mjs";
 import { startServer } from "../../miniflare/server.mjs";
 import { broadcast, ORGANIZATION, publish, token, variables } from "./client-rig.mjs";
 
@@ -16,7 +16,7 @@ afterEach(() => closeTabs(browser));
  * What runs in the page. Left alone, its client would not try again for hours, and not ask a silent link for as long:
  * what it does at once, it does because of an event of the browser.
  */
-async function begin({ organizationId, token }) {
+async function begin({ organizationId, token, patience }) {
 	const { createClient } = await import("/client.js");
 	const sent = [];
 	const heard = [];
@@ -33,10 +33,11 @@ async function begin({ organizationId, token }) {
 	const options = { organizationId, token, WebSocket: Recorder, backoff: { base: hours, max: hours }, heartbeat: { interval: hours, timeout: hours } };
 	const client = createClient(location.origin, options);
 	const until = (isSo) =>
-		new Promise((resolve) => {
+		new Promise((resolve, reject) => {
 			const one = () => isSo() && (waiting.delete(one), resolve());
 			waiting.add(one);
 			one();
+			setTimeout(() => reject(new Error(`it did not happen; ${client.status.state}, sent ${sent}, heard ${heard}`)), patience);
 		});
 	client.on.broadcast("*", ({ event }) => {
 		heard.push(event);
@@ -54,10 +55,12 @@ async function begin({ organizationId, token }) {
 	await rig.state("connected");
 }
 
+const given = () => ({ organizationId: ORGANIZATION, token: token(), patience: PATIENCE });
+
 async function connected() {
 	const page = await openTab(browser);
 	await page.goto(server.url);
-	await page.evaluate(begin, { organizationId: ORGANIZATION, token: token() });
+	await page.evaluate(begin, given());
 	return page;
 }
 
@@ -102,7 +105,7 @@ test("a closed client hears nothing of the network any more", async () => {
 
 test("when the page becomes visible it asks whether the link still lives, and when it was waiting it comes back", async () => {
 	const window = await openWindow(browser, server.url);
-	await window.evaluate(`(${begin})(${JSON.stringify({ organizationId: ORGANIZATION, token: token() })})`);
+	await window.evaluate(`(${begin})(${JSON.stringify(given())})`);
 	const visibility = (state) =>
 		window.evaluate(`new Promise((resolve) => {
 			const check = () => document.visibilityState === "${state}" && resolve();
