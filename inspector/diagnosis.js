@@ -92,8 +92,12 @@ const tables = ({ interests }) => interests.list.filter(({ target }) => "table" 
 const topics = ({ interests }) => interests.list.filter(({ target, state }) => "topic" in target && state === "standing");
 
 function narrowed(link) {
-	const narrow = tables(link).filter(({ isDefault }) => !isDefault);
-	if (narrow.length === 0) return [];
+	const narrow = tables(link).filter(({ isDefault, state }) => !isDefault && state !== "refused");
+	if (narrow.length === 0) {
+		const isDefault = tables(link).some((interest) => interest.isDefault);
+		const way = "Every subscription to a table was refused, and the client asks for nothing else. Remove them, and every change comes again.";
+		return isDefault ? [] : [hint("No row change comes", way)];
+	}
 	const list = narrow.map(({ target }) => nameOfTarget(target)).join("; ");
 	const filter = narrow.some(({ target }) => target.filter) ? " A filter is judged on the row as this user sees it: a masked column is compared masked." : "";
 	return [hint("Row changes are narrowed", `Only these arrive: ${list}.${filter}`)];

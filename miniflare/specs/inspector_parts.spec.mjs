@@ -77,6 +77,16 @@ test("a token's claims are read as the server reads them, and what is no token h
 	for (const other of ["", "an-api-key", "a.b.c", token(null), token("text"), token([])]) assert.deepEqual(await call("token", "organizationsOf", other), [], other);
 });
 
+test("the journal keeps the newest frames, and forgets the oldest in time", async () => {
+	const [length, first, last] = await page.evaluate(async () => {
+		const { Journal } = await import("/journal.js");
+		const journal = new Journal();
+		for (let count = 1; count <= 50_001; count += 1) journal.add("A", "in", `{"type":"pong"}`);
+		return [journal.entries.length, journal.entries[0].sequence, journal.entries.at(-1).sequence];
+	});
+	assert.deepEqual([length, first, last], [45_000, 5_002, 50_001]);
+});
+
 /** A link as the diagnosis sees it. */
 const link = (more) => ({
 	name: "A",
@@ -105,8 +115,14 @@ test("every reason for silence that can be seen from here is named", async () =>
 	assert.deepEqual(await titles(link({ status: broken, ended: { code: 1006 } })), ["problem: The socket broke without a word (1006)"]);
 	assert.deepEqual(await titles(link({ status: { state: "closed", error: { code: "connection_limit" } } })), ["problem: Ended: connection_limit"]);
 	assert.deepEqual(await titles(link({ status: { state: "closed" } })), ["problem: Disconnected"]);
+	const all = link().interests.list[0];
 	const topic = { target: { topic: "room:1", private: true }, state: "refused", error: { code: "forbidden", message: "" } };
-	assert.deepEqual(await titles(link({ interests: { list: [topic] } })), ["problem: private topic room:1 was refused: forbidden", noTopic]);
+	assert.deepEqual(await titles(link({ interests: { list: [all, topic] } })), ["problem: private topic room:1 was refused: forbidden", noTopic]);
+	const table = { target: { table: "t", schema: "public", event: "*", filter: "x" }, state: "refused", error: { code: "invalid_filter", message: "" } };
+	const refused = "problem: all changes of public.t where x was refused: invalid_filter";
+	assert.deepEqual(await titles(link({ interests: { list: [table] } })), [refused, "hint: No row change comes", noTopic]);
+	const other = { target: { table: "u", schema: "public", event: "INSERT" }, state: "standing" };
+	assert.deepEqual(await titles(link({ interests: { list: [table, other] } })), [refused, "hint: Row changes are narrowed", noTopic]);
 });
 
 test("the last publication is judged only once it is accepted, and not where it has arrived", async () => {
