@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::api_key::ApiKeys;
+use super::api_key::{ApiKey, ApiKeys};
+use super::claims::Claims;
 use super::key_set::KeySet;
+use super::organization::is_organization;
 use super::principal::Principal;
 use super::token::{TokenError, TokenRules};
+use crate::code::Code;
 
 /// All that is needed to tell who someone is.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +17,16 @@ pub struct Credentials {
     pub tokens: TokenRules,
     /// The API keys.
     pub api_keys: ApiKeys,
+    /// The organization of clients and of tokens that name none.
+    pub default_organization: Option<String>,
     /// Claims that the configuration's rules refer to, and that a principal keeps therefore.
     pub claims: BTreeSet<String>,
+}
+
+/// What a credential that was found good says.
+enum Proven<'a> {
+    Key(&'a ApiKey),
+    Token(Claims),
 }
 
 impl Credentials {
@@ -30,10 +41,50 @@ impl Credentials {
         organization: &str,
         keys: &KeySet,
     ) -> Result<Principal, TokenError> {
-        if let Some(principal) = self.api_keys.principal(credential, organization) {
-            return principal.map_err(TokenError::Refused);
+        let proven = self.verify(now, credential, keys)?;
+        self.within(&proven, organization).map_err(TokenError::Refused)
+    }
+
+    /// The organization of a caller who may not say which, with the principal that `credential` proves there: the one
+    /// that its address asks for, else the only one that the credential names, else the default, the first that the
+    /// credential is good for.
+    ///
+    /// # Errors
+    /// As [`Credentials::principal`]; [`Code::WrongOrganization`] when it is good for none of them.
+    pub fn tenant(
+        &self,
+        now: u64,
+        credential: &str,
+        asked: Option<&str>,
+        keys: &KeySet,
+    ) -> Result<(String, Principal), TokenError> {
+        let proven = self.verify(now, credential, keys)?;
+        let named = match &proven {
+            Proven::Key(key) => Some(key.organization.as_str()),
+            Proven::Token(claims) => claims.organization(),
+        };
+        let candidates = [asked, named, self.default_organization.as_deref()];
+        for organization in candidates.into_iter().flatten().filter(|name| is_organization(name)) {
+            match self.within(&proven, organization) {
+                Err(Code::WrongOrganization) => {}
+                Err(code) => return Err(TokenError::Refused(code)),
+                Ok(principal) => return Ok((organization.to_owned(), principal)),
+            }
         }
-        let claims = self.tokens.verify(now, credential, keys)?;
-        claims.principal(organization, &self.claims).map_err(TokenError::Refused)
+        Err(TokenError::Refused(Code::WrongOrganization))
+    }
+
+    fn verify(&self, now: u64, credential: &str, keys: &KeySet) -> Result<Proven<'_>, TokenError> {
+        match self.api_keys.find(credential) {
+            Some(key) => Ok(Proven::Key(key)),
+            None => self.tokens.verify(now, credential, keys).map(Proven::Token),
+        }
+    }
+
+    fn within(&self, proven: &Proven<'_>, organization: &str) -> Result<Principal, Code> {
+        match proven {
+            Proven::Key(key) => key.principal(organization),
+            Proven::Token(claims) => claims.principal(organization, &self.claims, self.default_organization.as_deref()),
+        }
     }
 }

@@ -113,7 +113,8 @@ async fn stats(
     configuration: &Configuration,
 ) -> std::result::Result<Response, Refusal> {
     authorize(&request, configuration)?;
-    let organization = address.parameter("organizationId").or_else(|| configuration.default_organization.clone());
+    let organization =
+        address.parameter("organizationId").or_else(|| configuration.credentials.default_organization.clone());
     let organization = organization.filter(|organization| is_organization(organization));
     let malformed = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
     let organization = organization.ok_or_else(malformed)?;
@@ -129,7 +130,7 @@ async fn ticket(mut request: Request, configuration: &Configuration) -> std::res
     let body = http::json_body(&mut request).await?;
     let mut form = Form::read(&body, Code::InvalidRequest)?;
     let named = form.take("organizationId").map(|organization| organization.text()).transpose()?;
-    let organization = named.or_else(|| configuration.default_organization.clone());
+    let organization = named.or_else(|| configuration.credentials.default_organization.clone());
     let missing = form.refuse("organizationId", "is required and names an organization");
     let organization = organization.filter(|organization| is_organization(organization)).ok_or(missing)?;
     form.finish()?;

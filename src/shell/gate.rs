@@ -78,7 +78,7 @@ pub async fn admit(
         pass.ticket = Some((ticket.id, ticket.expires));
         return Ok(Destination::Object(ticket.organization, Box::new(pass)));
     }
-    let organization = named.or_else(|| configuration.default_organization.clone());
+    let organization = named.or_else(|| configuration.credentials.default_organization.clone());
     if let Some(token) = http::bearer(request) {
         let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
         let organization = organization.ok_or_else(missing)?;

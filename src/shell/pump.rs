@@ -41,7 +41,7 @@ async fn serve(env: &Env, client: &WebSocket, configuration: &Configuration) -> 
         Either::Right(_) => return refuse(client, Code::AuthTimeout),
     };
     let Some((text, organization)) = first else { return Ok(()) };
-    let organization = organization.or_else(|| configuration.default_organization.clone());
+    let organization = organization.or_else(|| configuration.credentials.default_organization.clone());
     let Some(organization) = organization.filter(|name| is_organization(name)) else {
         return refuse(client, Code::WrongOrganization);
     };
