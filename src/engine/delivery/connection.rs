@@ -117,7 +117,7 @@ impl Connection {
         };
         let mut topics = BTreeSet::new();
         topics.extend(self.topics().cloned());
-        let may_see = |topic: &&Topic| configuration.authorize(Action::Presence, topic, principal).is_ok();
+        let may_see = |topic: &&Topic| configuration.authorize(Action::PresenceRead, topic, principal).is_ok();
         let mut places = self.present.clone();
         places.extend(topics.iter().filter(may_see).cloned().map(Some));
         let mut keys = vec![Rc::new(key(Scope::Organization))];
