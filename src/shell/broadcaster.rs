@@ -16,9 +16,9 @@ use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
-use crate::dialect::{Received, native};
+use crate::dialect::Received;
 use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{Open, SocketId, UsedTicket};
+use crate::engine::input::{Open, SocketId, UsedTicket, Wire};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
@@ -152,7 +152,7 @@ impl Broadcaster {
             }
         };
         let recover = pass.recovery();
-        let open = Open { socket, client_id, wire: native::WIRE, principal: pass.principal, ticket, recover };
+        let open = Open { socket, client_id, wire: Wire(pass.wire), principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Happening::Open(open), &mut outcome)?;
         match outcome.turned_away {

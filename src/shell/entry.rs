@@ -9,7 +9,7 @@ use worker::{Context, Env, Headers, Method, Request, Response, Result, event};
 use super::gate::{self, Destination};
 use super::http::{self, Address};
 use super::runtime::{log, now, random_hex};
-use super::{environment, keys, pump};
+use super::{environment, keys, pump, supabase};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
@@ -42,8 +42,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
-    // Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
-    log(&json!({ "event": "refused", "path": path, "code": refusal.code.wire() }).to_string());
+    log_refused(&path, refusal.code);
     let response = http::respond(&Answer::from(&refusal))?;
     if refusal.code == Code::MethodNotAllowed {
         response.headers().set("allow", &route::allowed(&path))?;
@@ -87,6 +86,9 @@ async fn connect(
     env: &Env,
     configuration: &Rc<Configuration>,
 ) -> std::result::Result<Response, Refusal> {
+    if supabase::is_client(address) {
+        return supabase::connect(&request, address, env, configuration).await;
+    }
     match gate::admit(&request, address, configuration).await? {
         Destination::Object(organization, pass) => gate::open(env, &organization, &pass).await.map_err(unreachable),
         Destination::Held => pump::hold(env.clone(), configuration.clone()).map_err(failed),
@@ -178,14 +180,19 @@ fn allow_origin(response: Response, origin: Option<&str>, configuration: &Config
     Ok(response)
 }
 
+/// Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
+pub fn log_refused(path: &str, code: Code) {
+    log(&json!({ "event": "refused", "path": path, "code": code.wire() }).to_string());
+}
+
 /// The runtime failed us. What it says is logged; the caller learns no more than that.
-fn failed(error: worker::Error) -> Refusal {
+pub fn failed(error: worker::Error) -> Refusal {
     log(&json!({ "event": "fault", "message": error.to_string() }).to_string());
     Refusal::of(Code::Internal)
 }
 
 /// The object did not answer: it is overloaded, or was reset under the request. The caller may try again.
-fn unreachable(error: worker::Error) -> Refusal {
+pub fn unreachable(error: worker::Error) -> Refusal {
     log(&json!({ "event": "fault", "message": JsValue::from(error).as_string() }).to_string());
     Refusal::of(Code::Overloaded)
 }

@@ -27,6 +27,9 @@ pub struct Pass {
     pub recover: bool,
     /// The position, epoch and offset, after which events were missed.
     pub missed_after: Option<(String, u64)>,
+    /// How its frames are written.
+    #[serde(default)]
+    pub wire: u8,
 }
 
 impl Pass {
@@ -57,12 +60,7 @@ pub async fn admit(
     address: &Address,
     configuration: &Configuration,
 ) -> std::result::Result<Destination, Refusal> {
-    if !http::header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
-        return Err(Refusal::of(Code::UpgradeRequired));
-    }
-    if !configuration.allows_origin(http::header(request, "origin").as_deref()) {
-        return Err(Refusal::of(Code::OriginNotAllowed));
-    }
+    check(request, configuration)?;
     let named = address.parameter("organizationId");
     if named.as_deref().is_some_and(|name| !is_organization(name)) {
         return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
@@ -89,6 +87,20 @@ pub async fn admit(
         Some(organization) => Ok(Destination::Object(organization, Box::new(pass))),
         None => Ok(Destination::Held),
     }
+}
+
+/// Whether the request is for a socket, of a page that may have one.
+///
+/// # Errors
+/// [`Code::UpgradeRequired`] or [`Code::OriginNotAllowed`].
+pub fn check(request: &Request, configuration: &Configuration) -> std::result::Result<(), Code> {
+    if !http::header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+        return Err(Code::UpgradeRequired);
+    }
+    if !configuration.allows_origin(http::header(request, "origin").as_deref()) {
+        return Err(Code::OriginNotAllowed);
+    }
+    Ok(())
 }
 
 /// Opens a socket at an organization's object.

@@ -23,6 +23,11 @@ impl Address {
         self.url.pathname()
     }
 
+    /// The host's name, without its port.
+    pub fn host(&self) -> String {
+        self.url.hostname()
+    }
+
     /// A parameter that is given and not empty.
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.url.search_params().get(name).filter(|value| !value.is_empty())

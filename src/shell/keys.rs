@@ -42,11 +42,27 @@ pub async fn fetch(url: &str) -> Option<String> {
 /// # Errors
 /// The code to refuse it with.
 pub async fn principal(credentials: &Credentials, credential: &str, organization: &str) -> Result<Principal, Code> {
-    let verify = || KEYS.with_borrow(|keys| credentials.principal(now(), credential, organization, keys));
+    with_keys(credentials, |keys| credentials.principal(now(), credential, organization, keys)).await
+}
+
+/// The organization of a caller who may not say which, and the principal behind its credential there.
+///
+/// # Errors
+/// The code to refuse it with.
+pub async fn tenant(
+    credentials: &Credentials,
+    credential: &str,
+    asked: Option<&str>,
+) -> Result<(String, Principal), Code> {
+    with_keys(credentials, |keys| credentials.tenant(now(), credential, asked, keys)).await
+}
+
+async fn with_keys<T>(credentials: &Credentials, verify: impl Fn(&KeySet) -> Result<T, TokenError>) -> Result<T, Code> {
+    let verify = || KEYS.with_borrow(&verify);
     match verify() {
         Err(TokenError::NeedsKeys) => {}
         Err(TokenError::Refused(code)) => return Err(code),
-        Ok(principal) => return Ok(principal),
+        Ok(proven) => return Ok(proven),
     }
     let url = credentials.tokens.key_set_url.as_deref().unwrap_or_default();
     let answer = fetch(url).await;
