@@ -17,6 +17,7 @@ use crate::policy::ticket::{LIFETIME_SECONDS, Ticket};
 use crate::server::answer::Answer;
 use crate::server::publish::PublishRequest;
 use crate::server::route::{self, Route};
+use crate::server::supabase::rest;
 use crate::value::form::Form;
 
 /// Sets the hook that shows a panic's message before the instance is lost.
@@ -64,16 +65,23 @@ async fn answer(
     match route {
         Route::WebSocket => connect(request, address, env, &configuration).await,
         Route::Broadcast => broadcast(request, env, &configuration).await,
+        Route::SupabaseBatch | Route::SupabaseSingle | Route::SupabasePing => {
+            let origin = http::header(&request, "origin");
+            let answer = supabase::answer(route, request, address, env, &configuration).await;
+            let response = http::respond(&answer).map_err(failed)?;
+            SUPABASE.apply(response, origin.as_deref(), &configuration).map_err(failed)
+        }
         Route::Stats => stats(request, address, env, &configuration).await,
         Route::Ticket => {
             let origin = http::header(&request, "origin");
             let answered = ticket(request, &configuration).await;
             let response = answered.or_else(|refusal| http::respond(&Answer::from(&refusal)).map_err(failed))?;
-            allow_origin(response, origin.as_deref(), &configuration).map_err(failed)
+            TICKETS.apply(response, origin.as_deref(), &configuration).map_err(failed)
         }
-        Route::TicketPreflight => {
+        Route::TicketPreflight | Route::SupabasePreflight => {
+            let rules = if route == Route::TicketPreflight { TICKETS } else { SUPABASE };
             let response = Response::empty().map_err(failed)?.with_status(204);
-            allow_origin(response, http::header(&request, "origin").as_deref(), &configuration).map_err(failed)
+            rules.apply(response, http::header(&request, "origin").as_deref(), &configuration).map_err(failed)
         }
         Route::Page if configuration.inspector => page(request, env).await,
         Route::Page | Route::Health => Err(Refusal::of(Code::NotFound)),
@@ -158,26 +166,38 @@ fn authorize(request: &Request, configuration: &Configuration) -> std::result::R
     if configuration.is_access_token(&token) { Ok(()) } else { Err(Refusal::of(Code::Unauthorized)) }
 }
 
-async fn ask(env: &Env, organization: &str, request: Request) -> std::result::Result<Response, Refusal> {
+/// Asks an organization's object.
+pub async fn ask(env: &Env, organization: &str, request: Request) -> std::result::Result<Response, Refusal> {
     let object = env.durable_object("BROADCASTER").and_then(|objects| objects.get_by_name(organization));
     object.map_err(failed)?.fetch_with_request(request).await.map_err(unreachable)
 }
 
-/// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
-fn allow_origin(response: Response, origin: Option<&str>, configuration: &Configuration) -> Result<Response> {
-    let headers = response.headers();
-    match (&configuration.allowed_origins, origin) {
-        (None, _) => headers.set("access-control-allow-origin", "*")?,
-        (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
-            headers.set("access-control-allow-origin", origin)?;
+/// What a page of another origin may send.
+struct Cors {
+    methods: &'static str,
+    headers: &'static str,
+}
+
+const TICKETS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
+const SUPABASE: Cors = Cors { methods: "GET, POST", headers: rest::HEADERS };
+
+impl Cors {
+    /// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
+    fn apply(&self, response: Response, origin: Option<&str>, configuration: &Configuration) -> Result<Response> {
+        let headers = response.headers();
+        match (&configuration.allowed_origins, origin) {
+            (None, _) => headers.set("access-control-allow-origin", "*")?,
+            (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
+                headers.set("access-control-allow-origin", origin)?;
+            }
+            _ => {}
         }
-        _ => {}
+        headers.set("vary", "origin")?;
+        headers.set("access-control-allow-methods", self.methods)?;
+        headers.set("access-control-allow-headers", self.headers)?;
+        headers.set("access-control-max-age", "86400")?;
+        Ok(response)
     }
-    headers.set("vary", "origin")?;
-    headers.set("access-control-allow-methods", "POST")?;
-    headers.set("access-control-allow-headers", "authorization, content-type")?;
-    headers.set("access-control-max-age", "86400")?;
-    Ok(response)
 }
 
 /// Neither the address's parameters nor the refusal's message: both may quote what a caller sent.

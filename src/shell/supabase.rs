@@ -1,14 +1,20 @@
 //! The Worker's doors for Supabase's clients (supabase.md, sections 2 and 9.6).
 
-use worker::{Env, Request, Response};
+use serde_json::json;
+use worker::{Env, Headers, Method, Request, Response};
 
-use super::entry::{failed, log_refused, unreachable};
+use super::entry::{ask, failed, log_refused, unreachable};
 use super::gate::{self, Pass};
 use super::http::{self, Address};
 use super::keys;
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
+use crate::policy::organization::is_organization;
+use crate::policy::principal::Principal;
+use crate::server::answer::Answer;
+use crate::server::route::Route;
 use crate::server::supabase;
+use crate::server::supabase::rest::{self, Body, Rejected, Sender};
 
 type Answered = Result<Response, Refusal>;
 
@@ -43,4 +49,76 @@ async fn admit(request: &Request, address: &Address, configuration: &Configurati
     let proven = keys::tenant(&configuration.credentials, &key, supabase::asked(&host)).await;
     let (organization, principal) = supabase::admitted(proven, &key)?;
     Ok((organization, Pass { principal: Some(principal), wire: wire.0, ..Pass::default() }))
+}
+
+/// Answers a request to the REST endpoints.
+pub async fn answer(
+    route: Route,
+    request: Request,
+    address: &Address,
+    env: &Env,
+    configuration: &Configuration,
+) -> Answer {
+    let answered = match route {
+        Route::SupabasePing => Ok(Answer::json(200, &json!({ "message": "Success" }))),
+        route => publish(route, request, address, env, configuration).await,
+    };
+    answered.unwrap_or_else(|rejected| {
+        log_refused(&address.path(), rejected.code);
+        rejected.answer
+    })
+}
+
+async fn publish(
+    route: Route,
+    mut request: Request,
+    address: &Address,
+    env: &Env,
+    configuration: &Configuration,
+) -> Result<Answer, Rejected> {
+    if !configuration.allows_origin(http::header(&request, "origin").as_deref()) {
+        return Err(Rejected::from(Code::OriginNotAllowed));
+    }
+    let (organization, principal) = sender(&request, address, configuration).await?;
+    let sender = principal.as_ref().map_or(Sender::Service, Sender::Client);
+    let publications = match rest::place(&address.path()) {
+        Some(place) if route == Route::SupabaseSingle => {
+            let private = address.parameter("private").as_deref() == Some("true");
+            vec![rest::single(configuration, sender, place, private, body(&mut request).await?)?]
+        }
+        _ => rest::batch(configuration, sender, &http::json_body(&mut request).await?)?,
+    };
+    if publications.is_empty() {
+        return Ok(rest::accepted());
+    }
+    let body = rest::request(&organization, &publications);
+    let request = http::internal(Method::Post, "/publish", Headers::new(), Some(&body));
+    let response = ask(env, &organization, request.map_err(failed)?).await?;
+    rest::answered(response.status_code())
+}
+
+/// The organization, and who publishes there; nobody in particular with the access token.
+async fn sender(
+    request: &Request,
+    address: &Address,
+    configuration: &Configuration,
+) -> Result<(String, Option<Principal>), Code> {
+    let bearer = supabase::key(None, http::bearer(request).as_deref());
+    let header = http::header(request, "apikey");
+    let key = bearer.or_else(|| supabase::key(header.as_deref(), None)).ok_or(Code::Unauthorized)?;
+    if configuration.is_access_token(&key) {
+        let default = configuration.credentials.default_organization.clone();
+        let organization = address.parameter("organizationId").or(default).filter(|name| is_organization(name));
+        return Ok((organization.ok_or(Code::WrongOrganization)?, None));
+    }
+    let host = address.host();
+    let (organization, principal) = keys::tenant(&configuration.credentials, &key, supabase::asked(&host)).await?;
+    Ok((organization, Some(principal)))
+}
+
+async fn body(request: &mut Request) -> Result<Body, Code> {
+    if http::is_of_type(request, "application/octet-stream") {
+        return http::body(request).await.map(Body::Binary);
+    }
+    http::json_body(request).await.map(Body::Json)
 }
