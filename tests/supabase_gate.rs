@@ -3,6 +3,8 @@
 
 mod signing;
 
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use realtime_worker::code::Code;
 use realtime_worker::policy::api_key::ApiKeys;
 use realtime_worker::policy::credential::Credentials;
@@ -113,5 +115,46 @@ fn what_is_not_the_keys_fault_has_its_answer_too() {
     for code in [Code::KeysUnavailable, Code::Overloaded, Code::Internal] {
         let failed = json!({ "error": "Error connecting to Realtime", "code": code.wire() });
         assert_eq!(answer(code), (500, failed));
+    }
+}
+
+/// Whether a token of these claims is of the organization, said once more and simply.
+fn is_of(claims: &Value, organization: &str) -> bool {
+    let naming = ["organizationId", "activeOrganizationId", "org_id", "ref", "organizations"];
+    match claims.pointer(&format!("/organizations/{organization}")) {
+        Some(role) => role.is_string() || role.is_array(),
+        None if naming.iter().all(|name| claims.get(name).is_none()) => organization == "main",
+        None => naming[..4].iter().any(|name| claims[name] == organization),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a token says and a host asks for, the door opens an organization that the token is of, and that of the
+    /// host where it may.
+    #[test]
+    fn no_token_opens_an_organization_that_it_is_not_of(
+        named in proptest::collection::btree_map(
+            select(&["organizationId", "activeOrganizationId", "org_id", "ref", "organizations"][..]),
+            any::<Index>(), 0..4,
+        ),
+        host in select(&["abc.example.com", "def.example.com", "main", "127.0.0.1"][..]),
+    ) {
+        let values = [json!("abc"), json!("def"), json!("main"), json!(null), json!(""), json!(7), json!({}),
+            json!({ "abc": "member" }), json!({ "abc": null, "def": ["member"] }), json!({ "main": false })];
+        let mut claims = json!({ "sub": "u7", "role": "member" });
+        named.iter().for_each(|(name, index)| claims[*name] = index.get(&values).clone());
+        let asked_for = asked(host).unwrap();
+        match ask(host, &token(claims.clone())) {
+            Ok((opened, _)) => {
+                prop_assert!(is_of(&claims, &opened), "{} opens {}", claims, opened);
+                prop_assert!(opened == asked_for || !is_of(&claims, asked_for), "{} opens {}", claims, opened);
+            }
+            Err((status, body)) => {
+                prop_assert_eq!(status, 404, "{}", body);
+                prop_assert!(!is_of(&claims, asked_for) && !is_of(&claims, "main"), "{}", claims);
+            }
+        }
     }
 }

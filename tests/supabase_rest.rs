@@ -4,10 +4,13 @@
 
 mod rig;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use realtime_worker::code::Code;
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::supabase::rest::{self, Body, Rejected, Sender};
 use rig::token::principal;
 use rig::{Client, ORGANIZATION, Rig, configuration, every_way};
@@ -272,5 +275,61 @@ fn topic_and_event_stand_in_the_path() {
     assert_eq!(place("//events/"), found("", ""), "which is refused by its names");
     for other in ["", "/", "/a", "/a/events", "/a/b/events/c", "/a/events/b/c", "/%ff/events/a", "/a/events/%c3"] {
         assert_eq!(place(other), None, "{other}");
+    }
+}
+
+/// Texts that are JSON, nearly JSON, or nothing of the kind.
+fn bodies() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[\\[\\]{}:, \\\\\"ae0-]{0,12}".boxed(),
+        any::<String>().prop_map(|text| json!(text).to_string()).boxed(),
+        Just(r#""\ud800""#.to_owned()).boxed(),
+        any::<f64>().prop_map(|number| json!(number).to_string()).boxed(),
+    ];
+    (piece.clone(), piece, any::<String>()).prop_flat_map(|(one, other, key)| {
+        let key = json!(key);
+        prop_oneof![
+            Just(one.clone()),
+            Just(format!("{{{key}:{one}}}")),
+            Just(format!("{{{key}:{one},\"b\":{other}}}")),
+            Just(format!("[{one},{other}]")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The object reads again what the Worker has read: it must find the same, never a reason to refuse.
+    #[test]
+    fn what_the_worker_accepts_the_object_reads_alike(
+        topic in any::<String>(), event in any::<String>(), body in bodies(), bytes in vec(any::<u8>(), 0..40),
+        private in any::<bool>(), is_service in any::<bool>(), is_binary in any::<bool>(),
+    ) {
+        let member = member();
+        let sender = if is_service { Sender::Service } else { Sender::Client(&member) };
+        let topic = if private { format!("log:{topic}") } else { topic };
+        let sent = if is_binary { Body::Binary(bytes) } else { json_of(&body) };
+        let published = rest::single(&deployment(), sender, (topic.clone(), event.clone()), private, sent);
+        let message = format!(
+            "{{\"messages\":[{{\"topic\":{},\"event\":{},\"private\":{private},\"payload\":{body}}}]}}",
+            json!(topic), json!(event),
+        );
+        let batch = rest::batch(&deployment(), sender, &message);
+        for publications in [published.map(|one| vec![one]), batch].into_iter().flatten().filter(|some| !some.is_empty()) {
+            let read = PublishRequest::read(&rest::request(ORGANIZATION, &publications));
+            let read = read.map_err(|refusal| TestCaseError::fail(format!("{refusal:?}")))?;
+            prop_assert_eq!(&read.publications, &publications);
+            prop_assert_eq!(&read.organization, ORGANIZATION);
+        }
+    }
+
+    #[test]
+    fn no_path_and_no_body_is_too_odd(path in any::<String>(), body in bodies()) {
+        let _ = rest::place(&path);
+        let _ = rest::place(&format!("/realtime/v1/api/broadcast/{path}"));
+        let _ = rest::batch(&deployment(), Sender::Service, &body);
+        let _ = rest::batch(&deployment(), Sender::Service, &format!("{{\"messages\":{body}}}"));
+        let _ = rest::batch(&deployment(), Sender::Service, &format!("{{\"messages\":[{body}]}}"));
     }
 }
