@@ -199,7 +199,8 @@ fn a_token_that_names_any_organization_is_not_of_the_default_one() {
 /// The tenant and the first role that a token opens for a caller who asks for `asked`.
 fn tenant(credentials: &Credentials, claims: &Value, asked: Option<&str>) -> Result<(String, String), TokenError> {
     let token = hmac("HS256", SECRET, claims);
-    let (tenant, principal) = credentials.tenant(NOW, &token, asked, &KeySet::default())?;
+    let proven = credentials.verify(NOW, &token, &KeySet::default())?;
+    let (tenant, principal) = credentials.tenant(&proven, asked).map_err(TokenError::Refused)?;
     Ok((tenant, principal.roles.first().unwrap_or_default().to_owned()))
 }
 
@@ -232,7 +233,8 @@ fn no_tenant_is_found_for_a_token_that_is_not_good() {
     let ask = |claims: &Value| tenant(&credentials, claims, Some("org_1")).map(drop);
     assert_eq!(ask(&claims_with("exp", json!(1))), refused(Code::TokenExpired));
     assert_eq!(ask(&claims_with("sub", json!(7))), INVALID);
-    let forged = credentials.tenant(NOW, &hmac("HS256", "x".repeat(32), &good_claims()), None, &KeySet::default());
+    let forged = hmac("HS256", "x".repeat(32), &good_claims());
+    let forged = credentials.verify(NOW, &forged, &KeySet::default());
     assert_eq!(forged.map(drop), INVALID);
 }
 

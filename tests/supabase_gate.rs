@@ -30,10 +30,13 @@ fn credentials() -> Credentials {
 
 /// What the door says to a key at a host: the organization and the first role, or status and body.
 fn ask(host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
-    let proven = credentials().tenant(NOW, key, asked(host), &KeySet::default()).map_err(|error| match error {
+    let credentials = credentials();
+    let refused_with = |error| match error {
         TokenError::Refused(code) => code,
         TokenError::NeedsKeys => Code::KeysUnavailable,
-    });
+    };
+    let proven = credentials.verify(NOW, key, &KeySet::default()).map_err(refused_with);
+    let proven = proven.and_then(|proven| credentials.tenant(&proven, asked(host)));
     let answer = |(organization, principal): Admitted| (organization, principal.roles.first().unwrap().to_owned());
     admitted(proven, key).map(answer).map_err(|refusal| {
         let answer = refused(&refusal);

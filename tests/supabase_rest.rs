@@ -45,7 +45,7 @@ fn single(sender: Sender<'_>, topic: &str, body: Body) -> Result<Publication, Re
 }
 
 fn batch(sender: Sender<'_>, messages: Value) -> Result<Vec<Publication>, Rejected> {
-    rest::batch(&deployment(), sender, &json!({ "messages": messages }).to_string())
+    rest::batch(&deployment(), sender, &Body::Json(json!({ "messages": messages }).to_string()))
 }
 
 #[track_caller]
@@ -161,7 +161,7 @@ fn the_channel_policies_decide_what_a_client_may_publish() {
     is_answered(rest::single(&closed, Sender::Client(&guest), place.clone(), false, json_of("{}")), 403, forbidden);
     assert!(rest::single(&closed, Sender::Service, place, false, json_of("{}")).is_ok());
     let body = json!({ "messages": [message("t", false)] }).to_string();
-    assert_eq!(rest::batch(&closed, Sender::Client(&guest), &body), Ok(Vec::new()));
+    assert_eq!(rest::batch(&closed, Sender::Client(&guest), &json_of(&body)), Ok(Vec::new()));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_is_wrong_with_a_batch_is_named_message_by_message() {
         let answered = batch(Sender::Client(&member()), json!([good(), message]));
         is_answered(answered, 422, json!({ "errors": { "messages": [{}, errors] } }));
     }
-    let read = |body: &str| rest::batch(&deployment(), Sender::Service, body);
+    let read = |body: &str| rest::batch(&deployment(), Sender::Service, &json_of(body));
     is_answered(read("{}"), 422, json!({ "errors": { "messages": blank } }));
     is_answered(read(r#"{"messages":null}"#), 422, json!({ "errors": { "messages": blank } }));
     is_answered(read(r#"{"messages":{}}"#), 422, json!({ "errors": { "messages": invalid } }));
@@ -201,6 +201,8 @@ fn what_is_wrong_with_a_batch_is_named_message_by_message() {
         assert_eq!(read(odd).unwrap_err().answer.status, 400, "{odd}");
     }
     assert_eq!(read(r#"{"messages":[]}"#), Ok(Vec::new()));
+    let bytes = rest::batch(&deployment(), Sender::Service, &Body::Binary(vec![1]));
+    assert_eq!(bytes.unwrap_err().answer.status, 415);
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn what_is_wrong_with_a_single_message_is_named() {
     is_answered(ask(place("", ""), ""), 422, json!({ "errors": { "topic": blank, "event": blank, "payload": blank } }));
     let long = json!({ "errors": { "event": ["should be at most 255 byte(s)"] } });
     is_answered(ask(place("t", &"e".repeat(256)), "{}"), 422, long);
-    for odd in ["{", "nonsense", "{} {}", r#"{"a":1,"a":2}"#] {
+    for odd in ["{", "nonsense", "{} {}", r#"{"a":1,"a":2}"#, "1,\"b\":2", "1,\"_json\":2", "1}{", "\u{a0}1"] {
         is_answered(ask(place("t", "e"), odd), 422, json!({ "errors": { "payload": ["is invalid"] } }));
     }
 }
@@ -232,7 +234,7 @@ fn no_payload_of_a_client_is_larger_than_its_frames_may_be() {
     assert!(ask(Sender::Service, Body::Binary(vec![0; 17])).is_ok());
     let body = json!({ "messages": [{ "topic": "t", "event": "e", "payload": { "a": "123456789" } }] }).to_string();
     let errors = json!({ "errors": { "messages": [{ "payload": ["Payload size exceeds tenant limit"] }] } });
-    is_answered(rest::batch(&small, Sender::Client(&guest), &body), 422, errors);
+    is_answered(rest::batch(&small, Sender::Client(&guest), &json_of(&body)), 422, errors);
 }
 
 #[test]
@@ -315,7 +317,7 @@ proptest! {
             "{{\"messages\":[{{\"topic\":{},\"event\":{},\"private\":{private},\"payload\":{body}}}]}}",
             json!(topic), json!(event),
         );
-        let batch = rest::batch(&deployment(), sender, &message);
+        let batch = rest::batch(&deployment(), sender, &json_of(&message));
         for publications in [published.map(|one| vec![one]), batch].into_iter().flatten().filter(|some| !some.is_empty()) {
             let read = PublishRequest::read(&rest::request(ORGANIZATION, &publications));
             let read = read.map_err(|refusal| TestCaseError::fail(format!("{refusal:?}")))?;
@@ -328,8 +330,8 @@ proptest! {
     fn no_path_and_no_body_is_too_odd(path in any::<String>(), body in bodies()) {
         let _ = rest::place(&path);
         let _ = rest::place(&format!("/realtime/v1/api/broadcast/{path}"));
-        let _ = rest::batch(&deployment(), Sender::Service, &body);
-        let _ = rest::batch(&deployment(), Sender::Service, &format!("{{\"messages\":{body}}}"));
-        let _ = rest::batch(&deployment(), Sender::Service, &format!("{{\"messages\":[{body}]}}"));
+        let _ = rest::batch(&deployment(), Sender::Service, &json_of(&body));
+        let _ = rest::batch(&deployment(), Sender::Service, &Body::Json(format!("{{\"messages\":{body}}}")));
+        let _ = rest::batch(&deployment(), Sender::Service, &Body::Json(format!("{{\"messages\":[{body}]}}")));
     }
 }

@@ -24,8 +24,10 @@ pub struct Credentials {
 }
 
 /// What a credential that was found good says.
-enum Proven<'a> {
+pub enum Proven<'a> {
+    /// It is an API key.
     Key(&'a ApiKey),
+    /// It is a session token of these claims.
     Token(Claims),
 }
 
@@ -45,46 +47,45 @@ impl Credentials {
         self.within(&proven, organization).map_err(TokenError::Refused)
     }
 
-    /// The organization of a caller who may not say which, with the principal that `credential` proves there: the one
-    /// that its address asks for, else the only one that the credential names, else the default, the first that the
-    /// credential is good for.
+    /// Finds out whether a credential is good, wherever it may lead; `now` in Unix milliseconds.
     ///
     /// # Errors
-    /// As [`Credentials::principal`]; [`Code::WrongOrganization`] when it is good for none of them.
-    pub fn tenant(
-        &self,
-        now: u64,
-        credential: &str,
-        asked: Option<&str>,
-        keys: &KeySet,
-    ) -> Result<(String, Principal), TokenError> {
-        let proven = self.verify(now, credential, keys)?;
-        let named = match &proven {
-            Proven::Key(key) => Some(key.organization.as_str()),
-            Proven::Token(claims) => claims.organization(),
-        };
-        let candidates = [asked, named, self.default_organization.as_deref()];
-        for organization in candidates.into_iter().flatten().filter(|name| is_organization(name)) {
-            match self.within(&proven, organization) {
-                Err(Code::WrongOrganization) => {}
-                Err(code) => return Err(TokenError::Refused(code)),
-                Ok(principal) => return Ok((organization.to_owned(), principal)),
-            }
-        }
-        Err(TokenError::Refused(Code::WrongOrganization))
-    }
-
-    fn verify(&self, now: u64, credential: &str, keys: &KeySet) -> Result<Proven<'_>, TokenError> {
+    /// A code to refuse it with, or that the key set must be fetched first.
+    pub fn verify(&self, now: u64, credential: &str, keys: &KeySet) -> Result<Proven<'_>, TokenError> {
         match self.api_keys.find(credential) {
             Some(key) => Ok(Proven::Key(key)),
             None => self.tokens.verify(now, credential, keys).map(Proven::Token),
         }
     }
 
-    fn within(&self, proven: &Proven<'_>, organization: &str) -> Result<Principal, Code> {
+    /// The principal within `organization`.
+    ///
+    /// # Errors
+    /// A code to refuse it with.
+    pub fn within(&self, proven: &Proven<'_>, organization: &str) -> Result<Principal, Code> {
         match proven {
             Proven::Key(key) => key.principal(organization),
             Proven::Token(claims) => claims.principal(organization, &self.claims, self.default_organization.as_deref()),
         }
+    }
+
+    /// The organization of a caller who may not say which, with the principal there: the one that its address asks for,
+    /// else the only one that the credential names, else the default, the first that the credential is good for.
+    ///
+    /// # Errors
+    /// A code to refuse it with; [`Code::WrongOrganization`] when it is good for none of them.
+    pub fn tenant(&self, proven: &Proven<'_>, asked: Option<&str>) -> Result<(String, Principal), Code> {
+        let named = match proven {
+            Proven::Key(key) => Some(key.organization.as_str()),
+            Proven::Token(claims) => claims.organization(),
+        };
+        let candidates = [asked, named, self.default_organization.as_deref()];
+        for organization in candidates.into_iter().flatten().filter(|name| is_organization(name)) {
+            match self.within(proven, organization) {
+                Err(Code::WrongOrganization) => {}
+                answer => return Ok((organization.to_owned(), answer?)),
+            }
+        }
+        Err(Code::WrongOrganization)
     }
 }

@@ -9,7 +9,7 @@ use worker::{Context, Env, Headers, Method, Request, Response, Result, event};
 use super::gate::{self, Destination};
 use super::http::{self, Address};
 use super::runtime::{log, now, random_hex};
-use super::{environment, keys, pump, supabase};
+use super::{environment, pump, supabase};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
@@ -144,7 +144,7 @@ async fn ticket(mut request: Request, configuration: &Configuration) -> std::res
     let missing = form.refuse("organizationId", "is required and names an organization");
     let organization = organization.filter(|organization| is_organization(organization)).ok_or(missing)?;
     form.finish()?;
-    let principal = keys::principal(&configuration.credentials, &token, &organization).await?;
+    let principal = gate::principal(configuration, &token, &organization).await?;
     let secret = configuration.access_tokens.first().ok_or(Code::Configuration)?;
     let expires = now() + LIFETIME_SECONDS * 1_000;
     let ticket = Ticket { id: random_hex(16).map_err(failed)?, organization, expires, principal };

@@ -80,7 +80,7 @@ pub async fn admit(
     if let Some(token) = http::bearer(request) {
         let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
         let organization = organization.ok_or_else(missing)?;
-        pass.principal = Some(keys::principal(&configuration.credentials, &token, &organization).await?);
+        pass.principal = Some(principal(configuration, &token, &organization).await?);
         return Ok(Destination::Object(organization, Box::new(pass)));
     }
     match address.parameter("organizationId") {
@@ -101,6 +101,19 @@ pub fn check(request: &Request, configuration: &Configuration) -> std::result::R
         return Err(Code::OriginNotAllowed);
     }
     Ok(())
+}
+
+/// The principal that a token proves within an organization.
+///
+/// # Errors
+/// The code to refuse it with.
+pub async fn principal(
+    configuration: &Configuration,
+    token: &str,
+    organization: &str,
+) -> std::result::Result<Principal, Code> {
+    let proven = keys::verify(&configuration.credentials, token).await?;
+    configuration.credentials.within(&proven, organization)
 }
 
 /// Opens a socket at an organization's object.

@@ -8,9 +8,8 @@ use worker::{Delay, Fetch, Method, Request};
 
 use super::runtime::now;
 use crate::code::Code;
-use crate::policy::credential::Credentials;
+use crate::policy::credential::{Credentials, Proven};
 use crate::policy::key_set::KeySet;
-use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
 /// How long the issuer may take.
@@ -37,28 +36,12 @@ pub async fn fetch(url: &str) -> Option<String> {
     }
 }
 
-/// The principal behind a credential, with the isolate's key set, fetched where that is needed.
+/// What a credential proves, with the isolate's key set, fetched where that is needed.
 ///
 /// # Errors
 /// The code to refuse it with.
-pub async fn principal(credentials: &Credentials, credential: &str, organization: &str) -> Result<Principal, Code> {
-    with_keys(credentials, |keys| credentials.principal(now(), credential, organization, keys)).await
-}
-
-/// The organization of a caller who may not say which, and the principal behind its credential there.
-///
-/// # Errors
-/// The code to refuse it with.
-pub async fn tenant(
-    credentials: &Credentials,
-    credential: &str,
-    asked: Option<&str>,
-) -> Result<(String, Principal), Code> {
-    with_keys(credentials, |keys| credentials.tenant(now(), credential, asked, keys)).await
-}
-
-async fn with_keys<T>(credentials: &Credentials, verify: impl Fn(&KeySet) -> Result<T, TokenError>) -> Result<T, Code> {
-    let verify = || KEYS.with_borrow(&verify);
+pub async fn verify<'a>(credentials: &'a Credentials, credential: &str) -> Result<Proven<'a>, Code> {
+    let verify = || KEYS.with_borrow(|keys| credentials.verify(now(), credential, keys));
     match verify() {
         Err(TokenError::NeedsKeys) => {}
         Err(TokenError::Refused(code)) => return Err(code),

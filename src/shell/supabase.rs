@@ -45,9 +45,7 @@ async fn admit(request: &Request, address: &Address, configuration: &Configurati
     let wire = supabase::wire_of_version(version.as_deref()).ok_or_else(unspoken)?;
     let header = http::header(request, "x-api-key");
     let key = supabase::key(header.as_deref(), address.parameter("apikey").as_deref()).ok_or(Code::Unauthorized)?;
-    let host = address.host();
-    let proven = keys::tenant(&configuration.credentials, &key, supabase::asked(&host)).await;
-    let (organization, principal) = supabase::admitted(proven, &key)?;
+    let (organization, principal) = supabase::admitted(tenant(address, configuration, &key).await, &key)?;
     Ok((organization, Pass { principal: Some(principal), wire: wire.0, ..Pass::default() }))
 }
 
@@ -81,12 +79,13 @@ async fn publish(
     }
     let (organization, principal) = sender(&request, address, configuration).await?;
     let sender = principal.as_ref().map_or(Sender::Service, Sender::Client);
+    let body = body(&mut request).await?;
     let publications = match rest::place(&address.path()) {
         Some(place) if route == Route::SupabaseSingle => {
             let private = address.parameter("private").as_deref() == Some("true");
-            vec![rest::single(configuration, sender, place, private, body(&mut request).await?)?]
+            vec![rest::single(configuration, sender, place, private, body)?]
         }
-        _ => rest::batch(configuration, sender, &http::json_body(&mut request).await?)?,
+        _ => rest::batch(configuration, sender, &body)?,
     };
     if publications.is_empty() {
         return Ok(rest::accepted());
@@ -111,14 +110,24 @@ async fn sender(
         let organization = address.parameter("organizationId").or(default).filter(|name| is_organization(name));
         return Ok((organization.ok_or(Code::WrongOrganization)?, None));
     }
-    let host = address.host();
-    let (organization, principal) = keys::tenant(&configuration.credentials, &key, supabase::asked(&host)).await?;
+    let (organization, principal) = tenant(address, configuration, &key).await?;
     Ok((organization, Some(principal)))
 }
 
+/// The organization that a key is for, and who comes with it.
+async fn tenant(address: &Address, configuration: &Configuration, key: &str) -> Result<(String, Principal), Code> {
+    let proven = keys::verify(&configuration.credentials, key).await?;
+    configuration.credentials.tenant(&proven, supabase::asked(&address.host()))
+}
+
 async fn body(request: &mut Request) -> Result<Body, Code> {
-    if http::is_of_type(request, "application/octet-stream") {
-        return http::body(request).await.map(Body::Binary);
+    let is_binary = http::is_of_type(request, "application/octet-stream");
+    if !is_binary && !http::is_of_type(request, "application/json") {
+        return Err(Code::UnsupportedMediaType);
     }
-    http::json_body(request).await.map(Body::Json)
+    let body = http::body(request).await?;
+    if is_binary {
+        return Ok(Body::Binary(body));
+    }
+    String::from_utf8(body).map(Body::Json).map_err(|_| Code::InvalidRequest)
 }

@@ -3,14 +3,12 @@
 
 pub mod rest;
 
-use serde_json::json;
-
 use super::answer::Answer;
 use crate::code::{Code, Refusal};
 use crate::engine::input::Wire;
 use crate::policy::principal::{Method, Principal};
 use crate::policy::signature::Token;
-use crate::value::percent;
+use crate::value::{json, percent};
 
 /// Who was let in: the organization, and who it is there.
 pub type Admitted = (String, Principal);
@@ -70,7 +68,12 @@ pub fn refused(refusal: &Refusal) -> Answer {
         Code::InvalidRequest => (403, &refusal.message),
         code => (code.status(), &refusal.message),
     };
-    Answer::json(status, &json!({ "error": message, "code": refusal.code.wire() }))
+    let mut body = String::from("{\"error\":");
+    json::write_string(&mut body, message);
+    body.push_str(",\"code\":\"");
+    body.push_str(refusal.code.wire());
+    body.push_str("\"}");
+    Answer { status, body, retry_after: None }
 }
 
 #[cfg(test)]

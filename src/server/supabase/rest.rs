@@ -2,9 +2,6 @@
 
 use std::rc::Rc;
 
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
-
 use crate::code::{Code, Refusal};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
@@ -30,6 +27,9 @@ const INVALID: &str = "is invalid";
 const LONG: &str = "should be at most 255 byte(s)";
 /// What is wrong with a payload that is larger than a frame may be.
 const LARGE: &str = "Payload size exceeds tenant limit";
+const UNAUTHORIZED: &str = "Unauthorized";
+const REDUCE: &str = "Too many messages to broadcast, please reduce the batch size";
+const MEDIA_TYPES: &str = "Unsupported Media Type. Use application/json or application/octet-stream";
 
 /// Who publishes.
 #[derive(Clone, Copy, Debug)]
@@ -51,21 +51,18 @@ pub struct Rejected {
 
 impl From<Code> for Rejected {
     fn from(code: Code) -> Rejected {
-        let unauthorized = || json!({ "message": "Unauthorized" });
-        let (status, body) = match code {
+        match code {
             Code::Unauthorized | Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => {
-                (401, unauthorized())
+                rejected(code, 401, "message", UNAUTHORIZED)
             }
-            Code::Forbidden | Code::PublicTopicsDisabled | Code::OriginNotAllowed => (403, unauthorized()),
-            Code::UnsupportedMediaType => {
-                (415, json!({ "error": "Unsupported Media Type. Use application/json or application/octet-stream" }))
+            Code::Forbidden | Code::PublicTopicsDisabled | Code::OriginNotAllowed => {
+                rejected(code, 403, "message", UNAUTHORIZED)
             }
-            Code::PayloadTooLarge => return unprocessable(json!({ "payload": [LARGE] })),
-            Code::RateLimited => (429, json!({ "message": "Too many requests" })),
-            code => (code.status(), json!({ "message": code.sentence() })),
-        };
-        let retry_after = (code == Code::RateLimited).then_some(1);
-        Rejected { code, answer: Answer { retry_after, ..Answer::json(status, &body) } }
+            Code::UnsupportedMediaType => rejected(code, 415, "error", MEDIA_TYPES),
+            Code::PayloadTooLarge => unprocessable(&wrong("payload", LARGE)),
+            Code::RateLimited => rejected(code, 429, "message", "Too many requests"),
+            code => rejected(code, code.status(), "message", code.sentence()),
+        }
     }
 }
 
@@ -86,26 +83,26 @@ pub fn place(path: &str) -> Option<(String, String)> {
 ///
 /// # Errors
 /// When the body is not of the documented form; it names what is wrong with each message.
-pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &str) -> Result<Vec<Publication>, Rejected> {
+pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> Result<Vec<Publication>, Rejected> {
+    let Body::Json(body) = body else { return Err(Rejected::from(Code::UnsupportedMediaType)) };
     let body = json::object(body).map_err(|_| Code::InvalidRequest)?;
-    let messages = member(&body, "messages").ok_or_else(|| unprocessable(json!({ "messages": [BLANK] })))?;
-    let messages = json::array(messages).map_err(|_| unprocessable(json!({ "messages": [INVALID] })))?;
+    let messages = member(&body, "messages").ok_or(BLANK).and_then(|list| json::array(list).map_err(|_| INVALID));
+    let messages = messages.map_err(|what| unprocessable(&wrong("messages", what)))?;
     if messages.len() > BATCH_EVENTS {
-        let body = json!({ "message": "Too many messages to broadcast, please reduce the batch size" });
-        return Err(Rejected { code: Code::RateLimited, answer: Answer::json(429, &body) });
+        return Err(rejected(Code::RateLimited, 429, "message", REDUCE));
     }
-    let (mut publications, mut wrong) = (Vec::new(), Vec::new());
+    let (mut publications, mut errors, mut is_right) = (Vec::new(), Vec::new(), true);
     for message in messages {
         let read = Message::read(message.get(), sender.most(configuration));
-        let published = read.map(|message| message.publication(configuration, sender));
-        wrong.push(Value::Object(published.as_ref().err().cloned().unwrap_or_default()));
-        match published {
+        is_right &= read.is_ok();
+        errors.push(read.as_ref().err().map_or("", String::as_str).to_owned());
+        match read.map(|message| message.publication(configuration, sender)) {
             Ok(Err(Code::Forbidden | Code::PublicTopicsDisabled)) | Err(_) => {}
             Ok(published) => publications.push(published?),
         }
     }
-    let is_right = wrong.iter().all(|errors| errors.as_object().is_some_and(Map::is_empty));
-    if is_right { Ok(publications) } else { Err(unprocessable(json!({ "messages": wrong }))) }
+    let named = || format!("\"messages\":[{{{}}}]", errors.join("},{"));
+    if is_right { Ok(publications) } else { Err(unprocessable(&named())) }
 }
 
 /// Reads a single message, whose body is its payload.
@@ -119,20 +116,15 @@ pub fn single(
     private: bool,
     body: Body,
 ) -> Result<Publication, Rejected> {
-    let mut errors = Map::new();
-    let mut note = |name: &str, wrong: Option<&str>| {
-        wrong.map(|wrong| errors.insert(name.to_owned(), json!([wrong])));
-    };
-    note("topic", wrong_name(&topic));
-    note("event", wrong_name(&event));
     let payload = body.payload(sender.most(configuration));
-    note("payload", payload.as_ref().err().copied());
+    let errors =
+        [("topic", wrong_name(&topic)), ("event", wrong_name(&event)), ("payload", payload.as_ref().err().copied())];
     match payload {
-        Ok(payload) if errors.is_empty() => {
+        Ok(payload) if errors.iter().all(|(_, what)| what.is_none()) => {
             let topic = Topic { private, name: Rc::from(topic) };
             Ok(Message { topic, event, payload }.publication(configuration, sender)?)
         }
-        _ => Err(unprocessable(Value::Object(errors))),
+        _ => Err(unprocessable(&named(&errors))),
     }
 }
 
@@ -184,15 +176,16 @@ impl Body {
         match self {
             Body::Binary(bytes) if bytes.len() > most => Err(LARGE),
             Body::Binary(bytes) => Ok(Payload::Binary(Rc::from(bytes))),
-            Body::Json(text) if text.trim().is_empty() => Err(BLANK),
-            Body::Json(text) => {
-                let value: &RawValue = serde_json::from_str(&text).map_err(|_| INVALID)?;
-                match json::kind(value.get()) {
-                    Kind::Object => object(value.get(), most),
-                    _ if value.get().len() > most => Err(LARGE),
-                    _ => Ok(Payload::Json(Rc::from(format!("{{\"_json\":{}}}", value.get())))),
+            Body::Json(text) => match text.trim_ascii() {
+                "" => Err(BLANK),
+                text if text.starts_with('{') => object(text, most),
+                text => {
+                    let wrapped = format!("{{\"_json\":{text}}}");
+                    // What is several members when it is wrapped was no JSON before.
+                    let is_one = json::object(&wrapped).is_ok_and(|object| object.members.len() == 1);
+                    if is_one { object(&wrapped, most) } else { Err(INVALID) }
                 }
-            }
+            },
         }
     }
 }
@@ -215,34 +208,30 @@ struct Message {
 }
 
 impl Message {
-    /// Reads `{ topic, event, payload, private? }`; other keys are a newer client's. What is wrong stands by its key.
-    fn read(text: &str, most: usize) -> Result<Message, Map<String, Value>> {
-        let mut errors = Map::new();
-        let Ok(message) = json::object(text) else {
-            errors.insert("message".to_owned(), json!([INVALID]));
-            return Err(errors);
-        };
-        let mut note = |name: &str, wrong: &str| {
-            errors.insert(name.to_owned(), json!([wrong]));
-        };
-        let topic = name(member(&message, "topic")).map_err(|wrong| note("topic", wrong));
-        let event = name(member(&message, "event")).map_err(|wrong| note("event", wrong));
-        let payload = match member(&message, "payload") {
-            None => Err(BLANK),
-            Some(payload) => object(payload, most),
-        };
-        let payload = payload.map_err(|wrong| note("payload", wrong));
+    /// Reads `{ topic, event, payload, private? }`; other keys are a newer client's.
+    ///
+    /// # Errors
+    /// What is wrong, by key.
+    fn read(text: &str, most: usize) -> Result<Message, String> {
+        let message = json::object(text).map_err(|_| wrong("message", INVALID))?;
+        let topic = name(member(&message, "topic"));
+        let event = name(member(&message, "event"));
+        let payload = member(&message, "payload").ok_or(BLANK).and_then(|payload| object(payload, most));
         let private = match member(&message, "private") {
             None | Some("false" | "\"false\"") => Ok(false),
             Some("true" | "\"true\"") => Ok(true),
             Some(_) => Err(INVALID),
         };
-        let private = private.map_err(|wrong| note("private", wrong));
         match (topic, event, payload, private) {
             (Ok(topic), Ok(event), Ok(payload), Ok(private)) => {
                 Ok(Message { topic: Topic { private, name: Rc::from(topic) }, event, payload })
             }
-            _ => Err(errors),
+            (topic, event, payload, private) => Err(named(&[
+                ("topic", topic.err()),
+                ("event", event.err()),
+                ("payload", payload.err()),
+                ("private", private.err()),
+            ])),
         }
     }
 
@@ -288,6 +277,24 @@ fn object(text: &str, most: usize) -> Result<Payload, &'static str> {
     }
 }
 
-fn unprocessable(errors: Value) -> Rejected {
-    Rejected { code: Code::InvalidRequest, answer: Answer::json(422, &json!({ "errors": errors })) }
+/// What is wrong with one key: a member of the object `errors`.
+fn wrong(key: &str, what: &str) -> String {
+    format!("\"{key}\":[\"{what}\"]")
+}
+
+/// What is wrong with several.
+fn named(errors: &[(&str, Option<&str>)]) -> String {
+    let wrong = errors.iter().filter_map(|(key, what)| Some(wrong(key, (*what)?)));
+    wrong.collect::<Vec<_>>().join(",")
+}
+
+fn unprocessable(errors: &str) -> Rejected {
+    let answer = Answer { status: 422, body: format!("{{\"errors\":{{{errors}}}}}"), retry_after: None };
+    Rejected { code: Code::InvalidRequest, answer }
+}
+
+/// An answer of one key.
+fn rejected(code: Code, status: u16, key: &str, text: &str) -> Rejected {
+    let retry_after = (code == Code::RateLimited).then_some(1);
+    Rejected { code, answer: Answer { status, body: format!("{{\"{key}\":\"{text}\"}}"), retry_after } }
 }
