@@ -167,7 +167,7 @@ impl Delivery {
     /// Whether messages and members of a topic may be seen; one of both is needed to enter.
     fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
         let messages = self.configuration.authorize(Action::Read, topic, principal);
-        let members = self.configuration.authorize(Action::Presence, topic, principal);
+        let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
         match (messages, members) {
             (Err(code), members) if !presence || members.is_err() => Err(Refusal::of(code)),
             (messages, _) => Ok((messages.is_ok(), presence)),
@@ -214,7 +214,7 @@ impl Delivery {
     fn may_watch(&self, channel: SocketId) -> bool {
         let Some(connection) = self.connections.get(channel) else { return false };
         let (Some(channel), Some(principal)) = (connection.channel(), &connection.principal) else { return false };
-        channel.presence && self.configuration.authorize(Action::Presence, &channel.topic, principal).is_ok()
+        channel.presence && self.configuration.authorize(Action::PresenceRead, &channel.topic, principal).is_ok()
     }
 
     /// Does what is asked for in a channel that stands.

@@ -228,7 +228,7 @@ impl Connection {
         principal: &Principal,
         configuration: &Configuration,
     ) -> BTreeSet<Option<Topic>> {
-        let may_see = |topic: &&Topic| configuration.authorize(Action::Presence, topic, principal).is_ok();
+        let may_see = |topic: &&Topic| configuration.authorize(Action::PresenceRead, topic, principal).is_ok();
         let mut places = BTreeSet::new();
         match self.channel() {
             Some(channel) => {

@@ -114,7 +114,7 @@ impl Delivery {
         if topics >= self.configuration.limits.topics {
             return Some(Refusal::of(Code::TopicLimit));
         }
-        let actions: &[Action] = if presence { &[Action::Read, Action::Presence] } else { &[Action::Read] };
+        let actions: &[Action] = if presence { &[Action::Read, Action::PresenceRead] } else { &[Action::Read] };
         let refused = actions.iter().find_map(|action| self.configuration.authorize(*action, topic, principal).err());
         refused.map(Refusal::of)
     }

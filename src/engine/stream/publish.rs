@@ -85,10 +85,11 @@ impl Stream {
 
     /// Whether what the API worker publishes is kept for recovery.
     fn is_kept(&self, publication: &Publication) -> bool {
-        match &publication.content {
+        let may_be = match &publication.content {
             Content::Change { schema, table, .. } => self.configuration.tables.get(schema, table).history,
             Content::Message { .. } => true,
-        }
+        };
+        may_be && publication.history
     }
 
     /// Gives a publication its place. One that is not kept leaves the offset where it is: an offset that no row holds
