@@ -10,6 +10,7 @@ use realtime_worker::dialect::native::Native;
 use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{Authenticate, Command, Position, Recover, Subscribe, Target};
 use realtime_worker::engine::event::{Authenticated, Event, Member, View};
+use realtime_worker::engine::publication::Payload;
 use realtime_worker::policy::channel::Topic;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
@@ -45,7 +46,7 @@ fn changes() -> Vec<(&'static str, Event)> {
     let updated = [r#"{"id":"mat_123","status":"completed"}"#, r#"{"id":"mat_123","status":"pending"}"#];
     let message = |event: &str, payload: &str, topic, offset| Event::Message {
         event: Rc::from(event),
-        payload: Rc::from(payload),
+        payload: Payload::Json(Rc::from(payload)),
         topic,
         offset,
     };
@@ -144,8 +145,9 @@ fn is_topic(command: Command, private: bool, asks_for_more: bool) -> bool {
 }
 
 fn is_publication(command: Command, json: &str, asks_for_ack: bool) -> bool {
+    let carried = Payload::Json(Rc::from(json));
     matches!(command, Command::Publish { topic: at, event, payload, id, echo } if Some(&at) == topic(true).as_ref()
-        && (event.as_str(), payload.as_str(), echo) == ("cursor", json, asks_for_ack)
+        && event == "cursor" && payload == carried && echo == asks_for_ack
         && id.as_deref() == asks_for_ack.then_some("c9"))
 }
 

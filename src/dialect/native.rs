@@ -8,7 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Authenticated, Event, Member, View};
 use crate::engine::input::Wire;
-use crate::engine::publication::topic;
+use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
 use crate::policy::limits::{ID_BYTES, NAME_BYTES, ORGANIZATION_CHARACTERS};
@@ -164,7 +164,7 @@ fn publish(form: &mut Form<'_>) -> Result<Command, Refusal> {
     Ok(Command::Publish {
         topic,
         event: form.require("event")?.name(NAME_BYTES)?,
-        payload: form.take("payload").map_or_else(|| String::from("null"), |payload| payload.json().to_owned()),
+        payload: Payload::read(form)?.unwrap_or_else(|| Payload::Json(Rc::from("null"))),
         id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
         echo: form.take("echo").map_or(Ok(true), |echo| echo.boolean())?,
     })
@@ -187,7 +187,8 @@ fn write(out: &mut String, event: &Event) {
         Event::Message { event, payload, topic, offset } => {
             open(out, "broadcast");
             text_member(out, "event", Some(event));
-            member(out, "payload", payload);
+            out.push_str(",\"payload\":");
+            payload.write(out);
             text_member(out, "topic", topic.as_ref().map(|topic| &*topic.name));
             offset_member(out, *offset);
         }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::publication::Payload;
 use crate::code::Refusal;
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
@@ -26,8 +27,8 @@ pub enum Command {
         topic: Topic,
         /// The message's name.
         event: String,
-        /// The message's JSON text.
-        payload: String,
+        /// What the message carries.
+        payload: Payload,
         /// Asks for an acknowledgement with this id.
         id: Option<String>,
         /// Whether the sender receives it too, if subscribed.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::command::Position;
+use super::publication::Payload;
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
@@ -29,8 +30,8 @@ pub enum Event {
     Message {
         /// Its name.
         event: Rc<str>,
-        /// Its JSON text, masked.
-        payload: Rc<str>,
+        /// What it carries, masked.
+        payload: Payload,
         /// The topic it was published to.
         topic: Option<Topic>,
         /// The stream's offset after it, for those who recover.

@@ -1,13 +1,15 @@
 //! A publication: a row change or a message, with its audience, its fields and its masks (native.md, section 1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use base64ct::{Base64, Encoding};
 
 use crate::code::{Code, Refusal};
 use crate::policy::channel::{MOST_TOPIC, Topic};
 use crate::policy::limits::{ID_BYTES, NAME_BYTES};
 use crate::policy::masking::{MOST_ROLES, Masking};
-use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation, distinct};
+use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation, distinct, types};
 use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
@@ -30,6 +32,8 @@ pub struct Publication {
     pub fields: Option<BTreeSet<String>>,
     /// The column that names the owner.
     pub owner_field: Option<String>,
+    /// Database types of columns, such as `int8`, where the publisher knows them.
+    pub columns: BTreeMap<String, String>,
     /// What is masked for whom.
     pub masking: Masking,
     /// The idempotency key.
@@ -58,10 +62,22 @@ pub enum Content {
     Message {
         /// Its name.
         event: Rc<str>,
-        /// Its JSON text.
-        payload: Rc<str>,
+        /// What it carries.
+        payload: Payload,
     },
 }
+
+/// What a message carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// JSON text.
+    Json(Rc<str>),
+    /// Bytes; in JSON they are base64 (RFC 4648, section 4) beside `"encoding":"base64"`.
+    Binary(Rc<[u8]>),
+}
+
+/// The word that says that a payload is bytes.
+pub const BASE64: &str = "base64";
 
 impl Publication {
     /// Reads a publication from the object `form`, whose whole text is `source`.
@@ -84,10 +100,19 @@ impl Publication {
             // A message has no columns: `fields` there is a mistake, and is refused as an unknown key.
             fields: if is_change { fields(&mut form)? } else { None },
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
+            // Types belong to columns, as `fields` does.
+            columns: if is_change {
+                form.take("columns").map(|columns| types(&columns)).transpose()?.unwrap_or_default()
+            } else {
+                BTreeMap::new()
+            },
             masking: form.take("maskingConfig").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
             id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
             source: Rc::from(source),
         };
+        if publication.is_binary() && !publication.masking.is_empty() {
+            return Err(form.refuse("maskingConfig", "must not stand beside an encoding: bytes have no keys to mask"));
+        }
         form.finish()?;
         Ok(publication)
     }
@@ -106,28 +131,65 @@ impl Publication {
     ///
     /// # Errors
     /// When the payload repeats a key, as for any publisher: the history could not be read back.
-    pub fn from_client(topic: Topic, event: &str, payload: &str) -> Result<Publication, Refusal> {
-        if !is_payload(payload) {
+    pub fn from_client(topic: Topic, event: &str, payload: Payload) -> Result<Publication, Refusal> {
+        if let Payload::Json(json) = &payload
+            && !is_payload(json)
+        {
             return Err(Refusal::at(Code::InvalidFrame, "payload", "payload must not repeat a key"));
         }
         let mut source = String::from("{\"type\":\"broadcast\",\"event\":");
         json::write_string(&mut source, event);
         source.push_str(",\"payload\":");
-        source.push_str(payload);
+        payload.write(&mut source);
         source.push_str(",\"topic\":");
         json::write_string(&mut source, &topic.name);
         source.push_str(if topic.private { "}" } else { ",\"private\":false}" });
         Ok(Publication {
-            content: Content::Message { event: Rc::from(event), payload: Rc::from(payload) },
+            content: Content::Message { event: Rc::from(event), payload },
             topic: Some(topic),
             user: None,
             target_roles: None,
             fields: None,
             owner_field: None,
+            columns: BTreeMap::new(),
             masking: Masking::default(),
             id: None,
             source: Rc::from(source),
         })
+    }
+
+    fn is_binary(&self) -> bool {
+        matches!(self.content, Content::Message { payload: Payload::Binary(_), .. })
+    }
+}
+
+impl Payload {
+    /// Reads `payload` and, beside it, `encoding`; `None` where there is no payload.
+    ///
+    /// # Errors
+    /// When the encoding is unknown, or the payload is not encoded in it.
+    pub fn read(form: &mut Form<'_>) -> Result<Option<Payload>, Refusal> {
+        let encoding = form.take("encoding");
+        let Some(payload) = form.take("payload") else { return Ok(None) };
+        match encoding {
+            None => Ok(Some(Payload::Json(Rc::from(payload.json())))),
+            Some(encoding) if encoding.text()? != BASE64 => Err(encoding.refuse("must be \"base64\"")),
+            Some(_) => {
+                let bytes = Base64::decode_vec(&payload.text()?).map_err(|_| payload.refuse("must be base64"))?;
+                Ok(Some(Payload::Binary(Rc::from(bytes))))
+            }
+        }
+    }
+
+    /// Writes the value of `payload`, and `encoding` after it where there is one.
+    pub fn write(&self, out: &mut String) {
+        match self {
+            Payload::Json(json) => out.push_str(json),
+            Payload::Binary(bytes) => {
+                json::write_string(out, &Base64::encode_string(bytes));
+                out.push_str(",\"encoding\":\"base64\"");
+            }
+        }
     }
 }
 
@@ -161,11 +223,13 @@ fn row(form: &mut Form<'_>, name: &str) -> Result<Option<Row>, Refusal> {
 
 fn message(form: &mut Form<'_>) -> Result<Content, Refusal> {
     let event = form.require("event")?.name(NAME_BYTES)?;
-    let payload = form.require("payload")?;
-    if !is_payload(payload.json()) {
-        return Err(payload.refuse("must not repeat a key"));
+    let payload = Payload::read(form)?.ok_or_else(|| form.refuse("payload", "is required"))?;
+    if let Payload::Json(json) = &payload
+        && !is_payload(json)
+    {
+        return Err(form.refuse("payload", "must not repeat a key"));
     }
-    Ok(Content::Message { event: Rc::from(event), payload: Rc::from(payload.json()) })
+    Ok(Content::Message { event: Rc::from(event), payload })
 }
 
 /// Whether a payload is one that every reader understands alike: no key of the outermost object stands twice in it.

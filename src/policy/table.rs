@@ -122,7 +122,11 @@ pub(crate) fn distinct(texts: Vec<String>) -> BTreeSet<String> {
     set
 }
 
-fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
+/// Reads `{ column: type }`.
+///
+/// # Errors
+/// On a type that is no short text.
+pub(crate) fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     let columns = field.form()?.rest();
     let mut types = BTreeMap::new();
     for (name, value) in columns {

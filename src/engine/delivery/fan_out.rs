@@ -171,7 +171,7 @@ impl<'a> Gathering<'a> {
                 Event::Change { schema: schema.clone(), table: table.clone(), view: self.seen(key)?, topic, offset }
             }
             Content::Message { event, payload } => {
-                let payload = Rc::from(self.rules.payload(payload, key));
+                let payload = self.rules.payload(payload, key);
                 Event::Message { event: event.clone(), payload, topic, offset }
             }
         })

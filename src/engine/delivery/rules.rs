@@ -1,7 +1,9 @@
 //! The rules of one publication: the configuration's and the request's together, the narrower of each (design.md).
 
+use std::rc::Rc;
+
 use crate::engine::event::View;
-use crate::engine::publication::{Content, Publication};
+use crate::engine::publication::{Content, Payload, Publication};
 use crate::policy::configuration::Configuration;
 use crate::policy::masking::{Hidden, Masking};
 use crate::policy::principal::{self, Principal};
@@ -49,7 +51,8 @@ impl<'a> Rules<'a> {
             // Without masks nobody sees more than others, so owners need not be looked up.
             _ if masking.is_empty() => (None, None),
             Content::Change { new, old, .. } => (owner(new.as_ref()), owner(old.as_ref())),
-            Content::Message { payload, .. } => (owner(Row::read(payload).ok().as_ref()), None),
+            Content::Message { payload: Payload::Json(json), .. } => (owner(Row::read(json).ok().as_ref()), None),
+            Content::Message { payload: Payload::Binary(_), .. } => (None, None),
         };
         Rules { publication, table, masking, new_owner, old_owner }
     }
@@ -129,17 +132,24 @@ impl<'a> Rules<'a> {
         Some(View { operation: key.operation?, new: seen(new, &key.new), old: seen(old, &key.old) })
     }
 
-    /// The message's payload as its recipients see it.
-    pub(super) fn payload(&self, payload: &str, key: &ViewKey) -> String {
-        let Some(hidden) = &key.new else { return payload.to_owned() };
-        match (json::kind(payload), Row::read(payload)) {
-            _ if self.masking.is_empty() => payload.to_owned(),
+    /// The message's payload as its recipients see it. Bytes are masked nowhere: a publication has either them or masks.
+    pub(super) fn payload(&self, payload: &Payload, key: &ViewKey) -> Payload {
+        match (payload, &key.new) {
+            (Payload::Json(json), Some(hidden)) if !self.masking.is_empty() => {
+                Payload::Json(Rc::from(self.masked(json, hidden)))
+            }
+            _ => payload.clone(),
+        }
+    }
+
+    fn masked(&self, json: &str, hidden: &Hidden) -> String {
+        match (json::kind(json), Row::read(json)) {
             (Kind::Object, Ok(row)) => {
-                let mut out = String::with_capacity(payload.len());
+                let mut out = String::with_capacity(json.len());
                 self.masking.apply(&row, hidden).write(&mut out);
                 out
             }
-            _ => self.masking.apply_json(payload, hidden),
+            _ => self.masking.apply_json(json, hidden),
         }
     }
 

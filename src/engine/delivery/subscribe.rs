@@ -9,7 +9,7 @@ use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, Origin, Out, ToStream};
-use crate::engine::publication::Publication;
+use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::REGULAR_EXPRESSIONS;
 use crate::policy::principal::Principal;
@@ -32,7 +32,7 @@ impl Delivery {
             Command::Unsubscribe { id } => (self.unsubscribe(socket, &id, out), Some(id)),
             Command::Publish { topic, event, payload, id, echo } => {
                 let origin = Origin { socket, acknowledge: id.clone(), echo };
-                (self.publish_from(principal, topic, &event, &payload, origin, out), id)
+                (self.publish_from(principal, topic, &event, payload, origin, out), id)
             }
             Command::Track { topic, metadata } => (self.track(socket, principal, topic, metadata, out), None),
             Command::Update { topic, metadata } => {
@@ -195,7 +195,7 @@ impl Delivery {
         principal: &Principal,
         topic: Topic,
         event: &str,
-        payload: &str,
+        payload: Payload,
         origin: Origin,
         out: &mut Out,
     ) -> Result<(), Refusal> {
