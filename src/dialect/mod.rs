@@ -3,6 +3,7 @@
 //! To add one: its file, a line in [`of`] and one in [`name`], its golden frames under `tests/dialects/`.
 
 pub mod native;
+pub mod phoenix;
 
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};

@@ -1,10 +1,11 @@
-//! The bodies of the fuzz targets: each takes any text, splits it into what one function takes, and asserts what must
-//! hold whatever the text is. A line feed separates the parts, since no part needs one.
+//! The bodies of the fuzz targets: each takes any text or bytes, splits it into what one function takes, and asserts what
+//! must hold whatever it is. A line feed separates the parts, since no part needs one.
 
 use std::rc::Rc;
 
 use realtime_worker::code::Code;
-use realtime_worker::dialect::{Received, native};
+use realtime_worker::dialect::phoenix::frame::{Body, Payload, Push, Version, broadcast_binary, text};
+use realtime_worker::dialect::{Frame, Received, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::{Open, SocketId, Stored};
 use realtime_worker::engine::publication::Publication;
@@ -115,6 +116,38 @@ pub fn frame(text: &str) {
     }
 }
 
+/// A frame of either Phoenix framing: what is read of it is the same when it is written and read again.
+pub fn phoenix(bytes: &[u8]) {
+    let frame = Received::Binary(bytes);
+    let text_frame = str::from_utf8(bytes).ok().map(Received::Text);
+    for version in [Version::One, Version::Two] {
+        for push in [Some(frame), text_frame].into_iter().flatten().filter_map(|frame| Push::read(version, frame).ok())
+        {
+            assert!(version == Version::Two || !push.is_binary);
+            match push.payload {
+                Payload::Json(payload) => same_again(version, &push, payload),
+                Payload::Broadcast { metadata, body } => {
+                    let _ = broadcast_binary(&push.topic, &push.event, metadata, body);
+                    if let Body::Json(payload) = body {
+                        same_again(version, &push, payload);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn same_again(version: Version, push: &Push<'_>, payload: &str) {
+    let (join_ref, reference) = (push.join_ref.as_deref(), push.reference.as_deref());
+    let Frame::Text(written) = text(version, join_ref, reference, &push.topic, &push.event, payload) else {
+        panic!("a text frame");
+    };
+    let again = Push::read(version, Received::Text(&written)).expect("what is written is read");
+    assert_eq!((&again.reference, &again.topic, &again.event), (&push.reference, &push.topic, &push.event));
+    assert_eq!(again.payload, Payload::Json(payload));
+    assert!(version == Version::One || again.join_ref == push.join_ref);
+}
+
 /// `attachment LF history`: a wake that reads them or closes the socket, and a publication or none.
 pub fn stored(text: &str) {
     let (attachment, history) = text.split_once('\n').unwrap_or((text, ""));
@@ -161,6 +194,27 @@ mod tests {
             body(before);
             body(after);
             body(&format!("{after}{before}"));
+        }
+    }
+
+    #[test]
+    fn the_framings_hold_on_examples() {
+        let frames: [&[u8]; 4] = [
+            br#"{"topic":"realtime:t","event":"phx_join","payload":{"config":{}},"ref":"1","join_ref":"1"}"#,
+            br#"["6",16,"realtime:t","broadcast",{"type":"broadcast","event":"e","payload":{"x":1}}]"#,
+            b"\x03\x02\x01\x02\x01\x02\x01101te{}{\"a\":1}",
+            b"\x00\x02\x01\x02\x01101t\xe9e{\"a\":1}",
+        ];
+        for frame in frames {
+            for place in 0..=frame.len() {
+                let (before, after) = frame.split_at(place);
+                phoenix(before);
+                phoenix(after);
+                phoenix(&[after, before].concat());
+                for byte in [0, 1, 0x22, 0x7f, 0xff] {
+                    phoenix(&[before, &[byte], after.get(1..).unwrap_or_default()].concat());
+                }
+            }
         }
     }
 

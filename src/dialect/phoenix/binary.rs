@@ -1,0 +1,127 @@
+//! The binary frames of version 2.0.0. A header of one-byte lengths, then what they measure, then the payload:
+//!
+//! ```text
+//! kind 3, from the client   3 join_ref ref topic event metadata encoding │ join_ref ref topic event metadata payload
+//! kind 0, from the client   0 join_ref ref topic event                   │ join_ref ref topic event payload
+//! kind 4, from the server   4 topic event metadata encoding              │ topic event metadata payload
+//! ```
+//!
+//! `encoding` is 0 for a payload of raw bytes, 1 for one of JSON; metadata are JSON or nothing.
+
+use serde_json::value::RawValue;
+
+use super::frame::{Body, Payload, Push, refuse};
+use crate::code::Refusal;
+
+const PUSH: u8 = 0;
+const USER_PUSH: u8 = 3;
+const USER_BROADCAST: u8 = 4;
+const RAW: u8 = 0;
+const JSON: u8 = 1;
+
+pub(super) fn read(bytes: &[u8]) -> Result<Push<'_>, Refusal> {
+    let (kind, rest) = bytes.split_first().ok_or_else(cut)?;
+    match *kind {
+        PUSH => push(rest),
+        USER_PUSH => user_push(rest),
+        _ => Err(refuse("Binary frames of this kind are not for clients to send.")),
+    }
+}
+
+/// No known client sends it, and the protocol allows any bytes: JSON is all that a channel has words for.
+fn push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
+    let ([join_ref, reference, topic, event], rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let mut rest = rest;
+    Ok(Push {
+        join_ref: optional(take(&mut rest, *join_ref)?),
+        reference: optional(take(&mut rest, *reference)?),
+        topic: text(take(&mut rest, *topic)?),
+        event: text(take(&mut rest, *event)?),
+        payload: Payload::Json(json(rest)?),
+        is_binary: true,
+    })
+}
+
+fn user_push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
+    let ([join_ref, reference, topic, event, metadata, encoding], rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let mut rest = rest;
+    Ok(Push {
+        join_ref: optional(take(&mut rest, *join_ref)?),
+        reference: optional(take(&mut rest, *reference)?),
+        topic: text(take(&mut rest, *topic)?),
+        event: text(take(&mut rest, *event)?),
+        payload: Payload::Broadcast {
+            metadata: match take(&mut rest, *metadata)? {
+                [] => "",
+                written => json(written)?,
+            },
+            body: match *encoding {
+                RAW => Body::Binary(rest),
+                JSON => Body::Json(json(rest)?),
+                _ => return Err(refuse("The encoding of a binary frame must be 0 or 1.")),
+            },
+        },
+        is_binary: true,
+    })
+}
+
+pub(super) fn write(topic: &str, event: &str, metadata: &str, body: Body<'_>) -> Option<Vec<u8>> {
+    let (encoding, payload) = match body {
+        Body::Binary(bytes) => (RAW, bytes),
+        Body::Json(text) => (JSON, text.as_bytes()),
+    };
+    let length = |part: &str| u8::try_from(part.len()).ok();
+    let header = [USER_BROADCAST, length(topic)?, length(event)?, length(metadata)?, encoding];
+    let parts: [&[u8]; 5] = [&header, topic.as_bytes(), event.as_bytes(), metadata.as_bytes(), payload];
+    Some(parts.concat())
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: u8) -> Result<&'a [u8], Refusal> {
+    let (taken, left) = rest.split_at_checked(usize::from(length)).ok_or_else(cut)?;
+    *rest = left;
+    Ok(taken)
+}
+
+/// A reference that is not there has no length.
+fn optional(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| text(bytes))
+}
+
+/// UTF-8, or else Latin-1: clients from 2.84 to 2.110.3 write one byte for each UTF-16 unit.
+fn text(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+fn json(bytes: &[u8]) -> Result<&str, Refusal> {
+    let value = str::from_utf8(bytes).ok().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    value.map(RawValue::get).ok_or_else(|| refuse("The metadata or the payload of a binary frame is not JSON."))
+}
+
+fn cut() -> Refusal {
+    refuse("The binary frame is shorter than its header says.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_utf8_is_latin_1() {
+        assert_eq!(text("é€".as_bytes()), "é€");
+        assert_eq!(text(b"caf\xe9"), "café");
+    }
+
+    #[test]
+    fn a_header_counts_bytes_up_to_255() {
+        let body = Body::Binary(&[1]);
+        let [fits, exceeds] = [255, 256].map(|length| "x".repeat(length));
+        assert!(write(&fits, &fits, &fits, body).is_some());
+        assert!(write(&exceeds, "", "", body).is_none());
+        assert!(write("", &exceeds, "", body).is_none());
+        assert!(write("", "", &exceeds, body).is_none());
+        assert!(write(&"é".repeat(128), "", "", body).is_none());
+    }
+}

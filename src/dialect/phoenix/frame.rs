@@ -1,0 +1,219 @@
+//! The two framings of the Phoenix protocol: JSON objects (1.0.0), JSON arrays and binary frames (2.0.0). What a push
+//! means is not known here; payloads stay the text that came in.
+
+use serde_json::value::RawValue;
+
+use super::binary;
+use crate::code::{Code, Refusal};
+use crate::dialect::{Frame, Received};
+use crate::policy::limits::ID_BYTES;
+use crate::value::json::{self, Kind};
+
+/// Which of the two framings a socket asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `1.0.0`: one JSON object per text frame.
+    One,
+    /// `2.0.0`: one JSON array per text frame, and binary frames.
+    Two,
+}
+
+/// A frame of a client, as both framings say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push<'a> {
+    /// The reference of the join that the push belongs to; old clients and the heartbeat have none.
+    pub join_ref: Option<String>,
+    /// What a reply is to repeat.
+    pub reference: Option<String>,
+    /// The topic, with its prefix.
+    pub topic: String,
+    /// The event, such as `phx_join`.
+    pub event: String,
+    /// What is pushed.
+    pub payload: Payload<'a>,
+    /// Whether it was a binary frame: some clients write its topic in Latin-1, so its channel is that of its `join_ref`.
+    pub is_binary: bool,
+}
+
+/// What a push carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// Any JSON.
+    Json(&'a str),
+    /// A message of a user (binary kind 3); the push's event is the message's.
+    Broadcast {
+        /// Any JSON, or nothing.
+        metadata: &'a str,
+        /// The message.
+        body: Body<'a>,
+    },
+}
+
+/// What a message of a user carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// Any JSON.
+    Json(&'a str),
+    /// Bytes of the user's own.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Push<'a> {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the frame is not of this version's form; the sentence quotes nothing of it.
+    pub fn read(version: Version, frame: Received<'a>) -> Result<Push<'a>, Refusal> {
+        match (version, frame) {
+            (Version::One, Received::Text(text)) => object(text),
+            (Version::Two, Received::Text(text)) => array(text),
+            (Version::Two, Received::Binary(bytes)) => binary::read(bytes),
+            (Version::One, Received::Binary(_)) => Err(refuse("Version 1.0.0 has no binary frames.")),
+        }
+    }
+}
+
+/// Writes a text frame. Version 1.0.0 has no word for `join_ref`.
+pub fn text(
+    version: Version,
+    join_ref: Option<&str>,
+    reference: Option<&str>,
+    topic: &str,
+    event: &str,
+    payload_json: &str,
+) -> Frame {
+    let mut out = String::with_capacity(payload_json.len() + topic.len() + event.len() + 64);
+    match version {
+        Version::One => {
+            out.push_str("{\"topic\":");
+            json::write_string(&mut out, topic);
+            out.push_str(",\"event\":");
+            json::write_string(&mut out, event);
+            out.push_str(",\"payload\":");
+            out.push_str(payload_json);
+            out.push_str(",\"ref\":");
+            write_reference(&mut out, reference);
+            out.push('}');
+        }
+        Version::Two => {
+            out.push('[');
+            write_reference(&mut out, join_ref);
+            out.push(',');
+            write_reference(&mut out, reference);
+            out.push(',');
+            json::write_string(&mut out, topic);
+            out.push(',');
+            json::write_string(&mut out, event);
+            out.push(',');
+            out.push_str(payload_json);
+            out.push(']');
+        }
+    }
+    Frame::Text(out)
+}
+
+/// Writes a user's message as a binary frame of version 2.0.0; `None` where a part of its header is longer than the
+/// format can say.
+pub fn broadcast_binary(topic: &str, event: &str, metadata_json: &str, body: Body<'_>) -> Option<Frame> {
+    binary::write(topic, event, metadata_json, body).map(Frame::Binary)
+}
+
+/// Version 1.0.0. Unknown members are let be, as in every server of this protocol.
+fn object(text: &str) -> Result<Push<'_>, Refusal> {
+    let object = json::object(text).map_err(|_| refuse("The frame must be a JSON object that names no key twice."))?;
+    let member = |name: &str| object.members.iter().find(|(key, _)| key == name).map(|(_, value)| value.get());
+    let missing = || refuse("The frame must have topic, event, payload and ref.");
+    Ok(Push {
+        join_ref: reference(member("join_ref").unwrap_or("null"))?,
+        reference: reference(member("ref").ok_or_else(missing)?)?,
+        topic: name(member("topic").ok_or_else(missing)?)?,
+        event: name(member("event").ok_or_else(missing)?)?,
+        payload: Payload::Json(member("payload").ok_or_else(missing)?),
+        is_binary: false,
+    })
+}
+
+/// Version 2.0.0. Elements after the fifth are let be.
+fn array(text: &str) -> Result<Push<'_>, Refusal> {
+    let elements = json::array(text).map_err(|_| refuse("The frame must be a JSON array."))?;
+    let mut elements = elements.into_iter().map(RawValue::get);
+    let mut next = || elements.next().ok_or_else(|| refuse("The frame must have five elements."));
+    Ok(Push {
+        join_ref: reference(next()?)?,
+        reference: reference(next()?)?,
+        topic: name(next()?)?,
+        event: name(next()?)?,
+        payload: Payload::Json(next()?),
+        is_binary: false,
+    })
+}
+
+/// A reference: a string or nothing. A number becomes the text that it was written as.
+fn reference(value: &str) -> Result<Option<String>, Refusal> {
+    let text = match json::kind(value) {
+        Kind::Null => return Ok(None),
+        Kind::Number => Some(value.to_owned()),
+        _ => json::string(value),
+    };
+    // What lives as long as its connection must not be as long as a frame.
+    let text = text.filter(|text| text.len() <= ID_BYTES);
+    text.map(Some).ok_or_else(|| refuse("A reference must be null or a string of at most 255 bytes."))
+}
+
+fn name(value: &str) -> Result<String, Refusal> {
+    json::string(value).ok_or_else(|| refuse("The topic and the event must be strings of Unicode text."))
+}
+
+fn write_reference(out: &mut String, reference: Option<&str>) {
+    match reference {
+        Some(reference) => json::write_string(out, reference),
+        None => out.push_str("null"),
+    }
+}
+
+pub(super) fn refuse(sentence: &'static str) -> Refusal {
+    Refusal::because(Code::InvalidFrame, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(version: Version, text: &str) -> Result<Push<'_>, Refusal> {
+        Push::read(version, Received::Text(text))
+    }
+
+    #[test]
+    fn references_are_read_leniently() {
+        for (written, read) in [
+            ("null", Some(None)),
+            ("\"6\"", Some(Some("6"))),
+            ("\"\"", Some(Some(""))),
+            ("6", Some(Some("6"))),
+            ("true", None),
+            ("[]", None),
+            ("{}", None),
+        ] {
+            let found = reference(written).ok();
+            assert_eq!(found.as_ref().map(Option::as_deref), read, "{written}");
+        }
+        assert!(reference(&format!("\"{}\"", "6".repeat(256))).is_err());
+        assert!(reference(&"6".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn one_version_does_not_read_the_other() {
+        let (object, array) = (r#"{"topic":"t","event":"e","payload":{},"ref":"1"}"#, r#"["1","1","t","e",{}]"#);
+        assert_eq!(read(Version::One, object).unwrap().join_ref, None);
+        assert_eq!(read(Version::Two, array).unwrap().join_ref.as_deref(), Some("1"));
+        assert!(read(Version::One, array).is_err());
+        assert!(read(Version::Two, object).is_err());
+        assert!(Push::read(Version::One, Received::Binary(&[3, 0, 0, 0, 0, 0, 0])).is_err());
+    }
+
+    #[test]
+    fn payloads_stay_as_they_were_written() {
+        let push = read(Version::Two, r#" [ null , "1","t","e", {"a": 1.10e2,"a":"\ud800"} , 7 ] "#).unwrap();
+        assert_eq!(push.payload, Payload::Json(r#"{"a": 1.10e2,"a":"\ud800"}"#));
+    }
+}
