@@ -8,6 +8,7 @@ pub mod phoenix;
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::Wire;
+use phoenix::frame::Version;
 
 /// A wire format.
 pub trait Dialect {
@@ -61,11 +62,18 @@ pub enum Frame {
 }
 
 /// The dialect of a wire number; an unknown one is spoken to in the native dialect.
-pub fn of(_wire: Wire) -> &'static dyn Dialect {
-    &native::Native
+pub fn of(wire: Wire) -> &'static dyn Dialect {
+    match wire {
+        phoenix::WIRE_ONE => &phoenix::Phoenix(Version::One),
+        phoenix::WIRE_TWO => &phoenix::Phoenix(Version::Two),
+        _ => &native::Native,
+    }
 }
 
 /// The name of a wire number, in the figures and in logs.
-pub fn name(_wire: Wire) -> &'static str {
-    native::NAME
+pub fn name(wire: Wire) -> &'static str {
+    match wire {
+        phoenix::WIRE_ONE | phoenix::WIRE_TWO => phoenix::NAME,
+        _ => native::NAME,
+    }
 }

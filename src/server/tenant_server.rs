@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::job::Job;
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::command::Malformed;
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::effect::Effect;
 use crate::engine::input::{Input, Open, Remembered, SocketId, Stored, StoredPublication};
 use crate::engine::publication::Publication;
@@ -66,18 +66,28 @@ impl TenantServer {
         self.tenant.vacant()
     }
 
+    fn decode(&self, socket: SocketId, frame: Received<'_>) -> Result<Command, Malformed> {
+        let wire = self.tenant.wire(socket).unwrap_or(dialect::native::WIRE);
+        let dialect = dialect::of(wire);
+        if frame.len() as u64 <= self.most_frame {
+            return dialect.decode(frame);
+        }
+        let message = format!("The frame is larger than {} bytes.", self.most_frame);
+        let refusal = Refusal::because(Code::FrameTooLarge, message);
+        // One about a channel is answered there, where its client waits for it.
+        match dialect.carries_channels().then(|| dialect.decode(frame)) {
+            Some(Ok(Command::Channel(frame))) => {
+                let act = ChannelAct::Refused(refusal);
+                Ok(Command::Channel(Box::new(ChannelFrame { act, ..*frame })))
+            }
+            _ => Err(Malformed::from(refusal)),
+        }
+    }
+
     fn input(&self, happening: Happening<'_>) -> Input {
         match happening {
             Happening::Open(open) => Input::Open(open),
-            Happening::Frame { socket, frame, .. } if frame.len() as u64 > self.most_frame => {
-                let message = format!("The frame is larger than {} bytes.", self.most_frame);
-                let refusal = Refusal::because(Code::FrameTooLarge, message);
-                Input::Frame { socket, frame: Err(Malformed::from(refusal)) }
-            }
-            Happening::Frame { socket, frame } => {
-                let wire = self.tenant.wire(socket).unwrap_or(dialect::native::WIRE);
-                Input::Frame { socket, frame: dialect::of(wire).decode(frame) }
-            }
+            Happening::Frame { socket, frame } => Input::Frame { socket, frame: self.decode(socket, frame) },
             Happening::Closed(socket) => Input::Closed { socket },
             Happening::Publish(publications, remembered) => Input::Publish { publications, remembered },
             Happening::HistoryRead(rows) => Input::HistoryRead(rows),

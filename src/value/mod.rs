@@ -6,3 +6,4 @@ pub mod form;
 pub mod json;
 pub mod percent;
 pub mod row;
+pub mod time;

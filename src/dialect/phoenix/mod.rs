@@ -1,4 +1,43 @@
-//! The Phoenix wire protocol, in both of its versions, as Supabase's clients speak it.
+//! The Phoenix wire protocol, in both of its versions, as Supabase's clients speak it (supabase.md).
+//!
+//! A frame names a channel; [`frame`] takes it apart, [`decode`] says what it asks for, [`encode`] gives an event its
+//! words, and [`reason`] a refusal.
 
 pub mod frame;
 mod binary;
+mod decode;
+mod encode;
+mod join;
+mod reason;
+
+use super::{Dialect, Frame, Received};
+use crate::engine::command::{Command, Malformed};
+use crate::engine::event::{Address, Event};
+use crate::engine::input::Wire;
+use frame::{Push, Version};
+
+/// The dialect's name in figures and logs.
+pub const NAME: &str = "supabase";
+/// Version 1.0.0.
+pub const WIRE_ONE: Wire = Wire(1);
+/// Version 2.0.0.
+pub const WIRE_TWO: Wire = Wire(2);
+/// What a channel's name begins with.
+const PREFIX: &str = "realtime:";
+
+/// The dialect, in one of its versions.
+pub struct Phoenix(pub Version);
+
+impl Dialect for Phoenix {
+    fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed> {
+        Ok(decode::command(Push::read(self.0, frame)?))
+    }
+
+    fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        encode::frames(self.0, address, event)
+    }
+
+    fn carries_channels(&self) -> bool {
+        true
+    }
+}

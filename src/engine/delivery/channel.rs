@@ -43,8 +43,9 @@ impl Delivery {
                 self.tell_at(socket, frame.name, frame.reference, event, out);
             }
             // What is said in a channel that has just ended is no mistake of the client.
-            (None, _) => {
-                let refusal = Refusal::of(Code::UnknownSubscription);
+            (None, act) => {
+                let unknown = Refusal::of(Code::UnknownSubscription);
+                let refusal = if let ChannelAct::Refused(refusal) = act { refusal } else { unknown };
                 let event = Event::Refused { refusal, id: frame.id };
                 self.tell_at(socket, frame.name, None, Some(event), out);
             }
@@ -131,7 +132,7 @@ impl Delivery {
         principal: Rc<Principal>,
     ) -> Result<Entry, Refusal> {
         if join.topic.name.is_empty() {
-            return Err(Refusal::of(Code::InvalidFrame));
+            return Err(Refusal::at(Code::InvalidFrame, "topic", "The topic has no name."));
         }
         let carrier = self.connections.get(socket).and_then(Connection::carrier).ok_or(Code::Internal)?;
         let others = carrier.channels.iter().filter(|(name, _)| ***name != *frame.name);
@@ -146,7 +147,7 @@ impl Delivery {
         }
         let (messages, presence) = self.sight(&join.topic, join.presence, &principal)?;
         if join.replay.is_some() && !join.topic.private {
-            return Err(Refusal::because(Code::InvalidFrame, "Replay is not allowed for public channels"));
+            return Err(Refusal::at(Code::InvalidFrame, "replay", "Replay is not allowed for public channels"));
         }
         let (mut tables, mut live) = (Vec::new(), (!join.tables.is_empty()).then_some(Ok(())));
         for target in &join.tables {

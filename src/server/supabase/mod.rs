@@ -5,6 +5,7 @@ pub mod rest;
 
 use super::answer::Answer;
 use crate::code::{Code, Refusal};
+use crate::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
 use crate::engine::input::Wire;
 use crate::policy::principal::{Method, Principal};
 use crate::policy::signature::Token;
@@ -15,12 +16,12 @@ pub type Admitted = (String, Principal);
 
 /// The wire of a serializer's version; `None` for one that is not spoken. Without any it is the first.
 pub fn wire_of_version(version: Option<&str>) -> Option<Wire> {
-    let Some(version) = version else { return Some(Wire(1)) };
+    let Some(version) = version else { return Some(WIRE_ONE) };
     let (serializer, patch) = version.rsplit_once('.')?;
     let is_number = patch.parse::<u32>().is_ok_and(|number| number.to_string() == patch);
     match serializer {
-        "1.0" if is_number => Some(Wire(1)),
-        "2.0" if is_number => Some(Wire(2)),
+        "1.0" if is_number => Some(WIRE_ONE),
+        "2.0" if is_number => Some(WIRE_TWO),
         _ => None,
     }
 }
