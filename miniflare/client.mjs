@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { WebSocket } from "ws";
 
 /** How long to wait for a frame. Only a failing spec waits that long. */
-const PATIENCE = 5_000;
+const PATIENCE = 30_000;
 
 /** An upgrade that was answered with a plain HTTP response. */
 export class UpgradeRefused extends Error {

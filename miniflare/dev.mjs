@@ -40,11 +40,12 @@ function welcome(url, secrets) {
 	return `
   Serving ${url}
 
-  1. Open this page in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive:
+  1. Open the Inspector in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive, and
+     publishes; the tokens in its address stay in the tab:
 
-${url}/#admin=${admin}&member=${member}
+${url}/#admin=${admin}&member=${member}&service=${encodeURIComponent(secrets.ACCESS_TOKEN)}
 
-  2. Paste this into another terminal. The admin gets the row in full, the member gets it masked:
+  2. Press Publish there, or paste this into another terminal. The admin gets the row in full, the member gets it masked:
 
 curl ${url}/broadcast \\
   -H 'Authorization: Bearer ${secrets.ACCESS_TOKEN}' \\

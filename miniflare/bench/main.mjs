@@ -2,8 +2,8 @@
  * `cargo xtask bench`: measures the Worker against a bare Durable Object in JavaScript and against what was aimed at.
  *
  *   --sockets 1000,10000   sockets of the fan-out
- *   --frames 50000         frames of one measurement of the fan-out
- *   --rounds 9             measurements of each side, of which the median counts
+ *   --frames 50000         frames of one round of the fan-out
+ *   --rounds 9             measurements of each side, of which the median counts; the fan-out cuts them into shorter turns
  *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle
  *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
  */

@@ -134,7 +134,7 @@ test("who does not authenticate within ten seconds is told and closed, whichever
 		const opened = Date.now();
 		const client = await connect(url);
 		for (const frame of frames) client.send(frame);
-		assert.equal((await client.next(({ code }) => code === "auth_timeout", 15_000)).type, "auth_error");
+		assert.equal((await client.next(({ code }) => code === "auth_timeout")).type, "auth_error");
 		assert.ok(Date.now() - opened >= 9_900);
 		return client;
 	};
@@ -207,7 +207,7 @@ test("a token's end is told, and a fresh one keeps the connection", async () => 
 });
 
 test("the grace after a token's end is over after thirty seconds", async () => {
-	const client = await enter("u", ["member"], { claims: { exp: now() - 28 } });
+	const client = await enter("u", ["member"], { claims: { exp: now() - 25 } });
 	assert.deepEqual(await client.next(), { type: "auth_expired" });
 	assert.deepEqual(await client.closed, { code: 1008, reason: "token_expired" });
 });

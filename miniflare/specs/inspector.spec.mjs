@@ -1,50 +1,78 @@
 /**
- * The page for development: served only where it is asked for, and without anything from elsewhere.
+ * The Inspector as files: served only where it is asked for, complete, and without anything from elsewhere.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { startServer } from "../server.mjs";
+import { start } from "../fixture.mjs";
 
-const secrets = { ACCESS_TOKEN: "a".repeat(32), JWT_SECRET: "j".repeat(32) };
-const [off, on] = await Promise.all([
-	startServer({ vars: secrets, onLog: () => {} }),
-	startServer({ vars: { ...secrets, INSPECTOR: "on" }, onLog: () => {} }),
-]);
-after(() => Promise.all([off.dispose(), on.dispose()]));
+const [off, other, on] = await Promise.all([start(), start({}, { vars: { INSPECTOR: "true" } }), start({}, { vars: { INSPECTOR: "on" } })]);
+after(() => Promise.all([off, other, on].map((server) => server.dispose())));
 
-test("without INSPECTOR there is no page", async () => {
-	for (const path of ["/", "/index.html", "/app.js", "/style.css"]) {
-		const response = await fetch(off.url + path);
-		assert.equal(response.status, 404, path);
-		assert.equal((await response.json()).error.code, "not_found", path);
+const get = (path) => fetch(new URL(path, on.url));
+
+/** Every script of the page: what it names, and what they import. */
+async function scripts() {
+	const found = new Map();
+	const waiting = ["/app.js"];
+	for (let path = waiting.pop(); path; path = waiting.pop()) {
+		if (found.has(path)) continue;
+		const response = await get(path);
+		assert.equal(response.status, 200, path);
+		assert.match(response.headers.get("content-type"), /javascript/, path);
+		const text = await response.text();
+		found.set(path, text);
+		for (const [, name] of text.matchAll(/^import [^"]*"\.(\/[^"]+)";$/gm)) waiting.push(name);
+	}
+	return found;
+}
+
+test("unless INSPECTOR is on there is no page", async () => {
+	for (const server of [off, other]) {
+		for (const path of ["/", "/index.html", "/app.js", "/client.js", "/style.css"]) {
+			const response = await fetch(server.url + path);
+			assert.equal(response.status, 404, path);
+			assert.equal((await response.json()).error.code, "not_found", path);
+		}
 	}
 });
 
-test("with INSPECTOR the page and all that it names are served", async () => {
-	const response = await fetch(on.url);
+test("the page and all that it is made of are served, the built client among them", async () => {
+	const response = await get("/");
 	assert.equal(response.status, 200);
 	assert.match(response.headers.get("content-type"), /^text\/html/);
 	const page = await response.text();
-	const parts = [...page.matchAll(/(?:src|href)="([^":]+)"/g)].map(([, path]) => path);
-	assert.deepEqual(parts.toSorted(), ["app.js", "style.css"]);
-	for (const [path, type] of [["app.js", /javascript/], ["style.css", /^text\/css/]]) {
-		const part = await fetch(`${on.url}/${path}`);
-		assert.equal(part.status, 200, path);
-		assert.match(part.headers.get("content-type"), type, path);
-	}
+	const parts = [...page.matchAll(/(?:src|href)="([^":#]+)"/g)].map(([, path]) => path);
+	assert.deepEqual(parts.toSorted(), ["app.js", "parts.css", "style.css"]);
+	for (const path of parts) assert.equal((await get(path)).status, 200, path);
+	const paths = [...(await scripts()).keys()];
+	assert.ok(paths.includes("/client.js") && paths.length > 15, paths.join());
 });
 
 test("the page lets nothing run or load but its own files", async () => {
-	const page = await (await fetch(on.url)).text();
-	assert.match(page, /Content-Security-Policy" content="default-src 'none'; script-src 'self';/);
+	const response = await get("/");
+	const page = await response.text();
+	const [, inPage] = page.match(/Content-Security-Policy" content="([^"]+)"/);
+	const header = response.headers.get("content-security-policy");
+	// A page cannot forbid being framed by itself.
+	assert.equal(header.replace(" frame-ancestors 'none';", ""), inPage);
+	for (const rule of ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"]) assert.ok(header.includes(rule), rule);
+	assert.equal(response.headers.get("x-content-type-options"), "nosniff");
+	assert.equal(response.headers.get("referrer-policy"), "no-referrer");
 	assert.doesNotMatch(page, /<script(?![^>]* src=)|<style| on\w+=| style=/i);
-	const script = await (await fetch(`${on.url}/app.js`)).text();
-	assert.doesNotMatch(script, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b/);
+});
+
+test("the page's scripts make no markup of texts, keep nothing and name no other place", async () => {
+	for (const [path, text] of await scripts()) {
+		assert.doesNotMatch(text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function/, path);
+		if (path === "/client.js") continue; // Its examples are comments.
+		assert.doesNotMatch(text, /localStorage|sessionStorage|indexedDB|document\.cookie|caches\./, path);
+		assert.doesNotMatch(text.replaceAll("http://www.w3.org/2000/svg", ""), /https?:\/\//, path);
+	}
 });
 
 test("the page hides nothing that the Worker answers itself", async () => {
-	assert.equal((await fetch(`${on.url}/health`)).status, 200);
-	assert.equal((await fetch(`${on.url}/realtime/v1/websocket`)).status, 426);
-	assert.equal((await fetch(`${on.url}/nothing`)).status, 404);
-	assert.equal((await fetch(`${on.url}/`, { method: "POST" })).status, 405);
+	assert.equal((await get("/health")).status, 200);
+	assert.equal((await get("/realtime/v1/websocket")).status, 426);
+	assert.equal((await get("/nothing")).status, 404);
+	assert.equal((await fetch(on.url, { method: "POST" })).status, 405);
 });

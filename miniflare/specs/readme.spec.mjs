@@ -69,7 +69,7 @@ async function watch(user, role) {
 	});
 	await sockets.at(-1).authenticated;
 	return async () => {
-		if (events.length === 0) await once(arrivals, "event", { signal: AbortSignal.timeout(10_000) });
+		if (events.length === 0) await once(arrivals, "event", { signal: AbortSignal.timeout(30_000) });
 		return events.shift();
 	};
 }

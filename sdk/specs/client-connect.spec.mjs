@@ -1,18 +1,9 @@
 /** Connecting, proving who one is, and being turned away. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
-import { API_KEY, client, insert, next, ORGANIZATION, publish, record, recordingSocket, state, token, variables } from "./client-rig.mjs";
+import { test } from "node:test";
+import { API_KEY, broken, fakeSurroundings, insert, next, ORGANIZATION, publish, record, recordingSocket, startRig, state, token } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
-
-/** A client that is closed when the test ends. */
-function open(t, options) {
-	const opened = client(server.url, options);
-	t.after(() => opened.close());
-	return opened;
-}
+const { server, open } = await startRig();
 
 test("the first handler connects, with every handler of the same turn", async (t) => {
 	const { WebSocket, sent } = recordingSocket();
@@ -98,9 +89,8 @@ test("a malformed filter is refused alone, before and after connecting, and is n
 	await heard.count(1);
 	assert.deepEqual(errors.all.map(({ target }) => target.filter), ["nonsense", "also=nonsense"]);
 
-	await server.evict(ORGANIZATION, "close");
-	await state(one, "waiting");
 	sent.length = 0;
+	await broken(one, () => server.evict(ORGANIZATION, "close"));
 	await state(one, "connected");
 	await publish(server.url, insert("claims", { id: 2 }));
 	await heard.count(2);
@@ -147,11 +137,14 @@ test("a position that was kept resumes in another client", async (t) => {
 
 test("a client is one user's", async (t) => {
 	let sub = "u1";
-	const one = open(t, { getToken: () => token({ sub, exp: Math.floor(Date.now() / 1000) + 1 }) });
+	const surroundings = fakeSurroundings();
+	const one = open(t, { getToken: () => token({ sub }), surroundings });
 	one.connect();
 	await state(one, "connected");
+	one.close();
 	sub = "u2";
-	await server.evict(ORGANIZATION, "close");
+	surroundings.pass(3_600_000);
+	one.connect();
 	const { error } = await state(one, "closed");
 	assert.equal(error.code, "wrong_user");
 });

@@ -1,13 +1,12 @@
 /** Links that die, close codes, backoff, the network and the page: on a socket made for it, and on a real wire. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
+import { test } from "node:test";
 import { retryOf } from "../src/client/error.ts";
-import { client, fakeSurroundings, insert, next, publish, record, startWire, state, variables } from "./client-rig.mjs";
+import { browser } from "../src/client/index.ts";
+import { client, fakeSurroundings, insert, next, publish, record, startRig, startWire, state } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
+const { server } = await startRig();
 
 /** A client on sockets that do what the test says; every turn of the promises has run when `turn` settles. */
 function scripted(t, options = {}) {
@@ -227,13 +226,18 @@ test("what comes twice is handled once", async (t) => {
 test("a wire that stops passing anything on is noticed, and nothing is lost", async (t) => {
 	const wire = await startWire(server.url);
 	t.after(() => wire.close());
-	const one = client(wire.url, { heartbeat: { interval: 100, timeout: 200 } });
+	// It asks when the page becomes visible, so that a slow link is not taken for a dead one before.
+	let becomeVisible;
+	const watch = (tell) => ((becomeVisible = () => tell("visible")), () => {});
+	const one = client(wire.url, { heartbeat: { timeout: 200 }, surroundings: { ...browser(), watch } });
 	t.after(() => one.close());
 	const heard = record();
 	await one.on("claims", "INSERT", heard.handler).ready;
 	wire.freeze();
 	await publish(server.url, insert("claims", { n: 1 }));
-	const { error } = await next(one.on.status, ({ state }) => state === "waiting");
+	const lost = next(one.on.status, ({ state }) => state === "waiting");
+	becomeVisible();
+	const { error } = await lost;
 	assert.equal(error.code, "dead_link");
 	wire.thaw();
 	await heard.count(1);

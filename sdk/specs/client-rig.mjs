@@ -1,10 +1,12 @@
 /**
- * What the client's specs share: the Worker's configuration, tokens, a publisher, and a wire that can be cut.
+ * What the client's specs share: the Worker and its configuration, tokens, a publisher, and a wire that can be cut.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
+import { after } from "node:test";
+import { startServer } from "../../miniflare/server.mjs";
 import { signToken } from "../../miniflare/token.mjs";
 import { browser, createClient } from "../src/client/index.ts";
 
@@ -14,7 +16,7 @@ export const ORGANIZATION = "org_1";
 export const API_KEY = "key_of_the_specs";
 
 /** How long a spec waits for what should happen. Only a failing one waits that long. */
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 
 /** The Worker's variables; `realtime` is added to its `REALTIME`. */
 export function variables(realtime = {}) {
@@ -69,6 +71,18 @@ export function client(url, options = {}) {
 	return createClient(url, { organizationId: ORGANIZATION, backoff: { base: 5, max: 50 }, ...tokens, ...options });
 }
 
+/** The Worker, for the tests of a file, and clients of it that are closed when their test ends. */
+export async function startRig(realtime) {
+	const server = await startServer({ vars: variables(realtime), onLog() {} });
+	after(() => server.dispose());
+	const open = (t, options) => {
+		const opened = client(server.url, options);
+		t.after(() => opened.close());
+		return opened;
+	};
+	return { server, open };
+}
+
 /** Resolves when `subscribe`, which adds a handler and gives its end, hands over what is wanted. */
 export async function next(subscribe, isWanted = () => true) {
 	const { promise, resolve } = Promise.withResolvers();
@@ -84,6 +98,24 @@ export async function next(subscribe, isWanted = () => true) {
 export async function state(client, name) {
 	if (client.status.state !== name) await next(client.on.status, ({ state }) => state === name);
 	return client.status;
+}
+
+/** Does what ends the connection of a client, and resolves when the client knows, however fast it comes back. */
+export async function broken(client, act) {
+	await state(client, "connected");
+	const ends = record();
+	const off = client.on.status(ends.handler);
+	await act();
+	await ends.count(1).finally(off);
+}
+
+/** Resolves when something is so that nothing tells of. */
+export async function until(isSo) {
+	const { promise, resolve } = Promise.withResolvers();
+	let isOver = false;
+	const look = () => (isSo() ? resolve() : isOver || setImmediate(look));
+	look();
+	await within(promise, `it did not come to ${isSo}`).finally(() => (isOver = true));
 }
 
 /** A promise that must settle soon. */
@@ -180,6 +212,8 @@ export async function startWire(target) {
 	const proxy = createServer(async (near) => {
 		near.on("error", () => {});
 		await opening;
+		// Whoever has given up meanwhile needs no connection.
+		if (near.destroyed) return;
 		const far = connect(Number(wire.port), hostname);
 		const pair = { near, far };
 		pairs.add(pair);

@@ -1,17 +1,9 @@
 /** Row changes: which handler gets which. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
-import { client, insert, next, publish, record, recordingSocket, remove, update, variables } from "./client-rig.mjs";
+import { test } from "node:test";
+import { insert, next, publish, record, recordingSocket, remove, startRig, update } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
-
-function open(t, options) {
-	const opened = client(server.url, options);
-	t.after(() => opened.close());
-	return opened;
-}
+const { server, open } = await startRig();
 
 /** A barrier: what was published before it has been handled when it settles. */
 async function settled(one) {

@@ -1,17 +1,9 @@
 /** Broadcasts, topics and presence. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { startServer } from "../../miniflare/server.mjs";
-import { broadcast, client, insert, next, ORGANIZATION, publish, record, state, token, variables } from "./client-rig.mjs";
+import { test } from "node:test";
+import { broadcast, broken, insert, next, ORGANIZATION, publish, record, startRig, state, token } from "./client-rig.mjs";
 
-const server = await startServer({ vars: variables(), onLog() {} });
-after(() => server.dispose());
-
-function open(t, options) {
-	const opened = client(server.url, options);
-	t.after(() => opened.close());
-	return opened;
-}
+const { server, open } = await startRig();
 
 const as = (sub, roles = ["member"]) => ({ getToken: () => token({ sub, roles }) });
 const names = (members) => members.map(({ metadata }) => metadata.name).sort().join();
@@ -113,8 +105,7 @@ test("a reconnect brings the presences back, and forgets those who left meanwhil
 	await bob.on("barrier", "*", () => {}).ready;
 	ada.connect();
 	await next((handler) => ada.presence.on(handler), (members) => names(members) === "Ada");
-	await server.evict(ORGANIZATION, "close");
-	await state(ada, "waiting");
+	await broken(ada, () => server.evict(ORGANIZATION, "close"));
 	await next((handler) => ada.presence.on(handler), (members) => names(members) === "Ada");
 	assert.equal(ada.presence.members.length, 1);
 });

@@ -114,8 +114,8 @@ test("a Retry-After that is too long is left to the caller", async (context) => 
 
 test("a request that takes too long is given up and tried again", async (context) => {
 	const { env, requests } = await misbehave(context, hang, accept);
-	await createRealtime(env, { ...quick, timeout: 100 }).broadcast("e", 1, "org_1");
-	assert.equal(requests.length, 2);
+	await createRealtime(env, { retry: { delay: 1, attempts: 20 }, timeout: 100 }).broadcast("e", 1, "org_1");
+	assert.ok(requests.length >= 2);
 	const silent = await misbehave(context, hang);
 	const sent = createRealtime(silent.env, { timeout: 20, retry: { attempts: 2, delay: 1 } }).broadcast("e", 1, "org_1");
 	await assert.rejects(sent, { code: "timeout", status: 0, retryable: true });
@@ -123,17 +123,22 @@ test("a request that takes too long is given up and tried again", async (context
 
 test("a signal stops a request, a wait, and what has not begun", async (context) => {
 	const reason = new Error("enough");
-	const silent = await misbehave(context, hang);
 	const request = new AbortController();
+	const silent = await misbehave(context, () => request.abort(reason));
 	const requested = createRealtime(silent.env).broadcast("e", 1, "org_1", { signal: request.signal });
-	setTimeout(() => request.abort(reason), 50);
 	await assert.rejects(requested, reason);
 
 	const busy = await misbehave(context, refuse(429, "rate_limited", { "retry-after": "4" }));
 	const wait = new AbortController();
-	const waiting = createRealtime(busy.env).batch("org_1", (batch) => batch.broadcast("e", 1), { signal: wait.signal });
-	setTimeout(() => wait.abort(reason), 50);
-	await assert.rejects(waiting, reason);
+	/** Once the answer is read, nothing is left but to wait. */
+	const answered = async (url, init) => {
+		const response = await fetch(url, init);
+		const text = await response.text();
+		setImmediate(() => wait.abort(reason));
+		return { status: response.status, headers: response.headers, text: async () => text };
+	};
+	const patient = createRealtime(busy.env, { fetch: answered });
+	await assert.rejects(patient.batch("org_1", (batch) => batch.broadcast("e", 1), { signal: wait.signal }), reason);
 	assert.equal(busy.requests.length, 1);
 
 	const stopped = createRealtime(busy.env).broadcast("e", 1, "org_1", { signal: AbortSignal.abort(reason) });

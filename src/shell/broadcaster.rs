@@ -143,7 +143,6 @@ impl Broadcaster {
         let pair = WebSocketPair::new().map_err(|_| Code::Internal)?;
         let client_id = uuid().map_err(|_| Code::Internal)?;
         let opening = raw(&pair.server).clone();
-        let socket = self.with_life(|life| Ok(life.sockets.insert(&opening, &client_id)))?;
         let ticket = match &pass.ticket {
             None => None,
             Some((id, expires)) => {
@@ -152,6 +151,8 @@ impl Broadcaster {
             }
         };
         let recover = pass.recovery();
+        // Last, since whatever is refused above would keep the place.
+        let socket = self.with_life(|life| Ok(life.sockets.insert(&opening, &client_id)))?;
         let open = Open { socket, client_id, wire: native::WIRE, principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Happening::Open(open), &mut outcome)?;

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use serde_json::json;
 use wasm_bindgen::JsValue;
-use worker::{Context, Env, Headers, Method, Request, Response, Result, event};
+use web_sys::RequestInit;
+use worker::{Context, Env, Request, Response, Result, event};
 
 use super::gate::{self, Destination};
 use super::http::{self, Address};
@@ -30,12 +31,10 @@ fn start() {
 /// # Errors
 /// Never for what a caller sent: that is an answer. Only when the runtime itself fails.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-    let method = request.method().to_string();
-    let Some(address) = Address::of(&request) else { return http::respond(&Answer::from(Code::NotFound)) };
-    let path = address.path();
-    let answered = match route::route(&method, &path) {
-        Ok(route) => answer(route, request, &address, &env).await,
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys::Response> {
+    let path = request.path();
+    let answered = match route::route(request.method().as_ref(), &path) {
+        Ok(route) => answer(route, request, &env).await,
         Err(code) => Err(Refusal::of(code)),
     };
     let refusal = match answered {
@@ -48,24 +47,19 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     if refusal.code == Code::MethodNotAllowed {
         response.headers().set("allow", &route::allowed(&path))?;
     }
-    Ok(response)
+    Ok(response.into())
 }
 
-async fn answer(
-    route: Route,
-    request: Request,
-    address: &Address,
-    env: &Env,
-) -> std::result::Result<Response, Refusal> {
+async fn answer(route: Route, request: Request, env: &Env) -> std::result::Result<web_sys::Response, Refusal> {
     if route == Route::Health {
         let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
-        return http::respond(&Answer::json(200, &body)).map_err(failed);
+        return http::respond(&Answer::json(200, &body)).map(Into::into).map_err(failed);
     }
     let configuration = environment::configuration(env)?;
-    match route {
-        Route::WebSocket => connect(request, address, env, &configuration).await,
-        Route::Broadcast => broadcast(request, env, &configuration).await,
-        Route::Stats => stats(request, address, env, &configuration).await,
+    let response = match route {
+        Route::Broadcast => return broadcast(request, env, &configuration).await,
+        Route::Stats => return stats(request, env, &configuration).await,
+        Route::WebSocket => connect(request, env, &configuration).await,
         Route::Ticket => {
             let origin = http::header(&request, "origin");
             let answered = ticket(request, &configuration).await;
@@ -78,16 +72,17 @@ async fn answer(
         }
         Route::Page if configuration.inspector => page(request, env).await,
         Route::Page | Route::Health => Err(Refusal::of(Code::NotFound)),
-    }
+    };
+    response.map(Into::into)
 }
 
 async fn connect(
     request: Request,
-    address: &Address,
     env: &Env,
     configuration: &Rc<Configuration>,
 ) -> std::result::Result<Response, Refusal> {
-    match gate::admit(&request, address, configuration).await? {
+    let address = Address::of(&request).ok_or(Code::NotFound)?;
+    match gate::admit(&request, &address, configuration).await? {
         Destination::Object(organization, pass) => gate::open(env, &organization, &pass).await.map_err(unreachable),
         Destination::Held => pump::hold(env.clone(), configuration.clone()).map_err(failed),
     }
@@ -97,28 +92,29 @@ async fn broadcast(
     mut request: Request,
     env: &Env,
     configuration: &Configuration,
-) -> std::result::Result<Response, Refusal> {
+) -> std::result::Result<web_sys::Response, Refusal> {
     authorize(&request, configuration)?;
     let body = http::json_body(&mut request).await?;
     // Read here so that a refused request wakes no object; the object reads it again, for only texts can be handed on.
     let organization = PublishRequest::read(&body)?.organization;
-    let request = http::internal(Method::Post, "/publish", Headers::new(), Some(&body)).map_err(failed)?;
-    ask(env, &organization, request).await
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(&JsValue::from_str(&body));
+    http::ask(env, &organization, "/publish", &init).await.map_err(unreachable)
 }
 
 async fn stats(
     request: Request,
-    address: &Address,
     env: &Env,
     configuration: &Configuration,
-) -> std::result::Result<Response, Refusal> {
+) -> std::result::Result<web_sys::Response, Refusal> {
     authorize(&request, configuration)?;
+    let address = Address::of(&request).ok_or(Code::NotFound)?;
     let organization = address.parameter("organizationId").or_else(|| configuration.default_organization.clone());
     let organization = organization.filter(|organization| is_organization(organization));
     let malformed = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
     let organization = organization.ok_or_else(malformed)?;
-    let request = http::internal(Method::Get, "/stats", Headers::new(), None).map_err(failed)?;
-    ask(env, &organization, request).await
+    http::ask(env, &organization, "/stats", &RequestInit::new()).await.map_err(unreachable)
 }
 
 async fn ticket(mut request: Request, configuration: &Configuration) -> std::result::Result<Response, Refusal> {
@@ -153,11 +149,6 @@ async fn page(request: Request, env: &Env) -> std::result::Result<Response, Refu
 fn authorize(request: &Request, configuration: &Configuration) -> std::result::Result<(), Refusal> {
     let token = http::bearer(request).unwrap_or_default();
     if configuration.is_access_token(&token) { Ok(()) } else { Err(Refusal::of(Code::Unauthorized)) }
-}
-
-async fn ask(env: &Env, organization: &str, request: Request) -> std::result::Result<Response, Refusal> {
-    let object = env.durable_object("BROADCASTER").and_then(|objects| objects.get_by_name(organization));
-    object.map_err(failed)?.fetch_with_request(request).await.map_err(unreachable)
 }
 
 /// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.

@@ -1,7 +1,8 @@
 //! The Worker's door for sockets: what is checked before an organization's object is woken (native.md, section 4).
 
 use serde::{Deserialize, Serialize};
-use worker::{Env, Headers, Method, Request, Response, Result};
+use web_sys::RequestInit;
+use worker::{Env, Headers, Request, Response, Result};
 
 use super::http::{self, Address};
 use super::keys;
@@ -96,8 +97,9 @@ pub async fn open(env: &Env, organization: &str, pass: &Pass) -> Result<Response
     let headers = Headers::new();
     headers.set("upgrade", "websocket")?;
     headers.set(PASS, &ascii(&serde_json::to_string(pass)?))?;
-    let request = http::internal(Method::Get, "/open", headers, None)?;
-    env.durable_object("BROADCASTER")?.get_by_name(organization)?.fetch_with_request(request).await
+    let init = RequestInit::new();
+    init.set_headers(headers.0.as_ref());
+    http::ask(env, organization, "/open", &init).await.map(Response::from)
 }
 
 /// `recover=true`, or `epoch` and `offset`: recovery for those who are authenticated before their first frame.

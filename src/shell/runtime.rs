@@ -1,24 +1,45 @@
 //! What workerd has and crate `worker` 0.8.7 lacks: calls that give an `Err` where `worker` unwraps (a panic resets every
 //! object of the isolate), and `send` of a string that JavaScript already holds, so one string serves many sockets.
 
-use js_sys::Array;
+use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
+use web_sys::RequestInit;
 
-/// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. A
-/// socket that cannot be sent to any more is one whose end is about to be told.
+/// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. Each
+/// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be sent to any
+/// more is one whose end is about to be told.
 #[wasm_bindgen(inline_js = "
-export function send_to_all(sockets, places, frames, numbers) {
-  for (let i = 0; i < places.length; i++) {
-    try { sockets[places[i]]?.send(frames[numbers[i]]); } catch {}
+export function send_to_all(sockets, frames, order) {
+  const halves = new Uint32Array(order.buffer, order.byteOffset, 2 * order.length);
+  for (let i = 0; i < halves.length; i += 2) {
+    try { sockets[halves[i + 1]]?.send(frames[halves[i]]); } catch {}
   }
 }
 ")]
 extern "C" {
-    pub fn send_to_all(sockets: &Array, places: &[u32], frames: &Array, numbers: &[u32]);
+    pub fn send_to_all(sockets: &Array, frames: &Array, order: &[u64]);
 }
 
 #[wasm_bindgen]
 extern "C" {
+    /// The bindings of the Worker.
+    pub type RawEnv;
+
+    #[wasm_bindgen(method, getter, js_name = BROADCASTER)]
+    pub fn objects(this: &RawEnv) -> RawNamespace;
+
+    /// `DurableObjectNamespace`
+    pub type RawNamespace;
+
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    pub fn by_name(this: &RawNamespace, name: &str) -> Result<RawStub, JsValue>;
+
+    /// `DurableObjectStub`
+    pub type RawStub;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn fetch(this: &RawStub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+
     /// `DurableObjectState`
     pub type RawState;
 

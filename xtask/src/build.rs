@@ -1,4 +1,5 @@
-//! The build of the Worker: `src/` → `build/index.js` and `build/index_bg.wasm`.
+//! The build of the Worker: `src/` → `build/index.js` and `build/index_bg.wasm`, and the client of its page:
+//! `sdk/src/client/` → `inspector/client.js`.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,24 +9,25 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::node;
-use crate::project::{Project, progress, run};
+use crate::project::{Project, output, progress, run};
 use crate::tools::{WASM, WASM_BINDGEN, WORKER_BUILD};
 
 /// Builds the Worker, unless `build/` is up to date, and prints its size. Two builds at a time wait for each other.
 pub fn build(project: &Project) -> Result<()> {
-    let output = project.root.join("build");
-    fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
+    let folder = project.root.join("build");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     // Held until the end of this function; the system lets it go should we be killed.
-    let lock = File::create(output.join(".lock"))?;
+    let lock = File::create(folder.join(".lock"))?;
     lock.lock()?;
 
     compile(project)?;
     let origin = origin(project)?;
-    let stamp = output.join(".built-from");
+    let stamp = folder.join(".built-from");
     if !fs::read_to_string(&stamp).is_ok_and(|built_from| built_from == origin) {
         bundle(project)?;
         fs::write(&stamp, origin)?;
     }
+    bundle_client(project)?;
     print_size(project)
 }
 
@@ -51,6 +53,20 @@ fn bundle(project: &Project) -> Result<()> {
     progress("bundling the Worker");
     run(&mut worker_build(project)?)?;
     strip(project)
+}
+
+/// Puts the SDK's browser client beside the page that uses it. It takes milliseconds, and needs none of the SDK's packages.
+fn bundle_client(project: &Project) -> Result<()> {
+    let mut command = project.command(node::program(project, "esbuild"));
+    command.args(["sdk/src/client/index.ts", "--bundle", "--format=esm", "--target=es2022", "--log-level=warning"]);
+    node::put_first_on_path(project, &mut command);
+    let bundled = output(&mut command)?;
+    let client = project.root.join("inspector/client.js");
+    // Written only when it changes, for a server that runs may be serving it.
+    if !fs::read(&client).is_ok_and(|there| there == bundled) {
+        fs::write(&client, bundled).with_context(|| client.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// worker-build with the helpers that are installed.

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -58,6 +58,13 @@ pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| name(command))?;
     ensure!(status.success(), "{}: {status}", name(command));
     Ok(())
+}
+
+/// Runs a command to its end and gives what it prints; its errors go straight to the terminal.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| name(command))?;
+    ensure!(output.status.success(), "{}: {}", name(command), output.status);
+    Ok(output.stdout)
 }
 
 /// Whether a command can be run and succeeds; its output is dropped.

@@ -22,7 +22,7 @@ pub struct Receipt {
 /// A publication that did not happen. It holds no secret and no value of a payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RealtimeError {
-    /// The Worker's code; or `network`, `unexpected_answer`, `configuration`.
+    /// The Worker's code; or `network`, `unexpected_answer`, `configuration`, `database`.
     pub code: String,
     /// A sentence for people.
     pub message: String,

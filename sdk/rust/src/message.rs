@@ -1,6 +1,7 @@
 //! What is published, as `POST /broadcast` takes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -153,11 +154,23 @@ impl Message {
         self
     }
 
+    /// Its idempotency key, where it has one.
+    pub fn id(&self) -> Option<&str> {
+        self.0.get("id")?.as_str()
+    }
+
     /// The body of a request with this message alone.
     pub fn body(&self, organization_id: &str) -> String {
         let mut body = self.0.clone();
         body.insert("organizationId".into(), organization_id.into());
         Value::Object(body).to_string()
+    }
+}
+
+/// As JSON, without an organization.
+impl fmt::Display for Message {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Value::Object(self.0.clone()).fmt(formatter)
     }
 }
 

@@ -111,7 +111,7 @@ impl Realtime {
     }
 
     /// Sends a body until it is accepted or another try makes no sense. Every try has the same ids.
-    async fn send(&self, body: &str) -> Result<Receipt, RealtimeError> {
+    pub(crate) async fn send(&self, body: &str) -> Result<Receipt, RealtimeError> {
         let mut tried = 0;
         loop {
             tried += 1;
@@ -156,5 +156,5 @@ fn no_answer(_: worker::Error) -> RealtimeError {
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
-    fn random_uuid() -> String;
+    pub(crate) fn random_uuid() -> String;
 }

@@ -72,10 +72,11 @@ export interface Delete<R = Row, T extends string = string> extends Frame {
  *
  * @example
  * ```ts
- * function apply(change: Change<Claim>) {
+ * function follow(change: Change<Claim>) {
  *   if (change.eventType === "DELETE") remove(change.old.id);
  *   else put(change.new);
  * }
+ * client.on("claims", "*", follow);
  * ```
  */
 export type Change<R = Row, E extends ChangeType | "*" = "*", T extends string = string> = {
@@ -151,6 +152,7 @@ type Merged<U> = (U extends unknown ? (one: U) => void : never) extends (all: in
  * @example
  * ```ts
  * // definitions.ts, which both import
+ * const extraction = defineRealtime({ name: "extraction", events: { started: payload<{ materialId: string }>() } });
  * export const tables = { claims: defineTable<Claim>({ requiredRoles: ["member"] }) };
  * export const namespaces = [extraction] as const;
  * export type App = DefinitionsOf<{ tables: typeof tables; namespaces: typeof namespaces }>;

@@ -8,7 +8,7 @@ import type { Broadcast, Change } from "./definitions.ts";
  *
  * @example
  * ```ts
- * sessionStorage.setItem("position", JSON.stringify(client.position));
+ * window.addEventListener("pagehide", () => sessionStorage.setItem("position", JSON.stringify(client.position)));
  * ```
  */
 export interface Position {

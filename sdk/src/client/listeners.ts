@@ -10,8 +10,10 @@ export type Handler<T> = (value: T) => unknown;
  *
  * @example
  * ```ts
- * const off = client.on.gap(() => reload());
- * off();
+ * const off = client.on.broadcast("extraction:started", ({ payload }) => {
+ *   start(payload.materialId);
+ *   off(); // the first one only
+ * });
  * ```
  */
 export type Off = () => void;

@@ -54,7 +54,8 @@ export class Presence<M = Record<string, unknown>> {
 	 *
 	 * @example
 	 * ```ts
-	 * client.presence.untrack();
+	 * client.presence.track({ name: "Ada" });
+	 * window.addEventListener("pagehide", () => client.presence.untrack());
 	 * ```
 	 */
 	untrack(): void {
@@ -69,7 +70,7 @@ export class Presence<M = Record<string, unknown>> {
 	 * @example
 	 * ```ts
 	 * const watching = client.topic("room:1").presence.on((members) => render(members));
-	 * watching.off();
+	 * window.addEventListener("pagehide", () => watching.off());
 	 * ```
 	 */
 	on(handler: Handler<readonly Member<M>[]>): Subscription {

@@ -34,9 +34,9 @@ export type Target = TableTarget | TopicTarget;
  *
  * @example
  * ```ts
- * const subscription = client.on("claims", "*", handle);
+ * const subscription = client.on("claims", "*", (change) => show(change.new));
  * await subscription.ready; // what is committed from here on reaches the handler
- * subscription.off();
+ * window.addEventListener("pagehide", () => subscription.off());
  * ```
  */
 export interface Subscription {

@@ -8,7 +8,8 @@
  * @example
  * ```ts
  * // A client that believes to be online, whatever the browser says.
- * createClient(url, { ...options, surroundings: { ...browser(), isOnline: () => true } });
+ * const client = createClient(url, { ...options, surroundings: { ...browser(), isOnline: () => true } });
+ * client.connect();
  * ```
  */
 export interface Surroundings {

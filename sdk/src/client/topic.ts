@@ -30,7 +30,7 @@ type Named<Events> = Extract<keyof Events, string>;
  * @example
  * ```ts
  * const room = client.topic("room:1");
- * room.on("cursor", ({ payload }) => move(payload));
+ * await room.on("cursor", ({ payload }) => move(payload)).ready;
  * await room.send("cursor", { x: 1, y: 2 }, { echo: false });
  * ```
  */
@@ -59,6 +59,7 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	 *
 	 * @example
 	 * ```ts
+	 * const room = client.topic("room:1");
 	 * const subscription = room.on("*", ({ event, payload }) => console.log(event, payload));
 	 * await subscription.ready;
 	 * ```
@@ -76,7 +77,9 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	 *
 	 * @example
 	 * ```ts
-	 * await client.topic("room:1").send("cursor", { x: 1, y: 2 }).catch(() => {});
+	 * client.on.status(({ state }) => {
+	 *   if (state === "connected") client.topic("room:1").send("cursor", { x: 1, y: 2 }).catch(log);
+	 * });
 	 * ```
 	 */
 	send<E extends Named<Events>>(event: E, payload: Events[E], { echo = true }: SendOptions = {}): Promise<void> {

@@ -35,7 +35,10 @@ export function useRealtime(client: Pick<Client<any>, "on" | "status">): Status 
  *
  * @example
  * ```tsx
- * useChanges(client, "claims", "INSERT", ({ new: claim }) => toast(claim.title), { filter: "status=eq.open" });
+ * function Toasts() {
+ *   useChanges(client, "claims", "INSERT", ({ new: claim }) => toast(claim.title), { filter: "status=eq.open" });
+ *   return null;
+ * }
  * ```
  */
 export function useChanges<D extends Definitions, T extends TableName<D> | "*", E extends ChangeType | "*">(
@@ -58,7 +61,11 @@ export function useChanges<D extends Definitions, T extends TableName<D> | "*", 
  *
  * @example
  * ```tsx
- * useBroadcast(client, "extraction:started", ({ payload }) => setRunning(payload.materialId));
+ * function Extraction() {
+ *   const [running, setRunning] = useState("none");
+ *   useBroadcast(client, "extraction:started", ({ payload }) => setRunning(payload.materialId));
+ *   return <p>{running}</p>;
+ * }
  * ```
  */
 export function useBroadcast<D extends Definitions, E extends EventName<D> | "*">(

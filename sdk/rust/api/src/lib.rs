@@ -1,5 +1,7 @@
-//! An API worker that publishes one of everything, after what would be its commit.
+//! An API worker that publishes one of everything, after what would be its commit; at `/outbox`, with its commit.
 #![cfg(target_arch = "wasm32")]
+
+mod outbox;
 
 use realtime_worker_client::{Mask, MaskRule, Message, Options, Realtime, RealtimeError, Show};
 use serde_json::json;
@@ -8,14 +10,20 @@ use worker::{Context, Env, Request, Response, Result, event};
 const ORGANIZATION: &str = "org_1";
 
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-    match answer(&request.path(), &env).await {
-        Ok(delivered) => Response::from_json(&json!({ "delivered": delivered })),
+async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Response> {
+    let path = request.path();
+    let answer = if path.starts_with("/outbox") {
+        outbox::answer(&mut request, &env).await
+    } else {
+        publish(&path, &env).await.map(|delivered| json!({ "delivered": delivered }))
+    };
+    match answer {
+        Ok(answer) => Response::from_json(&answer),
         Err(error) => Response::from_json(&json!({ "code": error.code, "status": error.status, "field": error.field })),
     }
 }
 
-async fn answer(path: &str, env: &Env) -> std::result::Result<u64, RealtimeError> {
+async fn publish(path: &str, env: &Env) -> std::result::Result<u64, RealtimeError> {
     let realtime = Realtime::new(env)?;
     let everyone = Options::default();
     if path == "/refused" {

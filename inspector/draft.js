@@ -1,0 +1,96 @@
+/**
+ * What the publish form says, as an event of the API. Pure.
+ */
+
+/** Forms to begin with. */
+export const EXAMPLES = {
+	masked: {
+		what: "change",
+		schema: "public",
+		table: "employees",
+		eventType: "INSERT",
+		new: { id: "e1", name: "Grace", ssn: "123-45-6789", email: "grace@example.com", salary: 91000 },
+		maskingConfig: {
+			ssn: { type: "ssn", show: { roles: ["admin"] } },
+			email: { type: "email", show: { roles: ["admin"] } },
+			salary: { type: "redact", show: { roles: ["admin"] } },
+		},
+	},
+	update: {
+		what: "change",
+		schema: "public",
+		table: "claims",
+		eventType: "UPDATE",
+		new: { id: "c1", status: "closed", amount: 120 },
+		old: { id: "c1", status: "open", amount: 120 },
+	},
+	message: { what: "message", event: "processing-complete", payload: { id: "m1", pages: 12 } },
+	topic: { what: "message", event: "cursor", payload: { x: 1, y: 2 }, topic: "room:1", private: "false" },
+};
+
+/** The fields that hold JSON. */
+export const JSON_FIELDS = ["new", "old", "payload", "maskingConfig"];
+const LISTS = ["targetRoles", "fields"];
+const TEXTS = { change: ["schema", "table", "eventType"], message: ["event"] };
+const ROWS = { INSERT: ["new"], UPDATE: ["new", "old"], DELETE: ["old"] };
+
+/**
+ * @param {Record<string, string>} form
+ * @returns {{event: object, errors: {field: string, message: string}[]}}
+ */
+export function eventOf(form) {
+	const errors = [];
+	const isChange = form.what === "change";
+	const event = { type: isChange ? "postgres_changes" : "broadcast" };
+	const take = (name, value) => {
+		if (value !== undefined && value !== "") event[name] = value;
+	};
+	for (const name of TEXTS[form.what]) take(name, form[name]?.trim());
+	for (const name of isChange ? ROWS[form.eventType] : ["payload"]) take(name, readJson(form, name, errors));
+	if (form.topic?.trim()) Object.assign(event, { topic: form.topic.trim(), private: form.private !== "false" });
+	take("userId", form.userId?.trim());
+	for (const name of isChange ? LISTS : ["targetRoles"]) take(name, listOf(form[name]));
+	take("maskingConfig", readJson(form, "maskingConfig", errors));
+	if (isChange) take("ownerField", form.ownerField?.trim());
+	take("id", form.id?.trim());
+	return { event, errors };
+}
+
+/** JSON with a line for each key of its own, which fits what is published. */
+export function formatted(value) {
+	if (value === null || typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
+	const lines = Object.entries(value).map(([name, inner]) => `  ${JSON.stringify(name)}: ${JSON.stringify(inner)}`);
+	return lines.length > 0 ? `{\n${lines.join(",\n")}\n}` : "{}";
+}
+
+function readJson(form, field, errors) {
+	const text = form[field]?.trim() ?? "";
+	if (text === "") return undefined;
+	try {
+		return JSON.parse(text);
+	} catch (error) {
+		errors.push({ field, message: whereIn(text, error.message) });
+		return undefined;
+	}
+}
+
+/** The complaint about a JSON text; where it tells a position, that as line and column. */
+function whereIn(text, complaint) {
+	const position = complaint.match(/at position (\d+)/)?.[1];
+	const reason = complaint.replace(/ in JSON at position.*| \(line.*/s, "").replace(/^JSON\.parse: /, "");
+	if (position === undefined) return `No JSON: ${reason}`;
+	const before = text.slice(0, Number(position)).split("\n");
+	return `No JSON at line ${before.length}, column ${before.at(-1).length + 1}: ${reason}`;
+}
+
+/** `admin, hr` as a list; nothing for nothing, so that an audience is not narrowed to nobody by an empty field. */
+function listOf(text = "") {
+	const items = text.split(",").map((item) => item.trim()).filter(Boolean);
+	return items.length > 0 ? items : undefined;
+}
+
+/** The event as a command for a terminal. */
+export function curlOf(origin, organizationId, event) {
+	const body = JSON.stringify({ organizationId, ...event }, null, 2).replaceAll("'", "'\\''");
+	return [`curl ${origin}/broadcast \\`, `  -H "Authorization: Bearer $ACCESS_TOKEN" \\`, `  -H 'Content-Type: application/json' \\`, `  -d '${body}'`].join("\n");
+}

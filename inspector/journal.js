@@ -1,0 +1,105 @@
+/**
+ * Every frame that went over the wires of this tab, as far as memory is meant to go.
+ */
+
+/** How many frames, and how many characters of them, are kept. */
+const MOST_FRAMES = 50_000;
+const MOST_CHARACTERS = 50_000_000;
+/** The oldest go in portions, so that it is not one at a time. */
+const PORTION = 0.1;
+
+/** What a frame is about, by its type. */
+const KINDS = {
+	postgres_changes: "event",
+	broadcast: "event",
+	ack: "event",
+	subscribe: "subscription",
+	subscribed: "subscription",
+	unsubscribe: "subscription",
+	unsubscribed: "subscription",
+	auth: "identity",
+	auth_success: "identity",
+	auth_expired: "identity",
+	auth_error: "error",
+	error: "error",
+	ping: "heartbeat",
+	pong: "heartbeat",
+	opening: "socket",
+	closed: "socket",
+};
+
+/**
+ * One line of the journal.
+ *
+ * @typedef {{sequence: number, time: number, side: string, direction: "in" | "out" | "none", type: string, kind: string,
+ *   summary: string, offset: number | undefined, text: string}} Entry
+ */
+
+/** The frames, oldest first. Tells `added` (with the entry) and `trimmed`. */
+export class Journal extends EventTarget {
+	/** @type {Entry[]} */
+	entries = [];
+	#characters = 0;
+	#last = 0;
+
+	/** Notes a frame, which it gives parsed. */
+	add(side, direction, text) {
+		const frame = parsed(text);
+		const type = typeof frame?.type === "string" ? frame.type : "?";
+		const kind = KINDS[type] ?? (type.startsWith("presence_") ? "presence" : "other");
+		const offset = typeof frame?.offset === "number" ? frame.offset : undefined;
+		const entry = { sequence: (this.#last += 1), time: Date.now(), side, direction, type, kind, summary: summaryOf(frame), offset, text };
+		this.entries.push(entry);
+		this.#characters += text.length;
+		if (this.entries.length > MOST_FRAMES || this.#characters > MOST_CHARACTERS) this.#trim();
+		this.dispatchEvent(new CustomEvent("added", { detail: { entry, frame } }));
+		return frame;
+	}
+
+	/** Forgets everything. */
+	clear() {
+		this.entries = [];
+		this.#characters = 0;
+		this.dispatchEvent(new Event("trimmed"));
+	}
+
+	#trim() {
+		const gone = this.entries.splice(0, Math.ceil(this.entries.length * PORTION));
+		for (const { text } of gone) this.#characters -= text.length;
+		this.dispatchEvent(new Event("trimmed"));
+	}
+}
+
+function parsed(text) {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return undefined;
+	}
+}
+
+/** What a frame says, in a few words. */
+function summaryOf(frame) {
+	const { topic, user_id: user } = frame ?? {};
+	const place = topic === undefined ? "" : ` in ${topic}`;
+	switch (frame?.type) {
+		case "postgres_changes":
+			return `${frame.eventType} ${frame.schema}.${frame.table}${place}`;
+		case "broadcast":
+			return `${frame.event}${place}`;
+		case "subscribe":
+			return `${frame.id}: ${topic ?? `${frame.schema}.${frame.table} ${frame.event} ${frame.filter ?? ""}`}`;
+		case "auth":
+			return `${frame.subscriptions?.length ?? 0} subscriptions${frame.recover?.offset === undefined ? "" : `, recover after ${frame.recover.offset}`}`;
+		case "auth_success":
+			return `${frame.userId ?? "no user"} (${frame.roles?.join(", ")})${frame.recovered === undefined ? "" : `, recovered: ${frame.recovered}`}`;
+		case "presence_state":
+			return `${frame.clients?.length} present${place || " in the lobby"}`;
+		case "error":
+		case "auth_error":
+		case "closed":
+			return [frame.code, frame.message ?? frame.reason, frame.id].filter(Boolean).join(" · ");
+		default:
+			return frame?.type?.startsWith("presence_") ? `${user ?? ""}${place || " in the lobby"}` : String(frame?.id ?? "");
+	}
+}

@@ -1,0 +1,174 @@
+/**
+ * One side: a connection with its token, and what has become of it.
+ */
+import { createClient } from "./client.js";
+import { Interests } from "./interests.js";
+import { tapped } from "./tap.js";
+import { expiryOf, organizationsOf } from "./token.js";
+
+/** How many lines of a side's history, and how many refusals, are kept. */
+const MOST_LINES = 500;
+
+/**
+ * A side. It tells `changed` for everything but events, which the journal tells, and `happened` (with the line) for its
+ * history.
+ */
+export class Link extends EventTarget {
+	/** `A` or `B`. */
+	name;
+	/** What the token was offered as. */
+	label = "";
+	organizationId = "";
+	/** What the token says. */
+	claimed = { organizations: [], expiry: undefined };
+	interests = new Interests(() => this.#changed());
+	/** The last `auth_success`. */
+	welcome;
+	/** How the last socket ended. */
+	ended;
+	/** What the server has refused, newest last. */
+	refusals = [];
+	/** What has happened, oldest first. */
+	history = [];
+	counts = { events: 0, connections: 0, recoveries: 0, gaps: 0 };
+	/** The offset and the time of the last event. */
+	last;
+	#client;
+	#journal;
+	#socket;
+
+	/**
+	 * @param {string} name
+	 * @param {import("./journal.js").Journal} journal
+	 */
+	constructor(name, journal) {
+		super();
+		this.name = name;
+		this.#journal = journal;
+	}
+
+	/** How things stand with the client; `idle` before the first. */
+	get status() {
+		return this.#client?.status ?? { state: "idle", attempt: 0 };
+	}
+
+	/** Who the server says this is. */
+	get identity() {
+		return this.#client?.identity;
+	}
+
+	/** Where a reconnect would go on. */
+	get position() {
+		return this.#client?.position;
+	}
+
+	/** Connects with a token, in place of the connection there was. */
+	connect({ label, token, organizationId }) {
+		this.#client?.close();
+		Object.assign(this, { label, organizationId, welcome: undefined, ended: undefined, refusals: [], last: undefined });
+		this.claimed = { organizations: organizationsOf(token), expiry: expiryOf(token) };
+		this.counts = { events: 0, connections: 0, recoveries: 0, gaps: 0 };
+		const client = createClient(location.origin, { organizationId, token, autoConnect: false, WebSocket: tapped(this.#notes()) });
+		this.#client = client;
+		client.on.status((status) => this.#stands(status));
+		client.on.gap((gap) => this.#missed(gap));
+		client.on.error((error) => this.#refused(error));
+		this.interests.attach(client);
+		client.connect();
+	}
+
+	/** Connects again with the same token, from where it left off. */
+	resume() {
+		this.#client?.connect();
+	}
+
+	disconnect() {
+		this.#client?.close();
+	}
+
+	/** Breaks the connection as a lost network would: the client comes back by itself and recovers. */
+	drop() {
+		this.#happened("drop", "the connection was dropped by hand");
+		this.#socket?.close(4000, "dropped by hand");
+	}
+
+	/** Sends a message to a topic as this user; rejects with the server's refusal. */
+	async send({ topic, isPrivate, event, payload }) {
+		await this.#client.topic(topic, { private: isPrivate }).send(event, payload);
+	}
+
+	#notes() {
+		const note = (direction, frame) => this.#journal.add(this.name, direction, frame);
+		return {
+			opening: (socket) => {
+				this.#socket = socket;
+				note("none", JSON.stringify({ type: "opening", url: socket.url }));
+			},
+			sent: (text) => note("out", text),
+			received: (text) => this.#received(note("in", text)),
+			closed: (code, reason) => {
+				this.ended = { code, reason };
+				note("none", JSON.stringify({ type: "closed", code, reason }));
+			},
+		};
+	}
+
+	#received(frame) {
+		if (frame?.type === "postgres_changes" || frame?.type === "broadcast") {
+			this.counts.events += 1;
+			this.last = { time: Date.now(), offset: frame.offset };
+		} else if (frame?.type === "auth_success") this.#welcomed(frame);
+		else if (frame?.type === "auth_expired") this.#happened("problem", "the token has expired: 30 seconds are left for a fresh one");
+		else if (frame?.type === "auth_error") this.#note(frame);
+	}
+
+	#welcomed(frame) {
+		const isRefresh = this.status.state === "connected";
+		this.welcome = isRefresh ? { ...this.welcome, ...frame } : frame;
+		if (isRefresh) return this.#happened("good", "the token was refreshed");
+		this.counts.connections += 1;
+		const { offset, recovered } = frame;
+		if (recovered) this.counts.recoveries += 1;
+		const replay = { true: "; recovered: what was missed follows", false: "; not recovered: what was missed is gone" }[recovered] ?? "";
+		this.#happened(recovered === false ? "problem" : "good", `connected at offset ${offset}${replay}`);
+	}
+
+	#stands(status) {
+		const { state, error, retryAt } = status;
+		const why = error && `${error.code}: ${error.message}`;
+		if (state === "connecting") this.#happened("step", status.attempt > 0 ? `attempt ${status.attempt + 1}` : "connecting");
+		if (state === "waiting") this.#happened("problem", `ended, ${why} Next attempt in ${((retryAt - Date.now()) / 1_000).toFixed(1)} s.`);
+		if (state === "closed") this.#happened(error ? "problem" : "step", error ? `closed for good, ${why}` : "disconnected");
+		this.#changed();
+	}
+
+	#missed({ from, to }) {
+		this.counts.gaps += 1;
+		const lost = from.epoch === to.epoch ? `up to ${to.offset - from.offset} events` : "everything: the stream began anew";
+		this.#happened("problem", `gap from offset ${from.offset} to ${to.offset}; missed ${lost}`);
+	}
+
+	#refused(error) {
+		this.#note(error);
+		this.interests.refused(error);
+		this.#happened("problem", `refused, ${error.code}: ${error.message}`);
+		this.#changed();
+	}
+
+	#note({ code, message, target }) {
+		this.refusals.push({ time: Date.now(), code, message, target });
+		this.refusals.splice(0, this.refusals.length - MOST_LINES);
+	}
+
+	#happened(kind, text) {
+		const line = { time: Date.now(), side: this.name, kind, text };
+		this.history.push(line);
+		this.history.splice(0, this.history.length - MOST_LINES);
+		this.dispatchEvent(new CustomEvent("happened", { detail: line }));
+		this.#changed();
+	}
+
+	#changed() {
+		this.dispatchEvent(new Event("changed"));
+	}
+}

@@ -1,0 +1,158 @@
+/**
+ * The panel of one connection: its token, who it is, what it listens to, and why it may get nothing.
+ */
+import { diagnose } from "./diagnosis.js";
+import { byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
+import { PresenceView } from "./presence-view.js";
+import { SubscriptionsView } from "./subscriptions-view.js";
+import { organizationsOf } from "./token.js";
+
+const STATES = { idle: "not connected", connecting: "connecting", connected: "connected", waiting: "waiting", closed: "closed" };
+const SIGNS = { connected: "●", connecting: "◌", waiting: "◌", idle: "○", closed: "✕" };
+const LEVELS = { good: "✓", hint: "i", problem: "!" };
+
+/** Shows a link. */
+export class SideView {
+	#link;
+	#surroundings;
+	#parts;
+	#offered = [];
+	#subscriptions;
+	#presence;
+	#editing = false;
+	draw = oncePerPicture(() => this.#drawNow());
+
+	/**
+	 * @param {import("./link.js").Link} link
+	 * @param {() => object} surroundings of {@link diagnose}
+	 */
+	constructor(link, surroundings) {
+		this.#link = link;
+		this.#surroundings = surroundings;
+		const panel = copyOf("side");
+		panel.dataset.side = link.name;
+		panel.setAttribute("aria-label", `Connection ${link.name}`);
+		this.#parts = partsOf(panel);
+		this.#parts.letter.textContent = link.name;
+		this.#parts.letter.dataset.side = link.name;
+		for (const form of panel.querySelectorAll("form[aria-label]")) form.ariaLabel += `, connection ${link.name}`;
+		byId("connections").append(panel);
+		this.#subscriptions = new SubscriptionsView(link, this.#parts);
+		this.#presence = new PresenceView(link, this.#parts);
+		this.#listen();
+		this.draw();
+	}
+
+	/** Offers tokens to choose from. */
+	offer(tokens) {
+		this.#offered = tokens;
+		const { offer, offered } = this.#parts;
+		offer.hidden = tokens.length === 0;
+		offered.replaceChildren(element("option", { value: "" }, "paste one"), ...tokens.map(({ name }, index) => element("option", { value: index }, name)));
+	}
+
+	/** Connects with a token that was offered. */
+	connect({ name, token }) {
+		this.#editing = false;
+		this.#link.connect({ label: name, token, organizationId: organizationsOf(token)[0] ?? "" });
+		this.draw();
+	}
+
+	#listen() {
+		const { connectForm, offered, resume, drop, disconnect, change } = this.#parts;
+		this.#link.addEventListener("changed", this.draw);
+		connectForm.addEventListener("submit", (event) => this.#connect(event));
+		connectForm.elements.token.addEventListener("input", ({ target }) => this.#readOrganization(target.value));
+		offered.addEventListener("change", ({ target }) => {
+			const chosen = this.#offered[target.value];
+			connectForm.elements.token.value = chosen?.token ?? "";
+			this.#readOrganization(chosen?.token ?? "");
+		});
+		resume.addEventListener("click", () => this.#link.resume());
+		drop.addEventListener("click", () => this.#link.drop());
+		disconnect.addEventListener("click", () => this.#link.disconnect());
+		change.addEventListener("click", () => {
+			this.#editing = true;
+			this.#drawNow();
+			connectForm.elements.token.focus();
+		});
+	}
+
+	#readOrganization(token) {
+		const [organization] = organizationsOf(token);
+		if (organization) this.#parts.connectForm.elements.organizationId.value = organization;
+	}
+
+	#connect(event) {
+		event.preventDefault();
+		const { token, organizationId } = this.#parts.connectForm.elements;
+		const label = this.#offered.find((one) => one.token === token.value.trim())?.name ?? "";
+		this.#editing = false;
+		this.#link.connect({ label, token: token.value.trim(), organizationId: organizationId.value.trim() });
+		token.value = "";
+		this.#parts.offered.value = "";
+		this.draw();
+	}
+
+	#drawNow() {
+		const { status, identity, label } = this.#link;
+		const parts = this.#parts;
+		const { state } = status;
+		const isUp = !["idle", "closed"].includes(state);
+		parts.who.textContent = identity?.userId ?? (label || "no token yet");
+		parts.label.textContent = identity && label ? label : "";
+		parts.countdown.textContent = countdownOf(status);
+		parts.state.dataset.state = state;
+		refill(parts.state, [element("span", { "aria-hidden": "true" }, `${SIGNS[state]} `), element("span", {}, STATES[state])]);
+		parts.connectForm.hidden = isUp && !this.#editing;
+		parts.actions.hidden = state === "idle";
+		parts.resume.hidden = state !== "closed";
+		parts.drop.hidden = state !== "connected";
+		parts.disconnect.hidden = !isUp;
+		parts.change.hidden = !isUp || this.#editing;
+		refill(parts.facts, facts(this.#facts()));
+		this.#subscriptions.draw();
+		this.#presence.draw();
+		this.#drawFindings();
+	}
+
+	#facts() {
+		const { identity, welcome, position, counts, claimed, organizationId } = this.#link;
+		if (!identity) return [];
+		const reconnects = Math.max(0, counts.connections - 1);
+		return [
+			["user", identity.userId ?? "none"],
+			["roles", identity.roles.join(", ") || "none"],
+			["organization", organizationId],
+			["method", identity.authMethod],
+			["offset", position?.offset ?? "–"],
+			["epoch", element("code", {}, position?.epoch ?? "–")],
+			["events", counts.events],
+			["reconnects", counts.gaps > 0 ? `${reconnects}, ${counts.gaps} with a gap` : reconnects],
+			["recovered", { true: "yes", false: "no" }[welcome?.recovered] ?? "not yet"],
+			["token ends", claimed.expiry === undefined ? "–" : new Date(claimed.expiry).toLocaleString("en-GB", { dateStyle: "short", timeStyle: "short" })],
+		];
+	}
+
+	#drawFindings() {
+		const findings = diagnose(this.#link, this.#surroundings());
+		const problems = findings.filter(({ level }) => level === "problem").length;
+		const hints = findings.filter(({ level }) => level === "hint").length;
+		const first = problems > 1 ? `${problems} problems` : findings[0].title;
+		const more = hints > 0 && findings[0].level !== "hint" && `${hints} ${hints === 1 ? "hint" : "hints"}`;
+		this.#parts.findingsSummary.textContent = [first, more].filter(Boolean).join(", ");
+		this.#parts.findingsSummary.dataset.level = problems > 0 ? "problem" : "";
+		refill(this.#parts.findings, findings.map(findingOf));
+	}
+}
+
+/** Beside the state and not in it, which is read out whenever it changes. */
+function countdownOf({ state, retryAt, attempt }) {
+	if (state !== "waiting") return "";
+	return `${Math.max(0, Math.ceil((retryAt - Date.now()) / 1_000))} s to attempt ${attempt + 1}`;
+}
+
+function findingOf({ level, title, detail }) {
+	const sign = element("span", { class: "sign", role: "img", "aria-label": level }, LEVELS[level]);
+	return element("li", { "data-level": level }, sign, element("div", {}, element("strong", {}, title), element("p", {}, detail)));
+}

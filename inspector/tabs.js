@@ -1,0 +1,27 @@
+/**
+ * Tabs: arrow keys move between them, and only the chosen one is in the order of the Tab key.
+ */
+
+/** Makes tabs of a `role="tablist"` whose buttons have `aria-controls`. */
+export function makeTabs(list) {
+	const tabs = [...list.querySelectorAll('[role="tab"]')];
+	const choose = (chosen) => {
+		for (const tab of tabs) {
+			const isChosen = tab === chosen;
+			tab.setAttribute("aria-selected", isChosen);
+			tab.tabIndex = isChosen ? 0 : -1;
+			document.getElementById(tab.getAttribute("aria-controls")).hidden = !isChosen;
+		}
+	};
+	for (const tab of tabs) tab.addEventListener("click", () => choose(tab));
+	list.addEventListener("keydown", (event) => {
+		const at = tabs.indexOf(document.activeElement);
+		const goals = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tabs.length - 1 };
+		if (at < 0 || !(event.key in goals)) return;
+		event.preventDefault();
+		const goal = tabs.at(goals[event.key] % tabs.length);
+		choose(goal);
+		goal.focus();
+	});
+	choose(tabs[0]);
+}

@@ -1,0 +1,41 @@
+/**
+ * What a session token says of itself. Its signature is the server's business.
+ */
+
+/** The claims of a JWT; `undefined` for anything else, such as an API key. */
+export function claimsOf(token) {
+	try {
+		const base64 = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+		const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+		const claims = JSON.parse(new TextDecoder().decode(bytes));
+		return claims !== null && typeof claims === "object" ? claims : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+/** The organizations that a token is for, as the server reads it. */
+export function organizationsOf(token) {
+	const { organizationId, activeOrganizationId, org_id, ref, organizations } = claimsOf(token) ?? {};
+	const isMap = organizations !== null && typeof organizations === "object";
+	const named = [organizationId, activeOrganizationId, org_id, ref, ...Object.keys(isMap ? organizations : {})];
+	return [...new Set(named.filter((name) => typeof name === "string" && name !== ""))];
+}
+
+/** When a token ends, in Unix milliseconds; `undefined` where it does not say so. */
+export function expiryOf(token) {
+	const { exp } = claimsOf(token) ?? {};
+	return typeof exp === "number" ? exp * 1_000 : undefined;
+}
+
+/**
+ * The tokens of the address's fragment, `#admin=…&member=…&service=…`. The address bar and the history forget them before
+ * anything else happens; they are nowhere but in this tab's memory then, so a reload forgets them too.
+ */
+export function takeTokens() {
+	const entries = [...new URLSearchParams(location.hash.slice(1))].filter(([, token]) => token !== "");
+	if (entries.length === 0) return { service: "", offered: [] };
+	history.replaceState(null, "", location.pathname);
+	const service = entries.find(([name]) => name === "service")?.[1] ?? "";
+	return { service, offered: entries.filter(([name]) => name !== "service").map(([name, token]) => ({ name, token })) };
+}

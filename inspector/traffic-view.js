@@ -1,0 +1,59 @@
+/**
+ * What an organization's object has to do: rates, connections, and who they are.
+ */
+import { drawChart } from "./chart.js";
+import { byId, element, facts, refill, timeOf } from "./dom.js";
+
+/** How many points the table has, which says the same as the charts. */
+const MOST_ROWS = 15;
+const CHARTS = [
+	["publications", { title: "Publications per second", short: "Publications/s" }],
+	["deliveries", { title: "Deliveries per second", short: "Deliveries/s" }],
+	["connections", { title: "Connections", short: "Connections" }],
+];
+
+/** Shows figures. */
+export class TrafficView {
+	#figures;
+
+	/** @param {import("./figures.js").Figures} figures */
+	constructor(figures) {
+		this.#figures = figures;
+		figures.addEventListener("changed", () => this.#draw());
+		this.#draw();
+	}
+
+	#draw() {
+		const { points, latest, problem } = this.#figures;
+		byId("traffic-problem").textContent = problem;
+		byId("traffic").hidden = points.length === 0;
+		const now = Date.now();
+		for (const [name, names] of CHARTS) {
+			drawChart(byId(`chart-${name}`), names, points.map((point) => ({ time: point.time, value: point[name] })), now);
+		}
+		if (latest) refill(byId("figures"), facts(entriesOf(latest)));
+		const rate = (value) => (value === undefined ? "–" : value.toFixed(1));
+		const rows = points.slice(-MOST_ROWS).reverse().map(({ time, publications, deliveries, connections }) => {
+			return element("tr", {}, ...[timeOf(time).slice(0, 8), rate(publications), rate(deliveries), connections].map((cell) => element("td", {}, cell)));
+		});
+		byId("traffic-rows").replaceChildren(...rows);
+	}
+}
+
+function entriesOf(latest) {
+	const counts = (map) => Object.entries(map).map(([name, count]) => `${name} ${count}`).join(", ") || "none";
+	return [
+		["organization", latest.organizationId],
+		["connections", latest.connections],
+		["unproven", latest.pending],
+		["by role", counts(latest.byRole)],
+		["by dialect", counts(latest.byDialect)],
+		["topics", latest.topics],
+		["present", latest.presence],
+		["offset", latest.offset],
+		["kept for recovery", latest.history],
+		["publications", latest.publications],
+		["deliveries", latest.deliveries],
+		["counted since", new Date(latest.since).toLocaleString("en-GB")],
+	];
+}

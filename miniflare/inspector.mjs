@@ -1,0 +1,63 @@
+/**
+ * The Inspector in a browser, for its specs.
+ */
+import { openTab } from "./browser.mjs";
+import { ACCESS_TOKEN, tokenOf } from "./fixture.mjs";
+
+/** The address that offers an admin's and a member's token, and the service token. */
+export function address(server, tokens = {}) {
+	const offered = { admin: tokenOf("ada", ["admin", "member"]), member: tokenOf("mel"), service: ACCESS_TOKEN, ...tokens };
+	return `${server.url}/#${new URLSearchParams(offered)}`;
+}
+
+/**
+ * A tab with the Inspector, both sides connected. `.sides` are the two panels.
+ *
+ * @param {import("playwright-core").Browser} browser
+ * @param {object} server
+ * @param {{tokens?: object} & import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function openInspector(browser, server, { tokens, ...options } = {}) {
+	const page = await openTab(browser, options);
+	await page.goto(address(server, tokens));
+	const sides = ["A", "B"].map((name) => page.getByRole("region", { name: `Connection ${name}` }));
+	for (const side of sides) await state(side, "connected");
+	return Object.assign(page, { sides });
+}
+
+/** Waits until a side says that this is how it stands. */
+export function state(side, text) {
+	return side.locator(".state", { hasText: text }).waitFor();
+}
+
+/** What a side says about itself under a name, such as `roles`. */
+export async function fact(side, name) {
+	return side.locator(".facts > div", { has: side.page().locator("dt", { hasText: new RegExp(`^${name}$`) }) }).locator("dd").innerText();
+}
+
+/** Opens a part of a side, such as `Subscriptions`, and gives it. */
+export async function openPart(side, name) {
+	const part = side.locator("details", { has: side.page().locator("summary", { hasText: name }) });
+	if ((await part.getAttribute("open")) === null) await part.locator("summary").click();
+	return part;
+}
+
+/** Opens what a side says about why it may get nothing, and gives the list. */
+export async function openFindings(side) {
+	return (await openPart(side, "Why do I get nothing?")).locator(".findings");
+}
+
+/** The newest event of the comparison that is about this: its cells, by column, as `[A, B]`. */
+export async function compared(page, title) {
+	const card = page.locator("#events > li", { hasText: title }).first();
+	await card.waitFor();
+	return card.locator("tbody tr").evaluateAll((rows) => {
+		const cellsOf = (row) => [...row.querySelectorAll("td")].map((cell) => cell.innerText.trim().replace(/\s+/g, " "));
+		return Object.fromEntries(rows.map((row) => [row.querySelector("th").innerText.trim().replace(/\s+/g, " "), cellsOf(row)]));
+	});
+}
+
+/** Waits until every side has this many events. */
+export async function events(page, count) {
+	for (const side of page.sides) await side.locator(".facts > div", { hasText: new RegExp(`^events\\s*${count}$`) }).waitFor();
+}
