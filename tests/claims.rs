@@ -162,6 +162,82 @@ fn a_token_opens_only_the_organizations_that_it_names() {
     }
 }
 
+/// A deployment whose clients name no organization.
+fn with_default(organization: &str) -> Credentials {
+    Credentials { default_organization: Some(organization.to_owned()), ..with_secret() }
+}
+
+#[test]
+fn a_token_that_names_no_organization_is_of_the_default_one() {
+    check(&claims_without("organizationId"), refused(Code::WrongOrganization));
+    check_with(&with_default("org_1"), &claims_without("organizationId"), Ok(()));
+    check_with(&with_default("org_2"), &claims_without("organizationId"), refused(Code::WrongOrganization));
+    let supabase = json!({ "iss": "https://p.example/auth/v1", "aud": "authenticated", "role": "authenticated",
+        "sub": "u7", "exp": NOW_SECONDS + 60, "app_metadata": { "org_id": "org_2" } });
+    check_with(&with_default("org_1"), &supabase, Ok(()));
+    let token = hmac("HS256", SECRET, &supabase);
+    let principal = ask(&with_default("org_1"), &KeySet::default(), &token).unwrap();
+    assert_eq!((principal.user.as_deref(), principal.roles.first()), (Some("u7"), Some("authenticated")));
+}
+
+#[test]
+fn a_token_that_names_any_organization_is_not_of_the_default_one() {
+    for name in ["organizationId", "activeOrganizationId", "org_id", "ref", "organizations"] {
+        let mut claims = claims_without("organizationId");
+        let others =
+            [json!("org_2"), json!(""), json!(null), json!(1), json!(false), json!([]), json!({ "org_2": "a" })];
+        for other in others {
+            claims[name] = other;
+            check_with(&with_default("org_1"), &claims, refused(Code::WrongOrganization));
+        }
+    }
+    let left = json!({ "org_1": null });
+    check_with(&with_default("org_1"), &claims_with("organizations", left), refused(Code::WrongOrganization));
+    check_with(&with_default("org_2"), &good_claims(), Ok(()));
+}
+
+/// The tenant and the first role that a token opens for a caller who asks for `asked`.
+fn tenant(credentials: &Credentials, claims: &Value, asked: Option<&str>) -> Result<(String, String), TokenError> {
+    let token = hmac("HS256", SECRET, claims);
+    let proven = credentials.verify(NOW, &token, &KeySet::default())?;
+    let (tenant, principal) = credentials.tenant(&proven, asked).map_err(TokenError::Refused)?;
+    Ok((tenant, principal.roles.first().unwrap_or_default().to_owned()))
+}
+
+#[test]
+fn a_caller_who_names_no_tenant_gets_the_one_that_its_token_is_good_for() {
+    let mut several = claims_without("organizationId");
+    several["organizations"] = json!({ "org_2": "hr", "org_3": ["viewer"] });
+    let nameless = claims_without("organizationId");
+    let found = |tenant: &str, role: &str| Ok((tenant.to_owned(), role.to_owned()));
+    let nowhere = || Err(TokenError::Refused(Code::WrongOrganization));
+    let (plain, default) = (with_secret(), with_default("org_9"));
+    for credentials in [&plain, &default] {
+        assert_eq!(tenant(credentials, &good_claims(), None), found("org_1", "admin"));
+        assert_eq!(tenant(credentials, &good_claims(), Some("org_1")), found("org_1", "admin"));
+        assert_eq!(tenant(credentials, &good_claims(), Some("www")), found("org_1", "admin"));
+        assert_eq!(tenant(credentials, &several, Some("org_3")), found("org_3", "viewer"));
+        assert_eq!(tenant(credentials, &several, Some("www")), nowhere());
+        assert_eq!(tenant(credentials, &several, None), nowhere());
+    }
+    assert_eq!(tenant(&plain, &nameless, Some("org_1")), nowhere());
+    assert_eq!(tenant(&plain, &claims_with("organizationId", json!("org/1")), Some("org/1")), nowhere());
+    assert_eq!(tenant(&default, &nameless, None), found("org_9", "admin"));
+    assert_eq!(tenant(&default, &nameless, Some("org_1")), found("org_9", "admin"));
+    assert_eq!(tenant(&with_default("org_2"), &several, None), found("org_2", "hr"));
+}
+
+#[test]
+fn no_tenant_is_found_for_a_token_that_is_not_good() {
+    let credentials = with_default("org_1");
+    let ask = |claims: &Value| tenant(&credentials, claims, Some("org_1")).map(drop);
+    assert_eq!(ask(&claims_with("exp", json!(1))), refused(Code::TokenExpired));
+    assert_eq!(ask(&claims_with("sub", json!(7))), INVALID);
+    let forged = hmac("HS256", "x".repeat(32), &good_claims());
+    let forged = credentials.verify(NOW, &forged, &KeySet::default());
+    assert_eq!(forged.map(drop), INVALID);
+}
+
 #[test]
 fn the_map_of_organizations_gives_the_roles_in_each() {
     let map = |organizations: Value| {

@@ -104,6 +104,46 @@ fn payloads_are_any_json_or_none() {
 }
 
 #[test]
+fn bytes_travel_as_base64() {
+    every_way(channels(), |rig| {
+        let ada = rig.connect("ada", &["member"]);
+        subscribe(rig, &ada, "room:1", true);
+        for payload in ["AQL/", "", "AA=="] {
+            let bytes = json!({ "payload": payload, "encoding": "base64" });
+            rig.frame(&ada, message("room:1", bytes.clone()));
+            ada.gets(message("room:1", bytes));
+        }
+        let wrong = [
+            (json!({ "payload": "AQL_", "encoding": "base64" }), "payload"),
+            (json!({ "payload": "AA", "encoding": "base64" }), "payload"),
+            (json!({ "payload": {}, "encoding": "base64" }), "payload"),
+            (json!({ "payload": "AA==", "encoding": "hex" }), "encoding"),
+            (json!({ "payload": "AA==", "encoding": null }), "encoding"),
+        ];
+        for (bytes, field) in wrong {
+            rig.frame(&ada, message("room:1", bytes.clone()));
+            assert_eq!(ada.is_refused("invalid_frame")["field"], field, "{bytes}");
+        }
+        rig.frame(&ada, json!({ "type": "broadcast", "topic": "room:1", "event": "e", "encoding": "base64" }));
+        assert_eq!(ada.is_refused("invalid_frame")["field"], "encoding");
+        ada.gets_nothing();
+    });
+}
+
+#[test]
+fn bytes_that_are_kept_come_back() {
+    every_way(channels(), |rig| {
+        let ada = rig.connect("ada", &["member"]);
+        let bytes = json!({ "payload": "AQL/", "encoding": "base64" });
+        rig.frame(&ada, message("log:1", bytes.clone()));
+        let from = json!({ "epoch": rig.epoch(), "offset": 0 });
+        rig.frame(&ada, json!({ "type": "subscribe", "id": "s", "topic": "log:1", "recover": from }));
+        ada.gets(json!({ "type": "subscribed", "id": "s", "recovered": true }));
+        ada.gets(message("log:1", bytes));
+    });
+}
+
+#[test]
 fn it_is_kept_only_where_the_policy_says_so() {
     every_way(channels(), |rig| {
         let ada = rig.connect("ada", &["member"]);

@@ -209,7 +209,7 @@ fn what_is_no_origin_is_refused() {
 fn the_default_organization_is_an_organization() {
     let name = "A-z.0:9_";
     let configuration = read(&[("DEFAULT_ORGANIZATION", Some(name))]).unwrap();
-    assert_eq!(configuration.default_organization.as_deref(), Some(name));
+    assert_eq!(configuration.credentials.default_organization.as_deref(), Some(name));
     let long = "a".repeat(129);
     for name in ["", "a/b", "a b", "é", "a\0", "../other-tenant", &long] {
         check_refused("DEFAULT_ORGANIZATION", Some(name), "DEFAULT_ORGANIZATION");
@@ -254,6 +254,11 @@ fn an_api_key_opens_its_organization() {
     assert_eq!(robot.roles.as_slice(), ["bot"]);
     for organization in ["org_2", "", "ORG_1", "org_1 "] {
         assert_eq!(ask("key of org_1", organization), Err(TokenError::Refused(Code::WrongOrganization)));
+    }
+    let proven = configuration.credentials.verify(0, "key of org_1", &KeySet::default()).unwrap();
+    for asked in [None, Some("org_1"), Some("org_2"), Some("a/b")] {
+        let tenant = configuration.credentials.tenant(&proven, asked);
+        assert_eq!(tenant, Ok(("org_1".to_owned(), robot.clone())), "{asked:?}");
     }
     for key in ["", "key of org_1 ", "key of org_", "KEY OF ORG_1", HASH, "key of org_2"] {
         assert_eq!(ask(key, "org_1"), Err(TokenError::Refused(Code::InvalidToken)), "{key}");

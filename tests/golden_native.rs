@@ -52,6 +52,10 @@ fn changes() -> Vec<(&'static str, Event)> {
     };
     let complete = r#"{"materialId":"mat_123","claimCount":5,"duration":1234}"#;
     let started = message("extraction:started", r#"{"materialId":"mat_123"}"#, topic(false), Some(42));
+    let mut bytes = message("image", "", None, None);
+    if let Event::Message { payload, .. } = &mut bytes {
+        *payload = Payload::Binary(Rc::from([1, 2, 255]));
+    }
     vec![
         ("insert", change(Operation::Insert, Some(inserted), None)),
         ("update", change(Operation::Update, Some(updated[0]), Some(updated[1]))),
@@ -59,6 +63,7 @@ fn changes() -> Vec<(&'static str, Event)> {
         ("change_to_a_topic_with_offset", elsewhere),
         ("broadcast", message("processing-complete", complete, None, None)),
         ("broadcast_to_a_topic_with_offset", started),
+        ("broadcast_of_bytes", bytes),
     ]
 }
 
@@ -165,6 +170,10 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("unsubscribe", |c| matches!(c, Command::Unsubscribe { id } if id == "s1")),
         ("broadcast", |c| is_publication(c, "{}", true)),
         ("broadcast_without_echo", |c| is_publication(c, "null", false)),
+        (
+            "broadcast_of_bytes",
+            |c| matches!(c, Command::Publish { payload: Payload::Binary(bytes), .. } if *bytes == [1, 2, 255]),
+        ),
         (
             "presence_track",
             |c| matches!(c, Command::Track { topic: at, metadata } if at == topic(true) && &*metadata == "{}"),

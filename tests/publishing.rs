@@ -187,6 +187,71 @@ fn payloads_leave_as_they_came() {
 }
 
 #[test]
+fn bytes_leave_as_base64() {
+    every_way(json!({}), |rig| {
+        let ada = rig.connect("ada", &[]);
+        let bytes = json!({ "type": "broadcast", "event": "e", "payload": "AQL/", "encoding": "base64" });
+        rig.accepted(bytes.clone());
+        ada.gets(bytes.clone());
+        let wrong = [
+            ("payload", json!("AQL_"), "payload"),
+            ("payload", json!({}), "payload"),
+            ("encoding", json!("hex"), "encoding"),
+            ("encoding", json!(null), "encoding"),
+            ("maskingConfig", json!({ "a": { "type": "ssn" } }), "maskingConfig"),
+        ];
+        for (name, value, field) in wrong {
+            let mut body = bytes.clone();
+            body[name] = value;
+            let answer = rig.publish(body.clone());
+            assert_eq!((answer.status, &answer.body["error"]["field"]), (400, &json!(field)), "{body}");
+        }
+        ada.gets_nothing();
+    });
+}
+
+#[test]
+fn what_needs_no_recovery_is_not_kept() {
+    let tables = json!({ "tables": { "quiet": { "history": false } } });
+    every_way(tables, |rig| {
+        let ada = rig.connect("ada", &[]);
+        let kept = |rig: &Rig| rig.storage.history.len();
+        let message = |history: bool| json!({ "type": "broadcast", "event": "e", "payload": 1, "history": history });
+        let row = |table: &str, history: bool| json!({ "type": "postgres_changes", "table": table, "eventType": "INSERT", "new": {}, "history": history });
+        for body in [message(false), row("claims", false), row("quiet", false), row("quiet", true)] {
+            rig.accepted(body.clone());
+            assert_eq!((kept(rig), ada.frames().len()), (0, 1), "{body}");
+        }
+        rig.accepted(json!({ "messages": [message(true), row("claims", true), message(false)] }));
+        assert_eq!((kept(rig), ada.frames().len()), (2, 3));
+        let from = json!({ "recover": { "epoch": rig.epoch(), "offset": 0 } });
+        assert_eq!(rig.connect_saying(&rig.claims("bob", &[]), from).frames().len(), 2);
+        let answer = rig.publish(json!({ "type": "broadcast", "event": "e", "payload": 1, "history": "no" }));
+        assert_eq!((answer.status, &answer.body["error"]["field"]), (400, &json!("history")));
+    });
+}
+
+#[test]
+fn a_publisher_may_say_its_columns_types() {
+    every_way(json!({}), |rig| {
+        let ada = rig.connect("ada", &[]);
+        let mut change = insert("c1");
+        change["columns"] = json!({ "id": "uuid", "amount": "numeric" });
+        rig.accepted(change.clone());
+        ada.gets(seen_insert("c1"));
+        let wrong = [json!(["id"]), json!({ "id": 7 }), json!({ "id": "" }), json!(null)];
+        for (columns, field) in wrong.into_iter().zip(["columns", "columns.id", "columns.id", "columns"]) {
+            change["columns"] = columns;
+            let answer = rig.publish(change.clone());
+            assert_eq!((answer.status, &answer.body["error"]["field"]), (400, &json!(field)), "{change}");
+        }
+        let message = json!({ "type": "broadcast", "event": "e", "payload": {}, "columns": { "id": "uuid" } });
+        assert_eq!(rig.publish(message).body["error"]["field"], "columns");
+        ada.gets_nothing();
+    });
+}
+
+#[test]
 fn an_idempotency_key_counts_once_within_its_window() {
     every_way(json!({}), |rig| {
         let ada = rig.connect("ada", &[]);

@@ -90,7 +90,13 @@ fn a_wrong_type_is_refused_with_its_path() {
         (json!({ "tables": { "t": { "rows": [{ "claim": "a", "roles": [] }] } } }), "REALTIME.tables.t.rows[0]"),
         (json!({ "tables": { "t": { "onInsert": "yes" } } }), "REALTIME.tables.t.onInsert"),
         (json!({ "tables": { "t": { "columns": { "a": 7 } } } }), "REALTIME.tables.t.columns.a"),
+        (json!({ "tables": { "t": { "primaryKey": "id" } } }), "REALTIME.tables.t.primaryKey"),
+        (json!({ "tables": { "t": { "primaryKey": [] } } }), "REALTIME.tables.t.primaryKey"),
+        (json!({ "tables": { "t": { "primaryKey": ["a", ""] } } }), "REALTIME.tables.t.primaryKey"),
+        (json!({ "tables": { "t": { "primaryKey": ["a", "b", "a"] } } }), "REALTIME.tables.t.primaryKey"),
+        (json!({ "tables": { "t": { "primaryKey": ["a", 7] } } }), "REALTIME.tables.t.primaryKey[1]"),
         (json!({ "channels": {} }), "REALTIME.channels"),
+        (json!({ "channels": [{ "topic": "a", "presenceRead": true }] }), "REALTIME.channels[0].presenceRead"),
         (json!({ "channels": [{}] }), "REALTIME.channels[0].topic"),
         (json!({ "channels": [{ "topic": "a*b" }] }), "REALTIME.channels[0].topic"),
         (json!({ "channels": [{ "topic": "a", "read": true }] }), "REALTIME.channels[0].read"),
@@ -160,16 +166,47 @@ fn the_first_channel_that_matches_decides() {
     assert!(!allowed(Action::Write, "room:board", &["board", "member"]));
     assert!(allowed(Action::Read, "room:x", &[]) && !allowed(Action::Write, "room:x", &[]));
     assert!(allowed(Action::Write, "room:x", &["admin"]) && !allowed(Action::Presence, "room:x", &["admin"]));
-    for action in [Action::Read, Action::Write, Action::Presence] {
+    for action in [Action::Read, Action::Write, Action::Presence, Action::PresenceRead] {
         assert!(allowed(action, "user:u7", &[]) && !allowed(action, "user:u77", &[]), "{action:?}");
     }
     assert!(allowed(Action::Read, "team:red:1", &[]) && allowed(Action::Read, "team:red:", &[]));
     for name in ["", "room", "Room:x", " room:x", "team::1", "team:blue:1", "team:red", "user:{sub}", "user:", "user:*"]
     {
-        for action in [Action::Read, Action::Write, Action::Presence] {
+        for action in [Action::Read, Action::Write, Action::Presence, Action::PresenceRead] {
             assert!(!allowed(action, name, &["admin", "member", "board"]), "{name}");
         }
     }
+}
+
+#[test]
+fn seeing_who_is_present_is_as_being_present_unless_given() {
+    let channels = json!({ "channels": [
+        { "topic": "open:*", "presence": { "roles": ["member"] } },
+        { "topic": "hall:*", "presence": { "roles": ["member"] }, "presenceRead": {} },
+        { "topic": "desk:*", "presence": {}, "presenceRead": { "roles": ["admin"] } },
+        { "topic": "wall:*", "presenceRead": { "roles": ["admin"] } },
+        { "topic": "void:*", "read": {}, "write": {} },
+    ] });
+    let configuration = read(&channels.to_string()).unwrap();
+    let rights = |name: &str, role: &str| {
+        let may = |action| configuration.authorize(action, &topic(true, name), &principal("u7", &[role])).is_ok();
+        (may(Action::Presence), may(Action::PresenceRead))
+    };
+    assert_eq!((rights("open:1", "member"), rights("open:1", "guest")), ((true, true), (false, false)));
+    assert_eq!((rights("hall:1", "member"), rights("hall:1", "guest")), ((true, true), (false, true)));
+    assert_eq!((rights("desk:1", "admin"), rights("desk:1", "guest")), ((true, true), (true, false)));
+    assert_eq!((rights("wall:1", "admin"), rights("wall:1", "guest")), ((false, true), (false, false)));
+    assert_eq!(rights("void:1", "member"), (false, false));
+}
+
+#[test]
+fn a_tables_primary_key_is_id_unless_given() {
+    let configuration =
+        read(&json!({ "tables": { "t": {}, "app.places": { "primaryKey": ["tenant", "code"] } } }).to_string());
+    let tables = configuration.unwrap().tables;
+    assert_eq!(tables.get("public", "t").primary_key, ["id"]);
+    assert_eq!(tables.get("public", "unknown").primary_key, ["id"]);
+    assert_eq!(tables.get("app", "places").primary_key, ["tenant", "code"]);
 }
 
 #[test]
@@ -187,7 +224,7 @@ fn public_topics_are_open_until_switched_off() {
     let anyone = principal("u7", &[]);
     let open = read("{}").unwrap();
     let closed = read("{\"publicTopics\":false}").unwrap();
-    for action in [Action::Read, Action::Write, Action::Presence] {
+    for action in [Action::Read, Action::Write, Action::Presence, Action::PresenceRead] {
         assert_eq!(open.authorize(action, &topic(false, "room:1"), &anyone), Ok(()));
         assert_eq!(closed.authorize(action, &topic(false, "room:1"), &anyone), Err(Code::PublicTopicsDisabled));
         assert_eq!(open.authorize(action, &topic(true, "room:1"), &anyone), Err(Code::Forbidden));

@@ -140,6 +140,31 @@ fn asking_who_is_present_takes_a_right_of_its_own() {
 }
 
 #[test]
+fn those_who_may_only_watch_see_who_is_present() {
+    let rooms = json!({ "channels": [
+        { "topic": "hall", "read": {}, "presence": { "roles": ["member"] }, "presenceRead": { "roles": ["guest"] } },
+    ] });
+    every_way(rooms, |rig| {
+        let [member, guest, other] =
+            [["member"], ["guest"], ["member"]].map(|roles: [&str; 1]| rig.connect(roles[0], &roles));
+        let hall = json!({ "topic": "hall" });
+        subscribe(rig, &guest, "s", json!({ "topic": "hall", "presence": true }));
+        guest.gets(json!({ "type": "presence_state", "topic": "hall", "clients": [] }));
+        is_refused(rig, &other, "s", json!({ "topic": "hall", "presence": true }), "forbidden");
+        subscribe(rig, &other, "s", hall);
+        rig.frame(&member, json!({ "type": "presence_track", "topic": "hall", "metadata": {} }));
+        let joined = json!({ "type": "presence_join", "topic": "hall", "client_id": member.id, "user_id": "member",
+            "metadata": {} });
+        member.gets(json!({ "type": "presence_state", "topic": "hall", "clients": [] }));
+        member.gets(joined.clone());
+        guest.gets(joined);
+        other.gets_nothing();
+        rig.frame(&guest, json!({ "type": "presence_track", "topic": "hall", "metadata": {} }));
+        guest.is_refused("forbidden");
+    });
+}
+
+#[test]
 fn an_id_stands_for_one_subscription() {
     every_way(rooms(), |rig| {
         let ada = rig.connect("ada", &["member"]);

@@ -6,7 +6,7 @@ pub mod native;
 pub mod phoenix;
 
 use crate::engine::command::{Command, Malformed};
-use crate::engine::event::Event;
+use crate::engine::event::{Address, Event};
 use crate::engine::input::Wire;
 
 /// A wire format.
@@ -17,8 +17,14 @@ pub trait Dialect {
     /// When the frame is not of the documented form; it says why, and for which frame.
     fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed>;
 
-    /// Writes an event; `None` where the format has no words for it.
-    fn encode(&self, event: &Event) -> Option<Frame>;
+    /// Writes an event: as one frame, several, or none where the format has no words for it. `address` is the channel
+    /// that it is told in, for connections that carry channels.
+    fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame>;
+
+    /// Whether connections carry channels and receive nothing themselves.
+    fn carries_channels(&self) -> bool {
+        false
+    }
 }
 
 /// A frame as it came in.

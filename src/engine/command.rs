@@ -1,5 +1,6 @@
 //! What a client asks for, whatever its dialect.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::publication::Payload;
@@ -53,8 +54,91 @@ pub enum Command {
         /// `None`: the lobby.
         topic: Option<Topic>,
     },
+    /// Do something in one of the channels that a connection carries.
+    Channel(Box<ChannelFrame>),
     /// Ask whether anyone is there.
-    Ping,
+    Ping {
+        /// Asks for an answer with this id.
+        id: Option<String>,
+    },
+}
+
+/// A frame about a channel: a topic that a connection joins with a principal and subscriptions of its own (Phoenix).
+#[derive(Clone, Debug)]
+pub struct ChannelFrame {
+    /// The channel's name as the client writes it.
+    pub name: String,
+    /// The `join_ref`: the join that the frame belongs to.
+    pub reference: Option<String>,
+    /// Whether the channel is told by the reference, because the name may have been mangled.
+    pub by_reference: bool,
+    /// Asks for an answer with this id.
+    pub id: Option<String>,
+    /// What is asked for.
+    pub act: ChannelAct,
+}
+
+/// What is asked for in a channel.
+#[derive(Clone, Debug)]
+pub enum ChannelAct {
+    /// Enter it.
+    Join(Box<Join>),
+    /// Leave it.
+    Leave,
+    /// Publish a message.
+    Publish {
+        /// The message's name.
+        event: String,
+        /// What the message carries.
+        payload: Payload,
+    },
+    /// Appear, or change one's metadata.
+    Track {
+        /// A JSON object.
+        metadata: Rc<str>,
+    },
+    /// Disappear.
+    Untrack,
+    /// Go on as whom this token names.
+    Refresh(Secret),
+    /// Nothing that could be done, and this is why.
+    Refused(Refusal),
+    /// Nothing at all: an event of a later client.
+    Nothing,
+}
+
+/// How a channel is entered.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The topic.
+    pub topic: Topic,
+    /// Who enters; `None`: the connection's own principal.
+    pub token: Option<Secret>,
+    /// The changes it is to receive, each with its number; those that cannot be understood say why.
+    pub tables: Vec<Result<TableTarget, Refusal>>,
+    /// Whether the members present are asked for at once, and told from then on.
+    pub presence: bool,
+    /// The key under which it appears; `None`: one of its own.
+    pub presence_key: Option<String>,
+    /// Whether it receives what it publishes.
+    pub echo: bool,
+    /// Whether publishing is acknowledged.
+    pub acknowledge: bool,
+    /// Messages of the topic that it wants to see again.
+    pub replay: Option<Replay>,
+    /// What the answer to a join repeats; the engine only hands it back.
+    pub answer: Rc<str>,
+    /// Whether it wants to be told once that messages are flowing.
+    pub announce: bool,
+}
+
+/// The newest messages of a topic, again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// None published before this time, in Unix milliseconds.
+    pub since: u64,
+    /// At most so many.
+    pub limit: u64,
 }
 
 /// What an authentication frame says.
@@ -137,6 +221,10 @@ pub struct TableTarget {
     pub event: Option<Operation>,
     /// Only rows that match.
     pub filter: Filter,
+    /// Only these columns and the primary key; `None`: all that the recipient may see.
+    pub select: Option<Rc<BTreeSet<String>>>,
+    /// The number that frames name it by, where they do; 0 where not.
+    pub number: u32,
 }
 
 /// A frame that is refused before it is a command.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::event::Event;
+use super::event::{Address, Event};
 use super::input::{PresenceRow, Remembered, SocketId, Wire};
 use crate::code::{Code, Refusal};
 
@@ -15,6 +15,8 @@ pub enum Effect {
         to: Vec<SocketId>,
         /// How their frames are written.
         wire: Wire,
+        /// In which channel; `None` for connections that carry none.
+        address: Option<Address>,
         /// What.
         event: Event,
     },
@@ -34,6 +36,18 @@ pub enum Task {
     },
     /// Turn the connection that wants to open away, before it is one.
     TurnAway(Refusal),
+    /// From now on what is sent to the channel goes to the connection that carries it.
+    Share {
+        /// The connection.
+        socket: SocketId,
+        /// The channel's number, which is a connection's to the engine.
+        channel: SocketId,
+    },
+    /// The channel has ended; its number may be used again.
+    Unshare {
+        /// The channel's number.
+        channel: SocketId,
+    },
     /// End a connection.
     Close {
         /// Which.
@@ -63,6 +77,16 @@ pub enum Task {
         /// Bytes of their texts at most, the first row's not counted; what is beyond is not read.
         bytes: u64,
     },
+    /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in their order,
+    /// before anything else happens.
+    ReadTopic {
+        /// The topic.
+        topic: Rc<str>,
+        /// None kept before this time, in Unix milliseconds.
+        since: u64,
+        /// Rows at most.
+        rows: u64,
+    },
     /// Answer the publisher.
     Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
@@ -86,6 +110,8 @@ pub enum Write {
         version: u64,
         /// Its text.
         text: Rc<str>,
+        /// The private topic of a message.
+        topic: Option<Rc<str>>,
         /// Bytes of all rows up to it.
         total_bytes: u64,
     },

@@ -1,5 +1,6 @@
 //! What a client is told, before any dialect gives it bytes.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::command::Position;
@@ -25,6 +26,8 @@ pub enum Event {
         topic: Option<Topic>,
         /// The stream's offset after it, for those who recover.
         offset: Option<u64>,
+        /// The subscriptions that let it through, for those whose frames name them.
+        bindings: Option<Rc<Bindings>>,
     },
     /// A message, as its recipients see it.
     Message {
@@ -36,6 +39,8 @@ pub enum Event {
         topic: Option<Topic>,
         /// The stream's offset after it, for those who recover.
         offset: Option<u64>,
+        /// The name under which it is kept, for those whose frames say so.
+        kept: Option<Rc<Kept>>,
     },
     /// The connection is authenticated.
     Authenticated(Authenticated),
@@ -87,6 +92,8 @@ pub enum Event {
         topic: Option<Topic>,
         /// Who.
         member: Rc<Member>,
+        /// What the member said before.
+        before: Rc<Member>,
     },
     /// A member is gone.
     PresenceLeft {
@@ -96,7 +103,67 @@ pub enum Event {
         member: Rc<Member>,
     },
     /// The answer to a ping.
-    Pong,
+    Pong {
+        /// The client's name for it.
+        id: Option<String>,
+    },
+    /// The channel is entered.
+    Joined {
+        /// The client's name for the join.
+        id: String,
+        /// As the join gave it.
+        answer: Rc<str>,
+    },
+    /// The channel is not entered.
+    NotJoined {
+        /// The client's name for the join.
+        id: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The channel's subscriptions are live, or cannot be.
+    Live {
+        /// Those to tables, where there are any.
+        tables: Option<Result<(), Refusal>>,
+        /// Whether the client asked to be told of messages too.
+        announce: bool,
+    },
+    /// The channel is left as its client asked, or entered anew.
+    Left {
+        /// The client's name for its leaving.
+        id: Option<String>,
+    },
+    /// The channel has ended though its client did not ask for it.
+    Ended(Refusal),
+}
+
+/// The channel that an event is told in, for connections that carry several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Its name as the client writes it.
+    pub name: Rc<str>,
+    /// The join it belongs to; `None` where several are told the same.
+    pub reference: Option<Rc<str>>,
+}
+
+/// What a frame says of a change beyond the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bindings {
+    /// The numbers of the subscriptions that let it through.
+    pub numbers: Vec<u32>,
+    /// Database types of columns, where publisher or configuration know them.
+    pub types: BTreeMap<String, String>,
+    /// When it was accepted, in Unix milliseconds.
+    pub time: u64,
+}
+
+/// What a frame says of a message that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The publisher's idempotency key, or the offset.
+    pub id: String,
+    /// Whether it is told once more.
+    pub replayed: bool,
 }
 
 /// Who a connection is, and where the stream stands.
@@ -130,6 +197,8 @@ pub struct Member {
     pub client_id: Rc<str>,
     /// The user, where there is one.
     pub user: Option<Rc<str>>,
+    /// The key under which it wants to be listed; `None`: its public id.
+    pub key: Option<Rc<str>>,
     /// A JSON object.
     pub metadata: Rc<str>,
 }

@@ -57,6 +57,8 @@ pub struct Open {
     pub client_id: String,
     /// How its frames are written.
     pub wire: Wire,
+    /// Whether it carries channels, and is no recipient itself.
+    pub carries_channels: bool,
     /// Who it is, where ticket or header have proven it.
     pub principal: Option<Principal>,
     /// The ticket it came with.
@@ -92,6 +94,8 @@ pub struct Remembered {
 pub struct StoredPublication {
     /// Its offset.
     pub offset: u64,
+    /// When it was accepted, in Unix milliseconds.
+    pub time: u64,
     /// The version of its text.
     pub version: u64,
     /// Its text.
@@ -135,6 +139,8 @@ pub struct PresenceRow {
     pub topic: Option<(bool, String)>,
     /// The user, where there is one.
     pub user: Option<String>,
+    /// The key under which it wants to be listed; `None`: its public id.
+    pub key: Option<String>,
     /// A JSON object.
     pub metadata: String,
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::command::Position;
+use super::command::{Position, Replay};
 use super::effect::{Effect, Task};
 use super::event::{Event, Member};
 use super::input::SocketId;
@@ -19,9 +19,9 @@ pub(super) enum ToStream {
     /// A publication went out in this many frames.
     Delivered { frames: u64 },
     /// A connection wants to know the position, or what came after one.
-    Resume { socket: SocketId, from: Option<Position>, then: Announcement },
+    Resume { socket: SocketId, from: From, then: Announcement },
     /// A connection appears in a topic; the delivery has authorized it.
-    Track { socket: SocketId, topic: Option<Topic>, member: Rc<Member> },
+    Track(Tracking),
     /// A connection changes its metadata.
     Update { socket: SocketId, topic: Option<Topic>, client_id: Rc<str>, metadata: Rc<str> },
     /// A connection disappears from a topic.
@@ -35,7 +35,7 @@ pub(super) enum ToStream {
 /// From the stream to the delivery.
 pub(super) enum ToDelivery {
     /// A publication is accepted.
-    Publish { publication: Rc<Publication>, offset: u64, origin: Option<Origin> },
+    Publish { accepted: Accepted, origin: Option<Origin> },
     /// Where the stream stands, and what a connection has missed.
     Resumed { socket: SocketId, position: Position, missed: Option<Missed>, then: Announcement },
     /// Everyone present, for one connection.
@@ -45,7 +45,41 @@ pub(super) enum ToDelivery {
     /// Someone appeared, changed or disappeared.
     Presence { topic: Option<Topic>, event: Event },
     /// What a connection asked for is refused.
-    Refused { socket: SocketId, refusal: Refusal },
+    Refused { socket: SocketId, refusal: Refusal, id: Option<String> },
+    /// What a connection asked for is done.
+    Done { socket: SocketId, id: String },
+}
+
+/// How a connection appears.
+pub(super) struct Tracking {
+    pub(super) socket: SocketId,
+    pub(super) topic: Option<Topic>,
+    pub(super) member: Rc<Member>,
+    /// Whether it is told first who is there.
+    pub(super) roster: bool,
+    /// Asks for an answer with this id.
+    pub(super) id: Option<String>,
+}
+
+/// A publication that the stream has given its place.
+pub(super) struct Accepted {
+    pub(super) publication: Rc<Publication>,
+    /// The stream's offset after it.
+    pub(super) offset: u64,
+    /// When, in Unix milliseconds.
+    pub(super) time: u64,
+    /// Whether the history has it.
+    pub(super) is_kept: bool,
+}
+
+/// What a connection wants to see that was published before.
+pub(super) enum From {
+    /// Nothing.
+    Now,
+    /// Everything after a position.
+    Position(Position),
+    /// The newest messages of a private topic.
+    Topic(Rc<str>, Replay),
 }
 
 /// The client that published.
@@ -57,7 +91,7 @@ pub(super) struct Origin {
 
 /// What a connection has missed: everything in order, or too much to tell.
 pub(super) enum Missed {
-    Everything(Vec<(u64, Publication)>),
+    Everything(Vec<Accepted>),
     TooMuch,
 }
 
@@ -68,6 +102,8 @@ pub(super) enum Announcement {
     Authenticated { with_position: bool, then: Vec<Event>, watch: Vec<Topic> },
     /// This subscription stands.
     Subscribed { id: String, topic: Topic, watch: bool },
+    /// This channel is entered.
+    Joined { id: String, answer: Rc<str>, live: Event, watch: Option<Topic> },
 }
 
 /// What comes out of handling one input.

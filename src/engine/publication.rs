@@ -38,6 +38,8 @@ pub struct Publication {
     pub masking: Masking,
     /// The idempotency key.
     pub id: Option<String>,
+    /// Whether the history may keep it.
+    pub history: bool,
     /// The JSON text of all this: what the history keeps.
     pub source: Rc<str>,
 }
@@ -108,6 +110,7 @@ impl Publication {
             },
             masking: form.take("maskingConfig").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
             id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
+            history: form.take("history").map_or(Ok(true), |history| history.boolean())?,
             source: Rc::from(source),
         };
         if publication.is_binary() && !publication.masking.is_empty() {
@@ -154,8 +157,21 @@ impl Publication {
             columns: BTreeMap::new(),
             masking: Masking::default(),
             id: None,
+            history: true,
             source: Rc::from(source),
         })
+    }
+
+    /// The private topic that it is a message of.
+    pub fn private_topic(&self) -> Option<Rc<str>> {
+        let topic = self.topic.as_ref().filter(|topic| topic.private)?;
+        matches!(self.content, Content::Message { .. }).then(|| topic.name.clone())
+    }
+
+    /// The same, of which the history keeps nothing.
+    pub fn without_history(self) -> Publication {
+        let members = self.source.strip_suffix('}').unwrap_or_default();
+        Publication { history: false, source: Rc::from(format!("{members},\"history\":false}}")), ..self }
     }
 
     fn is_binary(&self) -> bool {
@@ -170,7 +186,10 @@ impl Payload {
     /// When the encoding is unknown, or the payload is not encoded in it.
     pub fn read(form: &mut Form<'_>) -> Result<Option<Payload>, Refusal> {
         let encoding = form.take("encoding");
-        let Some(payload) = form.take("payload") else { return Ok(None) };
+        let Some(payload) = form.take("payload") else {
+            let alone = |encoding: Field<'_>| Err(encoding.refuse("needs a payload beside it"));
+            return encoding.map_or(Ok(None), alone);
+        };
         match encoding {
             None => Ok(Some(Payload::Json(Rc::from(payload.json())))),
             Some(encoding) if encoding.text()? != BASE64 => Err(encoding.refuse("must be \"base64\"")),

@@ -67,6 +67,11 @@ impl Tenant {
         self.arm(effects);
     }
 
+    /// A number for the next connection; the same one until it opens.
+    pub fn vacant(&mut self) -> SocketId {
+        self.delivery.vacant()
+    }
+
     /// How a connection's frames are read; `None` when there is no such connection.
     pub fn wire(&self, socket: SocketId) -> Option<Wire> {
         self.delivery.wire(socket)

@@ -22,9 +22,11 @@ pub struct ApiKeys {
     keys: Vec<([u8; 32], ApiKey)>,
 }
 
+/// One key, without the key itself.
 #[derive(Clone, Debug)]
-struct ApiKey {
-    organization: String,
+pub struct ApiKey {
+    /// The organization that it opens.
+    pub organization: String,
     user: Option<String>,
     roles: Roles,
 }
@@ -63,22 +65,31 @@ impl ApiKeys {
         self.keys.is_empty()
     }
 
-    /// The principal of a key within `organization`; `None` when no key is presented.
+    /// The key that is presented, where it is one.
     ///
     /// The look-up is by digest, so its time tells nothing about the keys themselves.
-    pub fn principal(&self, presented: &str, organization: &str) -> Option<Result<Principal, Code>> {
+    pub fn find(&self, presented: &str) -> Option<&ApiKey> {
         let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        let (_, key) = self.keys.iter().find(|(known, _)| *known == digest)?;
-        if key.organization != organization {
-            return Some(Err(Code::WrongOrganization));
+        self.keys.iter().find(|(known, _)| *known == digest).map(|(_, key)| key)
+    }
+}
+
+impl ApiKey {
+    /// The key's principal within `organization`.
+    ///
+    /// # Errors
+    /// [`Code::WrongOrganization`] when the key is of another.
+    pub fn principal(&self, organization: &str) -> Result<Principal, Code> {
+        if self.organization != organization {
+            return Err(Code::WrongOrganization);
         }
-        Some(Ok(Principal {
-            user: key.user.clone(),
-            roles: key.roles.clone(),
+        Ok(Principal {
+            user: self.user.clone(),
+            roles: self.roles.clone(),
             method: Method::ApiKey,
             expires: None,
             claims: BTreeMap::new(),
-        }))
+        })
     }
 }
 

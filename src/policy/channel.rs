@@ -29,6 +29,8 @@ pub enum Action {
     Write,
     /// Be tracked there and see who else is.
     Presence,
+    /// See who is tracked there without being tracked.
+    PresenceRead,
 }
 
 /// The policy for the topics of one pattern.
@@ -38,6 +40,7 @@ pub struct Channel {
     read: Grant,
     write: Grant,
     presence: Grant,
+    presence_read: Grant,
     /// Whether what clients publish here is kept for recovery.
     pub history: bool,
 }
@@ -61,7 +64,7 @@ enum Piece {
 }
 
 impl Channel {
-    /// Reads `{ topic, read?, write?, presence?, history? }`.
+    /// Reads `{ topic, read?, write?, presence?, presenceRead?, history? }`.
     ///
     /// # Errors
     /// On an unknown key, a wrong type or a malformed pattern.
@@ -69,11 +72,13 @@ impl Channel {
         let mut form = field.form()?;
         let topic = form.require("topic")?;
         let pattern = pieces(&topic.name(MOST_TOPIC)?).map_err(|what| topic.refuse(what))?;
+        let presence = Grant::read(&mut form, "presence")?.unwrap_or_default();
         let channel = Channel {
             pattern,
-            read: Grant::read(&mut form, "read")?,
-            write: Grant::read(&mut form, "write")?,
-            presence: Grant::read(&mut form, "presence")?,
+            read: Grant::read(&mut form, "read")?.unwrap_or_default(),
+            write: Grant::read(&mut form, "write")?.unwrap_or_default(),
+            presence_read: Grant::read(&mut form, "presenceRead")?.unwrap_or_else(|| presence.clone()),
+            presence,
             history: form.take("history").map_or(Ok(false), |history| history.boolean())?,
         };
         form.finish()?;
@@ -91,6 +96,7 @@ impl Channel {
             Action::Read => &self.read,
             Action::Write => &self.write,
             Action::Presence => &self.presence,
+            Action::PresenceRead => &self.presence_read,
         };
         match grant {
             Grant::Nobody => false,
@@ -109,12 +115,13 @@ impl Channel {
 }
 
 impl Grant {
-    fn read(form: &mut Form<'_>, name: &str) -> Result<Grant, Refusal> {
-        let Some(field) = form.take(name) else { return Ok(Grant::Nobody) };
+    /// Reads `{ roles? }`; `None` where the configuration is silent.
+    fn read(form: &mut Form<'_>, name: &str) -> Result<Option<Grant>, Refusal> {
+        let Some(field) = form.take(name) else { return Ok(None) };
         let mut form = field.form()?;
         let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?;
         form.finish()?;
-        Ok(roles.map_or(Grant::Everyone, Grant::Roles))
+        Ok(Some(roles.map_or(Grant::Everyone, Grant::Roles)))
     }
 }
 
@@ -207,6 +214,7 @@ mod tests {
         let member = principal("u7", &["member"], &[]);
         assert!(quiet.allows(Action::Read, &member) && quiet.allows(Action::Presence, &member));
         assert!(!quiet.allows(Action::Write, &member));
+        assert!(quiet.allows(Action::PresenceRead, &member), "as presence, unless given");
         assert!(!quiet.allows(Action::Read, &principal("u7", &["guest"], &[])));
         for malformed in ["a*b", "a{b", "a{}", ""] {
             assert!(channel(&format!("{{\"topic\":\"{malformed}\"}}")).is_err(), "{malformed}");

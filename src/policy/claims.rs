@@ -10,6 +10,8 @@ use crate::code::Code;
 
 /// Claims that name the one organization a token is for.
 const ORGANIZATION_CLAIMS: [&str; 4] = ["organizationId", "activeOrganizationId", "org_id", "ref"];
+/// The claim that names several, with the roles in each.
+const ORGANIZATIONS: &str = "organizations";
 /// Values kept of one claim, and roles of one token.
 const MOST_VALUES: usize = 1_000;
 
@@ -23,13 +25,19 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The principal that these claims prove within `organization`, with the claims named in `kept`.
+    /// The principal that these claims prove within `organization`, with the claims named in `kept`. A token that names
+    /// no organization at all is of `default`, and of no other.
     ///
     /// # Errors
     /// [`Code::WrongOrganization`] when the token does not name the organization, [`Code::InvalidToken`] when the
     /// subject is no text.
-    pub fn principal(&self, organization: &str, kept: &BTreeSet<String>) -> Result<Principal, Code> {
-        let roles = self.roles(organization).ok_or(Code::WrongOrganization)?;
+    pub fn principal(
+        &self,
+        organization: &str,
+        kept: &BTreeSet<String>,
+        default: Option<&str>,
+    ) -> Result<Principal, Code> {
+        let roles = self.roles(organization, default).ok_or(Code::WrongOrganization)?;
         let user = match self.values.get(SUBJECT) {
             None | Some(Value::Null) => None,
             Some(Value::String(user)) if !user.is_empty() => Some(user.clone()),
@@ -40,9 +48,19 @@ impl Claims {
         Ok(Principal { user, roles, method: Method::Session, expires: Some(self.expires), claims })
     }
 
+    /// The one organization that the token names; `None` where it names none or several.
+    pub fn organization(&self) -> Option<&str> {
+        let mut named = ORGANIZATION_CLAIMS.into_iter().filter_map(|name| self.values.get(name)?.as_str());
+        let Some(first) = named.next() else {
+            let map = self.values.get(ORGANIZATIONS)?.as_object()?;
+            return map.keys().next().filter(|_| map.len() == 1).map(String::as_str);
+        };
+        named.all(|other| other == first).then_some(first)
+    }
+
     /// The roles held in `organization`: those of the map `organizations` where it names it, else the token's own.
-    fn roles(&self, organization: &str) -> Option<Roles> {
-        if let Some(roles) = self.values.get("organizations").and_then(|map| map.get(organization)) {
+    fn roles(&self, organization: &str, default: Option<&str>) -> Option<Roles> {
+        if let Some(roles) = self.values.get(ORGANIZATIONS).and_then(|map| map.get(organization)) {
             // `null` or `false` is how an issuer may write that someone has left.
             let is_member = matches!(roles, Value::String(_) | Value::Array(_));
             return is_member.then(|| Roles::new(texts(roles)));
@@ -50,9 +68,16 @@ impl Claims {
         let named = ORGANIZATION_CLAIMS
             .into_iter()
             .any(|name| self.values.get(name).and_then(Value::as_str) == Some(organization));
+        let is_of = named || (default == Some(organization) && self.is_nameless());
         let list = self.values.get("roles").map(texts).unwrap_or_default();
         let single = self.values.get("role").and_then(Value::as_str).map(str::to_owned);
-        named.then(|| Roles::new(list.into_iter().chain(single)))
+        is_of.then(|| Roles::new(list.into_iter().chain(single)))
+    }
+
+    /// Whether no claim that names organizations is there. One that is `null` is: its issuer knows of organizations,
+    /// and says that the user is in none.
+    fn is_nameless(&self) -> bool {
+        ORGANIZATION_CLAIMS.into_iter().chain([ORGANIZATIONS]).all(|name| !self.values.contains_key(name))
     }
 
     /// A claim by its name, or by a dotted path where no claim has that name.
@@ -84,7 +109,7 @@ mod tests {
 
     fn principal(claims: &str, organization: &str) -> Result<Principal, Code> {
         let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
-        claims.principal(organization, &["teams".to_owned(), "app.plan".to_owned()].into())
+        claims.principal(organization, &["teams".to_owned(), "app.plan".to_owned()].into(), None)
     }
 
     #[test]
@@ -95,6 +120,22 @@ mod tests {
         }
         assert_eq!(principal("{}", "org_1"), Err(Code::WrongOrganization));
         assert_eq!(principal(r#"{"organizationId":["org_1"]}"#, "org_1"), Err(Code::WrongOrganization));
+    }
+
+    #[test]
+    fn the_one_organization_is_never_guessed() {
+        let named = |claims: &str| {
+            let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
+            claims.organization().map(str::to_owned)
+        };
+        for one in [r#"{"ref":"o"}"#, r#"{"ref":"o","org_id":"o"}"#, r#"{"organizations":{"o":"member"}}"#] {
+            assert_eq!(named(one).as_deref(), Some("o"), "{one}");
+        }
+        assert_eq!(named(r#"{"activeOrganizationId":"o","organizations":{"p":[],"o":[]}}"#).as_deref(), Some("o"));
+        for none in ["{}", r#"{"ref":"o","org_id":"p"}"#, r#"{"organizations":{"o":[],"p":[]}}"#, r#"{"ref":["o"]}"#] {
+            assert_eq!(named(none), None, "{none}");
+        }
+        assert_eq!(named(r#"{"organizations":{}}"#), None);
     }
 
     #[test]

@@ -29,8 +29,6 @@ pub struct Configuration {
     pub access_tokens: Vec<Secret>,
     /// How to tell who someone is.
     pub credentials: Credentials,
-    /// The organization of clients that name none.
-    pub default_organization: Option<String>,
     /// Exact origins; `None`: any.
     pub allowed_origins: Option<Vec<String>>,
     /// The rules of the tables.
@@ -60,7 +58,6 @@ impl Configuration {
         let mut configuration = Configuration {
             access_tokens: std::iter::once(access_token).chain(previous).collect(),
             credentials: credentials(variable)?,
-            default_organization: variable("DEFAULT_ORGANIZATION"),
             allowed_origins: variable("ALLOWED_ORIGINS").map(|list| origins(&list)).transpose()?,
             tables: Tables::default(),
             channels: Vec::new(),
@@ -71,9 +68,6 @@ impl Configuration {
         };
         configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
-        if configuration.default_organization.as_deref().is_some_and(|name| !is_organization(name)) {
-            return Err(malformed("DEFAULT_ORGANIZATION", "is no organization id"));
-        }
         Ok(configuration)
     }
 
@@ -162,7 +156,11 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
     if tokens.secret.is_none() && tokens.key_set_url.is_none() && api_keys.is_empty() {
         return Err(malformed("JWT_SECRET", "is required, or JWKS_URL, or API_KEYS: without them nobody can connect"));
     }
-    Ok(Credentials { tokens, api_keys, claims: BTreeSet::new() })
+    let default_organization = variable("DEFAULT_ORGANIZATION");
+    if default_organization.as_deref().is_some_and(|name| !is_organization(name)) {
+        return Err(malformed("DEFAULT_ORGANIZATION", "is no organization id"));
+    }
+    Ok(Credentials { tokens, api_keys, default_organization, claims: BTreeSet::new() })
 }
 
 fn secret(variable: &dyn Fn(&str) -> Option<String>, name: &str, least: usize) -> Result<Option<Secret>, Refusal> {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::api_key::ApiKeys;
+use super::api_key::{ApiKey, ApiKeys};
+use super::claims::Claims;
 use super::key_set::KeySet;
+use super::organization::is_organization;
 use super::principal::Principal;
 use super::token::{TokenError, TokenRules};
+use crate::code::Code;
 
 /// All that is needed to tell who someone is.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +17,18 @@ pub struct Credentials {
     pub tokens: TokenRules,
     /// The API keys.
     pub api_keys: ApiKeys,
+    /// The organization of clients and of tokens that name none.
+    pub default_organization: Option<String>,
     /// Claims that the configuration's rules refer to, and that a principal keeps therefore.
     pub claims: BTreeSet<String>,
+}
+
+/// What a credential that was found good says.
+pub enum Proven<'a> {
+    /// It is an API key.
+    Key(&'a ApiKey),
+    /// It is a session token of these claims.
+    Token(Claims),
 }
 
 impl Credentials {
@@ -30,10 +43,49 @@ impl Credentials {
         organization: &str,
         keys: &KeySet,
     ) -> Result<Principal, TokenError> {
-        if let Some(principal) = self.api_keys.principal(credential, organization) {
-            return principal.map_err(TokenError::Refused);
+        let proven = self.verify(now, credential, keys)?;
+        self.within(&proven, organization).map_err(TokenError::Refused)
+    }
+
+    /// Finds out whether a credential is good, wherever it may lead; `now` in Unix milliseconds.
+    ///
+    /// # Errors
+    /// A code to refuse it with, or that the key set must be fetched first.
+    pub fn verify(&self, now: u64, credential: &str, keys: &KeySet) -> Result<Proven<'_>, TokenError> {
+        match self.api_keys.find(credential) {
+            Some(key) => Ok(Proven::Key(key)),
+            None => self.tokens.verify(now, credential, keys).map(Proven::Token),
         }
-        let claims = self.tokens.verify(now, credential, keys)?;
-        claims.principal(organization, &self.claims).map_err(TokenError::Refused)
+    }
+
+    /// The principal within `organization`.
+    ///
+    /// # Errors
+    /// A code to refuse it with.
+    pub fn within(&self, proven: &Proven<'_>, organization: &str) -> Result<Principal, Code> {
+        match proven {
+            Proven::Key(key) => key.principal(organization),
+            Proven::Token(claims) => claims.principal(organization, &self.claims, self.default_organization.as_deref()),
+        }
+    }
+
+    /// The organization of a caller who may not say which, with the principal there: the one that its address asks for,
+    /// else the only one that the credential names, else the default, the first that the credential is good for.
+    ///
+    /// # Errors
+    /// A code to refuse it with; [`Code::WrongOrganization`] when it is good for none of them.
+    pub fn tenant(&self, proven: &Proven<'_>, asked: Option<&str>) -> Result<(String, Principal), Code> {
+        let named = match proven {
+            Proven::Key(key) => Some(key.organization.as_str()),
+            Proven::Token(claims) => claims.organization(),
+        };
+        let candidates = [asked, named, self.default_organization.as_deref()];
+        for organization in candidates.into_iter().flatten().filter(|name| is_organization(name)) {
+            match self.within(proven, organization) {
+                Err(Code::WrongOrganization) => {}
+                answer => return Ok((organization.to_owned(), answer?)),
+            }
+        }
+        Err(Code::WrongOrganization)
     }
 }

@@ -11,6 +11,8 @@ use crate::value::form::{Field, Form};
 
 /// The schema of a table that names none.
 pub const DEFAULT_SCHEMA: &str = "public";
+/// The column that identifies a row, where the configuration names none.
+pub const PRIMARY_KEY: &str = "id";
 /// Columns that one list may name.
 pub const MOST_COLUMNS: usize = 1_000;
 
@@ -54,6 +56,8 @@ pub struct Table {
     pub visibility: Visibility,
     /// The column that names the owner, before what a request says.
     pub owner_field: Option<String>,
+    /// The columns that identify a row.
+    pub primary_key: Vec<String>,
     /// Declared types by column, such as `int8`.
     pub columns: BTreeMap<String, String>,
     /// Whether changes are kept for recovery.
@@ -70,6 +74,7 @@ impl Default for Table {
             masking: Masking::default(),
             visibility: Visibility::default(),
             owner_field: None,
+            primary_key: vec![PRIMARY_KEY.to_owned()],
             columns: BTreeMap::new(),
             history: true,
             operations: [true; 3],
@@ -91,6 +96,7 @@ impl Table {
             masking: form.take("masking").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
             visibility: form.take("rows").map(|rows| Visibility::read(&rows)).transpose()?.unwrap_or_default(),
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
+            primary_key: primary_key(&mut form)?,
             columns: form.take("columns").map(|columns| types(&columns)).transpose()?.unwrap_or_default(),
             history: flag(&mut form, "history")?,
             operations: [flag(&mut form, "onInsert")?, flag(&mut form, "onUpdate")?, flag(&mut form, "onDelete")?],
@@ -120,6 +126,14 @@ pub(crate) fn distinct(texts: Vec<String>) -> BTreeSet<String> {
     let mut set = BTreeSet::new();
     set.extend(texts);
     set
+}
+
+fn primary_key(form: &mut Form<'_>) -> Result<Vec<String>, Refusal> {
+    let Some(field) = form.take("primaryKey") else { return Ok(vec![PRIMARY_KEY.to_owned()]) };
+    let columns = field.texts(MOST_COLUMNS)?;
+    let distinct = distinct(columns.clone()).len() == columns.len();
+    let named = !columns.is_empty() && columns.iter().all(|column| !column.is_empty());
+    if distinct && named { Ok(columns) } else { Err(field.refuse("must list one or several columns, each once")) }
 }
 
 /// Reads `{ column: type }`.

@@ -21,12 +21,17 @@ pub enum Job {
 }
 
 impl Job {
-    /// The job of an effect; `None` where a dialect has no words for an event.
-    pub fn of(effect: Effect) -> Option<Job> {
-        Some(match effect {
-            Effect::Deliver { to, wire, event } => Job::Send { to, frame: dialect::of(wire).encode(&event)? },
-            Effect::Do(task) => Job::Do(task),
-        })
+    /// Adds the jobs of an effect.
+    pub fn add(effect: Effect, jobs: &mut Vec<Job>) {
+        match effect {
+            Effect::Deliver { to, wire, address, event } => {
+                let mut frames = dialect::of(wire).encode(address.as_ref(), &event);
+                let last = frames.pop();
+                jobs.extend(frames.into_iter().map(|frame| Job::Send { to: to.clone(), frame }));
+                jobs.extend(last.map(|frame| Job::Send { to, frame }));
+            }
+            Effect::Do(task) => jobs.push(Job::Do(task)),
+        }
     }
 }
 

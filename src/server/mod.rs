@@ -5,3 +5,4 @@ pub mod publish;
 pub mod tenant_server;
 pub mod job;
 pub mod answer;
+pub mod supabase;

@@ -1,5 +1,6 @@
 //! The HTTP surface (design.md): which path and method mean what.
 
+use super::supabase::rest;
 use crate::code::Code;
 
 /// What a request is about.
@@ -13,6 +14,14 @@ pub enum Route {
     Ticket,
     /// A browser asks whether its page may ask for a ticket.
     TicketPreflight,
+    /// Messages of a Supabase client.
+    SupabaseBatch,
+    /// One message of a Supabase client, whose topic and event stand in the path.
+    SupabaseSingle,
+    /// A Supabase client asks whether anyone is there.
+    SupabasePing,
+    /// A browser asks whether its page may do one of these.
+    SupabasePreflight,
     /// The figures of a tenant.
     Stats,
     /// Liveness.
@@ -31,12 +40,19 @@ pub fn route(method: &str, path: &str) -> Result<Route, Code> {
         "/broadcast" | "/realtime/v1/broadcast" => (&["POST"], Route::Broadcast),
         "/realtime/v1/ws-ticket" if method == "OPTIONS" => return Ok(Route::TicketPreflight),
         "/realtime/v1/ws-ticket" => (&["POST"], Route::Ticket),
+        rest::BROADCAST => (&["POST", "OPTIONS"], Route::SupabaseBatch),
+        rest::PING => (&["GET", "HEAD", "OPTIONS"], Route::SupabasePing),
+        path if rest::place(path).is_some() => (&["POST", "OPTIONS"], Route::SupabaseSingle),
         "/realtime/v1/stats" => (&["GET"], Route::Stats),
         "/health" => (&["GET", "HEAD"], Route::Health),
         path if !path.starts_with("/realtime/") => (&["GET", "HEAD"], Route::Page),
         _ => return Err(Code::NotFound),
     };
-    if allowed.contains(&method) { Ok(route) } else { Err(Code::MethodNotAllowed) }
+    match route {
+        _ if !allowed.contains(&method) => Err(Code::MethodNotAllowed),
+        _ if method == "OPTIONS" => Ok(Route::SupabasePreflight),
+        route => Ok(route),
+    }
 }
 
 /// The methods that a path answers, for the header `Allow` of a refusal.
@@ -57,5 +73,19 @@ mod tests {
         assert_eq!(route("GET", "/"), Ok(Route::Page));
         assert_eq!(allowed("/realtime/v1/ws-ticket"), "POST, OPTIONS");
         assert_eq!(allowed("/broadcast"), "POST");
+        for (path, route_of_post) in [("", Route::SupabaseBatch), ("/a%2Fb/events/c", Route::SupabaseSingle)] {
+            let path = format!("/realtime/v1/api/broadcast{path}");
+            assert_eq!(route("POST", &path), Ok(route_of_post));
+            assert_eq!(route("OPTIONS", &path), Ok(Route::SupabasePreflight));
+            assert_eq!(allowed(&path), "POST, OPTIONS");
+        }
+        assert_eq!(route("GET", "/realtime/v1/api/ping"), Ok(Route::SupabasePing));
+        for unknown in ["a/events/%ff", "a/events", "a/b/events/c", "a/events/b/c", "events/a", "/"] {
+            assert_eq!(
+                route("POST", &format!("/realtime/v1/api/broadcast/{unknown}")),
+                Err(Code::NotFound),
+                "{unknown}"
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::job::Job;
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::command::Malformed;
+use crate::engine::effect::Effect;
 use crate::engine::input::{Input, Open, Remembered, SocketId, Stored, StoredPublication};
 use crate::engine::publication::Publication;
 use crate::engine::tenant::{Surroundings, Tenant};
@@ -49,8 +50,7 @@ impl TenantServer {
         let mut effects = Vec::new();
         let tenant = Tenant::wake(surroundings, stored, &mut effects);
         let server = TenantServer { most_frame, tenant };
-        let jobs = effects.into_iter().filter_map(Job::of).collect();
-        (server, jobs)
+        (server, jobs(effects))
     }
 
     /// Handles what happened; `now` in Unix milliseconds.
@@ -58,7 +58,12 @@ impl TenantServer {
         let mut effects = Vec::new();
         let input = self.input(happening);
         self.tenant.handle(now, input, &mut effects);
-        effects.into_iter().filter_map(Job::of).collect()
+        jobs(effects)
+    }
+
+    /// A number for the next socket; the same one until it opens.
+    pub fn vacant(&mut self) -> SocketId {
+        self.tenant.vacant()
     }
 
     fn input(&self, happening: Happening<'_>) -> Input {
@@ -81,4 +86,10 @@ impl TenantServer {
             Happening::Stats => Input::Stats,
         }
     }
+}
+
+fn jobs(effects: Vec<Effect>) -> Vec<Job> {
+    let mut jobs = Vec::with_capacity(effects.len());
+    effects.into_iter().for_each(|effect| Job::add(effect, &mut jobs));
+    jobs
 }

@@ -16,9 +16,9 @@ use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
-use crate::dialect::{Received, native};
+use crate::dialect::{self, Received};
 use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{Open, SocketId, UsedTicket};
+use crate::engine::input::{Open, SocketId, UsedTicket, Wire};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
@@ -152,8 +152,14 @@ impl Broadcaster {
         };
         let recover = pass.recovery();
         // Last, since whatever is refused above would keep the place.
-        let socket = self.with_life(|life| Ok(life.sockets.insert(&opening, &client_id)))?;
-        let open = Open { socket, client_id, wire: native::WIRE, principal: pass.principal, ticket, recover };
+        let wire = Wire(pass.wire);
+        let carries_channels = dialect::of(wire).carries_channels();
+        let socket = self.with_life(|life| {
+            let socket = life.server.vacant();
+            life.sockets.insert(socket, &opening, &client_id);
+            Ok(socket)
+        })?;
+        let open = Open { socket, client_id, wire, carries_channels, principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Happening::Open(open), &mut outcome)?;
         match outcome.turned_away {
@@ -300,6 +306,8 @@ impl Life {
                 state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Share { socket, channel } => self.sockets.share(socket, channel),
+            Task::Unshare { channel } => self.sockets.remove(channel),
             Task::Close { socket, code } => {
                 let (number, reason) = code.closing();
                 if let Some(raw) = self.sockets.get(socket) {
@@ -317,6 +325,9 @@ impl Life {
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows, bytes).ok())));
+            }
+            Task::ReadTopic { topic, since, rows } => {
+                return Ok(Some(Happening::HistoryRead(self.storage.topic_since(&topic, since, rows).ok())));
             }
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),

@@ -10,7 +10,7 @@ use worker::{Context, Env, Request, Response, Result, event};
 use super::gate::{self, Destination};
 use super::http::{self, Address};
 use super::runtime::{log, now, random_hex};
-use super::{environment, keys, pump};
+use super::{environment, pump, supabase};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
@@ -18,6 +18,7 @@ use crate::policy::ticket::{LIFETIME_SECONDS, Ticket};
 use crate::server::answer::Answer;
 use crate::server::publish::PublishRequest;
 use crate::server::route::{self, Route};
+use crate::server::supabase::rest;
 use crate::value::form::Form;
 
 /// Sets the hook that shows a panic's message before the instance is lost.
@@ -41,8 +42,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys:
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
-    // Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
-    log(&json!({ "event": "refused", "path": path, "code": refusal.code.wire() }).to_string());
+    log_refused(&path, refusal.code);
     let response = http::respond(&Answer::from(&refusal))?;
     if refusal.code == Code::MethodNotAllowed {
         response.headers().set("allow", &route::allowed(&path))?;
@@ -60,15 +60,23 @@ async fn answer(route: Route, request: Request, env: &Env) -> std::result::Resul
         Route::Broadcast => return broadcast(request, env, &configuration).await,
         Route::Stats => return stats(request, env, &configuration).await,
         Route::WebSocket => connect(request, env, &configuration).await,
+        Route::SupabaseBatch | Route::SupabaseSingle | Route::SupabasePing => {
+            let origin = http::header(&request, "origin");
+            let address = Address::of(&request).ok_or(Code::NotFound)?;
+            let answer = supabase::answer(route, request, &address, env, &configuration).await;
+            let response = http::respond(&answer).map_err(failed)?;
+            SUPABASE.apply(response, origin.as_deref(), &configuration).map_err(failed)
+        }
         Route::Ticket => {
             let origin = http::header(&request, "origin");
             let answered = ticket(request, &configuration).await;
             let response = answered.or_else(|refusal| http::respond(&Answer::from(&refusal)).map_err(failed))?;
-            allow_origin(response, origin.as_deref(), &configuration).map_err(failed)
+            TICKETS.apply(response, origin.as_deref(), &configuration).map_err(failed)
         }
-        Route::TicketPreflight => {
+        Route::TicketPreflight | Route::SupabasePreflight => {
+            let rules = if route == Route::TicketPreflight { TICKETS } else { SUPABASE };
             let response = Response::empty().map_err(failed)?.with_status(204);
-            allow_origin(response, http::header(&request, "origin").as_deref(), &configuration).map_err(failed)
+            rules.apply(response, http::header(&request, "origin").as_deref(), &configuration).map_err(failed)
         }
         Route::Page if configuration.inspector => page(request, env).await,
         Route::Page | Route::Health => Err(Refusal::of(Code::NotFound)),
@@ -82,6 +90,9 @@ async fn connect(
     configuration: &Rc<Configuration>,
 ) -> std::result::Result<Response, Refusal> {
     let address = Address::of(&request).ok_or(Code::NotFound)?;
+    if supabase::is_client(&address) {
+        return supabase::connect(&request, &address, env, configuration).await;
+    }
     match gate::admit(&request, &address, configuration).await? {
         Destination::Object(organization, pass) => gate::open(env, &organization, &pass).await.map_err(unreachable),
         Destination::Held => pump::hold(env.clone(), configuration.clone()).map_err(failed),
@@ -110,7 +121,8 @@ async fn stats(
 ) -> std::result::Result<web_sys::Response, Refusal> {
     authorize(&request, configuration)?;
     let address = Address::of(&request).ok_or(Code::NotFound)?;
-    let organization = address.parameter("organizationId").or_else(|| configuration.default_organization.clone());
+    let organization =
+        address.parameter("organizationId").or_else(|| configuration.credentials.default_organization.clone());
     let organization = organization.filter(|organization| is_organization(organization));
     let malformed = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
     let organization = organization.ok_or_else(malformed)?;
@@ -125,11 +137,11 @@ async fn ticket(mut request: Request, configuration: &Configuration) -> std::res
     let body = http::json_body(&mut request).await?;
     let mut form = Form::read(&body, Code::InvalidRequest)?;
     let named = form.take("organizationId").map(|organization| organization.text()).transpose()?;
-    let organization = named.or_else(|| configuration.default_organization.clone());
+    let organization = named.or_else(|| configuration.credentials.default_organization.clone());
     let missing = form.refuse("organizationId", "is required and names an organization");
     let organization = organization.filter(|organization| is_organization(organization)).ok_or(missing)?;
     form.finish()?;
-    let principal = keys::principal(&configuration.credentials, &token, &organization).await?;
+    let principal = gate::principal(configuration, &token, &organization).await?;
     let secret = configuration.access_tokens.first().ok_or(Code::Configuration)?;
     let expires = now() + LIFETIME_SECONDS * 1_000;
     let ticket = Ticket { id: random_hex(16).map_err(failed)?, organization, expires, principal };
@@ -151,31 +163,47 @@ fn authorize(request: &Request, configuration: &Configuration) -> std::result::R
     if configuration.is_access_token(&token) { Ok(()) } else { Err(Refusal::of(Code::Unauthorized)) }
 }
 
-/// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
-fn allow_origin(response: Response, origin: Option<&str>, configuration: &Configuration) -> Result<Response> {
-    let headers = response.headers();
-    match (&configuration.allowed_origins, origin) {
-        (None, _) => headers.set("access-control-allow-origin", "*")?,
-        (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
-            headers.set("access-control-allow-origin", origin)?;
+/// What a page of another origin may send.
+struct Cors {
+    methods: &'static str,
+    headers: &'static str,
+}
+
+const TICKETS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
+const SUPABASE: Cors = Cors { methods: "GET, POST", headers: rest::HEADERS };
+
+impl Cors {
+    /// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
+    fn apply(&self, response: Response, origin: Option<&str>, configuration: &Configuration) -> Result<Response> {
+        let headers = response.headers();
+        match (&configuration.allowed_origins, origin) {
+            (None, _) => headers.set("access-control-allow-origin", "*")?,
+            (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
+                headers.set("access-control-allow-origin", origin)?;
+            }
+            _ => {}
         }
-        _ => {}
+        headers.set("vary", "origin")?;
+        headers.set("access-control-allow-methods", self.methods)?;
+        headers.set("access-control-allow-headers", self.headers)?;
+        headers.set("access-control-max-age", "86400")?;
+        Ok(response)
     }
-    headers.set("vary", "origin")?;
-    headers.set("access-control-allow-methods", "POST")?;
-    headers.set("access-control-allow-headers", "authorization, content-type")?;
-    headers.set("access-control-max-age", "86400")?;
-    Ok(response)
+}
+
+/// Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
+pub fn log_refused(path: &str, code: Code) {
+    log(&json!({ "event": "refused", "path": path, "code": code.wire() }).to_string());
 }
 
 /// The runtime failed us. What it says is logged; the caller learns no more than that.
-fn failed(error: worker::Error) -> Refusal {
+pub fn failed(error: worker::Error) -> Refusal {
     log(&json!({ "event": "fault", "message": error.to_string() }).to_string());
     Refusal::of(Code::Internal)
 }
 
 /// The object did not answer: it is overloaded, or was reset under the request. The caller may try again.
-fn unreachable(error: worker::Error) -> Refusal {
+pub fn unreachable(error: worker::Error) -> Refusal {
     log(&json!({ "event": "fault", "message": JsValue::from(error).as_string() }).to_string());
     Refusal::of(Code::Overloaded)
 }

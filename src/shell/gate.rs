@@ -28,6 +28,9 @@ pub struct Pass {
     pub recover: bool,
     /// The position, epoch and offset, after which events were missed.
     pub missed_after: Option<(String, u64)>,
+    /// How its frames are written.
+    #[serde(default)]
+    pub wire: u8,
 }
 
 impl Pass {
@@ -58,12 +61,7 @@ pub async fn admit(
     address: &Address,
     configuration: &Configuration,
 ) -> std::result::Result<Destination, Refusal> {
-    if !http::header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
-        return Err(Refusal::of(Code::UpgradeRequired));
-    }
-    if !configuration.allows_origin(http::header(request, "origin").as_deref()) {
-        return Err(Refusal::of(Code::OriginNotAllowed));
-    }
+    check(request, configuration)?;
     let named = address.parameter("organizationId");
     if named.as_deref().is_some_and(|name| !is_organization(name)) {
         return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
@@ -79,17 +77,44 @@ pub async fn admit(
         pass.ticket = Some((ticket.id, ticket.expires));
         return Ok(Destination::Object(ticket.organization, Box::new(pass)));
     }
-    let organization = named.or_else(|| configuration.default_organization.clone());
+    let organization = named.or_else(|| configuration.credentials.default_organization.clone());
     if let Some(token) = http::bearer(request) {
         let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
         let organization = organization.ok_or_else(missing)?;
-        pass.principal = Some(keys::principal(&configuration.credentials, &token, &organization).await?);
+        pass.principal = Some(principal(configuration, &token, &organization).await?);
         return Ok(Destination::Object(organization, Box::new(pass)));
     }
     match address.parameter("organizationId") {
         Some(organization) => Ok(Destination::Object(organization, Box::new(pass))),
         None => Ok(Destination::Held),
     }
+}
+
+/// Whether the request is for a socket, of a page that may have one.
+///
+/// # Errors
+/// [`Code::UpgradeRequired`] or [`Code::OriginNotAllowed`].
+pub fn check(request: &Request, configuration: &Configuration) -> std::result::Result<(), Code> {
+    if !http::header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+        return Err(Code::UpgradeRequired);
+    }
+    if !configuration.allows_origin(http::header(request, "origin").as_deref()) {
+        return Err(Code::OriginNotAllowed);
+    }
+    Ok(())
+}
+
+/// The principal that a token proves within an organization.
+///
+/// # Errors
+/// The code to refuse it with.
+pub async fn principal(
+    configuration: &Configuration,
+    token: &str,
+    organization: &str,
+) -> std::result::Result<Principal, Code> {
+    let proven = keys::verify(&configuration.credentials, token).await?;
+    configuration.credentials.within(&proven, organization)
 }
 
 /// Opens a socket at an organization's object.

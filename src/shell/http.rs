@@ -13,6 +13,7 @@ use crate::server::answer::Answer;
 
 /// The address of a request, parsed by the runtime: `Request::url` would bring 80 KB of tables.
 pub struct Address {
+    url: web_sys::Url,
     parameters: web_sys::UrlSearchParams,
 }
 
@@ -20,7 +21,17 @@ impl Address {
     /// Parses the request's address; `None` when the runtime cannot.
     pub fn of(request: &Request) -> Option<Address> {
         let url = web_sys::Url::new(&request.inner().url()).ok()?;
-        Some(Address { parameters: url.search_params() })
+        Some(Address { parameters: url.search_params(), url })
+    }
+
+    /// The path, still encoded.
+    pub fn path(&self) -> String {
+        self.url.pathname()
+    }
+
+    /// The host's name, without its port.
+    pub fn host(&self) -> String {
+        self.url.hostname()
     }
 
     /// A parameter that is given and not empty.
@@ -41,16 +52,28 @@ pub fn bearer(request: &Request) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// The body as text, read no further than it may be long.
+/// Whether the body is said to be of this media type.
+pub fn is_of_type(request: &Request, wanted: &str) -> bool {
+    let media_type = header(request, "content-type").unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
+}
+
+/// The body as JSON text, read no further than it may be long.
 ///
 /// # Errors
 /// [`Code::UnsupportedMediaType`], [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it is no UTF-8.
 pub async fn json_body(request: &mut Request) -> std::result::Result<String, Code> {
-    let media_type = header(request, "content-type").unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
+    if !is_of_type(request, "application/json") {
         return Err(Code::UnsupportedMediaType);
     }
+    String::from_utf8(body(request).await?).map_err(|_| Code::InvalidRequest)
+}
+
+/// The body, read no further than it may be long.
+///
+/// # Errors
+/// [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it cannot be read.
+pub async fn body(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
     let declared = header(request, "content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES) {
         return Err(Code::PayloadTooLarge);
@@ -60,10 +83,7 @@ pub async fn json_body(request: &mut Request) -> std::result::Result<String, Cod
         Some(_) => request.bytes().await.map_err(|_| Code::InvalidRequest)?,
         None => chunks(request).await?,
     };
-    if body.len() > BODY_BYTES {
-        return Err(Code::PayloadTooLarge);
-    }
-    String::from_utf8(body).map_err(|_| Code::InvalidRequest)
+    if body.len() > BODY_BYTES { Err(Code::PayloadTooLarge) } else { Ok(body) }
 }
 
 /// A body of unknown length, read no further than it may be long.

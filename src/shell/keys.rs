@@ -8,9 +8,8 @@ use worker::{Delay, Fetch, Method, Request};
 
 use super::runtime::now;
 use crate::code::Code;
-use crate::policy::credential::Credentials;
+use crate::policy::credential::{Credentials, Proven};
 use crate::policy::key_set::KeySet;
-use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
 /// How long the issuer may take.
@@ -37,16 +36,16 @@ pub async fn fetch(url: &str) -> Option<String> {
     }
 }
 
-/// The principal behind a credential, with the isolate's key set, fetched where that is needed.
+/// What a credential proves, with the isolate's key set, fetched where that is needed.
 ///
 /// # Errors
 /// The code to refuse it with.
-pub async fn principal(credentials: &Credentials, credential: &str, organization: &str) -> Result<Principal, Code> {
-    let verify = || KEYS.with_borrow(|keys| credentials.principal(now(), credential, organization, keys));
+pub async fn verify<'a>(credentials: &'a Credentials, credential: &str) -> Result<Proven<'a>, Code> {
+    let verify = || KEYS.with_borrow(|keys| credentials.verify(now(), credential, keys));
     match verify() {
         Err(TokenError::NeedsKeys) => {}
         Err(TokenError::Refused(code)) => return Err(code),
-        Ok(principal) => return Ok(principal),
+        Ok(proven) => return Ok(proven),
     }
     let url = credentials.tokens.key_set_url.as_deref().unwrap_or_default();
     let answer = fetch(url).await;

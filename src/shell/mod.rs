@@ -4,6 +4,7 @@
 mod entry;
 mod gate;
 mod pump;
+mod supabase;
 // The Durable Object.
 mod broadcaster;
 mod sockets;

@@ -41,7 +41,7 @@ async fn serve(env: &Env, client: &WebSocket, configuration: &Configuration) -> 
         Either::Right(_) => return refuse(client, Code::AuthTimeout),
     };
     let Some((text, organization)) = first else { return Ok(()) };
-    let organization = organization.or_else(|| configuration.default_organization.clone());
+    let organization = organization.or_else(|| configuration.credentials.default_organization.clone());
     let Some(organization) = organization.filter(|name| is_organization(name)) else {
         return refuse(client, Code::WrongOrganization);
     };
@@ -82,7 +82,7 @@ async fn first_frame(
         };
         match decoded {
             Ok(Command::Authenticate(frame)) => return Ok(text.map(|text| (text, frame.organization))),
-            Ok(Command::Ping) => tell(client, &Event::Pong),
+            Ok(Command::Ping { id }) => tell(client, &Event::Pong { id }),
             Ok(_) => {
                 refuse(client, Code::AuthRequired)?;
                 return Ok(None);
@@ -137,8 +137,10 @@ fn refuse(client: &WebSocket, code: Code) -> Result<()> {
 }
 
 fn tell(client: &WebSocket, event: &Event) {
-    if let Some(Frame::Text(text)) = Native.encode(event) {
-        let _ = client.send_with_str(text);
+    for frame in Native.encode(None, event) {
+        if let Frame::Text(text) = frame {
+            let _ = client.send_with_str(text);
+        }
     }
 }
 

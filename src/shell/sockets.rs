@@ -14,8 +14,7 @@ use crate::engine::input::SocketId;
 pub struct Sockets {
     /// The sockets, in JavaScript's hands; `undefined` in a free place.
     sockets: Array,
-    client_ids: Vec<Option<String>>,
-    free: Vec<u32>,
+    client_ids: BTreeMap<SocketId, String>,
     by_client_id: BTreeMap<String, SocketId>,
 }
 
@@ -34,33 +33,31 @@ impl Sockets {
             }
             let client_id = tag(state, &socket).unwrap_or_default();
             let attachment = socket.attached().ok().and_then(|value| value.as_string());
-            let id = sockets.insert(&socket, &client_id);
+            let id = SocketId(u32::try_from(attachments.len()).unwrap_or(u32::MAX));
+            sockets.insert(id, &socket, &client_id);
             attachments.push((id, attachment.unwrap_or_default()));
         }
         Ok((sockets, attachments))
     }
 
-    /// Takes a socket in and gives its number.
-    pub fn insert(&mut self, socket: &RawSocket, client_id: &str) -> SocketId {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.client_ids.push(None);
-            u32::try_from(self.client_ids.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(free) = self.client_ids.get_mut(place as usize) {
-            *free = Some(client_id.to_owned());
-        }
-        self.sockets.set(place, socket.into());
-        self.by_client_id.insert(client_id.to_owned(), SocketId(place));
-        SocketId(place)
+    /// Takes a socket in under a number that is free.
+    pub fn insert(&mut self, id: SocketId, socket: &RawSocket, client_id: &str) {
+        self.sockets.set(id.0, socket.into());
+        self.by_client_id.insert(client_id.to_owned(), id);
+        self.client_ids.insert(id, client_id.to_owned());
     }
 
-    /// Lets a socket go.
+    /// Lets a channel's frames go to the socket that carries it.
+    pub fn share(&mut self, socket: SocketId, channel: SocketId) {
+        self.sockets.set(channel.0, self.sockets.get(socket.0));
+    }
+
+    /// Lets a socket or a channel go.
     pub fn remove(&mut self, id: SocketId) {
-        if let Some(client_id) = self.client_ids.get_mut(id.0 as usize).and_then(Option::take) {
+        if let Some(client_id) = self.client_ids.remove(&id) {
             self.by_client_id.remove(&client_id);
-            self.sockets.set(id.0, JsValue::UNDEFINED);
-            self.free.push(id.0);
         }
+        self.sockets.set(id.0, JsValue::UNDEFINED);
     }
 
     /// The number of the socket with this public id.

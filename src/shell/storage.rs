@@ -10,7 +10,7 @@ use crate::engine::effect::Write;
 use crate::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
 
 /// The schema that this build writes. A build with another one migrates at its first wake.
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 const CREATE: [&str; 6] = [
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE history (offset INTEGER PRIMARY KEY, time INTEGER NOT NULL, version INTEGER NOT NULL, \
@@ -21,6 +21,13 @@ const CREATE: [&str; 6] = [
     "CREATE TABLE presence (client_id TEXT NOT NULL, place INTEGER NOT NULL, topic TEXT NOT NULL, user TEXT, \
      metadata TEXT NOT NULL, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
     "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
+];
+/// From schema 1 to 2, and part of every new storage: members have a key of their own, and the messages of private topics
+/// are found by their topic. Only those cost an index.
+const TO_SCHEMA_2: [&str; 3] = [
+    "ALTER TABLE presence ADD COLUMN key TEXT",
+    "ALTER TABLE history ADD COLUMN topic TEXT",
+    "CREATE INDEX history_by_topic ON history (topic, offset) WHERE topic IS NOT NULL",
 ];
 /// How the presence table tells the lobby, public and private topics apart.
 const PLACE_LOBBY: f64 = 2.0;
@@ -44,7 +51,13 @@ impl Storage {
             for statement in CREATE {
                 storage.rows(statement, &[])?;
             }
-            storage.rows("INSERT INTO meta VALUES ('schema', ?)", &[SCHEMA.into()])?;
+            storage.rows("INSERT INTO meta VALUES ('schema', '1')", &[])?;
+        }
+        if storage.meta("schema")?.as_deref() == Some("1") {
+            for statement in TO_SCHEMA_2 {
+                storage.rows(statement, &[])?;
+            }
+            storage.rows("UPDATE meta SET value = '2' WHERE key = 'schema'", &[])?;
         }
         match storage.meta("schema")?.as_deref() {
             Some(SCHEMA) => Ok(storage),
@@ -62,7 +75,7 @@ impl Storage {
         });
         let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
         let overflow = self.rows("SELECT client_id, state FROM overflow", &[])?;
-        let presence = self.rows("SELECT client_id, place, topic, user, metadata FROM presence", &[])?;
+        let presence = self.rows("SELECT client_id, place, topic, user, metadata, key FROM presence", &[])?;
         Ok(Stored {
             epoch: self.meta("epoch")?,
             newest,
@@ -77,10 +90,12 @@ impl Storage {
     pub fn write(&self, write: &Write) -> Result<()> {
         match write {
             Write::Epoch(epoch) => self.run("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", &[epoch.into()]),
-            Write::Append { offset, time, version, text, total_bytes } => self.run(
-                "INSERT INTO history VALUES (?, ?, ?, ?, ?)",
-                &[number(*offset), number(*time), number(*version), (&**text).into(), number(*total_bytes)],
-            ),
+            Write::Append { offset, time, version, text, topic, total_bytes } => {
+                let topic = optional(topic.as_deref());
+                let values =
+                    [number(*offset), number(*time), number(*version), (&**text).into(), number(*total_bytes), topic];
+                self.run("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", &values)
+            }
             Write::Trim { offset, time, total_bytes, rows } => self.trim(*offset, *time, *total_bytes, *rows),
             Write::Remember { id, answer, forget } => self.remember(id, *answer, *forget),
             Write::Spend { id, expires, forget } => {
@@ -105,12 +120,18 @@ impl Storage {
 
     /// Up to `rows` publications after an offset, in order, up to the one that would exceed `bytes`.
     pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Result<Vec<StoredPublication>> {
-        let statement = "SELECT offset, version, text FROM history WHERE offset > ?1 AND total_bytes <= ?3 + \
+        let statement = "SELECT offset, version, text, time FROM history WHERE offset > ?1 AND total_bytes <= ?3 + \
              (SELECT total_bytes FROM history WHERE offset > ?1 ORDER BY offset LIMIT 1) ORDER BY offset LIMIT ?2";
         let rows = self.rows(statement, &[number(after), number(rows), number(bytes)])?;
-        let publication =
-            |row: &Array| StoredPublication { offset: integer(row, 0), version: integer(row, 1), text: text(row, 2) };
         Ok(rows.iter().map(publication).collect())
+    }
+
+    /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
+    pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Result<Vec<StoredPublication>> {
+        let statement = "SELECT offset, version, text, time FROM history WHERE topic = ? AND time >= ? AND version > 0 \
+             ORDER BY offset DESC LIMIT ?";
+        let rows = self.rows(statement, &[topic.into(), number(since), number(rows)])?;
+        Ok(rows.iter().rev().map(publication).collect())
     }
 
     /// How many publications are kept.
@@ -169,9 +190,9 @@ impl Storage {
 
     fn track(&self, row: &PresenceRow) -> Result<()> {
         let (place, topic) = place(row.topic.as_ref().map(|(private, name)| (*private, name.as_str())));
-        let user = row.user.as_deref().map_or(JsValue::NULL, JsValue::from_str);
-        let statement = "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?)";
-        self.run(statement, &[row.client_id.as_str().into(), place, topic, user, row.metadata.as_str().into()])
+        let (user, key) = (optional(row.user.as_deref()), optional(row.key.as_deref()));
+        let statement = "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?)";
+        self.run(statement, &[row.client_id.as_str().into(), place, topic, user, row.metadata.as_str().into(), key])
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>> {
@@ -213,6 +234,14 @@ fn text(row: &Array, column: u32) -> String {
     optional_text(row, column).unwrap_or_default()
 }
 
+fn optional(text: Option<&str>) -> JsValue {
+    text.map_or(JsValue::NULL, JsValue::from_str)
+}
+
+fn publication(row: &Array) -> StoredPublication {
+    StoredPublication { offset: integer(row, 0), time: integer(row, 3), version: integer(row, 1), text: text(row, 2) }
+}
+
 fn optional_text(row: &Array, column: u32) -> Option<String> {
     row.get(column).as_string()
 }
@@ -231,5 +260,6 @@ fn presence_row(row: &Array) -> PresenceRow {
         topic: (place != Some(PLACE_LOBBY)).then(|| (place == Some(1.0), text(row, 2))),
         user: optional_text(row, 3),
         metadata: text(row, 4),
+        key: optional_text(row, 5),
     }
 }

@@ -4,4 +4,5 @@
 
 pub mod form;
 pub mod json;
+pub mod percent;
 pub mod row;

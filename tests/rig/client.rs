@@ -108,3 +108,8 @@ impl Client {
         self.inbox.borrow_mut().closed.get_or_insert((number, reason.to_owned()));
     }
 }
+
+/// How a transcript shows a binary frame.
+pub fn binary(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::from("binary:"), |text, byte| text + &format!("{byte:02x}"))
+}

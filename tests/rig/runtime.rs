@@ -11,7 +11,7 @@ use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::job::{Job, log_line};
 use realtime_worker::server::tenant_server::{Happening, TenantServer};
 
-use super::{Client, Interruption, ORGANIZATION, Rig, Transcript};
+use super::{Client, Interruption, ORGANIZATION, Rig, Transcript, client};
 
 /// workerd refuses an attachment above this many bytes of V8's serialization, of which a string's header takes a few.
 const MOST_ATTACHMENT: usize = 16_384 - 16;
@@ -46,6 +46,7 @@ impl Rig {
         // Numbers mean nothing beyond a life: the newest socket gets the first.
         let numbers = (0_u32..).map(SocketId);
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
+        self.channels.clear();
         self.epochs += 1;
         let mut stored = self.storage.load();
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
@@ -60,10 +61,6 @@ impl Rig {
         self.server = Some(server);
         self.fetching = false;
         self.settle(jobs, &mut Outcome::default());
-    }
-
-    pub(super) fn free_socket(&self) -> SocketId {
-        (0..).map(SocketId).find(|socket| !self.sockets.contains_key(socket)).unwrap()
     }
 
     pub(super) fn socket_of(&self, client: &Client) -> Option<SocketId> {
@@ -107,11 +104,22 @@ impl Rig {
                 assert_eq!((&self.sockets[&socket].id, &*client_id), (&client.id, client.id.as_str()));
             }
             Job::Do(Task::TurnAway(refusal)) => outcome.turned_away = Some(refusal),
-            Job::Send { to, frame: Frame::Text(text) } => {
+            Job::Send { to, frame } => {
                 assert!(!to.is_empty(), "a frame to nobody");
+                let text = match frame {
+                    Frame::Text(text) => text,
+                    Frame::Binary(bytes) => client::binary(&bytes),
+                };
                 to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
             }
-            Job::Send { frame, .. } => panic!("a native client is sent {frame:?}"),
+            Job::Do(Task::Share { socket, channel }) => {
+                let client = self.client(socket).clone();
+                assert!(!self.sockets.contains_key(&channel), "a channel with the number of a socket");
+                assert!(self.channels.insert(channel, client).is_none(), "two channels with one number");
+            }
+            Job::Do(Task::Unshare { channel }) => {
+                self.channels.remove(&channel).expect("a channel that ends was shared");
+            }
             Job::Do(Task::Close { socket, code }) => {
                 let (number, reason) = code.closing();
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
@@ -131,6 +139,11 @@ impl Rig {
                 let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
                 return Some(Happening::HistoryRead(read));
             }
+            Job::Do(Task::ReadTopic { topic, since, rows }) => {
+                self.history_reads += 1;
+                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));
+                return Some(Happening::HistoryRead(read));
+            }
             Job::Do(Task::Published(published)) => outcome.published = Some(published),
             Job::Do(Task::Figures(figures)) => outcome.figures = Some(figures),
             Job::Do(Task::Log(log)) => self.logs.push(log_line(&log, ORGANIZATION)),
@@ -139,7 +152,8 @@ impl Rig {
     }
 
     fn client(&self, socket: SocketId) -> &Client {
-        self.sockets.get(&socket).expect("the engine names open sockets only")
+        let client = self.sockets.get(&socket).or_else(|| self.channels.get(&socket));
+        client.expect("the engine names open sockets only")
     }
 }
 

@@ -14,6 +14,7 @@ pub struct HistoryRow {
     pub time: u64,
     pub version: u64,
     pub text: String,
+    pub topic: Option<String>,
     pub total_bytes: u64,
 }
 
@@ -55,9 +56,9 @@ impl Storage {
         self.writes += 1;
         match write {
             Write::Epoch(epoch) => self.epoch = Some(epoch.clone()),
-            Write::Append { offset, time, version, text, total_bytes } => {
-                let row =
-                    HistoryRow { time: *time, version: *version, text: text.to_string(), total_bytes: *total_bytes };
+            Write::Append { offset, time, version, text, topic, total_bytes } => {
+                let (text, topic) = (text.to_string(), topic.as_deref().map(str::to_owned));
+                let row = HistoryRow { time: *time, version: *version, text, topic, total_bytes: *total_bytes };
                 let before = self.history.insert(*offset, row);
                 assert!(before.is_none(), "offset {offset} is given twice");
             }
@@ -93,12 +94,16 @@ impl Storage {
         let all = || self.history.range(after.saturating_add(1)..);
         let most = all().next().map_or(0, |(_, first)| first.total_bytes + bytes);
         let rows_after = all().take_while(|(_, row)| row.total_bytes <= most).take(usize::try_from(rows).unwrap());
-        let publication = |(offset, row): (&u64, &HistoryRow)| StoredPublication {
-            offset: *offset,
-            version: row.version,
-            text: row.text.clone(),
-        };
         rows_after.map(publication).collect()
+    }
+
+    /// The newest `rows` messages of a private topic since a time, in order.
+    pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Vec<StoredPublication> {
+        let of_topic = |(_, row): &(&u64, &HistoryRow)| row.topic.as_deref() == Some(topic) && row.time >= since;
+        let newest = self.history.iter().rev().filter(of_topic).take(usize::try_from(rows).unwrap());
+        let mut found: Vec<_> = newest.map(publication).collect();
+        found.reverse();
+        found
     }
 
     /// What is remembered of these idempotency keys.
@@ -128,6 +133,10 @@ impl Storage {
             row.text.clear();
         }
     }
+}
+
+fn publication((offset, row): (&u64, &HistoryRow)) -> StoredPublication {
+    StoredPublication { offset: *offset, time: row.time, version: row.version, text: row.text.clone() }
 }
 
 /// `INTEGER PRIMARY KEY` without `AUTOINCREMENT`: one more than the largest.

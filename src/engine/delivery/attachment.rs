@@ -1,25 +1,27 @@
 //! What outlives memory of a connection: a text beside its socket, or a row where that is too small.
 //!
-//! Version 1. A deploy may wake sockets that an earlier build wrote; one that cannot be read is closed to connect again.
+//! Version 1 is a whole connection's, version 2 that of one with its channels. A deploy may wake sockets that an earlier
+//! build wrote; one that cannot be read is closed to connect again.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Connection, ErrorWindow, Subscribed, Subscription};
-use crate::engine::bucket::Bucket;
+use super::connection::{Carrier, Channel, Connection, ErrorWindow, Part, Subscribed, Subscription};
 use crate::engine::command::TableTarget;
 use crate::engine::effect::{Task, Write};
+use crate::engine::event::Address;
 use crate::engine::input::{SocketId, Wire};
 use crate::engine::message::Out;
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
 use crate::policy::limits::Limits;
 use crate::policy::principal::Principal;
-use crate::policy::table::Operation;
+use crate::policy::table::{Operation, distinct};
 
-const VERSION: u32 = 1;
+const WHOLE: u32 = 1;
+const CARRIER: u32 = 2;
 /// workerd refuses attachments over 16,384 bytes of V8's serialization (`web-socket.h`), which adds a header to a
 /// string of one or two bytes a character.
 const MOST_BYTES: usize = 16_000;
@@ -48,24 +50,72 @@ struct State {
     errors: (u64, u64),
     #[serde(default)]
     subscriptions: Vec<StoredSubscription>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carries: Option<StoredChannels>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredSubscription {
-    Table { id: String, schema: String, table: String, event: Option<String>, filter: String },
-    Topic { id: String, private: bool, name: String },
+    Table {
+        id: String,
+        schema: String,
+        table: String,
+        event: Option<String>,
+        filter: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        select: Option<Vec<String>>,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        number: u32,
+    },
+    Topic {
+        id: String,
+        private: bool,
+        name: String,
+    },
 }
 
-/// Writes a connection's state where it fits.
-pub(super) fn write(connection: &mut Connection, out: &mut Out) {
+#[derive(Serialize, Deserialize)]
+struct StoredChannels {
+    next: u64,
+    /// Most channels of a socket belong to the same principal.
+    principals: Vec<Principal>,
+    channels: Vec<StoredChannel>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChannel {
+    client_id: String,
+    name: String,
+    reference: Option<String>,
+    private: bool,
+    topic: String,
+    principal: usize,
+    told_expired: bool,
+    messages: bool,
+    presence: bool,
+    presence_key: Option<String>,
+    echo: bool,
+    acknowledge: bool,
+    tables: Vec<StoredSubscription>,
+}
+
+/// A connection as it was kept, with its channels, which have no numbers yet.
+pub(super) struct Restored {
+    pub(super) connection: Connection,
+    pub(super) channels: Vec<Connection>,
+}
+
+/// Writes the state of a connection and its channels where it fits, and says whether that was no attachment.
+pub(super) fn write(connection: &Connection, channels: Vec<&Connection>, out: &mut Out) -> bool {
     let client_id = connection.client_id.clone();
+    let version = if connection.carrier().is_some() { CARRIER } else { WHOLE };
     let text = |overflow, state| {
-        let stored = Stored { version: VERSION, client_id: client_id.to_string(), overflow, state };
+        let stored = Stored { version, client_id: client_id.to_string(), overflow, state };
         // Structs of texts and numbers always have a JSON form.
         serde_json::to_string(&stored).unwrap_or_default()
     };
-    let whole = text(false, Some(State::of(connection)));
+    let whole = text(false, Some(State::of(connection, &channels)));
     let fits = serialized_bytes(&whole) <= MOST_BYTES;
     match (fits, connection.overflowed) {
         (true, false) => {}
@@ -77,7 +127,7 @@ pub(super) fn write(connection: &mut Connection, out: &mut Out) {
         let state = if fits { whole } else { text(true, None) };
         out.run(Task::Attach { socket: connection.socket, state });
     }
-    connection.overflowed = !fits;
+    !fits
 }
 
 /// Reads a connection's state; `None` when it cannot be read.
@@ -87,32 +137,37 @@ pub(super) fn read(
     overflow: &BTreeMap<String, String>,
     limits: &Limits,
     now: u64,
-) -> Option<Connection> {
+) -> Option<Restored> {
     let attached: Stored = serde_json::from_str(text).ok()?;
     let overflowed = attached.overflow;
     let stored = if overflowed { serde_json::from_str(overflow.get(&attached.client_id)?).ok()? } else { attached };
-    let state = stored.state.filter(|_| stored.version == VERSION)?;
-    let subscriptions = state.subscriptions.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?;
-    Some(Connection {
-        socket,
-        client_id: Rc::from(stored.client_id),
-        wire: Wire(state.wire),
+    let state = stored.state?;
+    let rate = limits.frames_per_second;
+    let mut channels = Vec::new();
+    let part = match (stored.version, state.carries) {
+        (WHOLE, None) => Part::Whole,
+        (CARRIER, Some(carries)) => {
+            let read = |channel: StoredChannel| channel.read(socket, Wire(state.wire), &carries.principals, now, rate);
+            channels = carries.channels.into_iter().map(read).collect::<Option<_>>()?;
+            Part::Carrier(Carrier { channels: BTreeMap::new(), next: carries.next })
+        }
+        _ => return None,
+    };
+    let connection = Connection {
         opened: state.opened,
         principal: state.principal.map(Rc::new),
         offsets: state.offsets,
         told_expired: state.told_expired,
-        subscriptions,
-        present: Default::default(),
+        subscriptions: state.subscriptions.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?,
         errors: ErrorWindow { start: state.errors.0, count: state.errors.1 },
-        bucket: Bucket::full(limits.frames_per_second, now),
-        waiting: None,
-        classes: Vec::new(),
         overflowed,
-    })
+        ..Connection::new(socket, Rc::from(stored.client_id), Wire(state.wire), part, now, rate)
+    };
+    Some(Restored { connection, channels })
 }
 
 impl State {
-    fn of(connection: &Connection) -> State {
+    fn of(connection: &Connection, channels: &[&Connection]) -> State {
         State {
             wire: connection.wire.0,
             opened: connection.opened,
@@ -121,7 +176,65 @@ impl State {
             told_expired: connection.told_expired,
             errors: (connection.errors.start, connection.errors.count),
             subscriptions: connection.subscriptions.iter().map(StoredSubscription::of).collect(),
+            carries: connection.carrier().map(|carrier| StoredChannels::of(carrier, channels)),
         }
+    }
+}
+
+impl StoredChannels {
+    fn of(carrier: &Carrier, connections: &[&Connection]) -> StoredChannels {
+        let mut principals: Vec<Principal> = Vec::new();
+        let mut channels = Vec::new();
+        for connection in connections {
+            let (Some(channel), Some(principal)) = (connection.channel(), &connection.principal) else { continue };
+            let index = principals.iter().position(|known| *known == **principal).unwrap_or_else(|| {
+                principals.push(Principal::clone(principal));
+                principals.len() - 1
+            });
+            channels.push(StoredChannel::of(connection, channel, index));
+        }
+        StoredChannels { next: carrier.next, principals, channels }
+    }
+}
+
+impl StoredChannel {
+    fn of(connection: &Connection, channel: &Channel, principal: usize) -> StoredChannel {
+        StoredChannel {
+            client_id: connection.client_id.to_string(),
+            name: channel.address.name.to_string(),
+            reference: channel.address.reference.as_deref().map(str::to_owned),
+            private: channel.topic.private,
+            topic: channel.topic.name.to_string(),
+            principal,
+            told_expired: connection.told_expired,
+            messages: channel.messages,
+            presence: channel.presence,
+            presence_key: channel.presence_key.as_deref().map(str::to_owned),
+            echo: channel.echo,
+            acknowledge: channel.acknowledge,
+            tables: connection.subscriptions.iter().map(StoredSubscription::of).collect(),
+        }
+    }
+
+    fn read(self, carrier: SocketId, wire: Wire, principals: &[Principal], now: u64, rate: u64) -> Option<Connection> {
+        let address = Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) };
+        let channel = Channel {
+            carrier,
+            address,
+            topic: Topic { private: self.private, name: Rc::from(self.topic) },
+            messages: self.messages,
+            presence: self.presence,
+            presence_key: self.presence_key.map(Rc::from),
+            echo: self.echo,
+            acknowledge: self.acknowledge,
+        };
+        let part = Part::Channel(Box::new(channel));
+        Some(Connection {
+            principal: Some(Rc::new(principals.get(self.principal)?.clone())),
+            told_expired: self.told_expired,
+            subscriptions: self.tables.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?,
+            ..Connection::new(carrier, Rc::from(self.client_id), wire, part, now, rate)
+        })
     }
 }
 
@@ -138,6 +251,8 @@ impl StoredSubscription {
                 table: target.table.clone(),
                 event: target.event.map(|event| event.wire().to_owned()),
                 filter: target.filter.text().to_owned(),
+                select: target.select.as_ref().map(|select| select.iter().cloned().collect()),
+                number: target.number,
             },
         }
     }
@@ -148,16 +263,24 @@ impl StoredSubscription {
             StoredSubscription::Topic { id, private, name } => {
                 Subscription { id, target: Subscribed::Topic(Topic { private, name: Rc::from(name) }) }
             }
-            StoredSubscription::Table { id, schema, table, event, filter } => {
+            StoredSubscription::Table { id, schema, table, event, filter, select, number } => {
                 let event = match event {
                     None => None,
                     Some(word) => Some(Operation::named(&word)?),
                 };
                 let filter = Filter::parse(&filter).ok()?;
-                Subscription { id, target: Subscribed::Table(TableTarget { schema, table, event, filter }) }
+                let select = select.map(|columns| Rc::new(distinct(columns)));
+                Subscription {
+                    id,
+                    target: Subscribed::Table(TableTarget { schema, table, event, filter, select, number }),
+                }
             }
         })
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The size of a string in V8's serialization: one byte a character while all are Latin-1, else two a UTF-16 unit.

@@ -26,14 +26,28 @@ pub(super) enum Scope {
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
     pub(super) wire: Wire,
+    /// The name that frames call the channel by, where they do.
+    pub(super) channel: Option<Rc<str>>,
     pub(super) offsets: bool,
     pub(super) roles: Rc<Roles>,
     pub(super) narrowing: Rc<Narrowing>,
 }
 
-/// The table subscriptions of a connection: without any it receives every change that it may see.
+/// The changes that a connection asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Narrowing(Vec<TableTarget>);
+pub(super) struct Narrowing {
+    /// Every change that it may see.
+    is_open: bool,
+    targets: Vec<TableTarget>,
+}
+
+/// How a change passes: by which subscriptions, and with which of its columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pass {
+    pub(super) select: Option<Rc<BTreeSet<String>>>,
+    /// The numbers of the subscriptions, where they have any.
+    pub(super) numbers: Vec<u32>,
+}
 
 /// All classes of a tenant with their members, those of one scope side by side.
 #[derive(Default)]
@@ -43,17 +57,22 @@ pub(super) struct Classes {
 
 impl Narrowing {
     /// The same subscriptions in any order make the same narrowing.
-    pub(super) fn new(targets: impl Iterator<Item = TableTarget>) -> Narrowing {
+    pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> Narrowing {
         let mut sorted = Vec::new();
         for target in targets {
             if let Err(place) = sorted.binary_search(&target) {
                 sorted.insert(place, target);
             }
         }
-        Narrowing(sorted)
+        Narrowing { is_open, targets: sorted }
     }
 
-    /// Whether a change passes, judged on `row` as the class sees it.
+    /// Whether no change at all is asked for.
+    pub(super) fn passes_nothing(&self) -> bool {
+        !self.is_open && self.targets.is_empty()
+    }
+
+    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns.
     pub(super) fn passes(
         &self,
         schema: &str,
@@ -61,7 +80,10 @@ impl Narrowing {
         operation: Operation,
         row: Option<&Row>,
         table: &Table,
-    ) -> bool {
+    ) -> Vec<Pass> {
+        if self.is_open {
+            return vec![Pass::default()];
+        }
         let is = |wanted: &str, given: &str| wanted == "*" || wanted == given;
         let passes = |target: &TableTarget| {
             is(&target.schema, schema)
@@ -69,14 +91,22 @@ impl Narrowing {
                 && target.event.is_none_or(|event| event == operation)
                 && row.is_some_and(|row| target.filter.matches(row, &|column| table.column_type(column)))
         };
-        self.0.is_empty() || self.0.iter().any(passes)
+        let mut ways: Vec<Pass> = Vec::new();
+        for target in self.targets.iter().filter(|target| passes(target)) {
+            let number = Some(target.number).filter(|number| *number > 0);
+            match ways.iter_mut().find(|way| way.select == target.select) {
+                Some(way) => way.numbers.extend(number),
+                None => ways.push(Pass { select: target.select.clone(), numbers: number.into_iter().collect() }),
+            }
+        }
+        ways
     }
 }
 
 impl ClassKey {
     /// The key that comes before all others of its scope.
     fn first(scope: Scope) -> ClassKey {
-        ClassKey { scope, wire: Wire(0), offsets: false, roles: Rc::default(), narrowing: Rc::default() }
+        ClassKey { scope, wire: Wire(0), channel: None, offsets: false, roles: Rc::default(), narrowing: Rc::default() }
     }
 }
 

@@ -1,11 +1,12 @@
-//! One connection as the delivery knows it.
+//! One connection as the delivery knows it: a socket, or one of the channels that a socket carries.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::class::{ClassKey, Narrowing, Scope};
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{Command, Malformed, TableTarget};
+use crate::engine::event::Address;
 use crate::engine::input::{SocketId, Wire};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::configuration::Configuration;
@@ -20,6 +21,7 @@ pub(super) struct Connection {
     pub(super) wire: Wire,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
+    pub(super) part: Part,
     /// Who it is, once authenticated.
     pub(super) principal: Option<Rc<Principal>>,
     /// Whether its frames carry offsets.
@@ -37,6 +39,41 @@ pub(super) struct Connection {
     pub(super) classes: Vec<Rc<ClassKey>>,
     /// Whether its state is in a row because it is too large for an attachment.
     pub(super) overflowed: bool,
+}
+
+/// What a connection is on its socket.
+pub(super) enum Part {
+    /// All there is.
+    Whole,
+    /// The socket itself, which carries channels: it receives no publication.
+    Carrier(Carrier),
+    /// One of the channels that a socket carries.
+    Channel(Box<Channel>),
+}
+
+/// The channels of a socket.
+#[derive(Default)]
+pub(super) struct Carrier {
+    /// By the name that the client writes.
+    pub(super) channels: BTreeMap<Rc<str>, SocketId>,
+    /// The number of the next channel, which makes its public id.
+    pub(super) next: u64,
+}
+
+/// A channel.
+pub(super) struct Channel {
+    pub(super) carrier: SocketId,
+    pub(super) address: Address,
+    pub(super) topic: Topic,
+    /// Whether it receives the topic's messages.
+    pub(super) messages: bool,
+    /// Whether it is told who comes and goes.
+    pub(super) presence: bool,
+    pub(super) presence_key: Option<Rc<str>>,
+    /// Whether it receives what it publishes.
+    pub(super) echo: bool,
+    /// Whether publishing is acknowledged.
+    pub(super) acknowledge: bool,
 }
 
 /// A subscription that stands.
@@ -72,10 +109,33 @@ pub(super) struct ErrorWindow {
 }
 
 impl Connection {
+    /// A connection that is nobody yet and listens to nothing.
+    pub(super) fn new(socket: SocketId, client_id: Rc<str>, wire: Wire, part: Part, now: u64, rate: u64) -> Connection {
+        Connection {
+            socket,
+            client_id,
+            wire,
+            opened: now,
+            part,
+            principal: None,
+            offsets: false,
+            told_expired: false,
+            subscriptions: Vec::new(),
+            present: BTreeSet::new(),
+            errors: ErrorWindow::default(),
+            bucket: Bucket::full(rate, now),
+            waiting: None,
+            classes: Vec::new(),
+            overflowed: false,
+        }
+    }
+
     /// When something must happen to it though nothing is said, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         match &self.principal {
             None => Some(self.opened.saturating_add(AUTH_DEADLINE)),
+            // Each channel ends with its own token.
+            Some(_) if self.carrier().is_some() => None,
             Some(principal) => {
                 let grace = if self.told_expired { EXPIRY_GRACE } else { 0 };
                 principal.expires.map(|expires| expires.saturating_add(grace))
@@ -83,12 +143,42 @@ impl Connection {
         }
     }
 
+    /// The channels, where it carries any.
+    pub(super) fn carrier(&self) -> Option<&Carrier> {
+        match &self.part {
+            Part::Carrier(carrier) => Some(carrier),
+            Part::Whole | Part::Channel(_) => None,
+        }
+    }
+
+    /// The channel, where it is one.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        match &self.part {
+            Part::Channel(channel) => Some(channel),
+            Part::Whole | Part::Carrier(_) => None,
+        }
+    }
+
+    /// The connection with whose attachment it is kept.
+    pub(super) fn keeper(&self) -> SocketId {
+        self.channel().map_or(self.socket, |channel| channel.carrier)
+    }
+
+    /// Takes from all places the ones where it is present.
+    pub(super) fn be_present(&mut self, places: &BTreeSet<(Rc<str>, Option<Topic>)>) {
+        let mine = |(client_id, _): &&(Rc<str>, Option<Topic>)| *client_id == self.client_id;
+        let all = places.range((self.client_id.clone(), None)..).take_while(mine);
+        self.present = all.map(|(_, topic)| topic.clone()).collect();
+    }
+
     /// The topics it is subscribed to.
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.subscriptions.iter().filter_map(|subscription| match &subscription.target {
+        let joined = self.channel().filter(|channel| channel.messages).map(|channel| &channel.topic);
+        let subscribed = self.subscriptions.iter().filter_map(|subscription| match &subscription.target {
             Subscribed::Topic(topic) => Some(topic),
             Subscribed::Table(_) => None,
-        })
+        });
+        subscribed.chain(joined)
     }
 
     /// The table subscriptions it has.
@@ -98,12 +188,16 @@ impl Connection {
 
     /// The classes that it belongs to, from who it is and what it is subscribed to.
     pub(super) fn class_keys(&self, configuration: &Configuration) -> Vec<Rc<ClassKey>> {
-        let Some(principal) = &self.principal else { return Vec::new() };
+        let Some(principal) = self.principal.as_ref().filter(|_| self.carrier().is_none()) else { return Vec::new() };
         let roles = Rc::new(principal.roles.sorted());
-        let narrowing = Rc::new(Narrowing::new(self.tables().cloned()));
+        let channel = self.channel();
+        // A channel receives the changes that it asks for; a whole connection without any wish receives all.
+        let is_open = channel.is_none() && self.tables().next().is_none();
+        let narrowing = Rc::new(Narrowing::new(is_open, self.tables().cloned()));
         let key = |scope| ClassKey {
             scope,
             wire: self.wire,
+            channel: channel.map(|channel| channel.address.name.clone()),
             offsets: self.offsets,
             roles: roles.clone(),
             narrowing: narrowing.clone(),
@@ -117,12 +211,35 @@ impl Connection {
         };
         let mut topics = BTreeSet::new();
         topics.extend(self.topics().cloned());
-        let may_see = |topic: &&Topic| configuration.authorize(Action::Presence, topic, principal).is_ok();
-        let mut places = self.present.clone();
-        places.extend(topics.iter().filter(may_see).cloned().map(Some));
-        let mut keys = vec![Rc::new(key(Scope::Organization))];
+        let places = self.places(&topics, principal, configuration);
+        let mut keys = Vec::new();
+        if !narrowing.passes_nothing() {
+            keys.push(Rc::new(key(Scope::Organization)));
+        }
         keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
         keys.extend(places.into_iter().map(|place| Rc::new(presence_key(place))));
         keys
+    }
+
+    /// Where it is told who comes and goes.
+    fn places(
+        &self,
+        topics: &BTreeSet<Topic>,
+        principal: &Principal,
+        configuration: &Configuration,
+    ) -> BTreeSet<Option<Topic>> {
+        let may_see = |topic: &&Topic| configuration.authorize(Action::PresenceRead, topic, principal).is_ok();
+        let mut places = BTreeSet::new();
+        match self.channel() {
+            Some(channel) => {
+                let watched = Some(&channel.topic).filter(|_| channel.presence).filter(may_see);
+                places.extend(watched.cloned().map(Some));
+            }
+            None => {
+                places.extend(self.present.iter().cloned());
+                places.extend(topics.iter().filter(may_see).cloned().map(Some));
+            }
+        }
+        places
     }
 }

@@ -4,39 +4,43 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::class::{ClassKey, Scope};
+use super::class::{ClassKey, Pass, Scope};
 use super::rules::{Rules, ViewKey};
 use crate::engine::effect::Effect;
-use crate::engine::event::{Event, View};
+use crate::engine::event::{Address, Bindings, Event, Kept, View};
 use crate::engine::input::{SocketId, Wire};
-use crate::engine::message::{Origin, Out, ToStream};
+use crate::engine::message::{Accepted, Origin, Out, ToStream};
 use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
 use crate::policy::table::Operation;
+use crate::value::row::Row;
 
-/// Recipients who get the same bytes: the same view, in the same dialect, with offsets or without. There are few groups,
-/// so they are found by looking through them.
+/// Recipients who get the same bytes: the same view, in the same dialect, with offsets or without, in a channel of the
+/// same name. There are few groups, so they are found by looking through them.
 struct Group {
     key: ViewKey,
     wire: Wire,
+    channel: Option<Rc<str>>,
     offsets: bool,
+    pass: Pass,
     to: Vec<SocketId>,
 }
 
 impl Delivery {
     /// Sends a publication to everyone who may see it, and says in how many frames.
-    pub(super) fn publish(&self, publication: &Publication, offset: u64, origin: Option<Origin>, out: &mut Out) {
-        let rules = Rules::of(publication, &self.configuration);
-        let mut gathering = Gathering::new(publication, &rules);
+    pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
+        let rules = Rules::of(&accepted.publication, &self.configuration);
+        let mut gathering = Gathering::new(accepted, &rules, false);
         if rules.announces() {
             let unheard = origin.as_ref().filter(|origin| !origin.echo).map(|origin| origin.socket);
-            self.gather(publication, &rules, unheard, &mut gathering);
+            self.gather(&rules, unheard, &mut gathering);
         }
         let mut frames = 0;
-        for Group { key, wire, offsets, to } in std::mem::take(&mut gathering.groups) {
-            if let Some(event) = gathering.event(&key, offsets.then_some(offset)) {
-                frames += to.len() as u64;
-                out.effects.push(Effect::Deliver { to, wire, event });
+        for group in std::mem::take(&mut gathering.groups) {
+            if let Some(event) = gathering.event(&group.key, &group.pass, group.offsets, group.channel.is_some()) {
+                frames += group.to.len() as u64;
+                let address = group.channel.map(|name| Address { name, reference: None });
+                out.effects.push(Effect::Deliver { to: group.to, wire: group.wire, address, event });
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
@@ -45,10 +49,15 @@ impl Delivery {
         }
     }
 
-    /// The event that one connection gets of a publication, for a replay; `None`: it sees nothing of it.
-    pub(super) fn event_for(&self, socket: SocketId, publication: &Publication, offset: u64) -> Option<Event> {
+    /// The events that one connection gets of a publication, for a replay.
+    pub(super) fn events_for(&self, socket: SocketId, accepted: &Accepted) -> Vec<Event> {
+        self.replay(socket, accepted).unwrap_or_default()
+    }
+
+    fn replay(&self, socket: SocketId, accepted: &Accepted) -> Option<Vec<Event>> {
         let connection = self.connections.get(socket)?;
         let principal = connection.principal.as_ref()?;
+        let publication = &accepted.publication;
         let rules = Rules::of(publication, &self.configuration);
         let scope = scope(publication);
         let class = connection.classes.iter().find(|class| class.scope == scope)?;
@@ -56,26 +65,28 @@ impl Delivery {
         if !rules.announces() || !is_meant || !rules.admits(&class.roles) {
             return None;
         }
-        let mut gathering = Gathering::new(publication, &rules);
+        let mut gathering = Gathering::new(accepted, &rules, true);
         let key = rules.view_key(&class.roles, rules.sight_of(principal))?;
-        gathering.passes(class, &key).then(|| gathering.event(&key, class.offsets.then_some(offset)))?
+        let passes = gathering.passes(class, &key);
+        Some(
+            passes
+                .iter()
+                .filter_map(|pass| gathering.event(&key, pass, class.offsets, class.channel.is_some()))
+                .collect(),
+        )
     }
 
     /// Tells everyone in a topic who came, changed or left.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
         for (class, members) in self.classes.of(&Scope::Presence(topic)) {
             let to = members.iter().copied().collect();
-            out.effects.push(Effect::Deliver { to, wire: class.wire, event: event.clone() });
+            let address = class.channel.clone().map(|name| Address { name, reference: None });
+            out.effects.push(Effect::Deliver { to, wire: class.wire, address, event: event.clone() });
         }
     }
 
-    fn gather(
-        &self,
-        publication: &Publication,
-        rules: &Rules<'_>,
-        unheard: Option<SocketId>,
-        gathering: &mut Gathering<'_>,
-    ) {
+    fn gather(&self, rules: &Rules<'_>, unheard: Option<SocketId>, gathering: &mut Gathering<'_>) {
+        let publication = &*gathering.accepted.publication;
         let scope = scope(publication);
         let named = self.named(publication, rules);
         for (class, members) in self.classes.of(&scope).filter(|(class, _)| rules.admits(&class.roles)) {
@@ -110,15 +121,16 @@ impl Delivery {
 
 /// Recipients being gathered, with every view worked out once.
 struct Gathering<'a> {
-    publication: &'a Publication,
+    accepted: &'a Accepted,
     rules: &'a Rules<'a>,
+    is_replay: bool,
     groups: Vec<Group>,
     views: Vec<(ViewKey, Option<Rc<View>>)>,
 }
 
 impl<'a> Gathering<'a> {
-    fn new(publication: &'a Publication, rules: &'a Rules<'a>) -> Gathering<'a> {
-        Gathering { publication, rules, groups: Vec::new(), views: Vec::new() }
+    fn new(accepted: &'a Accepted, rules: &'a Rules<'a>, is_replay: bool) -> Gathering<'a> {
+        Gathering { accepted, rules, is_replay, groups: Vec::new(), views: Vec::new() }
     }
 
     /// Adds those members of a class who are nothing but that.
@@ -135,22 +147,47 @@ impl<'a> Gathering<'a> {
     fn add(&mut self, class: &ClassKey, key: Option<ViewKey>, members: impl Iterator<Item = SocketId>) {
         let Some(key) = key else { return };
         let mut members = members.peekable();
-        if members.peek().is_none() || !self.passes(class, &key) {
+        if members.peek().is_none() {
             return;
         }
-        let (wire, offsets) = (class.wire, class.offsets);
-        let same = |group: &&mut Group| group.wire == wire && group.offsets == offsets && group.key == key;
-        match self.groups.iter_mut().find(same) {
-            Some(group) => group.to.extend(members),
-            None => self.groups.push(Group { key, wire, offsets, to: members.collect() }),
+        let mut passes = self.passes(class, &key);
+        let Some(last) = passes.pop() else { return };
+        if passes.is_empty() {
+            return self.add_to_group(class, key, last, members);
+        }
+        let members: Vec<SocketId> = members.collect();
+        for pass in passes.into_iter().chain([last]) {
+            self.add_to_group(class, key.clone(), pass, members.iter().copied());
         }
     }
 
-    /// Whether what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody
-    /// anything about a value that is masked for them.
-    fn passes(&mut self, class: &ClassKey, key: &ViewKey) -> bool {
-        let Content::Change { schema, table, .. } = &self.publication.content else { return true };
-        let Some(view) = self.seen(key) else { return false };
+    fn add_to_group(&mut self, class: &ClassKey, key: ViewKey, pass: Pass, members: impl Iterator<Item = SocketId>) {
+        let (wire, channel, offsets) = (class.wire, &class.channel, class.offsets);
+        let same = |group: &&mut Group| {
+            group.wire == wire
+                && group.offsets == offsets
+                && group.channel == *channel
+                && group.pass == pass
+                && group.key == key
+        };
+        match self.groups.iter_mut().find(same) {
+            Some(group) => group.to.extend(members),
+            None => {
+                let channel = channel.clone();
+                self.groups.push(Group { key, wire, channel, offsets, pass, to: members.collect() });
+            }
+        }
+    }
+
+    /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
+    /// about a value that is masked for them.
+    fn passes(&mut self, class: &ClassKey, key: &ViewKey) -> Vec<Pass> {
+        let Content::Change { schema, table, .. } = &self.accepted.publication.content else {
+            // A channel receives the messages of its topic only.
+            let is_heard = class.channel.is_none() || class.scope != Scope::Organization;
+            return if is_heard { vec![Pass::default()] } else { Vec::new() };
+        };
+        let Some(view) = self.seen(key) else { return Vec::new() };
         let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
         class.narrowing.passes(schema, table, view.operation, row.as_ref(), self.rules.table)
     }
@@ -164,17 +201,43 @@ impl<'a> Gathering<'a> {
         view
     }
 
-    fn event(&mut self, key: &ViewKey, offset: Option<u64>) -> Option<Event> {
-        let topic = self.publication.topic.clone();
-        Some(match &self.publication.content {
+    fn event(&mut self, key: &ViewKey, pass: &Pass, with_offset: bool, in_channel: bool) -> Option<Event> {
+        let Accepted { publication, offset, .. } = self.accepted;
+        let topic = publication.topic.clone();
+        let offset = with_offset.then_some(*offset);
+        Some(match &publication.content {
             Content::Change { schema, table, .. } => {
-                Event::Change { schema: schema.clone(), table: table.clone(), view: self.seen(key)?, topic, offset }
+                let seen = self.seen(key)?;
+                let view = pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(&seen, select));
+                let bindings = in_channel.then(|| self.bindings(pass));
+                Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings }
             }
             Content::Message { event, payload } => {
                 let payload = self.rules.payload(payload, key);
-                Event::Message { event: event.clone(), payload, topic, offset }
+                let kept = in_channel.then(|| self.kept()).flatten();
+                Event::Message { event: event.clone(), payload, topic, offset, kept }
             }
         })
+    }
+
+    /// The view with the selected columns and the primary key.
+    fn selected(&self, view: &View, select: &BTreeSet<String>) -> Rc<View> {
+        let keys = &self.rules.table.primary_key;
+        let project = |row: &Option<Row>| {
+            row.clone().map(|row| row.project(|column| select.contains(column) || keys.iter().any(|key| key == column)))
+        };
+        Rc::new(View { operation: view.operation, new: project(&view.new), old: project(&view.old) })
+    }
+
+    fn bindings(&self, pass: &Pass) -> Rc<Bindings> {
+        let mut types = self.rules.table.columns.clone();
+        types.extend(self.accepted.publication.columns.clone());
+        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time: self.accepted.time })
+    }
+
+    fn kept(&self) -> Option<Rc<Kept>> {
+        let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
+        self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
 }
 

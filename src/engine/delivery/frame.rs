@@ -21,6 +21,11 @@ impl Delivery {
         let limited = !connection.bucket.take(1, now);
         let full = connection.waiting.as_ref().is_some_and(|waiting| waiting.len() >= WAITING_FRAMES);
         if limited || full {
+            if let Ok(Command::Channel(frame)) = &frame
+                && let Some(channel) = self.channel_of(socket, frame)
+            {
+                return self.end(channel, Code::RateLimited, out);
+            }
             return self.refuse(now, socket, Refusal::of(Code::RateLimited), None, out);
         }
         match &mut connection.waiting {
@@ -40,9 +45,10 @@ impl Delivery {
         let principal = connection.principal.clone();
         match (frame, principal) {
             (Ok(Command::Authenticate(frame)), _) => self.authenticate(now, socket, frame, out),
-            (Ok(Command::Ping), _) => self.tell(socket, Event::Pong, out),
+            (Ok(Command::Ping { id }), _) => self.tell(socket, Event::Pong { id }, out),
             (Err(malformed), _) => self.refuse(now, socket, malformed.refusal, malformed.id, out),
             (_, None) => self.fail(socket, Code::AuthRequired, out),
+            (Ok(Command::Channel(frame)), Some(_)) => self.in_channel(now, socket, *frame, out),
             (Ok(command), Some(principal)) => self.obey(now, socket, &principal, command, out),
         }
     }

@@ -4,6 +4,7 @@
 //! connections (invariant 6).
 
 mod attachment;
+mod channel;
 mod class;
 mod connection;
 mod fan_out;
@@ -69,16 +70,21 @@ impl Delivery {
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
         };
+        let mut channels = Vec::new();
         for (socket, text) in &stored.sockets {
             match attachment::read(*socket, text, &stored.overflow, &delivery.configuration.limits, now) {
-                Some(mut connection) => {
-                    let of = |(client_id, _): &&(Rc<str>, _)| *client_id == connection.client_id;
-                    let all = places.range((connection.client_id.clone(), None)..).take_while(of);
-                    connection.present.extend(all.map(|(_, topic)| topic.clone()));
-                    delivery.insert(connection);
+                Some(mut restored) => {
+                    restored.connection.be_present(places);
+                    delivery.insert(restored.connection);
+                    channels.extend(restored.channels.into_iter().map(|channel| (*socket, channel)));
                 }
                 None => out.run(Task::Close { socket: *socket, code: Code::ServiceRestart }),
             }
+        }
+        // Channels get numbers that no socket has.
+        for (socket, mut channel) in channels {
+            channel.be_present(places);
+            delivery.enter(socket, channel, out);
         }
         delivery.clean(stored, places, out);
         delivery
@@ -100,14 +106,15 @@ impl Delivery {
     /// Handles a message of the stream.
     pub(super) fn receive(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
         match message {
-            ToDelivery::Publish { publication, offset, origin } => self.publish(&publication, offset, origin, out),
+            ToDelivery::Publish { accepted, origin } => self.publish(&accepted, origin, out),
             ToDelivery::Resumed { socket, position, missed, then } => self.resumed(socket, position, missed, then, out),
             ToDelivery::Roster { socket, topic, members } => {
                 self.tell(socket, Event::PresenceState { topic, members }, out);
             }
             ToDelivery::Present { socket, topic, present } => self.present(socket, topic, present),
             ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
-            ToDelivery::Refused { socket, refusal } => self.refuse(now, socket, refusal, None, out),
+            ToDelivery::Refused { socket, refusal, id } => self.refuse(now, socket, refusal, id, out),
+            ToDelivery::Done { socket, id } => self.tell(socket, Event::Acknowledged { id }, out),
         }
     }
 
@@ -116,6 +123,12 @@ impl Delivery {
         let Some(connection) = self.connections.remove(socket) else { return };
         self.unlist(&connection);
         self.unsaved.remove(&socket);
+        let channels = connection.carrier().map(|carrier| carrier.channels.values().copied().collect::<Vec<_>>());
+        channels.into_iter().flatten().for_each(|channel| self.closed(channel, out));
+        if let Some(channel) = connection.channel() {
+            self.let_go(channel.carrier, &channel.address.name);
+            out.run(Task::Unshare { channel: socket });
+        }
         if connection.overflowed {
             out.run(Task::Write(Write::DropOverflow { client_id: connection.client_id.clone() }));
         }
@@ -127,10 +140,19 @@ impl Delivery {
     /// Writes what must outlive memory, before the effects of this input end (invariant 4).
     pub(super) fn save(&mut self, out: &mut Out) {
         for socket in std::mem::take(&mut self.unsaved) {
-            if let Some(connection) = self.connections.get_mut(socket) {
-                attachment::write(connection, out);
-            }
+            let Some(mut connection) = self.connections.take(socket) else { continue };
+            let channels = connection.carrier().map(|carrier| carrier.channels.values());
+            let channels =
+                channels.into_iter().flatten().filter_map(|channel| self.connections.get(*channel)).collect();
+            let overflowed = attachment::write(&connection, channels, out);
+            connection.overflowed = overflowed;
+            self.connections.insert(connection);
         }
+    }
+
+    /// A number for the next connection.
+    pub(super) fn vacant(&mut self) -> SocketId {
+        self.connections.vacant()
     }
 
     /// How a connection's frames are read.
@@ -146,7 +168,7 @@ impl Delivery {
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
-        for connection in self.connections.iter() {
+        for connection in self.connections.iter().filter(|connection| connection.channel().is_none()) {
             figures.connections += 1;
             count(&mut figures.by_wire, &connection.wire);
             match &connection.principal {
@@ -163,7 +185,8 @@ impl Delivery {
     /// Tells one connection something.
     fn tell(&self, socket: SocketId, event: Event, out: &mut Out) {
         if let Some(connection) = self.connections.get(socket) {
-            out.effects.push(Effect::Deliver { to: vec![socket], wire: connection.wire, event });
+            let address = connection.channel().map(|channel| channel.address.clone());
+            out.effects.push(Effect::Deliver { to: vec![socket], wire: connection.wire, address, event });
         }
     }
 
@@ -171,8 +194,9 @@ impl Delivery {
     fn refuse(&mut self, now: u64, socket: SocketId, refusal: Refusal, id: Option<String>, out: &mut Out) {
         let most = self.configuration.limits.errors_per_minute;
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let too_many = connection.errors.add(now, most);
-        self.unsaved.insert(socket);
+        // A channel is refused things in its everyday life; only frames that make no sense at all end a socket.
+        let too_many = connection.channel().is_none() && connection.errors.add(now, most);
+        self.unsave(socket);
         self.log("refused", socket, Some(refusal.code), out);
         self.tell(socket, Event::Refused { refusal, id }, out);
         if too_many {
@@ -183,7 +207,11 @@ impl Delivery {
     /// Ends a connection.
     fn end(&mut self, socket: SocketId, code: Code, out: &mut Out) {
         self.log("closed", socket, Some(code), out);
-        out.run(Task::Close { socket, code });
+        if self.connections.get(socket).is_some_and(|connection| connection.channel().is_some()) {
+            self.tell(socket, Event::Ended(Refusal::of(code)), out);
+        } else {
+            out.run(Task::Close { socket, code });
+        }
         self.closed(socket, out);
     }
 
@@ -202,12 +230,17 @@ impl Delivery {
     /// Changes a connection and brings all lists up to date with it.
     fn change(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
         self.relist(socket, change);
-        self.unsaved.insert(socket);
+        self.unsave(socket);
+    }
+
+    /// Marks what is kept of a connection as out of date.
+    fn unsave(&mut self, socket: SocketId) {
+        self.unsaved.extend(self.connections.get(socket).map(Connection::keeper));
     }
 
     /// The same for what is not kept with the connection.
     fn relist(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
-        let Some(mut connection) = self.connections.remove(socket) else { return };
+        let Some(mut connection) = self.connections.take(socket) else { return };
         self.unlist(&connection);
         change(&mut connection);
         self.insert(connection);

@@ -3,17 +3,17 @@
 use std::rc::Rc;
 
 use super::Delivery;
-use super::connection::{Connection, ErrorWindow};
+use super::connection::{Carrier, Connection, Part};
 use crate::code::{Code, Refusal};
-use crate::engine::bucket::Bucket;
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
 use crate::engine::input::{Open, SocketId};
-use crate::engine::message::{Announcement, Missed, Out, ToStream};
+use crate::engine::message::{Announcement, From, Missed, Out, ToStream};
 use crate::policy::channel::Topic;
 use crate::policy::limits::EXPIRY_GRACE;
 use crate::policy::principal::Principal;
+use crate::policy::secret::Secret;
 use crate::policy::token::TokenError;
 
 impl Delivery {
@@ -31,27 +31,17 @@ impl Delivery {
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
         let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
         let is_full = crowded || self.is_full();
-        self.insert(Connection {
-            socket: open.socket,
-            client_id,
-            wire: open.wire,
-            opened: now,
-            principal: None,
-            offsets: false,
-            told_expired: false,
-            subscriptions: Vec::new(),
-            present: Default::default(),
-            errors: ErrorWindow::default(),
-            bucket: Bucket::full(self.configuration.limits.frames_per_second, now),
-            waiting: None,
-            classes: Vec::new(),
-            overflowed: false,
-        });
+        let part = if open.carries_channels { Part::Carrier(Carrier::default()) } else { Part::Whole };
+        let rate = self.configuration.limits.frames_per_second;
+        self.insert(Connection::new(open.socket, client_id, open.wire, part, now, rate));
         self.unsaved.insert(open.socket);
         if is_full {
             return self.fail(open.socket, Code::ConnectionLimit, out);
         }
         if let Some(principal) = open.principal {
+            if open.carries_channels {
+                return self.change(open.socket, |connection| connection.principal = Some(Rc::new(principal)));
+            }
             self.begin(open.socket, principal, open.recover, Default::default(), out);
         }
     }
@@ -119,28 +109,32 @@ impl Delivery {
         out: &mut Out,
     ) {
         let recovered = missed.as_ref().map(|missed| matches!(missed, Missed::Everything(_)));
-        let (only, watch) = match then {
+        let (mut only, mut live) = (None, None);
+        let watch = match then {
             Announcement::Authenticated { with_position, then, watch } => {
                 self.welcome(socket, with_position.then_some(position), recovered, out);
                 then.into_iter().for_each(|event| self.tell(socket, event, out));
-                (None, watch)
+                watch
             }
             Announcement::Subscribed { id, topic, watch } => {
                 self.tell(socket, Event::Subscribed { id, recovered }, out);
-                let watched = watch.then(|| topic.clone());
-                (Some(topic), watched.into_iter().collect())
+                only = Some(topic.clone());
+                watch.then_some(topic).into_iter().collect()
+            }
+            Announcement::Joined { id, answer, live: after, watch } => {
+                self.tell(socket, Event::Joined { id, answer }, out);
+                live = Some(after);
+                watch.into_iter().collect()
             }
         };
         let publications = match missed {
             Some(Missed::Everything(publications)) => publications,
             Some(Missed::TooMuch) | None => Vec::new(),
         };
-        for (offset, publication) in publications {
-            let is_asked = only.is_none() || publication.topic == only;
-            if let Some(event) = is_asked.then(|| self.event_for(socket, &publication, offset)).flatten() {
-                self.tell(socket, event, out);
-            }
+        for accepted in publications.iter().filter(|one| only.is_none() || one.publication.topic == only) {
+            self.events_for(socket, accepted).into_iter().for_each(|event| self.tell(socket, event, out));
         }
+        live.into_iter().for_each(|event| self.tell(socket, event, out));
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { socket, topic }));
     }
 
@@ -152,10 +146,15 @@ impl Delivery {
         if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
             return Err(TokenError::Refused(Code::WrongOrganization));
         }
-        self.configuration.credentials.principal(now, frame.token.expose(), &self.organization, &self.keys)
+        self.principal(now, &frame.token)
     }
 
-    fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
+    /// Whom a token names.
+    pub(super) fn principal(&self, now: u64, token: &Secret) -> Result<Principal, TokenError> {
+        self.configuration.credentials.principal(now, token.expose(), &self.organization, &self.keys)
+    }
+
+    pub(super) fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.waiting.get_or_insert_default().push_front(Ok(command));
         if !std::mem::replace(&mut self.fetching_keys, true) {
@@ -208,8 +207,8 @@ impl Delivery {
         out.run(Task::Log(Log { event: "connected", connection, code: None, details }));
         let with_position = recover != Recover::Off;
         let from = match recover {
-            Recover::From(position) => Some(position),
-            Recover::Off | Recover::On => None,
+            Recover::From(position) => From::Position(position),
+            Recover::Off | Recover::On => From::Now,
         };
         let then = Announcement::Authenticated { with_position, then, watch };
         out.to_stream.push_back(ToStream::Resume { socket, from, then });

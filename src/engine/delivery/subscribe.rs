@@ -8,7 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
-use crate::engine::message::{Announcement, Origin, Out, ToStream};
+use crate::engine::message::{Announcement, From, Origin, Out, ToStream, Tracking};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::REGULAR_EXPRESSIONS;
@@ -34,7 +34,9 @@ impl Delivery {
                 let origin = Origin { socket, acknowledge: id.clone(), echo };
                 (self.publish_from(principal, topic, &event, payload, origin, out), id)
             }
-            Command::Track { topic, metadata } => (self.track(socket, principal, topic, metadata, out), None),
+            Command::Track { topic, metadata } => {
+                (self.track(socket, principal, topic, metadata, (true, None), out), None)
+            }
             Command::Update { topic, metadata } => {
                 let done = self.check_metadata(&metadata);
                 let tell = |client_id| ToStream::Update { socket, topic, client_id, metadata };
@@ -45,7 +47,7 @@ impl Delivery {
                 (Ok(()), None)
             }
             // Handled before anyone's identity matters.
-            Command::Authenticate(_) | Command::Ping => (Ok(()), None),
+            Command::Authenticate(_) | Command::Channel(_) | Command::Ping { .. } => (Ok(()), None),
         };
         if let Err(refusal) = done {
             self.refuse(now, socket, refusal, id, out);
@@ -74,7 +76,12 @@ impl Delivery {
         }
     }
 
-    fn refuse_table(&self, principal: &Principal, present: &[Subscription], target: &TableTarget) -> Option<Refusal> {
+    pub(super) fn refuse_table(
+        &self,
+        principal: &Principal,
+        present: &[Subscription],
+        target: &TableTarget,
+    ) -> Option<Refusal> {
         let limits = &self.configuration.limits;
         let (mut count, mut bytes, mut expressions) =
             (1, target.filter.text().len(), target.filter.regular_expressions());
@@ -107,7 +114,7 @@ impl Delivery {
         if topics >= self.configuration.limits.topics {
             return Some(Refusal::of(Code::TopicLimit));
         }
-        let actions: &[Action] = if presence { &[Action::Read, Action::Presence] } else { &[Action::Read] };
+        let actions: &[Action] = if presence { &[Action::Read, Action::PresenceRead] } else { &[Action::Read] };
         let refused = actions.iter().find_map(|action| self.configuration.authorize(*action, topic, principal).err());
         refused.map(Refusal::of)
     }
@@ -177,6 +184,7 @@ impl Delivery {
     ) {
         // Through the stream, which may have to read first: who is present is told after what was missed.
         let then = Announcement::Subscribed { id, topic, watch: presence };
+        let from = from.map_or(From::Now, From::Position);
         out.to_stream.push_back(ToStream::Resume { socket, from, then });
     }
 
@@ -190,7 +198,7 @@ impl Delivery {
         Ok(())
     }
 
-    fn publish_from(
+    pub(super) fn publish_from(
         &self,
         principal: &Principal,
         topic: Topic,
@@ -206,12 +214,14 @@ impl Delivery {
         Ok(())
     }
 
-    fn track(
+    /// Lets a connection appear. It is told first who is there, and gets an answer with the id, where it wants that.
+    pub(super) fn track(
         &self,
         socket: SocketId,
         principal: &Principal,
         topic: Option<Topic>,
         metadata: Rc<str>,
+        (roster, id): (bool, Option<String>),
         out: &mut Out,
     ) -> Result<(), Refusal> {
         let Some(connection) = self.connections.get(socket) else { return Ok(()) };
@@ -224,8 +234,9 @@ impl Delivery {
             return Err(Refusal::of(Code::PresenceLimit));
         }
         let user = principal.user.as_deref().map(Rc::from);
-        let member = Rc::new(Member { client_id: connection.client_id.clone(), user, metadata });
-        out.to_stream.push_back(ToStream::Track { socket, topic, member });
+        let key = connection.channel().and_then(|channel| channel.presence_key.clone());
+        let member = Rc::new(Member { client_id: connection.client_id.clone(), user, key, metadata });
+        out.to_stream.push_back(ToStream::Track(Tracking { socket, topic, member, roster, id }));
         Ok(())
     }
 
@@ -234,7 +245,7 @@ impl Delivery {
         if fits { Ok(()) } else { Err(Refusal::of(Code::MetadataTooLarge)) }
     }
 
-    fn tell_stream(&self, socket: SocketId, message: impl FnOnce(Rc<str>) -> ToStream, out: &mut Out) {
+    pub(super) fn tell_stream(&self, socket: SocketId, message: impl FnOnce(Rc<str>) -> ToStream, out: &mut Out) {
         if let Some(connection) = self.connections.get(socket) {
             out.to_stream.push_back(message(connection.client_id.clone()));
         }

@@ -1,9 +1,11 @@
 //! The history: offsets, what is kept, what a returning connection has missed (native.md, section 5).
 
-use crate::engine::command::Position;
+use std::rc::Rc;
+
+use crate::engine::command::Replay;
 use crate::engine::effect::{Task, Write};
 use crate::engine::input::{Newest, SocketId, StoredPublication};
-use crate::engine::message::{Announcement, Out};
+use crate::engine::message::{Accepted, Announcement, From, Out};
 use crate::engine::publication::{Publication, STORED_VERSION};
 use crate::policy::limits::HistoryLimits;
 
@@ -23,7 +25,7 @@ pub(super) struct History {
 /// A connection that asks what it has missed.
 pub(super) struct Reading {
     pub(super) socket: SocketId,
-    pub(super) from: Option<Position>,
+    pub(super) from: From,
     pub(super) then: Announcement,
 }
 
@@ -54,6 +56,7 @@ impl History {
             time: newest.time,
             version: STORED_VERSION,
             text: publication.source.clone(),
+            topic: publication.private_topic(),
             total_bytes: newest.total_bytes,
         }));
         if newest.offset.is_multiple_of(TRIM_EVERY) {
@@ -64,21 +67,26 @@ impl History {
 
     /// What must be read to tell what a connection has missed; `None` where that is known already.
     pub(super) fn begin(&self, epoch: &str, reading: &Reading) -> Option<Task> {
-        let from = reading.from.as_ref().filter(|from| from.epoch == epoch)?;
+        let from = match &reading.from {
+            From::Position(from) if from.epoch == epoch => from,
+            From::Topic(topic, Replay { since, limit }) => {
+                return Some(Task::ReadTopic { topic: topic.clone(), since: *since, rows: *limit });
+            }
+            From::Now | From::Position(_) => return None,
+        };
         let missing = self.offset().checked_sub(from.offset).filter(|missing| *missing > 0)?;
         let bytes = self.limits.replay_bytes;
         (missing <= self.limits.replay).then_some(Task::ReadHistory { after: from.offset, rows: missing, bytes })
     }
 
     /// The publications after `after`, if the rows hold every one of them and are not too much to send at once.
-    pub(super) fn missed(&self, after: u64, rows: Vec<StoredPublication>) -> Option<Vec<(u64, Publication)>> {
+    pub(super) fn missed(&self, after: u64, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
         let expected = after.saturating_add(1)..=self.offset();
         let bytes: u64 = rows.iter().map(|row| row.text.len() as u64).sum();
         if bytes > self.limits.replay_bytes || !rows.iter().map(|row| row.offset).eq(expected) {
             return None;
         }
-        let read = |row: StoredPublication| Some((row.offset, Publication::stored(row.version, &row.text)?));
-        rows.into_iter().map(read).collect()
+        rows.into_iter().map(accepted).collect()
     }
 
     pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {
@@ -106,6 +114,12 @@ impl History {
             rows,
         }));
     }
+}
+
+/// A row as it was accepted; `None` when it cannot be read any more.
+pub(super) fn accepted(row: StoredPublication) -> Option<Accepted> {
+    let publication = Rc::new(Publication::stored(row.version, &row.text)?);
+    Some(Accepted { publication, offset: row.offset, time: row.time, is_kept: true })
 }
 
 fn end_of_life(limits: &HistoryLimits, time: u64) -> u64 {

@@ -10,10 +10,9 @@ use super::bucket::Bucket;
 use super::command::Position;
 use super::effect::{Task, Write};
 use super::input::{Stored, StoredPublication};
-use super::message::{Missed, Out, ToDelivery, ToStream};
-use super::publication::Publication;
+use super::message::{Accepted, From, Missed, Out, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
-use history::{History, Reading};
+use history::{History, Reading, accepted};
 use presence::Presence;
 use publish::Request;
 
@@ -78,7 +77,7 @@ impl Stream {
                     None => self.resumed(reading, None, out),
                 }
             }
-            ToStream::Track { socket, topic, member } => self.presence.track(socket, topic, member, out),
+            ToStream::Track(tracking) => self.presence.track(tracking, out),
             ToStream::Update { socket, topic, client_id, metadata } => {
                 self.presence.update(socket, topic, &client_id, metadata, out);
             }
@@ -91,8 +90,12 @@ impl Stream {
     /// Takes in the rows that [`Task::ReadHistory`] asked for.
     pub(super) fn history_read(&mut self, rows: Option<Vec<StoredPublication>>, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
-        let after = reading.from.as_ref().map_or(0, |from| from.offset);
-        let missed = rows.and_then(|rows| self.history.missed(after, rows));
+        let missed = match &reading.from {
+            From::Position(from) => rows.and_then(|rows| self.history.missed(from.offset, rows)),
+            // What cannot be read any more is left out: a replay promises no completeness.
+            From::Topic(..) => rows.map(|rows| rows.into_iter().filter_map(accepted).collect()),
+            From::Now => None,
+        };
         self.resumed(reading, missed, out);
     }
 
@@ -102,9 +105,10 @@ impl Stream {
     }
 
     /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
-    fn resumed(&self, reading: Reading, missed: Option<Vec<(u64, Publication)>>, out: &mut Out) {
-        let nothing_missed = reading.from.as_ref().is_some_and(|from| *from == self.position());
-        let missed = reading.from.is_some().then(|| match missed {
+    fn resumed(&self, reading: Reading, missed: Option<Vec<Accepted>>, out: &mut Out) {
+        let nothing_missed = matches!(&reading.from, From::Position(from) if *from == self.position());
+        let asked = !matches!(reading.from, From::Now);
+        let missed = asked.then(|| match missed {
             Some(publications) => Missed::Everything(publications),
             None if nothing_missed => Missed::Everything(Vec::new()),
             None => Missed::TooMuch,

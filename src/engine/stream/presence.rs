@@ -7,7 +7,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::{PresenceRow, SocketId};
-use crate::engine::message::{Out, ToDelivery};
+use crate::engine::message::{Out, ToDelivery, Tracking};
 use crate::policy::channel::Topic;
 use crate::policy::limits::Limits;
 
@@ -31,6 +31,7 @@ impl Presence {
             let member = Member {
                 client_id: Rc::from(row.client_id.as_str()),
                 user: row.user.as_deref().map(Rc::from),
+                key: row.key.as_deref().map(Rc::from),
                 metadata: Rc::from(row.metadata.as_str()),
             };
             let topic =
@@ -40,18 +41,23 @@ impl Presence {
         presence
     }
 
-    /// Adds a member; one that is there already gets its new metadata. The member first learns who was there before.
-    pub(super) fn track(&mut self, socket: SocketId, topic: Place, member: Rc<Member>, out: &mut Out) {
-        if self.members.contains_key(&(topic.clone(), member.client_id.clone())) {
+    /// Adds a member; one that is there already gets its new metadata.
+    pub(super) fn track(&mut self, tracking: Tracking, out: &mut Out) {
+        let Tracking { socket, topic, member, roster, id } = tracking;
+        let is_there = self.members.contains_key(&(topic.clone(), member.client_id.clone()));
+        if !is_there && self.of(&topic).count() as u64 >= self.most_members {
+            let refusal = Refusal::of(Code::PresenceLimit);
+            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal, id });
+            return;
+        }
+        out.to_delivery.extend(id.map(|id| ToDelivery::Done { socket, id }));
+        if roster {
             self.tell(socket, topic.clone(), out);
+        }
+        if is_there {
             self.update(socket, topic, &member.client_id, member.metadata.clone(), out);
             return;
         }
-        if self.of(&topic).count() as u64 >= self.most_members {
-            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::PresenceLimit) });
-            return;
-        }
-        self.tell(socket, topic.clone(), out);
         out.run(Task::Write(Write::Track(row(&topic, &member))));
         out.to_delivery.push_back(ToDelivery::Present { socket, topic: topic.clone(), present: true });
         self.insert(topic.clone(), member.clone());
@@ -69,23 +75,24 @@ impl Presence {
         out: &mut Out,
     ) {
         let Some(before) = self.members.get(&(topic.clone(), client_id.clone())) else {
-            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked) });
+            out.to_delivery.push_back(not_tracked(socket));
             return;
         };
         if before.metadata == metadata {
             return;
         }
-        let member = Rc::new(Member { metadata, ..Member::clone(before) });
+        let before = before.clone();
+        let member = Rc::new(Member { metadata, ..Member::clone(&before) });
         out.run(Task::Write(Write::Track(row(&topic, &member))));
         self.insert(topic.clone(), member.clone());
-        let event = Event::PresenceUpdated { topic: topic.clone(), member };
+        let event = Event::PresenceUpdated { topic: topic.clone(), member, before };
         out.to_delivery.push_back(ToDelivery::Presence { topic, event });
     }
 
     /// Removes a member from one topic.
     pub(super) fn untrack(&mut self, socket: SocketId, topic: Place, client_id: &Rc<str>, out: &mut Out) {
         if !self.remove(&topic, client_id, out) {
-            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked) });
+            out.to_delivery.push_back(not_tracked(socket));
             return;
         }
         out.to_delivery.push_back(ToDelivery::Present { socket, topic, present: false });
@@ -132,11 +139,16 @@ impl Presence {
     }
 }
 
+fn not_tracked(socket: SocketId) -> ToDelivery {
+    ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked), id: None }
+}
+
 fn row(topic: &Place, member: &Member) -> PresenceRow {
     PresenceRow {
         client_id: member.client_id.to_string(),
         topic: topic.as_ref().map(|topic| (topic.private, topic.name.to_string())),
         user: member.user.as_deref().map(str::to_owned),
+        key: member.key.as_deref().map(str::to_owned),
         metadata: member.metadata.to_string(),
     }
 }

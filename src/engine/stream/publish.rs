@@ -7,7 +7,7 @@ use super::Stream;
 use crate::code::{Code, Refusal};
 use crate::engine::effect::{Receipt, Task, Write};
 use crate::engine::input::Remembered;
-use crate::engine::message::{Origin, Out, ToDelivery};
+use crate::engine::message::{Accepted, Origin, Out, ToDelivery};
 use crate::engine::publication::{Content, Publication};
 use crate::policy::limits::IDEMPOTENCY_WINDOW;
 
@@ -85,10 +85,11 @@ impl Stream {
 
     /// Whether what the API worker publishes is kept for recovery.
     fn is_kept(&self, publication: &Publication) -> bool {
-        match &publication.content {
+        let may_be = match &publication.content {
             Content::Change { schema, table, .. } => self.configuration.tables.get(schema, table).history,
             Content::Message { .. } => true,
-        }
+        };
+        may_be && publication.history
     }
 
     /// Gives a publication its place. One that is not kept leaves the offset where it is: an offset that no row holds
@@ -96,7 +97,8 @@ impl Stream {
     fn accept(&mut self, now: u64, publication: Publication, keep: bool, origin: Option<Origin>, out: &mut Out) -> u64 {
         self.publications += 1;
         let offset = if keep { self.history.append(now, &publication, out) } else { self.history.offset() };
-        out.to_delivery.push_back(ToDelivery::Publish { publication: Rc::new(publication), offset, origin });
+        let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_kept: keep };
+        out.to_delivery.push_back(ToDelivery::Publish { accepted, origin });
         offset
     }
 

@@ -1,0 +1,105 @@
+//! Supabase's door: which address and key let whom in, and the words that its clients are refused in (supabase.md,
+//! section 2).
+
+pub mod rest;
+
+use super::answer::Answer;
+use crate::code::{Code, Refusal};
+use crate::engine::input::Wire;
+use crate::policy::principal::{Method, Principal};
+use crate::policy::signature::Token;
+use crate::value::{json, percent};
+
+/// Who was let in: the organization, and who it is there.
+pub type Admitted = (String, Principal);
+
+/// The wire of a serializer's version; `None` for one that is not spoken. Without any it is the first.
+pub fn wire_of_version(version: Option<&str>) -> Option<Wire> {
+    let Some(version) = version else { return Some(Wire(1)) };
+    let (serializer, patch) = version.rsplit_once('.')?;
+    let is_number = patch.parse::<u32>().is_ok_and(|number| number.to_string() == patch);
+    match serializer {
+        "1.0" if is_number => Some(Wire(1)),
+        "2.0" if is_number => Some(Wire(2)),
+        _ => None,
+    }
+}
+
+/// The key that a client presents: that of the header, still encoded, before that of the address. White space in it is
+/// a paste's.
+pub fn key(header: Option<&str>, parameter: Option<&str>) -> Option<String> {
+    let header = header.map(|text| percent::decode(text).unwrap_or_else(|| text.to_owned()));
+    let mut key = header.or_else(|| parameter.map(str::to_owned))?;
+    key.retain(|c| !c.is_whitespace());
+    (!key.is_empty()).then_some(key)
+}
+
+/// The organization that a host name asks for: its first label.
+pub fn asked(host: &str) -> Option<&str> {
+    host.split('.').next()
+}
+
+/// What a key proved, or why it is refused in Supabase's words.
+///
+/// # Errors
+/// The refusal of a key that is not good, or of a token that gives no role.
+pub fn admitted(proven: Result<Admitted, Code>, key: &str) -> Result<Admitted, Refusal> {
+    let admitted = proven.map_err(|code| match code {
+        Code::InvalidToken if Token::try_from(key).is_err() => {
+            Refusal::because(code, "The token provided is not a valid JWT")
+        }
+        Code::InvalidToken => Refusal::because(code, "Failed to validate JWT signature"),
+        code => Refusal::of(code),
+    })?;
+    let (_, principal) = &admitted;
+    if principal.method == Method::Session && principal.roles.first().is_none() {
+        return Err(Refusal::because(Code::InvalidToken, "Fields `role` and `exp` are required in JWT"));
+    }
+    Ok(admitted)
+}
+
+/// The answer to a socket that is not opened: `{"error", "code"}`, the code in our own words.
+pub fn refused(refusal: &Refusal) -> Answer {
+    let (status, message): (u16, &str) = match refusal.code {
+        Code::Unauthorized => (401, "API key is missing"),
+        Code::TokenExpired => (401, "Token has expired"),
+        Code::WrongOrganization => (404, "Tenant not found"),
+        Code::Internal | Code::Overloaded | Code::KeysUnavailable => (500, "Error connecting to Realtime"),
+        Code::InvalidRequest => (403, &refusal.message),
+        code => (code.status(), &refusal.message),
+    };
+    let mut body = String::from("{\"error\":");
+    json::write_string(&mut body, message);
+    body.push_str(",\"code\":\"");
+    body.push_str(refusal.code.wire());
+    body.push_str("\"}");
+    Answer { status, body, retry_after: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_serializers_are_spoken() {
+        assert_eq!(wire_of_version(None), Some(Wire(1)));
+        for (version, wire) in [("1.0.0", 1), ("1.0.7", 1), ("2.0.0", 2), ("2.0.10", 2)] {
+            assert_eq!(wire_of_version(Some(version)), Some(Wire(wire)), "{version}");
+        }
+        let others = ["", "1", "2", "1.0", "2.0", "1.1.0", "2.1.0", "3.0.0", "0.0.0", "v2.0.0", "2.0.0.0", "2.0.x"];
+        for version in others.into_iter().chain(["2.0.", "2.0.00", "02.0.0", "2.0.0 ", "2.0.-1", "2.0.+1", "2.0.0-a"]) {
+            assert_eq!(wire_of_version(Some(version)), None, "{version}");
+        }
+    }
+
+    #[test]
+    fn the_headers_key_counts_before_the_address() {
+        assert_eq!(key(Some("a%2Eb"), Some("c")).as_deref(), Some("a.b"));
+        assert_eq!(key(None, Some(" a\n.b ")).as_deref(), Some("a.b"));
+        assert_eq!(key(None, Some("a%2Eb")).as_deref(), Some("a%2Eb"), "decoded by whoever read the address");
+        assert_eq!(key(Some("%ff"), None).as_deref(), Some("%ff"));
+        for nothing in [key(None, None), key(None, Some(" ")), key(Some(""), Some("c"))] {
+            assert_eq!(nothing, None);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Supabase's REST: messages published without a socket (supabase.md, section 9.6).
+
+use std::rc::Rc;
+
+use crate::code::{Code, Refusal};
+use crate::engine::publication::{Payload, Publication};
+use crate::policy::channel::{Action, Topic};
+use crate::policy::configuration::Configuration;
+use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
+use crate::policy::principal::Principal;
+use crate::server::answer::Answer;
+use crate::value::json::{self, Kind, Object};
+use crate::value::percent;
+
+/// The path of the batch endpoint; topic and event of a single message follow it.
+pub const BROADCAST: &str = "/realtime/v1/api/broadcast";
+/// The path that answers whoever asks.
+pub const PING: &str = "/realtime/v1/api/ping";
+/// Headers that a page of Supabase's may send.
+pub const HEADERS: &str =
+    "apikey, authorization, baggage, content-type, prefer, traceparent, tracestate, x-api-key, x-client-info";
+/// What is wrong with a value that is missing, in Supabase's words.
+const BLANK: &str = "can't be blank";
+/// What is wrong with a value of another form.
+const INVALID: &str = "is invalid";
+/// What is wrong with a name that no frame could carry.
+const LONG: &str = "should be at most 255 byte(s)";
+/// What is wrong with a payload that is larger than a frame may be.
+const LARGE: &str = "Payload size exceeds tenant limit";
+const UNAUTHORIZED: &str = "Unauthorized";
+const REDUCE: &str = "Too many messages to broadcast, please reduce the batch size";
+const MEDIA_TYPES: &str = "Unsupported Media Type. Use application/json or application/octet-stream";
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub enum Sender<'a> {
+    /// The API worker, with the access token: it may publish anywhere.
+    Service,
+    /// A client: the channel policies decide.
+    Client(&'a Principal),
+}
+
+/// A request that is turned away: why, and in which words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Our own word for it, for the log.
+    pub code: Code,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl From<Code> for Rejected {
+    fn from(code: Code) -> Rejected {
+        match code {
+            Code::Unauthorized | Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => {
+                rejected(code, 401, "message", UNAUTHORIZED)
+            }
+            Code::Forbidden | Code::PublicTopicsDisabled | Code::OriginNotAllowed => {
+                rejected(code, 403, "message", UNAUTHORIZED)
+            }
+            Code::UnsupportedMediaType => rejected(code, 415, "error", MEDIA_TYPES),
+            Code::PayloadTooLarge => unprocessable(&wrong("payload", LARGE)),
+            Code::RateLimited => rejected(code, 429, "message", "Too many requests"),
+            code => rejected(code, code.status(), "message", code.sentence()),
+        }
+    }
+}
+
+impl From<Refusal> for Rejected {
+    fn from(refusal: Refusal) -> Rejected {
+        Rejected::from(refusal.code)
+    }
+}
+
+/// Topic and event of a single message's path; `None` for any other path.
+pub fn place(path: &str) -> Option<(String, String)> {
+    let (topic, event) = path.strip_prefix(BROADCAST)?.strip_prefix('/')?.split_once("/events/")?;
+    let part = |text: &str| if text.contains('/') { None } else { percent::decode(text) };
+    Some((part(topic)?, part(event)?))
+}
+
+/// Reads a batch. What the sender may not publish is left out without a word, as Supabase does.
+///
+/// # Errors
+/// When the body is not of the documented form; it names what is wrong with each message.
+pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> Result<Vec<Publication>, Rejected> {
+    let Body::Json(body) = body else { return Err(Rejected::from(Code::UnsupportedMediaType)) };
+    let body = json::object(body).map_err(|_| Code::InvalidRequest)?;
+    let messages = member(&body, "messages").ok_or(BLANK).and_then(|list| json::array(list).map_err(|_| INVALID));
+    let messages = messages.map_err(|what| unprocessable(&wrong("messages", what)))?;
+    if messages.len() > BATCH_EVENTS {
+        return Err(rejected(Code::RateLimited, 429, "message", REDUCE));
+    }
+    let (mut publications, mut errors, mut is_right) = (Vec::new(), Vec::new(), true);
+    for message in messages {
+        let read = Message::read(message.get(), sender.most(configuration));
+        is_right &= read.is_ok();
+        errors.push(read.as_ref().err().map_or("", String::as_str).to_owned());
+        match read.map(|message| message.publication(configuration, sender)) {
+            Ok(Err(Code::Forbidden | Code::PublicTopicsDisabled)) | Err(_) => {}
+            Ok(published) => publications.push(published?),
+        }
+    }
+    let named = || format!("\"messages\":[{{{}}}]", errors.join("},{"));
+    if is_right { Ok(publications) } else { Err(unprocessable(&named())) }
+}
+
+/// Reads a single message, whose body is its payload.
+///
+/// # Errors
+/// When a name or the payload is not of the documented form, or the sender may not publish it.
+pub fn single(
+    configuration: &Configuration,
+    sender: Sender<'_>,
+    (topic, event): (String, String),
+    private: bool,
+    body: Body,
+) -> Result<Publication, Rejected> {
+    let payload = body.payload(sender.most(configuration));
+    let errors =
+        [("topic", wrong_name(&topic)), ("event", wrong_name(&event)), ("payload", payload.as_ref().err().copied())];
+    match payload {
+        Ok(payload) if errors.iter().all(|(_, what)| what.is_none()) => {
+            let topic = Topic { private, name: Rc::from(topic) };
+            Ok(Message { topic, event, payload }.publication(configuration, sender)?)
+        }
+        _ => Err(unprocessable(&named(&errors))),
+    }
+}
+
+/// The request by which an organization's object is told of these (native.md, section 1).
+pub fn request(organization: &str, publications: &[Publication]) -> String {
+    let mut body = String::from("{\"organizationId\":");
+    json::write_string(&mut body, organization);
+    body.push_str(",\"messages\":[");
+    for (index, publication) in publications.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body.push_str(&publication.source);
+    }
+    body.push_str("]}");
+    body
+}
+
+/// The answer to what an organization's object answered with this status.
+///
+/// # Errors
+/// When it has not accepted the messages.
+pub fn answered(status: u16) -> Result<Answer, Rejected> {
+    match status {
+        202 => Ok(accepted()),
+        429 => Err(Rejected::from(Code::RateLimited)),
+        503 => Err(Rejected::from(Code::Overloaded)),
+        _ => Err(Rejected::from(Code::Internal)),
+    }
+}
+
+/// The answer to messages that were accepted, or left out without a word.
+pub fn accepted() -> Answer {
+    Answer { status: 202, body: String::new(), retry_after: None }
+}
+
+/// The body of a single message.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// `application/json`
+    Json(String),
+    /// `application/octet-stream`
+    Binary(Vec<u8>),
+}
+
+impl Body {
+    /// The payload; JSON that is no object is put into one.
+    fn payload(self, most: usize) -> Result<Payload, &'static str> {
+        match self {
+            Body::Binary(bytes) if bytes.len() > most => Err(LARGE),
+            Body::Binary(bytes) => Ok(Payload::Binary(Rc::from(bytes))),
+            Body::Json(text) => match text.trim_ascii() {
+                "" => Err(BLANK),
+                text if text.starts_with('{') => object(text, most),
+                text => {
+                    let wrapped = format!("{{\"_json\":{text}}}");
+                    // What is several members when it is wrapped was no JSON before.
+                    let is_one = json::object(&wrapped).is_ok_and(|object| object.members.len() == 1);
+                    if is_one { object(&wrapped, most) } else { Err(INVALID) }
+                }
+            },
+        }
+    }
+}
+
+impl Sender<'_> {
+    /// Bytes that a payload of this sender may have: those of a client are no larger than its frames may be.
+    fn most(self, configuration: &Configuration) -> usize {
+        match self {
+            Sender::Service => usize::MAX,
+            Sender::Client(_) => usize::try_from(configuration.limits.frame_bytes).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+/// A message of the documented form.
+struct Message {
+    topic: Topic,
+    event: String,
+    payload: Payload,
+}
+
+impl Message {
+    /// Reads `{ topic, event, payload, private? }`; other keys are a newer client's.
+    ///
+    /// # Errors
+    /// What is wrong, by key.
+    fn read(text: &str, most: usize) -> Result<Message, String> {
+        let message = json::object(text).map_err(|_| wrong("message", INVALID))?;
+        let topic = name(member(&message, "topic"));
+        let event = name(member(&message, "event"));
+        let payload = member(&message, "payload").ok_or(BLANK).and_then(|payload| object(payload, most));
+        let private = match member(&message, "private") {
+            None | Some("false" | "\"false\"") => Ok(false),
+            Some("true" | "\"true\"") => Ok(true),
+            Some(_) => Err(INVALID),
+        };
+        match (topic, event, payload, private) {
+            (Ok(topic), Ok(event), Ok(payload), Ok(private)) => {
+                Ok(Message { topic: Topic { private, name: Rc::from(topic) }, event, payload })
+            }
+            (topic, event, payload, private) => Err(named(&[
+                ("topic", topic.err()),
+                ("event", event.err()),
+                ("payload", payload.err()),
+                ("private", private.err()),
+            ])),
+        }
+    }
+
+    /// The publication, if the sender may publish it; what a client says is kept where the channel's policy says so.
+    fn publication(self, configuration: &Configuration, sender: Sender<'_>) -> Result<Publication, Code> {
+        let keep = match sender {
+            Sender::Service => true,
+            Sender::Client(principal) => {
+                configuration.authorize(Action::Write, &self.topic, principal)?;
+                configuration.channel(&self.topic, principal).is_some_and(|channel| channel.history)
+            }
+        };
+        let publication = Publication::from_client(self.topic, &self.event, self.payload);
+        let publication = publication.map_err(|refusal| refusal.code)?;
+        Ok(if keep { publication } else { publication.without_history() })
+    }
+}
+
+/// The JSON text of a member that is there and not `null`.
+fn member<'a>(object: &Object<'a>, name: &str) -> Option<&'a str> {
+    let (_, value) = object.members.iter().find(|(known, _)| known == name)?;
+    Some(value.get()).filter(|text| json::kind(text) != Kind::Null)
+}
+
+fn name(text: Option<&str>) -> Result<String, &'static str> {
+    let name = json::string(text.ok_or(BLANK)?).ok_or(INVALID)?;
+    wrong_name(&name).map_or(Ok(name), Err)
+}
+
+fn wrong_name(name: &str) -> Option<&'static str> {
+    match name.len() {
+        0 => Some(BLANK),
+        length => (length > NAME_BYTES).then_some(LONG),
+    }
+}
+
+/// A payload that is an object, in which no key stands twice.
+fn object(text: &str, most: usize) -> Result<Payload, &'static str> {
+    match json::object(text) {
+        Ok(_) if text.len() > most => Err(LARGE),
+        Ok(_) => Ok(Payload::Json(Rc::from(text))),
+        Err(_) => Err(INVALID),
+    }
+}
+
+/// What is wrong with one key: a member of the object `errors`.
+fn wrong(key: &str, what: &str) -> String {
+    format!("\"{key}\":[\"{what}\"]")
+}
+
+/// What is wrong with several.
+fn named(errors: &[(&str, Option<&str>)]) -> String {
+    let wrong = errors.iter().filter_map(|(key, what)| Some(wrong(key, (*what)?)));
+    wrong.collect::<Vec<_>>().join(",")
+}
+
+fn unprocessable(errors: &str) -> Rejected {
+    let answer = Answer { status: 422, body: format!("{{\"errors\":{{{errors}}}}}"), retry_after: None };
+    Rejected { code: Code::InvalidRequest, answer }
+}
+
+/// An answer of one key.
+fn rejected(code: Code, status: u16, key: &str, text: &str) -> Rejected {
+    let retry_after = (code == Code::RateLimited).then_some(1);
+    Rejected { code, answer: Answer { status, body: format!("{{\"{key}\":\"{text}\"}}"), retry_after } }
+}
