@@ -1,0 +1,127 @@
+/**
+ * Supabase's clients: what they keep when the object sleeps, and how they come back when it is gone.
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import { OLD, RECENT, startSupabase, Tenant } from "../supabase.mjs";
+import { behaviour } from "../supabase_matrix.mjs";
+
+const server = await startSupabase();
+after(() => server.dispose());
+
+const on = [
+	["postgres_changes", { event: "*", schema: "public", table: "people" }],
+	["broadcast", { event: "*" }],
+	["presence", { event: "join" }],
+];
+const config = { broadcast: { ack: true }, presence: { key: "ann" } };
+
+/** Everything that a channel can get, each of which must come once. */
+async function check(tenant, room, other, n) {
+	await tenant.change("INSERT", "people", { id: n, ssn: "123-45-6789" });
+	await tenant.say("lobby", "server", { n });
+	assert.equal(await other.send("peer", { n }), "ok");
+	const events = (await room.unread()).filter(({ handler }) => handler !== "presence");
+	assert.deepEqual(events.map(({ payload }) => payload.new ?? payload.payload), [{ id: n, ssn: "*****6789" }, { n }, { n }]);
+	assert.equal(await room.send("mine", { n }), "ok");
+	assert.deepEqual((await other.unread()).map(({ payload }) => payload.event), ["server", "mine"]);
+}
+
+/** The client in question, and another one that it talks to. */
+async function gather(tenant, client) {
+	const [ann, ben] = [tenant.person("ann"), tenant.person("ben", { client })];
+	const room = await ann.room("lobby", { config, on }).join();
+	const other = await ben.room("lobby", { config: { broadcast: { ack: true } } }).join();
+	return { ann, ben, room, other };
+}
+
+behaviour(server, "asleep between any two frames, everything is kept", async (tenant, client) => {
+	const { ann, room, other } = await gather(tenant, client === OLD ? RECENT : OLD);
+	const sleep = () => tenant.evict("hibernate");
+	await sleep();
+	await check(tenant, room, other, 1);
+	await sleep();
+	await ann.heartbeat();
+	await ann.sync();
+	await sleep();
+	assert.equal(await room.channel.track({ a: 1 }), "ok");
+	await sleep();
+	await room.shows({ ann: [{ a: 1 }] });
+	assert.equal(await room.send("awake", {}), "ok");
+	await sleep();
+	await ann.refresh();
+	await sleep();
+	await tenant.change("INSERT", "people", { id: 2, ssn: "123-45-6789" });
+	await sleep();
+	assert.deepEqual((await room.unread()).filter(({ payload }) => payload.new).map(({ payload }) => payload.new.id), [2]);
+	await sleep();
+	assert.equal(await room.leave(), "ok");
+	await sleep();
+	await tenant.say("lobby", "nobody", {});
+	assert.deepEqual(await room.unread(), []);
+	assert.deepEqual([ann.sockets.length, room.statuses.unread().map(({ status }) => status)], [1, ["CLOSED"]]);
+});
+
+behaviour(server, "back after a crash, each event once", async (tenant) => {
+	const { ann, ben, room, other } = await gather(tenant, RECENT);
+	for (let n = 1; n <= 3; n += 1) {
+		await tenant.evict("close");
+		await Promise.all([room.rejoined(), other.rejoined()]);
+		await Promise.all([ann.sync(), ben.sync()]);
+		await Promise.all([room.unread(), other.unread()]);
+		await check(tenant, room, other, n);
+	}
+	assert.equal(ann.sockets.length, 4);
+});
+
+behaviour(server, "back after a crash, with presence as before", async (tenant) => {
+	const { ann, room } = await gather(tenant, RECENT);
+	await room.channel.track({ a: 1 });
+	await room.shows({ ann: [{ a: 1 }] });
+	await tenant.evict("close");
+	await room.rejoined();
+	assert.equal(await room.channel.track({ a: 2 }), "ok");
+	await room.shows({ ann: [{ a: 2 }] });
+	assert.equal(ann.sockets.length, 2);
+});
+
+behaviour(server, "back after a crash, with the fresh token", async (tenant) => {
+	const ann = tenant.person("ann");
+	const room = await ann.room("lobby", { on }).join();
+	await ann.refresh({ roles: ["hr"], role: "hr" });
+	await tenant.evict("close");
+	await room.rejoined();
+	await ann.sync();
+	await tenant.change("INSERT", "people", { id: 1, ssn: "123-45-6789" });
+	assert.equal((await room.next(({ payload }) => payload.new)).payload.new.ssn, "123-45-6789");
+});
+
+// Each deploys a server of its own, and two at a time would be slower than one after the other.
+behaviour(
+	null,
+	"back after a deploy, each event once",
+	async (_tenant, client) => {
+		const persist = mkdtempSync(join(tmpdir(), "realtime-worker-"));
+		const before = await startSupabase({}, { persist });
+		const { port } = new URL(before.url);
+		const tenant = new Tenant(before, client);
+		const { ann, room } = await gather(tenant, RECENT);
+		await before.dispose();
+		const server = await startSupabase({}, { persist, port: Number(port) });
+		const later = new Tenant(server, RECENT);
+		later.organizationId = tenant.organizationId;
+		await room.rejoined();
+		await ann.sync();
+		room.events.unread();
+		await later.change("INSERT", "people", { id: 1 });
+		await later.say("lobby", "server", {});
+		assert.deepEqual((await room.unread()).map(({ handler }) => handler), ["postgres_changes", "broadcast"]);
+		await tenant.close();
+		await server.dispose();
+		rmSync(persist, { recursive: true });
+	},
+	{ concurrency: false },
+);

@@ -1,0 +1,80 @@
+/**
+ * Supabase's clients: messages of before the join, replayed.
+ */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { isOldProtocol, OLD, startSupabase, Tenant } from "../supabase.mjs";
+import { behaviour } from "../supabase_matrix.mjs";
+
+const server = await startSupabase();
+after(() => server.dispose());
+
+const secret = { private: true };
+const replaying = (replay) => ({ config: { ...secret, broadcast: { self: true, replay } } });
+/** What was said, and whether it had been said before. */
+const told = (events) => events.map(({ payload: { event, payload, meta } }) => [event, payload, meta?.replayed ?? false]);
+
+behaviour(server, "replay: what was said since, oldest first, marked, then what is said now", async (tenant) => {
+	const since = Date.now() - 1_000;
+	for (const n of [1, 2, 3]) await tenant.say("kept:1", "count", { n }, secret);
+	await tenant.say("kept:2", "elsewhere", {}, secret);
+	const room = await tenant.person("ada").room("kept:1", replaying({ since })).join();
+	await tenant.say("kept:1", "count", { n: 4 }, secret);
+	const events = await room.unread();
+	assert.deepEqual(told(events), [1, 2, 3, 4].map((n) => ["count", { n }, n < 4]));
+	const ids = events.slice(0, 3).map(({ payload }) => payload.meta.id);
+	assert.ok(ids.every((id) => typeof id === "string" && id !== "") && new Set(ids).size === 3, JSON.stringify(ids));
+});
+
+behaviour(server, "replay: no more than asked for, the newest of them", async (tenant) => {
+	const since = Date.now() - 1_000;
+	for (let n = 1; n <= 30; n += 1) await tenant.say("kept:1", "count", { n }, secret);
+	const counts = async (replay) => {
+		const room = await tenant.person("ada").room("kept:1", replaying(replay)).join();
+		return (await room.unread()).map(({ payload }) => payload.payload.n);
+	};
+	assert.deepEqual(await counts({ since, limit: 2 }), [29, 30]);
+	assert.deepEqual(await counts({ since, limit: 1_000 }), Array.from({ length: 25 }, (_, index) => index + 6));
+	assert.deepEqual(await counts({ since: Date.now() + 60_000 }), []);
+});
+
+behaviour(server, "replay: what clients said to a kept topic", async (tenant) => {
+	const since = Date.now() - 1_000;
+	const ann = await tenant.person("ann").room("kept:1", { config: { ...secret, broadcast: { ack: true } } }).join();
+	assert.equal(await ann.send("hello", { n: 1 }), "ok");
+	const room = await tenant.person("ben").room("kept:1", replaying({ since })).join();
+	assert.deepEqual(told(await room.unread()), [["hello", { n: 1 }, true]]);
+});
+
+behaviour(server, "replay: raw bytes, to 2.0.0 only", async (tenant, client) => {
+	const since = Date.now() - 1_000;
+	await tenant.say("kept:1", "before", {}, secret);
+	await tenant.say("kept:1", "pixels", Buffer.of(0, 1, 255).toString("base64"), { ...secret, encoding: "base64" });
+	const room = await tenant.person("ada").room("kept:1", replaying({ since })).join();
+	const events = await room.unread();
+	assert.deepEqual(events.map(({ payload }) => payload.event), isOldProtocol(client) ? ["before"] : ["before", "pixels"]);
+	if (isOldProtocol(client)) return;
+	const { payload, meta } = events[1].payload;
+	assert.deepEqual([[...new Uint8Array(payload)], meta.replayed, typeof meta.id], [[0, 1, 255], true, "string"]);
+});
+
+behaviour(server, "replay: again at every join, after a lost connection too", async (tenant) => {
+	const since = Date.now() - 1_000;
+	await tenant.say("kept:1", "count", { n: 1 }, secret);
+	const room = await tenant.person("ada").room("kept:1", replaying({ since })).join();
+	assert.deepEqual(told(await room.unread()), [["count", { n: 1 }, true]]);
+	await tenant.evict("close");
+	await tenant.say("kept:1", "count", { n: 2 }, secret);
+	await room.rejoined();
+	const counts = (await room.unread()).map(({ payload }) => payload.payload.n);
+	assert.deepEqual([...new Set(counts)].sort(), [1, 2]);
+});
+
+test("there is no replay of public channels", async () => {
+	// The newer clients refuse by themselves.
+	const tenant = new Tenant(server, OLD);
+	const { status, error } = await tenant.person("ada").room("kept:1", { config: { broadcast: { replay: { since: 1 } } } }).subscribe();
+	assert.equal(status, "CHANNEL_ERROR");
+	assert.match(error.message, /UnableToReplayMessages: Replay is not allowed for public channels/);
+	await tenant.close();
+});

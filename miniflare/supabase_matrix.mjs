@@ -1,0 +1,92 @@
+/**
+ * The README's matrix of Supabase's clients. Specs declare its lines with `behaviour`, which runs the same script with each
+ * client and holds the README to what came of it. After `cargo xtask test supabase`, this file as a program writes them.
+ */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { CLIENTS, Tenant } from "./supabase.mjs";
+
+const README = fileURLToPath(new URL("../README.md", import.meta.url));
+const SPECS = fileURLToPath(new URL("specs/", import.meta.url));
+/** What came of the specs: of each, and of all. */
+const OUTCOMES = fileURLToPath(new URL("../build/supabase-matrix/", import.meta.url));
+const MATRIX = fileURLToPath(new URL("../build/supabase-matrix.json", import.meta.url));
+const MARKER = "<!-- table: supabase clients -->\n";
+
+/** For each behaviour of this process which clients have it. */
+const outcomes = new Map();
+
+/**
+ * A line of the matrix: the same script with each client, each in an organization of its own.
+ *
+ * @param {object} server
+ * @param {string} name
+ * @param {(tenant: Tenant, client: object) => Promise<void>} body
+ * @param {{lacks?: (client: object) => boolean, concurrency?: boolean}} [options] `lacks`: which clients have no such thing
+ */
+export function behaviour(server, name, body, { lacks = () => false, concurrency = true } = {}) {
+	if (outcomes.size === 0) after(compare);
+	const line = new Map();
+	outcomes.set(name, line);
+	describe(name, { concurrency }, () => {
+		for (const client of CLIENTS) {
+			if (lacks(client)) line.set(client.name, false);
+			else test(client.name, () => run(server, client, body).then(() => line.set(client.name, true)));
+		}
+	});
+}
+
+async function run(server, client, body) {
+	const tenant = new Tenant(server, client);
+	try {
+		await body(tenant, client);
+	} finally {
+		await tenant.close();
+	}
+}
+
+/** The README's lines are those of this run. A run of some tests only, or one that failed, says nothing of the others. */
+function compare() {
+	const complete = [...outcomes].filter(([, line]) => line.size === CLIENTS.length);
+	const found = complete.map(([name, line]) => [name, Object.fromEntries(line)]);
+	if (found.length === outcomes.size) {
+		mkdirSync(OUTCOMES, { recursive: true });
+		writeFileSync(`${OUTCOMES}${basename(process.argv[1])}.json`, JSON.stringify(found, null, "\t"));
+	}
+	const written = table().lines;
+	const missing = found.map(lineOf).filter((line) => !written.includes(line));
+	assert.deepEqual(missing, [], "README.md: run `node miniflare/supabase_matrix.mjs`");
+}
+
+function lineOf([name, line]) {
+	return `| ${[name, ...CLIENTS.map((client) => (line[client.name] ? "✓" : "–"))].join(" | ")} |`;
+}
+
+/** The README around its matrix, and the matrix's lines. */
+export function table() {
+	const readme = readFileSync(README, "utf8");
+	const start = readme.indexOf(MARKER) + MARKER.length;
+	assert.ok(start >= MARKER.length, `README.md has no line ${MARKER}`);
+	const end = start + readme.slice(start).search(/\n(?!\|)/);
+	return { before: readme.slice(0, start), lines: readme.slice(start, end).split("\n"), after: readme.slice(end) };
+}
+
+/** The outcomes of every spec that there still is. */
+function collect() {
+	const files = readdirSync(OUTCOMES).filter((file) => existsSync(SPECS + basename(file, ".json")));
+	return files.sort().flatMap((file) => JSON.parse(readFileSync(OUTCOMES + file, "utf8")));
+}
+
+function write() {
+	const all = collect();
+	writeFileSync(MATRIX, `${JSON.stringify(Object.fromEntries(all), null, "\t")}\n`);
+	const head = ["Behaviour", ...CLIENTS.map(({ name }) => name)];
+	const lines = [`| ${head.join(" | ")} |`, `|${"---|".repeat(head.length)}`, ...all.map(lineOf)];
+	const { before, after } = table();
+	writeFileSync(README, before + lines.join("\n") + after);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) write();
