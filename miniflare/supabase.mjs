@@ -49,6 +49,8 @@ export function anonKey(organizationId, claims) {
 	return signToken({ role: "anon", ref: organizationId, exp: now() + 3_600, ...claims }, JWT_SECRET);
 }
 
+/** Evictions that are under way. */
+let evictions = 0;
 let tenants = 0;
 let people = 0;
 
@@ -94,9 +96,19 @@ export class Tenant {
 		return this.publish({ type: "postgres_changes", table, eventType, [eventType === "DELETE" ? "old" : "new"]: row, ...more });
 	}
 
-	/** Takes the object out of memory, its sockets with it or not. */
-	evict(webSockets) {
-		return this.#server.evict(this.organizationId, webSockets);
+	/**
+	 * Takes the object out of memory, its sockets with it or not. workerd evicts no object at which a socket is being
+	 * opened, so clients wait until it is done; and one request, not several, begins the object's next life, without which
+	 * it could not be evicted again.
+	 */
+	async evict(webSockets) {
+		evictions += 1;
+		try {
+			await this.#server.evict(this.organizationId, webSockets);
+			if (webSockets === "close") await this.stats();
+		} finally {
+			evictions -= 1;
+		}
 	}
 
 	stats() {
@@ -134,10 +146,10 @@ class Person {
 		people += 1;
 		this.key = key ?? anonKey(organizationId, { jti: `key-${people}` });
 		this.url = server.url;
-		this.#sign = (more) => tokenOf(user, roles, { organizationId, role: roles[0], jti: `token-${(people += 1)}`, ...claims, ...more });
+		this.#sign = (more) => tokenOf(user, roles ?? [], { organizationId, role: roles?.[0], jti: `token-${(people += 1)}`, ...claims, ...more });
 		this.#token = roles ? this.#sign() : null;
 		this.#asks = callback || client.module === "@supabase/supabase-js";
-		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs: () => 20, logger: () => {}, ...realtime };
+		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs: () => (evictions > 0 ? 1_500 : 20), logger: () => {}, ...realtime };
 		if (client.module === "@supabase/supabase-js") this.#createSupabase(options);
 		else this.#createRealtime(client, options);
 	}

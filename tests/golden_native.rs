@@ -35,13 +35,21 @@ fn topic(private: bool) -> Option<Topic> {
 fn change(operation: Operation, new: Option<&str>, old: Option<&str>) -> Event {
     let row = |text: &str| Row::read(text).unwrap();
     let view = Rc::new(View { operation, new: new.map(row), old: old.map(row) });
-    Event::Change { schema: Rc::from("public"), table: Rc::from("materials"), view, topic: None, offset: None, bindings: None }
+    Event::Change {
+        schema: Rc::from("public"),
+        table: Rc::from("materials"),
+        view,
+        topic: None,
+        offset: None,
+        bindings: None,
+    }
 }
 
 fn changes() -> Vec<(&'static str, Event)> {
     let deleted = change(Operation::Delete, None, Some(r#"{"id":"mat_123"}"#));
     let Event::Change { table, view, .. } = deleted.clone() else { panic!("a change") };
-    let elsewhere = Event::Change { schema: Rc::from("app"), table, view, topic: topic(true), offset: Some(42), bindings: None };
+    let elsewhere =
+        Event::Change { schema: Rc::from("app"), table, view, topic: topic(true), offset: Some(42), bindings: None };
     let inserted = r#"{"id":"mat_123","title":"Breaking News","status":"pending"}"#;
     let updated = [r#"{"id":"mat_123","status":"completed"}"#, r#"{"id":"mat_123","status":"pending"}"#];
     let message = |event: &str, payload: &str, topic, offset| Event::Message {
@@ -108,7 +116,12 @@ fn answers() -> Vec<(&'static str, Event)> {
 
 fn presences() -> Vec<(&'static str, Event)> {
     let member = |client: &str, user: Option<&str>, metadata: &str| {
-        Rc::new(Member { client_id: Rc::from(client), user: user.map(Rc::from), key: None, metadata: Rc::from(metadata) })
+        Rc::new(Member {
+            client_id: Rc::from(client),
+            user: user.map(Rc::from),
+            key: None,
+            metadata: Rc::from(metadata),
+        })
     };
     let busy = || member("c1", Some("u7"), r#"{"state":"busy"}"#);
     let members = vec![busy(), member("c2", None, "{}")];

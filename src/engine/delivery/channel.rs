@@ -16,7 +16,7 @@ use crate::engine::publication::Payload;
 use crate::policy::channel::{Action, Topic};
 use crate::policy::principal::Principal;
 use crate::policy::secret::Secret;
-use crate::policy::token::{LEEWAY, TokenError};
+use crate::policy::token::TokenError;
 
 /// A channel that may be entered.
 struct Entry {
@@ -35,7 +35,7 @@ impl Delivery {
             return self.join(now, socket, &frame, join, out);
         }
         match (self.channel_of(socket, &frame), frame.act) {
-            (_, ChannelAct::Join(_) | ChannelAct::Nothing) => {}
+            (Some(_), ChannelAct::Nothing) => {}
             (Some(channel), ChannelAct::Refresh(token)) => self.refresh_channel(now, channel, token, out),
             (Some(channel), act) => self.act(now, channel, act, frame.id, out),
             (None, ChannelAct::Leave) => {
@@ -115,12 +115,15 @@ impl Delivery {
 
     /// Who enters: whom the join's token names, else whoever the socket belongs to.
     fn identify_channel(&self, now: u64, socket: SocketId, join: &Join) -> Result<Rc<Principal>, TokenError> {
-        if let Some(token) = &join.token {
-            return self.principal(now, token).map(Rc::new);
-        }
-        let principal = self.connections.get(socket).and_then(|connection| connection.principal.clone());
-        let principal = principal.ok_or(TokenError::Refused(Code::AuthRequired))?;
-        let is_over = principal.expires.is_some_and(|expires| expires.saturating_add(LEEWAY) <= now);
+        let principal = match &join.token {
+            Some(token) => Rc::new(self.principal(now, token)?),
+            None => {
+                let principal = self.connections.get(socket).and_then(|connection| connection.principal.clone());
+                principal.ok_or(TokenError::Refused(Code::AuthRequired))?
+            }
+        };
+        // A channel ends with its token: what is over only by a few seconds would end it for good at once.
+        let is_over = principal.expires.is_some_and(|expires| expires <= now);
         if is_over { Err(TokenError::Refused(Code::TokenExpired)) } else { Ok(principal) }
     }
 

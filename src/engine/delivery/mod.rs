@@ -206,9 +206,15 @@ impl Delivery {
 
     /// Ends a connection.
     fn end(&mut self, socket: SocketId, code: Code, out: &mut Out) {
+        self.end_because(socket, Refusal::of(code), out);
+    }
+
+    /// Ends a connection; a channel's client is told in these words.
+    fn end_because(&mut self, socket: SocketId, refusal: Refusal, out: &mut Out) {
+        let code = refusal.code;
         self.log("closed", socket, Some(code), out);
         if self.connections.get(socket).is_some_and(|connection| connection.channel().is_some()) {
-            self.tell(socket, Event::Ended(Refusal::of(code)), out);
+            self.tell(socket, Event::Ended(refusal), out);
         } else {
             out.run(Task::Close { socket, code });
         }

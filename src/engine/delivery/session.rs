@@ -73,6 +73,10 @@ impl Delivery {
             let Some(connection) = self.connections.get(socket) else { continue };
             match &connection.principal {
                 None => self.fail(socket, Code::AuthTimeout, out),
+                Some(_) if connection.channel().is_some() => {
+                    let message = format!("Token has expired {} seconds ago", now.saturating_sub(time) / 1_000);
+                    self.end_because(socket, Refusal::because(Code::TokenExpired, message), out);
+                }
                 Some(_) if connection.told_expired => self.end(socket, Code::TokenExpired, out),
                 Some(_) => {
                     self.tell(socket, Event::AuthExpired, out);
