@@ -2,8 +2,11 @@
  * The clients of Supabase against the Worker: each version that the README names, as npm has it, and the people that use
  * them in the specs.
  */
+import { mkdtempSync, rmSync } from "node:fs";
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { JWT_SECRET, join, now, publish, start, stats, tokenOf } from "./fixture.mjs";
 import { Inbox, Socket, sockets } from "./supabase_socket.mjs";
 import { signToken } from "./token.mjs";
@@ -49,10 +52,34 @@ export function anonKey(organizationId, claims) {
 	return signToken({ role: "anon", ref: organizationId, exp: now() + 3_600, ...claims }, JWT_SECRET);
 }
 
-/** Evictions that are under way. */
-let evictions = 0;
 let tenants = 0;
 let people = 0;
+
+/**
+ * Runs a script with a deployment of its own, which it may deploy anew: every object and every socket is gone then, the
+ * storage stays.
+ *
+ * @param {object} client of {@link CLIENTS}
+ * @param {(tenant: Tenant, redeploy: () => Promise<void>) => Promise<void>} body
+ */
+export async function withDeploys(client, body) {
+	const persist = mkdtempSync(path.join(tmpdir(), "realtime-worker-"));
+	let server = await startSupabase({}, { persist });
+	const port = Number(new URL(server.url).port);
+	const tenant = new Tenant(server, client);
+	const redeploy = async () => {
+		await server.dispose();
+		server = await startSupabase({}, { persist, port });
+		tenant.moveTo(server);
+	};
+	try {
+		await body(tenant, redeploy);
+	} finally {
+		await tenant.close();
+		await server.dispose();
+		rmSync(persist, { recursive: true });
+	}
+}
 
 /** One organization, which nobody else uses, and the people of it. */
 export class Tenant {
@@ -96,19 +123,14 @@ export class Tenant {
 		return this.publish({ type: "postgres_changes", table, eventType, [eventType === "DELETE" ? "old" : "new"]: row, ...more });
 	}
 
-	/**
-	 * Takes the object out of memory, its sockets with it or not. workerd evicts no object at which a socket is being
-	 * opened, so clients wait until it is done; and one request, not several, begins the object's next life, without which
-	 * it could not be evicted again.
-	 */
-	async evict(webSockets) {
-		evictions += 1;
-		try {
-			await this.#server.evict(this.organizationId, webSockets);
-			if (webSockets === "close") await this.stats();
-		} finally {
-			evictions -= 1;
-		}
+	/** Takes the object out of memory; its sockets stay. */
+	hibernate() {
+		return this.#server.evict(this.organizationId, "hibernate");
+	}
+
+	/** Goes on at another server, which is the first one deployed anew. */
+	moveTo(server) {
+		this.#server = server;
 	}
 
 	stats() {
@@ -149,7 +171,7 @@ class Person {
 		this.#sign = (more) => tokenOf(user, roles ?? [], { organizationId, role: roles?.[0], jti: `token-${(people += 1)}`, ...claims, ...more });
 		this.#token = roles ? this.#sign() : null;
 		this.#asks = callback || client.module === "@supabase/supabase-js";
-		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs: () => (evictions > 0 ? 1_500 : 20), logger: () => {}, ...realtime };
+		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs: () => 20, logger: () => {}, ...realtime };
 		if (client.module === "@supabase/supabase-js") this.#createSupabase(options);
 		else this.#createRealtime(client, options);
 	}

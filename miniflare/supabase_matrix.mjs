@@ -16,6 +16,9 @@ const OUTCOMES = fileURLToPath(new URL("../build/supabase-matrix/", import.meta.
 const MATRIX = fileURLToPath(new URL("../build/supabase-matrix.json", import.meta.url));
 const MARKER = "<!-- table: supabase clients -->\n";
 
+/** One client after the other, each with a deployment of its own. */
+export const ALONE = { concurrency: false };
+
 /** For each behaviour of this process which clients have it. */
 const outcomes = new Map();
 

@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { subscribe, unread } from "../fixture.mjs";
-import { OLD, RECENT, startSupabase } from "../supabase.mjs";
-import { behaviour } from "../supabase_matrix.mjs";
+import { OLD, RECENT, startSupabase, withDeploys } from "../supabase.mjs";
+import { ALONE, behaviour } from "../supabase_matrix.mjs";
 
 const server = await startSupabase();
 after(() => server.dispose());
@@ -93,20 +93,21 @@ behaviour(server, "presence: one who disconnects leaves", async (tenant) => {
 	for (const room of others) await room.shows({});
 });
 
-behaviour(server, "presence: no ghost after a crash", async (tenant) => {
+const ghosts = async (tenant, redeploy) => {
 	const [ann, ben] = [tenant.person("ann"), tenant.person("ben")];
 	const [there, back] = [await present(ann, "ann").join(), await present(ben, "ben").join()];
 	for (const room of [there, back]) await room.channel.track({ a: 1 });
 	for (const room of [there, back]) await room.shows({ ann: [{ a: 1 }], ben: [{ a: 1 }] });
 	// Both lose the object, and only one comes back.
 	const away = ann.socket.closed.then(() => ann.realtime.disconnect());
-	await Promise.all([away, tenant.evict("close")]);
+	await Promise.all([away, redeploy()]);
 	await back.rejoined();
 	await back.channel.track({ a: 2 });
 	await back.shows({ ben: [{ a: 2 }] });
 	const late = await present(tenant.person("cem"), "cem").join();
 	await late.shows({ ben: [{ a: 2 }] });
-});
+};
+behaviour(null, "presence: no ghost after a deploy", (_, client) => withDeploys(client, ghosts), ALONE);
 
 behaviour(server, "presence: native clients see it, and are seen", async (tenant) => {
 	const native = await tenant.native("nat");

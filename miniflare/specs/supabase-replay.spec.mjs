@@ -61,9 +61,10 @@ behaviour(server, "replay: raw bytes, to 2.0.0 only", async (tenant, client) => 
 behaviour(server, "replay: again at every join, after a lost connection too", async (tenant) => {
 	const since = Date.now() - 1_000;
 	await tenant.say("kept:1", "count", { n: 1 }, secret);
-	const room = await tenant.person("ada").room("kept:1", replaying({ since })).join();
+	const ada = tenant.person("ada");
+	const room = await ada.room("kept:1", replaying({ since })).join();
 	assert.deepEqual(told(await room.unread()), [["count", { n: 1 }, true]]);
-	await tenant.evict("close");
+	ada.socket.close(4_000, "the link is lost");
 	await tenant.say("kept:1", "count", { n: 2 }, secret);
 	await room.rejoined();
 	const counts = (await room.unread()).map(({ payload }) => payload.payload.n);
