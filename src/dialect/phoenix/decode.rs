@@ -1,0 +1,127 @@
+//! From a push to a command. As lenient as the protocol's own server: what cannot be understood asks for nothing.
+
+use std::rc::Rc;
+
+use super::PREFIX;
+use super::frame::{Body, Payload as Pushed, Push};
+use super::join;
+use crate::code::{Code, Refusal};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command};
+use crate::engine::publication::Payload;
+use crate::policy::channel::MOST_TOPIC;
+use crate::policy::limits::NAME_BYTES;
+use crate::policy::secret::Secret;
+use crate::value::json::{self, Kind};
+
+/// What a push asks for.
+pub(super) fn command(push: Push<'_>) -> Command {
+    if push.topic == "phoenix" {
+        return match push.event.as_str() {
+            "heartbeat" => Command::Ping { id: push.reference },
+            _ => frame(push, ChannelAct::Nothing),
+        };
+    }
+    let act = act(&push);
+    frame(push, act)
+}
+
+fn frame(push: Push<'_>, act: ChannelAct) -> Command {
+    // Clients of all versions give a join its own reference; a stale one elsewhere does no harm.
+    let reference =
+        if matches!(act, ChannelAct::Join(_)) { push.join_ref.or(push.reference.clone()) } else { push.join_ref };
+    let (name, by_reference, id) = (push.topic, push.is_binary, push.reference);
+    Command::Channel(Box::new(ChannelFrame { name, reference, by_reference, id, act }))
+}
+
+fn act(push: &Push<'_>) -> ChannelAct {
+    let payload = match push.payload {
+        Pushed::Broadcast { body, .. } => {
+            return publish(
+                push.event.clone(),
+                match body {
+                    Body::Json(json) => Payload::Json(Rc::from(json)),
+                    Body::Binary(bytes) => Payload::Binary(Rc::from(bytes)),
+                },
+            );
+        }
+        Pushed::Json(json) => Lenient::read(json),
+    };
+    match (push.topic.strip_prefix(PREFIX), push.event.as_str()) {
+        (Some(topic), "phx_join") if topic.len() <= MOST_TOPIC => {
+            ChannelAct::Join(Box::new(join::read(topic, &payload)))
+        }
+        (_, "phx_join") => ChannelAct::Refused(Refusal::of(Code::NameTooLong)),
+        (_, "phx_leave") => ChannelAct::Leave,
+        (_, "broadcast") => broadcast(&payload),
+        (_, "presence") => presence(&payload),
+        (_, "access_token") => token(&payload, "access_token").map_or(ChannelAct::Nothing, ChannelAct::Refresh),
+        _ => ChannelAct::Nothing,
+    }
+}
+
+fn broadcast(payload: &Lenient<'_>) -> ChannelAct {
+    match payload.text("event") {
+        Some(event) => publish(event, Payload::Json(Rc::from(payload.get("payload").unwrap_or("{}")))),
+        None => ChannelAct::Nothing,
+    }
+}
+
+fn publish(event: String, payload: Payload) -> ChannelAct {
+    if event.len() > NAME_BYTES {
+        return ChannelAct::Refused(Refusal::of(Code::NameTooLong));
+    }
+    ChannelAct::Publish { event, payload }
+}
+
+fn presence(payload: &Lenient<'_>) -> ChannelAct {
+    let event = payload.text("event").unwrap_or_default().to_ascii_lowercase();
+    let metadata = payload.get("payload").unwrap_or("{}");
+    match event.as_str() {
+        "untrack" => ChannelAct::Untrack,
+        "track" if json::kind(metadata) == Kind::Object && json::object(metadata).is_ok() => {
+            ChannelAct::Track { metadata: Rc::from(metadata) }
+        }
+        "track" => {
+            let refusal = Refusal::at(Code::InvalidFrame, "payload", "Presence track payload must be a map");
+            ChannelAct::Refused(refusal)
+        }
+        _ => ChannelAct::Nothing,
+    }
+}
+
+/// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own.
+pub(super) fn token(payload: &Lenient<'_>, name: &str) -> Option<Secret> {
+    payload.text(name).filter(|token| !token.is_empty() && !token.starts_with("sb_")).map(Secret::new)
+}
+
+/// The members of an object; none where it is something else.
+pub(super) struct Lenient<'a>(Option<json::Object<'a>>);
+
+impl<'a> Lenient<'a> {
+    pub(super) fn read(text: &'a str) -> Lenient<'a> {
+        // Where a key stands twice, two readers may understand two things: then none of it is understood.
+        Lenient(json::object(text).ok())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        let members = &self.0.as_ref()?.members;
+        members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    pub(super) fn within(&self, name: &str) -> Lenient<'a> {
+        self.get(name).map_or(Lenient(None), Lenient::read)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(json::string)
+    }
+
+    /// A truth value, or its name as a text.
+    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
+        match self.get(name)? {
+            "true" | "\"true\"" => Some(true),
+            "false" | "\"false\"" => Some(false),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! From an event to its frames.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use sha2::{Digest, Sha256};
+
+use super::frame::{Body, Version, broadcast_binary, text};
+use super::{PREFIX, reason};
+use crate::code::Refusal;
+use crate::dialect::Frame;
+use crate::engine::event::{Address, Bindings, Event, Kept, Member, View};
+use crate::engine::publication::Payload;
+use crate::policy::table::Operation;
+use crate::value::json::{self, Kind};
+use crate::value::row::Row;
+use crate::value::time;
+
+const OK: &str = r#"{"status":"ok","response":{}}"#;
+
+/// A channel, as its frames are written.
+struct Channel<'a> {
+    version: Version,
+    name: &'a str,
+    reference: Option<&'a str>,
+}
+
+/// The frames of an event; none where this protocol has no words for it.
+pub(super) fn frames(version: Version, address: Option<&Address>, event: &Event) -> Vec<Frame> {
+    if let Event::Pong { id } = event {
+        return vec![text(version, None, id.as_deref(), "phoenix", "phx_reply", OK)];
+    }
+    // Everything else is said in a channel.
+    let Some(address) = address else { return Vec::new() };
+    let channel = Channel { version, name: &address.name, reference: address.reference.as_deref() };
+    channel.frames(event)
+}
+
+impl Channel<'_> {
+    fn frames(&self, event: &Event) -> Vec<Frame> {
+        match event {
+            Event::Change { schema, table, view, bindings: Some(bindings), .. } => {
+                vec![self.push("postgres_changes", &change(schema, table, view, bindings))]
+            }
+            Event::Message { event, payload, kept, .. } => {
+                self.message(event, payload, kept.as_deref()).into_iter().collect()
+            }
+            Event::Joined { id, answer } => {
+                let response = format!("{{\"status\":\"ok\",\"response\":{{\"postgres_changes\":{answer}}}}}");
+                vec![self.reply(id, &response)]
+            }
+            Event::NotJoined { id, refusal } => {
+                let mut response = String::from("{\"status\":\"error\",\"response\":{\"reason\":");
+                json::write_string(&mut response, &reason::join(refusal, self.name));
+                response.push_str("}}");
+                vec![self.reply(id, &response)]
+            }
+            Event::Live { tables, announce } => self.live(tables.as_ref(), *announce),
+            Event::Left { id } => id.iter().map(|id| self.reply(id, OK)).chain([self.close()]).collect(),
+            Event::Ended(refusal) => {
+                vec![self.system("system", "error", &reason::end(refusal, self.name)), self.close()]
+            }
+            Event::Acknowledged { id } => vec![self.reply(id, OK)],
+            Event::Refused { refusal, id: Some(id) } => {
+                vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
+            }
+            Event::PresenceState { members, .. } => vec![self.push("presence_state", &state(members))],
+            Event::PresenceJoined { member, .. } => vec![self.difference(&entry(member, None), "")],
+            Event::PresenceUpdated { member, before, .. } => {
+                vec![self.difference(&entry(member, Some(before)), &entry(before, None))]
+            }
+            Event::PresenceLeft { member, .. } => vec![self.difference("", &entry(member, None))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn push(&self, event: &str, payload: &str) -> Frame {
+        text(self.version, self.reference, None, self.name, event, payload)
+    }
+
+    fn reply(&self, id: &str, payload: &str) -> Frame {
+        text(self.version, self.reference, Some(id), self.name, "phx_reply", payload)
+    }
+
+    /// The client must not come back by itself. A stale one is told by its reference.
+    fn close(&self) -> Frame {
+        text(self.version, self.reference, self.reference, self.name, "phx_close", "{}")
+    }
+
+    fn difference(&self, joins: &str, leaves: &str) -> Frame {
+        self.push("presence_diff", &format!("{{\"joins\":{{{joins}}},\"leaves\":{{{leaves}}}}}"))
+    }
+
+    fn live(&self, tables: Option<&Result<(), Refusal>>, announce: bool) -> Vec<Frame> {
+        let tables = tables.map(|tables| match tables {
+            Ok(()) => self.system("postgres_changes", "ok", "Subscribed to PostgreSQL"),
+            Err(refusal) => self.system("postgres_changes", "error", &refusal.message),
+        });
+        let announced = announce.then(|| self.system("system", "ok", "Replication connection established"));
+        tables.into_iter().chain(announced).collect()
+    }
+
+    fn system(&self, extension: &str, status: &str, message: &str) -> Frame {
+        let mut out = String::from("{\"message\":");
+        json::write_string(&mut out, message);
+        out.push_str(",\"status\":\"");
+        out.push_str(status);
+        out.push_str("\",\"extension\":\"");
+        out.push_str(extension);
+        out.push_str("\",\"channel\":");
+        json::write_string(&mut out, self.name.strip_prefix(PREFIX).unwrap_or(self.name));
+        out.push('}');
+        self.push("system", &out)
+    }
+
+    /// Bytes are a binary frame, which the first version has not: there nobody is told.
+    fn message(&self, event: &str, payload: &Payload, kept: Option<&Kept>) -> Option<Frame> {
+        match payload {
+            Payload::Binary(_) if self.version == Version::One => None,
+            Payload::Binary(bytes) => {
+                broadcast_binary(self.name, event, &kept.map(meta).unwrap_or_default(), Body::Binary(bytes))
+            }
+            Payload::Json(payload) => {
+                let mut out = String::with_capacity(payload.len() + event.len() + 64);
+                out.push_str("{\"type\":\"broadcast\",\"event\":");
+                json::write_string(&mut out, event);
+                out.push_str(",\"payload\":");
+                out.push_str(payload);
+                if let Some(kept) = kept {
+                    out.push_str(",\"meta\":");
+                    out.push_str(&meta(kept));
+                }
+                out.push('}');
+                // A replay is for one: it says which join it belongs to.
+                Some(self.push("broadcast", &out))
+            }
+        }
+    }
+}
+
+fn meta(kept: &Kept) -> String {
+    let mut out = String::from("{\"id\":");
+    json::write_string(&mut out, &kept.id);
+    out.push_str(if kept.replayed { ",\"replayed\":true}" } else { "}" });
+    out
+}
+
+/// The payload of a change (supabase.md, 8.1).
+fn change(schema: &str, table: &str, view: &View, bindings: &Bindings) -> String {
+    let mut out = String::with_capacity(512);
+    out.push_str("{\"ids\":[");
+    for (index, number) in bindings.numbers.iter().enumerate() {
+        out.push_str(if index > 0 { "," } else { "" });
+        out.push_str(&number.to_string());
+    }
+    out.push_str("],\"data\":{\"schema\":");
+    json::write_string(&mut out, schema);
+    out.push_str(",\"table\":");
+    json::write_string(&mut out, table);
+    out.push_str(",\"commit_timestamp\":\"");
+    out.push_str(&time::iso(bindings.time));
+    out.push_str("\",\"type\":\"");
+    out.push_str(view.operation.wire());
+    out.push_str("\",\"columns\":[");
+    columns(&mut out, view.new.as_ref().or(view.old.as_ref()), &bindings.types);
+    out.push(']');
+    if let Some(new) = &view.new {
+        out.push_str(",\"record\":");
+        new.write(&mut out);
+    }
+    if view.operation != Operation::Insert {
+        out.push_str(",\"old_record\":");
+        view.old.clone().unwrap_or_default().write(&mut out);
+    }
+    out.push_str(",\"errors\":null}}");
+    out
+}
+
+fn columns(out: &mut String, row: Option<&Row>, types: &BTreeMap<String, String>) {
+    for (index, column) in row.iter().flat_map(|row| &row.columns).enumerate() {
+        out.push_str(if index > 0 { ",{\"name\":" } else { "{\"name\":" });
+        json::write_string(out, &column.name);
+        out.push_str(",\"type\":");
+        let known = types.get(&*column.name).map(String::as_str);
+        json::write_string(out, known.unwrap_or_else(|| inferred(&column.json)));
+        out.push('}');
+    }
+}
+
+/// The type that casts a JSON value to itself.
+fn inferred(json: &str) -> &'static str {
+    match json::kind(json) {
+        Kind::Boolean => "bool",
+        Kind::Number if json.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => "float8",
+        Kind::Number => "int8",
+        Kind::Array | Kind::Object => "jsonb",
+        Kind::String | Kind::Null => "text",
+    }
+}
+
+/// Everyone present, by key.
+fn state(members: &[Rc<Member>]) -> String {
+    let mut by_key: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for member in members {
+        by_key.entry(key(member)).or_default().push(meta_of(member, None));
+    }
+    let mut out = String::from("{");
+    for (index, (key, metas)) in by_key.iter().enumerate() {
+        out.push_str(if index > 0 { "," } else { "" });
+        json::write_string(&mut out, key);
+        out.push_str(":{\"metas\":[");
+        out.push_str(&metas.join(","));
+        out.push_str("]}");
+    }
+    out.push('}');
+    out
+}
+
+/// `"key":{"metas":[…]}` of one member.
+fn entry(member: &Member, before: Option<&Member>) -> String {
+    let mut out = String::new();
+    json::write_string(&mut out, key(member));
+    out.push_str(":{\"metas\":[");
+    out.push_str(&meta_of(member, before));
+    out.push_str("]}");
+    out
+}
+
+fn key(member: &Member) -> &str {
+    member.key.as_deref().unwrap_or(&member.client_id)
+}
+
+/// What a member says, and then our references: of a key that stands twice, readers take the last.
+fn meta_of(member: &Member, before: Option<&Member>) -> String {
+    let mut out = member.metadata.strip_suffix('}').unwrap_or("{").to_owned();
+    out.push_str(if out.trim_end() == "{" { "\"phx_ref\":\"" } else { ",\"phx_ref\":\"" });
+    out.push_str(&reference(member));
+    if let Some(before) = before {
+        out.push_str("\",\"phx_ref_prev\":\"");
+        out.push_str(&reference(before));
+    }
+    out.push_str("\"}");
+    out
+}
+
+/// Another one for every member and for everything that it says, and the same whenever it says the same: nothing has to
+/// be kept for it.
+fn reference(member: &Member) -> String {
+    let digest = Sha256::new().chain_update(&*member.client_id).chain_update([0]).chain_update(&*member.metadata);
+    let digest = digest.finalize();
+    Base64UrlUnpadded::encode_string(digest.get(..12).unwrap_or_default())
+}
