@@ -82,9 +82,9 @@ test("a change of network makes it ask at once whether the link still lives", as
 
 test("it comes back as soon as the browser is online again, with what it missed", async () => {
 	const page = await connected();
-	await page.context().setOffline(true);
 	await server.evict(ORGANIZATION, "close");
 	await page.evaluate(() => rig.state("waiting"));
+	await page.context().setOffline(true);
 	await publish(server.url, broadcast("meanwhile", {}));
 	const wait = await page.evaluate(() => rig.client.status.retryAt - Date.now());
 	assert.ok(wait > 1_000_000, `${wait}`);
