@@ -1,14 +1,20 @@
-//! Stored formats: what version 1 looks like, that it is read, and that what cannot be read costs one connection only.
+//! Stored formats: what versions 1 and 2 look like, that they are read, and that what cannot be read costs one connection only.
 //!
 //! A deploy wakes sockets and rows that an earlier build wrote. Whoever changes a text here gives it a new version.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
 
+use realtime_worker::dialect::phoenix::WIRE_TWO;
+use realtime_worker::engine::command::Recover;
+use realtime_worker::policy::principal::{Method, Principal};
+use realtime_worker::policy::roles::Roles;
 use rig::{Client, Rig, token};
 use serde_json::{Value, json};
 
 const ATTACHMENT: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":{"user":"ada","roles":["admin","hr"],"method":"session","expires":1700003600000,"claims":{"teams":["red","1"]}},"offsets":true,"told_expired":false,"errors":[1700000000000,1],"subscriptions":[{"table":{"id":"s1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open"}},{"topic":{"id":"s2","private":false,"name":"room:1"}}]}}"#;
+/// A socket with two channels.
+const CARRIER: &str = r#"{"version":2,"client_id":"c1","state":{"wire":2,"opened":1700000000000,"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},"offsets":false,"told_expired":false,"errors":[0,0],"subscriptions":[],"carries":{"next":2,"principals":[{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},{"user":"ada","roles":["admin"],"method":"session","expires":1700003600000,"claims":{}}],"channels":[{"client_id":"c1.0","name":"realtime:claims","reference":"1","private":false,"topic":"claims","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[{"table":{"id":"1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open","select":["id"],"number":1}},{"table":{"id":"2","schema":"public","table":"claims","event":null,"filter":"","number":2}}]},{"client_id":"c1.1","name":"realtime:room:1","reference":"2","private":false,"topic":"room:1","principal":1,"told_expired":false,"messages":true,"presence":true,"presence_key":"k1","echo":true,"acknowledge":true,"tables":[]}]}}}"#;
 const PENDING: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":null,"offsets":false,"told_expired":false,"errors":[0,0],"subscriptions":[]}}"#;
 const POINTER: &str = r#"{"version":1,"client_id":"c1","overflow":true}"#;
 const HISTORY: &str = r#"{"organizationId":"org_1","type":"postgres_changes","table":"claims","eventType":"INSERT","new":{"status":"open"},"targetRoles":["admin"],"maskingConfig":{"status":{"type":"name","show":{"roles":["hr"]}}}}"#;
@@ -153,5 +159,96 @@ fn a_row_of_a_later_build_is_not_guessed_at() {
             client.next()["recovered"] == true
         };
         assert_eq!([recovers(0), recovers(1)], [false, true], "{version} {text}");
+    }
+}
+
+/// Connects the one whom [`CARRIER`] describes.
+fn with_channels(rig: &mut Rig) -> Client {
+    let principal = Principal {
+        user: Some("ada".to_owned()),
+        roles: Roles::new(["member".to_owned()]),
+        method: Method::Session,
+        expires: Some(rig.now + rig::SESSION_SECONDS * 1_000),
+        claims: Default::default(),
+    };
+    let ada = rig.open_at(WIRE_TWO, Some(principal), None, Recover::Off).unwrap();
+    let bindings = json!([
+        { "event": "INSERT", "schema": "public", "table": "claims", "filter": "status=eq.open", "select": ["id"] },
+        { "event": "*", "schema": "public", "table": "claims" }
+    ]);
+    let table = json!({ "presence": { "key": "", "enabled": false }, "postgres_changes": bindings });
+    let room = json!({ "broadcast": { "self": true, "ack": true }, "presence": { "key": "k1", "enabled": true } });
+    let payload = json!({ "config": room, "access_token": rig.token("ada", &["admin"]) });
+    rig.frame(&ada, json!(["1", "1", "realtime:claims", "phx_join", { "config": table }]));
+    rig.frame(&ada, json!(["2", "2", "realtime:room:1", "phx_join", payload]));
+    ada.frames();
+    ada
+}
+
+#[test]
+fn version_2_is_written_like_this() {
+    let mut rig = Rig::new(&json!({}));
+    let client = with_channels(&mut rig);
+    assert_eq!(rig.attachment(&client).unwrap(), CARRIER);
+}
+
+#[test]
+fn version_2_is_read() {
+    let mut rig = Rig::new(&json!({}));
+    let client = with_channels(&mut rig);
+    rig.set_attachment(&client, CARRIER);
+    rig.hibernate();
+    let insert = |status: &str| json!({ "type": "postgres_changes", "table": "claims", "eventType": "INSERT", "new": { "id": 1, "status": status } });
+    assert_eq!([rig.accepted(insert("open")), rig.accepted(insert("shut"))], [2, 1]);
+    let mut seen: Vec<Value> =
+        client.frames().iter().map(|frame| json!([frame[2], frame[4]["ids"], frame[4]["data"]["record"]])).collect();
+    seen.sort_by_key(Value::to_string);
+    assert_eq!(
+        seen,
+        [
+            json!(["realtime:claims", [1], { "id": 1 }]),
+            json!(["realtime:claims", [2], { "id": 1, "status": "open" }]),
+            json!(["realtime:claims", [2], { "id": 1, "status": "shut" }]),
+        ]
+    );
+    rig.frame(
+        &client,
+        json!(["2", "3", "realtime:room:1", "broadcast", { "type": "broadcast", "event": "e", "payload": 1 }]),
+    );
+    client
+        .gets(json!([null, null, "realtime:room:1", "broadcast", { "type": "broadcast", "event": "e", "payload": 1 }]));
+    client.gets(json!(["2", "3", "realtime:room:1", "phx_reply", { "status": "ok", "response": {} }]));
+    rig.frame(
+        &client,
+        json!(["2", "4", "realtime:room:1", "presence", { "type": "presence", "event": "track", "payload": {} }]),
+    );
+    client.gets(json!(["2", "4", "realtime:room:1", "phx_reply", { "status": "ok", "response": {} }]));
+    assert_eq!(client.next()[4]["joins"]["k1"]["metas"].as_array().unwrap().len(), 1);
+    // The number of the next channel is not one that was given before.
+    rig.frame(&client, json!(["5", "5", "realtime:claims:2", "phx_join", {}]));
+    assert_eq!(client.next()[4]["status"], "ok");
+    assert!(rig.attachment(&client).unwrap().contains("c1.2"));
+}
+
+#[test]
+fn what_cannot_be_read_of_channels_costs_one_connection() {
+    let broken = [
+        CARRIER.replace("\"version\":2", "\"version\":1"),
+        CARRIER.replace("\"version\":2", "\"version\":3"),
+        CARRIER.replace("status=eq.open", "status=what.open"),
+        CARRIER.replace("INSERT", "UPSERT"),
+        CARRIER.replace("\"session\"", "\"sesame\""),
+        CARRIER.replace("\"wire\":2", "\"wire\":256"),
+    ];
+    let cuts = (0..CARRIER.len()).map(|length| CARRIER.get(..length).unwrap().to_owned());
+    for text in broken.into_iter().chain(cuts) {
+        assert_ne!(text, CARRIER);
+        let mut rig = Rig::new(&json!({}));
+        let client = with_channels(&mut rig);
+        let other = rig.connect("bob", &[]);
+        rig.set_attachment(&client, &text);
+        rig.crash();
+        client.is_closed(1012, "service_restart");
+        assert_eq!((rig.say("still"), other.frames().len()), (1, 1), "{text}");
     }
 }

@@ -1,0 +1,232 @@
+//! Malformed input of Supabase's clients: whatever stands at whatever key, nobody else hears of it, nothing panics, and the
+//! socket still answers a heartbeat.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod rig;
+
+use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::input::Wire;
+use realtime_worker::policy::principal::{Method, Principal};
+use realtime_worker::policy::roles::Roles;
+use rig::{Client, Rig};
+use serde_json::{Value, json};
+
+/// Two sockets of one attacker, one in each version, and someone who is to hear nothing.
+struct Bench {
+    rig: Rig,
+    attackers: [(Wire, Client); 2],
+    witness: Client,
+    beats: u64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let limits = json!({ "errorsPerMinute": 1_000_000_000_u64, "framesPerSecond": 1_000_000_000_u64,
+            "publicationsPerSecond": 1_000_000_000_u64 });
+        let channels =
+            json!([{ "topic": "room:*", "read": {}, "write": { "roles": ["hr"] }, "presence": { "roles": ["hr"] } }]);
+        let realtime = json!({ "limits": limits, "channels": channels, "publicTopics": false });
+        let mut rig = Rig::new(&realtime);
+        let attackers = [WIRE_ONE, WIRE_TWO].map(|wire| (wire, socket(&mut rig, wire)));
+        let witness = socket(&mut rig, WIRE_TWO);
+        let config = json!({ "private": true, "postgres_changes": [{ "event": "*", "table": "t" }] });
+        rig.frame(&witness, json!(["1", "1", "realtime:room:1", "phx_join", { "config": config }]));
+        assert_eq!(witness.next()[4]["status"], "ok");
+        witness.frames();
+        Bench { rig, attackers, witness, beats: 0 }
+    }
+
+    /// Pushes a payload in both versions, within a channel and without.
+    #[track_caller]
+    fn pushes(&mut self, event: &str, payload: &str) {
+        for (wire, attacker) in self.attackers.clone() {
+            let text = match wire {
+                WIRE_ONE => {
+                    format!(
+                        r#"{{"topic":"realtime:room:1","event":"{event}","payload":{payload},"ref":"1","join_ref":"1"}}"#
+                    )
+                }
+                _ => format!(r#"["1","1","realtime:room:1","{event}",{payload}]"#),
+            };
+            self.rig.text(&attacker, &text);
+            self.beats(wire, &attacker, &text);
+        }
+    }
+
+    /// The socket answers, the witness heard nothing.
+    #[track_caller]
+    fn beats(&mut self, wire: Wire, attacker: &Client, sent: &str) {
+        let sent: String = sent.chars().take(300).collect();
+        // An answer may repeat a binding that is JSON to a browser and none to this reader.
+        (0..attacker.waiting()).for_each(|_| drop(attacker.next_text()));
+        self.beats += 1;
+        let beat = self.beats.to_string();
+        let answer = json!({ "status": "ok", "response": {} });
+        if wire == WIRE_ONE {
+            self.rig.frame(attacker, json!({ "topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": beat }));
+            let expected = json!({ "topic": "phoenix", "event": "phx_reply", "payload": answer, "ref": beat });
+            assert_eq!(attacker.frames(), [expected], "{sent}");
+        } else {
+            self.rig.frame(attacker, json!([null, beat, "phoenix", "heartbeat", {}]));
+            assert_eq!(attacker.frames(), [json!([null, beat, "phoenix", "phx_reply", answer])], "{sent}");
+        }
+        assert_eq!((self.witness.frames(), attacker.closed()), (Vec::new(), None), "{sent}");
+    }
+}
+
+fn socket(rig: &mut Rig, wire: Wire) -> Client {
+    let principal = Principal {
+        user: Some("mallory".to_owned()),
+        roles: Roles::new(["member".to_owned()]),
+        method: Method::Session,
+        expires: None,
+        claims: Default::default(),
+    };
+    rig.open_at(wire, Some(principal), None, Recover::Off).unwrap()
+}
+
+/// The documented payloads, with all keys that they may have.
+fn payloads() -> Vec<(&'static str, Value)> {
+    let binding = json!({ "event": "UPDATE", "schema": "public", "table": "a", "filter": "id=gt.0", "select": ["id"] });
+    let config = json!({
+        "broadcast": { "self": false, "ack": true, "replay": { "since": 1_700_000_000_000_u64, "limit": 10 }, "replication_ready": true },
+        "presence": { "key": "u1", "enabled": true }, "postgres_changes": [binding], "private": true,
+        "postgres_changes_options": { "wait": true, "timeout": 3000 }
+    });
+    vec![
+        ("phx_join", json!({ "config": config })),
+        ("phx_join", json!({ "config": { "private": true }, "access_token": "x.y.z", "user_token": "x" })),
+        ("broadcast", json!({ "type": "broadcast", "event": "e", "payload": { "x": 1 } })),
+        ("presence", json!({ "type": "presence", "event": "track", "payload": { "a": 1 } })),
+        ("presence", json!({ "type": "presence", "event": "untrack" })),
+        ("access_token", json!({ "access_token": "x.y.z" })),
+        ("phx_leave", json!({})),
+    ]
+}
+
+/// What stands in the place of a value, as JSON text: some are no value of any reader's.
+fn odd_values() -> Vec<String> {
+    let texts = [
+        "null",
+        "true",
+        "0",
+        "-1",
+        "1.5",
+        "1e400",
+        "-1e400",
+        "18446744073709551616",
+        "\"\"",
+        "\"NaN\"",
+        "\"true\"",
+        "[]",
+        "[null]",
+        "[[]]",
+        "{}",
+        "[{}]",
+        "{\"\":1}",
+        "[1e400,{\"table\":1}]",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "\"a\\udc00b\"",
+        "{\"\\ud800\":1}",
+        "{\"a\":1,\"a\":2}",
+        "[{\"table\":\"t\",\"table\":\"u\"}]",
+        "[{\"id\":9}]",
+        "[{ }]",
+    ];
+    let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(5_000), close.repeat(5_000));
+    let long = [format!("\"{}\"", "x".repeat(5_000)), "9".repeat(5_000), deep("[", "]"), deep("{\"a\":", "}")];
+    texts.into_iter().map(str::to_owned).chain(long).collect()
+}
+
+/// Stands where an odd value is to stand: JSON's own text is the only form that some of them have.
+const HOLE: &str = "@hole@";
+
+/// The value once for each value in it, with a hole in that one's place.
+fn holes(value: &Value) -> Vec<Value> {
+    let within: Vec<Value> = match value {
+        Value::Object(members) => {
+            let with = |key: &String, hole| members.clone().into_iter().chain([(key.clone(), hole)]).collect();
+            members.iter().flat_map(|(key, one)| holes(one).into_iter().map(move |hole| with(key, hole))).collect()
+        }
+        Value::Array(elements) => {
+            let with = |index: usize, hole| {
+                let mut elements = elements.clone();
+                elements[index] = hole;
+                Value::Array(elements)
+            };
+            let each = elements.iter().enumerate();
+            each.flat_map(|(index, one)| holes(one).into_iter().map(move |hole| with(index, hole))).collect()
+        }
+        _ => Vec::new(),
+    };
+    within.into_iter().chain([json!(HOLE)]).collect()
+}
+
+#[test]
+fn any_value_at_any_key_of_a_payload() {
+    let mut bench = Bench::new();
+    for (event, payload) in payloads() {
+        for hole in holes(&payload) {
+            for odd in odd_values() {
+                bench.pushes(event, &hole.to_string().replacen(&format!("\"{HOLE}\""), &odd, 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn any_value_in_place_of_a_part_of_a_frame() {
+    let mut bench = Bench::new();
+    let two = json!(["1", "1", "realtime:room:1", "broadcast", { "event": "e" }]);
+    let one = json!({ "topic": "realtime:room:1", "event": "broadcast", "payload": {}, "ref": "1", "join_ref": "1" });
+    for (frame, (wire, attacker)) in [one, two].into_iter().zip(bench.attackers.clone()) {
+        for hole in holes(&frame) {
+            for odd in odd_values() {
+                let text = hole.to_string().replacen(&format!("\"{HOLE}\""), &odd, 1);
+                bench.rig.text(&attacker, &text);
+                bench.beats(wire, &attacker, &text);
+            }
+        }
+    }
+}
+
+/// Whichever of both were taken, the other would be what another reader of the frame takes.
+#[test]
+fn a_key_that_stands_twice_is_not_understood() {
+    let mut bench = Bench::new();
+    let (_, two) = bench.attackers[1].clone();
+    let push = |event: &str, payload: &str| format!(r#"["1","1","realtime:room:1","{event}",{payload}]"#);
+    for (one, other) in [(true, false), (false, true)] {
+        let payload = format!(r#"{{"config":{{"private":{one},"priv\u0061te":{other}}}}}"#);
+        bench.rig.text(&two, &push("phx_join", &payload));
+        let reason = json!({ "reason": "PrivateOnly: This project only allows private channels" });
+        assert_eq!(two.next()[4], json!({ "status": "error", "response": reason }));
+    }
+    let config = r#"{"config":{"private":true,"broadcast":{"ack":true},"presence":{"enabled":false}}}"#;
+    bench.rig.text(&two, &push("phx_join", config));
+    assert_eq!(two.next()[4]["status"], "ok");
+    // Who means something is told that it is not allowed here.
+    bench.rig.text(&two, &push("broadcast", r#"{"event":"a","payload":1}"#));
+    assert_eq!(two.next()[4]["response"], json!({ "error": "unauthorized" }));
+    bench.rig.text(&two, &push("broadcast", r#"{"event":"a","event":"b","payload":1}"#));
+    two.gets_nothing();
+    bench.rig.text(&two, &push("presence", r#"{"event":"track","payload":{"a":1,"\u0061":2}}"#));
+    assert_eq!(two.next()[4]["response"], json!({ "reason": "Presence track payload must be a map" }));
+    bench.beats(WIRE_TWO, &two, "keys that stand twice");
+}
+
+#[test]
+fn binary_frames_of_every_length() {
+    let mut bench = Bench::new();
+    for (wire, attacker) in bench.attackers.clone() {
+        for length in 0..300_usize {
+            for kind in [0, 1, 3, 4, 255] {
+                let bytes: Vec<u8> = (0..length).map(|n| if n == 0 { kind } else { (n * 31 % 256) as u8 }).collect();
+                bench.rig.binary(&attacker, &bytes);
+                bench.beats(wire, &attacker, &format!("{kind} and {length} bytes"));
+            }
+        }
+    }
+}
