@@ -5,6 +5,7 @@
 pub mod native;
 pub mod phoenix;
 
+use crate::code::Refusal;
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::Wire;
@@ -21,6 +22,11 @@ pub trait Dialect {
     /// Writes an event: as one frame, several, or none where the format has no words for it. `address` is the channel
     /// that it is told in, for connections that carry channels.
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame>;
+
+    /// What is still read of a frame that is too large: the channel it is about, where its client waits for an answer.
+    fn decode_address(&self, _frame: Received<'_>, _refusal: &Refusal) -> Option<Command> {
+        None
+    }
 
     /// Whether connections carry channels and receive nothing themselves.
     fn carries_channels(&self) -> bool {

@@ -227,6 +227,14 @@ pub struct TableTarget {
     pub number: u32,
 }
 
+impl TableTarget {
+    /// Bytes of what the client says of it at will.
+    pub fn bytes(&self) -> usize {
+        let select = self.select.iter().flat_map(|select| select.iter()).map(String::len).sum::<usize>();
+        self.filter.text().len() + select
+    }
+}
+
 /// A frame that is refused before it is a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::job::Job;
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
+use crate::engine::command::{Command, Malformed};
 use crate::engine::effect::Effect;
 use crate::engine::input::{Input, Open, Remembered, SocketId, Stored, StoredPublication};
 use crate::engine::publication::Publication;
 use crate::engine::tenant::{Surroundings, Tenant};
+use crate::policy::limits::BODY_BYTES;
 
 /// One organization's server.
 pub struct TenantServer {
@@ -74,14 +75,9 @@ impl TenantServer {
         }
         let message = format!("The frame is larger than {} bytes.", self.most_frame);
         let refusal = Refusal::because(Code::FrameTooLarge, message);
-        // One about a channel is answered there, where its client waits for it.
-        match dialect.carries_channels().then(|| dialect.decode(frame)) {
-            Some(Ok(Command::Channel(frame))) => {
-                let act = ChannelAct::Refused(refusal);
-                Ok(Command::Channel(Box::new(ChannelFrame { act, ..*frame })))
-            }
-            _ => Err(Malformed::from(refusal)),
-        }
+        // One about a channel is answered there, unless even to look for the channel would be too much.
+        let address = (frame.len() <= BODY_BYTES).then(|| dialect.decode_address(frame, &refusal)).flatten();
+        address.ok_or_else(|| Malformed::from(refusal))
     }
 
     fn input(&self, happening: Happening<'_>) -> Input {

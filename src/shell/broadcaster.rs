@@ -197,10 +197,12 @@ impl Broadcaster {
 
     fn gone(&self, socket: &WebSocket) {
         if let Some(id) = self.find(socket) {
-            let _ = self.happen(Happening::Closed(id));
-            let _ = self.with_life(|life| {
-                life.sockets.remove(id);
-                Ok(())
+            // Where that failed, a new life has begun, in which the number may be another's.
+            let _ = self.happen(Happening::Closed(id)).and_then(|_| {
+                self.with_life(|life| {
+                    life.sockets.remove(id);
+                    Ok(())
+                })
             });
         }
     }

@@ -128,9 +128,10 @@ impl Storage {
 
     /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
     pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Result<Vec<StoredPublication>> {
-        let statement = "SELECT offset, version, text, time FROM history WHERE topic = ? AND time >= ? AND version > 0 \
-             ORDER BY offset DESC LIMIT ?";
-        let rows = self.rows(statement, &[topic.into(), number(since), number(rows)])?;
+        // Times grow with offsets: the newest are found first, so that no more rows are read than may be answered.
+        let statement = "SELECT * FROM (SELECT offset, version, text, time FROM history WHERE topic = ? AND version > 0 \
+             ORDER BY offset DESC LIMIT ?) WHERE time >= ?";
+        let rows = self.rows(statement, &[topic.into(), number(rows), number(since)])?;
         Ok(rows.iter().rev().map(publication).collect())
     }
 

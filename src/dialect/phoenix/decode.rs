@@ -25,7 +25,7 @@ pub(super) fn command(push: Push<'_>) -> Command {
     frame(push, act)
 }
 
-fn frame(push: Push<'_>, act: ChannelAct) -> Command {
+pub(super) fn frame(push: Push<'_>, act: ChannelAct) -> Command {
     // Clients of all versions give a join its own reference; a stale one elsewhere does no harm.
     let reference =
         if matches!(act, ChannelAct::Join(_)) { push.join_ref.or(push.reference.clone()) } else { push.join_ref };
@@ -47,10 +47,11 @@ fn act(push: &Push<'_>) -> ChannelAct {
         Pushed::Json(json) => Lenient::read(json),
     };
     match (push.topic.strip_prefix(PREFIX), push.event.as_str()) {
-        (Some(topic), "phx_join") if topic.len() <= MOST_TOPIC => {
+        (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MOST_TOPIC => {
             ChannelAct::Join(Box::new(join::read(topic, &payload)))
         }
-        (_, "phx_join") => ChannelAct::Refused(Refusal::of(Code::NameTooLong)),
+        (Some(_), "phx_join") => ChannelAct::Refused(Refusal::of(Code::NameTooLong)),
+        (None, "phx_join") => ChannelAct::Nothing,
         (_, "phx_leave") => ChannelAct::Leave,
         (_, "broadcast") => broadcast(&payload),
         (_, "presence") => presence(&payload),

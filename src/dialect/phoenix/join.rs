@@ -7,14 +7,14 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Join, Replay, TableTarget};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
-use crate::policy::limits::NAME_BYTES;
+use crate::policy::limits::{NAME_BYTES, REGULAR_EXPRESSIONS};
 use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation, distinct};
 use crate::value::json::{self, Kind};
 
 /// Messages that a replay gives at most, and where it does not say how many.
 const MOST_REPLAYED: u64 = 25;
 /// Table bindings of one join that are looked at.
-const MOST_BINDINGS: usize = 1_000;
+const MOST_BINDINGS: usize = 100;
 
 /// Reads how `topic` is to be entered. Unknown keys are passed over, wrong types count as absent.
 pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Join {
@@ -30,7 +30,7 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Join {
     Join {
         topic: Topic { private: config.boolean("private").unwrap_or(false), name: Rc::from(topic) },
         token: token(payload, "access_token").or_else(|| token(payload, "user_token")),
-        tables: (1..).zip(&bindings).map(|(number, binding)| table(number, &Lenient::read(binding))).collect(),
+        tables: tables(&bindings),
         // Clients before 2.12 never say it, and show nobody without.
         presence: presence.boolean("enabled").unwrap_or(true),
         presence_key: presence.get("key").and_then(key),
@@ -76,6 +76,25 @@ fn replay(replay: &Lenient<'_>) -> Replay {
     Replay { since, limit: number("limit").map_or(MOST_REPLAYED, |limit| (limit as u64).clamp(1, MOST_REPLAYED)) }
 }
 
+/// Reads the bindings. Once they have more regular expressions than a connection may have no further filter is looked at:
+/// each is compiled as it is read.
+fn tables(bindings: &[&str]) -> Vec<Result<TableTarget, Refusal>> {
+    let mut expressions = 0;
+    let mut tables = Vec::new();
+    for (number, binding) in (1..).zip(bindings) {
+        let binding = Lenient::read(binding);
+        if expressions > REGULAR_EXPRESSIONS && binding.get("filter").is_some() {
+            let message = "The channel's filters have too many regular expressions";
+            tables.push(Err(Refusal::because(Code::SubscriptionLimit, message)));
+            continue;
+        }
+        let table = table(number, &binding);
+        expressions += table.as_ref().map_or(0, |table| table.filter.regular_expressions());
+        tables.push(table);
+    }
+    tables
+}
+
 fn table(number: u32, binding: &Lenient<'_>) -> Result<TableTarget, Refusal> {
     let name = |key| binding.text(key).filter(|name| name.len() <= NAME_BYTES);
     let (schema, table) = match (name("schema"), name("table")) {
@@ -105,6 +124,8 @@ fn columns(list: &str, table: &str) -> Result<Vec<String>, Refusal> {
     let refused = || Refusal::because(Code::InvalidRequest, "`select` must be a list of columns of one table");
     let list = json::array(list).map_err(|_| refused())?;
     let columns = list.iter().map(|column| json::string(column.get())).collect::<Option<Vec<String>>>();
-    let columns = columns.filter(|columns| !columns.is_empty() && columns.len() <= MOST_COLUMNS && table != "*");
+    let is_short = |columns: &Vec<String>| columns.iter().all(|column| column.len() <= NAME_BYTES);
+    let columns =
+        columns.filter(is_short).filter(|columns| !columns.is_empty() && columns.len() <= MOST_COLUMNS && table != "*");
     columns.ok_or_else(refused)
 }

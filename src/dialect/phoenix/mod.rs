@@ -11,7 +11,8 @@ mod join;
 mod reason;
 
 use super::{Dialect, Frame, Received};
-use crate::engine::command::{Command, Malformed};
+use crate::code::Refusal;
+use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::Wire;
 use frame::{Push, Version};
@@ -31,6 +32,11 @@ pub struct Phoenix(pub Version);
 impl Dialect for Phoenix {
     fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed> {
         Ok(decode::command(Push::read(self.0, frame)?))
+    }
+
+    fn decode_address(&self, frame: Received<'_>, refusal: &Refusal) -> Option<Command> {
+        let push = Push::read(self.0, frame).ok()?;
+        Some(decode::frame(push, ChannelAct::Refused(refusal.clone())))
     }
 
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::Delivery;
 use super::connection::{Channel, Connection, Part, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join, TableTarget};
 use crate::engine::effect::{Effect, Log, Task};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
@@ -59,12 +59,29 @@ impl Delivery {
         if !frame.by_reference {
             return by_name;
         }
-        let reference = frame.reference.as_deref()?;
         let has_it = |channel: &&SocketId| {
             let address = self.connections.get(**channel).and_then(Connection::channel).map(|channel| &channel.address);
-            address.is_some_and(|address| address.reference.as_deref() == Some(reference))
+            address.is_some_and(|address| {
+                address.reference.is_some() && address.reference.as_deref() == frame.reference.as_deref()
+            })
         };
         carrier.channels.values().find(has_it).copied().or(by_name)
+    }
+
+    /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it; whoever
+    /// waits for an answer gets one.
+    pub(super) fn slow_down(&mut self, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
+        let refusal = Refusal::of(Code::RateLimited);
+        let channel = self.channel_of(socket, &frame);
+        let event = match (frame.act, frame.id) {
+            (ChannelAct::Publish { .. } | ChannelAct::Track { .. }, _) if floods && channel.is_some() => {
+                return channel.into_iter().for_each(|channel| self.end(channel, Code::RateLimited, out));
+            }
+            (ChannelAct::Join(_), Some(id)) => Some(Event::NotJoined { id, refusal }),
+            (ChannelAct::Refresh(_), _) => None,
+            (_, id) => Some(Event::Refused { refusal, id }),
+        };
+        self.tell_at(socket, frame.name, frame.reference, event, out);
     }
 
     /// Forgets a channel at the connection that carries it.
@@ -74,6 +91,14 @@ impl Delivery {
         }
         if self.connections.get(carrier).is_some() {
             self.unsaved.insert(carrier);
+        }
+    }
+
+    /// Decides again, under this build's configuration, whether a channel that was kept receives its topic's messages.
+    pub(super) fn admit_again(&self, connection: &mut Connection) {
+        let principal = connection.principal.clone();
+        if let (Part::Channel(channel), Some(principal)) = (&mut connection.part, principal) {
+            channel.messages = self.configuration.authorize(Action::Read, &channel.topic, &principal).is_ok();
         }
     }
 
@@ -275,9 +300,11 @@ impl Delivery {
         id: Option<String>,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let watched = self.may_watch(socket);
-        self.track(socket, principal, Some(topic), metadata, (!watched, id), out)?;
-        if !watched {
+        let is_told =
+            self.connections.get(socket).and_then(Connection::channel).is_some_and(|channel| channel.presence);
+        let may_see = self.configuration.authorize(Action::PresenceRead, &topic, principal).is_ok();
+        self.track(socket, principal, Some(topic), metadata, (!is_told && may_see, id), out)?;
+        if !is_told {
             self.change(socket, |connection| {
                 if let Part::Channel(channel) = &mut connection.part {
                     channel.presence = true;
@@ -294,6 +321,8 @@ impl Delivery {
         let before = connection.principal.clone();
         let principal = match self.principal(now, &token) {
             Ok(principal) => principal,
+            // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
+            Err(TokenError::Refused(Code::KeysUnavailable)) => return,
             Err(TokenError::Refused(code)) => return self.end(socket, code, out),
             Err(TokenError::NeedsKeys) => {
                 let Some(frame) = self.frame_again(socket, token) else { return };
@@ -304,11 +333,12 @@ impl Delivery {
             return;
         }
         let user_changed = before.as_ref().is_none_or(|before| before.user != principal.user);
+        let watched = self.may_watch(socket);
         self.change(socket, |connection| {
             connection.principal = Some(Rc::new(principal));
             connection.told_expired = false;
         });
-        self.decide_again(now, socket, user_changed, out);
+        self.decide_again(socket, user_changed, watched, out);
     }
 
     fn frame_again(&self, socket: SocketId, token: Secret) -> Option<ChannelFrame> {
@@ -322,7 +352,7 @@ impl Delivery {
         })
     }
 
-    fn decide_again(&mut self, now: u64, socket: SocketId, user_changed: bool, out: &mut Out) {
+    fn decide_again(&mut self, socket: SocketId, user_changed: bool, watched: bool, out: &mut Out) {
         let Some(connection) = self.connections.get(socket) else { return };
         let (Some(channel), Some(principal)) = (connection.channel(), connection.principal.clone()) else { return };
         let (topic, present) = (channel.topic.clone(), connection.present.clone());
@@ -339,13 +369,25 @@ impl Delivery {
                 channel.messages = messages;
             }
         });
-        let has_tables = self.connections.get(socket).is_some_and(|connection| connection.tables().next().is_some());
-        self.reauthorize(now, socket, out);
-        if has_tables {
-            let still = self.connections.get(socket).is_some_and(|connection| connection.tables().next().is_some());
-            let tables = Some(if still { Ok(()) } else { Err(Refusal::of(Code::Forbidden)) });
+        // Bindings stay, for a later token may give their right back: whom a table's changes reach is decided for each.
+        let tables = self.connections.get(socket).and_then(|connection| self.are_live(connection, &principal));
+        if tables.is_some() {
             self.tell(socket, Event::Live { tables, announce: false }, out);
         }
+        if !watched && self.may_watch(socket) {
+            out.to_stream.push_back(ToStream::Roster { socket, topic });
+        }
+    }
+
+    /// Whether a channel's table subscriptions are all allowed, where it has any.
+    fn are_live(&self, connection: &Connection, principal: &Principal) -> Option<Result<(), Refusal>> {
+        let admits = |target: &TableTarget| {
+            let table = self.configuration.tables.get(&target.schema, &target.table);
+            table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles))
+        };
+        let mut targets = connection.tables().peekable();
+        targets.peek()?;
+        Some(if targets.all(admits) { Ok(()) } else { Err(Refusal::of(Code::Forbidden)) })
     }
 
     fn withdraw(&self, socket: SocketId, present: BTreeSet<Option<Topic>>, out: &mut Out) {

@@ -21,10 +21,8 @@ impl Delivery {
         let limited = !connection.bucket.take(1, now);
         let full = connection.waiting.as_ref().is_some_and(|waiting| waiting.len() >= WAITING_FRAMES);
         if limited || full {
-            if let Ok(Command::Channel(frame)) = &frame
-                && let Some(channel) = self.channel_of(socket, frame)
-            {
-                return self.end(channel, Code::RateLimited, out);
+            if let Ok(Command::Channel(frame)) = frame {
+                return self.slow_down(socket, *frame, limited, out);
             }
             return self.refuse(now, socket, Refusal::of(Code::RateLimited), None, out);
         }

@@ -84,6 +84,7 @@ impl Delivery {
         // Channels get numbers that no socket has.
         for (socket, mut channel) in channels {
             channel.be_present(places);
+            delivery.admit_again(&mut channel);
             delivery.enter(socket, channel, out);
         }
         delivery.clean(stored, places, out);
@@ -123,6 +124,8 @@ impl Delivery {
         let Some(connection) = self.connections.remove(socket) else { return };
         self.unlist(&connection);
         self.unsaved.remove(&socket);
+        // Its number may be another's before their turn comes.
+        self.released.retain(|(of, _)| *of != socket);
         let channels = connection.carrier().map(|carrier| carrier.channels.values().copied().collect::<Vec<_>>());
         channels.into_iter().flatten().for_each(|channel| self.closed(channel, out));
         if let Some(channel) = connection.channel() {
@@ -195,8 +198,11 @@ impl Delivery {
         let most = self.configuration.limits.errors_per_minute;
         let Some(connection) = self.connections.get_mut(socket) else { return };
         // A channel is refused things in its everyday life; only frames that make no sense at all end a socket.
-        let too_many = connection.channel().is_none() && connection.errors.add(now, most);
-        self.unsave(socket);
+        let is_channel = connection.channel().is_some();
+        let too_many = !is_channel && connection.errors.add(now, most);
+        if !is_channel {
+            self.unsaved.insert(socket);
+        }
         self.log("refused", socket, Some(refusal.code), out);
         self.tell(socket, Event::Refused { refusal, id }, out);
         if too_many {

@@ -83,11 +83,10 @@ impl Delivery {
         target: &TableTarget,
     ) -> Option<Refusal> {
         let limits = &self.configuration.limits;
-        let (mut count, mut bytes, mut expressions) =
-            (1, target.filter.text().len(), target.filter.regular_expressions());
+        let (mut count, mut bytes, mut expressions) = (1, target.bytes(), target.filter.regular_expressions());
         for known in present.iter().filter_map(Subscription::table) {
             count += 1;
-            bytes += known.filter.text().len();
+            bytes += known.bytes();
             expressions += known.filter.regular_expressions();
         }
         let table = self.configuration.tables.get(&target.schema, &target.table);

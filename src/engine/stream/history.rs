@@ -69,6 +69,9 @@ impl History {
     pub(super) fn begin(&self, epoch: &str, reading: &Reading) -> Option<Task> {
         let from = match &reading.from {
             From::Position(from) if from.epoch == epoch => from,
+            From::Topic(_, Replay { since, .. }) if self.newest.is_none_or(|newest| newest.time < *since) => {
+                return None;
+            }
             From::Topic(topic, Replay { since, limit }) => {
                 return Some(Task::ReadTopic { topic: topic.clone(), since: *since, rows: *limit });
             }
@@ -116,8 +119,21 @@ impl History {
     }
 }
 
+/// The newest of some rows that are not too much to send at once, as they were accepted. What cannot be read any more is
+/// left out: a replay promises no completeness.
+pub(super) fn newest(mut rows: Vec<StoredPublication>, limits: &HistoryLimits) -> Vec<Accepted> {
+    let mut bytes = 0;
+    let fits = |row: &&StoredPublication| {
+        bytes += row.text.len() as u64;
+        bytes <= limits.replay_bytes
+    };
+    let count = rows.iter().rev().take_while(fits).count();
+    rows.drain(..rows.len() - count);
+    rows.into_iter().filter_map(accepted).collect()
+}
+
 /// A row as it was accepted; `None` when it cannot be read any more.
-pub(super) fn accepted(row: StoredPublication) -> Option<Accepted> {
+fn accepted(row: StoredPublication) -> Option<Accepted> {
     let publication = Rc::new(Publication::stored(row.version, &row.text)?);
     Some(Accepted { publication, offset: row.offset, time: row.time, is_kept: true })
 }

@@ -12,7 +12,7 @@ use super::effect::{Task, Write};
 use super::input::{Stored, StoredPublication};
 use super::message::{Accepted, From, Missed, Out, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
-use history::{History, Reading, accepted};
+use history::{History, Reading, newest};
 use presence::Presence;
 use publish::Request;
 
@@ -92,8 +92,7 @@ impl Stream {
         let Some(reading) = self.reading.take() else { return };
         let missed = match &reading.from {
             From::Position(from) => rows.and_then(|rows| self.history.missed(from.offset, rows)),
-            // What cannot be read any more is left out: a replay promises no completeness.
-            From::Topic(..) => rows.map(|rows| rows.into_iter().filter_map(accepted).collect()),
+            From::Topic(..) => rows.map(|rows| newest(rows, &self.configuration.history)),
             From::Now => None,
         };
         self.resumed(reading, missed, out);
