@@ -59,12 +59,15 @@ impl Delivery {
         if !frame.by_reference {
             return by_name;
         }
-        let reference = frame.reference.as_deref()?;
         let has_it = |channel: &&SocketId| {
             let address = self.connections.get(**channel).and_then(Connection::channel).map(|channel| &channel.address);
-            address.is_some_and(|address| address.reference.as_deref() == Some(reference))
+            address.is_some_and(|address| {
+                frame.reference.is_some() && address.reference.as_deref() == frame.reference.as_deref()
+            })
         };
-        carrier.channels.values().find(has_it).copied().or(by_name)
+        // Where several channels have the reference, the name tells them apart.
+        let by_both = by_name.filter(|channel| has_it(&channel));
+        by_both.or_else(|| carrier.channels.values().find(has_it).copied()).or(by_name)
     }
 
     /// Forgets a channel at the connection that carries it.
