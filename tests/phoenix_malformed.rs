@@ -230,3 +230,29 @@ fn binary_frames_of_every_length() {
         }
     }
 }
+
+#[test]
+fn a_socket_that_errs_too_often_ends_with_its_channels() {
+    let mut rig = Rig::new(&json!({ "limits": { "errorsPerMinute": 3 } }));
+    let (mallory, witness) = (socket(&mut rig, WIRE_TWO), socket(&mut rig, WIRE_TWO));
+    for client in [&mallory, &witness] {
+        rig.frame(
+            client,
+            json!(["1", "1", "realtime:room:1", "phx_join", { "config": { "presence": { "key": "k" } } }]),
+        );
+        assert_eq!(client.next()[4]["status"], "ok");
+        client.frames();
+    }
+    let track = json!({ "type": "presence", "event": "track", "payload": {} });
+    rig.frame(&mallory, json!(["1", "2", "realtime:room:1", "presence", track]));
+    assert!(witness.next()[4]["joins"]["k"].is_object());
+    mallory.frames();
+    for text in ["", "{}"] {
+        rig.text(&mallory, text);
+        assert_eq!(mallory.closed(), None, "{text}");
+    }
+    rig.text(&mallory, "[1]");
+    mallory.is_closed(1008, "too_many_errors");
+    assert!(witness.next()[4]["leaves"]["k"].is_object());
+    assert_eq!(rig.stats()["connections"], 1);
+}

@@ -12,7 +12,6 @@ use crate::engine::effect::{Effect, Log, Task};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream};
-use crate::engine::publication::Payload;
 use crate::policy::channel::{Action, Topic};
 use crate::policy::principal::Principal;
 use crate::policy::secret::Secret;
@@ -62,10 +61,12 @@ impl Delivery {
         let has_it = |channel: &&SocketId| {
             let address = self.connections.get(**channel).and_then(Connection::channel).map(|channel| &channel.address);
             address.is_some_and(|address| {
-                address.reference.is_some() && address.reference.as_deref() == frame.reference.as_deref()
+                frame.reference.is_some() && address.reference.as_deref() == frame.reference.as_deref()
             })
         };
-        carrier.channels.values().find(has_it).copied().or(by_name)
+        // Where several channels have the reference, the name tells them apart.
+        let by_both = by_name.filter(|channel| has_it(&channel));
+        by_both.or_else(|| carrier.channels.values().find(has_it).copied()).or(by_name)
     }
 
     /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it; whoever
@@ -259,7 +260,7 @@ impl Delivery {
             }
             ChannelAct::Publish { event, payload } => {
                 let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo };
-                (self.say(&principal, topic, &event, payload, origin, out), acknowledge)
+                (self.publish_from(&principal, topic, &event, payload, origin, out), acknowledge)
             }
             ChannelAct::Track { metadata } => (self.appear(socket, &principal, topic, metadata, id.clone(), out), id),
             ChannelAct::Untrack => {
@@ -276,18 +277,6 @@ impl Delivery {
         if let Err(refusal) = done {
             self.refuse(now, socket, refusal, answer, out);
         }
-    }
-
-    fn say(
-        &self,
-        principal: &Principal,
-        topic: Topic,
-        event: &str,
-        payload: Payload,
-        origin: Origin,
-        out: &mut Out,
-    ) -> Result<(), Refusal> {
-        self.publish_from(principal, topic, event, payload, origin, out)
     }
 
     /// A channel that appears somewhere is told from then on who else does.
