@@ -1,6 +1,6 @@
 /**
  * What the Worker is measured against: the least that a Durable Object with hibernating sockets can do. It knows nobody,
- * keeps nothing, and sends the text that it is given to everyone.
+ * keeps nothing, and sends what it is given to everyone.
  */
 import { DurableObject } from "cloudflare:workers";
 
@@ -11,7 +11,8 @@ export class Bare extends DurableObject {
 			this.ctx.acceptWebSocket(server);
 			return new Response(null, { status: 101, webSocket: client });
 		}
-		const frame = await request.text();
+		const isBinary = request.headers.get("content-type") === "application/octet-stream";
+		const frame = await (isBinary ? request.arrayBuffer() : request.text());
 		const sockets = this.ctx.getWebSockets();
 		for (const socket of sockets) socket.send(frame);
 		return Response.json({ delivered: sockets.length }, { status: 202 });

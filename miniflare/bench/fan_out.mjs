@@ -54,7 +54,7 @@ async function warmUp(side, fleet) {
 }
 
 /** Microseconds of workerd's CPU per frame. Each publication has reached everyone before the next: nothing piles up. */
-async function costOfFrame(side, group, publications) {
+export async function costOfFrame(side, group, publications) {
 	const before = side.cpu();
 	for (let count = 0; count < publications; count += 1) {
 		const delivered = await side.publish(group.organizationId);

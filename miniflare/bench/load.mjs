@@ -24,8 +24,9 @@ async function open(group, targets, greetings) {
 	};
 	const waiting = targets.values();
 	const openNext = async () => {
-		for (const { url, headers } of waiting) {
+		for (const { url, headers, hello } of waiting) {
 			const socket = new WebSocket(url, { headers, perMessageDeflate: false, skipUTF8Validation: true });
+			if (hello !== undefined) socket.once("open", () => socket.send(hello));
 			await once(socket, greetings > 0 ? "message" : "open");
 			socket.on("message", receive);
 			socket.on("close", (code) => process.send({ group, failure: `a socket was closed: ${code}` }));

@@ -49,7 +49,7 @@ export async function startBare(frame) {
 		name: "bare object",
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
-		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame),
+		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, typeof frame === "string" ? undefined : "application/octet-stream"),
 	};
 }
 
@@ -74,6 +74,19 @@ async function frameOf(worker) {
 	return frames[0];
 }
 
+/** The Worker for clients of Supabase: the address of a socket, and publishing any event. */
+export async function startSupabase() {
+	const limits = { connections: 1_000_000, pending: 1_000_000, publicationsPerSecond: 1_000_000 };
+	const { url, ...side } = await start({ vars: { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits } } });
+	const key = (ref) => signToken({ role: "anon", ref, exp: EXPIRY }, JWT_SECRET);
+	return {
+		...side,
+		name: "worker",
+		address: (organizationId) => `${url}/realtime/v1/websocket?apikey=${key(organizationId)}&vsn=2.0.0`,
+		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
+	};
+}
+
 async function start(options) {
 	const before = new Set(workerdChildren());
 	const started = performance.now();
@@ -96,8 +109,8 @@ async function start(options) {
 }
 
 /** Publishes, and gives the number of frames that were handed to sockets. */
-async function post(url, body) {
-	const headers = { "content-type": "application/json", authorization: `Bearer ${ACCESS_TOKEN}` };
+async function post(url, body, type = "application/json") {
+	const headers = { "content-type": type, authorization: `Bearer ${ACCESS_TOKEN}` };
 	const response = await fetch(url, { method: "POST", headers, body });
 	const text = await response.text();
 	if (response.status !== 202) throw new Error(`publishing was answered ${response.status}: ${text}`);

@@ -1,0 +1,129 @@
+/**
+ * Clients of Supabase: fan-out of text and bytes against the bare object, joins, and presence of many in one topic.
+ */
+import { connect } from "../client.mjs";
+import { costOfFrame } from "./fan_out.mjs";
+import { Fleet } from "./fleet.mjs";
+import { startBare, startSupabase } from "./sides.mjs";
+import { comparison, figure } from "./table.mjs";
+
+const MOST_OF_BARE = 1.05;
+export const SUPABASE_SOCKETS = 1_000;
+const CHANNELS = 100;
+const MEMBERS = 200;
+const FRAMES_OF_A_TURN = 10_000;
+const NOTE = "a note of the benchmark ".repeat(8);
+const KINDS = {
+	text: { payload: { note: NOTE } },
+	binary: { payload: Buffer.from(NOTE).toString("base64"), encoding: "base64" },
+};
+
+/** @param {{rounds: number, frames: number}} options */
+export async function supabase({ rounds, frames }) {
+	const worker = await startSupabase();
+	try {
+		const turns = Math.ceil((rounds * frames) / FRAMES_OF_A_TURN);
+		const fanOuts = [];
+		for (const kind of Object.keys(KINDS)) fanOuts.push(await fanOut(worker, kind, turns));
+		return [...fanOuts, ...(await joins(worker)), ...(await presence(worker))];
+	} finally {
+		await worker.dispose();
+	}
+}
+
+function joining(topic, config = { presence: { enabled: false } }) {
+	return JSON.stringify(["1", "1", `realtime:${topic}`, "phx_join", { config: { private: false, ...config } }]);
+}
+
+const isReply = (frame) => frame[3] === "phx_reply";
+const isDifference = (frame) => frame[3] === "presence_diff";
+
+async function fanOut(worker, kind, turns) {
+	const event = { type: "broadcast", topic: "room", private: false, event: "note", ...KINDS[kind] };
+	const side = {
+		...worker,
+		greetings: 1,
+		target: (organizationId) => ({ url: worker.address(organizationId), headers: {}, hello: joining("room") }),
+		publish: (organizationId) => worker.publishEvent({ ...event, organizationId }),
+	};
+	const bare = await startBare(await frameOf(side, `org_${kind}`));
+	const fleet = new Fleet(2 * SUPABASE_SOCKETS);
+	try {
+		const series = [];
+		for (const one of [side, bare]) {
+			series.push({ side: one, group: await fleet.open(one, `org_${kind}`, SUPABASE_SOCKETS), costs: [] });
+		}
+		// The first turn warms up.
+		for (let turn = 0; turn <= turns; turn += 1) {
+			for (const { side, group, costs } of turn % 2 === 0 ? series : series.toReversed()) {
+				const cost = await costOfFrame(side, group, FRAMES_OF_A_TURN / SUPABASE_SOCKETS);
+				if (turn > 0) costs.push(cost);
+			}
+		}
+		const [{ costs }, { costs: bares }] = series;
+		return comparison(`Supabase, CPU per ${kind} frame, ${SUPABASE_SOCKETS} sockets`, "µs", costs, bares, MOST_OF_BARE);
+	} finally {
+		fleet.dispose();
+		await bare.dispose();
+	}
+}
+
+/** The frame as a client gets it, as it came. */
+async function frameOf(side, organizationId) {
+	const { url, hello } = side.target(organizationId);
+	const client = await connect(url);
+	client.send(hello);
+	await client.next(isReply);
+	await side.publish(organizationId);
+	const frame = await client.next();
+	await client.close();
+	return Buffer.isBuffer(frame) ? frame : JSON.stringify(frame);
+}
+
+async function joins(worker) {
+	const open = () => connect(worker.address("org_joins"));
+	const clients = [];
+	for (let count = 0; count < SUPABASE_SOCKETS; count += 1) clients.push(await open());
+	const started = performance.now();
+	await Promise.all(clients.map((client) => (client.send(joining("room")), client.next(isReply))));
+	const apart = SUPABASE_SOCKETS / ((performance.now() - started) / 1e3);
+	const one = await open();
+	const begun = performance.now();
+	for (let channel = 0; channel < CHANNELS; channel += 1) one.send(joining(`room-${channel}`));
+	for (let channel = 0; channel < CHANNELS; channel += 1) await one.next(isReply);
+	const together = CHANNELS / ((performance.now() - begun) / 1e3);
+	await Promise.all([one, ...clients].map((client) => client.close()));
+	return [
+		figure(`Supabase, joins of ${SUPABASE_SOCKETS} sockets`, "/s", apart),
+		figure(`Supabase, joins of ${CHANNELS} channels of a socket`, "/s", together),
+	];
+}
+
+async function presence(worker) {
+	const clients = [];
+	for (let member = 0; member < MEMBERS; member += 1) {
+		const client = await connect(worker.address("org_presence"));
+		client.send(joining("lobby", { presence: { enabled: true, key: `member-${member}` } }));
+		await client.next(isReply);
+		clients.push(client);
+	}
+	const rows = [];
+	for (const event of ["track", "untrack"]) {
+		const before = differences(clients);
+		const started = performance.now();
+		for (const client of clients) {
+			client.send(["1", event, "realtime:lobby", "presence", { type: "presence", event, payload: { at: "desk" } }]);
+			await Promise.all(clients.map((other) => other.next(isDifference)));
+		}
+		const [frames, milliseconds] = [differences(clients) - before, performance.now() - started];
+		if (frames !== MEMBERS * MEMBERS) throw new Error(`${event}: ${frames} differences instead of ${MEMBERS * MEMBERS}`);
+		rows.push(figure(`Supabase, ${MEMBERS} members ${event}: differences`, "frames", frames));
+		rows.push(figure(`Supabase, ${MEMBERS} members ${event}: time`, "ms", milliseconds));
+	}
+	await Promise.all(clients.map((client) => client.close()));
+	return rows;
+}
+
+function differences(clients) {
+	return clients.reduce((sum, { frames }) => sum + frames.filter(isDifference).length, 0);
+}
