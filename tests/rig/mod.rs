@@ -396,13 +396,4 @@ impl Rig {
     pub fn epoch(&self) -> String {
         self.storage.epoch.clone().expect("a stream has an epoch")
     }
-
-    pub fn attachment(&self, client: &Client) -> Option<&String> {
-        self.attachments.get(&client.id)
-    }
-
-    /// Puts another text beside a client's socket, as an earlier or broken build might have left it.
-    pub fn set_attachment(&mut self, client: &Client, text: &str) {
-        self.attachments.insert(client.id.clone(), text.to_owned());
-    }
 }

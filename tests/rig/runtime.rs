@@ -27,6 +27,15 @@ pub struct Outcome {
 }
 
 impl Rig {
+    pub fn attachment(&self, client: &Client) -> Option<&String> {
+        self.attachments.get(&client.id)
+    }
+
+    /// Puts another text beside a client's socket, as an earlier or broken build might have left it.
+    pub fn set_attachment(&mut self, client: &Client, text: &str) {
+        self.attachments.insert(client.id.clone(), text.to_owned());
+    }
+
     pub(super) fn transcript(&self) -> Transcript {
         (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
     }
