@@ -135,17 +135,19 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, &'static str> {
         return Err("may have * only at its end");
     }
     let mut pieces = Vec::new();
+    // An empty one would stand for nothing.
+    let literal = |text: &str| (!text.is_empty()).then(|| Piece::Literal(text.to_owned()));
     for (index, part) in body.split('{').enumerate() {
         if index == 0 {
-            pieces.push(Piece::Literal(part.to_owned()));
+            pieces.extend(literal(part));
             continue;
         }
-        let (claim, literal) = part.split_once('}').ok_or("has a { without its }")?;
+        let (claim, rest) = part.split_once('}').ok_or("has a { without its }")?;
         if claim.is_empty() {
             return Err("has a {} without a claim's name");
         }
         pieces.push(Piece::Claim(claim.to_owned()));
-        pieces.push(Piece::Literal(literal.to_owned()));
+        pieces.extend(literal(rest));
     }
     pieces.extend(rest);
     Ok(pieces)
@@ -154,22 +156,28 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, &'static str> {
 /// Follows every way through the pattern at once, as the places of the topic that the pieces so far may lead to: the
 /// time is bounded by pieces, bytes and values, whatever the claims hold.
 fn matches(pattern: &[Piece], topic: &str, principal: &Principal) -> bool {
-    let after = |place: usize, text: &str| {
-        let found = topic.get(place..).is_some_and(|rest| rest.starts_with(text));
-        found.then_some(place + text.len())
-    };
-    let mut places = BTreeSet::from([0]);
+    let mut places = vec![false; topic.len() + 1];
+    places.first_mut().into_iter().for_each(|first| *first = true);
     for piece in pattern {
         places = match piece {
-            Piece::Rest => return !places.is_empty(),
-            Piece::Literal(text) => places.iter().filter_map(|place| after(*place, text)).collect(),
-            Piece::Claim(name) => {
-                let values = principal.claim(name).iter().filter(|value| !value.is_empty());
-                values.flat_map(|value| places.iter().filter_map(|place| after(*place, value))).collect()
-            }
+            Piece::Rest => return places.contains(&true),
+            Piece::Literal(text) => after(topic, &places, std::slice::from_ref(text)),
+            Piece::Claim(name) => after(topic, &places, principal.claim(name)),
         };
     }
-    places.contains(&topic.len())
+    places.last() == Some(&true)
+}
+
+/// The places of the topic to which one of the texts leads from one of these; an empty claim leads nowhere.
+fn after(topic: &str, places: &[bool], texts: &[String]) -> Vec<bool> {
+    let mut reached = vec![false; places.len()];
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        for (place, _) in places.iter().enumerate().filter(|(_, is_reached)| **is_reached) {
+            let leads = topic.get(place..).is_some_and(|rest| rest.starts_with(text.as_str()));
+            reached.get_mut(place + text.len()).filter(|_| leads).into_iter().for_each(|place| *place = true);
+        }
+    }
+    reached
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ impl Roles {
 
     /// The same set in an order of its own, so that two holders of the same roles are of one class.
     pub fn sorted(&self) -> Roles {
-        let mut sorted = self.0.clone();
+        let mut sorted: Vec<&str> = self.0.iter().map(String::as_str).collect();
         sorted.sort_unstable();
-        Roles(sorted)
+        Roles(sorted.into_iter().map(str::to_owned).collect())
     }
 }

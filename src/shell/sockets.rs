@@ -1,8 +1,6 @@
 //! The open sockets of an object, by the numbers that the engine knows them by.
 
-use std::collections::BTreeMap;
-
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Map, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::runtime::{OPEN, RawSocket, RawState, send_to_all};
@@ -14,8 +12,10 @@ use crate::engine::input::SocketId;
 pub struct Sockets {
     /// The sockets, in JavaScript's hands; `undefined` in a free place.
     sockets: Array,
-    client_ids: BTreeMap<SocketId, String>,
-    by_client_id: BTreeMap<String, SocketId>,
+    /// Their public ids, in the same places.
+    client_ids: Array,
+    /// The places, by public id.
+    places: Map,
 }
 
 impl Sockets {
@@ -43,8 +43,9 @@ impl Sockets {
     /// Takes a socket in under a number that is free.
     pub fn insert(&mut self, id: SocketId, socket: &RawSocket, client_id: &str) {
         self.sockets.set(id.0, socket.into());
-        self.by_client_id.insert(client_id.to_owned(), id);
-        self.client_ids.insert(id, client_id.to_owned());
+        let client_id = JsValue::from_str(client_id);
+        self.places.set(&client_id, &JsValue::from(id.0));
+        self.client_ids.set(id.0, client_id);
     }
 
     /// Lets a channel's frames go to the socket that carries it.
@@ -54,15 +55,16 @@ impl Sockets {
 
     /// Lets a socket or a channel go.
     pub fn remove(&mut self, id: SocketId) {
-        if let Some(client_id) = self.client_ids.remove(&id) {
-            self.by_client_id.remove(&client_id);
-        }
+        // A channel has no public id of its own here.
+        self.places.delete(&self.client_ids.get(id.0));
+        self.client_ids.set(id.0, JsValue::UNDEFINED);
         self.sockets.set(id.0, JsValue::UNDEFINED);
     }
 
     /// The number of the socket with this public id.
     pub fn find(&self, client_id: &str) -> Option<SocketId> {
-        self.by_client_id.get(client_id).copied()
+        // A number that is a place is an integer of 32 bits.
+        self.places.get(&JsValue::from_str(client_id)).as_f64().map(|place| SocketId(place as u32))
     }
 
     /// A socket by its number.

@@ -74,13 +74,16 @@ impl Storage {
             total_bytes: integer(row, 2),
         });
         let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
-        let overflow = self.rows("SELECT client_id, state FROM overflow", &[])?;
+        let mut overflow = BTreeMap::new();
+        for row in self.rows("SELECT client_id, state FROM overflow", &[])? {
+            overflow.insert(text(&row, 0), text(&row, 1));
+        }
         let presence = self.rows("SELECT client_id, place, topic, user, metadata, key FROM presence", &[])?;
         Ok(Stored {
             epoch: self.meta("epoch")?,
             newest,
             oldest: oldest.first().map(|row| integer(row, 0)),
-            overflow: overflow.iter().map(|row| (text(row, 0), text(row, 1))).collect(),
+            overflow,
             presence: presence.iter().map(presence_row).collect(),
             ..Stored::default()
         })

@@ -201,16 +201,18 @@ fn inferred(json: &str) -> &'static str {
 
 /// Everyone present, by key.
 fn state(members: &[Rc<Member>]) -> String {
-    let mut by_key: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut by_key: BTreeMap<String, String> = BTreeMap::new();
     for member in members {
-        by_key.entry(key(member)).or_default().push(meta_of(member, None));
+        let metas = by_key.entry(key(member).to_owned()).or_default();
+        metas.push_str(if metas.is_empty() { "" } else { "," });
+        metas.push_str(&meta_of(member, None));
     }
     let mut out = String::from("{");
     for (index, (key, metas)) in by_key.iter().enumerate() {
         out.push_str(if index > 0 { "," } else { "" });
         json::write_string(&mut out, key);
         out.push_str(":{\"metas\":[");
-        out.push_str(&metas.join(","));
+        out.push_str(metas);
         out.push_str("]}");
     }
     out.push('}');

@@ -70,7 +70,8 @@ fn key(json: &str) -> Option<String> {
 }
 
 fn replay(replay: &Lenient<'_>) -> Replay {
-    let number = |name| replay.get(name).and_then(|json| serde_json::from_str::<f64>(json).ok()).filter(|number| *number >= 0.0);
+    let number =
+        |name| replay.get(name).and_then(|json| serde_json::from_str::<f64>(json).ok()).filter(|number| *number >= 0.0);
     // A float becomes the nearest integer that fits: `as` saturates. Without a start nothing is replayed.
     let since = number("since").map_or(u64::MAX, |since| since as u64);
     Replay { since, limit: number("limit").map_or(MOST_REPLAYED, |limit| (limit as u64).clamp(1, MOST_REPLAYED)) }

@@ -1,7 +1,6 @@
 //! The channels that one socket carries (Phoenix): each is entered with a principal and subscriptions of its own, and is
 //! to everything else here a connection like any other.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
@@ -54,7 +53,8 @@ impl Delivery {
     /// The channel that a frame is about. A missing or stale reference does no harm where the name is known.
     pub(super) fn channel_of(&self, socket: SocketId, frame: &ChannelFrame) -> Option<SocketId> {
         let carrier = self.connections.get(socket)?.carrier()?;
-        let by_name = carrier.channels.get(frame.name.as_str()).copied();
+        let is_named = |(name, _): &&(Rc<str>, SocketId)| **name == *frame.name;
+        let by_name = carrier.channels.iter().find(is_named).map(|(_, channel)| *channel);
         if !frame.by_reference {
             return by_name;
         }
@@ -66,7 +66,7 @@ impl Delivery {
         };
         // Where several channels have the reference, the name tells them apart.
         let by_both = by_name.filter(|channel| has_it(&channel));
-        by_both.or_else(|| carrier.channels.values().find(has_it).copied()).or(by_name)
+        by_both.or_else(|| carrier.numbers().find(|channel| has_it(&channel))).or(by_name)
     }
 
     /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it; whoever
@@ -88,7 +88,7 @@ impl Delivery {
     /// Forgets a channel at the connection that carries it.
     pub(super) fn let_go(&mut self, carrier: SocketId, name: &str) {
         if let Some(Connection { part: Part::Carrier(carrier), .. }) = self.connections.get_mut(carrier) {
-            carrier.channels.remove(name);
+            carrier.channels.retain(|(one, _)| **one != *name);
         }
         if self.connections.get(carrier).is_some() {
             self.unsaved.insert(carrier);
@@ -164,7 +164,7 @@ impl Delivery {
             return Err(Refusal::at(Code::InvalidFrame, "topic", "The topic has no name."));
         }
         let carrier = self.connections.get(socket).and_then(Connection::carrier).ok_or(Code::Internal)?;
-        let others = carrier.channels.iter().filter(|(name, _)| ***name != *frame.name);
+        let others = carrier.channels.iter().filter(|(name, _)| **name != *frame.name);
         let mut present: Vec<Subscription> = Vec::new();
         let mut count = 0;
         for connection in others.filter_map(|(_, channel)| self.connections.get(*channel)) {
@@ -379,7 +379,7 @@ impl Delivery {
         Some(if targets.all(admits) { Ok(()) } else { Err(Refusal::of(Code::Forbidden)) })
     }
 
-    fn withdraw(&self, socket: SocketId, present: BTreeSet<Option<Topic>>, out: &mut Out) {
+    fn withdraw(&self, socket: SocketId, present: Vec<Option<Topic>>, out: &mut Out) {
         for topic in present {
             self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
         }

@@ -1,6 +1,6 @@
 //! One connection as the delivery knows it: a socket, or one of the channels that a socket carries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::class::{ClassKey, Narrowing, Scope};
@@ -30,7 +30,7 @@ pub(super) struct Connection {
     pub(super) told_expired: bool,
     pub(super) subscriptions: Vec<Subscription>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
-    pub(super) present: BTreeSet<Option<Topic>>,
+    pub(super) present: Vec<Option<Topic>>,
     pub(super) errors: ErrorWindow,
     pub(super) bucket: Bucket,
     /// Frames that wait for the key set, while it is being fetched.
@@ -54,10 +54,17 @@ pub(super) enum Part {
 /// The channels of a socket.
 #[derive(Default)]
 pub(super) struct Carrier {
-    /// By the name that the client writes.
-    pub(super) channels: BTreeMap<Rc<str>, SocketId>,
+    /// By the name that the client writes; few enough to be looked through.
+    pub(super) channels: Vec<(Rc<str>, SocketId)>,
     /// The number of the next channel, which makes its public id.
     pub(super) next: u64,
+}
+
+impl Carrier {
+    /// The channels' numbers.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = SocketId> {
+        self.channels.iter().map(|(_, channel)| *channel)
+    }
 }
 
 /// A channel.
@@ -121,7 +128,7 @@ impl Connection {
             offsets: false,
             told_expired: false,
             subscriptions: Vec::new(),
-            present: BTreeSet::new(),
+            present: Vec::new(),
             errors: ErrorWindow::default(),
             bucket: Bucket::full(rate, now),
             waiting: None,
@@ -210,13 +217,13 @@ impl Connection {
             ..key(Scope::Presence(topic))
         };
         let mut topics = BTreeSet::new();
-        topics.extend(self.topics().cloned());
+        topics.extend(self.topics().cloned().map(Some));
         let places = self.places(&topics, principal, configuration);
         let mut keys = Vec::new();
         if !narrowing.passes_nothing() {
             keys.push(Rc::new(key(Scope::Organization)));
         }
-        keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
+        keys.extend(topics.into_iter().flatten().map(|topic| Rc::new(key(Scope::Topic(topic)))));
         keys.extend(places.into_iter().map(|place| Rc::new(presence_key(place))));
         keys
     }
@@ -224,7 +231,7 @@ impl Connection {
     /// Where it is told who comes and goes.
     fn places(
         &self,
-        topics: &BTreeSet<Topic>,
+        topics: &BTreeSet<Option<Topic>>,
         principal: &Principal,
         configuration: &Configuration,
     ) -> BTreeSet<Option<Topic>> {
@@ -237,7 +244,7 @@ impl Connection {
             }
             None => {
                 places.extend(self.present.iter().cloned());
-                places.extend(topics.iter().filter(may_see).cloned().map(Some));
+                places.extend(topics.iter().flatten().filter(may_see).cloned().map(Some));
             }
         }
         places

@@ -28,7 +28,7 @@ use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
-use connection::Connection;
+use connection::{Carrier, Connection};
 use people::People;
 use slab::Slab;
 
@@ -126,7 +126,7 @@ impl Delivery {
         self.unsaved.remove(&socket);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != socket);
-        let channels = connection.carrier().map(|carrier| carrier.channels.values().copied().collect::<Vec<_>>());
+        let channels = connection.carrier().map(|carrier| carrier.numbers().collect::<Vec<_>>());
         channels.into_iter().flatten().for_each(|channel| self.closed(channel, out));
         if let Some(channel) = connection.channel() {
             self.let_go(channel.carrier, &channel.address.name);
@@ -144,9 +144,8 @@ impl Delivery {
     pub(super) fn save(&mut self, out: &mut Out) {
         for socket in std::mem::take(&mut self.unsaved) {
             let Some(mut connection) = self.connections.take(socket) else { continue };
-            let channels = connection.carrier().map(|carrier| carrier.channels.values());
-            let channels =
-                channels.into_iter().flatten().filter_map(|channel| self.connections.get(*channel)).collect();
+            let channels = connection.carrier().map(Carrier::numbers);
+            let channels = channels.into_iter().flatten().filter_map(|channel| self.connections.get(channel)).collect();
             let overflowed = attachment::write(&connection, channels, out);
             connection.overflowed = overflowed;
             self.connections.insert(connection);
@@ -286,10 +285,9 @@ impl Delivery {
 
     fn present(&mut self, socket: SocketId, topic: Option<Topic>, present: bool) {
         self.relist(socket, |connection| {
+            connection.present.retain(|place| *place != topic);
             if present {
-                connection.present.insert(topic);
-            } else {
-                connection.present.remove(&topic);
+                connection.present.push(topic);
             }
         });
     }
