@@ -18,7 +18,8 @@ import type { Wiring } from "./wiring.ts";
 
 /**
  * Makes a client. It connects when the first handler is added, with every handler of the same turn, and from then on
- * keeps connected until `close()`.
+ * keeps connected until `close()`. The URL is the Worker's, with the path that stands before its routes where there is
+ * one; one that ends in `/realtime/v1/websocket` is good too.
  *
  * @example
  * ```ts
@@ -262,7 +263,7 @@ export class Client<D extends Definitions = Definitions> {
 function socketAddress(url: string | URL, organizationId: string): string {
 	const address = new URL(url);
 	address.protocol = address.protocol.replace("http", "ws");
-	if (address.pathname === "/") address.pathname = "/realtime/v1/websocket";
+	address.pathname = address.pathname.replace(/(\/realtime\/v1\/websocket)?\/*$/, "/realtime/v1/websocket");
 	address.searchParams.set("organizationId", organizationId);
 	return address.href;
 }
