@@ -40,7 +40,7 @@ export class Client<D extends Definitions = Definitions> {
 	readonly on: On<D>;
 	/** Who is in the organization's lobby. */
 	readonly presence: Presence<PresenceOf<D>>;
-	/** Who this client is to the server; `undefined` before the first connection. */
+	/** Who this client is to the server, by its last token; `undefined` before the first connection. */
 	identity: Identity | undefined;
 	#organizationId: string;
 	#autoConnect: boolean;
@@ -173,13 +173,16 @@ export class Client<D extends Definitions = Definitions> {
 
 	#authenticated(frame: AuthSuccess): void {
 		const { type, epoch, offset, recovered, ...identity } = frame;
-		if (this.identity && this.identity.userId !== identity.userId) {
+		const before = this.identity;
+		if (before && before.userId !== identity.userId) {
 			return this.#connection.close(new RealtimeError("wrong_user", "A client is one user's."));
 		}
 		this.identity = identity;
 		const gap = this.#stream.begin(frame);
 		if (gap) this.#gaps.emit(gap);
-		this.#subscriptions.authenticated();
+		// The answer to a refresh has no position.
+		if (epoch !== undefined) this.#subscriptions.authenticated();
+		else if (`${before?.roles}` !== `${identity.roles}`) this.#subscriptions.retry();
 		this.#flushPresences();
 	}
 

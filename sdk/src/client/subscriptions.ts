@@ -114,7 +114,7 @@ export class Subscriptions {
 	 * @param careful leaves out those that the server has never accepted: one of them may be malformed
 	 */
 	initial(isFirst: boolean, careful: boolean): object[] {
-		this.#reset();
+		this.disconnected();
 		const isDue = (entry: Entry) => !entry.malformed && (entry.stood || (isFirst && !careful));
 		const due = [...this.#wanted.values()].filter((entry) => isDue(entry) && !("presence" in entry.target));
 		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
@@ -141,9 +141,17 @@ export class Subscriptions {
 		this.flush();
 	}
 
-	/** The connection has ended. */
+	/** Another token has brought other roles: what was refused may be allowed by them. */
+	retry(): void {
+		for (const entry of this.#wanted.values()) if (entry.state === "refused") entry.state = "new";
+		this.flush();
+	}
+
+	/** The connection has ended: nothing stands any more. */
 	disconnected(): void {
-		this.#reset();
+		this.#prune();
+		this.#known.clear();
+		for (const entry of this.#wanted.values()) entry.state = "new";
 	}
 
 	/** The server confirms that one stands. */
@@ -199,12 +207,6 @@ export class Subscriptions {
 	/** Forgets those without handlers. Not before now: a handler that is replaced within one turn misses nothing. */
 	#prune(): void {
 		for (const [key, { listeners }] of this.#wanted) if (listeners.size === 0) this.#wanted.delete(key);
-	}
-
-	#reset(): void {
-		this.#prune();
-		this.#known.clear();
-		for (const entry of this.#wanted.values()) entry.state = "new";
 	}
 
 	#ask(entry: Entry): object {
