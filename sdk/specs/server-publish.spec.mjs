@@ -3,7 +3,8 @@
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { ACCESS_TOKEN, join, start, subscribe, unread } from "../../miniflare/fixture.mjs";
+import { connect } from "../../miniflare/client.mjs";
+import { ACCESS_TOKEN, join, socketUrl, start, subscribe, tokenOf, unread } from "../../miniflare/fixture.mjs";
 import { createRealtime, defineRealtime, payload } from "realtime-worker/server";
 
 const server = await start();
@@ -77,6 +78,35 @@ test("users, roles, fields, masks and topics narrow who receives what", async ()
 		{ id: "e1", ssn: "*****6789" },
 		{ id: "e2", boss: "mel", ssn: "123-45-6789" },
 	]);
+});
+
+test("bytes arrive as such, and what is not to be kept is not replayed", async () => {
+	const organizationId = "org_kinds";
+	const client = await join(server, "ada", ["admin"], { organizationId, recover: true });
+	await realtime.insert("claims", { id: "kept" }, organizationId);
+	await realtime.insert("claims", { id: "not kept" }, organizationId, { history: false });
+	await realtime.broadcast("waveform", "AAEC", organizationId, { encoding: "base64" });
+	await realtime.broadcast("tick", 1, organizationId, { history: false });
+	const torn = realtime.broadcast("waveform", "AAE", organizationId, { encoding: "base64" });
+	await assert.rejects(torn, { code: "invalid_request", field: "payload" });
+	const events = (frames) => frames.map((frame) => frame.new?.id ?? [frame.payload, frame.encoding]);
+	const bytes = ["AAEC", "base64"];
+	assert.deepEqual(events(await unread(client)), ["kept", "not kept", bytes, [1, undefined]]);
+	const { epoch, offset } = client.welcome;
+	const back = await join(server, "ada", ["admin"], { organizationId, recover: { epoch, offset } });
+	assert.deepEqual(events(await unread(back)), ["kept", bytes]);
+});
+
+test("clients of Supabase are told the types of the columns", async () => {
+	const parameters = { apikey: tokenOf("ada", ["admin"]), vsn: "1.0.0" };
+	const client = await connect(socketUrl(server, parameters));
+	const config = { postgres_changes: [{ event: "*", schema: "public", table: "payments" }] };
+	client.send({ topic: "realtime:db", event: "phx_join", payload: { config }, ref: "1", join_ref: "1" });
+	await client.next(({ event, payload }) => event === "system" && payload.status === "ok");
+	await realtime.insert("payments", { id: "7", amount: "1.5" }, "org_1", { columns: { id: "int8", amount: "numeric" } });
+	const { payload } = await client.next(({ event }) => event === "postgres_changes");
+	assert.deepEqual(payload.data.columns, [{ name: "id", type: "int8" }, { name: "amount", type: "numeric" }]);
+	await client.close();
 });
 
 test("an id is delivered once", async () => {
