@@ -3,9 +3,9 @@
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { connect } from "../../miniflare/client.mjs";
-import { ACCESS_TOKEN, join, socketUrl, start, subscribe, tokenOf, unread } from "../../miniflare/fixture.mjs";
+import { ACCESS_TOKEN, join, start, subscribe, unread } from "../../miniflare/fixture.mjs";
 import { createRealtime, defineRealtime, payload } from "realtime-worker/server";
+import { listenToTypes } from "./server-rig.mjs";
 
 const server = await start();
 after(() => server.dispose());
@@ -98,15 +98,9 @@ test("bytes arrive as such, and what is not to be kept is not replayed", async (
 });
 
 test("clients of Supabase are told the types of the columns", async () => {
-	const parameters = { apikey: tokenOf("ada", ["admin"]), vsn: "1.0.0" };
-	const client = await connect(socketUrl(server, parameters));
-	const config = { postgres_changes: [{ event: "*", schema: "public", table: "payments" }] };
-	client.send({ topic: "realtime:db", event: "phx_join", payload: { config }, ref: "1", join_ref: "1" });
-	await client.next(({ event, payload }) => event === "system" && payload.status === "ok");
+	const types = await listenToTypes(server, "payments");
 	await realtime.insert("payments", { id: "7", amount: "1.5" }, "org_1", { columns: { id: "int8", amount: "numeric" } });
-	const { payload } = await client.next(({ event }) => event === "postgres_changes");
-	assert.deepEqual(payload.data.columns, [{ name: "id", type: "int8" }, { name: "amount", type: "numeric" }]);
-	await client.close();
+	assert.deepEqual(await types(), { id: "int8", amount: "numeric" });
 });
 
 test("an id is delivered once", async () => {
