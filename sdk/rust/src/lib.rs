@@ -24,6 +24,8 @@ mod error;
 mod backoff;
 mod outbox;
 #[cfg(target_arch = "wasm32")]
+mod publishing;
+#[cfg(target_arch = "wasm32")]
 mod realtime;
 #[cfg(target_arch = "wasm32")]
 mod d1;
