@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, test } from "node:test";
 import { connect, UpgradeRefused } from "../client.mjs";
-import { JWT_SECRET, join, message, now, publish, socketUrl, start, tokenOf, unread } from "../fixture.mjs";
+import { insert, JWT_SECRET, join, message, now, publish, socketUrl, start, tokenOf, unread } from "../fixture.mjs";
 import { signToken } from "../token.mjs";
 
 const MACHINE_KEY = "qb_live_machine";
@@ -173,6 +173,20 @@ test("a fresh token of the same user keeps the connection", async () => {
 	client.send({ type: "auth", token: sign("u", ["admin"]), organizationId: "org_1" });
 	const { type, roles } = await client.next();
 	assert.deepEqual([type, roles], ["auth_success", ["admin"]]);
+	await client.close();
+});
+
+test("a later token is all that a later auth frame replaces", async () => {
+	const client = await enter("u", ["member"], { recover: true, subscriptions: [{ id: "s1", table: "claims" }] });
+	const { epoch, offset } = client.welcome;
+	await publish(server, insert("claims", { id: 1 }, { userId: "u" }));
+	const subscriptions = [{ id: "s2", table: "people" }];
+	client.send({ type: "auth", token: sign("u", ["admin"]), recover: { epoch, offset }, subscriptions });
+	await publish(server, insert("people", { id: 2 }, { userId: "u" }));
+	await publish(server, insert("claims", { id: 3 }, { userId: "u" }));
+	const [, first, { type, epoch: again, recovered }, ...rest] = await unread(client);
+	assert.deepEqual([first.new.id, type, again, recovered], [1, "auth_success", undefined, undefined]);
+	assert.deepEqual(rest.map((frame) => [frame.table, frame.new.id]), [["claims", 3]]);
 	await client.close();
 });
 

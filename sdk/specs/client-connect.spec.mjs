@@ -107,6 +107,20 @@ test("a table that the roles do not receive is refused, and says so", async (t) 
 	assert.equal(one.status.state, "connected");
 });
 
+test("however many are refused, the connection that follows stands", async (t) => {
+	const one = open(t);
+	const [errors, states] = [record(), record()];
+	one.on.error(errors.handler);
+	for (let n = 0; n < 12; n += 1) one.topic(`secret:${n}`).on("*", () => assert.fail("not allowed"));
+	await errors.count(12);
+	one.on.status(({ state }) => states.handler(state));
+	await broken(one, () => server.evict(ORGANIZATION, "close"));
+	await errors.count(24);
+	await one.on("barrier", "*", () => {}).ready;
+	assert.deepEqual(states.all, ["waiting", "connecting", "connected"]);
+	assert.deepEqual(new Set(errors.all.map(({ code }) => code)), new Set(["forbidden"]));
+});
+
 test("closing keeps the handlers; connecting resumes", async (t) => {
 	const one = open(t);
 	const heard = record();

@@ -9,7 +9,7 @@ import { client, fakeSurroundings, insert, next, publish, record, startRig, star
 const { server } = await startRig();
 
 /** A client on sockets that do what the test says; every turn of the promises has run when `turn` settles. */
-function scripted(t, options = {}) {
+function scripted(t, options = {}, url = "https://example.com") {
 	const sockets = [];
 	class Fake {
 		sent = [];
@@ -35,18 +35,29 @@ function scripted(t, options = {}) {
 		}
 	}
 	const surroundings = fakeSurroundings();
-	const one = client("https://example.com", { WebSocket: Fake, surroundings, backoff: { base: 1000, max: 30_000 }, ...options });
+	const one = client(url, { WebSocket: Fake, surroundings, backoff: { base: 1000, max: 30_000 }, ...options });
 	t.after(() => one.close());
 	return { one, sockets, surroundings };
 }
 
 const turn = () => new Promise(setImmediate);
 
-test("the address is the Worker's, with the organization in it", async (t) => {
-	const { one, sockets } = scripted(t);
-	one.connect();
-	await turn();
-	assert.equal(sockets[0].url, "wss://example.com/realtime/v1/websocket?organizationId=org_1");
+test("the address is the Worker's, below what stands before its routes, with the organization in it", async (t) => {
+	const route = "/realtime/v1/websocket?organizationId=org_1";
+	for (const [given, address] of [
+		["https://example.com", `wss://example.com${route}`],
+		["http://example.com/", `ws://example.com${route}`],
+		["https://example.com/rt", `wss://example.com/rt${route}`],
+		["https://example.com/rt//", `wss://example.com/rt${route}`],
+		[new URL("wss://example.com/realtime/v1/websocket"), `wss://example.com${route}`],
+		["https://example.com/rt/realtime/v1/websocket/", `wss://example.com/rt${route}`],
+		["https://example.com/rt?ws_ticket=t", `wss://example.com/rt${route.replace("?", "?ws_ticket=t&")}`],
+	]) {
+		const { one, sockets } = scripted(t, {}, given);
+		one.connect();
+		await turn();
+		assert.equal(sockets[0].url, address);
+	}
 });
 
 test("every close code of the Worker has its retry rule here", async () => {

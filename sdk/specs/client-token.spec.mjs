@@ -75,6 +75,46 @@ test("a refresh that fails is tried again, and reported", async (t) => {
 	assert.equal(one.status.state, "connected");
 });
 
+test("a token that is refused at a refresh is replaced, on the connection that stands", async (t) => {
+	const surroundings = fakeSurroundings();
+	const reasons = record();
+	const good = (reason) => reason === "connect" || reasons.all.length === 4;
+	const getToken = (reason) => (reasons.handler(reason), good(reason) ? lasting(3600) : "nonsense");
+	const { one, auths } = open(t, { getToken, surroundings, heartbeat: { interval: 1e9 } });
+	const [errors, states] = [record(), record()];
+	one.on.error(errors.handler);
+	one.on.status(({ state }) => states.handler(state));
+	await one.on("claims", "*", () => {}).ready;
+	surroundings.pass(3_541_000);
+	for (const round of [1, 2]) {
+		await errors.count(round);
+		surroundings.pass(1_000);
+	}
+	await until(() => auths().length === 4);
+	await one.on("barrier", "*", () => {}).ready;
+	assert.deepEqual(reasons.all, ["connect", "refresh", "rejected", "rejected"]);
+	assert.deepEqual(errors.all.map(({ code }) => code), ["invalid_token", "invalid_token"]);
+	assert.deepEqual(states.all, ["connecting", "connected"]);
+});
+
+test("a refresh that is refused again and again is given up, not the connection", async (t) => {
+	const surroundings = fakeSurroundings();
+	const reasons = [];
+	const getToken = (reason) => (reasons.push(reason), reason === "connect" ? lasting(3600) : "nonsense");
+	const { one } = open(t, { getToken, surroundings, heartbeat: { interval: 1e9 } });
+	const errors = record();
+	one.on.error(errors.handler);
+	await one.on("claims", "*", () => {}).ready;
+	surroundings.pass(3_541_000);
+	for (const round of [1, 2, 3, 4]) {
+		await errors.count(round);
+		surroundings.pass(60_000);
+	}
+	await one.on("barrier", "*", () => {}).ready;
+	assert.deepEqual(reasons, ["connect", "refresh", "rejected", "rejected", "rejected"]);
+	assert.equal(one.status.state, "connected");
+});
+
 test("a token is kept for reconnects while it is good", async (t) => {
 	const reasons = [];
 	const { one, auths } = open(t, { getToken: (reason) => (reasons.push(reason), lasting(3600)) });
@@ -109,4 +149,35 @@ test("changed roles hold from the refresh on", async (t) => {
 	const refused = next(one.on.error);
 	surroundings.pass(3_541_000);
 	assert.deepEqual((await refused).target, { table: "payroll", schema: "public", event: "*" });
+});
+
+test("roles that grow are known, and what was refused is asked for again", async (t) => {
+	const surroundings = fakeSurroundings();
+	let roles = ["member"];
+	const getToken = () => token({ roles, jti: `${(count += 1)}` });
+	const { WebSocket, sent } = recordingSocket();
+	const one = rig.open(t, { WebSocket, getToken, surroundings, heartbeat: { interval: 1e9 } });
+	const [errors, heard] = [record(), record()];
+	one.on.error(errors.handler);
+	await assert.rejects(one.on("payroll", "*", heard.handler).ready, { code: "forbidden" });
+	await assert.rejects(one.on("claims", "*", () => {}, { filter: "nonsense" }).ready, { code: "invalid_filter" });
+	const asked = () => sent.filter(({ type }) => type === "subscribe").map(({ table }) => table);
+	sent.length = 0;
+
+	const refreshed = async (wanted) => {
+		roles = wanted;
+		const before = one.identity;
+		surroundings.pass(3_541_000);
+		await until(() => one.identity !== before);
+		assert.deepEqual(one.identity.roles, wanted);
+		await one.on(`barrier_${wanted.length}`, "*", () => {}).ready;
+	};
+	await refreshed(["member"]);
+	assert.deepEqual(asked(), ["barrier_1"], "the same roles are no reason to ask");
+	await refreshed(["member", "admin"]);
+	assert.equal(one.identity.role, "member");
+	await publish(server.url, insert("payroll", { id: "p1" }));
+	await heard.count(1);
+	assert.deepEqual(asked(), ["barrier_1", "payroll", "barrier_2"]);
+	assert.deepEqual(errors.all.map(({ code }) => code), ["forbidden", "invalid_filter"]);
 });

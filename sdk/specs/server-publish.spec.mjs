@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { ACCESS_TOKEN, join, start, subscribe, unread } from "../../miniflare/fixture.mjs";
 import { createRealtime, defineRealtime, payload } from "realtime-worker/server";
+import { listenToTypes } from "./server-rig.mjs";
 
 const server = await start();
 after(() => server.dispose());
@@ -77,6 +78,29 @@ test("users, roles, fields, masks and topics narrow who receives what", async ()
 		{ id: "e1", ssn: "*****6789" },
 		{ id: "e2", boss: "mel", ssn: "123-45-6789" },
 	]);
+});
+
+test("bytes arrive as such, and what is not to be kept is not replayed", async () => {
+	const organizationId = "org_kinds";
+	const client = await join(server, "ada", ["admin"], { organizationId, recover: true });
+	await realtime.insert("claims", { id: "kept" }, organizationId);
+	await realtime.insert("claims", { id: "not kept" }, organizationId, { history: false });
+	await realtime.broadcast("waveform", "AAEC", organizationId, { encoding: "base64" });
+	await realtime.broadcast("tick", 1, organizationId, { history: false });
+	const torn = realtime.broadcast("waveform", "AAE", organizationId, { encoding: "base64" });
+	await assert.rejects(torn, { code: "invalid_request", field: "payload" });
+	const events = (frames) => frames.map((frame) => frame.new?.id ?? [frame.payload, frame.encoding]);
+	const bytes = ["AAEC", "base64"];
+	assert.deepEqual(events(await unread(client)), ["kept", "not kept", bytes, [1, undefined]]);
+	const { epoch, offset } = client.welcome;
+	const back = await join(server, "ada", ["admin"], { organizationId, recover: { epoch, offset } });
+	assert.deepEqual(events(await unread(back)), ["kept", bytes]);
+});
+
+test("clients of Supabase are told the types of the columns", async () => {
+	const types = await listenToTypes(server, "payments");
+	await realtime.insert("payments", { id: "7", amount: "1.5" }, "org_1", { columns: { id: "int8", amount: "numeric" } });
+	assert.deepEqual(await types(), { id: "int8", amount: "numeric" });
 });
 
 test("an id is delivered once", async () => {

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ACCESS_TOKEN, join, start, unread } from "../../miniflare/fixture.mjs";
+import { listenToTypes } from "./server-rig.mjs";
 
 const build = fileURLToPath(new URL("../rust/api/build/", import.meta.url));
 const api = {
@@ -51,6 +52,20 @@ for (const name of ["bound", "addressed"]) {
 		await client.close();
 	});
 }
+
+test("an API worker in Rust says what is bytes, of which types columns are, and what is not to be kept", async () => {
+	const client = await join(server, "mel", ["member"], { recover: true });
+	const types = await listenToTypes(server, "payments");
+	assert.deepEqual(await call("bound", "/kinds"), { delivered: 3 });
+	assert.deepEqual(await types(), { id: "int8", amount: "numeric" });
+	const bytes = { type: "broadcast", event: "waveform", payload: "AAEC", encoding: "base64" };
+	const [row, { offset: _, ...heard }] = await unread(client);
+	assert.deepEqual([row.new, heard], [{ id: "7", amount: "1.5" }, bytes]);
+	const { epoch, offset } = client.welcome;
+	const back = await join(server, "mel", ["member"], { recover: { epoch, offset } });
+	assert.deepEqual((await unread(back)).map(({ event }) => event), ["waveform"]);
+	await Promise.all([client.close(), back.close()]);
+});
 
 test("an API worker in Rust that is told no address says so", async () => {
 	assert.deepEqual(await call("unset"), { code: "configuration", status: 0, field: null });

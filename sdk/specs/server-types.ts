@@ -42,6 +42,8 @@ const receipt: Promise<Receipt | undefined> = plain.insert("claims", claim, orgI
 plain.update("claims", { id: "c1" }, null, orgId, { targetRoles: ["admin"], signal: AbortSignal.timeout(1) });
 plain.delete("claims", { id: "c1" }, orgId, { userId: "u7", fields: ["id"] });
 plain.broadcast("any", [1, "two", null], orgId, { topic: "room:1", private: false });
+plain.broadcast("waveform", "AAEC", orgId, { encoding: "base64", history: false });
+plain.insert("claims", claim, orgId, { columns: { title: "text" }, history: false });
 createRealtime(bound).insert("claims", claim, orgId);
 // @ts-expect-error the organization is missing
 plain.insert("claims", claim);
@@ -51,6 +53,12 @@ plain.insert("claims", "c1", orgId);
 plain.insert("claims", claim, orgId, { targetRole: ["admin"] });
 // @ts-expect-error an option of changes only
 plain.broadcast("any", {}, orgId, { fields: ["id"] });
+// @ts-expect-error an option of changes only
+plain.broadcast("any", {}, orgId, { columns: { id: "int8" } });
+// @ts-expect-error an option of broadcasts only
+plain.insert("claims", claim, orgId, { encoding: "base64" });
+// @ts-expect-error no such encoding
+plain.broadcast("any", "00", orgId, { encoding: "hex" });
 // @ts-expect-error no such mask
 plain.insert("claims", claim, orgId, { maskingConfig: { title: { type: "blur" } } });
 // @ts-expect-error an undefined user is everyone
@@ -66,7 +74,7 @@ const tables = {
 	"billing.invoices": defineTable(),
 };
 const typed = createRealtime(url, { tables });
-typed.insert("claims", claim, orgId, { fields: ["id"], maskingConfig: { "title.first": { type: "redact" } } });
+typed.insert("claims", claim, orgId, { fields: ["id"], columns: { id: "uuid" }, maskingConfig: { "title.first": { type: "redact" } } });
 typed.update("claims", { open: false }, { open: true }, orgId);
 typed.delete("billing.invoices", { number: 7 }, orgId);
 // @ts-expect-error no such table
@@ -77,6 +85,8 @@ typed.insert("claims", { id: "c1", titel: "" }, orgId);
 typed.update("claims", { open: "no" }, null, orgId);
 // @ts-expect-error no such column
 typed.insert("claims", claim, orgId, { fields: ["titel"] });
+// @ts-expect-error no such column
+typed.insert("claims", claim, orgId, { columns: { titel: "text" } });
 // @ts-expect-error no such column
 typed.insert("claims", claim, orgId, { maskingConfig: { titel: { type: "redact" } } });
 // @ts-expect-error no such column

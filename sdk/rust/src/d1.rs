@@ -9,6 +9,7 @@ use worker::{D1Database, D1PreparedStatement, Date};
 use crate::error::RealtimeError;
 use crate::message::{Message, Options};
 use crate::outbox::{FlushOptions, FlushReport, is_guilty, is_refusal, stored_body};
+use crate::publishing::publishing_functions;
 use crate::realtime::{Realtime, random_uuid};
 
 /// An outbox: the publishing functions give statements for the application's batch, and `flush` publishes.
@@ -31,62 +32,7 @@ impl Realtime {
 }
 
 impl Outbox<'_> {
-    /// A row was inserted.
-    ///
-    /// # Errors
-    /// When the row cannot be serialized.
-    pub fn insert(
-        &self,
-        table: &str,
-        row: &impl Serialize,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<D1PreparedStatement, RealtimeError> {
-        self.write(organization_id, Message::insert(table, row, options)?)
-    }
-
-    /// A row was updated; `old` is what it was, where that is known.
-    ///
-    /// # Errors
-    /// When a row cannot be serialized.
-    pub fn update<Row: Serialize>(
-        &self,
-        table: &str,
-        new: &Row,
-        old: Option<&Row>,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<D1PreparedStatement, RealtimeError> {
-        self.write(organization_id, Message::update(table, new, old, options)?)
-    }
-
-    /// A row was deleted.
-    ///
-    /// # Errors
-    /// When the row cannot be serialized.
-    pub fn delete(
-        &self,
-        table: &str,
-        old: &impl Serialize,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<D1PreparedStatement, RealtimeError> {
-        self.write(organization_id, Message::delete(table, old, options)?)
-    }
-
-    /// Anything that is no change of a row.
-    ///
-    /// # Errors
-    /// When the payload cannot be serialized.
-    pub fn broadcast(
-        &self,
-        event: &str,
-        payload: &impl Serialize,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<D1PreparedStatement, RealtimeError> {
-        self.write(organization_id, Message::broadcast(event, payload, options)?)
-    }
+    publishing_functions!([] write [] -> D1PreparedStatement, "When a row or payload cannot be serialized.");
 
     /// Publishes what is waiting, in order within each organization, and deletes it. Call it after the commit, and from a
     /// cron trigger for what a crash has left.

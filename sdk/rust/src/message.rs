@@ -53,7 +53,15 @@ impl Serialize for Show {
     }
 }
 
-/// Who receives a message, and how it is masked. What is `None` restricts nothing.
+/// What the payload of a broadcast is, where it is no JSON value of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Text in base64 (RFC 4648, section 4) that stands for bytes.
+    Base64,
+}
+
+/// Who receives a message, how it is masked, and what the Worker cannot know. What is `None` restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options {
@@ -72,12 +80,21 @@ pub struct Options {
     /// The columns of a row that leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
+    /// Database types of columns of a row, such as `numeric`, which clients of Supabase cast values by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
+    /// What a broadcast's payload is; no masks beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// Masks by column or dotted path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub masking_config: BTreeMap<String, MaskRule>,
     /// The column that names the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_field: Option<String>,
+    /// `false`: not kept for clients that come back, whatever the table says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<bool>,
     /// The idempotency key; the sender makes one where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,

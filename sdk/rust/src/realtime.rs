@@ -8,6 +8,7 @@ use worker::{Delay, Env, Fetch, Fetcher, Headers, Method, Request, RequestInit, 
 use crate::backoff::Backoff;
 use crate::error::{RealtimeError, Receipt, read_answer};
 use crate::message::{Message, Options, batch_body};
+use crate::publishing::publishing_functions;
 
 /// An API worker's way to the realtime Worker. It keeps nothing between calls.
 pub struct Realtime {
@@ -40,62 +41,7 @@ impl Realtime {
         Ok(Realtime { service, url, token, backoff: Backoff::default() })
     }
 
-    /// A row was inserted.
-    ///
-    /// # Errors
-    /// When it cannot be published.
-    pub async fn insert(
-        &self,
-        table: &str,
-        row: &impl Serialize,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<Receipt, RealtimeError> {
-        self.publish(organization_id, Message::insert(table, row, options)?).await
-    }
-
-    /// A row was updated; `old` is what it was, where that is known.
-    ///
-    /// # Errors
-    /// When it cannot be published.
-    pub async fn update<Row: Serialize>(
-        &self,
-        table: &str,
-        new: &Row,
-        old: Option<&Row>,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<Receipt, RealtimeError> {
-        self.publish(organization_id, Message::update(table, new, old, options)?).await
-    }
-
-    /// A row was deleted.
-    ///
-    /// # Errors
-    /// When it cannot be published.
-    pub async fn delete(
-        &self,
-        table: &str,
-        old: &impl Serialize,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<Receipt, RealtimeError> {
-        self.publish(organization_id, Message::delete(table, old, options)?).await
-    }
-
-    /// Anything that is no change of a row.
-    ///
-    /// # Errors
-    /// When it cannot be published.
-    pub async fn broadcast(
-        &self,
-        event: &str,
-        payload: &impl Serialize,
-        organization_id: &str,
-        options: &Options,
-    ) -> Result<Receipt, RealtimeError> {
-        self.publish(organization_id, Message::broadcast(event, payload, options)?).await
-    }
+    publishing_functions!([async] publish [.await] -> Receipt, "When it cannot be published.");
 
     /// Up to 100 messages of one organization, accepted or refused as one, delivered in order.
     ///

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use realtime_worker_client::{Backoff, Mask, MaskRule, Message, Options, RealtimeError, Show, batch_body, read_answer};
+use realtime_worker_client::{
+    Backoff, Encoding, Mask, MaskRule, Message, Options, RealtimeError, Show, batch_body, read_answer,
+};
 use serde_json::{Value, json};
 
 fn body(message: Result<Message, RealtimeError>) -> Value {
@@ -39,8 +41,11 @@ fn every_option_goes_along_under_its_name() {
         topic: Some("room:1".into()),
         private: Some(false),
         fields: Some(vec!["id".into()]),
+        columns: [("id".to_owned(), "int8".to_owned())].into(),
+        encoding: Some(Encoding::Base64),
         masking_config: [("card".to_owned(), shown), ("pin".to_owned(), hidden)].into(),
         owner_field: Some("boss".into()),
+        history: Some(false),
         id: Some("mine".into()),
     };
     let sent = body(Message::insert("cards", &json!({ "id": 1 }), &options).map(|it| it.with_id(|| "other".into())));
@@ -48,6 +53,7 @@ fn every_option_goes_along_under_its_name() {
         "organizationId": "org_1", "type": "postgres_changes", "schema": "public", "table": "cards",
         "eventType": "INSERT", "new": { "id": 1 }, "old": null,
         "userId": "u7", "targetRoles": ["admin"], "topic": "room:1", "private": false, "fields": ["id"],
+        "columns": { "id": "int8" }, "encoding": "base64", "history": false,
         "maskingConfig": {
             "card": { "type": "creditCard", "show": { "roles": ["hr"], "or": "owner" } },
             "pin": { "type": "redact", "show": { "roles": [] } },

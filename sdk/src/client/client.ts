@@ -18,7 +18,8 @@ import type { Wiring } from "./wiring.ts";
 
 /**
  * Makes a client. It connects when the first handler is added, with every handler of the same turn, and from then on
- * keeps connected until `close()`.
+ * keeps connected until `close()`. The URL is the Worker's, with the path that stands before its routes where there is
+ * one; one that ends in `/realtime/v1/websocket` is good too.
  *
  * @example
  * ```ts
@@ -39,7 +40,7 @@ export class Client<D extends Definitions = Definitions> {
 	readonly on: On<D>;
 	/** Who is in the organization's lobby. */
 	readonly presence: Presence<PresenceOf<D>>;
-	/** Who this client is to the server; `undefined` before the first connection. */
+	/** Who this client is to the server, by its last token; `undefined` before the first connection. */
 	identity: Identity | undefined;
 	#organizationId: string;
 	#autoConnect: boolean;
@@ -172,13 +173,16 @@ export class Client<D extends Definitions = Definitions> {
 
 	#authenticated(frame: AuthSuccess): void {
 		const { type, epoch, offset, recovered, ...identity } = frame;
-		if (this.identity && this.identity.userId !== identity.userId) {
+		const before = this.identity;
+		if (before && before.userId !== identity.userId) {
 			return this.#connection.close(new RealtimeError("wrong_user", "A client is one user's."));
 		}
 		this.identity = identity;
 		const gap = this.#stream.begin(frame);
 		if (gap) this.#gaps.emit(gap);
-		this.#subscriptions.authenticated();
+		// The answer to a refresh has no position.
+		if (epoch !== undefined) this.#subscriptions.authenticated();
+		else if (`${before?.roles}` !== `${identity.roles}`) this.#subscriptions.retry();
 		this.#flushPresences();
 	}
 
@@ -262,7 +266,7 @@ export class Client<D extends Definitions = Definitions> {
 function socketAddress(url: string | URL, organizationId: string): string {
 	const address = new URL(url);
 	address.protocol = address.protocol.replace("http", "ws");
-	if (address.pathname === "/") address.pathname = "/realtime/v1/websocket";
+	address.pathname = address.pathname.replace(/(\/realtime\/v1\/websocket)?\/*$/, "/realtime/v1/websocket");
 	address.searchParams.set("organizationId", organizationId);
 	return address.href;
 }

@@ -65,6 +65,7 @@ export interface ConnectionOptions {
 export interface Owner {
 	/** What goes into the auth frame beside the token. `careful` after a frame with all of it was refused. */
 	introduce(careful: boolean): object;
+	/** The server has verified who this is: at first, and again with every token that follows. */
 	authenticated(frame: AuthSuccess): void;
 	/** Any other frame, while authenticated. */
 	frame(frame: ServerFrame): void;
@@ -156,7 +157,7 @@ export class Connection {
 	#open(token: string): void {
 		const socket = this.#options.openSocket();
 		this.#socket = socket;
-		socket.onopen = () => this.#authenticate(token);
+		socket.onopen = () => this.#introduce(token);
 		socket.onmessage = ({ data }: { data: unknown }) => this.#receive(token, data);
 		socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
 			const said = new RealtimeError(reason || "disconnected", `The connection ended (${code}).`);
@@ -166,51 +167,58 @@ export class Connection {
 		socket.onerror = () => {};
 	}
 
-	#authenticate(token: string, introduction = this.#owner.introduce(this.#careful)): void {
-		this.#send({ type: "auth", token, ...introduction });
+	#introduce(token: string): void {
+		this.#send({ type: "auth", token, ...this.#owner.introduce(this.#careful) });
 	}
 
 	#receive(token: string, data: unknown): void {
 		this.#heartbeat.heard();
 		const frame = parse(data);
+		const { code, message = "" } = frame as Partial<ErrorFrame>;
+		const error = code === undefined ? undefined : new RealtimeError(code, message);
+		const retry = error && retryOf(error.code);
 		const isConnected = this.status.state === "connected";
 		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
-		else if (frame.type === "auth_expired") void this.#refresh(true);
-		else if (frame.type === "auth_error") this.#failure = errorOf(frame);
-		else if (frame.type === "error" && retryOf(frame.code) === "no") this.close(errorOf(frame));
+		else if (frame.type === "auth_expired") void this.#refresh();
+		else if (retry === "no") this.close(error);
+		else if (isConnected && retry === "token") this.#refreshFailed(error!);
 		else if (isConnected) this.#owner.frame(frame);
 		else if (frame.type === "error" && !this.#careful) {
 			// The auth frame as a whole was refused for something in it: again, without what is not known to be good.
 			this.#careful = true;
-			this.#authenticate(token);
-		} else if (frame.type === "error") this.#failure = errorOf(frame);
+			this.#introduce(token);
+		} else if (error) this.#failure = error;
 	}
 
 	#authenticated(frame: AuthSuccess, isRefresh: boolean): void {
-		this.#rejections = 0;
-		this.#scheduleRefresh();
-		if (isRefresh) return;
-		this.#cancel();
-		this.#backoff.connected();
-		this.#heartbeat.start();
+		const { refreshAt, renewable } = this.#tokens;
+		this.#rejections = this.#refreshBackoff.attempt = 0;
+		if (renewable && refreshAt < Infinity) this.#refreshIn(refreshAt - this.#surroundings.now());
 		const life = this.#life;
-		this.#tell({ state: "connected", attempt: this.#backoff.attempt });
+		if (!isRefresh) {
+			this.#cancel();
+			this.#backoff.connected();
+			this.#heartbeat.start();
+			this.#tell({ state: "connected", attempt: this.#backoff.attempt });
+		}
 		if (life === this.#life) this.#owner.authenticated(frame);
 	}
 
 	/** A connection or an attempt has ended. */
 	#lost(closeCode: number | undefined, error: RealtimeError): void {
-		const retry = retryOf(error.code);
-		if (retry === "token") {
-			this.#tokens.reject();
-			this.#rejections += 1;
-		}
-		const isHopeless = retry === "token" && (!this.#tokens.renewable || this.#rejections > MOST_REJECTIONS);
-		if (retry === "no" || isHopeless) return this.close(error);
+		if (this.#isFinal(error)) return this.close(error);
 		const wait = this.#backoff.next(closeCode);
 		this.#drop();
 		this.#cancel = this.#surroundings.after(wait, () => void this.#attempt());
 		this.#tell({ state: "waiting", attempt: this.#backoff.attempt, retryAt: this.#surroundings.now() + wait, error });
+	}
+
+	/** Notes a failure, and tells whether another attempt would end like it. */
+	#isFinal({ code }: RealtimeError): boolean {
+		const retry = retryOf(code);
+		if (retry !== "token") return retry === "no";
+		this.#tokens.reject();
+		return !this.#tokens.renewable || ++this.#rejections > MOST_REJECTIONS;
 	}
 
 	/** Leaves the socket there is, for good: nothing that it still says is heard. */
@@ -228,29 +236,27 @@ export class Connection {
 		if (this.status.state === "connected") this.#owner.disconnected();
 	}
 
-	#scheduleRefresh(): void {
+	#refreshIn(milliseconds: number): void {
 		this.#cancelRefresh();
-		const { refreshAt } = this.#tokens;
-		if (refreshAt === undefined || !this.#tokens.renewable) return;
-		const wait = Math.max(0, refreshAt - this.#surroundings.now());
-		this.#cancelRefresh = this.#surroundings.after(wait, () => void this.#refresh(false));
+		this.#cancelRefresh = this.#surroundings.after(milliseconds, () => void this.#refresh());
 	}
 
-	/** Replaces the token of a connection that stands. One that fails is tried again until the server ends the connection. */
-	async #refresh(isExpired: boolean): Promise<void> {
+	/** Replaces the token of a connection that stands. */
+	async #refresh(): Promise<void> {
 		this.#cancelRefresh();
 		const life = this.#life;
 		try {
-			const { token, isNew } = await this.#tokens.renew();
-			if (life !== this.#life) return;
-			this.#refreshBackoff.attempt = 0;
-			if (isNew || isExpired) this.#authenticate(token, {});
-			else this.#scheduleRefresh();
+			const token = await this.#tokens.renew();
+			if (life === this.#life) this.#send({ type: "auth", token });
 		} catch (error) {
-			if (life !== this.#life) return;
-			this.#owner.report(error as RealtimeError);
-			this.#cancelRefresh = this.#surroundings.after(this.#refreshBackoff.next(), () => void this.#refresh(isExpired));
+			if (life === this.#life) this.#refreshFailed(error as RealtimeError);
 		}
+	}
+
+	/** There was no token, or the server has refused it: again later. The connection stands until the server ends it. */
+	#refreshFailed(error: RealtimeError): void {
+		if (!this.#isFinal(error)) this.#refreshIn(this.#refreshBackoff.next());
+		this.#owner.report(error);
 	}
 
 	#hear(news: "online" | "offline" | "visible"): void {
@@ -274,10 +280,6 @@ export class Connection {
 		this.status = status;
 		this.#owner.status(status);
 	}
-}
-
-function errorOf({ code, message }: ErrorFrame): RealtimeError {
-	return new RealtimeError(code, message);
 }
 
 /** The server sends JSON only; what a broken intermediary sends instead is nothing to the client. */

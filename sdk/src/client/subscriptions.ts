@@ -55,10 +55,8 @@ class Entry {
 	/** The server was asked to end it. Until it confirms that, it stands. */
 	leaving = false;
 	id = "";
-	/** Whether it has stood before: then what was missed meanwhile is due to it. */
-	stood = false;
-	/** The server does not understand it, and will not after a reconnect either. */
-	malformed = false;
+	/** Whether the server understands it, once that is known; what it does not, it will not after a reconnect either. */
+	isUnderstood: boolean | undefined;
 	readonly ready: Promise<void>;
 	settle!: { resolve: () => void; reject: (error: RealtimeError) => void };
 
@@ -110,12 +108,14 @@ export class Subscriptions {
 	/**
 	 * Those that go with the token, so that they stand before anything is replayed.
 	 *
-	 * @param isFirst whether there was no connection before. Later, what is missed is due only to those that stood.
-	 * @param careful leaves out those that the server has never accepted: one of them may be malformed
+	 * Those that were refused are among them: refused here they do not count against the connection, which many would end.
+	 *
+	 * @param isFirst whether there was no connection before. Later, what was missed is due only to those asked for before.
+	 * @param careful leaves out those that the server may not understand
 	 */
 	initial(isFirst: boolean, careful: boolean): object[] {
-		this.#reset();
-		const isDue = (entry: Entry) => !entry.malformed && (entry.stood || (isFirst && !careful));
+		this.disconnected();
+		const isDue = (entry: Entry) => entry.isUnderstood ?? (isFirst && !careful);
 		const due = [...this.#wanted.values()].filter((entry) => isDue(entry) && !("presence" in entry.target));
 		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
 	}
@@ -130,20 +130,28 @@ export class Subscriptions {
 			this.#wiring.send({ type: "unsubscribe", id: entry.id });
 		}
 		for (const entry of wanted) {
-			if (entry.state !== "new" || entry.malformed) continue;
+			if (entry.state !== "new" || entry.isUnderstood === false) continue;
 			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
 		}
 	}
 
 	/** The server has taken those of {@link initial}: from now on they stand, though their confirmations are on their way. */
 	authenticated(): void {
-		for (const entry of this.#known.values()) entry.stood = true;
+		for (const entry of this.#known.values()) entry.isUnderstood = true;
 		this.flush();
 	}
 
-	/** The connection has ended. */
+	/** Another token has brought other roles: what was refused may be allowed by them. */
+	retry(): void {
+		for (const entry of this.#wanted.values()) if (entry.state === "refused") entry.state = "new";
+		this.flush();
+	}
+
+	/** The connection has ended: nothing stands any more. */
 	disconnected(): void {
-		this.#reset();
+		this.#prune();
+		this.#known.clear();
+		for (const entry of this.#wanted.values()) entry.state = "new";
 	}
 
 	/** The server confirms that one stands. */
@@ -151,7 +159,7 @@ export class Subscriptions {
 		const entry = this.#known.get(id);
 		if (!entry) return;
 		entry.state = "standing";
-		entry.stood = true;
+		entry.isUnderstood = true;
 		entry.settle.resolve();
 	}
 
@@ -167,8 +175,7 @@ export class Subscriptions {
 		const error = new RealtimeError(code, message, { target: entry.target });
 		this.#known.delete(id);
 		entry.state = "refused";
-		entry.stood = false;
-		entry.malformed = /^(invalid_|name_)/.test(code);
+		entry.isUnderstood = !/^(invalid_|name_)/.test(code);
 		entry.settle.reject(error);
 		return error;
 	}
@@ -199,12 +206,6 @@ export class Subscriptions {
 	/** Forgets those without handlers. Not before now: a handler that is replaced within one turn misses nothing. */
 	#prune(): void {
 		for (const [key, { listeners }] of this.#wanted) if (listeners.size === 0) this.#wanted.delete(key);
-	}
-
-	#reset(): void {
-		this.#prune();
-		this.#known.clear();
-		for (const entry of this.#wanted.values()) entry.state = "new";
 	}
 
 	#ask(entry: Entry): object {

@@ -22,11 +22,12 @@ const SHORTEST = 2_000;
 
 /** One token at a time. */
 export class Tokens {
-	/** When the token should be replaced, in Unix milliseconds; `undefined` when it does not tell, or not sensibly. */
-	refreshAt: number | undefined;
+	/** When the token should be replaced, in Unix milliseconds; `Infinity` when it does not tell, or not sensibly. */
+	refreshAt = Infinity;
 	#source: TokenSource;
 	#surroundings: Surroundings;
 	#token: string | undefined;
+	/** Why the next one is asked for. */
 	#reason: TokenReason = "connect";
 
 	constructor(source: TokenSource, surroundings: Surroundings) {
@@ -41,36 +42,27 @@ export class Tokens {
 
 	/** The token, fetched where there is none that is still good. */
 	async current(): Promise<string> {
-		const due = this.refreshAt !== undefined && this.refreshAt <= this.#surroundings.now();
-		if (this.#token !== undefined && !due) return this.#token;
-		return (await this.#fetch(due ? "refresh" : this.#reason)).token;
+		const isGood = this.#reason === "refresh" && this.refreshAt > this.#surroundings.now();
+		return isGood ? this.#token! : this.renew();
 	}
 
-	/** Fetches the token that follows, and tells whether it is another one. */
-	renew(): Promise<{ token: string; isNew: boolean }> {
-		return this.#fetch("refresh");
+	/** Fetches the token that follows. */
+	async renew(): Promise<string> {
+		const { token: fixed, getToken } = this.#source;
+		try {
+			const token = fixed ?? (await getToken!(this.#reason));
+			if (typeof token !== "string" || !token) throw new TypeError("there is no token");
+			this.#reason = "refresh";
+			this.refreshAt = refreshTime(token, this.#surroundings.now());
+			return (this.#token = token);
+		} catch (cause) {
+			throw new RealtimeError("token_failed", "getToken failed.", { cause });
+		}
 	}
 
 	/** The server has refused the token. */
 	reject(): void {
-		this.#token = undefined;
 		this.#reason = "rejected";
-	}
-
-	async #fetch(reason: TokenReason): Promise<{ token: string; isNew: boolean }> {
-		const { token: fixed, getToken } = this.#source;
-		let token: string;
-		try {
-			token = fixed ?? (await getToken!(reason));
-			if (typeof token !== "string" || !token) throw new TypeError("there is no token");
-		} catch (cause) {
-			throw new RealtimeError("token_failed", "getToken failed.", { cause });
-		}
-		const isNew = token !== this.#token;
-		this.#token = token;
-		this.#reason = "connect";
-		this.refreshAt = refreshTime(token, this.#surroundings.now());
-		return { token, isNew };
 	}
 }
 
@@ -78,9 +70,9 @@ export class Tokens {
  * When a token should be replaced. One whose end has passed is good news for nobody but means that this device's clock
  * is wrong: then the server's word counts.
  */
-function refreshTime(token: string, now: number): number | undefined {
+function refreshTime(token: string, now: number): number {
 	const left = expiry(token) - now;
-	return left > SHORTEST ? now + left - Math.min(MARGIN, left / 10) : undefined;
+	return left > SHORTEST ? now + left - Math.min(MARGIN, left / 10) : Infinity;
 }
 
 /** The `exp` of a JWT in Unix milliseconds; `NaN` for anything else. */

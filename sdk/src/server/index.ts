@@ -11,7 +11,7 @@ export {
 	type RealtimeOptions,
 } from "./realtime.ts";
 export type { NamespaceMethods, Publisher } from "./publisher.ts";
-export type { BroadcastOptions, ChangeOptions, MaskingConfig, MaskRule, MaskType } from "./message.ts";
+export type { BroadcastOptions, ChangeOptions, MaskingConfig, MaskRule, MaskType, MessageOptions } from "./message.ts";
 export { defineTable, type RealtimeVariable, realtimeVariable, type Table, type TableOptions, type Tables } from "./table.ts";
 export { defineRealtime, type Namespace, type Payload, payload } from "./namespace.ts";
 export type { Receipt, Service } from "./request.ts";

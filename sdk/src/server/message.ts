@@ -22,7 +22,7 @@ export interface MaskRule {
 export type MaskingConfig<Column extends string = string> = { readonly [Path in Column | `${Column}.${string}`]?: MaskRule };
 
 /** Who receives a message, and how it is masked. A key that is absent restricts nothing; a key that is `undefined` is refused. */
-export interface BroadcastOptions {
+export interface MessageOptions {
 	/** Only this user. */
 	readonly userId?: string;
 	/** Only holders of at least one of these roles. With `userId`, both must hold. */
@@ -35,15 +35,25 @@ export interface BroadcastOptions {
 	readonly maskingConfig?: MaskingConfig;
 	/** The key that names the owner, for `or: "owner"`. Default: the first present of `userId`, `user_id`, `ownerId`, … */
 	readonly ownerField?: string;
+	/** `false`: not kept for clients that come back, whatever the table says. */
+	readonly history?: boolean;
 	/** The idempotency key; the same one within 10 minutes is delivered once. Default: a random one, the same for every retry. */
 	readonly id?: string;
 }
 
-/** {@link BroadcastOptions}, and which columns of a row leave. */
-export interface ChangeOptions<Column extends string = string> extends BroadcastOptions {
+/** {@link MessageOptions}, and what the payload is. */
+export interface BroadcastOptions extends MessageOptions {
+	/** The payload is text in base64 (RFC 4648, section 4) that stands for bytes. No `maskingConfig` beside it. */
+	readonly encoding?: "base64";
+}
+
+/** {@link MessageOptions}, which columns of a row leave, and of which types they are. */
+export interface ChangeOptions<Column extends string = string> extends MessageOptions {
 	/** The columns that leave. Default: all. */
 	readonly fields?: readonly Column[];
-	/** See {@link BroadcastOptions.maskingConfig}. */
+	/** Database types of columns, such as `numeric`, which clients of Supabase cast values by. Default: the table's `columns`. */
+	readonly columns?: { readonly [Name in Column]?: string };
+	/** See {@link MessageOptions.maskingConfig}. */
 	readonly maskingConfig?: MaskingConfig<Column>;
 }
 

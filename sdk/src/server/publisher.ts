@@ -90,7 +90,8 @@ export interface Publisher<Names extends Tables, Result, Target extends readonly
 	 * const realtime = createRealtime(env);
 	 * await realtime.broadcast("processing-complete", { materialId: "mat_123", claimCount: 5 }, orgId);
 	 * await realtime.broadcast("task-assigned", { taskId: "task_123" }, orgId, { userId: "u7" });
-	 * await realtime.broadcast("cursor", { x: 1, y: 2 }, orgId, { topic: "room:1" });
+	 * await realtime.broadcast("cursor", { x: 1, y: 2 }, orgId, { topic: "room:1", history: false });
+	 * await realtime.broadcast("waveform", btoa("\x00\x7f"), orgId, { encoding: "base64" }); // bytes
 	 * ```
 	 */
 	broadcast(event: string, payload: unknown, ...target: [...Target, options?: BroadcastOptions & Call]): Result;

@@ -3,7 +3,7 @@
 
 mod outbox;
 
-use realtime_worker_client::{Mask, MaskRule, Message, Options, Realtime, RealtimeError, Show};
+use realtime_worker_client::{Encoding, Mask, MaskRule, Message, Options, Realtime, RealtimeError, Show};
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, event};
 
@@ -29,6 +29,9 @@ async fn publish(path: &str, env: &Env) -> std::result::Result<u64, RealtimeErro
     if path == "/refused" {
         return Ok(realtime.broadcast("", &(), ORGANIZATION, &everyone).await?.delivered);
     }
+    if path == "/kinds" {
+        return kinds(&realtime).await;
+    }
     let (open, closed) = (json!({ "id": "c1", "open": true }), json!({ "id": "c1", "open": false }));
     let rule = MaskRule { mask: Mask::Name, show: Show { roles: vec!["admin".into()], owner: false } };
     let masked = Options { masking_config: [("title".to_owned(), rule)].into(), ..Options::default() };
@@ -45,4 +48,16 @@ async fn publish(path: &str, env: &Env) -> std::result::Result<u64, RealtimeErro
     ];
     let batch = realtime.batch(ORGANIZATION, messages).await?;
     Ok(receipts.iter().map(|receipt| receipt.delivered).sum::<u64>() + batch.delivered)
+}
+
+/// Bytes, the types of columns, and what is not kept.
+async fn kinds(realtime: &Realtime) -> std::result::Result<u64, RealtimeError> {
+    let bytes = Options { encoding: Some(Encoding::Base64), ..Options::default() };
+    let types = [("id", "int8"), ("amount", "numeric")].map(|(column, name)| (column.to_owned(), name.to_owned()));
+    let typed = Options { columns: types.into(), history: Some(false), ..Options::default() };
+    let receipts = [
+        realtime.insert("payments", &json!({ "id": "7", "amount": "1.5" }), ORGANIZATION, &typed).await?,
+        realtime.broadcast("waveform", &"AAEC", ORGANIZATION, &bytes).await?,
+    ];
+    Ok(receipts.iter().map(|receipt| receipt.delivered).sum())
 }
