@@ -4,12 +4,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
 const wranglerProgram = fileURLToPath(new URL("../node_modules/.bin/wrangler", import.meta.url));
@@ -40,14 +41,20 @@ function collectOutput(child) {
 	return () => Buffer.concat(output).toString();
 }
 
-test("a dry run of the deployment succeeds", async () => {
+/** What loads a Worker pays for: its bytes, compressed. A dependency's feature has cost 10 KB before anybody looked. */
+const MOST_COMPRESSED_BYTES = 400_000;
+
+test("a dry run of the deployment succeeds, and what it would upload is small", async () => {
 	const folder = join(scratch, "deployed");
 	const wrangler = startWrangler("deploy", "--dry-run", "--outdir", folder);
 	const output = collectOutput(wrangler);
 	const [code] = await once(wrangler, "close");
 	assert.equal(code, 0, output());
 	assert.match(output(), /BROADCASTER/);
-	assert.ok(readdirSync(folder).some((file) => file.endsWith(".wasm")), output());
+	const wasm = readdirSync(folder).find((file) => file.endsWith(".wasm"));
+	assert.ok(wasm, output());
+	const compressed = gzipSync(readFileSync(join(folder, wasm))).length;
+	assert.ok(compressed < MOST_COMPRESSED_BYTES, `${wasm}: ${compressed} bytes gzipped`);
 });
 
 test("wrangler dev serves the Worker", async (context) => {
