@@ -64,6 +64,7 @@ behaviours! {
         each_operation_brings_its_rows,
         a_subscription_narrows_by_schema_table_event_and_filter,
         several_that_match_bring_a_change_once,
+        a_change_for_two_subscriptions,
         what_was_not_asked_for,
         masks_are_those_of_the_table_and_of_the_request,
         the_audience_is_the_user_and_the_roles,
@@ -88,6 +89,7 @@ behaviours! {
         who_is_not_subscribed_may_speak_or_is_told_that_it_is_not,
         who_has_unsubscribed_hears_nothing_until_it_subscribes_again,
         a_name_stands_for_one_subscription,
+        a_connection_has_only_so_many_topics,
         whether_anyone_is_there_is_answered;
     presence:
         coming_changing_and_leaving_is_told_to_everyone_who_watches,
@@ -96,6 +98,9 @@ behaviours! {
         being_present_takes_a_right_of_its_own,
         seeing_who_is_present_takes_a_right_of_its_own,
         what_one_says_of_oneself_has_a_greatest_length,
+        private_and_public_topics_of_one_name_never_meet,
+        a_user_may_be_there_more_than_once,
+        a_topic_holds_only_so_many,
         presence_and_the_subscription_to_its_topic,
         the_lobby_is_a_place_without_a_topic needs EnterLobby;
     tokens:
@@ -105,6 +110,7 @@ behaviours! {
         a_fresh_token_changes_what_is_seen_of_rows,
         a_fresh_token_that_takes_the_right_to_be_present_ends_the_presence,
         a_token_that_ends_is_told,
+        whose_token_ends_leaves,
         a_token_that_is_renewed_in_time_ends_nothing,
         a_token_that_is_renewed_after_its_end,
         a_fresh_token_that_is_none,

@@ -38,6 +38,8 @@ pub trait Adapter {
 pub enum Can {
     /// Without a table subscription it hears every change and every message to the whole organization.
     HearUnasked,
+    /// A change that several subscriptions let through comes once for each of them; where not, once.
+    HearForEach,
     /// It speaks in topics that it is not subscribed to.
     SpeakFromOutside,
     /// It has frames that carry bytes from a client.

@@ -7,6 +7,7 @@ use realtime_worker::code::Code;
 use realtime_worker::dialect::{Frame, phoenix};
 use serde_json::{Value, json};
 
+use super::adapter::Can::{BecomeAnother, EnterUnseeing, HearBytes, HearForEach, Replace, Rest, SpeakBytes};
 use super::adapter::{
     Adapter, Ask, Can, Dialect, Observation, PRESENCE, Payload, Subscription, Table, Target, Topic, text_of,
 };
@@ -16,7 +17,7 @@ pub const ONE: Dialect = Dialect {
     wire: phoenix::WIRE_ONE,
     golden: "phoenix",
     key: Some("anon"),
-    can: &[Can::Replace, Can::BecomeAnother, Can::Rest, Can::EnterUnseeing],
+    can: CAN.split_at(5).0,
     leaves_out: &["the_lobby_is_a_place_without_a_topic"],
     adapter: |user| adapter(user, Framing::One),
 };
@@ -24,18 +25,20 @@ pub const ONE: Dialect = Dialect {
 pub const TWO: Dialect = Dialect {
     name: "phoenix 2",
     wire: phoenix::WIRE_TWO,
-    can: &[Can::Replace, Can::BecomeAnother, Can::Rest, Can::EnterUnseeing, Can::HearBytes],
+    can: CAN.split_at(6).0,
     adapter: |user| adapter(user, Framing::Two),
     ..ONE
 };
 
 pub const TWO_BINARY: Dialect = Dialect {
     name: "phoenix 2, messages in binary frames",
-    can: &[Can::Replace, Can::BecomeAnother, Can::Rest, Can::EnterUnseeing, Can::HearBytes, Can::SpeakBytes],
+    can: CAN,
     adapter: |user| adapter(user, Framing::TwoBinary),
     ..TWO
 };
 
+/// What all of them can, then the bytes.
+const CAN: &[Can] = &[HearForEach, Replace, EnterUnseeing, BecomeAnother, Rest, HearBytes, SpeakBytes];
 const PREFIX: &str = "realtime:";
 const USER_PUSH: u8 = 3;
 const USER_BROADCAST: u8 = 4;
@@ -329,10 +332,9 @@ fn broadcast_of_bytes(frame: &[u8]) -> Observation {
     assert_eq!((*kind, *encoding), (USER_BROADCAST, 0));
     let (channel, rest) = rest.split_at(usize::from(*channel));
     let (event, rest) = rest.split_at(usize::from(*event));
-    let bytes = rest[usize::from(*metadata)..].to_vec();
+    let payload = Payload::Bytes(rest[usize::from(*metadata)..].to_vec());
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let topic = text(channel).strip_prefix(PREFIX).unwrap().to_owned();
-    Observation::Message { topic, event: text(event), payload: Payload::Bytes(bytes) }
+    Observation::Message { topic: text(channel).replacen(PREFIX, "", 1), event: text(event), payload }
 }
 
 fn change(data: &Value) -> Observation {
@@ -364,10 +366,8 @@ fn members(state: &Value) -> Vec<(String, Value)> {
 
 fn difference(topic: String, payload: &Value) -> Observation {
     match (members(&payload["joins"]).as_slice(), members(&payload["leaves"]).as_slice()) {
-        ([(who, metadata)], []) => Observation::Joined(topic, who.clone(), metadata.clone()),
-        ([(who, metadata)], [(before, _)]) if who == before => {
-            Observation::Updated(topic, who.clone(), metadata.clone())
-        }
+        ([(who, said)], []) => Observation::Joined(topic, who.clone(), said.clone()),
+        ([(who, said)], [(before, _)]) if who == before => Observation::Updated(topic, who.clone(), said.clone()),
         ([], [(who, _)]) => Observation::Left(topic, who.clone()),
         _ => panic!("a difference of several: {payload}"),
     }
@@ -390,6 +390,7 @@ fn code_of_reason(reason: &str) -> Code {
         ("MalformedJWT: ", Code::InvalidToken),
         ("The token provided is not a valid JWT", Code::InvalidToken),
         ("InvalidJWTToken: ", Code::TokenExpired),
+        ("ChannelRateLimitReached: ", Code::TopicLimit),
         ("JwtSignatureError: ", Code::WrongOrganization),
         ("Token has expired", Code::TokenExpired),
     ];

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::adapter::{Ask, Can, LOBBY, PRESENCE, Topic};
+use super::adapter::{Ask, Can, LOBBY, Observation, PRESENCE, Topic};
 use super::stage::{Stage, Who};
 use super::words::*;
 
@@ -95,12 +95,62 @@ pub fn being_present_takes_a_right_of_its_own(stage: &mut Stage<'_>) {
 }
 
 pub fn seeing_who_is_present_takes_a_right_of_its_own(stage: &mut Stage<'_>) {
-    let log = private("log:1");
-    let ada = stage.connect("ada", &[]);
-    stage.ask(ada, &Ask::Subscribe(&to(log).watching()));
-    stage.sees_if(ada, Can::EnterUnseeing, [subscribed(log.name)], [refused(log.name, "forbidden")]);
-    stage.publish(message(log, "e", json!(1)));
-    stage.sees_if(ada, Can::EnterUnseeing, [said(log, "e", json!(1))], []);
+    let hall = private("hall:1");
+    let [member, guest] = ["member", "guest"].map(|role| stage.connect(role, &[role]));
+    watches(stage, member, hall, []);
+    stage.ask(guest, &Ask::Subscribe(&to(hall).watching()));
+    stage.sees_if(guest, Can::EnterUnseeing, [subscribed(hall.name)], [refused(hall.name, "forbidden")]);
+    is_first(stage, member, "member", hall);
+    stage.publish(message(hall, "e", json!(1)));
+    stage.sees(member, [said(hall, "e", json!(1))]);
+    stage.sees_if(guest, Can::EnterUnseeing, [said(hall, "e", json!(1))], []);
+    // A fresh token that lets it see shows who is there.
+    stage.renew(guest, &["member"]);
+    stage.sees_if(guest, Can::HearRenewal, [Observation::Renewed], [present(hall, [("member", json!({}))])]);
+    stage.disconnect(member);
+    stage.sees_if(guest, Can::EnterUnseeing, [left(hall, "member")], []);
+}
+
+pub fn private_and_public_topics_of_one_name_never_meet(stage: &mut Stage<'_>) {
+    let [ada, bob] = ["ada", "bob"].map(|user| stage.connect(user, &[]));
+    watches(stage, ada, ROOM, []);
+    watches(stage, bob, public(ROOM.name), []);
+    is_first(stage, ada, "ada", ROOM);
+    stage.sees(bob, []);
+    is_first(stage, bob, "bob", public(ROOM.name));
+    stage.sees(ada, []);
+    stage.say(bob, public(ROOM.name), "e", json!(1));
+    stage.disconnect(bob);
+    stage.sees(ada, []);
+}
+
+pub fn a_user_may_be_there_more_than_once(stage: &mut Stage<'_>) {
+    let [first, second, bob] = ["ada", "ada", "bob"].map(|user| stage.connect(user, &[]));
+    [first, second].iter().for_each(|who| stage.subscribed(*who, &to(ROOM)));
+    for (n, who) in [first, second].into_iter().enumerate() {
+        stage.appear(who, ROOM, json!({ "n": n }));
+        stage.observations(who);
+    }
+    stage.observations(first);
+    watches(stage, bob, ROOM, [("ada", json!({ "n": 0 })), ("ada", json!({ "n": 1 }))]);
+    stage.disconnect(first);
+    stage.see(&[second, bob], &[left(ROOM, "ada")]);
+    let eve = stage.connect("eve", &[]);
+    watches(stage, eve, ROOM, [("ada", json!({ "n": 1 }))]);
+}
+
+pub fn a_topic_holds_only_so_many(stage: &mut Stage<'_>) {
+    for n in 0..6 {
+        let who = stage.connect(&format!("u{n}"), &[]);
+        stage.subscribed(who, &to(ROOM));
+        stage.appear(who, ROOM, json!({}));
+        assert!(stage.observations(who).contains(&joined(ROOM, &format!("u{n}"), json!({}))));
+    }
+    let late = stage.connect("late", &[]);
+    stage.subscribed(late, &to(ROOM));
+    stage.appear(late, ROOM, json!({}));
+    stage.sees(late, [refused(PRESENCE, "presence_limit")]);
+    stage.everyone_looks_away();
 }
 
 pub fn what_one_says_of_oneself_has_a_greatest_length(stage: &mut Stage<'_>) {

@@ -248,6 +248,11 @@ impl<'a> Stage<'a> {
         if self.can(who, can) { self.sees(who, then) } else { self.sees(who, otherwise) }
     }
 
+    /// What everyone has observed so far does not matter.
+    pub fn everyone_looks_away(&mut self) {
+        (0..self.members.len()).for_each(|member| drop(self.observations(Who(member))));
+    }
+
     /// Nobody has observed anything that the script has not stated, and something was observed.
     #[track_caller]
     pub fn ends(mut self) {
@@ -264,7 +269,7 @@ impl<'a> Stage<'a> {
         match observation {
             Observation::Present(topic, members) => {
                 let mut members: Vec<_> = members.into_iter().map(|(who, said)| (name(who), said)).collect();
-                members.sort_by(|left, right| left.0.cmp(&right.0));
+                members.sort_by_key(|(who, said)| (who.clone(), said.to_string()));
                 Observation::Present(topic, members)
             }
             Observation::Joined(topic, who, metadata) => Observation::Joined(topic, name(who), metadata),

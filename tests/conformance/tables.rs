@@ -67,6 +67,18 @@ pub fn several_that_match_bring_a_change_once(stage: &mut Stage<'_>) {
     stage.sees(ada, [inserted("notes", json!({ "n": 1 })), deleted("files", json!({ "n": 2 }))]);
 }
 
+pub fn a_change_for_two_subscriptions(stage: &mut Stage<'_>) {
+    let ada = stage.connect("ada", &[]);
+    stage.subscribed(ada, &tables("some", [changes("notes").matching("n=gt.0")]));
+    stage.subscribed(ada, &all_of("notes"));
+    stage.publish(insert("notes", json!({ "n": 1 })));
+    let seen = || inserted("notes", json!({ "n": 1 }));
+    stage.sees_if(ada, Can::HearForEach, [seen(), seen()], [seen()]);
+    stage.unsubscribed(ada, "some");
+    stage.publish(insert("notes", json!({ "n": 1 })));
+    stage.sees(ada, [seen()]);
+}
+
 pub fn what_was_not_asked_for(stage: &mut Stage<'_>) {
     let ada = stage.connect("ada", &[]);
     let row = json!({ "n": 1 });

@@ -137,6 +137,25 @@ pub fn a_token_that_ends_is_told(stage: &mut Stage<'_>) {
     stage.sees(ada, []);
 }
 
+pub fn whose_token_ends_leaves(stage: &mut Stage<'_>) {
+    let room = private("room:1");
+    let claims = stage.claims_for("ada", &[], 60);
+    let [ada, bob] = [stage.connect_with(claims), stage.connect("bob", &[])];
+    stage.ask(bob, &Ask::Subscribe(&to(room).watching()));
+    stage.sees(bob, [subscribed(room.name), present(room, [])]);
+    stage.subscribed(ada, &to(room));
+    stage.appear(ada, room, json!({}));
+    stage.observations(ada);
+    stage.sees(bob, [joined(room, "ada", json!({}))]);
+    stage.wait(60);
+    let gone = || left(room, "ada");
+    let is_there = stage.can(ada, Can::OutliveToken);
+    stage.has_seen(bob, (!is_there).then(gone));
+    stage.wait(30);
+    stage.has_seen(bob, is_there.then(gone));
+    stage.observations(ada);
+}
+
 pub fn a_token_that_is_renewed_in_time_ends_nothing(stage: &mut Stage<'_>) {
     let room = private("room:1");
     let claims = stage.claims_for("ada", &[], 60);

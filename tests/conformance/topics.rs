@@ -174,6 +174,20 @@ pub fn a_name_stands_for_one_subscription(stage: &mut Stage<'_>) {
     stage.sees(ada, []);
 }
 
+pub fn a_connection_has_only_so_many_topics(stage: &mut Stage<'_>) {
+    let ada = stage.connect("ada", &[]);
+    for name in ["room:1", "room:2", "room:3", "room:4", "room:5"] {
+        stage.subscribed(ada, &to(private(name)));
+    }
+    stage.refused(ada, &to(private("room:6")), "topic_limit");
+    stage.unsubscribed(ada, "room:3");
+    stage.subscribed(ada, &to(private("room:6")));
+    for name in ["room:3", "room:6"] {
+        stage.publish(message(private(name), "e", json!(1)));
+    }
+    stage.sees(ada, [said(private("room:6"), "e", json!(1))]);
+}
+
 pub fn whether_anyone_is_there_is_answered(stage: &mut Stage<'_>) {
     let ada = stage.connect("ada", &[]);
     stage.ask(ada, &Ask::Ping);

@@ -23,9 +23,11 @@ pub fn realtime() -> Value {
             { "topic": "board:*", "read": {}, "write": { "roles": ["member"] }, "presence": { "roles": ["member"] },
               "presenceRead": {} },
             { "topic": "hr:*", "read": { "roles": ["hr"] }, "write": { "roles": ["hr"] }, "presence": { "roles": ["hr"] } },
+            { "topic": "hall:*", "read": {}, "presence": { "roles": ["member"] } },
             { "topic": "user:{sub}", "read": {}, "write": {} },
         ],
         "history": { "replay": 30 },
+        "limits": { "topics": 5, "presenceMembers": 6 },
     })
 }
 
