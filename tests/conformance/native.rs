@@ -203,6 +203,11 @@ impl Native {
         let offset = frame["offset"].as_u64().unwrap();
         assert!(offset >= self.offset, "offset {offset} after {}", self.offset);
         self.offset = offset;
+        if let Some(topic) = frame["topic"].as_str() {
+            let is_to = |target: &Target| matches!(target, Target::Topic { topic: at, .. } if at.name == topic);
+            let is_heard = self.subscriptions.iter().any(|standing| is_to(&standing.subscription.target));
+            assert!(is_heard, "nobody has subscribed to {topic}");
+        }
         if frame["type"] == json!("broadcast") {
             let payload = match frame.get("encoding") {
                 None => Payload::Json(frame["payload"].clone()),

@@ -136,6 +136,8 @@ impl Adapter for Phoenix {
             return vec![Observation::Alive];
         }
         let topic = push.channel.strip_prefix(PREFIX).unwrap().to_owned();
+        let is_own = self.channels.iter().any(|channel| channel.name == push.channel);
+        assert!(is_own || push.event.starts_with("phx_"), "{} is told of {}", self.user, push.channel);
         match push.event.as_str() {
             "phx_reply" => self.answered(&push).into_iter().collect(),
             "system" => self.system(&push).into_iter().collect(),
@@ -223,10 +225,7 @@ impl Phoenix {
         };
         Frame::Text(frame.to_string())
     }
-}
 
-/// What is told.
-impl Phoenix {
     fn take_apart(&self, frame: &Value) -> Push {
         let [reference, channel, event, payload] = match self.framing {
             Framing::One => ["ref", "topic", "event", "payload"].map(|name| frame[name].clone()),

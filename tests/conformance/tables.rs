@@ -68,15 +68,18 @@ pub fn several_that_match_bring_a_change_once(stage: &mut Stage<'_>) {
 }
 
 pub fn a_change_for_two_subscriptions(stage: &mut Stage<'_>) {
-    let ada = stage.connect("ada", &[]);
-    stage.subscribed(ada, &tables("some", [changes("notes").matching("n=gt.0")]));
-    stage.subscribed(ada, &all_of("notes"));
+    let [ada, bob] = ["ada", "bob"].map(|user| stage.connect(user, &[]));
+    stage.subscribed(ada, &tables("one", [changes("notes")]));
+    stage.subscribed(ada, &tables("two", [changes("notes")]));
+    stage.subscribed(ada, &tables("three", [changes("notes").matching("n=gt.1")]));
+    stage.subscribed(bob, &tables("his", [changes("notes")]));
     stage.publish(insert("notes", json!({ "n": 1 })));
     let seen = || inserted("notes", json!({ "n": 1 }));
     stage.sees_if(ada, Can::HearForEach, [seen(), seen()], [seen()]);
-    stage.unsubscribed(ada, "some");
+    stage.unsubscribed(ada, "one");
     stage.publish(insert("notes", json!({ "n": 1 })));
     stage.sees(ada, [seen()]);
+    stage.sees(bob, [seen(), seen()]);
 }
 
 pub fn what_was_not_asked_for(stage: &mut Stage<'_>) {
@@ -192,18 +195,18 @@ pub fn an_update_may_make_a_row_appear_or_disappear(stage: &mut Stage<'_>) {
     stage.sees(user, [inserted("tasks", own.clone())]);
     stage.publish(update("tasks", in_blue.clone(), own.clone()));
     stage.sees(admin, [updated("tasks", in_blue.clone(), own.clone())]);
-    stage.sees(user, [deleted("tasks", own)]);
+    stage.sees(user, [deleted("tasks", own.clone())]);
     // Without the row before, those who see the new one cannot be told that it appeared.
     stage.publish(update("tasks", in_red.clone(), json!(null)));
     stage.see(&[admin, red], &[updated("tasks", in_red.clone(), json!(null))]);
     stage.publish(update("tasks", in_blue.clone(), json!(null)));
     stage.sees(admin, [updated("tasks", in_blue.clone(), json!(null))]);
     // What goes is judged on what it was.
-    stage.publish(with(delete("tasks", in_red.clone()), json!({ "new": in_blue })));
+    stage.publish(with(delete("tasks", in_red.clone()), json!({ "new": own })));
     stage.see(&[admin, red], &[deleted("tasks", in_red)]);
-    stage.publish(delete("tasks", in_blue.clone()));
-    stage.sees(admin, [deleted("tasks", in_blue)]);
-    stage.see(&[red, user], &[]);
+    stage.publish(delete("tasks", own.clone()));
+    stage.see(&[admin, user], &[deleted("tasks", own)]);
+    stage.sees(red, []);
 }
 
 pub fn a_filter_is_judged_on_what_its_subscriber_sees(stage: &mut Stage<'_>) {
