@@ -98,6 +98,7 @@ behaviours! {
         being_present_takes_a_right_of_its_own,
         seeing_who_is_present_takes_a_right_of_its_own,
         what_one_says_of_oneself_has_a_greatest_length,
+        seeing_who_is_present_does_not_need_the_messages,
         private_and_public_topics_of_one_name_never_meet,
         a_user_may_be_there_more_than_once,
         a_topic_holds_only_so_many,

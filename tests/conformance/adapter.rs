@@ -54,8 +54,9 @@ pub enum Can {
     EnterLobby,
     /// Whoever appears is told who was there before; where not, it is told that it is done.
     HearRosterOnAppearing,
-    /// A subscription that asks who is present stands also where that may not be seen; where not, it is refused.
-    EnterUnseeing,
+    /// A subscription that asks who is present stands also where only the messages or only the members may be had; where
+    /// not, it is refused.
+    EnterPartly,
     /// Presence outlives the subscription to its topic.
     StayWithoutSubscription,
     /// A fresh token is answered.

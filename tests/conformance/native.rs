@@ -42,6 +42,8 @@ struct Native {
     asked: String,
     entered: bool,
     epoch: String,
+    /// Where the stream stood when it came.
+    start: u64,
     offset: u64,
 }
 
@@ -116,7 +118,7 @@ impl Native {
         for frame in &mut frames {
             frame["type"] = json!("subscribe");
             if subscription.since.is_some() {
-                frame["recover"] = json!({ "epoch": self.epoch, "offset": self.offset });
+                frame["recover"] = json!({ "epoch": self.epoch, "offset": self.start });
             }
         }
         self.subscriptions.push(Standing { subscription: subscription.clone(), confirmed: 0 });
@@ -163,6 +165,7 @@ impl Native {
         if frame["recovered"] != json!(true) {
             self.epoch = text_of(frame, "epoch");
             self.offset = frame["offset"].as_u64().unwrap();
+            self.start = self.offset;
         }
         if frame["recovered"] == json!(false) { vec![Observation::Gap] } else { Vec::new() }
     }
@@ -201,8 +204,7 @@ impl Native {
 
     fn event(&mut self, frame: &Value) -> Observation {
         let offset = frame["offset"].as_u64().unwrap();
-        assert!(offset >= self.offset, "offset {offset} after {}", self.offset);
-        self.offset = offset;
+        self.offset = self.offset.max(offset);
         if let Some(topic) = frame["topic"].as_str() {
             let is_to = |target: &Target| matches!(target, Target::Topic { topic: at, .. } if at.name == topic);
             let is_heard = self.subscriptions.iter().any(|standing| is_to(&standing.subscription.target));

@@ -7,7 +7,7 @@ use realtime_worker::code::Code;
 use realtime_worker::dialect::{Frame, phoenix};
 use serde_json::{Value, json};
 
-use super::adapter::Can::{BecomeAnother, EnterUnseeing, HearBytes, HearForEach, Replace, Rest, SpeakBytes};
+use super::adapter::Can::{BecomeAnother, EnterPartly, HearBytes, HearForEach, Replace, Rest, SpeakBytes};
 use super::adapter::{
     Adapter, Ask, Can, Dialect, Observation, PRESENCE, Payload, Subscription, Table, Target, Topic, text_of,
 };
@@ -38,7 +38,7 @@ pub const TWO_BINARY: Dialect = Dialect {
 };
 
 /// What all of them can, then the bytes.
-const CAN: &[Can] = &[HearForEach, Replace, EnterUnseeing, BecomeAnother, Rest, HearBytes, SpeakBytes];
+const CAN: &[Can] = &[HearForEach, Replace, EnterPartly, BecomeAnother, Rest, HearBytes, SpeakBytes];
 const PREFIX: &str = "realtime:";
 const USER_PUSH: u8 = 3;
 const USER_BROADCAST: u8 = 4;

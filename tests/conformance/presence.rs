@@ -99,16 +99,31 @@ pub fn seeing_who_is_present_takes_a_right_of_its_own(stage: &mut Stage<'_>) {
     let [member, guest] = ["member", "guest"].map(|role| stage.connect(role, &[role]));
     watches(stage, member, hall, []);
     stage.ask(guest, &Ask::Subscribe(&to(hall).watching()));
-    stage.sees_if(guest, Can::EnterUnseeing, [subscribed(hall.name)], [refused(hall.name, "forbidden")]);
+    stage.sees_if(guest, Can::EnterPartly, [subscribed(hall.name)], [refused(hall.name, "forbidden")]);
     is_first(stage, member, "member", hall);
     stage.publish(message(hall, "e", json!(1)));
     stage.sees(member, [said(hall, "e", json!(1))]);
-    stage.sees_if(guest, Can::EnterUnseeing, [said(hall, "e", json!(1))], []);
+    stage.sees_if(guest, Can::EnterPartly, [said(hall, "e", json!(1))], []);
     // A fresh token that lets it see shows who is there.
     stage.renew(guest, &["member"]);
     stage.sees_if(guest, Can::HearRenewal, [Observation::Renewed], [present(hall, [("member", json!({}))])]);
     stage.disconnect(member);
-    stage.sees_if(guest, Can::EnterUnseeing, [left(hall, "member")], []);
+    stage.sees_if(guest, Can::EnterPartly, [left(hall, "member")], []);
+}
+
+pub fn seeing_who_is_present_does_not_need_the_messages(stage: &mut Stage<'_>) {
+    let lounge = private("lounge:1");
+    let [hr, member] = ["hr", "member"].map(|role| stage.connect(role, &[role]));
+    watches(stage, hr, lounge, []);
+    stage.refused(member, &to(lounge), "forbidden");
+    stage.ask(member, &Ask::Subscribe(&to(lounge).watching()));
+    let there = [subscribed(lounge.name), present(lounge, [])];
+    stage.sees_if(member, Can::EnterPartly, there, [refused(lounge.name, "forbidden")]);
+    is_first(stage, hr, "hr", lounge);
+    stage.sees_if(member, Can::EnterPartly, [joined(lounge, "hr", json!({}))], []);
+    stage.publish(message(lounge, "e", json!(1)));
+    stage.sees(hr, [said(lounge, "e", json!(1))]);
+    stage.sees(member, []);
 }
 
 pub fn private_and_public_topics_of_one_name_never_meet(stage: &mut Stage<'_>) {

@@ -40,9 +40,12 @@ pub fn what_was_said_before_a_subscription_can_be_asked_for(stage: &mut Stage<'_
     let (log, square) = (private("log:1"), public("square"));
     let [ada, bob] = ["ada", "bob"].map(|user| stage.connect(user, &["member"]));
     let since = stage.now();
-    for (topic, n) in [(log, 1), (square, 2), (private("log:2"), 3), (log, 4)] {
+    let other = private("log:2");
+    stage.subscribed(ada, &to(other));
+    for (topic, n) in [(log, 1), (square, 2), (other, 3), (log, 4)] {
         stage.publish(message(topic, "e", json!(n)));
     }
+    stage.sees(ada, [said(other, "e", json!(3))]);
     stage.ask(ada, &Ask::Subscribe(&to(log).since(since)));
     stage.sees(ada, [subscribed(log.name), said(log, "e", json!(1)), said(log, "e", json!(4))]);
     stage.ask(bob, &Ask::Subscribe(&to(square).since(since)));

@@ -24,6 +24,7 @@ pub fn realtime() -> Value {
               "presenceRead": {} },
             { "topic": "hr:*", "read": { "roles": ["hr"] }, "write": { "roles": ["hr"] }, "presence": { "roles": ["hr"] } },
             { "topic": "hall:*", "read": {}, "presence": { "roles": ["member"] } },
+            { "topic": "lounge:*", "read": { "roles": ["hr"] }, "presence": {} },
             { "topic": "user:{sub}", "read": {}, "write": {} },
         ],
         "history": { "replay": 30 },
