@@ -60,54 +60,6 @@ fn a_row_is_for_its_team_its_user_and_the_admins() {
 }
 
 #[test]
-fn an_update_may_make_a_row_appear_or_disappear() {
-    every_way(team_rows(), |rig| {
-        let clients = people(rig);
-        let (red, blue) = (row(json!("red"), json!("x")), row(json!("blue"), json!("x")));
-        let update = |new: &Value, old: &Value| [json!("UPDATE"), new.clone(), old.clone()];
-        let nothing = json!(null);
-        let whole = json!(["UPDATE", red, blue]);
-        check(rig, &clients, update(&red, &blue), &[whole, json!(["INSERT", red, null]), nothing.clone()]);
-        let whole = json!(["UPDATE", blue, red]);
-        check(rig, &clients, update(&blue, &red), &[whole, json!(["DELETE", null, red]), nothing.clone()]);
-        let whole = json!(["UPDATE", red, red]);
-        check(rig, &clients, update(&red, &red), &[whole.clone(), whole, nothing.clone()]);
-        let mine = row(json!("blue"), json!("u7"));
-        let whole = json!(["UPDATE", mine, red]);
-        check(
-            rig,
-            &clients,
-            update(&mine, &red),
-            &[whole, json!(["DELETE", null, red]), json!(["INSERT", mine, null])],
-        );
-    });
-}
-
-#[test]
-fn without_the_old_row_an_update_stays_an_update() {
-    every_way(team_rows(), |rig| {
-        let clients = people(rig);
-        let (red, blue) = (row(json!("red"), json!("x")), row(json!("blue"), json!("x")));
-        let update = |new: &Value| [json!("UPDATE"), new.clone(), json!(null)];
-        let whole = json!(["UPDATE", red, null]);
-        check(rig, &clients, update(&red), &[whole.clone(), whole, json!(null)]);
-        check(rig, &clients, update(&blue), &[json!(["UPDATE", blue, null]), json!(null), json!(null)]);
-    });
-}
-
-#[test]
-fn a_delete_is_judged_on_the_old_row() {
-    every_way(team_rows(), |rig| {
-        let clients = people(rig);
-        let (red, blue) = (row(json!("red"), json!("x")), row(json!("blue"), json!("u7")));
-        let whole = json!(["DELETE", null, red]);
-        check(rig, &clients, [json!("DELETE"), json!(blue), red.clone()], &[whole.clone(), whole, json!(null)]);
-        let whole = json!(["DELETE", null, blue]);
-        check(rig, &clients, [json!("DELETE"), json!(null), blue], &[whole.clone(), json!(null), whole]);
-    });
-}
-
-#[test]
 fn what_disappears_shows_only_what_could_be_seen() {
     let tables = json!({ "tasks": {
         "fields": ["id", "team_id", "pay"],

@@ -1,6 +1,7 @@
 //! Wire formats: one file each, a frame to a command and an event to a frame, no decisions.
 //!
-//! To add one: its file, a line in [`of`] and one in [`name`], its golden frames under `tests/dialects/`.
+//! To add one: its file, a line in [`of`] and one in [`name`], its golden frames under `tests/dialects/`, its adapter in
+//! `tests/conformance/`.
 
 pub mod native;
 pub mod phoenix;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use realtime_worker::dialect::Frame;
 use serde_json::{Value, json};
 
 /// One client, from its connection to the end of the script. Cheap to clone.
@@ -39,6 +40,11 @@ impl Client {
         let text = inbox.texts.get(inbox.read).cloned();
         inbox.read += 1;
         text.unwrap_or_else(|| panic!("{} got no further frame", self.id))
+    }
+
+    /// The next frame as its client takes it from the socket, where there is one.
+    pub fn next_frame(&self) -> Option<Frame> {
+        (self.waiting() > 0).then(|| frame(&self.next_text()))
     }
 
     /// All frames that the script has not looked at.
@@ -111,5 +117,14 @@ impl Client {
 
 /// How a transcript shows a binary frame.
 pub fn binary(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::from("binary:"), |text, byte| text + &format!("{byte:02x}"))
+    bytes.iter().fold(String::from(BINARY), |text, byte| text + &format!("{byte:02x}"))
 }
+
+/// And back.
+fn frame(text: &str) -> Frame {
+    let Some(hexadecimal) = text.strip_prefix(BINARY) else { return Frame::Text(text.to_owned()) };
+    let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+    Frame::Binary(hexadecimal.as_bytes().chunks(2).map(byte).collect())
+}
+
+const BINARY: &str = "binary:";

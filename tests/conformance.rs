@@ -1,0 +1,189 @@
+//! The conformance script: what every dialect does, said once. Each behaviour runs in each dialect and with the dialects
+//! mixed, and each of that undisturbed, with the object put to sleep and with a crash between any two steps. Where dialects
+//! differ, an adapter declares it and the script says what follows.
+//!
+//! To add a dialect: its adapter, a module beside `native`, and its entry in [`DIALECTS`]. Nothing else here changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+mod rig;
+
+mod conformance {
+    pub mod adapter;
+    pub mod words;
+    pub mod stage;
+
+    pub mod native;
+    pub mod phoenix;
+
+    pub mod mixed;
+    pub mod presence;
+    pub mod returning;
+    pub mod tables;
+    pub mod tokens;
+    pub mod topics;
+}
+
+use conformance::adapter::{Can, Dialect};
+use conformance::stage::Stage;
+use conformance::{mixed, presence, returning, tables, tokens, topics, words};
+
+/// Every dialect that there is.
+const DIALECTS: &[Dialect] = &[
+    conformance::native::NATIVE,
+    conformance::phoenix::ONE,
+    conformance::phoenix::TWO,
+    conformance::phoenix::TWO_BINARY,
+];
+
+/// Something that holds in every dialect that has words for it.
+struct Behaviour {
+    name: &'static str,
+    /// Without these it cannot be said at all.
+    needs: &'static [Can],
+    script: fn(&mut Stage<'_>),
+}
+
+impl Behaviour {
+    fn can_be_said_in(&self, dialect: &Dialect) -> bool {
+        self.needs.iter().all(|can| dialect.can.contains(can))
+    }
+}
+
+macro_rules! behaviours {
+    ($($file:ident: $($name:ident $(needs $need:ident)?),+;)+) => {
+        const BEHAVIOURS: &[Behaviour] = &[$($(
+            Behaviour { name: stringify!($name), needs: &[$(Can::$need)?], script: $file::$name },
+        )+)+];
+
+        $($(
+            #[test]
+            fn $name() {
+                play(stringify!($name));
+            }
+        )+)+
+    };
+}
+
+behaviours! {
+    tables:
+        each_operation_brings_its_rows,
+        a_subscription_narrows_by_schema_table_event_and_filter,
+        several_that_match_bring_a_change_once,
+        a_change_for_two_subscriptions,
+        what_was_not_asked_for,
+        masks_are_those_of_the_table_and_of_the_request,
+        the_audience_is_the_user_and_the_roles,
+        only_the_columns_that_may_leave_do,
+        rows_are_for_those_whom_a_rule_names,
+        an_update_may_make_a_row_appear_or_disappear,
+        a_filter_is_judged_on_what_its_subscriber_sees,
+        a_table_of_other_roles_is_refused,
+        a_filter_of_another_grammar_is_refused,
+        an_idempotency_key_counts_once,
+        a_batch_comes_in_its_order;
+    topics:
+        what_the_api_says_is_for_the_subscribers,
+        what_a_member_says_is_for_the_others,
+        echo_and_acknowledgement_are_asked_for,
+        bytes_are_for_those_who_have_frames_for_them,
+        messages_are_masked_and_have_an_audience,
+        a_change_to_a_topic_is_for_those_who_asked_for_changes,
+        reading_takes_a_right,
+        writing_takes_a_right_of_its_own,
+        a_message_that_is_too_large_is_refused,
+        who_is_not_subscribed_may_speak_or_is_told_that_it_is_not,
+        who_has_unsubscribed_hears_nothing_until_it_subscribes_again,
+        a_name_stands_for_one_subscription,
+        a_connection_has_only_so_many_topics,
+        whether_anyone_is_there_is_answered;
+    presence:
+        coming_changing_and_leaving_is_told_to_everyone_who_watches,
+        who_appears_without_watching_is_told_from_then_on,
+        who_disconnects_leaves,
+        being_present_takes_a_right_of_its_own,
+        seeing_who_is_present_takes_a_right_of_its_own,
+        what_one_says_of_oneself_has_a_greatest_length,
+        seeing_who_is_present_does_not_need_the_messages,
+        private_and_public_topics_of_one_name_never_meet,
+        a_user_may_be_there_more_than_once,
+        a_topic_holds_only_so_many,
+        presence_and_the_subscription_to_its_topic,
+        the_lobby_is_a_place_without_a_topic needs EnterLobby;
+    tokens:
+        a_fresh_token_that_takes_the_right_to_a_topic_ends_the_subscription,
+        a_fresh_token_that_takes_and_gives_the_right_to_a_table,
+        a_fresh_token_gives_rights_at_once,
+        a_fresh_token_changes_what_is_seen_of_rows,
+        a_fresh_token_that_takes_the_right_to_be_present_ends_the_presence,
+        a_token_that_ends_is_told,
+        whose_token_ends_leaves,
+        a_token_that_is_renewed_in_time_ends_nothing,
+        a_token_that_is_renewed_after_its_end,
+        a_fresh_token_that_is_none,
+        a_first_token_that_is_not_good,
+        a_fresh_token_of_another_user;
+    returning:
+        what_was_missed_comes_in_order_and_once,
+        what_was_said_before_a_subscription_can_be_asked_for,
+        what_is_missed_is_seen_with_the_identity_of_now,
+        more_than_may_be_told_again,
+        a_deploy_ends_every_connection_and_leaves_no_ghost;
+}
+
+/// The casts of a script: all members in one dialect, and the dialects in turn, beginning with each.
+fn casts() -> Vec<Vec<Dialect>> {
+    let alone = DIALECTS.iter().map(|dialect| vec![*dialect]);
+    let in_turn = (0..DIALECTS.len()).map(|first| {
+        let mut cast = DIALECTS.to_vec();
+        cast.rotate_left(first);
+        cast
+    });
+    alone.chain(in_turn).collect()
+}
+
+/// Runs a behaviour with every cast that has words for it, in every way.
+fn play(name: &str) {
+    let behaviour = BEHAVIOURS.iter().find(|behaviour| behaviour.name == name).unwrap();
+    for cast in casts() {
+        if cast.iter().all(|dialect| behaviour.can_be_said_in(dialect)) {
+            perform(&cast, behaviour.script);
+        }
+    }
+}
+
+fn perform(cast: &[Dialect], script: impl Fn(&mut Stage<'_>)) {
+    rig::every_way(words::realtime(), |rig| {
+        let mut stage = Stage::new(rig, cast);
+        script(&mut stage);
+        stage.ends();
+    });
+}
+
+#[test]
+fn each_dialect_runs_every_behaviour_but_those_that_it_declares() {
+    for dialect in DIALECTS {
+        let left_out = BEHAVIOURS.iter().filter(|behaviour| !behaviour.can_be_said_in(dialect));
+        assert_eq!(
+            left_out.map(|behaviour| behaviour.name).collect::<Vec<_>>(),
+            dialect.leaves_out,
+            "{}",
+            dialect.name
+        );
+    }
+}
+
+#[test]
+fn all_dialects_of_one_tenant_see_the_same() {
+    perform(DIALECTS, |stage| mixed::everyone_sees_the_same(stage, DIALECTS.len()));
+}
+
+#[test]
+fn each_dialect_has_golden_frames_of_both_sides() {
+    for dialect in DIALECTS {
+        for side in ["client", "server"] {
+            let folder = format!("{}/tests/dialects/{}/{side}", env!("CARGO_MANIFEST_DIR"), dialect.golden);
+            let frames = std::fs::read_dir(&folder).map(Iterator::count).unwrap_or_default();
+            assert!(frames > 0, "{} has no golden frames in {folder}", dialect.name);
+        }
+    }
+}

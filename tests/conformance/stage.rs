@@ -1,0 +1,281 @@
+//! The stage: the members of a script, each in its dialect, around one tenant.
+
+use realtime_worker::dialect::Frame;
+use realtime_worker::engine::command::Recover;
+use serde_json::{Value, json};
+
+use super::adapter::{Adapter, Ask, Can, Dialect, Observation, Payload, Subscription, Topic, code};
+use crate::rig::{Client, Rig, token};
+
+/// A member of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who(usize);
+
+struct Member {
+    user: String,
+    claims: Value,
+    dialect: Dialect,
+    adapter: Box<dyn Adapter>,
+    client: Client,
+    /// Whether the end of its connection was observed, or was its own doing.
+    has_ended: bool,
+}
+
+/// One tenant and the members of one script.
+pub struct Stage<'a> {
+    rig: &'a mut Rig,
+    cast: &'a [Dialect],
+    members: Vec<Member>,
+    /// Every public id of a connection, and whose it was.
+    ids: Vec<(String, String)>,
+    observed: usize,
+}
+
+impl<'a> Stage<'a> {
+    /// The members take the dialects of the cast in turn.
+    pub fn new(rig: &'a mut Rig, cast: &'a [Dialect]) -> Stage<'a> {
+        Stage { rig, cast, members: Vec::new(), ids: Vec::new(), observed: 0 }
+    }
+
+    // --- what members do ---------------------------------------------------------------------------------------------
+
+    /// Connects a user of these roles; nothing is to be observed of it.
+    #[track_caller]
+    pub fn connect(&mut self, user: &str, roles: &[&str]) -> Who {
+        let claims = self.rig.claims(user, roles);
+        self.connect_with(claims)
+    }
+
+    /// Connects whom these claims name.
+    #[track_caller]
+    pub fn connect_with(&mut self, claims: Value) -> Who {
+        let signed = token::hs256(&claims);
+        let who = self.enter(claims, &signed);
+        self.sees(who, []);
+        who
+    }
+
+    /// Connects with a text for a token, whatever it is.
+    pub fn connect_with_token(&mut self, user: &str, token: &str) -> Who {
+        let claims = self.rig.claims(user, &[]);
+        self.enter(claims, token)
+    }
+
+    fn enter(&mut self, claims: Value, token: &str) -> Who {
+        let dialect = self.cast[self.members.len() % self.cast.len()];
+        let user = claims["sub"].as_str().unwrap().to_owned();
+        let client = self.open(dialect, &user);
+        let adapter = (dialect.adapter)(&user);
+        self.members.push(Member { user, claims, dialect, adapter, client, has_ended: false });
+        let who = Who(self.members.len() - 1);
+        self.ask(who, &Ask::Enter { token, since: None });
+        who
+    }
+
+    fn open(&mut self, dialect: Dialect, user: &str) -> Client {
+        let principal = dialect.key.map(|role| token::principal(role, &[role], None));
+        let client = self.rig.open_at(dialect.wire, principal, None, Recover::Off).unwrap();
+        self.ids.push((client.id.clone(), user.to_owned()));
+        client
+    }
+
+    /// A new connection of a member with everything that it was subscribed to, which asks for what it missed.
+    pub fn come_back(&mut self, who: Who, since: u64) {
+        let Member { dialect, user, claims, .. } = &self.members[who.0];
+        let (dialect, user, signed) = (*dialect, user.clone(), token::hs256(claims));
+        let client = self.open(dialect, &user);
+        (self.members[who.0].client, self.members[who.0].has_ended) = (client, false);
+        self.ask(who, &Ask::Enter { token: &signed, since: Some(since) });
+    }
+
+    pub fn ask(&mut self, who: Who, ask: &Ask<'_>) {
+        let member = &mut self.members[who.0];
+        for frame in member.adapter.write(ask) {
+            match frame {
+                Frame::Text(text) => self.rig.text(&member.client, &text),
+                Frame::Binary(bytes) => self.rig.binary(&member.client, &bytes),
+            }
+        }
+    }
+
+    /// Subscribes, and sees no more than that it is.
+    #[track_caller]
+    pub fn subscribed(&mut self, who: Who, subscription: &Subscription) {
+        self.ask(who, &Ask::Subscribe(subscription));
+        self.sees(who, [Observation::Subscribed(subscription.name.to_owned())]);
+    }
+
+    /// Subscribes, and is refused.
+    #[track_caller]
+    pub fn refused(&mut self, who: Who, subscription: &Subscription, word: &str) {
+        self.ask(who, &Ask::Subscribe(subscription));
+        self.sees(who, [Observation::Refused(subscription.name.to_owned(), code(word))]);
+    }
+
+    #[track_caller]
+    pub fn unsubscribed(&mut self, who: Who, name: &str) {
+        self.ask(who, &Ask::Unsubscribe(name));
+        self.sees(who, [Observation::Unsubscribed(name.to_owned())]);
+    }
+
+    pub fn say(&mut self, who: Who, topic: Topic, event: &str, payload: Value) {
+        self.ask(who, &Ask::Say { topic, event, payload: &Payload::Json(payload) });
+    }
+
+    pub fn appear(&mut self, who: Who, topic: Topic, metadata: Value) {
+        self.ask(who, &Ask::Appear { topic: Some(topic), metadata: &metadata });
+    }
+
+    pub fn change(&mut self, who: Who, topic: Topic, metadata: Value) {
+        self.ask(who, &Ask::Change { topic: Some(topic), metadata: &metadata });
+    }
+
+    pub fn disappear(&mut self, who: Who, topic: Topic) {
+        self.ask(who, &Ask::Disappear { topic: Some(topic) });
+    }
+
+    /// Goes on with a fresh token of these roles.
+    pub fn renew(&mut self, who: Who, roles: &[&str]) {
+        let claims = self.rig.claims(&self.members[who.0].user, roles);
+        self.renew_with(who, claims);
+    }
+
+    /// Goes on as whom these claims name.
+    pub fn renew_with(&mut self, who: Who, claims: Value) {
+        let signed = token::hs256(&claims);
+        self.members[who.0].claims = claims;
+        self.ask(who, &Ask::Renew { token: &signed });
+    }
+
+    /// Its next connection will be with these roles.
+    pub fn becomes(&mut self, who: Who, roles: &[&str]) {
+        self.members[who.0].claims = self.rig.claims(&self.members[who.0].user, roles);
+    }
+
+    /// The member closes its connection.
+    pub fn disconnect(&mut self, who: Who) {
+        let member = &mut self.members[who.0];
+        member.has_ended = true;
+        self.rig.disconnect(&member.client);
+    }
+
+    // --- what happens around them ------------------------------------------------------------------------------------
+
+    /// Publishes what must be accepted.
+    #[track_caller]
+    pub fn publish(&mut self, body: Value) {
+        self.rig.accepted(body);
+    }
+
+    pub fn wait(&mut self, seconds: u64) {
+        self.rig.advance(seconds * 1_000);
+    }
+
+    /// A new version is deployed: every connection is gone without a word.
+    pub fn deploy(&mut self) {
+        self.rig.deploy();
+        self.members.iter_mut().for_each(|member| member.has_ended = true);
+    }
+
+    /// In Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.rig.now
+    }
+
+    /// The claims of a session that is good for an hour, with more of them.
+    pub fn claims(&self, user: &str, roles: &[&str], more: Value) -> Value {
+        let mut claims = self.rig.claims(user, roles);
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claims
+    }
+
+    /// The claims of a session that ends so soon.
+    pub fn claims_for(&self, user: &str, roles: &[&str], seconds: u64) -> Value {
+        self.claims(user, roles, json!({ "exp": self.rig.now / 1_000 + seconds }))
+    }
+
+    // --- what members observe ----------------------------------------------------------------------------------------
+
+    /// How a member's dialect differs.
+    pub fn can(&self, who: Who, can: Can) -> bool {
+        self.members[who.0].dialect.can.contains(&can)
+    }
+
+    /// Everything that a member has observed since it was last looked at.
+    pub fn observations(&mut self, who: Who) -> Vec<Observation> {
+        let member = &mut self.members[who.0];
+        let mut seen = Vec::new();
+        while let Some(frame) = member.client.next_frame() {
+            seen.extend(member.adapter.read(&frame));
+        }
+        if let Some((_, reason)) = member.client.closed().filter(|_| !member.has_ended) {
+            member.has_ended = true;
+            seen.push(Observation::Closed(code(&reason)));
+        }
+        self.observed += seen.len();
+        seen.into_iter().map(|one| self.named(one)).collect()
+    }
+
+    /// A member has observed exactly this.
+    #[track_caller]
+    pub fn sees<const COUNT: usize>(&mut self, who: Who, expected: [Observation; COUNT]) {
+        self.has_seen(who, expected);
+    }
+
+    /// A member has observed exactly this, however much it is.
+    #[track_caller]
+    pub fn has_seen(&mut self, who: Who, expected: impl IntoIterator<Item = Observation>) {
+        let (seen, expected) = (self.observations(who), expected.into_iter().collect::<Vec<_>>());
+        let Member { user, dialect, .. } = &self.members[who.0];
+        assert_eq!(seen, expected, "{user} in {}, {:?} between two steps", dialect.name, self.rig.interruption);
+    }
+
+    /// Each of these has observed exactly this.
+    #[track_caller]
+    pub fn see<const COUNT: usize>(&mut self, all: &[Who], expected: &[Observation; COUNT]) {
+        all.iter().for_each(|who| self.sees(*who, expected.clone()));
+    }
+
+    /// A member has observed this where its dialect can, and that where it cannot.
+    #[track_caller]
+    pub fn sees_if<const THEN: usize, const ELSE: usize>(
+        &mut self,
+        who: Who,
+        can: Can,
+        then: [Observation; THEN],
+        otherwise: [Observation; ELSE],
+    ) {
+        if self.can(who, can) { self.sees(who, then) } else { self.sees(who, otherwise) }
+    }
+
+    /// What everyone has observed so far does not matter.
+    pub fn everyone_looks_away(&mut self) {
+        (0..self.members.len()).for_each(|member| drop(self.observations(Who(member))));
+    }
+
+    /// Nobody has observed anything that the script has not stated, and something was observed.
+    #[track_caller]
+    pub fn ends(mut self) {
+        (0..self.members.len()).for_each(|member| self.sees(Who(member), []));
+        assert!(self.observed > 0, "the script has looked at something");
+    }
+
+    /// Members that a dialect names by the public id of their connection are named by their user.
+    fn named(&self, observation: Observation) -> Observation {
+        let name = |who: String| {
+            let id = who.split('.').next().unwrap();
+            self.ids.iter().find(|(known, _)| known == id).map_or_else(|| who.clone(), |(_, user)| user.clone())
+        };
+        match observation {
+            Observation::Present(topic, members) => {
+                let mut members: Vec<_> = members.into_iter().map(|(who, said)| (name(who), said)).collect();
+                members.sort_by_key(|(who, said)| (who.clone(), said.to_string()));
+                Observation::Present(topic, members)
+            }
+            Observation::Joined(topic, who, metadata) => Observation::Joined(topic, name(who), metadata),
+            Observation::Updated(topic, who, metadata) => Observation::Updated(topic, name(who), metadata),
+            Observation::Left(topic, who) => Observation::Left(topic, name(who)),
+            other => other,
+        }
+    }
+}
