@@ -17,7 +17,7 @@ use realtime_worker::dialect::phoenix::WIRE_TWO;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
-use rig::{Client, Rig};
+use rig::{Client, Interruption, Rig};
 use serde_json::{Value, json};
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -99,65 +99,70 @@ fn check_frame(frame: &Value, seen: &Seen) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What a dialect makes of the same publications.
+struct Recipient {
+    connect: fn(&mut Rig, &Person) -> Client,
+    /// Its changes that the script has not looked at, in native words.
+    changes: fn(&Client) -> Vec<Value>,
+    /// What reaches someone of what they may see.
+    hears: fn(&Person, Seen) -> Option<Seen>,
+}
+
+fn check_everyone(
+    table: &Value,
+    mut people: Vec<Person>,
+    steps: Vec<(Value, Interruption)>,
+    recipient: Recipient,
+) -> Result<(), TestCaseError> {
+    people.iter_mut().for_each(|person| oracle::keep_admitted(table, person));
+    let mut rig = Rig::new(&realtime(table));
+    let clients: Vec<Client> = people.iter().map(|person| (recipient.connect)(&mut rig, person)).collect();
+    clients.iter().for_each(|client| drop(client.frames()));
+    for (change, interruption) in steps {
+        rig.interruption = interruption;
+        let delivered = rig.accepted(change.clone());
+        let mut count = 0;
+        for (client, person) in clients.iter().zip(&people) {
+            let rules = if change["table"] == "t" { table } else { &Value::Null };
+            let seen = oracle::sees(rules, &change, person).and_then(|seen| (recipient.hears)(person, seen));
+            let frames = (recipient.changes)(client);
+            prop_assert_eq!(frames.len(), usize::from(seen.is_some()), "{:?} of {} for {:?}", seen, change, person);
+            count += frames.len() as u64;
+            if let (Some(frame), Some(seen)) = (frames.first(), seen) {
+                check_frame(frame, &seen)?;
+            }
+        }
+        prop_assert_eq!(delivered, count);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
     fn everyone_sees_what_the_rules_say_and_nothing_else(
         table in table(),
-        mut people in vec(person(), 1..5),
+        people in vec(person(), 1..5),
         steps in vec((change(), interruption()), 1..12),
     ) {
-        people.iter_mut().for_each(|person| oracle::keep_admitted(&table, person));
-        let mut rig = Rig::new(&realtime(&table));
-        let clients: Vec<Client> = people.iter().map(|person| connect(&mut rig, person, json!(false))).collect();
-        clients.iter().for_each(|client| drop(client.frames()));
-        for (change, interruption) in steps {
-            rig.interruption = interruption;
-            let delivered = rig.accepted(change.clone());
-            let mut count = 0;
-            for (client, person) in clients.iter().zip(&people) {
-                let rules = if change["table"] == "t" { &table } else { &Value::Null };
-                let seen = oracle::sees(rules, &change, person);
-                let frames = changes(client);
-                prop_assert_eq!(frames.len(), usize::from(seen.is_some()), "{:?} of {} for {:?}", seen, change, person);
-                count += frames.len() as u64;
-                if let (Some(frame), Some(seen)) = (frames.first(), seen) {
-                    check_frame(frame, &seen)?;
-                }
-            }
-            prop_assert_eq!(delivered, count);
-        }
+        let connect = |rig: &mut Rig, person: &Person| connect(rig, person, json!(false));
+        check_everyone(&table, people, steps, Recipient { connect, changes, hears: |_, seen| Some(seen) })?;
     }
 
     /// The same for channels, each of which only hears what it has a binding for, in one frame.
     #[test]
     fn a_channel_sees_what_the_rules_say_and_nothing_else(
         table in table(),
-        mut people in vec(person(), 1..5),
+        people in vec(person(), 1..5),
         steps in vec((change(), interruption()), 1..12),
     ) {
-        people.iter_mut().for_each(|person| oracle::keep_admitted(&table, person));
-        let mut rig = Rig::new(&realtime(&table));
-        let clients: Vec<Client> = people.iter().map(|person| connect_channel(&mut rig, person)).collect();
-        clients.iter().for_each(|client| drop(client.frames()));
-        for (change, interruption) in steps {
-            rig.interruption = interruption;
-            let delivered = rig.accepted(change.clone());
-            let mut count = 0;
-            for (client, person) in clients.iter().zip(&people) {
-                let rules = if change["table"] == "t" { &table } else { &Value::Null };
-                let seen = oracle::sees(rules, &change, person).filter(|_| !person.subscriptions.is_empty());
-                let frames: Vec<Value> = client.frames().iter().map(in_native_words).collect();
-                prop_assert_eq!(frames.len(), usize::from(seen.is_some()), "{:?} of {} for {:?}", seen, change, person);
-                count += frames.len() as u64;
-                if let (Some(frame), Some(mut seen)) = (frames.first(), seen) {
-                    seen.old = seen.old.filter(|cells| !cells.is_empty());
-                    check_frame(frame, &seen)?;
-                }
-            }
-            prop_assert_eq!(delivered, count);
-        }
+        let changes = |client: &Client| client.frames().iter().map(in_native_words).collect();
+        let hears = |person: &Person, mut seen: Seen| {
+            seen.old = seen.old.filter(|cells| !cells.is_empty());
+            (!person.subscriptions.is_empty()).then_some(seen)
+        };
+        check_everyone(&table, people, steps, Recipient { connect: connect_channel, changes, hears })?;
     }
 
     #[test]
