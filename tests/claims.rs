@@ -200,7 +200,7 @@ fn a_token_that_names_any_organization_is_not_of_the_default_one() {
 fn tenant(credentials: &Credentials, claims: &Value, asked: Option<&str>) -> Result<(String, String), TokenError> {
     let token = hmac("HS256", SECRET, claims);
     let proven = credentials.verify(NOW, &token, &KeySet::default())?;
-    let (tenant, principal) = credentials.tenant(&proven, asked).map_err(TokenError::Refused)?;
+    let (tenant, principal) = credentials.tenant(&proven, asked.unwrap_or_default()).map_err(TokenError::Refused)?;
     Ok((tenant, principal.roles.first().unwrap_or_default().to_owned()))
 }
 

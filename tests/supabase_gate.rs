@@ -10,7 +10,7 @@ use realtime_worker::policy::api_key::ApiKeys;
 use realtime_worker::policy::credential::Credentials;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::token::TokenError;
-use realtime_worker::server::supabase::{Admitted, admitted, asked, refused};
+use realtime_worker::server::supabase::{Admitted, admitted, refused};
 use realtime_worker::value::form::Form;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -30,13 +30,17 @@ fn credentials() -> Credentials {
 
 /// What the door says to a key at a host: the organization and the first role, or status and body.
 fn ask(host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
-    let credentials = credentials();
+    ask_of(&credentials(), host, key)
+}
+
+/// The same of a deployment's own credentials.
+fn ask_of(credentials: &Credentials, host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
     let refused_with = |error| match error {
         TokenError::Refused(code) => code,
         TokenError::NeedsKeys => Code::KeysUnavailable,
     };
     let proven = credentials.verify(NOW, key, &KeySet::default()).map_err(refused_with);
-    let proven = proven.and_then(|proven| credentials.tenant(&proven, asked(host)));
+    let proven = proven.and_then(|proven| credentials.tenant(&proven, host));
     let answer = |(organization, principal): Admitted| (organization, principal.roles.first().unwrap().to_owned());
     admitted(proven, key).map(answer).map_err(|refusal| {
         let answer = refused(&refusal);
@@ -90,6 +94,29 @@ fn the_host_opens_no_project_that_the_key_is_not_for() {
     opens("abc.example.com", &token(json!({ "sub": "u7", "role": "authenticated" })), "main", "authenticated");
     let left = token(json!({ "role": "authenticated", "organizations": { "abc": null } }));
     is_refused("abc.example.com", &left, 404, "Tenant not found", "wrong_organization");
+}
+
+/// Where hosts are organizations, neither what a key names nor the default stands in for the one that was asked for.
+#[test]
+fn below_the_domain_of_organizations_the_host_decides() {
+    let credentials = Credentials { organization_domain: Some("example.com".to_owned()), ..credentials() };
+    let ask = |host: &str, key: &str| ask_of(&credentials, host, key).map(|(organization, _)| organization);
+    let several = token(json!({ "role": "member", "organizations": { "abc": "admin", "def": "viewer" } }));
+    let nameless = token(json!({ "sub": "u7", "role": "authenticated" }));
+    for key in [&anon("abc"), PUBLISHABLE, &several] {
+        assert_eq!(ask("abc.example.com", key), Ok("abc".to_owned()));
+    }
+    assert_eq!(ask("main.example.com", &nameless), Ok("main".to_owned()));
+    let not_found = (404, json!({ "error": "Tenant not found", "code": "wrong_organization" }));
+    for (host, key) in
+        [("def", &*anon("abc")), ("def", PUBLISHABLE), ("abc", &nameless), ("main", &anon("abc")), ("", &several)]
+    {
+        assert_eq!(ask(&format!("{host}.example.com"), key), Err(not_found.clone()), "{host}");
+    }
+    // Hosts of another domain name none for certain, nor does the domain itself.
+    for host in ["def.elsewhere.com", "a.def.example.com", "example.com", "127.0.0.1"] {
+        assert_eq!(ask(host, &anon("abc")), Ok("abc".to_owned()), "{host}");
+    }
 }
 
 #[test]
@@ -148,7 +175,7 @@ proptest! {
             json!({ "abc": "member" }), json!({ "abc": null, "def": ["member"] }), json!({ "main": false })];
         let mut claims = json!({ "sub": "u7", "role": "member" });
         named.iter().for_each(|(name, index)| claims[*name] = index.get(&values).clone());
-        let asked_for = asked(host).unwrap();
+        let asked_for = host.split('.').next().unwrap();
         match ask(host, &token(claims.clone())) {
             Ok((opened, _)) => {
                 prop_assert!(is_of(&claims, &opened), "{} opens {}", claims, opened);

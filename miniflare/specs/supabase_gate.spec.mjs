@@ -16,6 +16,8 @@ const API_KEYS = JSON.stringify([{ name: "web", hash, organizationId: "sold", ro
 
 const server = await start({ limits: { connections: 2 } }, { vars: { API_KEYS, DEFAULT_ORGANIZATION: "main" } });
 after(() => server.dispose());
+const hosted = await start({}, { vars: { API_KEYS, DEFAULT_ORGANIZATION: "main", ORGANIZATION_DOMAIN: "example.com" } });
+after(() => hosted.dispose());
 const guarded = await start({}, { vars: { ALLOWED_ORIGINS: "https://app.example" } });
 after(() => guarded.dispose());
 
@@ -65,6 +67,21 @@ test("the host says which organization, where the key is good for it", async () 
 	assert.equal(await connections("def", { apikey: several, vsn: "2.0.0" }, host("def.example.com")), 1);
 	assert.equal(await connections("abc", { apikey: anon("abc"), vsn: "2.0.0" }, host("def.example.com")), 1);
 	await refused({ apikey: several, vsn: "2.0.0" }, 404, "Tenant not found", "wrong_organization");
+});
+
+test("at an organization's host a key of another is refused", async () => {
+	const at = (host) => ({ on: hosted, headers: { host } });
+	for (const apikey of [anon("abc"), anon(undefined), PUBLISHABLE]) {
+		await refused({ apikey, vsn: "2.0.0" }, 404, "Tenant not found", "wrong_organization", at("def.example.com"));
+	}
+	await (await connect(socketUrl(hosted, { apikey: anon("def"), vsn: "2.0.0" }), at("def.example.com"))).close();
+	const publish = async (host) => {
+		const url = `${hosted.url}/realtime/v1/api/broadcast`;
+		const headers = { host, apikey: anon("abc"), "content-type": "application/json" };
+		const answer = await new Promise((resolve) => request(url, { method: "POST", headers }, resolve).end('{"messages":[]}'));
+		return answer.statusCode;
+	};
+	assert.deepEqual([await publish("abc.example.com"), await publish("def.example.com")], [202, 401]);
 });
 
 test("a key that names no organization opens the default one, where there is one", async () => {

@@ -121,7 +121,7 @@ async fn sender(
 /// The organization that a key is for, and who comes with it.
 async fn tenant(address: &Address, configuration: &Configuration, key: &str) -> Result<(String, Principal), Code> {
     let proven = keys::verify(&configuration.credentials, key).await?;
-    configuration.credentials.tenant(&proven, supabase::asked(&address.host()))
+    configuration.credentials.tenant(&proven, &address.host())
 }
 
 async fn body(request: &mut Request) -> Result<Body, Code> {

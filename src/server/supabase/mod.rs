@@ -35,11 +35,6 @@ pub fn key(header: Option<&str>, parameter: Option<&str>) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The organization that a host name asks for: its first label.
-pub fn asked(host: &str) -> Option<&str> {
-    host.split('.').next()
-}
-
 /// What a key proved, or why it is refused in Supabase's words.
 ///
 /// # Errors
