@@ -14,6 +14,7 @@ use realtime_worker::engine::command::{ChannelAct, ChannelFrame, Command, Join, 
 use realtime_worker::engine::event::{Address, Bindings, Event, Kept, Member, View};
 use realtime_worker::engine::publication::Payload;
 use realtime_worker::policy::table::Operation;
+use realtime_worker::policy::token::TokenError;
 use realtime_worker::value::row::Row;
 
 /// The golden frames of one folder, by name.
@@ -53,7 +54,10 @@ fn joins() -> Vec<Said> {
         ("not_joined_replay", refused(replay)),
         ("not_joined_private_only", refused(Refusal::of(Code::PublicTopicsDisabled))),
         ("not_joined_too_many", refused(Refusal::of(Code::TopicLimit))),
-        ("not_joined_bad_token", refused(Refusal::of(Code::InvalidToken))),
+        ("not_joined_bad_token", refused(TokenError::Malformed.into())),
+        ("not_joined_endless_token", refused(TokenError::Endless.into())),
+        ("not_joined_expired_token", refused(TokenError::Expired(3).into())),
+        ("not_joined_forged_token", refused(Code::InvalidToken.into())),
         ("system_of_tables", live(Some(Ok(())), false)),
         ("system_of_messages", live(None, true)),
         ("system_of_both", live(Some(Ok(())), true)),

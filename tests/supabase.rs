@@ -305,6 +305,51 @@ fn a_channel_ends_with_its_token_and_goes_on_with_a_fresh_one() {
     });
 }
 
+/// Tokens that are not good at `now`, each with the kind and the sentence that it is refused in.
+fn bad_tokens(now: u64) -> Vec<(String, &'static str, &'static str)> {
+    let seconds = now / 1_000;
+    let good = json!({ "sub": "ada", "org_id": rig::ORGANIZATION, "exp": seconds + 60 });
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        token::hs256(&claims)
+    };
+    let mut forged = token::hs256(&good);
+    forged.replace_range(forged.len() - 10.., "AAAAAAAAAA");
+    let signature = "Failed to validate JWT signature";
+    vec![
+        ("nonsense".to_owned(), "MalformedJWT", "The token provided is not a valid JWT"),
+        (with("exp", json!(null)), "InvalidJWTToken", "Fields `role` and `exp` are required in JWT"),
+        (with("exp", json!(seconds - 60)), "InvalidJWTToken", "Token has expired 60 seconds ago"),
+        (forged, "JwtSignatureError", signature),
+        (with("nbf", json!(seconds + 600)), "JwtSignatureError", signature),
+        (with("org_id", json!("org_2")), "JwtSignatureError", signature),
+    ]
+}
+
+#[test]
+fn a_bad_token_is_told_what_is_wrong_with_it() {
+    every_way(realtime(), |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        for (token, kind, sentence) in bad_tokens(rig.now) {
+            let payload = json!({ "config": quiet(), "access_token": token });
+            rig.frame(&ada, json!(["1", "1", "realtime:room", "phx_join", payload]));
+            let response = json!({ "reason": format!("{kind}: {sentence}") });
+            ada.gets(json!(["1", "1", "realtime:room", "phx_reply", { "status": "error", "response": response }]));
+            joined(rig, &ada, "2", "room", quiet());
+            rig.frame(&ada, json!(["2", "3", "realtime:room", "access_token", { "access_token": token }]));
+            assert_eq!(ada.next()[4]["message"], sentence);
+            ada.gets(json!(["2", "2", "realtime:room", "phx_close", {}]));
+        }
+        // One that is over by so little that a clock may be wrong ends its channel for good, so it enters none.
+        let mut claims = rig.claims("ada", &["member"]);
+        claims["exp"] = json!(rig.now / 1_000 - 3);
+        let payload = json!({ "config": quiet(), "access_token": token::hs256(&claims) });
+        rig.frame(&ada, json!(["1", "1", "realtime:room", "phx_join", payload]));
+        assert_eq!(ada.next()[4]["response"]["reason"], "InvalidJWTToken: Token has expired 3 seconds ago");
+    });
+}
+
 #[test]
 fn no_frame_of_any_form_ends_in_a_panic_or_reaches_another() {
     let frames = [

@@ -35,14 +35,10 @@ fn ask(host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
 
 /// The same of a deployment's own credentials.
 fn ask_of(credentials: &Credentials, host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
-    let refused_with = |error| match error {
-        TokenError::Refused(code) => code,
-        TokenError::NeedsKeys => Code::KeysUnavailable,
-    };
-    let proven = credentials.verify(NOW, key, &KeySet::default()).map_err(refused_with);
-    let proven = proven.and_then(|proven| credentials.tenant(&proven, host));
+    let proven = credentials.verify(NOW, key, &KeySet::default());
+    let proven = proven.and_then(|proven| credentials.tenant(&proven, host).map_err(TokenError::Refused));
     let answer = |(organization, principal): Admitted| (organization, principal.roles.first().unwrap().to_owned());
-    admitted(proven, key).map(answer).map_err(|refusal| {
+    admitted(proven).map(answer).map_err(|refusal| {
         let answer = refused(&refusal);
         (answer.status, serde_json::from_str(&answer.body).unwrap())
     })
@@ -125,11 +121,20 @@ fn who_is_not_let_in_is_told_why_in_supabases_words() {
     is_refused("abc.example.com", &expired, 401, "Token has expired", "token_expired");
     let roleless = "Fields `role` and `exp` are required in JWT";
     is_refused("abc.example.com", &token(json!({ "ref": "abc" })), 401, roleless, "invalid_token");
+    let endless = hmac("HS256", SECRET, &json!({ "ref": "abc", "role": "anon" }));
+    is_refused("abc.example.com", &endless, 401, roleless, "invalid_token");
+    let never = hmac("HS256", SECRET, &json!({ "ref": "abc", "role": "anon", "exp": "never" }));
+    is_refused("abc.example.com", &never, 401, roleless, "invalid_token");
     for nonsense in ["nonsense", "a.b.c", "sb_publishable_unknown", &PUBLISHABLE.to_lowercase(), "", ".."] {
         is_refused("abc.example.com", nonsense, 401, "The token provided is not a valid JWT", "invalid_token");
     }
     let forged = hmac("HS256", "x".repeat(32), &json!({ "ref": "abc", "role": "anon", "exp": NOW_SECONDS + 60 }));
     is_refused("abc.example.com", &forged, 401, "Failed to validate JWT signature", "invalid_token");
+    // What nobody has signed is not looked into.
+    let forged = hmac("HS256", "x".repeat(32), &json!({ "ref": "abc" }));
+    is_refused("abc.example.com", &forged, 401, "Failed to validate JWT signature", "invalid_token");
+    let early = token(json!({ "ref": "abc", "role": "anon", "nbf": NOW_SECONDS + 60 }));
+    is_refused("abc.example.com", &early, 401, "Failed to validate JWT signature", "invalid_token");
 }
 
 #[test]

@@ -196,11 +196,13 @@ test("the protocol is 1.0.0 unless vsn says otherwise, and unknown ones are refu
 test("an upgrade without a good key is refused with the documented words", async () => {
 	const expired = signToken({ role: "anon", ref: "org_1", exp: now() - 3_600 }, JWT_SECRET);
 	const roleless = signToken({ ref: "org_1", exp: now() + 60 }, JWT_SECRET);
+	const endless = signToken({ role: "anon", ref: "org_1" }, JWT_SECRET);
 	const foreign = signToken({ role: "anon", ref: "org_1", exp: now() + 60 }, "another-secret-0123456789-0123456789");
 	for (const [key, words] of [
 		["", "API key is missing"],
 		[expired, "Token has expired"],
 		[roleless, "Fields `role` and `exp` are required in JWT"],
+		[endless, "Fields `role` and `exp` are required in JWT"],
 		["nonsense", "The token provided is not a valid JWT"],
 		[foreign, "Failed to validate JWT signature"],
 	]) {

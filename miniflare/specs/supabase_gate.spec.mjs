@@ -96,6 +96,7 @@ test("a key that is not good is refused in Supabase's words", async () => {
 	await refused({ apikey: anon("abc", { exp: now() - 60 }) }, 401, "Token has expired", "token_expired");
 	const roleless = "Fields `role` and `exp` are required in JWT";
 	await refused({ apikey: anon("abc", { role: undefined }) }, 401, roleless, "invalid_token");
+	await refused({ apikey: anon("abc", { exp: undefined }) }, 401, roleless, "invalid_token");
 	const forged = anon("abc").replace(/.{10}$/, "AAAAAAAAAA");
 	await refused({ apikey: forged }, 401, "Failed to validate JWT signature", "invalid_token");
 });

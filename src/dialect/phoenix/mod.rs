@@ -8,7 +8,7 @@ mod binary;
 mod decode;
 mod encode;
 mod join;
-mod reason;
+pub mod reason;
 
 use super::{Dialect, Frame, Received};
 use crate::code::Refusal;

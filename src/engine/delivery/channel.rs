@@ -119,10 +119,10 @@ impl Delivery {
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
         let admitted = match self.identify_channel(now, socket, join) {
             Ok(principal) => self.admit_channel(socket, frame, join, principal),
-            Err(TokenError::Refused(code)) => Err(Refusal::of(code)),
             Err(TokenError::NeedsKeys) => {
                 return self.wait_for_keys(socket, Command::Channel(Box::new(frame.clone())), out);
             }
+            Err(error) => Err(Refusal::from(error)),
         };
         // Whoever enters anew leaves first, even where the new entry is refused.
         if let Some(before) = self.channel_of(socket, &ChannelFrame { by_reference: false, ..frame.clone() }) {
@@ -149,8 +149,10 @@ impl Delivery {
             }
         };
         // A channel ends with its token: what is over only by a few seconds would end it for good at once.
-        let is_over = principal.expires.is_some_and(|expires| expires <= now);
-        if is_over { Err(TokenError::Refused(Code::TokenExpired)) } else { Ok(principal) }
+        match principal.expires.and_then(|expires| now.checked_sub(expires)) {
+            Some(since) => Err(TokenError::Expired(since / 1_000)),
+            None => Ok(principal),
+        }
     }
 
     fn admit_channel(
@@ -312,11 +314,11 @@ impl Delivery {
             Ok(principal) => principal,
             // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
             Err(TokenError::Refused(Code::KeysUnavailable)) => return,
-            Err(TokenError::Refused(code)) => return self.end(socket, code, out),
             Err(TokenError::NeedsKeys) => {
                 let Some(frame) = self.frame_again(socket, token) else { return };
                 return self.wait_for_keys(carrier, Command::Channel(Box::new(frame)), out);
             }
+            Err(error) => return self.end_because(socket, Refusal::from(error), out),
         };
         if before.as_deref() == Some(&principal) {
             return;

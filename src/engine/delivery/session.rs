@@ -52,9 +52,9 @@ impl Delivery {
         let before = connection.principal.clone();
         match self.identify(now, &frame) {
             Err(TokenError::NeedsKeys) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
-            Err(TokenError::Refused(code)) if before.is_none() => self.fail(socket, code, out),
+            Err(error) if before.is_none() => self.fail(socket, error.code(), out),
             // A bad token leaves the identity that stands; its own expiry will end it.
-            Err(TokenError::Refused(code)) => self.refuse(now, socket, Refusal::of(code), None, out),
+            Err(error) => self.refuse(now, socket, Refusal::of(error.code()), None, out),
             Ok(principal) => match before {
                 None if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
                 None => self.start(now, socket, principal, frame, out),
@@ -74,8 +74,8 @@ impl Delivery {
             match &connection.principal {
                 None => self.fail(socket, Code::AuthTimeout, out),
                 Some(_) if connection.channel().is_some() => {
-                    let message = format!("Token has expired {} seconds ago", now.saturating_sub(time) / 1_000);
-                    self.end_because(socket, Refusal::because(Code::TokenExpired, message), out);
+                    let expired = TokenError::Expired(now.saturating_sub(time) / 1_000);
+                    self.end_because(socket, Refusal::from(expired), out);
                 }
                 Some(_) if connection.told_expired => self.end(socket, Code::TokenExpired, out),
                 Some(_) => {
