@@ -69,9 +69,10 @@ impl Delivery {
         by_both.or_else(|| carrier.channels.values().find(has_it).copied()).or(by_name)
     }
 
-    /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it; whoever
-    /// waits for an answer gets one.
+    /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it, and who
+    /// floods with joins the socket; whoever waits for an answer gets one.
     pub(super) fn slow_down(&mut self, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
+        let ends = floods && matches!(frame.act, ChannelAct::Join(_));
         let refusal = Refusal::of(Code::RateLimited);
         let channel = self.channel_of(socket, &frame);
         let event = match (frame.act, frame.id) {
@@ -83,6 +84,9 @@ impl Delivery {
             (_, id) => Some(Event::Refused { refusal, id }),
         };
         self.tell_at(socket, frame.name, frame.reference, event, out);
+        if ends {
+            self.end(socket, Code::JoinLimit, out);
+        }
     }
 
     /// Forgets a channel at the connection that carries it.

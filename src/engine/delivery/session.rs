@@ -31,8 +31,10 @@ impl Delivery {
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
         let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
         let is_full = crowded || self.is_full();
-        let part = if open.carries_channels { Part::Carrier(Carrier::default()) } else { Part::Whole };
-        let rate = self.configuration.limits.frames_per_second;
+        let limits = &self.configuration.limits;
+        let carrier = || Part::Carrier(Carrier::new(0, limits.joins_per_second, now));
+        let part = if open.carries_channels { carrier() } else { Part::Whole };
+        let rate = limits.frames_per_second;
         self.insert(Connection::new(open.socket, client_id, open.wire, part, now, rate));
         self.unsaved.insert(open.socket);
         if is_full {
