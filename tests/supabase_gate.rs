@@ -147,6 +147,8 @@ fn what_is_not_the_keys_fault_has_its_answer_too() {
     assert_eq!(answer(Code::Unauthorized), (401, missing));
     let origin = json!({ "error": Code::OriginNotAllowed.sentence(), "code": "origin_not_allowed" });
     assert_eq!(answer(Code::OriginNotAllowed), (403, origin));
+    let full = json!({ "error": "Too many connected users", "code": "connection_limit" });
+    assert_eq!(answer(Code::ConnectionLimit), (429, full));
     for code in [Code::KeysUnavailable, Code::Overloaded, Code::Internal] {
         let failed = json!({ "error": "Error connecting to Realtime", "code": code.wire() });
         assert_eq!(answer(code), (500, failed));

@@ -3,9 +3,10 @@
 
 mod rig;
 
-use realtime_worker::dialect::phoenix::WIRE_TWO;
+use realtime_worker::code::Code;
+use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
 use rig::Rig;
-use rig::supabase::{join, joined, quiet, socket};
+use rig::supabase::{join, joined, quiet, socket, try_socket};
 use serde_json::{Value, json};
 
 /// Joins of the channels `0` to `count`, as a client sends them that comes back.
@@ -53,4 +54,24 @@ fn as_many_channels_as_one_may_have_are_entered_at_once() {
     assert_eq!(answers.iter().filter(|answer| answer[3] == "phx_reply" && answer[4]["status"] == "ok").count(), 200);
     assert_eq!(answers.iter().filter(|answer| answer[3] == "phx_close").count(), 100);
     assert_eq!(ada.closed(), None);
+}
+
+#[test]
+fn a_full_organization_turns_sockets_away_before_they_are_open() {
+    let mut rig = Rig::new(&json!({ "limits": { "connections": 2 } }));
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    // Channels are no connections.
+    rig.burst(&ada, &joins(3));
+    rig.connect("nat", &["member"]);
+    for wire in [WIRE_ONE, WIRE_TWO] {
+        let refusal = try_socket(&mut rig, wire, "ben", &["member"]).unwrap_err();
+        assert_eq!(refusal.code, Code::ConnectionLimit);
+    }
+    // Native clients are told in a frame.
+    let native = rig.open();
+    rig.authenticate(&native, &rig.token("eve", &["member"]));
+    native.is_turned_away("connection_limit", 1013);
+    rig.disconnect(&ada);
+    assert_eq!(rig.stats()["connections"], 1);
+    socket(&mut rig, WIRE_TWO, "ben", &["member"]);
 }

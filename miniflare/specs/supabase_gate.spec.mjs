@@ -101,11 +101,16 @@ test("a key that is not good is refused in Supabase's words", async () => {
 	await refused({ apikey: forged }, 401, "Failed to validate JWT signature", "invalid_token");
 });
 
-test("an organization that is full takes no further connection", async () => {
+test("an organization that is full takes no further connection, and says so", async () => {
 	const parameters = { apikey: anon("full"), vsn: "2.0.0" };
-	const clients = await Promise.all([1, 2, 3].map(() => connect(socketUrl(server, parameters))));
+	const clients = await Promise.all([1, 2].map(() => connect(socketUrl(server, parameters))));
+	for (const vsn of ["1.0.0", "2.0.0"]) {
+		await refused({ ...parameters, vsn }, 429, "Too many connected users", "connection_limit");
+	}
 	assert.equal((await stats(server, "full")).connections, 2);
-	for (const client of clients) client.socket.terminate();
+	await clients[0].close();
+	await (await connect(socketUrl(server, parameters))).close();
+	await clients[1].close();
 });
 
 test("only allowed pages connect, and only with an upgrade", async () => {

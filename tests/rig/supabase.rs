@@ -1,5 +1,6 @@
 //! Clients of Supabase in the rig: sockets, and the channels that they enter.
 
+use realtime_worker::code::Refusal;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::Wire;
 use realtime_worker::policy::principal::{Method, Principal};
@@ -10,6 +11,11 @@ use super::{Client, Rig, SESSION_SECONDS};
 
 /// A socket of a user, as the Worker hands it over.
 pub fn socket(rig: &mut Rig, wire: Wire, user: &str, roles: &[&str]) -> Client {
+    try_socket(rig, wire, user, roles).unwrap()
+}
+
+/// The same where it may be turned away.
+pub fn try_socket(rig: &mut Rig, wire: Wire, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
     let principal = Principal {
         user: Some(user.to_owned()),
         roles: Roles::new(roles.iter().map(|role| role.to_string())),
@@ -17,7 +23,7 @@ pub fn socket(rig: &mut Rig, wire: Wire, user: &str, roles: &[&str]) -> Client {
         expires: Some(rig.now + SESSION_SECONDS * 1_000),
         claims: Default::default(),
     };
-    rig.open_at(wire, Some(principal), None, Recover::Off).unwrap()
+    rig.open_at(wire, Some(principal), None, Recover::Off)
 }
 
 pub fn join(rig: &mut Rig, client: &Client, reference: &str, topic: &str, config: Value) {

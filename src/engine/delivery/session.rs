@@ -26,11 +26,16 @@ impl Delivery {
             }
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
-        let client_id: Rc<str> = Rc::from(open.client_id);
-        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
         let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
         let is_full = crowded || self.is_full();
+        // Channels' clients know no other way to be told why.
+        if is_full && open.carries_channels {
+            self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
+            return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
+        }
+        let client_id: Rc<str> = Rc::from(open.client_id);
+        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         let limits = &self.configuration.limits;
         let carrier = || Part::Carrier(Carrier::new(0, limits.joins_per_second, now));
         let part = if open.carries_channels { carrier() } else { Part::Whole };

@@ -53,6 +53,7 @@ pub fn refused(refusal: &Refusal) -> Answer {
         Code::Unauthorized => (401, "API key is missing"),
         Code::TokenExpired => (401, "Token has expired"),
         Code::WrongOrganization => (404, "Tenant not found"),
+        Code::ConnectionLimit => (429, "Too many connected users"),
         Code::InvalidToken => (401, reason::token(refusal).map_or("", |(_, sentence)| sentence)),
         Code::Internal | Code::Overloaded | Code::KeysUnavailable => (500, "Error connecting to Realtime"),
         Code::InvalidRequest => (403, &refusal.message),
