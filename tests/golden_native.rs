@@ -55,6 +55,7 @@ fn changes() -> Vec<(&'static str, Event)> {
     let message = |event: &str, payload: &str, topic, offset| Event::Message {
         event: Rc::from(event),
         payload: Payload::Json(Rc::from(payload)),
+        whole: None,
         topic,
         offset,
         kept: None,

@@ -112,7 +112,7 @@ fn changes() -> Vec<Said> {
 
 fn message(event: &str, payload: Payload, kept: Option<(&str, bool)>) -> Event {
     let kept = kept.map(|(id, replayed)| Rc::new(Kept { id: id.to_owned(), replayed }));
-    Event::Message { event: Rc::from(event), payload, topic: None, offset: None, kept }
+    Event::Message { event: Rc::from(event), payload, whole: None, topic: None, offset: None, kept }
 }
 
 fn messages() -> Vec<Said> {
@@ -209,7 +209,7 @@ fn has_everything(join: &Join) -> bool {
 }
 
 fn is_message(act: &ChannelAct, name: &str, carried: &Payload) -> bool {
-    matches!(act, ChannelAct::Publish { event, payload } if event == name && payload == carried)
+    matches!(act, ChannelAct::Publish { event, payload, whole: None } if event == name && payload == carried)
 }
 
 fn is_json(act: &ChannelAct, name: &str, json: &str) -> bool {

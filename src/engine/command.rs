@@ -91,6 +91,8 @@ pub enum ChannelAct {
         event: String,
         /// What the message carries.
         payload: Payload,
+        /// The JSON object that it is said in, where that cannot be made up again from name and payload.
+        whole: Option<Rc<str>>,
     },
     /// Appear, or change one's metadata.
     Track {

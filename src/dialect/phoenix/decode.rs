@@ -34,7 +34,7 @@ pub(super) fn frame(push: Push<'_>, act: ChannelAct) -> Command {
 }
 
 fn act(push: &Push<'_>) -> ChannelAct {
-    let payload = match push.payload {
+    let (json, payload) = match push.payload {
         Pushed::Broadcast { body, .. } => {
             return publish(
                 push.event.clone(),
@@ -42,9 +42,10 @@ fn act(push: &Push<'_>) -> ChannelAct {
                     Body::Json(json) => Payload::Json(Rc::from(json)),
                     Body::Binary(bytes) => Payload::Binary(Rc::from(bytes)),
                 },
+                None,
             );
         }
-        Pushed::Json(json) => Lenient::read(json),
+        Pushed::Json(json) => (json, Lenient::read(json)),
     };
     match (push.topic.strip_prefix(PREFIX), push.event.as_str()) {
         (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MOST_TOPIC => {
@@ -53,25 +54,27 @@ fn act(push: &Push<'_>) -> ChannelAct {
         (Some(_), "phx_join") => ChannelAct::Refused(Refusal::of(Code::NameTooLong)),
         (None, "phx_join") => ChannelAct::Nothing,
         (_, "phx_leave") => ChannelAct::Leave,
-        (_, "broadcast") => broadcast(&payload),
+        (_, "broadcast") => broadcast(json, &payload),
         (_, "presence") => presence(&payload),
         (_, "access_token") => token(&payload, "access_token").map_or(ChannelAct::Nothing, ChannelAct::Refresh),
         _ => ChannelAct::Nothing,
     }
 }
 
-fn broadcast(payload: &Lenient<'_>) -> ChannelAct {
-    match payload.text("event") {
-        Some(event) => publish(event, Payload::Json(Rc::from(payload.get("payload").unwrap_or("{}")))),
-        None => ChannelAct::Nothing,
-    }
+/// A message as text, which goes on as it came: what is only a name and a payload is made up again by whoever writes it.
+fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
+    let Some(event) = said.text("event") else { return ChannelAct::Nothing };
+    let payload = said.get("payload");
+    let is_plain = said.count() == 3 && payload.is_some() && said.text("type").as_deref() == Some("broadcast");
+    let whole = (!is_plain).then(|| Rc::from(json));
+    publish(event, Payload::Json(Rc::from(payload.unwrap_or("{}"))), whole)
 }
 
-fn publish(event: String, payload: Payload) -> ChannelAct {
+fn publish(event: String, payload: Payload, whole: Option<Rc<str>>) -> ChannelAct {
     if event.len() > NAME_BYTES {
         return ChannelAct::Refused(Refusal::of(Code::NameTooLong));
     }
-    ChannelAct::Publish { event, payload }
+    ChannelAct::Publish { event, payload, whole }
 }
 
 fn presence(payload: &Lenient<'_>) -> ChannelAct {
@@ -107,6 +110,10 @@ impl<'a> Lenient<'a> {
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         let members = &self.0.as_ref()?.members;
         members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |object| object.members.len())
     }
 
     pub(super) fn within(&self, name: &str) -> Lenient<'a> {

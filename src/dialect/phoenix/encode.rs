@@ -43,8 +43,8 @@ impl Channel<'_> {
             Event::Change { schema, table, view, bindings: Some(bindings), .. } => {
                 vec![self.push("postgres_changes", &change(schema, table, view, bindings))]
             }
-            Event::Message { event, payload, kept, .. } => {
-                self.message(event, payload, kept.as_deref()).into_iter().collect()
+            Event::Message { event, payload, whole, kept, .. } => {
+                self.message(event, payload, whole.as_deref(), kept.as_deref()).into_iter().collect()
             }
             Event::Joined { id, answer } => {
                 let response = format!("{{\"status\":\"ok\",\"response\":{{\"postgres_changes\":{answer}}}}}");
@@ -115,7 +115,7 @@ impl Channel<'_> {
     }
 
     /// Bytes are a binary frame, which the first version has not: there nobody is told.
-    fn message(&self, event: &str, payload: &Payload, kept: Option<&Kept>) -> Option<Frame> {
+    fn message(&self, event: &str, payload: &Payload, whole: Option<&str>, kept: Option<&Kept>) -> Option<Frame> {
         match payload {
             Payload::Binary(_) if self.version == Version::One => None,
             Payload::Binary(bytes) => {
@@ -123,10 +123,15 @@ impl Channel<'_> {
             }
             Payload::Json(payload) => {
                 let mut out = String::with_capacity(payload.len() + event.len() + 64);
-                out.push_str("{\"type\":\"broadcast\",\"event\":");
-                json::write_string(&mut out, event);
-                out.push_str(",\"payload\":");
-                out.push_str(payload);
+                match whole {
+                    Some(whole) => out.push_str(whole.strip_suffix('}').unwrap_or_default()),
+                    None => {
+                        out.push_str("{\"type\":\"broadcast\",\"event\":");
+                        json::write_string(&mut out, event);
+                        out.push_str(",\"payload\":");
+                        out.push_str(payload);
+                    }
+                }
                 if let Some(kept) = kept {
                     out.push_str(",\"meta\":");
                     out.push_str(&meta(kept));

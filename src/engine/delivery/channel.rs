@@ -264,9 +264,9 @@ impl Delivery {
                 self.tell(socket, Event::Left { id }, out);
                 return self.closed(socket, out);
             }
-            ChannelAct::Publish { event, payload } => {
+            ChannelAct::Publish { event, payload, whole } => {
                 let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo };
-                (self.publish_from(&principal, topic, &event, payload, origin, out), acknowledge)
+                (self.publish_from(&principal, topic, (&event, payload, whole), origin, out), acknowledge)
             }
             ChannelAct::Track { metadata } => (self.appear(socket, &principal, topic, metadata, id.clone(), out), id),
             ChannelAct::Untrack => {

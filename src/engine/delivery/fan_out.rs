@@ -212,10 +212,11 @@ impl<'a> Gathering<'a> {
                 let bindings = in_channel.then(|| self.bindings(pass));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings }
             }
-            Content::Message { event, payload } => {
+            Content::Message { event, payload, whole } => {
+                let whole = whole.clone().filter(|_| publication.masking.is_empty());
                 let payload = self.rules.payload(payload, key);
                 let kept = in_channel.then(|| self.kept()).flatten();
-                Event::Message { event: event.clone(), payload, topic, offset, kept }
+                Event::Message { event: event.clone(), payload, whole, topic, offset, kept }
             }
         })
     }

@@ -32,7 +32,7 @@ impl Delivery {
             Command::Unsubscribe { id } => (self.unsubscribe(socket, &id, out), Some(id)),
             Command::Publish { topic, event, payload, id, echo } => {
                 let origin = Origin { socket, acknowledge: id.clone(), echo };
-                (self.publish_from(principal, topic, &event, payload, origin, out), id)
+                (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, metadata } => {
                 (self.track(socket, principal, topic, metadata, (true, None), out), None)
@@ -201,14 +201,17 @@ impl Delivery {
         &self,
         principal: &Principal,
         topic: Topic,
-        event: &str,
-        payload: Payload,
+        (event, payload, whole): (&str, Payload, Option<Rc<str>>),
         origin: Origin,
         out: &mut Out,
     ) -> Result<(), Refusal> {
         self.configuration.authorize(Action::Write, &topic, principal)?;
         let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
-        let publication = Box::new(Publication::from_client(topic, event, payload)?);
+        let mut publication = Publication::from_client(topic, event, payload)?;
+        if let Some(whole) = whole {
+            publication = publication.said_in(whole);
+        }
+        let publication = Box::new(publication);
         out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
         Ok(())
     }
