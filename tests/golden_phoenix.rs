@@ -67,15 +67,18 @@ fn joins() -> Vec<Said> {
 }
 
 fn answers() -> Vec<Said> {
+    let kept = Kept { id: "006554ce".to_owned(), replayed: false };
     let id = |id: &str| Some(id.to_owned());
     let refused = |refusal| Event::Refused { refusal, id: id("9") };
     let map = Refusal::at(Code::InvalidFrame, "payload", "Presence track payload must be a map");
     let expired = Refusal::because(Code::TokenExpired, "Token has expired 3 seconds ago");
     vec![
         ("heartbeat", None, Event::Pong { id: id("26") }),
-        ("ack", Some("6"), Event::Acknowledged { id: "9".to_owned() }),
+        ("ack", Some("6"), Event::Acknowledged { id: "9".to_owned(), kept: None }),
+        ("ack_of_what_is_kept", Some("6"), Event::Acknowledged { id: "9".to_owned(), kept: Some(Rc::new(kept)) }),
         ("error_too_large", Some("6"), refused(Refusal::of(Code::FrameTooLarge))),
         ("error_unauthorized", Some("6"), refused(Refusal::of(Code::Forbidden))),
+        ("error_of_a_ttl", Some("6"), refused(Refusal::at(Code::InvalidRequest, "persist", "invalid_persist_ttl"))),
         ("error_of_presence", Some("6"), refused(map)),
         ("error_unmatched", None, refused(Refusal::of(Code::UnknownSubscription))),
         ("left", Some("6"), Event::Left { id: id("16") }),
@@ -209,7 +212,7 @@ fn has_everything(join: &Join) -> bool {
 }
 
 fn is_message(act: &ChannelAct, name: &str, carried: &Payload) -> bool {
-    matches!(act, ChannelAct::Publish { event, payload, whole: None } if event == name && payload == carried)
+    matches!(act, ChannelAct::Publish { event, payload, whole: None, .. } if event == name && payload == carried)
 }
 
 fn is_json(act: &ChannelAct, name: &str, json: &str) -> bool {
@@ -262,7 +265,9 @@ fn version_two() -> Vec<Check> {
         ("2.119_broadcast_of_bytes", "realtime:r", at("10", "2"), |act| {
             is_message(act, "b", &Payload::Binary(Rc::from([1, 2, 255])))
         }),
-        ("2.119_broadcast_that_persists", "realtime:r", at("10", "3"), |act| is_json(act, "b", "{}")),
+        ("2.119_broadcast_that_persists", "realtime:r", at("10", "3"), |act| {
+            is_json(act, "b", "{}") && matches!(act, ChannelAct::Publish { persist: true, .. })
+        }),
         ("2.119_track", room, at("8", "12"), is_track),
         ("2.119_untrack", room, at("8", "13"), |act| matches!(act, ChannelAct::Untrack)),
         ("2.119_leave", "realtime:t", at("6", "16"), |act| matches!(act, ChannelAct::Leave)),

@@ -95,3 +95,67 @@ fn what_is_replayed_is_as_it_came_too() {
         assert_eq!(rig.publish(event).status, 400);
     });
 }
+
+/// A binary frame of a message with metadata.
+fn broadcast(reference: &str, topic: &str, metadata: &str, payload: &str) -> Vec<u8> {
+    let topic = format!("realtime:{topic}");
+    let lengths = [1, reference.len(), topic.len(), 1, metadata.len(), 1];
+    let lengths = lengths.map(|length| u8::try_from(length).unwrap());
+    [&[3], &lengths[..], format!("1{reference}{topic}e{metadata}{payload}").as_bytes()].concat()
+}
+
+#[test]
+fn a_message_that_asks_for_it_is_kept_or_refused() {
+    every_way(realtime(), |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let acknowledged = json!({ "ack": true });
+        for topic in ["kept:1", "room:1"] {
+            joined(rig, &ada, "1", topic, private(acknowledged.clone()));
+        }
+        joined(rig, &ada, "1", "kept:2", json!({ "broadcast": acknowledged, "presence": { "enabled": false } }));
+        let bob = socket(rig, WIRE_TWO, "bob", &["member"]);
+        for topic in ["kept:1", "room:1"] {
+            joined(rig, &bob, "1", topic, private(json!({})));
+        }
+        let mut send = |topic: &str, metadata: &str| {
+            rig.binary(&ada, &broadcast("9", topic, metadata, "{}"));
+            let answer = ada.next();
+            assert_eq!((&answer[1], &answer[2]), (&json!("9"), &json!(format!("realtime:{topic}"))));
+            (answer[4]["status"].as_str().unwrap().to_owned(), answer[4]["response"].clone(), bob.frames().len())
+        };
+        let ok = |response: Value| ("ok".to_owned(), response, 1);
+        let error = |error: &str| ("error".to_owned(), json!({ "error": error }), 0);
+        assert_eq!(send("kept:1", ""), ok(json!({})));
+        for (id, metadata) in
+            [("2", r#"{"persist":true}"#), ("3", r#"{"persist":{"ttl":1}}"#), ("4", r#"{"persist":{"ttl":259200}}"#)]
+        {
+            assert_eq!(send("kept:1", metadata), ok(json!({ "id": id })));
+        }
+        for ttl in ["0", "259201", "1.5", "-1", "\"60\"", "null", "{}"] {
+            let metadata = format!("{{\"persist\":{{\"ttl\":{ttl}}}}}");
+            assert_eq!(send("kept:1", &metadata), error("invalid_persist_ttl"));
+        }
+        assert_eq!(send("room:1", r#"{"persist":true}"#), error("unauthorized"));
+        assert_eq!(send("room:1", r#"{"persist":false}"#), ok(json!({})));
+        let (status, response, _) = send("kept:2", r#"{"persist":true}"#);
+        assert_eq!((status.as_str(), response), ("error", json!({ "error": "unauthorized" })));
+        // The name is the one that a replay gives.
+        let eve = socket(rig, WIRE_TWO, "eve", &["member"]);
+        joined(rig, &eve, "1", "kept:1", private(json!({ "replay": { "since": rig.now } })));
+        let ids: Vec<Value> = eve.frames().iter().map(|frame| frame[4]["meta"]["id"].clone()).collect();
+        assert_eq!(ids, ["1", "2", "3", "4"]);
+    });
+}
+
+#[test]
+fn without_an_acknowledgement_nothing_is_said_of_what_is_kept() {
+    let mut rig = Rig::new(&realtime());
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    joined(&mut rig, &ada, "1", "kept:1", private(json!({})));
+    joined(&mut rig, &ada, "1", "room:1", private(json!({})));
+    for topic in ["kept:1", "room:1"] {
+        rig.binary(&ada, &broadcast("9", topic, r#"{"persist":true}"#, "{}"));
+    }
+    ada.gets_nothing();
+    assert_eq!(rig.storage.history.len(), 1);
+}

@@ -93,6 +93,8 @@ pub enum ChannelAct {
         payload: Payload,
         /// The JSON object that it is said in, where that cannot be made up again from name and payload.
         whole: Option<Rc<str>>,
+        /// Whether it is only to be published if it is kept.
+        persist: bool,
     },
     /// Appear, or change one's metadata.
     Track {

@@ -66,6 +66,8 @@ pub enum Event {
     Acknowledged {
         /// The client's name for it.
         id: String,
+        /// The name under which it is kept, for a client that asked for that.
+        kept: Option<Rc<Kept>>,
     },
     /// Something was refused; the connection goes on.
     Refused {

@@ -86,7 +86,9 @@ async fn publish(
     let publications = match rest::place(&address.path()) {
         Some(place) if route == Route::SupabaseSingle => {
             let private = address.parameter("private").as_deref() == Some("true");
-            vec![rest::single(configuration, sender, place, private, body)?]
+            let ttl = address.parameter("persist[ttl]");
+            let persist = rest::persists(address.parameter("persist").as_deref(), ttl.as_deref())?;
+            vec![rest::single(configuration, sender, place, (private, persist), body)?]
         }
         _ => rest::batch(configuration, sender, &body)?,
     };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::PREFIX;
 use super::frame::{Body, Payload as Pushed, Push};
 use super::join;
+use super::reason::{INVALID_TTL, PERSIST};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command};
 use crate::engine::publication::Payload;
@@ -12,6 +13,9 @@ use crate::policy::channel::MOST_TOPIC;
 use crate::policy::limits::NAME_BYTES;
 use crate::policy::secret::Secret;
 use crate::value::json::{self, Kind};
+
+/// Seconds for which a client may ask that a message be kept: three days.
+const MOST_TTL: u64 = 259_200;
 
 /// What a push asks for.
 pub(super) fn command(push: Push<'_>) -> Command {
@@ -35,7 +39,13 @@ pub(super) fn frame(push: Push<'_>, act: ChannelAct) -> Command {
 
 fn act(push: &Push<'_>) -> ChannelAct {
     let (json, payload) = match push.payload {
-        Pushed::Broadcast { body, .. } => {
+        Pushed::Broadcast { body, metadata } => {
+            let metadata = Lenient::read(metadata);
+            let persist = metadata.get(PERSIST);
+            let ttl = metadata.within(PERSIST).get("ttl");
+            if !ttl.is_none_or(is_ttl) {
+                return ChannelAct::Refused(Refusal::at(Code::InvalidRequest, PERSIST, INVALID_TTL));
+            }
             return publish(
                 push.event.clone(),
                 match body {
@@ -43,6 +53,7 @@ fn act(push: &Push<'_>) -> ChannelAct {
                     Body::Binary(bytes) => Payload::Binary(Rc::from(bytes)),
                 },
                 None,
+                persist.is_some_and(|persist| persist != "false" && persist != "null"),
             );
         }
         Pushed::Json(json) => (json, Lenient::read(json)),
@@ -67,14 +78,19 @@ fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
     let payload = said.get("payload");
     let is_plain = said.count() == 3 && payload.is_some() && said.text("type").as_deref() == Some("broadcast");
     let whole = (!is_plain).then(|| Rc::from(json));
-    publish(event, Payload::Json(Rc::from(payload.unwrap_or("{}"))), whole)
+    publish(event, Payload::Json(Rc::from(payload.unwrap_or("{}"))), whole, false)
 }
 
-fn publish(event: String, payload: Payload, whole: Option<Rc<str>>) -> ChannelAct {
+/// Whether so many seconds may be asked for, for which a message is kept.
+pub fn is_ttl(seconds: &str) -> bool {
+    seconds.parse::<u64>().is_ok_and(|seconds| (1..=MOST_TTL).contains(&seconds))
+}
+
+fn publish(event: String, payload: Payload, whole: Option<Rc<str>>, persist: bool) -> ChannelAct {
     if event.len() > NAME_BYTES {
         return ChannelAct::Refused(Refusal::of(Code::NameTooLong));
     }
-    ChannelAct::Publish { event, payload, whole }
+    ChannelAct::Publish { event, payload, whole, persist }
 }
 
 fn presence(payload: &Lenient<'_>) -> ChannelAct {

@@ -61,7 +61,13 @@ impl Channel<'_> {
             Event::Ended(refusal) => {
                 vec![self.system("system", "error", &reason::end(refusal, self.name)), self.close()]
             }
-            Event::Acknowledged { id } => vec![self.reply(id, OK)],
+            Event::Acknowledged { id, kept: None } => vec![self.reply(id, OK)],
+            Event::Acknowledged { id, kept: Some(kept) } => {
+                let mut payload = String::from("{\"status\":\"ok\",\"response\":{\"id\":");
+                json::write_string(&mut payload, &kept.id);
+                payload.push_str("}}");
+                vec![self.reply(id, &payload)]
+            }
             Event::Refused { refusal, id: Some(id) } => {
                 vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
             }

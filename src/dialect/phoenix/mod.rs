@@ -5,7 +5,7 @@
 
 pub mod frame;
 mod binary;
-mod decode;
+pub mod decode;
 mod encode;
 mod join;
 pub mod reason;

@@ -6,6 +6,11 @@ use super::PREFIX;
 use crate::code::{Code, Refusal};
 use crate::value::json;
 
+/// What says that a message is to be kept.
+pub const PERSIST: &str = "persist";
+/// What is said of a time to live that is none.
+pub const INVALID_TTL: &str = "invalid_persist_ttl";
+
 /// What is wrong with a token: its kind and its sentence.
 pub fn token(refusal: &Refusal) -> Option<(&'static str, &'static str)> {
     Some(match (refusal.code, refusal.field.as_deref()) {
@@ -54,6 +59,7 @@ pub(super) fn end(refusal: &Refusal, channel: &str) -> Cow<'static, str> {
 /// The `response` of a push that is refused.
 pub(super) fn push(refusal: &Refusal) -> String {
     let (key, text) = match refusal.code {
+        _ if refusal.field.as_deref() == Some(PERSIST) => ("error", INVALID_TTL),
         Code::UnknownSubscription => ("reason", "unmatched topic"),
         Code::Forbidden | Code::PublicTopicsDisabled => ("error", "unauthorized"),
         Code::FrameTooLarge => ("error", "payload_size_exceeded"),

@@ -38,7 +38,7 @@ impl Delivery {
             (Some(channel), ChannelAct::Refresh(token)) => self.refresh_channel(now, channel, token, out),
             (Some(channel), act) => self.act(now, channel, act, frame.id, out),
             (None, ChannelAct::Leave) => {
-                let event = frame.id.map(|id| Event::Acknowledged { id });
+                let event = frame.id.map(|id| Event::Acknowledged { id, kept: None });
                 self.tell_at(socket, frame.name, frame.reference, event, out);
             }
             // What is said in a channel that has just ended is no mistake of the client.
@@ -264,8 +264,8 @@ impl Delivery {
                 self.tell(socket, Event::Left { id }, out);
                 return self.closed(socket, out);
             }
-            ChannelAct::Publish { event, payload, whole } => {
-                let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo };
+            ChannelAct::Publish { event, payload, whole, persist } => {
+                let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo, persist };
                 (self.publish_from(&principal, topic, (&event, payload, whole), origin, out), acknowledge)
             }
             ChannelAct::Track { metadata } => (self.appear(socket, &principal, topic, metadata, id.clone(), out), id),
@@ -274,7 +274,7 @@ impl Delivery {
                     let topic = Some(topic);
                     self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
                 }
-                id.into_iter().for_each(|id| self.tell(socket, Event::Acknowledged { id }, out));
+                id.into_iter().for_each(|id| self.tell(socket, Event::Acknowledged { id, kept: None }, out));
                 (Ok(()), None)
             }
             ChannelAct::Refused(refusal) => (Err(refusal), id),

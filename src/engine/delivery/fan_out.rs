@@ -44,8 +44,9 @@ impl Delivery {
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
-        if let Some(Origin { socket, acknowledge: Some(id), .. }) = origin {
-            self.tell(socket, Event::Acknowledged { id }, out);
+        if let Some(Origin { socket, acknowledge: Some(id), persist, .. }) = origin {
+            let kept = if persist { gathering.kept() } else { None };
+            self.tell(socket, Event::Acknowledged { id, kept }, out);
         }
     }
 

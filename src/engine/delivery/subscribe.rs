@@ -31,7 +31,7 @@ impl Delivery {
             }
             Command::Unsubscribe { id } => (self.unsubscribe(socket, &id, out), Some(id)),
             Command::Publish { topic, event, payload, id, echo } => {
-                let origin = Origin { socket, acknowledge: id.clone(), echo };
+                let origin = Origin { socket, acknowledge: id.clone(), echo, persist: false };
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, metadata } => {
@@ -207,6 +207,9 @@ impl Delivery {
     ) -> Result<(), Refusal> {
         self.configuration.authorize(Action::Write, &topic, principal)?;
         let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
+        if origin.persist && !keep {
+            return Err(Refusal::of(Code::Forbidden));
+        }
         let mut publication = Publication::from_client(topic, event, payload)?;
         if let Some(whole) = whole {
             publication = publication.said_in(whole);
