@@ -78,6 +78,7 @@ codes! {
     UnknownSubscription "unknown_subscription" 400 - No "No subscription of this connection has that id.";
     SubscriptionLimit "subscription_limit" 429 - No "The connection has as many table subscriptions as it may.";
     TopicLimit "topic_limit" 429 - No "The connection has as many topics as it may.";
+    JoinLimit "join_limit" 429 1001 Later "Too many channels were entered in a short time.";
     PresenceLimit "presence_limit" 429 - No "The topic or the connection has as many presences as it may.";
     MetadataTooLarge "metadata_too_large" 413 - No "The presence metadata is too large.";
     NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";

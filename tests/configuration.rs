@@ -217,6 +217,15 @@ fn the_default_organization_is_an_organization() {
 }
 
 #[test]
+fn the_domain_of_organizations_is_a_domain() {
+    let configuration = read(&[("ORGANIZATION_DOMAIN", Some("realtime.example.com"))]).unwrap();
+    assert_eq!(configuration.credentials.organization_domain.as_deref(), Some("realtime.example.com"));
+    for domain in ["", "Example.com", "https://example.com", "*.example.com", "example.com:8787", "example.com/"] {
+        check_refused("ORGANIZATION_DOMAIN", Some(domain), "ORGANIZATION_DOMAIN");
+    }
+}
+
+#[test]
 fn empty_checks_are_no_checks_and_therefore_refused() {
     check_refused("JWT_ISSUER", Some(""), "JWT_ISSUER");
     check_refused("JWT_AUDIENCE", Some(""), "JWT_AUDIENCE");
@@ -256,12 +265,12 @@ fn an_api_key_opens_its_organization() {
         assert_eq!(ask("key of org_1", organization), Err(TokenError::Refused(Code::WrongOrganization)));
     }
     let proven = configuration.credentials.verify(0, "key of org_1", &KeySet::default()).unwrap();
-    for asked in [None, Some("org_1"), Some("org_2"), Some("a/b")] {
-        let tenant = configuration.credentials.tenant(&proven, asked);
-        assert_eq!(tenant, Ok(("org_1".to_owned(), robot.clone())), "{asked:?}");
+    for host in ["", "org_1", "org_2.example.com", "a/b"] {
+        let tenant = configuration.credentials.tenant(&proven, host);
+        assert_eq!(tenant, Ok(("org_1".to_owned(), robot.clone())), "{host}");
     }
     for key in ["", "key of org_1 ", "key of org_", "KEY OF ORG_1", HASH, "key of org_2"] {
-        assert_eq!(ask(key, "org_1"), Err(TokenError::Refused(Code::InvalidToken)), "{key}");
+        assert_eq!(ask(key, "org_1"), Err(TokenError::Malformed), "{key}");
     }
 }
 

@@ -55,6 +55,7 @@ fn changes() -> Vec<(&'static str, Event)> {
     let message = |event: &str, payload: &str, topic, offset| Event::Message {
         event: Rc::from(event),
         payload: Payload::Json(Rc::from(payload)),
+        whole: None,
         topic,
         offset,
         kept: None,
@@ -108,7 +109,7 @@ fn answers() -> Vec<(&'static str, Event)> {
         ("subscribed", Event::Subscribed { id: id("s1"), recovered: None }),
         ("subscribed_recovered", Event::Subscribed { id: id("s1"), recovered: Some(false) }),
         ("unsubscribed", Event::Unsubscribed { id: id("s1") }),
-        ("ack", Event::Acknowledged { id: id("c9") }),
+        ("ack", Event::Acknowledged { id: id("c9"), kept: None }),
         ("error", Event::Refused { refusal: Refusal::of(Code::Forbidden), id: None }),
         ("error_with_id_and_field", Event::Refused { refusal: missing, id: Some(id("c9")) }),
     ]

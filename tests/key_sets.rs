@@ -17,7 +17,7 @@ const UNAVAILABLE: Result<(), TokenError> = refused(Code::KeysUnavailable);
 /// What a deployment with a key set says at `now` about a token that lives for a day.
 #[track_caller]
 fn check(keys: &KeySet, now: u64, token: &str, expected: Result<(), TokenError>) {
-    let answer = with_keys().principal(now, token, "org_1", keys).map(drop);
+    let answer = with_keys().principal(now, token, "org_1", keys).map(drop).map_err(plain);
     assert_eq!(answer, expected, "{} ms after the start", now - NOW);
 }
 
@@ -133,11 +133,11 @@ fn an_answer_that_is_no_key_set_counts_as_none() {
 fn a_clock_that_steps_back_neither_panics_nor_floods() {
     let keys = fetched(&["a"]);
     for earlier in [0, 1, NOW - 86_400 * SECOND] {
-        let answer = |kid| with_keys().principal(earlier, &token(kid), "org_1", &keys).map(drop);
+        let answer = |kid| with_keys().principal(earlier, &token(kid), "org_1", &keys).map(drop).map_err(plain);
         assert_eq!(answer("a"), Ok(()));
         assert_eq!(answer("b"), INVALID);
     }
-    assert_eq!(with_keys().principal(u64::MAX, &token("a"), "org_1", &keys).map(drop), FETCH);
+    assert_eq!(with_keys().principal(u64::MAX, &token("a"), "org_1", &keys).map(drop).map_err(plain), FETCH);
 }
 
 /// One key that must verify nothing, in a set of its own and beside one that is in order.

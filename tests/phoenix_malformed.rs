@@ -22,7 +22,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let limits = json!({ "errorsPerMinute": 1_000_000_000_u64, "framesPerSecond": 1_000_000_000_u64,
+        let limits = json!({ "errorsPerMinute": 1_000_000_000_u64, "framesPerSecond": 1_000_000_000_u64, "joinsPerSecond": 1_000_000_000_u64,
             "publicationsPerSecond": 1_000_000_000_u64 });
         let channels =
             json!([{ "topic": "room:*", "read": {}, "write": { "roles": ["hr"] }, "presence": { "roles": ["hr"] } }]);

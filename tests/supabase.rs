@@ -4,11 +4,8 @@
 mod rig;
 
 use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
-use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::Wire;
-use realtime_worker::policy::principal::{Method, Principal};
-use realtime_worker::policy::roles::Roles;
-use rig::{Client, Rig, every_way, token};
+use rig::supabase::{join, joined, quiet, socket};
+use rig::{Rig, every_way, token};
 use serde_json::{Value, json};
 
 fn realtime() -> Value {
@@ -22,37 +19,6 @@ fn realtime() -> Value {
             { "topic": "hr:*", "read": { "roles": ["hr"] }, "write": { "roles": ["hr"] } }
         ]
     })
-}
-
-/// A socket of a user, as the Worker hands it over.
-fn socket(rig: &mut Rig, wire: Wire, user: &str, roles: &[&str]) -> Client {
-    let principal = Principal {
-        user: Some(user.to_owned()),
-        roles: Roles::new(roles.iter().map(|role| role.to_string())),
-        method: Method::Session,
-        expires: Some(rig.now + rig::SESSION_SECONDS * 1_000),
-        claims: Default::default(),
-    };
-    rig.open_at(wire, Some(principal), None, Recover::Off).unwrap()
-}
-
-fn join(rig: &mut Rig, client: &Client, reference: &str, topic: &str, config: Value) {
-    let name = format!("realtime:{topic}");
-    rig.frame(client, json!([reference, reference, name, "phx_join", { "config": config }]));
-}
-
-/// Joins and looks at the answer.
-#[track_caller]
-fn joined(rig: &mut Rig, client: &Client, reference: &str, topic: &str, config: Value) -> Value {
-    join(rig, client, reference, topic, config);
-    let answer = client.next();
-    assert_eq!((&answer[1], &answer[3]), (&json!(reference), &json!("phx_reply")), "{answer}");
-    assert_eq!(answer[4]["status"], "ok", "{answer}");
-    answer[4]["response"].clone()
-}
-
-fn quiet() -> Value {
-    json!({ "presence": { "enabled": false } })
 }
 
 fn insert(table: &str, row: Value) -> Value {
@@ -302,6 +268,51 @@ fn a_channel_ends_with_its_token_and_goes_on_with_a_fresh_one() {
         ada.gets(json!(["1", "1", "realtime:hr:1", "phx_close", {}]));
         ada.gets_nothing();
         assert_eq!(ada.closed(), None);
+    });
+}
+
+/// Tokens that are not good at `now`, each with the kind and the sentence that it is refused in.
+fn bad_tokens(now: u64) -> Vec<(String, &'static str, &'static str)> {
+    let seconds = now / 1_000;
+    let good = json!({ "sub": "ada", "org_id": rig::ORGANIZATION, "exp": seconds + 60 });
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        token::hs256(&claims)
+    };
+    let mut forged = token::hs256(&good);
+    forged.replace_range(forged.len() - 10.., "AAAAAAAAAA");
+    let signature = "Failed to validate JWT signature";
+    vec![
+        ("nonsense".to_owned(), "MalformedJWT", "The token provided is not a valid JWT"),
+        (with("exp", json!(null)), "InvalidJWTToken", "Fields `role` and `exp` are required in JWT"),
+        (with("exp", json!(seconds - 60)), "InvalidJWTToken", "Token has expired 60 seconds ago"),
+        (forged, "JwtSignatureError", signature),
+        (with("nbf", json!(seconds + 600)), "JwtSignatureError", signature),
+        (with("org_id", json!("org_2")), "JwtSignatureError", signature),
+    ]
+}
+
+#[test]
+fn a_bad_token_is_told_what_is_wrong_with_it() {
+    every_way(realtime(), |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        for (token, kind, sentence) in bad_tokens(rig.now) {
+            let payload = json!({ "config": quiet(), "access_token": token });
+            rig.frame(&ada, json!(["1", "1", "realtime:room", "phx_join", payload]));
+            let response = json!({ "reason": format!("{kind}: {sentence}") });
+            ada.gets(json!(["1", "1", "realtime:room", "phx_reply", { "status": "error", "response": response }]));
+            joined(rig, &ada, "2", "room", quiet());
+            rig.frame(&ada, json!(["2", "3", "realtime:room", "access_token", { "access_token": token }]));
+            assert_eq!(ada.next()[4]["message"], sentence);
+            ada.gets(json!(["2", "2", "realtime:room", "phx_close", {}]));
+        }
+        // One that is over by so little that a clock may be wrong ends its channel for good, so it enters none.
+        let mut claims = rig.claims("ada", &["member"]);
+        claims["exp"] = json!(rig.now / 1_000 - 3);
+        let payload = json!({ "config": quiet(), "access_token": token::hs256(&claims) });
+        rig.frame(&ada, json!(["1", "1", "realtime:room", "phx_join", payload]));
+        assert_eq!(ada.next()[4]["response"]["reason"], "InvalidJWTToken: Token has expired 3 seconds ago");
     });
 }
 

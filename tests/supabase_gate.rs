@@ -10,7 +10,7 @@ use realtime_worker::policy::api_key::ApiKeys;
 use realtime_worker::policy::credential::Credentials;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::token::TokenError;
-use realtime_worker::server::supabase::{Admitted, admitted, asked, refused};
+use realtime_worker::server::supabase::{Admitted, admitted, refused};
 use realtime_worker::value::form::Form;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -30,15 +30,15 @@ fn credentials() -> Credentials {
 
 /// What the door says to a key at a host: the organization and the first role, or status and body.
 fn ask(host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
-    let credentials = credentials();
-    let refused_with = |error| match error {
-        TokenError::Refused(code) => code,
-        TokenError::NeedsKeys => Code::KeysUnavailable,
-    };
-    let proven = credentials.verify(NOW, key, &KeySet::default()).map_err(refused_with);
-    let proven = proven.and_then(|proven| credentials.tenant(&proven, asked(host)));
+    ask_of(&credentials(), host, key)
+}
+
+/// The same of a deployment's own credentials.
+fn ask_of(credentials: &Credentials, host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
+    let proven = credentials.verify(NOW, key, &KeySet::default());
+    let proven = proven.and_then(|proven| credentials.tenant(&proven, host).map_err(TokenError::Refused));
     let answer = |(organization, principal): Admitted| (organization, principal.roles.first().unwrap().to_owned());
-    admitted(proven, key).map(answer).map_err(|refusal| {
+    admitted(proven).map(answer).map_err(|refusal| {
         let answer = refused(&refusal);
         (answer.status, serde_json::from_str(&answer.body).unwrap())
     })
@@ -92,17 +92,49 @@ fn the_host_opens_no_project_that_the_key_is_not_for() {
     is_refused("abc.example.com", &left, 404, "Tenant not found", "wrong_organization");
 }
 
+/// Where hosts are organizations, neither what a key names nor the default stands in for the one that was asked for.
+#[test]
+fn below_the_domain_of_organizations_the_host_decides() {
+    let credentials = Credentials { organization_domain: Some("example.com".to_owned()), ..credentials() };
+    let ask = |host: &str, key: &str| ask_of(&credentials, host, key).map(|(organization, _)| organization);
+    let several = token(json!({ "role": "member", "organizations": { "abc": "admin", "def": "viewer" } }));
+    let nameless = token(json!({ "sub": "u7", "role": "authenticated" }));
+    for key in [&anon("abc"), PUBLISHABLE, &several] {
+        assert_eq!(ask("abc.example.com", key), Ok("abc".to_owned()));
+    }
+    assert_eq!(ask("main.example.com", &nameless), Ok("main".to_owned()));
+    let not_found = (404, json!({ "error": "Tenant not found", "code": "wrong_organization" }));
+    for (host, key) in
+        [("def", &*anon("abc")), ("def", PUBLISHABLE), ("abc", &nameless), ("main", &anon("abc")), ("", &several)]
+    {
+        assert_eq!(ask(&format!("{host}.example.com"), key), Err(not_found.clone()), "{host}");
+    }
+    // Hosts of another domain name none for certain, nor does the domain itself.
+    for host in ["def.elsewhere.com", "a.def.example.com", "example.com", "127.0.0.1"] {
+        assert_eq!(ask(host, &anon("abc")), Ok("abc".to_owned()), "{host}");
+    }
+}
+
 #[test]
 fn who_is_not_let_in_is_told_why_in_supabases_words() {
     let expired = token(json!({ "ref": "abc", "role": "anon", "exp": NOW_SECONDS - 60 }));
     is_refused("abc.example.com", &expired, 401, "Token has expired", "token_expired");
     let roleless = "Fields `role` and `exp` are required in JWT";
     is_refused("abc.example.com", &token(json!({ "ref": "abc" })), 401, roleless, "invalid_token");
+    let endless = hmac("HS256", SECRET, &json!({ "ref": "abc", "role": "anon" }));
+    is_refused("abc.example.com", &endless, 401, roleless, "invalid_token");
+    let never = hmac("HS256", SECRET, &json!({ "ref": "abc", "role": "anon", "exp": "never" }));
+    is_refused("abc.example.com", &never, 401, roleless, "invalid_token");
     for nonsense in ["nonsense", "a.b.c", "sb_publishable_unknown", &PUBLISHABLE.to_lowercase(), "", ".."] {
         is_refused("abc.example.com", nonsense, 401, "The token provided is not a valid JWT", "invalid_token");
     }
     let forged = hmac("HS256", "x".repeat(32), &json!({ "ref": "abc", "role": "anon", "exp": NOW_SECONDS + 60 }));
     is_refused("abc.example.com", &forged, 401, "Failed to validate JWT signature", "invalid_token");
+    // What nobody has signed is not looked into.
+    let forged = hmac("HS256", "x".repeat(32), &json!({ "ref": "abc" }));
+    is_refused("abc.example.com", &forged, 401, "Failed to validate JWT signature", "invalid_token");
+    let early = token(json!({ "ref": "abc", "role": "anon", "nbf": NOW_SECONDS + 60 }));
+    is_refused("abc.example.com", &early, 401, "Failed to validate JWT signature", "invalid_token");
 }
 
 #[test]
@@ -115,6 +147,8 @@ fn what_is_not_the_keys_fault_has_its_answer_too() {
     assert_eq!(answer(Code::Unauthorized), (401, missing));
     let origin = json!({ "error": Code::OriginNotAllowed.sentence(), "code": "origin_not_allowed" });
     assert_eq!(answer(Code::OriginNotAllowed), (403, origin));
+    let full = json!({ "error": "Too many connected users", "code": "connection_limit" });
+    assert_eq!(answer(Code::ConnectionLimit), (429, full));
     for code in [Code::KeysUnavailable, Code::Overloaded, Code::Internal] {
         let failed = json!({ "error": "Error connecting to Realtime", "code": code.wire() });
         assert_eq!(answer(code), (500, failed));
@@ -148,7 +182,7 @@ proptest! {
             json!({ "abc": "member" }), json!({ "abc": null, "def": ["member"] }), json!({ "main": false })];
         let mut claims = json!({ "sub": "u7", "role": "member" });
         named.iter().for_each(|(name, index)| claims[*name] = index.get(&values).clone());
-        let asked_for = asked(host).unwrap();
+        let asked_for = host.split('.').next().unwrap();
         match ask(host, &token(claims.clone())) {
             Ok((opened, _)) => {
                 prop_assert!(is_of(&claims, &opened), "{} opens {}", claims, opened);

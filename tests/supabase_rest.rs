@@ -41,7 +41,7 @@ fn json_of(text: &str) -> Body {
 
 /// A single message to the private topic, as a client sends it.
 fn single(sender: Sender<'_>, topic: &str, body: Body) -> Result<Publication, Rejected> {
-    rest::single(&deployment(), sender, (topic.to_owned(), "ev".to_owned()), true, body)
+    rest::single(&deployment(), sender, (topic.to_owned(), "ev".to_owned()), (true, false), body)
 }
 
 fn batch(sender: Sender<'_>, messages: Value) -> Result<Vec<Publication>, Rejected> {
@@ -91,6 +91,38 @@ fn a_batch_reaches_the_subscribers_of_its_topics() {
         ada.gets(seen("room:1", "y", json!({})));
         ada.gets_nothing();
     });
+}
+
+/// What asks to be kept is kept, or refused: a client that heard nothing of it would rely on it.
+#[test]
+fn a_single_message_that_asks_for_it_is_kept_or_refused() {
+    let forbidden = json!({ "message": "Unauthorized" });
+    let ask = |sender, topic: &str, private| {
+        rest::single(&deployment(), sender, (topic.to_owned(), "ev".to_owned()), (private, true), json_of("{}"))
+    };
+    let (member, guest) = (member(), guest());
+    for (sender, topic, private) in [
+        (Sender::Client(&member), "room:1", true),
+        (Sender::Client(&guest), "log:1", false),
+        (Sender::Client(&guest), "nowhere", true),
+        (Sender::Service, "log:1", false),
+    ] {
+        is_answered(ask(sender, topic, private), 403, forbidden.clone());
+    }
+    assert!(ask(Sender::Client(&guest), "log:1", true).unwrap().history);
+    assert!(ask(Sender::Service, "room:1", true).unwrap().history);
+    for (flag, ttl, persist) in [
+        (None, None, false),
+        (Some("false"), None, false),
+        (Some("true"), None, true),
+        (None, Some("1"), true),
+        (None, Some("259200"), true),
+    ] {
+        assert_eq!(rest::persists(flag, ttl), Ok(persist), "{flag:?} {ttl:?}");
+    }
+    for ttl in ["0", "259201", "-1", "1.5", "1e2", "an hour", " 60", "99999999999999999999"] {
+        is_answered(rest::persists(None, Some(ttl)), 422, json!({ "error": "invalid_persist_ttl" }));
+    }
 }
 
 #[test]
@@ -158,8 +190,12 @@ fn the_channel_policies_decide_what_a_client_may_publish() {
     assert_eq!(topics(Sender::Client(&member())).count(), 3);
     let closed = configuration(&json!({ "publicTopics": false }), &[]);
     let place = ("t".to_owned(), "e".to_owned());
-    is_answered(rest::single(&closed, Sender::Client(&guest), place.clone(), false, json_of("{}")), 403, forbidden);
-    assert!(rest::single(&closed, Sender::Service, place, false, json_of("{}")).is_ok());
+    is_answered(
+        rest::single(&closed, Sender::Client(&guest), place.clone(), (false, false), json_of("{}")),
+        403,
+        forbidden,
+    );
+    assert!(rest::single(&closed, Sender::Service, place, (false, false), json_of("{}")).is_ok());
     let body = json!({ "messages": [message("t", false)] }).to_string();
     assert_eq!(rest::batch(&closed, Sender::Client(&guest), &json_of(&body)), Ok(Vec::new()));
 }
@@ -208,7 +244,7 @@ fn what_is_wrong_with_a_batch_is_named_message_by_message() {
 #[test]
 fn what_is_wrong_with_a_single_message_is_named() {
     let place = |topic: &str, event: &str| (topic.to_owned(), event.to_owned());
-    let ask = |place, body: &str| rest::single(&deployment(), Sender::Service, place, true, json_of(body));
+    let ask = |place, body: &str| rest::single(&deployment(), Sender::Service, place, (true, false), json_of(body));
     let blank = json!(["can't be blank"]);
     is_answered(ask(place("", ""), ""), 422, json!({ "errors": { "topic": blank, "event": blank, "payload": blank } }));
     let long = json!({ "errors": { "event": ["should be at most 255 byte(s)"] } });
@@ -222,7 +258,7 @@ fn what_is_wrong_with_a_single_message_is_named() {
 fn no_payload_of_a_client_is_larger_than_its_frames_may_be() {
     let small = configuration(&json!({ "limits": { "frameBytes": 16 } }), &[]);
     let guest = guest();
-    let ask = |sender, body| rest::single(&small, sender, ("t".to_owned(), "e".to_owned()), false, body);
+    let ask = |sender, body| rest::single(&small, sender, ("t".to_owned(), "e".to_owned()), (false, false), body);
     let large = || json!({ "errors": { "payload": ["Payload size exceeds tenant limit"] } });
     let fits = |body: Body| assert!(ask(Sender::Client(&guest), body).is_ok());
     fits(Body::Binary(vec![0; 16]));
@@ -312,7 +348,7 @@ proptest! {
         let sender = if is_service { Sender::Service } else { Sender::Client(&member) };
         let topic = if private { format!("log:{topic}") } else { topic };
         let sent = if is_binary { Body::Binary(bytes) } else { json_of(&body) };
-        let published = rest::single(&deployment(), sender, (topic.clone(), event.clone()), private, sent);
+        let published = rest::single(&deployment(), sender, (topic.clone(), event.clone()), (private, false), sent);
         let message = format!(
             "{{\"messages\":[{{\"topic\":{},\"event\":{},\"private\":{private},\"payload\":{body}}}]}}",
             json!(topic), json!(event),

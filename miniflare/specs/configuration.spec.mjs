@@ -29,6 +29,7 @@ const broken = {
 	"an API key of no organization": [{ API_KEYS: [{ name: "k", hash: "0".repeat(64) }] }, "API_KEYS[0].organizationId"],
 	"an API key with a misspelt member": [{ API_KEYS: key({ role: "admin" }) }, "API_KEYS[0].role"],
 	"a DEFAULT_ORGANIZATION that can be none": [{ DEFAULT_ORGANIZATION: "our company" }, "DEFAULT_ORGANIZATION"],
+	"an ORGANIZATION_DOMAIN with a star": [{ ORGANIZATION_DOMAIN: "*.example.com" }, "ORGANIZATION_DOMAIN"],
 	"REALTIME that is no JSON": [{ REALTIME: "{" }, "REALTIME"],
 	"REALTIME that is no object": [{ REALTIME: [] }, "REALTIME"],
 	"an unknown key": [{ REALTIME: { tabels: {} } }, "REALTIME.tabels"],

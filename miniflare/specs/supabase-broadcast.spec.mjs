@@ -110,6 +110,19 @@ behaviour(server, "handlers by event, in any case", async (tenant) => {
 	assert.deepEqual((await room.unread()).map(({ handler }) => handler).sort(), ["all", "all", "one"]);
 });
 
+behaviour(
+	server,
+	"what else a message says reaches the others unchanged",
+	async (tenant) => {
+		const [sender, ...listeners] = await gather(tenant, "lobby");
+		const message = { type: "broadcast", event: "cursor", payload: { x: 1 }, sent_at: 1.5, trace: { ids: ["é"] } };
+		assert.equal(await sender.channel.send(message), "ok");
+		for (const room of listeners) assert.deepEqual((await room.next()).payload, message);
+	},
+	// A binary frame has no place for it.
+	{ lacks: (client) => !isOldProtocol(client) },
+);
+
 behaviour(server, "public and private topics of one name never meet", async (tenant) => {
 	const [inside, outside] = [tenant.person("in"), tenant.person("out")];
 	const closed = await inside.room("room:1", { config: { private: true } }).join();

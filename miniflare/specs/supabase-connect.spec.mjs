@@ -3,14 +3,17 @@
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { WebSocket } from "ws";
 import { connect } from "../client.mjs";
 import { JWT_SECRET, now, tokenOf } from "../fixture.mjs";
-import { anonKey, startSupabase, Tenant } from "../supabase.mjs";
+import { anonKey, CLIENTS, startSupabase, Tenant } from "../supabase.mjs";
 import { behaviour } from "../supabase_matrix.mjs";
 import { signToken } from "../token.mjs";
 
 const server = await startSupabase({}, { vars: { DEFAULT_ORGANIZATION: "org_main" } });
 after(() => server.dispose());
+const hosted = await startSupabase({}, { vars: { DEFAULT_ORGANIZATION: "org_main", ORGANIZATION_DOMAIN: "realtime.example" } });
+after(() => hosted.dispose());
 
 const isReply = (event) => (frame) => frame.event === "phx_reply" && frame.ref !== undefined && event.includes(frame.ref);
 /** The references of the pushes of one kind that a socket has sent. */
@@ -121,6 +124,56 @@ test("a key that names none is of the default organization, and so are users' to
 	await elsewhere.close();
 });
 
+/** Someone whose client reaches the server under another host. */
+function at(host, tenant, client, options) {
+	const transport = class extends WebSocket {
+		constructor(url, _protocols, more) {
+			super(url, { ...more, headers: { host } });
+			// The client has an event of its own for it.
+			this.on("error", () => {});
+		}
+	};
+	return tenant.person("ada", { client, ...options, realtime: { transport } });
+}
+
+// The older clients never set up a transport that they are given.
+for (const client of CLIENTS.filter(({ name }) => name.includes("2.119.0"))) {
+	const keyOf = (claims) => signToken({ role: "anon", exp: now() + 60, jti: client.name, ...claims }, JWT_SECRET);
+
+	test(`${client.name}: the organization is that of the host, the key's, or the default one`, async () => {
+		const several = { organizations: { "org-a": "anon", "org-b": "anon" } };
+		for (const [host, claims, organizationId] of [
+			["org-b.elsewhere.example", several, "org-b"],
+			["org-a.realtime.example", several, "org-a"],
+			["www.elsewhere.example", { ref: "org-c" }, "org-c"],
+			["www.elsewhere.example", {}, "org_main"],
+		]) {
+			const tenant = new Tenant(hosted);
+			tenant.organizationId = organizationId;
+			const room = await at(host, tenant, client, { key: keyOf(claims), roles: null }).room(client.name).join();
+			await tenant.say(client.name, "hello", { host });
+			assert.deepEqual(await room.heard(), ["hello", { host }]);
+			await tenant.close();
+		}
+	});
+
+	test(`${client.name}: at an organization's host nobody is let in with what is another's`, async () => {
+		const tenant = new Tenant(hosted);
+		tenant.organizationId = `org-${CLIENTS.indexOf(client)}`;
+		const host = `${tenant.organizationId}.realtime.example`;
+		for (const claims of [{ ref: "org-c" }, {}]) {
+			const mallory = at(host, tenant, client, { key: keyOf(claims), roles: null });
+			assert.equal((await mallory.room("lobby").subscribe()).status, "CHANNEL_ERROR");
+		}
+		assert.equal((await tenant.stats()).connections, 0);
+		const good = { key: keyOf({ ref: tenant.organizationId }), claims: { organizationId: "org-c" } };
+		const { status, error } = await at(host, tenant, client, good).room("lobby").subscribe();
+		assert.equal(status, "CHANNEL_ERROR");
+		assert.match(error.message, /JwtSignatureError: Failed to validate JWT signature/);
+		await tenant.close();
+	});
+}
+
 test("a token of another organization is refused", async () => {
 	const client = await joinByHand({ key: anonKey("org_one"), token: tokenOf("ada", undefined, { organizationId: "org_two" }) });
 	assert.equal((await reply(client))[4].status, "error");
@@ -143,11 +196,13 @@ test("the protocol is 1.0.0 unless vsn says otherwise, and unknown ones are refu
 test("an upgrade without a good key is refused with the documented words", async () => {
 	const expired = signToken({ role: "anon", ref: "org_1", exp: now() - 3_600 }, JWT_SECRET);
 	const roleless = signToken({ ref: "org_1", exp: now() + 60 }, JWT_SECRET);
+	const endless = signToken({ role: "anon", ref: "org_1" }, JWT_SECRET);
 	const foreign = signToken({ role: "anon", ref: "org_1", exp: now() + 60 }, "another-secret-0123456789-0123456789");
 	for (const [key, words] of [
 		["", "API key is missing"],
 		[expired, "Token has expired"],
 		[roleless, "Fields `role` and `exp` are required in JWT"],
+		[endless, "Fields `role` and `exp` are required in JWT"],
 		["nonsense", "The token provided is not a valid JWT"],
 		[foreign, "Failed to validate JWT signature"],
 	]) {

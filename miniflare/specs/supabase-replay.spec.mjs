@@ -71,6 +71,47 @@ behaviour(server, "replay: again at every join, after a lost connection too", as
 	assert.deepEqual([...new Set(counts)].sort(), [1, 2]);
 });
 
+const isNewest = ({ name }) => name.includes("2.119.0");
+
+behaviour(
+	server,
+	"persist: kept under an id that a replay repeats, or refused with the reason",
+	async (tenant) => {
+		const since = Date.now() - 1_000;
+		const config = { ...secret, broadcast: { ack: true } };
+		const ann = tenant.person("ann");
+		const [kept, room] = [await ann.room("kept:1", { config }).join(), await ann.room("room:1", { config }).join()];
+		const send = (room, n, persist) => room.channel.send({ type: "broadcast", event: "count", payload: { n }, persist });
+		assert.deepEqual([await send(kept, 1, true), await send(kept, 2, { ttl: 60 })], ["ok", "ok"]);
+		assert.deepEqual([await send(kept, 3, { ttl: 0 }), await send(room, 4, true)], ["invalid_persist_ttl", "unauthorized"]);
+		const ids = ann.socket.received.items.map(({ payload }) => payload?.response?.id).filter((id) => id !== undefined);
+		const replayed = await (await tenant.person("ben").room("kept:1", replaying({ since })).join()).unread();
+		assert.deepEqual(told(replayed), [1, 2].map((n) => ["count", { n }, true]));
+		assert.deepEqual(replayed.map(({ payload }) => payload.meta.id), ids);
+	},
+	// The first protocol's clients refuse it themselves.
+	{ lacks: (client) => !isNewest(client) || isOldProtocol(client) },
+);
+
+behaviour(
+	server,
+	"persist: httpSend(), kept or refused with the reason",
+	async (tenant) => {
+		const since = Date.now() - 1_000;
+		const ann = tenant.person("ann");
+		await ann.ready;
+		const [kept, room] = ["kept:1", "room:1"].map((topic) => ann.room(topic, { config: secret }).channel);
+		for (const [n, persist] of [[1, true], [2, { ttl: 259_200 }]]) {
+			assert.deepEqual(await kept.httpSend("count", { n }, { persist }), { success: true });
+		}
+		await assert.rejects(kept.httpSend("count", { n: 3 }, { persist: { ttl: 259_201 } }), { message: "invalid_persist_ttl" });
+		await assert.rejects(room.httpSend("count", { n: 4 }, { persist: true }), { message: "Unauthorized" });
+		const replayed = await tenant.person("ben").room("kept:1", replaying({ since })).join();
+		assert.deepEqual(told(await replayed.unread()), [1, 2].map((n) => ["count", { n }, true]));
+	},
+	{ lacks: (client) => !isNewest(client) },
+);
+
 test("there is no replay of public channels", async () => {
 	// The newer clients refuse by themselves.
 	const tenant = new Tenant(server, OLD);

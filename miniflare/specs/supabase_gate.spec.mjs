@@ -16,6 +16,8 @@ const API_KEYS = JSON.stringify([{ name: "web", hash, organizationId: "sold", ro
 
 const server = await start({ limits: { connections: 2 } }, { vars: { API_KEYS, DEFAULT_ORGANIZATION: "main" } });
 after(() => server.dispose());
+const hosted = await start({}, { vars: { API_KEYS, DEFAULT_ORGANIZATION: "main", ORGANIZATION_DOMAIN: "example.com" } });
+after(() => hosted.dispose());
 const guarded = await start({}, { vars: { ALLOWED_ORIGINS: "https://app.example" } });
 after(() => guarded.dispose());
 
@@ -67,6 +69,21 @@ test("the host says which organization, where the key is good for it", async () 
 	await refused({ apikey: several, vsn: "2.0.0" }, 404, "Tenant not found", "wrong_organization");
 });
 
+test("at an organization's host a key of another is refused", async () => {
+	const at = (host) => ({ on: hosted, headers: { host } });
+	for (const apikey of [anon("abc"), anon(undefined), PUBLISHABLE]) {
+		await refused({ apikey, vsn: "2.0.0" }, 404, "Tenant not found", "wrong_organization", at("def.example.com"));
+	}
+	await (await connect(socketUrl(hosted, { apikey: anon("def"), vsn: "2.0.0" }), at("def.example.com"))).close();
+	const publish = async (host) => {
+		const url = `${hosted.url}/realtime/v1/api/broadcast`;
+		const headers = { host, apikey: anon("abc"), "content-type": "application/json" };
+		const answer = await new Promise((resolve) => request(url, { method: "POST", headers }, resolve).end('{"messages":[]}'));
+		return answer.statusCode;
+	};
+	assert.deepEqual([await publish("abc.example.com"), await publish("def.example.com")], [202, 401]);
+});
+
 test("a key that names no organization opens the default one, where there is one", async () => {
 	const apikey = anon(undefined);
 	assert.equal(await connections("main", { apikey, vsn: "2.0.0" }), 1);
@@ -79,15 +96,21 @@ test("a key that is not good is refused in Supabase's words", async () => {
 	await refused({ apikey: anon("abc", { exp: now() - 60 }) }, 401, "Token has expired", "token_expired");
 	const roleless = "Fields `role` and `exp` are required in JWT";
 	await refused({ apikey: anon("abc", { role: undefined }) }, 401, roleless, "invalid_token");
+	await refused({ apikey: anon("abc", { exp: undefined }) }, 401, roleless, "invalid_token");
 	const forged = anon("abc").replace(/.{10}$/, "AAAAAAAAAA");
 	await refused({ apikey: forged }, 401, "Failed to validate JWT signature", "invalid_token");
 });
 
-test("an organization that is full takes no further connection", async () => {
+test("an organization that is full takes no further connection, and says so", async () => {
 	const parameters = { apikey: anon("full"), vsn: "2.0.0" };
-	const clients = await Promise.all([1, 2, 3].map(() => connect(socketUrl(server, parameters))));
+	const clients = await Promise.all([1, 2].map(() => connect(socketUrl(server, parameters))));
+	for (const vsn of ["1.0.0", "2.0.0"]) {
+		await refused({ ...parameters, vsn }, 429, "Too many connected users", "connection_limit");
+	}
 	assert.equal((await stats(server, "full")).connections, 2);
-	for (const client of clients) client.socket.terminate();
+	await clients[0].close();
+	await (await connect(socketUrl(server, parameters))).close();
+	await clients[1].close();
 });
 
 test("only allowed pages connect, and only with an upgrade", async () => {

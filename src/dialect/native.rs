@@ -206,7 +206,7 @@ fn write(out: &mut String, event: &Event) {
             boolean_member(out, "recovered", *recovered);
         }
         Event::Unsubscribed { id } => identified(out, "unsubscribed", id),
-        Event::Acknowledged { id } => identified(out, "ack", id),
+        Event::Acknowledged { id, .. } => identified(out, "ack", id),
         Event::Refused { refusal, id } => refused(out, refusal, id.as_deref()),
         Event::PresenceState { topic, members } => presence_state(out, topic.as_ref(), members),
         Event::PresenceJoined { topic, member } => presence(out, "presence_join", topic.as_ref(), member, [true, true]),

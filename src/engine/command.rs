@@ -91,6 +91,10 @@ pub enum ChannelAct {
         event: String,
         /// What the message carries.
         payload: Payload,
+        /// The JSON object that it is said in, where that cannot be made up again from name and payload.
+        whole: Option<Rc<str>>,
+        /// Whether it is only to be published if it is kept.
+        persist: bool,
     },
     /// Appear, or change one's metadata.
     Track {

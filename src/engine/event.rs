@@ -35,6 +35,8 @@ pub enum Event {
         event: Rc<str>,
         /// What it carries, masked.
         payload: Payload,
+        /// The object that a client said it in, for those who speak its dialect; `None` where it can be made up again.
+        whole: Option<Rc<str>>,
         /// The topic it was published to.
         topic: Option<Topic>,
         /// The stream's offset after it, for those who recover.
@@ -64,6 +66,8 @@ pub enum Event {
     Acknowledged {
         /// The client's name for it.
         id: String,
+        /// The name under which it is kept, for a client that asked for that.
+        kept: Option<Rc<Kept>>,
     },
     /// Something was refused; the connection goes on.
     Refused {

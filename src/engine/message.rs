@@ -87,6 +87,8 @@ pub(super) struct Origin {
     pub(super) socket: SocketId,
     pub(super) acknowledge: Option<String>,
     pub(super) echo: bool,
+    /// Whether it asked that the message be kept.
+    pub(super) persist: bool,
 }
 
 /// What a connection has missed: everything in order, or too much to tell.

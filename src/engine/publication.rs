@@ -66,6 +66,9 @@ pub enum Content {
         event: Rc<str>,
         /// What it carries.
         payload: Payload,
+        /// The JSON object that a client said it in, where that holds more than [`Publication::source`] has words for:
+        /// those who speak its dialect get it unchanged.
+        whole: Option<Rc<str>>,
     },
 }
 
@@ -127,7 +130,12 @@ impl Publication {
         }
         let mut form = Form::read(text, Code::InvalidRequest).ok()?;
         form.take("organizationId");
-        Publication::read(form, text).ok()
+        let said = form.take("whole").map(|whole| Rc::from(whole.json()));
+        let mut publication = Publication::read(form, text).ok()?;
+        if let Content::Message { whole, .. } = &mut publication.content {
+            *whole = said;
+        }
+        Some(publication)
     }
 
     /// A message that a client publishes to a topic.
@@ -148,7 +156,7 @@ impl Publication {
         json::write_string(&mut source, &topic.name);
         source.push_str(if topic.private { "}" } else { ",\"private\":false}" });
         Ok(Publication {
-            content: Content::Message { event: Rc::from(event), payload },
+            content: Content::Message { event: Rc::from(event), payload, whole: None },
             topic: Some(topic),
             user: None,
             target_roles: None,
@@ -170,8 +178,22 @@ impl Publication {
 
     /// The same, of which the history keeps nothing.
     pub fn without_history(self) -> Publication {
+        Publication { history: false, ..self.with("history", "false") }
+    }
+
+    /// The same message as a client said it.
+    pub fn said_in(mut self, object: Rc<str>) -> Publication {
+        self = self.with("whole", &object);
+        if let Content::Message { whole, .. } = &mut self.content {
+            *whole = Some(object);
+        }
+        self
+    }
+
+    /// The same with one more member in its source.
+    fn with(self, name: &str, json: &str) -> Publication {
         let members = self.source.strip_suffix('}').unwrap_or_default();
-        Publication { history: false, source: Rc::from(format!("{members},\"history\":false}}")), ..self }
+        Publication { source: Rc::from([members, ",\"", name, "\":", json, "}"].concat()), ..self }
     }
 
     fn is_binary(&self) -> bool {
@@ -248,7 +270,7 @@ fn message(form: &mut Form<'_>) -> Result<Content, Refusal> {
     {
         return Err(form.refuse("payload", "must not repeat a key"));
     }
-    Ok(Content::Message { event: Rc::from(event), payload })
+    Ok(Content::Message { event: Rc::from(event), payload, whole: None })
 }
 
 /// Whether a payload is one that every reader understands alike: no key of the outermost object stands twice in it.

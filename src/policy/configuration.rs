@@ -160,7 +160,11 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
     if default_organization.as_deref().is_some_and(|name| !is_organization(name)) {
         return Err(malformed("DEFAULT_ORGANIZATION", "is no organization id"));
     }
-    Ok(Credentials { tokens, api_keys, default_organization, claims: BTreeSet::new() })
+    let organization_domain = variable("ORGANIZATION_DOMAIN");
+    if organization_domain.as_deref().is_some_and(|domain| !is_of(domain, b"-.")) {
+        return Err(malformed("ORGANIZATION_DOMAIN", "must be a domain in lower case"));
+    }
+    Ok(Credentials { tokens, api_keys, default_organization, organization_domain, claims: BTreeSet::new() })
 }
 
 fn secret(variable: &dyn Fn(&str) -> Option<String>, name: &str, least: usize) -> Result<Option<Secret>, Refusal> {
@@ -202,11 +206,13 @@ fn origins(list: &str) -> Result<Vec<String>, Refusal> {
 
 /// Whether a browser could send this: scheme, host and port, in lower case, nothing else.
 fn is_origin(text: &str) -> bool {
-    let of = |part: &str, more: &[u8]| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
-    };
-    text.split_once("://").is_some_and(|(scheme, host)| of(scheme, b"+-.") && of(host, b"-_.:[]"))
+    text.split_once("://").is_some_and(|(scheme, host)| is_of(scheme, b"+-.") && is_of(host, b"-_.:[]"))
+}
+
+/// Whether a text has nothing but lower-case letters, digits and `more`, and is not empty.
+fn is_of(text: &str, more: &[u8]) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
 }
 
 fn malformed(name: &str, what: &str) -> Refusal {

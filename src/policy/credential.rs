@@ -19,6 +19,8 @@ pub struct Credentials {
     pub api_keys: ApiKeys,
     /// The organization of clients and of tokens that name none.
     pub default_organization: Option<String>,
+    /// The domain whose hosts are organizations: below it the host decides, and no credential.
+    pub organization_domain: Option<String>,
     /// Claims that the configuration's rules refer to, and that a principal keeps therefore.
     pub claims: BTreeSet<String>,
 }
@@ -69,18 +71,21 @@ impl Credentials {
         }
     }
 
-    /// The organization of a caller who may not say which, with the principal there: the one that its address asks for,
-    /// else the only one that the credential names, else the default, the first that the credential is good for.
+    /// The organization of a caller who may not say which, with the principal there: the one that the host's first label
+    /// asks for, else the only one that the credential names, else the default, the first that the credential is good for.
+    /// Of the hosts below [`Credentials::organization_domain`], only the first.
     ///
     /// # Errors
     /// A code to refuse it with; [`Code::WrongOrganization`] when it is good for none of them.
-    pub fn tenant(&self, proven: &Proven<'_>, asked: Option<&str>) -> Result<(String, Principal), Code> {
+    pub fn tenant(&self, proven: &Proven<'_>, host: &str) -> Result<(String, Principal), Code> {
         let named = match proven {
             Proven::Key(key) => Some(key.organization.as_str()),
             Proven::Token(claims) => claims.organization(),
         };
-        let candidates = [asked, named, self.default_organization.as_deref()];
-        for organization in candidates.into_iter().flatten().filter(|name| is_organization(name)) {
+        let (asked, domain) = host.split_once('.').unwrap_or((host, ""));
+        let is_bound = self.organization_domain.as_deref() == Some(domain);
+        let others = [named, self.default_organization.as_deref()].into_iter().flatten().filter(|_| !is_bound);
+        for organization in std::iter::once(asked).chain(others).filter(|name| is_organization(name)) {
             match self.within(proven, organization) {
                 Err(Code::WrongOrganization) => {}
                 answer => return Ok((organization.to_owned(), answer?)),

@@ -9,7 +9,7 @@ use super::claims::Claims;
 use super::key_set::{KeySet, Verdict};
 use super::secret::Secret;
 use super::signature::{Token, signed_with};
-use crate::code::Code;
+use crate::code::{Code, Refusal};
 use crate::value::json;
 
 /// How far clocks may differ, in milliseconds.
@@ -35,28 +35,60 @@ pub struct TokenRules {
 pub enum TokenError {
     /// It is refused with this code.
     Refused(Code),
+    /// It is no token at all.
+    Malformed,
+    /// It is signed, and does not say when it ends.
+    Endless,
+    /// It is signed, and ended so many seconds ago.
+    Expired(u64),
     /// The key set must be fetched first; then ask again.
     NeedsKeys,
+}
+
+impl TokenError {
+    /// The code to refuse it with.
+    pub fn code(self) -> Code {
+        match self {
+            TokenError::Refused(code) => code,
+            TokenError::Malformed | TokenError::Endless => Code::InvalidToken,
+            TokenError::Expired(_) => Code::TokenExpired,
+            TokenError::NeedsKeys => Code::KeysUnavailable,
+        }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Refusal {
+        let code = error.code();
+        match error {
+            TokenError::Malformed => Refusal::at(code, "token", code.sentence()),
+            TokenError::Endless => Refusal::at(code, "exp", code.sentence()),
+            TokenError::Expired(seconds) => {
+                Refusal::because(code, ["Token has expired ", &*seconds.to_string(), " seconds ago"].concat())
+            }
+            TokenError::Refused(_) | TokenError::NeedsKeys => Refusal::of(code),
+        }
+    }
 }
 
 impl TokenRules {
     /// The claims of a valid token; `now` in Unix milliseconds.
     ///
     /// # Errors
-    /// [`Code::InvalidToken`], [`Code::TokenExpired`], [`Code::KeysUnavailable`], or that keys are needed first.
+    /// Why it is not, with [`Code::InvalidToken`] or [`Code::KeysUnavailable`], or that keys are needed first.
     pub fn verify(&self, now: u64, token: &str, keys: &KeySet) -> Result<Claims, TokenError> {
         let invalid = TokenError::Refused(Code::InvalidToken);
         if token.len() > MOST_TOKEN {
-            return Err(invalid);
+            return Err(TokenError::Malformed);
         }
-        let parsed: Token<'_> = UntrustedToken::try_from(token).map_err(|_| invalid)?;
-        let (message, _) = token.rsplit_once('.').ok_or(invalid)?;
+        let parsed: Token<'_> = UntrustedToken::try_from(token).map_err(|_| TokenError::Malformed)?;
+        let (message, _) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         if parsed.header().other_fields.crit.is_some() {
             return Err(invalid);
         }
         self.check_signature(now, &parsed, message, keys)?;
-        let claims = payload(message).ok_or(invalid)?;
-        self.check_claims(now, claims).map_err(TokenError::Refused)
+        let claims = payload(message).ok_or(TokenError::Malformed)?;
+        self.check_claims(now, claims)
     }
 
     /// `HS*` is only ever held against the secret, everything else only against public keys: the kind of key decides.
@@ -74,22 +106,18 @@ impl TokenRules {
         }
     }
 
-    fn check_claims(&self, now: u64, mut values: Map<String, Value>) -> Result<Claims, Code> {
-        let expires = values.remove("exp").and_then(|time| milliseconds(&time)).ok_or(Code::InvalidToken)?;
-        if let Some(start) = values.remove("nbf") {
-            let start = milliseconds(&start).ok_or(Code::InvalidToken)?;
-            if start > now.saturating_add(LEEWAY) {
-                return Err(Code::InvalidToken);
-            }
-        }
+    fn check_claims(&self, now: u64, mut values: Map<String, Value>) -> Result<Claims, TokenError> {
+        let expires = values.remove("exp").and_then(|time| milliseconds(&time)).ok_or(TokenError::Endless)?;
+        let is_begun = |start| milliseconds(&start).is_some_and(|start| start <= now.saturating_add(LEEWAY));
+        let begun = values.remove("nbf").is_none_or(is_begun);
         let issued =
             self.issuer.as_ref().is_none_or(|issuer| values.get("iss").and_then(Value::as_str) == Some(issuer));
         let meant = self.audience.as_ref().is_none_or(|audience| names(values.get("aud"), audience));
-        if !issued || !meant {
-            return Err(Code::InvalidToken);
+        if !begun || !issued || !meant {
+            return Err(TokenError::Refused(Code::InvalidToken));
         }
         if expires.saturating_add(LEEWAY) <= now {
-            return Err(Code::TokenExpired);
+            return Err(TokenError::Expired(now.saturating_sub(expires) / 1_000));
         }
         Ok(Claims { values, expires })
     }

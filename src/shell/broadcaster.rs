@@ -24,6 +24,7 @@ use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
 use crate::server::job::{Job, log_line};
 use crate::server::publish::PublishRequest;
+use crate::server::supabase;
 use crate::server::tenant_server::{Happening, TenantServer};
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
@@ -168,7 +169,7 @@ impl Broadcaster {
                     life.sockets.remove(socket);
                     Ok(())
                 })?;
-                Err(refusal)
+                if carries_channels { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
             }
             None => Ok(Response::from_websocket(pair.client)),
         }

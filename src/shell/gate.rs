@@ -13,6 +13,7 @@ use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
 use crate::policy::principal::Principal;
 use crate::policy::ticket::Ticket;
+use crate::policy::token::TokenError;
 
 /// The header in which the Worker tells the object what it has verified. Only the Worker can reach the object.
 pub const PASS: &str = "x-realtime-pass";
@@ -113,7 +114,7 @@ pub async fn principal(
     token: &str,
     organization: &str,
 ) -> std::result::Result<Principal, Code> {
-    let proven = keys::verify(&configuration.credentials, token).await?;
+    let proven = keys::verify(&configuration.credentials, token).await.map_err(TokenError::code)?;
     configuration.credentials.within(&proven, organization)
 }
 

@@ -7,7 +7,6 @@ use futures_util::future::{Either, select};
 use worker::{Delay, Fetch, Method, Request};
 
 use super::runtime::now;
-use crate::code::Code;
 use crate::policy::credential::{Credentials, Proven};
 use crate::policy::key_set::KeySet;
 use crate::policy::token::TokenError;
@@ -39,19 +38,15 @@ pub async fn fetch(url: &str) -> Option<String> {
 /// What a credential proves, with the isolate's key set, fetched where that is needed.
 ///
 /// # Errors
-/// The code to refuse it with.
-pub async fn verify<'a>(credentials: &'a Credentials, credential: &str) -> Result<Proven<'a>, Code> {
+/// Why it is refused.
+pub async fn verify<'a>(credentials: &'a Credentials, credential: &str) -> Result<Proven<'a>, TokenError> {
     let verify = || KEYS.with_borrow(|keys| credentials.verify(now(), credential, keys));
     match verify() {
         Err(TokenError::NeedsKeys) => {}
-        Err(TokenError::Refused(code)) => return Err(code),
-        Ok(proven) => return Ok(proven),
+        proven => return proven,
     }
     let url = credentials.tokens.key_set_url.as_deref().unwrap_or_default();
     let answer = fetch(url).await;
     KEYS.with_borrow_mut(|keys| keys.answered(now(), answer.as_deref()));
-    verify().map_err(|error| match error {
-        TokenError::Refused(code) => code,
-        TokenError::NeedsKeys => Code::KeysUnavailable,
-    })
+    verify()
 }

@@ -13,10 +13,11 @@ use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
 use crate::policy::principal::Principal;
+use crate::policy::token::TokenError;
 use crate::server::answer::Answer;
 use crate::server::route::Route;
-use crate::server::supabase;
 use crate::server::supabase::rest::{self, Body, Rejected, Sender};
+use crate::server::supabase::{self, Admitted};
 
 type Answered = Result<Response, Refusal>;
 
@@ -47,7 +48,7 @@ async fn admit(request: &Request, address: &Address, configuration: &Configurati
     let wire = supabase::wire_of_version(version.as_deref()).ok_or_else(unspoken)?;
     let header = http::header(request, "x-api-key");
     let key = supabase::key(header.as_deref(), address.parameter("apikey").as_deref()).ok_or(Code::Unauthorized)?;
-    let (organization, principal) = supabase::admitted(tenant(address, configuration, &key).await, &key)?;
+    let (organization, principal) = supabase::admitted(tenant(address, configuration, &key).await)?;
     Ok((organization, Pass { principal: Some(principal), wire: wire.0, ..Pass::default() }))
 }
 
@@ -85,7 +86,9 @@ async fn publish(
     let publications = match rest::place(&address.path()) {
         Some(place) if route == Route::SupabaseSingle => {
             let private = address.parameter("private").as_deref() == Some("true");
-            vec![rest::single(configuration, sender, place, private, body)?]
+            let ttl = address.parameter("persist[ttl]");
+            let persist = rest::persists(address.parameter("persist").as_deref(), ttl.as_deref())?;
+            vec![rest::single(configuration, sender, place, (private, persist), body)?]
         }
         _ => rest::batch(configuration, sender, &body)?,
     };
@@ -114,14 +117,14 @@ async fn sender(
         let organization = address.parameter("organizationId").or(default).filter(|name| is_organization(name));
         return Ok((organization.ok_or(Code::WrongOrganization)?, None));
     }
-    let (organization, principal) = tenant(address, configuration, &key).await?;
+    let (organization, principal) = tenant(address, configuration, &key).await.map_err(TokenError::code)?;
     Ok((organization, Some(principal)))
 }
 
 /// The organization that a key is for, and who comes with it.
-async fn tenant(address: &Address, configuration: &Configuration, key: &str) -> Result<(String, Principal), Code> {
+async fn tenant(address: &Address, configuration: &Configuration, key: &str) -> Result<Admitted, TokenError> {
     let proven = keys::verify(&configuration.credentials, key).await?;
-    configuration.credentials.tenant(&proven, supabase::asked(&address.host()))
+    configuration.credentials.tenant(&proven, &address.host()).map_err(TokenError::Refused)
 }
 
 async fn body(request: &mut Request) -> Result<Body, Code> {

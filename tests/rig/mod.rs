@@ -8,6 +8,7 @@
 pub mod client;
 pub mod runtime;
 pub mod storage;
+pub mod supabase;
 pub mod token;
 
 use std::collections::BTreeMap;

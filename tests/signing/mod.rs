@@ -140,9 +140,14 @@ pub fn with_both() -> Credentials {
     credentials
 }
 
-/// What the deployment says about a credential for `org_1`.
+/// What the deployment says about a credential for `org_1`; of a refusal, the code.
 pub fn ask(credentials: &Credentials, keys: &KeySet, token: &str) -> Result<Principal, TokenError> {
-    credentials.principal(NOW, token, "org_1", keys)
+    credentials.principal(NOW, token, "org_1", keys).map_err(plain)
+}
+
+/// The same error, of which no more than the code is told.
+pub fn plain(error: TokenError) -> TokenError {
+    if error == TokenError::NeedsKeys { error } else { TokenError::Refused(error.code()) }
 }
 
 /// A refusal with `code`.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::PREFIX;
 use super::frame::{Body, Payload as Pushed, Push};
 use super::join;
+use super::reason::{INVALID_TTL, PERSIST};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command};
 use crate::engine::publication::Payload;
@@ -12,6 +13,9 @@ use crate::policy::channel::MOST_TOPIC;
 use crate::policy::limits::NAME_BYTES;
 use crate::policy::secret::Secret;
 use crate::value::json::{self, Kind};
+
+/// Seconds for which a client may ask that a message be kept: three days.
+const MOST_TTL: u64 = 259_200;
 
 /// What a push asks for.
 pub(super) fn command(push: Push<'_>) -> Command {
@@ -34,17 +38,25 @@ pub(super) fn frame(push: Push<'_>, act: ChannelAct) -> Command {
 }
 
 fn act(push: &Push<'_>) -> ChannelAct {
-    let payload = match push.payload {
-        Pushed::Broadcast { body, .. } => {
+    let (json, payload) = match push.payload {
+        Pushed::Broadcast { body, metadata } => {
+            let metadata = Lenient::read(metadata);
+            let persist = metadata.get(PERSIST);
+            let ttl = metadata.within(PERSIST).get("ttl");
+            if !ttl.is_none_or(is_ttl) {
+                return ChannelAct::Refused(Refusal::at(Code::InvalidRequest, PERSIST, INVALID_TTL));
+            }
             return publish(
                 push.event.clone(),
                 match body {
                     Body::Json(json) => Payload::Json(Rc::from(json)),
                     Body::Binary(bytes) => Payload::Binary(Rc::from(bytes)),
                 },
+                None,
+                persist.is_some_and(|persist| persist != "false" && persist != "null"),
             );
         }
-        Pushed::Json(json) => Lenient::read(json),
+        Pushed::Json(json) => (json, Lenient::read(json)),
     };
     match (push.topic.strip_prefix(PREFIX), push.event.as_str()) {
         (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MOST_TOPIC => {
@@ -53,25 +65,32 @@ fn act(push: &Push<'_>) -> ChannelAct {
         (Some(_), "phx_join") => ChannelAct::Refused(Refusal::of(Code::NameTooLong)),
         (None, "phx_join") => ChannelAct::Nothing,
         (_, "phx_leave") => ChannelAct::Leave,
-        (_, "broadcast") => broadcast(&payload),
+        (_, "broadcast") => broadcast(json, &payload),
         (_, "presence") => presence(&payload),
         (_, "access_token") => token(&payload, "access_token").map_or(ChannelAct::Nothing, ChannelAct::Refresh),
         _ => ChannelAct::Nothing,
     }
 }
 
-fn broadcast(payload: &Lenient<'_>) -> ChannelAct {
-    match payload.text("event") {
-        Some(event) => publish(event, Payload::Json(Rc::from(payload.get("payload").unwrap_or("{}")))),
-        None => ChannelAct::Nothing,
-    }
+/// A message as text, which goes on as it came: what is only a name and a payload is made up again by whoever writes it.
+fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
+    let Some(event) = said.text("event") else { return ChannelAct::Nothing };
+    let payload = said.get("payload");
+    let is_plain = said.count() == 3 && payload.is_some() && said.text("type").as_deref() == Some("broadcast");
+    let whole = (!is_plain).then(|| Rc::from(json));
+    publish(event, Payload::Json(Rc::from(payload.unwrap_or("{}"))), whole, false)
 }
 
-fn publish(event: String, payload: Payload) -> ChannelAct {
+/// Whether so many seconds may be asked for, for which a message is kept.
+pub fn is_ttl(seconds: &str) -> bool {
+    seconds.parse::<u64>().is_ok_and(|seconds| (1..=MOST_TTL).contains(&seconds))
+}
+
+fn publish(event: String, payload: Payload, whole: Option<Rc<str>>, persist: bool) -> ChannelAct {
     if event.len() > NAME_BYTES {
         return ChannelAct::Refused(Refusal::of(Code::NameTooLong));
     }
-    ChannelAct::Publish { event, payload }
+    ChannelAct::Publish { event, payload, whole, persist }
 }
 
 fn presence(payload: &Lenient<'_>) -> ChannelAct {
@@ -107,6 +126,10 @@ impl<'a> Lenient<'a> {
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         let members = &self.0.as_ref()?.members;
         members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |object| object.members.len())
     }
 
     pub(super) fn within(&self, name: &str) -> Lenient<'a> {

@@ -43,8 +43,8 @@ impl Channel<'_> {
             Event::Change { schema, table, view, bindings: Some(bindings), .. } => {
                 vec![self.push("postgres_changes", &change(schema, table, view, bindings))]
             }
-            Event::Message { event, payload, kept, .. } => {
-                self.message(event, payload, kept.as_deref()).into_iter().collect()
+            Event::Message { event, payload, whole, kept, .. } => {
+                self.message(event, payload, whole.as_deref(), kept.as_deref()).into_iter().collect()
             }
             Event::Joined { id, answer } => {
                 let response = format!("{{\"status\":\"ok\",\"response\":{{\"postgres_changes\":{answer}}}}}");
@@ -61,7 +61,13 @@ impl Channel<'_> {
             Event::Ended(refusal) => {
                 vec![self.system("system", "error", &reason::end(refusal, self.name)), self.close()]
             }
-            Event::Acknowledged { id } => vec![self.reply(id, OK)],
+            Event::Acknowledged { id, kept: None } => vec![self.reply(id, OK)],
+            Event::Acknowledged { id, kept: Some(kept) } => {
+                let mut payload = String::from("{\"status\":\"ok\",\"response\":{\"id\":");
+                json::write_string(&mut payload, &kept.id);
+                payload.push_str("}}");
+                vec![self.reply(id, &payload)]
+            }
             Event::Refused { refusal, id: Some(id) } => {
                 vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
             }
@@ -115,7 +121,7 @@ impl Channel<'_> {
     }
 
     /// Bytes are a binary frame, which the first version has not: there nobody is told.
-    fn message(&self, event: &str, payload: &Payload, kept: Option<&Kept>) -> Option<Frame> {
+    fn message(&self, event: &str, payload: &Payload, whole: Option<&str>, kept: Option<&Kept>) -> Option<Frame> {
         match payload {
             Payload::Binary(_) if self.version == Version::One => None,
             Payload::Binary(bytes) => {
@@ -123,10 +129,15 @@ impl Channel<'_> {
             }
             Payload::Json(payload) => {
                 let mut out = String::with_capacity(payload.len() + event.len() + 64);
-                out.push_str("{\"type\":\"broadcast\",\"event\":");
-                json::write_string(&mut out, event);
-                out.push_str(",\"payload\":");
-                out.push_str(payload);
+                match whole {
+                    Some(whole) => out.push_str(whole.strip_suffix('}').unwrap_or_default()),
+                    None => {
+                        out.push_str("{\"type\":\"broadcast\",\"event\":");
+                        json::write_string(&mut out, event);
+                        out.push_str(",\"payload\":");
+                        out.push_str(payload);
+                    }
+                }
                 if let Some(kept) = kept {
                     out.push_str(",\"meta\":");
                     out.push_str(&meta(kept));

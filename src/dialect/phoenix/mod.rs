@@ -5,10 +5,10 @@
 
 pub mod frame;
 mod binary;
-mod decode;
+pub mod decode;
 mod encode;
 mod join;
-mod reason;
+pub mod reason;
 
 use super::{Dialect, Frame, Received};
 use crate::code::Refusal;

@@ -149,7 +149,7 @@ pub(super) fn read(
         (CARRIER, Some(carries)) => {
             let read = |channel: StoredChannel| channel.read(socket, Wire(state.wire), &carries.principals, now, rate);
             channels = carries.channels.into_iter().map(read).collect::<Option<_>>()?;
-            Part::Carrier(Carrier { channels: Vec::new(), next: carries.next })
+            Part::Carrier(Carrier::new(carries.next, limits.joins_per_second, now))
         }
         _ => return None,
     };

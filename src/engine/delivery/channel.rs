@@ -37,7 +37,7 @@ impl Delivery {
             (Some(channel), ChannelAct::Refresh(token)) => self.refresh_channel(now, channel, token, out),
             (Some(channel), act) => self.act(now, channel, act, frame.id, out),
             (None, ChannelAct::Leave) => {
-                let event = frame.id.map(|id| Event::Acknowledged { id });
+                let event = frame.id.map(|id| Event::Acknowledged { id, kept: None });
                 self.tell_at(socket, frame.name, frame.reference, event, out);
             }
             // What is said in a channel that has just ended is no mistake of the client.
@@ -69,9 +69,10 @@ impl Delivery {
         by_both.or_else(|| carrier.numbers().find(|channel| has_it(&channel))).or(by_name)
     }
 
-    /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it; whoever
-    /// waits for an answer gets one.
+    /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it, and who
+    /// floods with joins the socket; whoever waits for an answer gets one.
     pub(super) fn slow_down(&mut self, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
+        let ends = floods && matches!(frame.act, ChannelAct::Join(_));
         let refusal = Refusal::of(Code::RateLimited);
         let channel = self.channel_of(socket, &frame);
         let event = match (frame.act, frame.id) {
@@ -83,6 +84,9 @@ impl Delivery {
             (_, id) => Some(Event::Refused { refusal, id }),
         };
         self.tell_at(socket, frame.name, frame.reference, event, out);
+        if ends {
+            self.end(socket, Code::JoinLimit, out);
+        }
     }
 
     /// Forgets a channel at the connection that carries it.
@@ -119,10 +123,10 @@ impl Delivery {
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
         let admitted = match self.identify_channel(now, socket, join) {
             Ok(principal) => self.admit_channel(socket, frame, join, principal),
-            Err(TokenError::Refused(code)) => Err(Refusal::of(code)),
             Err(TokenError::NeedsKeys) => {
                 return self.wait_for_keys(socket, Command::Channel(Box::new(frame.clone())), out);
             }
+            Err(error) => Err(Refusal::from(error)),
         };
         // Whoever enters anew leaves first, even where the new entry is refused.
         if let Some(before) = self.channel_of(socket, &ChannelFrame { by_reference: false, ..frame.clone() }) {
@@ -149,8 +153,10 @@ impl Delivery {
             }
         };
         // A channel ends with its token: what is over only by a few seconds would end it for good at once.
-        let is_over = principal.expires.is_some_and(|expires| expires <= now);
-        if is_over { Err(TokenError::Refused(Code::TokenExpired)) } else { Ok(principal) }
+        match principal.expires.and_then(|expires| now.checked_sub(expires)) {
+            Some(since) => Err(TokenError::Expired(since / 1_000)),
+            None => Ok(principal),
+        }
     }
 
     fn admit_channel(
@@ -258,9 +264,9 @@ impl Delivery {
                 self.tell(socket, Event::Left { id }, out);
                 return self.closed(socket, out);
             }
-            ChannelAct::Publish { event, payload } => {
-                let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo };
-                (self.publish_from(&principal, topic, &event, payload, origin, out), acknowledge)
+            ChannelAct::Publish { event, payload, whole, persist } => {
+                let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo, persist };
+                (self.publish_from(&principal, topic, (&event, payload, whole), origin, out), acknowledge)
             }
             ChannelAct::Track { metadata } => (self.appear(socket, &principal, topic, metadata, id.clone(), out), id),
             ChannelAct::Untrack => {
@@ -268,7 +274,7 @@ impl Delivery {
                     let topic = Some(topic);
                     self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
                 }
-                id.into_iter().for_each(|id| self.tell(socket, Event::Acknowledged { id }, out));
+                id.into_iter().for_each(|id| self.tell(socket, Event::Acknowledged { id, kept: None }, out));
                 (Ok(()), None)
             }
             ChannelAct::Refused(refusal) => (Err(refusal), id),
@@ -312,11 +318,11 @@ impl Delivery {
             Ok(principal) => principal,
             // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
             Err(TokenError::Refused(Code::KeysUnavailable)) => return,
-            Err(TokenError::Refused(code)) => return self.end(socket, code, out),
             Err(TokenError::NeedsKeys) => {
                 let Some(frame) = self.frame_again(socket, token) else { return };
                 return self.wait_for_keys(carrier, Command::Channel(Box::new(frame)), out);
             }
+            Err(error) => return self.end_because(socket, Refusal::from(error), out),
         };
         if before.as_deref() == Some(&principal) {
             return;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::class::{ClassKey, Narrowing, Scope};
 use crate::engine::bucket::Bucket;
-use crate::engine::command::{Command, Malformed, TableTarget};
+use crate::engine::command::{ChannelAct, Command, Malformed, TableTarget};
 use crate::engine::event::Address;
 use crate::engine::input::{SocketId, Wire};
 use crate::policy::channel::{Action, Topic};
@@ -52,15 +52,21 @@ pub(super) enum Part {
 }
 
 /// The channels of a socket.
-#[derive(Default)]
 pub(super) struct Carrier {
     /// By the name that the client writes; few enough to be looked through.
     pub(super) channels: Vec<(Rc<str>, SocketId)>,
     /// The number of the next channel, which makes its public id.
     pub(super) next: u64,
+    /// What joins are taken from: clients that come back enter all their channels at once, some of them twice.
+    pub(super) joins: Bucket,
 }
 
 impl Carrier {
+    /// A carrier of no channels, of which `rate` may be entered a second.
+    pub(super) fn new(next: u64, rate: u64, now: u64) -> Carrier {
+        Carrier { channels: Vec::new(), next, joins: Bucket::full(rate, now) }
+    }
+
     /// The channels' numbers.
     pub(super) fn numbers(&self) -> impl Iterator<Item = SocketId> {
         self.channels.iter().map(|(_, channel)| *channel)
@@ -134,6 +140,16 @@ impl Connection {
             waiting: None,
             classes: Vec::new(),
             overflowed: false,
+        }
+    }
+
+    /// What a frame is taken from.
+    pub(super) fn bucket_for(&mut self, frame: &Result<Command, Malformed>) -> &mut Bucket {
+        match (&mut self.part, frame) {
+            (Part::Carrier(carrier), Ok(Command::Channel(frame))) if matches!(frame.act, ChannelAct::Join(_)) => {
+                &mut carrier.joins
+            }
+            _ => &mut self.bucket,
         }
     }
 

@@ -44,8 +44,9 @@ impl Delivery {
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
-        if let Some(Origin { socket, acknowledge: Some(id), .. }) = origin {
-            self.tell(socket, Event::Acknowledged { id }, out);
+        if let Some(Origin { socket, acknowledge: Some(id), persist, .. }) = origin {
+            let kept = if persist { gathering.kept() } else { None };
+            self.tell(socket, Event::Acknowledged { id, kept }, out);
         }
     }
 
@@ -212,10 +213,11 @@ impl<'a> Gathering<'a> {
                 let bindings = in_channel.then(|| self.bindings(pass));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings }
             }
-            Content::Message { event, payload } => {
+            Content::Message { event, payload, whole } => {
+                let whole = whole.clone().filter(|_| publication.masking.is_empty());
                 let payload = self.rules.payload(payload, key);
                 let kept = in_channel.then(|| self.kept()).flatten();
-                Event::Message { event: event.clone(), payload, topic, offset, kept }
+                Event::Message { event: event.clone(), payload, whole, topic, offset, kept }
             }
         })
     }

@@ -18,7 +18,7 @@ impl Delivery {
         out: &mut Out,
     ) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
-        let limited = !connection.bucket.take(1, now);
+        let limited = !connection.bucket_for(&frame).take(1, now);
         let full = connection.waiting.as_ref().is_some_and(|waiting| waiting.len() >= WAITING_FRAMES);
         if limited || full {
             if let Ok(Command::Channel(frame)) = frame {

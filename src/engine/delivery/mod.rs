@@ -115,7 +115,7 @@ impl Delivery {
             ToDelivery::Present { socket, topic, present } => self.present(socket, topic, present),
             ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
             ToDelivery::Refused { socket, refusal, id } => self.refuse(now, socket, refusal, id, out),
-            ToDelivery::Done { socket, id } => self.tell(socket, Event::Acknowledged { id }, out),
+            ToDelivery::Done { socket, id } => self.tell(socket, Event::Acknowledged { id, kept: None }, out),
         }
     }
 

@@ -26,13 +26,20 @@ impl Delivery {
             }
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
-        let client_id: Rc<str> = Rc::from(open.client_id);
-        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
         let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
         let is_full = crowded || self.is_full();
-        let part = if open.carries_channels { Part::Carrier(Carrier::default()) } else { Part::Whole };
-        let rate = self.configuration.limits.frames_per_second;
+        // Channels' clients know no other way to be told why.
+        if is_full && open.carries_channels {
+            self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
+            return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
+        }
+        let client_id: Rc<str> = Rc::from(open.client_id);
+        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
+        let limits = &self.configuration.limits;
+        let carrier = || Part::Carrier(Carrier::new(0, limits.joins_per_second, now));
+        let part = if open.carries_channels { carrier() } else { Part::Whole };
+        let rate = limits.frames_per_second;
         self.insert(Connection::new(open.socket, client_id, open.wire, part, now, rate));
         self.unsaved.insert(open.socket);
         if is_full {
@@ -52,9 +59,9 @@ impl Delivery {
         let before = connection.principal.clone();
         match self.identify(now, &frame) {
             Err(TokenError::NeedsKeys) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
-            Err(TokenError::Refused(code)) if before.is_none() => self.fail(socket, code, out),
+            Err(error) if before.is_none() => self.fail(socket, error.code(), out),
             // A bad token leaves the identity that stands; its own expiry will end it.
-            Err(TokenError::Refused(code)) => self.refuse(now, socket, Refusal::of(code), None, out),
+            Err(error) => self.refuse(now, socket, Refusal::of(error.code()), None, out),
             Ok(principal) => match before {
                 None if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
                 None => self.start(now, socket, principal, frame, out),
@@ -74,8 +81,8 @@ impl Delivery {
             match &connection.principal {
                 None => self.fail(socket, Code::AuthTimeout, out),
                 Some(_) if connection.channel().is_some() => {
-                    let message = format!("Token has expired {} seconds ago", now.saturating_sub(time) / 1_000);
-                    self.end_because(socket, Refusal::because(Code::TokenExpired, message), out);
+                    let expired = TokenError::Expired(now.saturating_sub(time) / 1_000);
+                    self.end_because(socket, Refusal::from(expired), out);
                 }
                 Some(_) if connection.told_expired => self.end(socket, Code::TokenExpired, out),
                 Some(_) => {

@@ -31,8 +31,8 @@ impl Delivery {
             }
             Command::Unsubscribe { id } => (self.unsubscribe(socket, &id, out), Some(id)),
             Command::Publish { topic, event, payload, id, echo } => {
-                let origin = Origin { socket, acknowledge: id.clone(), echo };
-                (self.publish_from(principal, topic, &event, payload, origin, out), id)
+                let origin = Origin { socket, acknowledge: id.clone(), echo, persist: false };
+                (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, metadata } => {
                 (self.track(socket, principal, topic, metadata, (true, None), out), None)
@@ -201,14 +201,20 @@ impl Delivery {
         &self,
         principal: &Principal,
         topic: Topic,
-        event: &str,
-        payload: Payload,
+        (event, payload, whole): (&str, Payload, Option<Rc<str>>),
         origin: Origin,
         out: &mut Out,
     ) -> Result<(), Refusal> {
         self.configuration.authorize(Action::Write, &topic, principal)?;
         let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
-        let publication = Box::new(Publication::from_client(topic, event, payload)?);
+        if origin.persist && !keep {
+            return Err(Refusal::of(Code::Forbidden));
+        }
+        let mut publication = Publication::from_client(topic, event, payload)?;
+        if let Some(whole) = whole {
+            publication = publication.said_in(whole);
+        }
+        let publication = Box::new(publication);
         out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
         Ok(())
     }

@@ -5,10 +5,10 @@ pub mod rest;
 
 use super::answer::Answer;
 use crate::code::{Code, Refusal};
-use crate::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use crate::dialect::phoenix::{WIRE_ONE, WIRE_TWO, reason};
 use crate::engine::input::Wire;
 use crate::policy::principal::{Method, Principal};
-use crate::policy::signature::Token;
+use crate::policy::token::TokenError;
 use crate::value::{json, percent};
 
 /// Who was let in: the organization, and who it is there.
@@ -35,28 +35,16 @@ pub fn key(header: Option<&str>, parameter: Option<&str>) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The organization that a host name asks for: its first label.
-pub fn asked(host: &str) -> Option<&str> {
-    host.split('.').next()
-}
-
-/// What a key proved, or why it is refused in Supabase's words.
+/// What a key proved.
 ///
 /// # Errors
 /// The refusal of a key that is not good, or of a token that gives no role.
-pub fn admitted(proven: Result<Admitted, Code>, key: &str) -> Result<Admitted, Refusal> {
-    let admitted = proven.map_err(|code| match code {
-        Code::InvalidToken if Token::try_from(key).is_err() => {
-            Refusal::because(code, "The token provided is not a valid JWT")
-        }
-        Code::InvalidToken => Refusal::because(code, "Failed to validate JWT signature"),
-        code => Refusal::of(code),
-    })?;
+pub fn admitted(proven: Result<Admitted, TokenError>) -> Result<Admitted, Refusal> {
+    let admitted = proven?;
     let (_, principal) = &admitted;
-    if principal.method == Method::Session && principal.roles.first().is_none() {
-        return Err(Refusal::because(Code::InvalidToken, "Fields `role` and `exp` are required in JWT"));
-    }
-    Ok(admitted)
+    let has_role = principal.method != Method::Session || principal.roles.first().is_some();
+    // In this protocol the role is wanted as the end is.
+    if has_role { Ok(admitted) } else { Err(Refusal::from(TokenError::Endless)) }
 }
 
 /// The answer to a socket that is not opened: `{"error", "code"}`, the code in our own words.
@@ -65,6 +53,8 @@ pub fn refused(refusal: &Refusal) -> Answer {
         Code::Unauthorized => (401, "API key is missing"),
         Code::TokenExpired => (401, "Token has expired"),
         Code::WrongOrganization => (404, "Tenant not found"),
+        Code::ConnectionLimit => (429, "Too many connected users"),
+        Code::InvalidToken => (401, reason::token(refusal).map_or("", |(_, sentence)| sentence)),
         Code::Internal | Code::Overloaded | Code::KeysUnavailable => (500, "Error connecting to Realtime"),
         Code::InvalidRequest => (403, &refusal.message),
         code => (code.status(), &refusal.message),

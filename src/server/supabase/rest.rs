@@ -3,6 +3,8 @@
 use std::rc::Rc;
 
 use crate::code::{Code, Refusal};
+use crate::dialect::phoenix::decode::is_ttl;
+use crate::dialect::phoenix::reason::INVALID_TTL;
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::configuration::Configuration;
@@ -96,7 +98,7 @@ pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> 
         let read = Message::read(message.get(), sender.most(configuration));
         is_right &= read.is_ok();
         errors.push(read.as_ref().err().map_or("", String::as_str).to_owned());
-        match read.map(|message| message.publication(configuration, sender)) {
+        match read.map(|message| message.publication(configuration, sender, false)) {
             Ok(Err(Code::Forbidden | Code::PublicTopicsDisabled)) | Err(_) => {}
             Ok(published) => publications.push(published?),
         }
@@ -105,15 +107,26 @@ pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> 
     if is_right { Ok(publications) } else { Err(unprocessable(&named())) }
 }
 
+/// Whether a single message is only to be published if it is kept.
+///
+/// # Errors
+/// When the time for which it is to be kept is none.
+pub fn persists(flag: Option<&str>, ttl: Option<&str>) -> Result<bool, Rejected> {
+    if !ttl.is_none_or(is_ttl) {
+        return Err(rejected(Code::InvalidRequest, 422, "error", INVALID_TTL));
+    }
+    Ok(ttl.is_some() || flag == Some("true"))
+}
+
 /// Reads a single message, whose body is its payload.
 ///
 /// # Errors
-/// When a name or the payload is not of the documented form, or the sender may not publish it.
+/// When a name or the payload is not of the documented form, or the sender may not publish it, or not so that it is kept.
 pub fn single(
     configuration: &Configuration,
     sender: Sender<'_>,
     (topic, event): (String, String),
-    private: bool,
+    (private, persist): (bool, bool),
     body: Body,
 ) -> Result<Publication, Rejected> {
     let payload = body.payload(sender.most(configuration));
@@ -122,7 +135,7 @@ pub fn single(
     match payload {
         Ok(payload) if errors.iter().all(|(_, what)| what.is_none()) => {
             let topic = Topic { private, name: Rc::from(topic) };
-            Ok(Message { topic, event, payload }.publication(configuration, sender)?)
+            Ok(Message { topic, event, payload }.publication(configuration, sender, persist)?)
         }
         _ => Err(unprocessable(&named(&errors))),
     }
@@ -236,7 +249,12 @@ impl Message {
     }
 
     /// The publication, if the sender may publish it; what a client says is kept where the channel's policy says so.
-    fn publication(self, configuration: &Configuration, sender: Sender<'_>) -> Result<Publication, Code> {
+    fn publication(
+        self,
+        configuration: &Configuration,
+        sender: Sender<'_>,
+        persist: bool,
+    ) -> Result<Publication, Code> {
         let keep = match sender {
             Sender::Service => true,
             Sender::Client(principal) => {
@@ -244,6 +262,9 @@ impl Message {
                 configuration.channel(&self.topic, principal).is_some_and(|channel| channel.history)
             }
         };
+        if persist && !(keep && self.topic.private) {
+            return Err(Code::Forbidden);
+        }
         let publication = Publication::from_client(self.topic, &self.event, self.payload);
         let publication = publication.map_err(|refusal| refusal.code)?;
         Ok(if keep { publication } else { publication.without_history() })

@@ -1,0 +1,161 @@
+//! Broadcasts of Supabase's clients: what goes on unchanged, and what is kept when they ask for it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod rig;
+
+use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use rig::supabase::{joined, quiet, socket};
+use rig::{Client, Rig, every_way};
+use serde_json::{Value, json};
+
+fn realtime() -> Value {
+    json!({ "channels": [
+        { "topic": "kept:*", "read": {}, "write": {}, "history": true },
+        { "topic": "room:*", "read": {}, "write": {} }
+    ] })
+}
+
+/// A client of version 1.0.0 in a private channel.
+fn old_client(rig: &mut Rig, user: &str, topic: &str) -> Client {
+    let client = socket(rig, WIRE_ONE, user, &["member"]);
+    let payload = json!({ "config": { "private": true, "presence": { "enabled": false } } });
+    let topic = format!("realtime:{topic}");
+    rig.frame(&client, json!({ "topic": topic, "event": "phx_join", "payload": payload, "ref": "1", "join_ref": "1" }));
+    assert_eq!(client.next()["payload"]["status"], "ok");
+    client
+}
+
+fn private(more: Value) -> Value {
+    let mut config = quiet();
+    config["private"] = json!(true);
+    config["broadcast"] = more;
+    config
+}
+
+/// Payloads as clients of other makes may write them, byte for byte.
+const WHOLE: [&str; 5] = [
+    r#"{"type":"broadcast","event":"e","payload":{"x":1},"sent_at":1.10e2,"trace":{"b":1,"a":[]}}"#,
+    r#"{"event":"e","payload":[ 1 , 2 ]}"#,
+    r#"{ "event" : "e" }"#,
+    r#"{"payload":{"x":1},"event":"e","type":"other"}"#,
+    r#"{"type":"broadcast","event":"e","payload":{},"\u00e9":"\ud83d\ude00","meta":null}"#,
+];
+
+#[test]
+fn a_broadcast_as_text_goes_on_as_it_came() {
+    every_way(realtime(), |rig| {
+        let one = old_client(rig, "ada", "room:1");
+        let two = socket(rig, WIRE_TWO, "bob", &["member"]);
+        joined(rig, &two, "1", "room:1", private(json!({})));
+        let native = rig.connect("eve", &["member"]);
+        rig.frame(&native, json!({ "type": "subscribe", "id": "s", "topic": "room:1" }));
+        native.next();
+        let plain = r#"{"type":"broadcast","event":"e","payload":{"x":1}}"#;
+        for whole in WHOLE.into_iter().chain([plain]) {
+            rig.text(&two, &format!(r#"["1","2","realtime:room:1","broadcast",{whole}]"#));
+            assert_eq!(
+                one.next_text(),
+                format!(r#"{{"topic":"realtime:room:1","event":"broadcast","payload":{whole},"ref":null}}"#)
+            );
+            let text = format!(
+                r#"{{"topic":"realtime:room:1","event":"broadcast","payload":{whole},"ref":"2","join_ref":"1"}}"#
+            );
+            rig.text(&one, &text);
+            assert_eq!(two.next_text(), format!(r#"[null,null,"realtime:room:1","broadcast",{whole}]"#));
+            // Others have no words for more than these.
+            let said: Value = serde_json::from_str(whole).unwrap();
+            let payload = said.get("payload").cloned().unwrap_or(json!({}));
+            for _ in 0..2 {
+                native.gets(json!({ "type": "broadcast", "event": "e", "payload": payload, "topic": "room:1" }));
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_replayed_is_as_it_came_too() {
+    every_way(realtime(), |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        joined(rig, &ada, "1", "kept:1", private(json!({})));
+        for whole in WHOLE {
+            rig.text(&ada, &format!(r#"["1","2","realtime:kept:1","broadcast",{whole}]"#));
+        }
+        let bob = socket(rig, WIRE_TWO, "bob", &["member"]);
+        joined(rig, &bob, "1", "kept:1", private(json!({ "replay": { "since": rig.now } })));
+        for (id, whole) in (1..).zip(WHOLE) {
+            let members = whole.strip_suffix('}').unwrap();
+            let text = format!(
+                r#"["1",null,"realtime:kept:1","broadcast",{members},"meta":{{"id":"{id}","replayed":true}}}}]"#
+            );
+            assert_eq!(bob.next_text(), text);
+        }
+        // Nobody can publish so for others.
+        let event =
+            json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "kept:1", "whole": { "event": "f" } });
+        assert_eq!(rig.publish(event).status, 400);
+    });
+}
+
+/// A binary frame of a message with metadata.
+fn broadcast(reference: &str, topic: &str, metadata: &str, payload: &str) -> Vec<u8> {
+    let topic = format!("realtime:{topic}");
+    let lengths = [1, reference.len(), topic.len(), 1, metadata.len(), 1];
+    let lengths = lengths.map(|length| u8::try_from(length).unwrap());
+    [&[3], &lengths[..], format!("1{reference}{topic}e{metadata}{payload}").as_bytes()].concat()
+}
+
+#[test]
+fn a_message_that_asks_for_it_is_kept_or_refused() {
+    every_way(realtime(), |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let acknowledged = json!({ "ack": true });
+        for topic in ["kept:1", "room:1"] {
+            joined(rig, &ada, "1", topic, private(acknowledged.clone()));
+        }
+        joined(rig, &ada, "1", "kept:2", json!({ "broadcast": acknowledged, "presence": { "enabled": false } }));
+        let bob = socket(rig, WIRE_TWO, "bob", &["member"]);
+        for topic in ["kept:1", "room:1"] {
+            joined(rig, &bob, "1", topic, private(json!({})));
+        }
+        let mut send = |topic: &str, metadata: &str| {
+            rig.binary(&ada, &broadcast("9", topic, metadata, "{}"));
+            let answer = ada.next();
+            assert_eq!((&answer[1], &answer[2]), (&json!("9"), &json!(format!("realtime:{topic}"))));
+            (answer[4]["status"].as_str().unwrap().to_owned(), answer[4]["response"].clone(), bob.frames().len())
+        };
+        let ok = |response: Value| ("ok".to_owned(), response, 1);
+        let error = |error: &str| ("error".to_owned(), json!({ "error": error }), 0);
+        assert_eq!(send("kept:1", ""), ok(json!({})));
+        for (id, metadata) in
+            [("2", r#"{"persist":true}"#), ("3", r#"{"persist":{"ttl":1}}"#), ("4", r#"{"persist":{"ttl":259200}}"#)]
+        {
+            assert_eq!(send("kept:1", metadata), ok(json!({ "id": id })));
+        }
+        for ttl in ["0", "259201", "1.5", "-1", "\"60\"", "null", "{}"] {
+            let metadata = format!("{{\"persist\":{{\"ttl\":{ttl}}}}}");
+            assert_eq!(send("kept:1", &metadata), error("invalid_persist_ttl"));
+        }
+        assert_eq!(send("room:1", r#"{"persist":true}"#), error("unauthorized"));
+        assert_eq!(send("room:1", r#"{"persist":false}"#), ok(json!({})));
+        let (status, response, _) = send("kept:2", r#"{"persist":true}"#);
+        assert_eq!((status.as_str(), response), ("error", json!({ "error": "unauthorized" })));
+        // The name is the one that a replay gives.
+        let eve = socket(rig, WIRE_TWO, "eve", &["member"]);
+        joined(rig, &eve, "1", "kept:1", private(json!({ "replay": { "since": rig.now } })));
+        let ids: Vec<Value> = eve.frames().iter().map(|frame| frame[4]["meta"]["id"].clone()).collect();
+        assert_eq!(ids, ["1", "2", "3", "4"]);
+    });
+}
+
+#[test]
+fn without_an_acknowledgement_nothing_is_said_of_what_is_kept() {
+    let mut rig = Rig::new(&realtime());
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    joined(&mut rig, &ada, "1", "kept:1", private(json!({})));
+    joined(&mut rig, &ada, "1", "room:1", private(json!({})));
+    for topic in ["kept:1", "room:1"] {
+        rig.binary(&ada, &broadcast("9", topic, r#"{"persist":true}"#, "{}"));
+    }
+    ada.gets_nothing();
+    assert_eq!(rig.storage.history.len(), 1);
+}
