@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 use realtime_worker::code::{Code, Refusal};
-use realtime_worker::dialect::phoenix::frame::{Body, Payload, Push, Version, broadcast_binary, text};
+use realtime_worker::dialect::phoenix::frame::{self, Version, broadcast_binary, text};
+use realtime_worker::dialect::phoenix::push::{Body, Payload, Push};
 use realtime_worker::dialect::{Frame, Received};
 use serde_json::{Value, json};
 
@@ -106,7 +107,7 @@ fn binary_frames() -> Vec<Vec<u8>> {
 
 /// Reads a frame; a refusal has the one code and a sentence that repeats nothing of the frame.
 fn read(version: Version, frame: Received<'_>) -> Option<Push<'_>> {
-    match Push::read(version, frame) {
+    match frame::read(version, frame) {
         Ok(push) => Some(push),
         Err(Refusal { code, message, field }) => {
             assert_eq!((code, field), (Code::InvalidFrame, None));

@@ -10,7 +10,7 @@
 
 use serde_json::value::RawValue;
 
-use super::frame::{Body, Payload, Push, refuse};
+use super::push::{Body, Payload, Push, refuse};
 use crate::code::Refusal;
 
 const PUSH: u8 = 0;

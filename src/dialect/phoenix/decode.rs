@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use super::PREFIX;
-use super::frame::{Body, Payload as Pushed, Push};
 use super::join;
+use super::lenient::Lenient;
+use super::push::{Body, Payload as Pushed, Push};
 use super::reason::{INVALID_TTL, PERSIST};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command};
 use crate::engine::publication::Payload;
 use crate::policy::channel::MOST_TOPIC;
 use crate::policy::limits::NAME_BYTES;
-use crate::policy::secret::Secret;
 use crate::value::json::{self, Kind};
 
 /// Seconds for which a client may ask that a message be kept: three days.
@@ -67,7 +67,7 @@ fn act(push: &Push<'_>) -> ChannelAct {
         (_, "phx_leave") => ChannelAct::Leave,
         (_, "broadcast") => broadcast(json, &payload),
         (_, "presence") => presence(&payload),
-        (_, "access_token") => token(&payload, "access_token").map_or(ChannelAct::Nothing, ChannelAct::Refresh),
+        (_, "access_token") => payload.token("access_token").map_or(ChannelAct::Nothing, ChannelAct::Refresh),
         _ => ChannelAct::Nothing,
     }
 }
@@ -106,46 +106,5 @@ fn presence(payload: &Lenient<'_>) -> ChannelAct {
             ChannelAct::Refused(refusal)
         }
         _ => ChannelAct::Nothing,
-    }
-}
-
-/// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own.
-pub(super) fn token(payload: &Lenient<'_>, name: &str) -> Option<Secret> {
-    payload.text(name).filter(|token| !token.is_empty() && !token.starts_with("sb_")).map(Secret::new)
-}
-
-/// The members of an object; none where it is something else.
-pub(super) struct Lenient<'a>(Option<json::Object<'a>>);
-
-impl<'a> Lenient<'a> {
-    pub(super) fn read(text: &'a str) -> Lenient<'a> {
-        // Where a key stands twice, two readers may understand two things: then none of it is understood.
-        Lenient(json::object(text).ok())
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
-        let members = &self.0.as_ref()?.members;
-        members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
-    }
-
-    fn count(&self) -> usize {
-        self.0.as_ref().map_or(0, |object| object.members.len())
-    }
-
-    pub(super) fn within(&self, name: &str) -> Lenient<'a> {
-        self.get(name).map_or(Lenient(None), Lenient::read)
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.get(name).and_then(json::string)
-    }
-
-    /// A truth value, or its name as a text.
-    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
-        match self.get(name)? {
-            "true" | "\"true\"" => Some(true),
-            "false" | "\"false\"" => Some(false),
-            _ => None,
-        }
     }
 }

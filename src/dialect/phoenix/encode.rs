@@ -6,7 +6,8 @@ use std::rc::Rc;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
-use super::frame::{Body, Version, broadcast_binary, text};
+use super::frame::{Version, broadcast_binary, text};
+use super::push::Body;
 use super::{PREFIX, reason};
 use crate::code::Refusal;
 use crate::dialect::Frame;

@@ -1,10 +1,11 @@
-//! The two framings of the Phoenix protocol: JSON objects (1.0.0), JSON arrays and binary frames (2.0.0). What a push
-//! means is not known here; payloads stay the text that came in.
+//! The two framings of the Phoenix protocol: JSON objects (1.0.0), JSON arrays and binary frames (2.0.0). Payloads stay the
+//! text that came in.
 
 use serde_json::value::RawValue;
 
 use super::binary;
-use crate::code::{Code, Refusal};
+use super::push::{Body, Payload, Push, refuse};
+use crate::code::Refusal;
 use crate::dialect::{Frame, Received};
 use crate::policy::limits::ID_BYTES;
 use crate::value::json::{self, Kind};
@@ -18,58 +19,16 @@ pub enum Version {
     Two,
 }
 
-/// A frame of a client, as both framings say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push<'a> {
-    /// The reference of the join that the push belongs to; old clients and the heartbeat have none.
-    pub join_ref: Option<String>,
-    /// What a reply is to repeat.
-    pub reference: Option<String>,
-    /// The topic, with its prefix.
-    pub topic: String,
-    /// The event, such as `phx_join`.
-    pub event: String,
-    /// What is pushed.
-    pub payload: Payload<'a>,
-    /// Whether it was a binary frame: some clients write its topic in Latin-1, so its channel is that of its `join_ref`.
-    pub is_binary: bool,
-}
-
-/// What a push carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// Any JSON.
-    Json(&'a str),
-    /// A message of a user (binary kind 3); the push's event is the message's.
-    Broadcast {
-        /// Any JSON, or nothing.
-        metadata: &'a str,
-        /// The message.
-        body: Body<'a>,
-    },
-}
-
-/// What a message of a user carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body<'a> {
-    /// Any JSON.
-    Json(&'a str),
-    /// Bytes of the user's own.
-    Binary(&'a [u8]),
-}
-
-impl<'a> Push<'a> {
-    /// Reads a frame.
-    ///
-    /// # Errors
-    /// When the frame is not of this version's form; the sentence quotes nothing of it.
-    pub fn read(version: Version, frame: Received<'a>) -> Result<Push<'a>, Refusal> {
-        match (version, frame) {
-            (Version::One, Received::Text(text)) => object(text),
-            (Version::Two, Received::Text(text)) => array(text),
-            (Version::Two, Received::Binary(bytes)) => binary::read(bytes),
-            (Version::One, Received::Binary(_)) => Err(refuse("Version 1.0.0 has no binary frames.")),
-        }
+/// Reads a frame.
+///
+/// # Errors
+/// When the frame is not of this version's form; the sentence quotes nothing of it.
+pub fn read(version: Version, frame: Received<'_>) -> Result<Push<'_>, Refusal> {
+    match (version, frame) {
+        (Version::One, Received::Text(text)) => object(text),
+        (Version::Two, Received::Text(text)) => array(text),
+        (Version::Two, Received::Binary(bytes)) => binary::read(bytes),
+        (Version::One, Received::Binary(_)) => Err(refuse("Version 1.0.0 has no binary frames.")),
     }
 }
 
@@ -171,16 +130,12 @@ fn write_reference(out: &mut String, reference: Option<&str>) {
     }
 }
 
-pub(super) fn refuse(sentence: &'static str) -> Refusal {
-    Refusal::because(Code::InvalidFrame, sentence)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(version: Version, text: &str) -> Result<Push<'_>, Refusal> {
-        Push::read(version, Received::Text(text))
+    fn read_text(version: Version, text: &str) -> Result<Push<'_>, Refusal> {
+        read(version, Received::Text(text))
     }
 
     #[test]
@@ -204,16 +159,16 @@ mod tests {
     #[test]
     fn one_version_does_not_read_the_other() {
         let (object, array) = (r#"{"topic":"t","event":"e","payload":{},"ref":"1"}"#, r#"["1","1","t","e",{}]"#);
-        assert_eq!(read(Version::One, object).unwrap().join_ref, None);
-        assert_eq!(read(Version::Two, array).unwrap().join_ref.as_deref(), Some("1"));
-        assert!(read(Version::One, array).is_err());
-        assert!(read(Version::Two, object).is_err());
-        assert!(Push::read(Version::One, Received::Binary(&[3, 0, 0, 0, 0, 0, 0])).is_err());
+        assert_eq!(read_text(Version::One, object).unwrap().join_ref, None);
+        assert_eq!(read_text(Version::Two, array).unwrap().join_ref.as_deref(), Some("1"));
+        assert!(read_text(Version::One, array).is_err());
+        assert!(read_text(Version::Two, object).is_err());
+        assert!(read(Version::One, Received::Binary(&[3, 0, 0, 0, 0, 0, 0])).is_err());
     }
 
     #[test]
     fn payloads_stay_as_they_were_written() {
-        let push = read(Version::Two, r#" [ null , "1","t","e", {"a": 1.10e2,"a":"\ud800"} , 7 ] "#).unwrap();
+        let push = read_text(Version::Two, r#" [ null , "1","t","e", {"a": 1.10e2,"a":"\ud800"} , 7 ] "#).unwrap();
         assert_eq!(push.payload, Payload::Json(r#"{"a": 1.10e2,"a":"\ud800"}"#));
     }
 }

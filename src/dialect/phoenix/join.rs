@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::decode::{Lenient, token};
+use super::lenient::Lenient;
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Join, Replay, TableTarget};
 use crate::policy::channel::Topic;
@@ -29,7 +29,7 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Join {
         .collect();
     Join {
         topic: Topic { private: config.boolean("private").unwrap_or(false), name: Rc::from(topic) },
-        token: token(payload, "access_token").or_else(|| token(payload, "user_token")),
+        token: payload.token("access_token").or_else(|| payload.token("user_token")),
         tables: tables(&bindings),
         // Clients before 2.12 never say it, and show nobody without.
         presence: presence.boolean("enabled").unwrap_or(true),

@@ -1,13 +1,15 @@
 //! The Phoenix wire protocol, in both of its versions, as Supabase's clients speak it (supabase.md).
 //!
-//! A frame names a channel; [`frame`] takes it apart, [`decode`] says what it asks for, [`encode`] gives an event its
-//! words, and [`reason`] a refusal.
+//! A frame names a channel; [`frame`] takes it apart into a [`push`], [`decode`] says what it asks for, [`encode`] gives an
+//! event its words, and [`reason`] a refusal.
 
+pub mod push;
 pub mod frame;
 mod binary;
 pub mod decode;
-mod encode;
+mod lenient;
 mod join;
+mod encode;
 pub mod reason;
 
 use super::{Dialect, Frame, Received};
@@ -15,7 +17,7 @@ use crate::code::Refusal;
 use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::Wire;
-use frame::{Push, Version};
+use frame::Version;
 
 /// The dialect's name in figures and logs.
 pub const NAME: &str = "supabase";
@@ -31,11 +33,11 @@ pub struct Phoenix(pub Version);
 
 impl Dialect for Phoenix {
     fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed> {
-        Ok(decode::command(Push::read(self.0, frame)?))
+        Ok(decode::command(frame::read(self.0, frame)?))
     }
 
     fn decode_address(&self, frame: Received<'_>, refusal: &Refusal) -> Option<Command> {
-        let push = Push::read(self.0, frame).ok()?;
+        let push = frame::read(self.0, frame).ok()?;
         Some(decode::frame(push, ChannelAct::Refused(refusal.clone())))
     }
 

@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use realtime_worker::code::Code;
-use realtime_worker::dialect::phoenix::frame::{Body, Payload, Push, Version, broadcast_binary, text};
+use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, text};
+use realtime_worker::dialect::phoenix::push::{Body, Payload, Push};
 use realtime_worker::dialect::{Frame, Received, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::{Open, SocketId, Stored};
@@ -122,7 +123,7 @@ pub fn phoenix(bytes: &[u8]) {
     let frame = Received::Binary(bytes);
     let text_frame = str::from_utf8(bytes).ok().map(Received::Text);
     for version in [Version::One, Version::Two] {
-        for push in [Some(frame), text_frame].into_iter().flatten().filter_map(|frame| Push::read(version, frame).ok())
+        for push in [Some(frame), text_frame].into_iter().flatten().filter_map(|frame| read(version, frame).ok())
         {
             assert!(version == Version::Two || !push.is_binary);
             match push.payload {
@@ -143,7 +144,7 @@ fn same_again(version: Version, push: &Push<'_>, payload: &str) {
     let Frame::Text(written) = text(version, join_ref, reference, &push.topic, &push.event, payload) else {
         panic!("a text frame");
     };
-    let again = Push::read(version, Received::Text(&written)).expect("what is written is read");
+    let again = read(version, Received::Text(&written)).expect("what is written is read");
     assert_eq!((&again.reference, &again.topic, &again.event), (&push.reference, &push.topic, &push.event));
     assert_eq!(again.payload, Payload::Json(payload));
     assert!(version == Version::One || again.join_ref == push.join_ref);

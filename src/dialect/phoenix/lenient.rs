@@ -1,0 +1,44 @@
+//! A JSON object as the protocol's own server reads it: what cannot be understood is not there.
+
+use crate::policy::secret::Secret;
+use crate::value::json;
+
+/// The members of an object; none where it is something else.
+pub(super) struct Lenient<'a>(Option<json::Object<'a>>);
+
+impl<'a> Lenient<'a> {
+    pub(super) fn read(text: &'a str) -> Lenient<'a> {
+        // Where a key stands twice, two readers may understand two things: then none of it is understood.
+        Lenient(json::object(text).ok())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        let members = &self.0.as_ref()?.members;
+        members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |object| object.members.len())
+    }
+
+    pub(super) fn within(&self, name: &str) -> Lenient<'a> {
+        self.get(name).map_or(Lenient(None), Lenient::read)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(json::string)
+    }
+
+    /// A truth value, or its name as a text.
+    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
+        match self.get(name)? {
+            "true" | "\"true\"" => Some(true),
+            "false" | "\"false\"" => Some(false),
+            _ => None,
+        }
+    }
+    /// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own.
+    pub(super) fn token(&self, name: &str) -> Option<Secret> {
+        self.text(name).filter(|token| !token.is_empty() && !token.starts_with("sb_")).map(Secret::new)
+    }
+}
