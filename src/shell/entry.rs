@@ -7,9 +7,10 @@ use wasm_bindgen::JsValue;
 use web_sys::RequestInit;
 use worker::{Context, Env, Request, Response, Result, event};
 
+use super::fault::{failed, log_refused, unreachable};
 use super::gate::{self, Destination};
 use super::http::{self, Address};
-use super::runtime::{log, now, random_hex};
+use super::runtime::{now, random_hex};
 use super::{environment, pump, supabase};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
@@ -189,21 +190,4 @@ impl Cors {
         headers.set("access-control-max-age", "86400")?;
         Ok(response)
     }
-}
-
-/// Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
-pub fn log_refused(path: &str, code: Code) {
-    log(&json!({ "event": "refused", "path": path, "code": code.wire() }).to_string());
-}
-
-/// The runtime failed us. What it says is logged; the caller learns no more than that.
-pub fn failed(error: worker::Error) -> Refusal {
-    log(&json!({ "event": "fault", "message": error.to_string() }).to_string());
-    Refusal::of(Code::Internal)
-}
-
-/// The object did not answer: it is overloaded, or was reset under the request. The caller may try again.
-pub fn unreachable(error: worker::Error) -> Refusal {
-    log(&json!({ "event": "fault", "message": JsValue::from(error).as_string() }).to_string());
-    Refusal::of(Code::Overloaded)
 }

@@ -11,6 +11,7 @@ mod sockets;
 mod storage;
 // What both use.
 mod environment;
+mod fault;
 mod http;
 mod keys;
 mod runtime;

@@ -5,7 +5,7 @@ use wasm_bindgen::JsValue;
 use web_sys::RequestInit;
 use worker::{Env, Request, Response};
 
-use super::entry::{failed, log_refused, unreachable};
+use super::fault::{failed, log_refused, unreachable};
 use super::gate::{self, Pass};
 use super::http::{self, Address};
 use super::keys;
