@@ -62,10 +62,9 @@ impl Delivery {
 
     /// The same principal as one of the socket's channels or the socket itself has it already.
     fn present_as(&self, carrier: SocketId, principal: &Principal) -> Option<Rc<Principal>> {
-        let connection = self.connections.get(carrier)?;
-        let channels = connection.carrier()?.channels.values().filter_map(|channel| self.connections.get(*channel));
-        let mut present = channels.chain([connection]).filter_map(|connection| connection.principal.as_ref());
-        present.find(|present| ***present == *principal).cloned()
+        let same = |socket| self.connections.get(socket)?.principal.clone().filter(|present| **present == *principal);
+        let mut channels = self.connections.get(carrier)?.carrier()?.channels.values();
+        channels.find_map(|channel| same(*channel)).or_else(|| same(carrier))
     }
 
     /// A new token for a channel: everything that was allowed is decided again. The same once more is no news.
