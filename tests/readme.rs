@@ -94,7 +94,10 @@ fn limits_that_are_fixed() {
         ("for how long a ticket is good", seconds(ticket::LIFETIME_SECONDS * 1_000)),
         ("for how long a connection may be silent before `auth`", seconds(limits::AUTH_DEADLINE)),
         ("for how long an expired token keeps its connection", seconds(limits::EXPIRY_GRACE)),
-        ("frames of one connection that wait while keys are fetched", limits::WAITING_FRAMES.to_string()),
+        (
+            "frames of one connection that wait while keys are fetched, beside fresh tokens of its channels",
+            limits::WAITING_FRAMES.to_string(),
+        ),
         ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
     ];
     assert_lines("fixed limits", &expected.map(|(name, value)| format!("| {name} | {value} |")));

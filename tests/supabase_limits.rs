@@ -5,8 +5,8 @@ mod rig;
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
-use rig::Rig;
 use rig::supabase::{join, joined, quiet, socket, try_socket};
+use rig::{Client, Rig, token};
 use serde_json::{Value, json};
 
 /// Joins of the channels `0` to `count`, as a client sends them that comes back.
@@ -74,4 +74,85 @@ fn a_full_organization_turns_sockets_away_before_they_are_open() {
     rig.disconnect(&ada);
     assert_eq!(rig.stats()["connections"], 1);
     socket(&mut rig, WIRE_TWO, "ben", &["member"]);
+}
+
+/// A table's changes for the channels `0` to `count`, whose roles decide what they see of it.
+fn enter_table(rig: &mut Rig, client: &Client, count: usize) {
+    let bindings = json!([{ "event": "*", "schema": "public", "table": "people" }]);
+    let config = json!({ "postgres_changes": bindings, "presence": { "enabled": false } });
+    let join = |n: usize| {
+        let reference = n.to_string();
+        json!([reference, reference, format!("realtime:{n}"), "phx_join", { "config": config }])
+    };
+    rig.burst(client, &(0..count).map(join).collect::<Vec<_>>());
+    client.frames();
+}
+
+fn refresh(n: usize, token: &str) -> Value {
+    json!([n.to_string(), null, format!("realtime:{n}"), "access_token", { "access_token": token }])
+}
+
+/// A token that takes the issuer's keys to be verified.
+fn public(rig: &Rig, roles: &[&str]) -> String {
+    token::ed25519(1, "a", &rig.claims("ada", roles))
+}
+
+/// What each channel sees of a number that only some roles see, by channel.
+fn seen(rig: &mut Rig, client: &Client) -> Vec<(String, String)> {
+    let row = json!({ "id": 1, "ssn": "123-45-6789" });
+    rig.accepted(json!({ "type": "postgres_changes", "table": "people", "eventType": "INSERT", "new": row }));
+    let frames = client.frames().into_iter().filter(|frame| frame[3] == "postgres_changes");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut seen: Vec<_> = frames.map(|frame| (text(&frame[2]), text(&frame[4]["data"]["record"]["ssn"]))).collect();
+    seen.sort();
+    seen
+}
+
+fn people() -> Value {
+    json!({ "tables": { "people": { "masking": { "ssn": { "type": "ssn", "show": { "roles": ["hr"] } } } } } })
+}
+
+#[test]
+fn while_keys_are_fetched_no_channel_loses_its_fresh_token() {
+    let mut rig = Rig::new(&people());
+    rig.hold_keys = true;
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    enter_table(&mut rig, &ada, 100);
+    let [first, second] = [["member"], ["hr"]].map(|roles| public(&rig, &roles));
+    rig.burst(&ada, &(0..100).map(|n| refresh(n, &first)).collect::<Vec<_>>());
+    // The newest counts, wherever it stands.
+    rig.burst(&ada, &(50..100).map(|n| refresh(n, &second)).collect::<Vec<_>>());
+    // Of other frames as many as ever wait.
+    let beats = |n: usize| json!([null, n.to_string(), "phoenix", "heartbeat", {}]);
+    rig.burst(&ada, &(0..32).map(beats).collect::<Vec<_>>());
+    ada.gets_nothing();
+    rig.answer_keys();
+    assert_eq!((ada.frames().iter().filter(|frame| frame[2] == "phoenix").count(), rig.key_fetches), (32, 1));
+    let seen = seen(&mut rig, &ada);
+    assert_eq!(seen.len(), 100);
+    for (channel, ssn) in seen {
+        let number: usize = channel.strip_prefix("realtime:").unwrap().parse().unwrap();
+        assert_eq!(ssn, if number < 50 { "*****6789" } else { "123-45-6789" }, "{channel}");
+    }
+}
+
+/// A token that waits for a channel that is entered anew in between is that of the new one.
+#[test]
+fn tokens_keep_their_place_around_a_join() {
+    let mut rig = Rig::new(&people());
+    rig.hold_keys = true;
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    enter_table(&mut rig, &ada, 1);
+    let [member, hr] = [["member"], ["hr"]].map(|roles| public(&rig, &roles));
+    rig.frame(&ada, refresh(0, &member));
+    enter_table(&mut rig, &ada, 1);
+    rig.frame(&ada, refresh(0, &member));
+    rig.frame(&ada, refresh(0, &hr));
+    // There is no such channel, and none is about to be: no room is kept for it.
+    rig.burst(&ada, &(1..100).map(|n| refresh(n, &hr)).collect::<Vec<_>>());
+    rig.answer_keys();
+    assert_eq!(seen(&mut rig, &ada), [("realtime:0".to_owned(), "123-45-6789".to_owned())]);
+    assert_eq!(ada.closed(), None);
 }

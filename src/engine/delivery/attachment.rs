@@ -147,7 +147,8 @@ pub(super) fn read(
     let part = match (stored.version, state.carries) {
         (WHOLE, None) => Part::Whole,
         (CARRIER, Some(carries)) => {
-            let read = |channel: StoredChannel| channel.read(socket, Wire(state.wire), &carries.principals, now, rate);
+            let principals: Vec<Rc<Principal>> = carries.principals.into_iter().map(Rc::new).collect();
+            let read = |channel: StoredChannel| channel.read(socket, Wire(state.wire), &principals, now, rate);
             channels = carries.channels.into_iter().map(read).collect::<Option<_>>()?;
             Part::Carrier(Carrier::new(carries.next, limits.joins_per_second, now))
         }
@@ -216,7 +217,14 @@ impl StoredChannel {
         }
     }
 
-    fn read(self, carrier: SocketId, wire: Wire, principals: &[Principal], now: u64, rate: u64) -> Option<Connection> {
+    fn read(
+        self,
+        carrier: SocketId,
+        wire: Wire,
+        principals: &[Rc<Principal>],
+        now: u64,
+        rate: u64,
+    ) -> Option<Connection> {
         let address = Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) };
         let channel = Channel {
             carrier,
@@ -230,7 +238,7 @@ impl StoredChannel {
         };
         let part = Part::Channel(Box::new(channel));
         Some(Connection {
-            principal: Some(Rc::new(principals.get(self.principal)?.clone())),
+            principal: Some(principals.get(self.principal)?.clone()),
             told_expired: self.told_expired,
             subscriptions: self.tables.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?,
             ..Connection::new(carrier, Rc::from(self.client_id), wire, part, now, rate)

@@ -13,7 +13,6 @@ use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::principal::Principal;
-use crate::policy::secret::Secret;
 use crate::policy::token::TokenError;
 
 /// A channel that may be entered.
@@ -53,8 +52,7 @@ impl Delivery {
     /// The channel that a frame is about. A missing or stale reference does no harm where the name is known.
     pub(super) fn channel_of(&self, socket: SocketId, frame: &ChannelFrame) -> Option<SocketId> {
         let carrier = self.connections.get(socket)?.carrier()?;
-        let is_named = |(name, _): &&(Rc<str>, SocketId)| **name == *frame.name;
-        let by_name = carrier.channels.iter().find(is_named).map(|(_, channel)| *channel);
+        let by_name = carrier.number(&frame.name);
         if !frame.by_reference {
             return by_name;
         }
@@ -140,22 +138,6 @@ impl Delivery {
                 let event = frame.id.clone().map(|id| Event::NotJoined { id, refusal });
                 self.tell_at(socket, frame.name.clone(), frame.reference.clone(), event, out);
             }
-        }
-    }
-
-    /// Who enters: whom the join's token names, else whoever the socket belongs to.
-    fn identify_channel(&self, now: u64, socket: SocketId, join: &Join) -> Result<Rc<Principal>, TokenError> {
-        let principal = match &join.token {
-            Some(token) => Rc::new(self.principal(now, token)?),
-            None => {
-                let principal = self.connections.get(socket).and_then(|connection| connection.principal.clone());
-                principal.ok_or(TokenError::Refused(Code::AuthRequired))?
-            }
-        };
-        // A channel ends with its token: what is over only by a few seconds would end it for good at once.
-        match principal.expires.and_then(|expires| now.checked_sub(expires)) {
-            Some(since) => Err(TokenError::Expired(since / 1_000)),
-            None => Ok(principal),
         }
     }
 
@@ -247,7 +229,7 @@ impl Delivery {
     }
 
     /// Whether a channel is told who comes and goes.
-    fn may_watch(&self, channel: SocketId) -> bool {
+    pub(super) fn may_watch(&self, channel: SocketId) -> bool {
         let Some(connection) = self.connections.get(channel) else { return false };
         let (Some(channel), Some(principal)) = (connection.channel(), &connection.principal) else { return false };
         channel.presence && self.configuration.authorize(Action::PresenceRead, &channel.topic, principal).is_ok()
@@ -309,45 +291,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// A new token for a channel: everything that was allowed is decided again. The same once more is no news.
-    fn refresh_channel(&mut self, now: u64, socket: SocketId, token: Secret, out: &mut Out) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let carrier = connection.keeper();
-        let before = connection.principal.clone();
-        let principal = match self.principal(now, &token) {
-            Ok(principal) => principal,
-            // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
-            Err(TokenError::Refused(Code::KeysUnavailable)) => return,
-            Err(TokenError::NeedsKeys) => {
-                let Some(frame) = self.frame_again(socket, token) else { return };
-                return self.wait_for_keys(carrier, Command::Channel(Box::new(frame)), out);
-            }
-            Err(error) => return self.end_because(socket, Refusal::from(error), out),
-        };
-        if before.as_deref() == Some(&principal) {
-            return;
-        }
-        let user_changed = before.as_ref().is_none_or(|before| before.user != principal.user);
-        let watched = self.may_watch(socket);
-        self.change(socket, |connection| {
-            connection.principal = Some(Rc::new(principal));
-            connection.told_expired = false;
-        });
-        self.decide_again(socket, user_changed, watched, out);
-    }
-
-    fn frame_again(&self, socket: SocketId, token: Secret) -> Option<ChannelFrame> {
-        let address = self.connections.get(socket)?.channel()?.address.clone();
-        Some(ChannelFrame {
-            name: address.name.to_string(),
-            reference: address.reference.as_deref().map(str::to_owned),
-            by_reference: false,
-            id: None,
-            act: ChannelAct::Refresh(token),
-        })
-    }
-
-    fn decide_again(&mut self, socket: SocketId, user_changed: bool, watched: bool, out: &mut Out) {
+    /// Decides again what a channel may, after its principal changed.
+    pub(super) fn decide_again(&mut self, socket: SocketId, user_changed: bool, watched: bool, out: &mut Out) {
         let Some(connection) = self.connections.get(socket) else { return };
         let (Some(channel), Some(principal)) = (connection.channel(), connection.principal.clone()) else { return };
         let (topic, present) = (channel.topic.clone(), connection.present.clone());

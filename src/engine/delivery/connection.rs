@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::class::{ClassKey, Narrowing, Scope};
+use super::identity::Verified;
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{ChannelAct, Command, Malformed, TableTarget};
 use crate::engine::event::Address;
@@ -59,12 +60,19 @@ pub(super) struct Carrier {
     pub(super) next: u64,
     /// What joins are taken from: clients that come back enter all their channels at once, some of them twice.
     pub(super) joins: Bucket,
+    /// In memory only, like every token.
+    pub(super) verified: Option<Verified>,
 }
 
 impl Carrier {
     /// A carrier of no channels, of which `rate` may be entered a second.
     pub(super) fn new(next: u64, rate: u64, now: u64) -> Carrier {
-        Carrier { channels: Vec::new(), next, joins: Bucket::full(rate, now) }
+        Carrier { channels: Vec::new(), next, joins: Bucket::full(rate, now), verified: None }
+    }
+
+    /// The number of the channel with this name.
+    pub(super) fn number(&self, name: &str) -> Option<SocketId> {
+        self.channels.iter().find(|(known, _)| **known == *name).map(|(_, channel)| *channel)
     }
 
     /// The channels' numbers.

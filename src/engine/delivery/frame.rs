@@ -1,8 +1,11 @@
 //! The frames of a connection: the door they pass, and where each goes.
 
+use std::collections::VecDeque;
+
 use super::Delivery;
+use super::connection::Connection;
 use crate::code::{Code, Refusal};
-use crate::engine::command::{Command, Malformed};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
@@ -19,7 +22,7 @@ impl Delivery {
     ) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         let limited = !connection.bucket_for(&frame).take(1, now);
-        let full = connection.waiting.as_ref().is_some_and(|waiting| waiting.len() >= WAITING_FRAMES);
+        let full = !limited && connection.waiting.is_some() && !connection.has_room_for(&frame);
         if limited || full {
             if let Ok(Command::Channel(frame)) = frame {
                 return self.slow_down(socket, *frame, limited, out);
@@ -27,7 +30,7 @@ impl Delivery {
             return self.refuse(now, socket, Refusal::of(Code::RateLimited), None, out);
         }
         match &mut connection.waiting {
-            Some(waiting) => waiting.push_back(frame),
+            Some(waiting) => wait(waiting, frame),
             None => self.handle(now, socket, frame, out),
         }
     }
@@ -49,5 +52,49 @@ impl Delivery {
             (Ok(Command::Channel(frame)), Some(_)) => self.in_channel(now, socket, *frame, out),
             (Ok(command), Some(principal)) => self.obey(now, socket, &principal, command, out),
         }
+    }
+}
+
+type Waiting = VecDeque<Result<Command, Malformed>>;
+
+impl Connection {
+    /// Whether one more frame may wait. Fresh tokens always may, one for each channel that there is or is to be: whoever
+    /// has many would lose some of them until the next heartbeat.
+    fn has_room_for(&self, frame: &Result<Command, Malformed>) -> bool {
+        let waiting = self.waiting.iter().flatten();
+        match refreshed(frame) {
+            None => waiting.filter(|known| refreshed(known).is_none()).count() < WAITING_FRAMES,
+            Some(name) => {
+                let stands = self.carrier().is_some_and(|carrier| carrier.number(name).is_some());
+                stands || waiting.filter_map(entered).any(|known| known == name)
+            }
+        }
+    }
+}
+
+/// Adds a frame to those that wait. Of a channel's fresh tokens the newest waits, in the place of the one before it.
+fn wait(waiting: &mut Waiting, frame: Result<Command, Malformed>) {
+    let name = refreshed(&frame);
+    let of_same = |known: &&mut Result<Command, Malformed>| refreshed(known).or_else(|| entered(known)) == name;
+    match waiting.iter_mut().rev().find(of_same) {
+        Some(before) if name.is_some() && refreshed(before) == name => *before = frame,
+        _ => waiting.push_back(frame),
+    }
+}
+
+/// The channel that a frame brings a fresh token for.
+fn refreshed(frame: &Result<Command, Malformed>) -> Option<&str> {
+    channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Refresh(_))).map(|frame| &*frame.name)
+}
+
+/// The channel that a frame enters.
+fn entered(frame: &Result<Command, Malformed>) -> Option<&str> {
+    channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Join(_))).map(|frame| &*frame.name)
+}
+
+fn channel(frame: &Result<Command, Malformed>) -> Option<&ChannelFrame> {
+    match frame {
+        Ok(Command::Channel(frame)) => Some(frame),
+        _ => None,
     }
 }

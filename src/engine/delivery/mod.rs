@@ -9,6 +9,7 @@ mod class;
 mod connection;
 mod fan_out;
 mod frame;
+mod identity;
 mod people;
 mod rules;
 mod session;
