@@ -171,7 +171,9 @@ class Person {
 		this.#sign = (more) => tokenOf(user, roles ?? [], { organizationId, role: roles?.[0], jti: `token-${(people += 1)}`, ...claims, ...more });
 		this.#token = roles ? this.#sign() : null;
 		this.#asks = callback || client.module === "@supabase/supabase-js";
-		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs: () => 20, logger: () => {}, ...realtime };
+		// Clients before 2.119 send a join without a reference where they try again before the last one is answered.
+		const reconnectAfterMs = () => 500;
+		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs, logger: () => {}, ...realtime };
 		if (client.module === "@supabase/supabase-js") this.#createSupabase(options);
 		else this.#createRealtime(client, options);
 	}

@@ -7,7 +7,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, test } from "node:test";
 import { connect } from "../client.mjs";
-import { askForTicket, now, socketUrl, start, tokenOf, unread } from "../fixture.mjs";
+import { askForTicket, JWT_SECRET, now, socketUrl, start, tokenOf, unread } from "../fixture.mjs";
+import { signToken } from "../token.mjs";
 
 /** An issuer: its keys, what it is asked, and whether it answers. */
 class Issuer {
@@ -202,4 +203,32 @@ test("nobody listening at the issuer's address is an issuer that is down", async
 	const server = await start({}, { vars: { JWKS_URL: "http://127.0.0.1:9/keys" } });
 	after(() => server.dispose());
 	assert.equal(await enter(server, ed.token()), "keys_unavailable");
+});
+
+test("while keys are fetched no channel of a client of Supabase loses its fresh token", async () => {
+	const { issuer, server } = await deploy([ec]);
+	let release;
+	const released = new Promise((resolve) => (release = resolve));
+	issuer.answer = async () => [await released, JSON.stringify({ keys: issuer.keys })];
+	const apikey = signToken({ role: "anon", ref: "org_1", exp: now() + 600 }, JWT_SECRET);
+	const client = await connect(socketUrl(server, { apikey, vsn: "2.0.0" }));
+	const channels = Array.from({ length: 60 }, (_, n) => `realtime:${n}`);
+	const push = (topic, ref, event, payload) => client.send([topic, ref, topic, event, payload]);
+	/** The channels of the next messages of the system: each is told that its changes are live, whenever it is somebody else's. */
+	const live = async () => {
+		const told = [];
+		while (told.length < channels.length) told.push((await client.next(([, , , event]) => event === "system"))[2]);
+		return told.sort();
+	};
+	const config = { postgres_changes: [{ event: "*", schema: "public", table: "people" }], presence: { enabled: false } };
+	for (const topic of channels) push(topic, topic, "phx_join", { config });
+	assert.deepEqual(await live(), [...channels].sort());
+	for (const topic of channels) push(topic, null, "access_token", { access_token: ec.token({ role: "authenticated" }) });
+	// Other frames wait too, but no more than 32: the next one is answered, and by then all tokens have come.
+	for (let n = 1; n <= 33; n += 1) push(channels[0], `${n}`, "broadcast", { type: "broadcast", event: "e", payload: {} });
+	assert.equal((await client.next(([, , , , payload]) => payload.status === "error"))[1], "33");
+	release(200);
+	assert.deepEqual(await live(), [...channels].sort());
+	assert.equal(issuer.fetches, 1);
+	await client.close();
 });

@@ -14,8 +14,6 @@ after(() => slow.dispose());
 const full = await startSupabase({ limits: { connections: 1 } });
 after(() => full.dispose());
 
-/** Clients before 2.119 send a join without a reference where they try again before the last one is answered. */
-const patient = { realtime: { reconnectAfterMs: () => 500 } };
 const on = [["broadcast", { event: "*" }], ["system", {}]];
 
 /** A frame that a client sends to join a channel. */
@@ -40,7 +38,7 @@ behaviour(slow, "a channel that floods is told and closed, and no other of its s
 });
 
 behaviour(server, "closed by the server with a code, it comes back and no event comes twice", async (tenant, client) => {
-	const ada = tenant.person("ada", patient);
+	const ada = tenant.person("ada");
 	const since = Date.now() - 1_000;
 	const room = await ada.room("lobby").join();
 	const kept = await ada.room("kept:1", { config: { private: true, broadcast: { replay: { since } } } }).join();
@@ -67,7 +65,7 @@ behaviour(server, "closed by the server with a code, it comes back and no event 
 
 behaviour(full, "a full organization turns one away, who comes in when there is a place", async (tenant) => {
 	const first = await tenant.native("nat");
-	const room = tenant.person("ada", patient).room("lobby");
+	const room = tenant.person("ada").room("lobby");
 	assert.equal((await room.subscribe()).status, "CHANNEL_ERROR");
 	assert.equal((await tenant.stats()).connections, 1);
 	await first.close();

@@ -177,23 +177,25 @@ impl Publication {
     }
 
     /// The same, of which the history keeps nothing.
-    pub fn without_history(self) -> Publication {
-        Publication { history: false, ..self.with("history", "false") }
+    pub fn without_history(mut self) -> Publication {
+        self.history = false;
+        self.say("history", "false");
+        self
     }
 
     /// The same message as a client said it.
     pub fn said_in(mut self, object: Rc<str>) -> Publication {
-        self = self.with("whole", &object);
+        self.say("whole", &object);
         if let Content::Message { whole, .. } = &mut self.content {
             *whole = Some(object);
         }
         self
     }
 
-    /// The same with one more member in its source.
-    fn with(self, name: &str, json: &str) -> Publication {
+    /// Adds a member to its source.
+    fn say(&mut self, name: &str, json: &str) {
         let members = self.source.strip_suffix('}').unwrap_or_default();
-        Publication { source: Rc::from([members, ",\"", name, "\":", json, "}"].concat()), ..self }
+        self.source = Rc::from([members, ",\"", name, "\":", json, "}"].concat());
     }
 
     fn is_binary(&self) -> bool {

@@ -60,7 +60,7 @@ limits! {
         connections "connections" 10000 "connections of one organization";
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client";
-        frames_per_second "framesPerSecond" 100 "frames per second from one connection, with a burst of twice as many";
+        frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
         joins_per_second "joinsPerSecond" 100 "channels that one socket of a Supabase client enters per second, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";
         subscriptions "subscriptions" 100 "table subscriptions of one connection";
