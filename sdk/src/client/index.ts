@@ -32,7 +32,7 @@ export type { On } from "./on.ts";
 export type { ClientOptions, TableOptions } from "./options.ts";
 export type { Presence } from "./presence.ts";
 export type { Gap } from "./stream.ts";
-export type { Subscription } from "./subscriptions.ts";
+export type { Subscription } from "./subscription.ts";
 export { browser, type Surroundings } from "./surroundings.ts";
 export type { TokenReason, TokenSource } from "./token.ts";
 export type { SendOptions, Topic, TopicOptions } from "./topic.ts";

@@ -7,7 +7,7 @@ import type { RealtimeError } from "./error.ts";
 import type { Handler, Off } from "./listeners.ts";
 import type { TableOptions } from "./options.ts";
 import type { Gap } from "./stream.ts";
-import type { Subscription } from "./subscriptions.ts";
+import type { Subscription } from "./subscription.ts";
 
 /** Everything one can listen to. Handlers run in the order of the events, and are not awaited. */
 export interface On<D extends Definitions> {

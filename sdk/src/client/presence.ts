@@ -3,7 +3,7 @@
  */
 import type { Member, PresenceFrame } from "./frame.ts";
 import { type Handler, Listeners } from "./listeners.ts";
-import type { Subscription, TopicTarget } from "./subscriptions.ts";
+import type { Subscription, TopicTarget } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
 
 /**

@@ -4,47 +4,12 @@
  * The server confirms every subscription and its end in the order of the events, so at each event the ones that stand
  * here are the ones by which the server chose it.
  */
-import type { Broadcast, Change, ChangeType } from "./definitions.ts";
+import type { Broadcast, Change } from "./definitions.ts";
 import { RealtimeError } from "./error.ts";
 import { matches, Undecidable } from "./filter.ts";
 import { type Handler, Listeners } from "./listeners.ts";
+import type { Subscription, TableTarget, Target } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
-
-/** Rows of a table. `*` is any table, any schema. */
-export interface TableTarget {
-	readonly table: string;
-	readonly schema: string;
-	readonly event: ChangeType | "*";
-	/** Absent when every row is wanted. */
-	readonly filter?: string;
-}
-
-/** What is published to a topic, or who is present there. */
-export interface TopicTarget {
-	readonly topic: string;
-	readonly private: boolean;
-	readonly presence?: true;
-}
-
-/** What a subscription is to. */
-export type Target = TableTarget | TopicTarget;
-
-/**
- * A handler's place among the subscriptions.
- *
- * @example
- * ```ts
- * const subscription = client.on("claims", "*", (change) => show(change.new));
- * await subscription.ready; // what is committed from here on reaches the handler
- * window.addEventListener("pagehide", () => subscription.off());
- * ```
- */
-export interface Subscription {
-	/** Settles when the server has confirmed the subscription, or has refused it (with a {@link RealtimeError}). */
-	readonly ready: Promise<void>;
-	/** Takes the handler away. */
-	off(): void;
-}
 
 /** One subscription of the connection, shared by all handlers that want the same. */
 class Entry {

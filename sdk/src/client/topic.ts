@@ -4,7 +4,7 @@
 import type { Broadcast, BroadcastIn } from "./definitions.ts";
 import type { Handler } from "./listeners.ts";
 import { Presence } from "./presence.ts";
-import type { Subscription, TopicTarget } from "./subscriptions.ts";
+import type { Subscription, TopicTarget } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** How a message is sent to a topic. */

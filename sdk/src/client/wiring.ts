@@ -2,7 +2,7 @@
  * What the parts of a client may ask of it.
  */
 import type { Handler } from "./listeners.ts";
-import type { Subscription, Target } from "./subscriptions.ts";
+import type { Subscription, Target } from "./subscription.ts";
 
 /** The client as its parts see it. */
 export interface Wiring {

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::class::{ClassKey, Narrowing, Scope};
-use super::identity::Verified;
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{ChannelAct, Command, Malformed, TableTarget};
 use crate::engine::event::Address;
@@ -79,6 +78,13 @@ impl Carrier {
     pub(super) fn numbers(&self) -> impl Iterator<Item = SocketId> {
         self.channels.iter().map(|(_, channel)| *channel)
     }
+}
+
+/// The last token of a socket that was found good, by its digest, and whom it names: clients send one and the same for
+/// each of their channels, older ones after every heartbeat.
+pub(super) struct Verified {
+    pub(super) digest: [u8; 32],
+    pub(super) principal: Rc<Principal>,
 }
 
 /// A channel.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use super::Delivery;
-use super::connection::{Connection, Part};
+use super::connection::{Connection, Part, Verified};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
 use crate::engine::input::SocketId;
@@ -13,13 +13,6 @@ use crate::engine::message::Out;
 use crate::policy::principal::Principal;
 use crate::policy::secret::Secret;
 use crate::policy::token::{LEEWAY, TokenError};
-
-/// The last token of a socket that was found good, by its digest, and whom it names: clients send one and the same for
-/// each of their channels, older ones after every heartbeat.
-pub(super) struct Verified {
-    digest: [u8; 32],
-    principal: Rc<Principal>,
-}
 
 impl Delivery {
     /// Who enters: whom the join's token names, else whoever the socket belongs to.
