@@ -2,16 +2,13 @@
  * Clients of Supabase: fan-out of text and bytes against the bare object, joins, and presence of many in one topic.
  */
 import { connect } from "../client.mjs";
-import { costOfFrame } from "./fan_out.mjs";
-import { Fleet } from "./fleet.mjs";
 import { startBare, startSupabase } from "./sides.mjs";
-import { comparison, figure } from "./table.mjs";
+import { figure } from "./table.mjs";
+import { againstBare, bytesOfFrame, inTurns } from "./turns.mjs";
 
-const MOST_OF_BARE = 1.05;
 export const SUPABASE_SOCKETS = 1_000;
 const CHANNELS = 100;
 const MEMBERS = 200;
-const FRAMES_OF_A_TURN = 10_000;
 const NOTE = "a note of the benchmark ".repeat(8);
 const KINDS = {
 	text: { payload: { note: NOTE } },
@@ -19,12 +16,11 @@ const KINDS = {
 };
 
 /** @param {{rounds: number, frames: number}} options */
-export async function supabase({ rounds, frames }) {
+export async function supabase(options) {
 	const worker = await startSupabase();
 	try {
-		const turns = Math.ceil((rounds * frames) / FRAMES_OF_A_TURN);
 		const fanOuts = [];
-		for (const kind of Object.keys(KINDS)) fanOuts.push(await fanOut(worker, kind, turns));
+		for (const kind of Object.keys(KINDS)) fanOuts.push(...(await fanOut(worker, kind, options)));
 		return [...fanOuts, ...(await joins(worker)), ...(await presence(worker))];
 	} finally {
 		await worker.dispose();
@@ -38,32 +34,23 @@ function joining(topic, config = { presence: { enabled: false } }) {
 const isReply = (frame) => frame[3] === "phx_reply";
 const isDifference = (frame) => frame[3] === "presence_diff";
 
-async function fanOut(worker, kind, turns) {
+async function fanOut(worker, kind, options) {
 	const event = { type: "broadcast", topic: "room", private: false, event: "note", ...KINDS[kind] };
+	const organization = (organizationId) => `${organizationId}_${kind}`;
 	const side = {
 		...worker,
 		greetings: 1,
-		target: (organizationId) => ({ url: worker.address(organizationId), headers: {}, hello: joining("room") }),
-		publish: (organizationId) => worker.publishEvent({ ...event, organizationId }),
+		target: (organizationId) => ({ url: worker.address(organization(organizationId)), headers: {}, hello: joining("room") }),
+		publish: (organizationId) => worker.publishEvent({ ...event, organizationId: organization(organizationId) }),
 	};
-	const bare = await startBare(await frameOf(side, `org_${kind}`));
-	const fleet = new Fleet(2 * SUPABASE_SOCKETS);
+	const bare = await startBare(await frameOf(side, "org_probe"));
 	try {
-		const series = [];
-		for (const one of [side, bare]) {
-			series.push({ side: one, group: await fleet.open(one, `org_${kind}`, SUPABASE_SOCKETS), costs: [] });
-		}
-		// The first turn warms up.
-		for (let turn = 0; turn <= turns; turn += 1) {
-			for (const { side, group, costs } of turn % 2 === 0 ? series : series.toReversed()) {
-				const cost = await costOfFrame(side, group, FRAMES_OF_A_TURN / SUPABASE_SOCKETS);
-				if (turn > 0) costs.push(cost);
-			}
-		}
-		const [{ costs }, { costs: bares }] = series;
-		return comparison(`Supabase, CPU per ${kind} frame, ${SUPABASE_SOCKETS} sockets`, "µs", costs, bares, MOST_OF_BARE);
+		const series = await inTurns([side, bare], [SUPABASE_SOCKETS], options);
+		return [
+			againstBare(`Supabase, CPU per ${kind} frame`, series, SUPABASE_SOCKETS),
+			bytesOfFrame(`Supabase, bytes of a ${kind} frame`, series),
+		];
 	} finally {
-		fleet.dispose();
 		await bare.dispose();
 	}
 }

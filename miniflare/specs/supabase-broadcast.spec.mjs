@@ -142,4 +142,12 @@ behaviour(server, "what the API worker publishes, in its order", async (tenant) 
 	for (const room of rooms) {
 		assert.deepEqual((await room.unread()).map(({ payload }) => payload.payload.n), messages.map((_, n) => n));
 	}
+	// The channels of a socket too, in whatever order they were entered.
+	const ann = tenant.person("ann");
+	for (const topic of ["c", "a", "b"]) await ann.room(topic).join();
+	const topics = ["a", "b", "c", "a"];
+	await tenant.publish({ messages: topics.map((topic) => ({ ...messages[0], topic })) });
+	await ann.sync();
+	const broadcasts = ann.socket.received.items.filter(({ event }) => event === "broadcast");
+	assert.deepEqual(broadcasts.map(({ topic }) => topic), topics.map((topic) => `realtime:${topic}`));
 });
