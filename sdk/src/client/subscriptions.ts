@@ -81,7 +81,7 @@ export class Subscriptions {
 	initial(isFirst: boolean, careful: boolean): object[] {
 		this.disconnected();
 		const isDue = (entry: Entry) => entry.isUnderstood ?? (isFirst && !careful);
-		const due = [...this.#wanted.values()].filter((entry) => isDue(entry) && !("presence" in entry.target));
+		const due = [...this.#wanted.values()].filter(isDue);
 		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
 	}
 
