@@ -233,7 +233,7 @@ impl Delivery {
             connection.principal = Some(Rc::new(principal));
         });
         self.welcome(socket, None, None, out);
-        self.reauthorize(now, socket, out);
+        self.reauthorize(socket, out);
     }
 
     fn welcome(&self, socket: SocketId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {

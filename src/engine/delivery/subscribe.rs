@@ -119,7 +119,7 @@ impl Delivery {
     }
 
     /// Takes away what the principal may no longer have, after its claims changed.
-    pub(super) fn reauthorize(&mut self, now: u64, socket: SocketId, out: &mut Out) {
+    pub(super) fn reauthorize(&mut self, socket: SocketId, out: &mut Out) {
         let Some(connection) = self.connections.get(socket) else { return };
         let Some(principal) = connection.principal.clone() else { return };
         let configuration = self.configuration.clone();
@@ -144,8 +144,10 @@ impl Delivery {
         if !lost.is_empty() {
             self.change(socket, |connection| connection.subscriptions.retain(|one| !lost.contains(&one.id)));
         }
+        // These are no frames of the client, and count for no mistakes of its own.
         for id in lost {
-            self.refuse(now, socket, Refusal::of(Code::Forbidden), Some(id), out);
+            self.log("refused", socket, Some(Code::Forbidden), out);
+            self.tell(socket, Event::Refused { refusal: Refusal::of(Code::Forbidden), id: Some(id) }, out);
         }
     }
 
