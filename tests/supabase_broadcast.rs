@@ -182,3 +182,27 @@ fn a_message_whose_event_has_no_name_is_refused_and_spoils_nobodys_recovery() {
         assert_eq!(native.next()["event"], "after");
     });
 }
+
+/// Where frames may be larger than by default, a message that the storage would not take ends nobody's connection.
+#[test]
+fn what_is_too_large_to_be_kept_is_refused() {
+    let mut realtime = realtime();
+    realtime["limits"] = json!({ "frameBytes": 4_000_000 });
+    every_way(realtime, |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let mut send = |topic: &str, size: usize, more: &str| {
+            joined(rig, &ada, "1", topic, private(json!({ "ack": true })));
+            let payload = "x".repeat(size);
+            let message = format!(r#"{{"type":"broadcast","event":"e","payload":"{payload}"{more}}}"#);
+            rig.text(&ada, &format!(r#"["1","2","realtime:{topic}","broadcast",{message}]"#));
+            ada.next()[4]["response"].clone()
+        };
+        let refused = json!({ "error": "payload_size_exceeded" });
+        assert_eq!(send("kept:1", 1_900_000, ""), json!({}));
+        assert_eq!(send("kept:2", 2_000_000, ""), refused);
+        // It is kept twice: what others see, and all that was said.
+        assert_eq!(send("kept:3", 1_100_000, r#","more":1"#), refused);
+        assert_eq!(send("room:1", 2_000_000, r#","more":1"#), json!({}));
+        assert_eq!(rig.storage.history.len(), 1);
+    });
+}

@@ -11,7 +11,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream, Tracking};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
-use crate::policy::limits::REGULAR_EXPRESSIONS;
+use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS};
 use crate::policy::principal::Principal;
 
 impl Delivery {
@@ -215,6 +215,10 @@ impl Delivery {
         let mut publication = Publication::from_client(topic, event, payload)?;
         if let Some(whole) = whole {
             publication = publication.said_in(whole);
+        }
+        // A write that fails would end this life of the object.
+        if keep && publication.source.len() > KEPT_BYTES {
+            return Err(Refusal::of(Code::FrameTooLarge));
         }
         let publication = Box::new(publication);
         out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
