@@ -11,7 +11,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream, Tracking};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
-use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS};
+use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS, STATE_BYTES};
 use crate::policy::principal::Principal;
 
 impl Delivery {
@@ -158,13 +158,16 @@ impl Delivery {
         subscribe: Subscribe,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let present = self.connections.get(socket).map(|connection| connection.subscriptions.as_slice());
+        let connection = self.connections.get(socket).ok_or(Code::Internal)?;
+        if connection.state_bytes > STATE_BYTES {
+            return Err(Refusal::of(Code::SubscriptionLimit));
+        }
         let asked = match &subscribe.target {
             Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
             Target::Table(_) => None,
         };
         let subscription =
-            self.admit(principal, present.unwrap_or_default(), subscribe).map_err(|(refusal, _)| refusal)?;
+            self.admit(principal, &connection.subscriptions, subscribe).map_err(|(refusal, _)| refusal)?;
         let id = subscription.id.clone();
         self.change(socket, |connection| connection.subscriptions.push(subscription));
         match asked {
