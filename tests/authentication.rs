@@ -144,6 +144,24 @@ fn a_token_that_has_just_expired_is_taken_within_the_leeway() {
 }
 
 #[test]
+fn who_renews_with_the_expired_token_is_told_no_second_time() {
+    every_way(json!({}), |rig| {
+        let client = rig.open();
+        let token = rig.token("ada", &[]);
+        rig.authenticate(&client, &token);
+        client.next();
+        rig.advance(3_600_000);
+        client.gets(json!({ "type": "auth_expired" }));
+        rig.authenticate(&client, &token);
+        assert_eq!(client.next()["type"], "auth_success");
+        rig.advance(29_999);
+        client.gets_nothing();
+        rig.advance(1);
+        client.is_closed(1008, "token_expired");
+    });
+}
+
+#[test]
 fn a_refresh_is_for_the_same_user() {
     every_way(json!({}), |rig| {
         let ada = rig.connect("ada", &["member"]);

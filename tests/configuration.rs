@@ -220,7 +220,9 @@ fn the_default_organization_is_an_organization() {
 fn the_domain_of_organizations_is_a_domain() {
     let configuration = read(&[("ORGANIZATION_DOMAIN", Some("realtime.example.com"))]).unwrap();
     assert_eq!(configuration.credentials.organization_domain.as_deref(), Some("realtime.example.com"));
-    for domain in ["", "Example.com", "https://example.com", "*.example.com", "example.com:8787", "example.com/"] {
+    let written_otherwise =
+        ["", "Example.com", "https://example.com", "*.example.com", "example.com:8787", "example.com/"];
+    for domain in written_otherwise.into_iter().chain([".example.com", "example.com.", "example..com", "."]) {
         check_refused("ORGANIZATION_DOMAIN", Some(domain), "ORGANIZATION_DOMAIN");
     }
 }

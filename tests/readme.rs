@@ -99,6 +99,14 @@ fn limits_that_are_fixed() {
             limits::WAITING_FRAMES.to_string(),
         ),
         ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
+        (
+            "bytes of a client's message that is kept, with all that it says beside its payload",
+            limits::KEPT_BYTES.to_string(),
+        ),
+        (
+            "bytes of one connection's subscriptions and channels, as they are kept, with which it may ask for more",
+            limits::STATE_BYTES.to_string(),
+        ),
     ];
     assert_lines("fixed limits", &expected.map(|(name, value)| format!("| {name} | {value} |")));
 }

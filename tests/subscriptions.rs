@@ -291,3 +291,17 @@ fn a_refresh_takes_away_what_is_no_longer_allowed() {
         others.frames();
     });
 }
+
+#[test]
+fn a_refresh_that_takes_much_away_leaves_the_connection() {
+    every_way(rooms(), |rig| {
+        let ada = rig.connect("ada", &["member"]);
+        let rooms: Vec<String> = (0..12).map(|n| format!("room:{n}")).collect();
+        rooms.iter().for_each(|room| subscribe(rig, &ada, room, json!({ "topic": room })));
+        let weaker = rig.token("ada", &["guest"]);
+        rig.authenticate(&ada, &weaker);
+        assert_eq!(ada.next()["type"], "auth_success");
+        rooms.iter().for_each(|room| assert_eq!(ada.is_refused("forbidden")["id"], **room));
+        assert_eq!((ada.closed(), rig.say("e")), (None, 1));
+    });
+}

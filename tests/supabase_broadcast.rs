@@ -159,3 +159,50 @@ fn without_an_acknowledgement_nothing_is_said_of_what_is_kept() {
     ada.gets_nothing();
     assert_eq!(rig.storage.history.len(), 1);
 }
+
+#[test]
+fn a_message_whose_event_has_no_name_is_refused_and_spoils_nobodys_recovery() {
+    every_way(realtime(), |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        joined(rig, &ada, "1", "kept:1", private(json!({ "ack": true })));
+        rig.text(&ada, r#"["1","2","realtime:kept:1","broadcast",{"type":"broadcast","event":"","payload":{}}]"#);
+        let topic = "realtime:kept:1";
+        let header = [3, 1, 1, u8::try_from(topic.len()).unwrap(), 0, 0, 1];
+        rig.binary(&ada, &[&header[..], format!("13{topic}{{}}").as_bytes()].concat());
+        for reference in ["2", "3"] {
+            let answer = ada.next();
+            assert_eq!((&answer[1], &answer[4]["status"]), (&json!(reference), &json!("error")), "{answer}");
+        }
+        rig.say("after");
+        let native = rig.open();
+        let token = rig.token("bob", &[]);
+        let recover = json!({ "recover": { "epoch": rig.epoch(), "offset": 0 } });
+        rig.authenticate_saying(&native, &token, recover);
+        assert_eq!(native.next()["recovered"], true);
+        assert_eq!(native.next()["event"], "after");
+    });
+}
+
+/// Where frames may be larger than by default, a message that the storage would not take ends nobody's connection.
+#[test]
+fn what_is_too_large_to_be_kept_is_refused() {
+    let mut realtime = realtime();
+    realtime["limits"] = json!({ "frameBytes": 4_000_000 });
+    every_way(realtime, |rig| {
+        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let mut send = |topic: &str, size: usize, more: &str| {
+            joined(rig, &ada, "1", topic, private(json!({ "ack": true })));
+            let payload = "x".repeat(size);
+            let message = format!(r#"{{"type":"broadcast","event":"e","payload":"{payload}"{more}}}"#);
+            rig.text(&ada, &format!(r#"["1","2","realtime:{topic}","broadcast",{message}]"#));
+            ada.next()[4]["response"].clone()
+        };
+        let refused = json!({ "error": "payload_size_exceeded" });
+        assert_eq!(send("kept:1", 1_900_000, ""), json!({}));
+        assert_eq!(send("kept:2", 2_000_000, ""), refused);
+        // It is kept twice: what others see, and all that was said.
+        assert_eq!(send("kept:3", 1_100_000, r#","more":1"#), refused);
+        assert_eq!(send("room:1", 2_000_000, r#","more":1"#), json!({}));
+        assert_eq!(rig.storage.history.len(), 1);
+    });
+}

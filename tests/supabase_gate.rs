@@ -107,7 +107,9 @@ fn below_the_domain_of_organizations_the_host_decides() {
     for (host, key) in
         [("def", &*anon("abc")), ("def", PUBLISHABLE), ("abc", &nameless), ("main", &anon("abc")), ("", &several)]
     {
-        assert_eq!(ask(&format!("{host}.example.com"), key), Err(not_found.clone()), "{host}");
+        for root in ["", "."] {
+            assert_eq!(ask(&format!("{host}.example.com{root}"), key), Err(not_found.clone()), "{host}");
+        }
     }
     // Hosts of another domain name none for certain, nor does the domain itself.
     for host in ["def.elsewhere.com", "a.def.example.com", "example.com", "127.0.0.1"] {

@@ -156,3 +156,43 @@ fn tokens_keep_their_place_around_a_join() {
     assert_eq!(seen(&mut rig, &ada), [("realtime:0".to_owned(), "123-45-6789".to_owned())]);
     assert_eq!(ada.closed(), None);
 }
+
+/// What is kept of a socket stands in one row, which the storage would refuse: that would end everyone's memory.
+#[test]
+fn where_limits_are_raised_what_is_kept_of_a_socket_still_fits_into_its_row() {
+    let limits = json!({ "frameBytes": 4_000_000, "subscriptions": 1_000, "filterBytes": 100_000_000 });
+    let mut rig = Rig::new(&json!({ "limits": limits }));
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let columns: Vec<String> = (0..900).map(|n| format!("{n:0250}")).collect();
+    let bindings = vec![json!({ "event": "*", "table": "people", "select": columns }); 7];
+    joined(&mut rig, &ada, "1", "large", json!({ "postgres_changes": bindings, "presence": { "enabled": false } }));
+    ada.frames();
+    rig.hibernate();
+    join(&mut rig, &ada, "1", "small", quiet());
+    assert_eq!(ada.next()[4]["response"]["reason"], "ChannelRateLimitReached: Too many channels");
+    rig.frame(&ada, json!(["1", "2", "realtime:large", "phx_leave", {}]));
+    ada.frames();
+    joined(&mut rig, &ada, "1", "small", quiet());
+}
+
+#[test]
+fn the_same_holds_for_the_subscriptions_of_a_native_client() {
+    let limits = json!({ "frameBytes": 4_000_000, "subscriptions": 1_000, "filterBytes": 100_000_000 });
+    let mut rig = Rig::new(&json!({ "limits": limits }));
+    let filter = format!("a=eq.{}", "x".repeat(8_000));
+    let subscription = |n: usize| json!({ "id": n.to_string(), "table": "people", "filter": filter });
+    let all: Vec<Value> = (0..186).map(subscription).collect();
+    let claims = rig.claims("nat", &["member"]);
+    let nat = rig.connect_saying(&claims, json!({ "subscriptions": all }));
+    assert_eq!(nat.frames().len(), 186);
+    rig.hibernate();
+    let one_more = json!({ "type": "subscribe", "id": "x", "topic": "room", "private": false });
+    rig.frame(&nat, one_more.clone());
+    nat.is_refused("subscription_limit");
+    for n in ["0", "1"] {
+        rig.frame(&nat, json!({ "type": "unsubscribe", "id": n }));
+        nat.next();
+    }
+    rig.frame(&nat, one_more);
+    nat.gets(json!({ "type": "subscribed", "id": "x" }));
+}

@@ -52,6 +52,22 @@ test("a token that ends all the same is replaced when the server says so", async
 	await heard.count(1);
 });
 
+test("a token that has ended by the server's clock is not taken from a cache", async (t) => {
+	const surroundings = fakeSurroundings();
+	let cached;
+	const reasons = [];
+	const getToken = (reason) => {
+		reasons.push(reason);
+		if (reason !== "refresh") cached = lasting(reason === "connect" ? 4 : 3600);
+		return cached;
+	};
+	const { one, auths, received } = open(t, { getToken, surroundings });
+	one.connect();
+	await until(() => received.filter(({ type }) => type === "auth_success").length === 2);
+	assert.deepEqual(reasons, ["connect", "rejected"]);
+	assert.equal(new Set(auths().map(({ token }) => token)).size, 2);
+});
+
 test("a refresh that fails is tried again, and reported", async (t) => {
 	const surroundings = fakeSurroundings();
 	let failures = 0;

@@ -141,8 +141,11 @@ impl Publication {
     /// A message that a client publishes to a topic.
     ///
     /// # Errors
-    /// When the payload repeats a key, as for any publisher: the history could not be read back.
+    /// When the event is empty or the payload repeats a key, as for any publisher: the history could not be read back.
     pub fn from_client(topic: Topic, event: &str, payload: Payload) -> Result<Publication, Refusal> {
+        if event.is_empty() {
+            return Err(Refusal::at(Code::InvalidFrame, "event", "event must not be empty"));
+        }
         if let Payload::Json(json) = &payload
             && !is_payload(json)
         {

@@ -161,7 +161,8 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         return Err(malformed("DEFAULT_ORGANIZATION", "is no organization id"));
     }
     let organization_domain = variable("ORGANIZATION_DOMAIN");
-    if organization_domain.as_deref().is_some_and(|domain| !is_of(domain, b"-.")) {
+    // An empty label, such as before a leading dot, is one that no host has: nothing would be bound.
+    if organization_domain.as_deref().is_some_and(|domain| !domain.split('.').all(|label| is_of(label, b"-"))) {
         return Err(malformed("ORGANIZATION_DOMAIN", "must be a domain in lower case"));
     }
     Ok(Credentials { tokens, api_keys, default_organization, organization_domain, claims: BTreeSet::new() })

@@ -82,6 +82,8 @@ impl Credentials {
             Proven::Key(key) => Some(key.organization.as_str()),
             Proven::Token(claims) => claims.organization(),
         };
+        // With the root's dot it is the same host.
+        let host = host.strip_suffix('.').unwrap_or(host);
         let (asked, domain) = host.split_once('.').unwrap_or((host, ""));
         let is_bound = self.organization_domain.as_deref() == Some(domain);
         let others = [named, self.default_organization.as_deref()].into_iter().flatten().filter(|_| !is_bound);

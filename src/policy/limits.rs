@@ -23,6 +23,10 @@ pub const EXPIRY_GRACE: u64 = 30_000;
 pub const ERROR_WINDOW: u64 = 60_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
+/// Bytes of a publication that the history has room for: a row of the storage has at most 2 MB.
+pub const KEPT_BYTES: usize = 2_000_000;
+/// Bytes of a connection's state with which it may ask for more: that must fit into its row as well.
+pub const STATE_BYTES: usize = 1_500_000;
 /// Frames that wait while keys are fetched, for one connection.
 pub const WAITING_FRAMES: usize = 32;
 

@@ -15,7 +15,7 @@ use crate::value::json;
 /// How far clocks may differ, in milliseconds.
 pub const LEEWAY: u64 = 30_000;
 /// Bytes of a token.
-const MOST_TOKEN: usize = 16 * 1024;
+pub const MOST_TOKEN: usize = 16 * 1024;
 
 /// What a deployment says about its session tokens.
 #[derive(Clone, Debug, Default)]

@@ -179,7 +179,7 @@ export class Connection {
 		const retry = error && retryOf(error.code);
 		const isConnected = this.status.state === "connected";
 		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
-		else if (frame.type === "auth_expired") void this.#refresh();
+		else if (frame.type === "auth_expired") this.#expired();
 		else if (retry === "no") this.close(error);
 		else if (isConnected && retry === "token") this.#refreshFailed(error!);
 		else if (isConnected) this.#owner.frame(frame);
@@ -239,6 +239,12 @@ export class Connection {
 	#refreshIn(milliseconds: number): void {
 		this.#cancelRefresh();
 		this.#cancelRefresh = this.#surroundings.after(milliseconds, () => void this.#refresh());
+	}
+
+	/** The token has ended by the server's clock: the same one from a cache, which goes by this device's, is no help. */
+	#expired(): void {
+		this.#tokens.reject();
+		void this.#refresh();
 	}
 
 	/** Replaces the token of a connection that stands. */

@@ -6,7 +6,7 @@ import type { Surroundings } from "./surroundings.ts";
 
 /**
  * Why a token is asked for: for the first connection, since the last one is about to expire, or since the server has
- * refused it. After `rejected`, do not answer from a cache.
+ * refused it or says that it has expired. After `rejected`, do not answer from a cache.
  */
 export type TokenReason = "connect" | "refresh" | "rejected";
 
@@ -60,7 +60,7 @@ export class Tokens {
 		}
 	}
 
-	/** The server has refused the token. */
+	/** The server has refused the token, or says that it has expired. */
 	reject(): void {
 		this.#reason = "rejected";
 	}

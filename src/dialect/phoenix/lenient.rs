@@ -1,6 +1,7 @@
 //! A JSON object as the protocol's own server reads it: what cannot be understood is not there.
 
 use crate::policy::secret::Secret;
+use crate::policy::token::MOST_TOKEN;
 use crate::value::json;
 
 /// The members of an object; none where it is something else.
@@ -37,8 +38,30 @@ impl<'a> Lenient<'a> {
             _ => None,
         }
     }
-    /// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own.
+
+    /// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own. Of one that is too long for
+    /// any nothing is left, which is no token either: many may have to wait for keys.
     pub(super) fn token(&self, name: &str) -> Option<Secret> {
-        self.text(name).filter(|token| !token.is_empty() && !token.starts_with("sb_")).map(Secret::new)
+        let mut token = self.text(name).filter(|token| !token.is_empty() && !token.starts_with("sb_"))?;
+        if token.len() > MOST_TOKEN {
+            token = String::new();
+        }
+        Some(Secret::new(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_a_token_that_is_too_long() {
+        let left = |token: &str| {
+            let text = format!("{{\"t\":\"{token}\"}}");
+            Lenient::read(&text).token("t").map(|token| token.expose().len())
+        };
+        assert_eq!(left(&"x".repeat(MOST_TOKEN)), Some(MOST_TOKEN));
+        assert_eq!(left(&"x".repeat(MOST_TOKEN + 1)), Some(0), "and not the socket's own");
+        assert_eq!([left(""), left("sb_publishable_x")], [None, None]);
     }
 }

@@ -106,8 +106,9 @@ pub(super) struct Restored {
     pub(super) channels: Vec<Connection>,
 }
 
-/// Writes the state of a connection and its channels where it fits, and says whether that was no attachment.
-pub(super) fn write(connection: &Connection, channels: Vec<&Connection>, out: &mut Out) -> bool {
+/// Writes the state of a connection and its channels where it fits, and says whether that was no attachment, and how many
+/// bytes it has.
+pub(super) fn write(connection: &Connection, channels: Vec<&Connection>, out: &mut Out) -> (bool, usize) {
     let client_id = connection.client_id.clone();
     let version = if connection.carrier().is_some() { CARRIER } else { WHOLE };
     let text = |overflow, state| {
@@ -116,7 +117,7 @@ pub(super) fn write(connection: &Connection, channels: Vec<&Connection>, out: &m
         serde_json::to_string(&stored).unwrap_or_default()
     };
     let whole = text(false, Some(State::of(connection, &channels)));
-    let fits = serialized_bytes(&whole) <= MOST_BYTES;
+    let (fits, bytes) = (serialized_bytes(&whole) <= MOST_BYTES, whole.len());
     match (fits, connection.overflowed) {
         (true, false) => {}
         (true, true) => out.run(Task::Write(Write::DropOverflow { client_id: client_id.clone() })),
@@ -127,7 +128,7 @@ pub(super) fn write(connection: &Connection, channels: Vec<&Connection>, out: &m
         let state = if fits { whole } else { text(true, None) };
         out.run(Task::Attach { socket: connection.socket, state });
     }
-    !fits
+    (!fits, bytes)
 }
 
 /// Reads a connection's state; `None` when it cannot be read.
@@ -140,7 +141,8 @@ pub(super) fn read(
 ) -> Option<Restored> {
     let attached: Stored = serde_json::from_str(text).ok()?;
     let overflowed = attached.overflow;
-    let stored = if overflowed { serde_json::from_str(overflow.get(&attached.client_id)?).ok()? } else { attached };
+    let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
+    let stored: Stored = if overflowed { serde_json::from_str(text).ok()? } else { attached };
     let state = stored.state?;
     let rate = limits.frames_per_second;
     let mut channels = Vec::new();
@@ -162,6 +164,7 @@ pub(super) fn read(
         subscriptions: state.subscriptions.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?,
         errors: ErrorWindow { start: state.errors.0, count: state.errors.1 },
         overflowed,
+        state_bytes: text.len(),
         ..Connection::new(socket, Rc::from(stored.client_id), Wire(state.wire), part, now, rate)
     };
     Some(Restored { connection, channels })

@@ -12,6 +12,7 @@ use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream};
 use crate::policy::channel::{Action, Topic};
+use crate::policy::limits::STATE_BYTES;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
@@ -151,7 +152,8 @@ impl Delivery {
         if join.topic.name.is_empty() {
             return Err(Refusal::at(Code::InvalidFrame, "topic", "The topic has no name."));
         }
-        let carrier = self.connections.get(socket).and_then(Connection::carrier).ok_or(Code::Internal)?;
+        let connection = self.connections.get(socket).ok_or(Code::Internal)?;
+        let carrier = connection.carrier().ok_or(Code::Internal)?;
         let others = carrier.channels.iter().filter(|(name, _)| **name != *frame.name);
         let mut present: Vec<Subscription> = Vec::new();
         let mut count = 0;
@@ -159,7 +161,7 @@ impl Delivery {
             count += 1;
             present.extend(connection.subscriptions.iter().cloned());
         }
-        if count >= self.configuration.limits.topics {
+        if count >= self.configuration.limits.topics || connection.state_bytes > STATE_BYTES {
             return Err(Refusal::of(Code::TopicLimit));
         }
         let (messages, presence) = self.sight(&join.topic, join.presence, &principal)?;

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) classes: Vec<Rc<ClassKey>>,
     /// Whether its state is in a row because it is too large for an attachment.
     pub(super) overflowed: bool,
+    /// Bytes of its state when that was last written, with its channels.
+    pub(super) state_bytes: usize,
 }
 
 /// What a connection is on its socket.
@@ -154,6 +156,7 @@ impl Connection {
             waiting: None,
             classes: Vec::new(),
             overflowed: false,
+            state_bytes: 0,
         }
     }
 

@@ -147,8 +147,7 @@ impl Delivery {
             let Some(mut connection) = self.connections.take(socket) else { continue };
             let channels = connection.carrier().map(Carrier::numbers);
             let channels = channels.into_iter().flatten().filter_map(|channel| self.connections.get(channel)).collect();
-            let overflowed = attachment::write(&connection, channels, out);
-            connection.overflowed = overflowed;
+            (connection.overflowed, connection.state_bytes) = attachment::write(&connection, channels, out);
             self.connections.insert(connection);
         }
     }

@@ -228,11 +228,12 @@ impl Delivery {
     /// A later authentication: everything that was allowed is decided again.
     fn refresh(&mut self, now: u64, socket: SocketId, principal: Principal, out: &mut Out) {
         self.change(socket, |connection| {
+            // Whoever answers with a token that is over too is told no second time: that would go on for ever.
+            connection.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
             connection.principal = Some(Rc::new(principal));
-            connection.told_expired = false;
         });
         self.welcome(socket, None, None, out);
-        self.reauthorize(now, socket, out);
+        self.reauthorize(socket, out);
     }
 
     fn welcome(&self, socket: SocketId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {

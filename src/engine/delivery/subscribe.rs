@@ -11,7 +11,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream, Tracking};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
-use crate::policy::limits::REGULAR_EXPRESSIONS;
+use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS, STATE_BYTES};
 use crate::policy::principal::Principal;
 
 impl Delivery {
@@ -119,7 +119,7 @@ impl Delivery {
     }
 
     /// Takes away what the principal may no longer have, after its claims changed.
-    pub(super) fn reauthorize(&mut self, now: u64, socket: SocketId, out: &mut Out) {
+    pub(super) fn reauthorize(&mut self, socket: SocketId, out: &mut Out) {
         let Some(connection) = self.connections.get(socket) else { return };
         let Some(principal) = connection.principal.clone() else { return };
         let configuration = self.configuration.clone();
@@ -144,8 +144,10 @@ impl Delivery {
         if !lost.is_empty() {
             self.change(socket, |connection| connection.subscriptions.retain(|one| !lost.contains(&one.id)));
         }
+        // These are no frames of the client, and count for no mistakes of its own.
         for id in lost {
-            self.refuse(now, socket, Refusal::of(Code::Forbidden), Some(id), out);
+            self.log("refused", socket, Some(Code::Forbidden), out);
+            self.tell(socket, Event::Refused { refusal: Refusal::of(Code::Forbidden), id: Some(id) }, out);
         }
     }
 
@@ -156,13 +158,16 @@ impl Delivery {
         subscribe: Subscribe,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let present = self.connections.get(socket).map(|connection| connection.subscriptions.as_slice());
+        let connection = self.connections.get(socket).ok_or(Code::Internal)?;
+        if connection.state_bytes > STATE_BYTES {
+            return Err(Refusal::of(Code::SubscriptionLimit));
+        }
         let asked = match &subscribe.target {
             Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
             Target::Table(_) => None,
         };
         let subscription =
-            self.admit(principal, present.unwrap_or_default(), subscribe).map_err(|(refusal, _)| refusal)?;
+            self.admit(principal, &connection.subscriptions, subscribe).map_err(|(refusal, _)| refusal)?;
         let id = subscription.id.clone();
         self.change(socket, |connection| connection.subscriptions.push(subscription));
         match asked {
@@ -213,6 +218,10 @@ impl Delivery {
         let mut publication = Publication::from_client(topic, event, payload)?;
         if let Some(whole) = whole {
             publication = publication.said_in(whole);
+        }
+        // A write that fails would end this life of the object.
+        if keep && publication.source.len() > KEPT_BYTES {
+            return Err(Refusal::of(Code::FrameTooLarge));
         }
         let publication = Box::new(publication);
         out.to_stream.push_back(ToStream::Publish { publication, keep, origin });
