@@ -78,9 +78,10 @@ test("who floods with joins loses the socket, and nobody else anything", async (
 	const tenant = new Tenant(server);
 	const room = await tenant.person("ada").room("lobby").join();
 	const mallory = await connect(`${server.url}/realtime/v1/websocket?apikey=${anonKey(tenant.organizationId)}&vsn=2.0.0`);
-	for (let n = 1; n <= 11; n += 1) mallory.send(joinFrame("2.0.0", `realtime:${n}`, `${n}`));
+	// More than a slow machine gets round to while some come back into the bucket.
+	for (let n = 1; n <= 50; n += 1) mallory.send(joinFrame("2.0.0", `realtime:${n}`, `${n}`));
 	const refused = await mallory.next(([, , , , payload]) => payload.status === "error");
-	assert.deepEqual([refused[1], refused[4].response.reason], ["11", "ClientJoinRateLimitReached: Too many joins per second"]);
+	assert.deepEqual([refused[1] > 10, refused[4].response.reason], [true, "ClientJoinRateLimitReached: Too many joins per second"]);
 	assert.deepEqual(await mallory.closed, { code: 1001, reason: "join_limit" });
 	await tenant.say("lobby", "hello", {});
 	assert.deepEqual(await room.heard(), ["hello", {}]);
