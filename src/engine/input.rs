@@ -25,6 +25,8 @@ pub enum Input {
         socket: SocketId,
         /// What it says, or why it says nothing.
         frame: Result<Command, Malformed>,
+        /// How many bytes it was long.
+        bytes: usize,
     },
     /// A connection is gone.
     Closed {
@@ -117,6 +119,8 @@ pub struct Stored {
     pub overflow: BTreeMap<String, String>,
     /// Everyone who was present.
     pub presence: Vec<PresenceRow>,
+    /// The key set as somebody last fetched it whose memory still lives, and when, in Unix milliseconds.
+    pub keys: Option<(u64, String)>,
 }
 
 /// The newest row of the history.

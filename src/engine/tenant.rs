@@ -52,7 +52,7 @@ impl Tenant {
         self.delivery.expire(now, &mut out);
         match input {
             Input::Open(open) => self.delivery.open(now, open, &mut out),
-            Input::Frame { socket, frame } => self.delivery.frame(now, socket, frame, &mut out),
+            Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
             Input::Closed { socket } => self.delivery.closed(socket, &mut out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),

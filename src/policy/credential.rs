@@ -82,10 +82,7 @@ impl Credentials {
             Proven::Key(key) => Some(key.organization.as_str()),
             Proven::Token(claims) => claims.organization(),
         };
-        // With the root's dot it is the same host.
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let (asked, domain) = host.split_once('.').unwrap_or((host, ""));
-        let is_bound = self.organization_domain.as_deref() == Some(domain);
+        let (asked, is_bound) = self.asked_for(host);
         let others = [named, self.default_organization.as_deref()].into_iter().flatten().filter(|_| !is_bound);
         for organization in std::iter::once(asked).chain(others).filter(|name| is_organization(name)) {
             match self.within(proven, organization) {
@@ -94,5 +91,13 @@ impl Credentials {
             }
         }
         Err(Code::WrongOrganization)
+    }
+
+    /// The organization that a host's first label asks for, and whether no other may be meant.
+    pub fn asked_for<'a>(&self, host: &'a str) -> (&'a str, bool) {
+        // With the root's dot it is the same host.
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let (asked, domain) = host.split_once('.').unwrap_or((host, ""));
+        (asked, self.organization_domain.as_deref() == Some(domain))
     }
 }

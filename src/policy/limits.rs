@@ -23,12 +23,17 @@ pub const EXPIRY_GRACE: u64 = 30_000;
 pub const ERROR_WINDOW: u64 = 60_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
+/// How many times `framesPerSecond` and `topics` together are turned away within a minute before a socket with channels
+/// ends.
+pub const TURNED_AWAY_FACTOR: u64 = 10;
 /// Bytes of a publication that the history has room for: a row of the storage has at most 2 MB.
 pub const KEPT_BYTES: usize = 2_000_000;
 /// Bytes of a connection's state with which it may ask for more: that must fit into its row as well.
 pub const STATE_BYTES: usize = 1_500_000;
-/// Frames that wait while keys are fetched, for one connection.
+/// Frames that wait while keys are fetched, for one connection: joins and fresh tokens aside, one of each a channel.
 pub const WAITING_FRAMES: usize = 32;
+/// Bytes of the frames that wait while keys are fetched, for one organization: an object has 128 MB.
+pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 macro_rules! limits {
     ($(#[doc = $about:literal])* $type:ident { $( $name:ident $wire:literal $default:literal $doc:literal; )* }) => {
@@ -46,7 +51,7 @@ macro_rules! limits {
             /// On an unknown name or a value that is no whole number.
             pub fn read(field: &Field<'_>) -> Result<$type, Refusal> {
                 let mut form = field.form()?;
-                let limits = $type { $( $name: form.take($wire).map_or(Ok($default), |value| value.count())?, )* };
+                let limits = $type { $( $name: form.take($wire).map_or(Ok($default), |value| limit(&value, $wire))?, )* };
                 form.finish()?;
                 Ok(limits)
             }
@@ -56,6 +61,14 @@ macro_rules! limits {
             fn default() -> Self { $type { $( $name: $default, )* } }
         }
     };
+}
+
+/// A rate of nothing would have no bucket to be taken from, which would be no limit.
+fn limit(value: &Field<'_>, name: &str) -> Result<u64, Refusal> {
+    match value.count()? {
+        0 if name.ends_with("PerSecond") => Err(value.refuse("must be at least 1")),
+        count => Ok(count),
+    }
 }
 
 limits! {

@@ -83,7 +83,9 @@ impl TenantServer {
     fn input(&self, happening: Happening<'_>) -> Input {
         match happening {
             Happening::Open(open) => Input::Open(open),
-            Happening::Frame { socket, frame } => Input::Frame { socket, frame: self.decode(socket, frame) },
+            Happening::Frame { socket, frame } => {
+                Input::Frame { socket, frame: self.decode(socket, frame), bytes: frame.len() }
+            }
             Happening::Closed(socket) => Input::Closed { socket },
             Happening::Publish(publications, remembered) => Input::Publish { publications, remembered },
             Happening::HistoryRead(rows) => Input::HistoryRead(rows),

@@ -127,6 +127,7 @@ impl Broadcaster {
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
         let mut stored = storage.load().map_err(fault)?;
         stored.sockets = attachments;
+        stored.keys = keys::latest();
         let organization = self.state.id().name().unwrap_or_default();
         let surroundings = Surroundings {
             now: now(),

@@ -19,6 +19,13 @@ const MOST_BYTES: usize = 256 * 1024;
 thread_local! {
     /// The key set of this isolate, shared by all requests that the Worker itself authenticates.
     static KEYS: RefCell<KeySet> = RefCell::default();
+    /// The same as text, for the objects of this isolate that wake, and when it came.
+    static LATEST: RefCell<Option<(u64, String)>> = RefCell::default();
+}
+
+/// The key set as somebody in this isolate last fetched it, and when, in Unix milliseconds.
+pub fn latest() -> Option<(u64, String)> {
+    LATEST.with_borrow(Clone::clone)
 }
 
 /// The key set's text; `None` when the issuer does not answer in time or says something else.
@@ -29,10 +36,14 @@ pub async fn fetch(url: &str) -> Option<String> {
         let is_ok = response.status_code() == 200;
         response.text().await.ok().filter(|text| is_ok && text.len() <= MOST_BYTES)
     };
-    match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
+    let answer = match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
         Either::Left((answer, _)) => answer,
         Either::Right(_) => None,
+    };
+    if let Some(text) = &answer {
+        LATEST.set(Some((now(), text.clone())));
     }
+    answer
 }
 
 /// What a credential proves, with the isolate's key set, fetched where that is needed.

@@ -113,7 +113,10 @@ async fn sender(
     let header = http::header(request, "apikey");
     let key = bearer.or_else(|| supabase::key(header.as_deref(), None)).ok_or(Code::Unauthorized)?;
     if configuration.is_access_token(&key) {
-        let default = configuration.credentials.default_organization.clone();
+        let credentials = &configuration.credentials;
+        let host = address.host();
+        let (asked, is_bound) = credentials.asked_for(&host);
+        let default = if is_bound { Some(asked.to_owned()) } else { credentials.default_organization.clone() };
         let organization = address.parameter("organizationId").or(default).filter(|name| is_organization(name));
         return Ok((organization.ok_or(Code::WrongOrganization)?, None));
     }

@@ -72,6 +72,8 @@ pub struct Rig {
     pub interruption: Interruption,
     /// What `JWKS_URL` answers; `None`: it does not.
     pub key_set: Option<String>,
+    /// What it last answered, and when: the isolate knows it for as long as that lives.
+    known_keys: Option<(u64, String)>,
     /// While set, the answer of `JWKS_URL` is on its way.
     pub hold_keys: bool,
     pub key_fetches: usize,
@@ -133,6 +135,7 @@ impl Rig {
             logs: Vec::new(),
             interruption: Interruption::None,
             key_set: None,
+            known_keys: None,
             hold_keys: false,
             key_fetches: 0,
             fail_history_reads: false,
@@ -351,16 +354,24 @@ impl Rig {
     /// `JWKS_URL` answers at last, with what [`Rig::key_set`] holds.
     pub fn answer_keys(&mut self) {
         assert!(std::mem::take(&mut self.fetching), "nobody asked for keys");
+        self.note_keys();
         self.run(Happening::KeysFetched(self.key_set.clone()), &mut Outcome::default());
     }
 
-    /// Memory is lost.
+    fn note_keys(&mut self) {
+        if let Some(keys) = &self.key_set {
+            self.known_keys = Some((self.now, keys.clone()));
+        }
+    }
+
+    /// The object's memory is lost; the isolate, and what it knows, lives on.
     pub fn hibernate(&mut self) {
         self.wake();
     }
 
     /// Memory is lost, and the wake is cut short once.
     pub fn crash(&mut self) {
+        self.known_keys = None;
         self.wake();
         self.wake();
     }
@@ -371,6 +382,7 @@ impl Rig {
             client.end(1006, "");
         }
         self.attachments.clear();
+        self.known_keys = None;
         self.wake();
     }
 

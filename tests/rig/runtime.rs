@@ -60,6 +60,7 @@ impl Rig {
         let mut stored = self.storage.load();
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
         stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
+        stored.keys = self.known_keys.clone();
         let surroundings = Surroundings {
             now: self.now,
             organization: ORGANIZATION.to_owned(),

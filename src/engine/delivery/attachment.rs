@@ -187,16 +187,17 @@ impl State {
 
 impl StoredChannels {
     fn of(carrier: &Carrier, connections: &[&Connection]) -> StoredChannels {
-        let mut principals: Vec<Principal> = Vec::new();
+        let mut principals: Vec<Rc<Principal>> = Vec::new();
         let mut channels = Vec::new();
         for connection in connections {
             let (Some(channel), Some(principal)) = (connection.channel(), &connection.principal) else { continue };
-            let index = principals.iter().position(|known| *known == **principal).unwrap_or_else(|| {
-                principals.push(Principal::clone(principal));
+            let index = principals.iter().position(|known| known == principal).unwrap_or_else(|| {
+                principals.push(principal.clone());
                 principals.len() - 1
             });
             channels.push(StoredChannel::of(connection, channel, index));
         }
+        let principals = principals.iter().map(|principal| Principal::clone(principal)).collect();
         StoredChannels { next: carrier.next, principals, channels }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, ToStream};
 use crate::policy::channel::{Action, Topic};
-use crate::policy::limits::STATE_BYTES;
+use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
@@ -69,9 +69,12 @@ impl Delivery {
     }
 
     /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it, and who
-    /// floods with joins the socket; whoever waits for an answer gets one.
-    pub(super) fn slow_down(&mut self, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
+    /// floods with joins the socket; whoever waits for an answer gets one, for as long as there is sense in it.
+    pub(super) fn slow_down(&mut self, now: u64, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
         let ends = floods && matches!(frame.act, ChannelAct::Join(_));
+        if self.is_beyond_bearing(now, socket, out) {
+            return;
+        }
         let refusal = Refusal::of(Code::RateLimited);
         let channel = self.channel_of(socket, &frame);
         let event = match (frame.act, frame.id) {
@@ -86,6 +89,21 @@ impl Delivery {
         if ends {
             self.end(socket, Code::JoinLimit, out);
         }
+    }
+
+    /// Counts a frame that was turned away, and ends a socket that goes on and on. Clients that enter all their channels
+    /// again with a token that is over do so some ten times within a minute.
+    fn is_beyond_bearing(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
+        let limits = &self.configuration.limits;
+        let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
+        let Some(Connection { part: Part::Carrier(carrier), .. }) = self.connections.get_mut(socket) else {
+            return false;
+        };
+        let is_beyond = carrier.turned_away.add(now, most);
+        if is_beyond {
+            self.end(socket, Code::TooManyErrors, out);
+        }
+        is_beyond
     }
 
     /// Forgets a channel at the connection that carries it.
@@ -135,6 +153,9 @@ impl Delivery {
         match admitted {
             Ok(entry) => self.entered(now, socket, frame, join, entry, out),
             Err(refusal) => {
+                if self.is_beyond_bearing(now, socket, out) {
+                    return;
+                }
                 self.log("refused", socket, Some(refusal.code), out);
                 let event = frame.id.clone().map(|id| Event::NotJoined { id, refusal });
                 self.tell_at(socket, frame.name.clone(), frame.reference.clone(), event, out);

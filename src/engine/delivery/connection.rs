@@ -10,7 +10,7 @@ use crate::engine::event::Address;
 use crate::engine::input::{SocketId, Wire};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::configuration::Configuration;
-use crate::policy::limits::{AUTH_DEADLINE, EXPIRY_GRACE};
+use crate::policy::limits::{AUTH_DEADLINE, ERROR_WINDOW, EXPIRY_GRACE};
 use crate::policy::principal::Principal;
 
 /// A connection, authenticated or not yet.
@@ -61,6 +61,8 @@ pub(super) struct Carrier {
     pub(super) next: u64,
     /// What joins are taken from: clients that come back enter all their channels at once, some of them twice.
     pub(super) joins: Bucket,
+    /// Frames and joins that were turned away in the current minute.
+    pub(super) turned_away: ErrorWindow,
     /// In memory only, like every token.
     pub(super) verified: Option<Verified>,
 }
@@ -68,7 +70,8 @@ pub(super) struct Carrier {
 impl Carrier {
     /// A carrier of no channels, of which `rate` may be entered a second.
     pub(super) fn new(next: u64, rate: u64, now: u64) -> Carrier {
-        Carrier { channels: Vec::new(), next, joins: Bucket::full(rate, now), verified: None }
+        let turned_away = ErrorWindow::default();
+        Carrier { channels: Vec::new(), next, joins: Bucket::full(rate, now), turned_away, verified: None }
     }
 
     /// The number of the channel with this name.
@@ -135,6 +138,17 @@ pub(super) struct ErrorWindow {
     /// When it began, in Unix milliseconds.
     pub(super) start: u64,
     pub(super) count: u64,
+}
+
+impl ErrorWindow {
+    /// Counts an error; `true` when it is the last that is borne.
+    pub(super) fn add(&mut self, now: u64, most: u64) -> bool {
+        if now.saturating_sub(self.start) >= ERROR_WINDOW {
+            *self = ErrorWindow { start: now, count: 0 };
+        }
+        self.count += 1;
+        self.count >= most
+    }
 }
 
 impl Connection {

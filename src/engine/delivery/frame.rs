@@ -9,7 +9,7 @@ use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
-use crate::policy::limits::WAITING_FRAMES;
+use crate::policy::limits::{WAITING_BYTES, WAITING_FRAMES};
 
 impl Delivery {
     /// Takes in a frame. One that comes while the key set is fetched waits, so that frames keep their order.
@@ -18,20 +18,27 @@ impl Delivery {
         now: u64,
         socket: SocketId,
         frame: Result<Command, Malformed>,
+        bytes: usize,
         out: &mut Out,
     ) {
+        let most_topics = self.configuration.limits.topics;
+        let has_room = self.waiting_bytes + bytes <= WAITING_BYTES;
         let Some(connection) = self.connections.get_mut(socket) else { return };
         let limited = !connection.bucket_for(&frame).take(1, now);
-        let full = !limited && connection.waiting.is_some() && !connection.has_room_for(&frame);
+        let waits = connection.waiting.is_some();
+        let full = !limited && waits && !(has_room && connection.has_room_for(&frame, most_topics));
         if limited || full {
             if let Ok(Command::Channel(frame)) = frame {
-                return self.slow_down(socket, *frame, limited, out);
+                return self.slow_down(now, socket, *frame, limited, out);
             }
             return self.refuse(now, socket, Refusal::of(Code::RateLimited), None, out);
         }
         match &mut connection.waiting {
             Some(waiting) => wait(waiting, frame),
             None => self.handle(now, socket, frame, out),
+        }
+        if self.connections.get(socket).is_some_and(|connection| connection.waiting.is_some()) {
+            self.waiting_bytes += bytes;
         }
     }
 
@@ -58,17 +65,18 @@ impl Delivery {
 type Waiting = VecDeque<Result<Command, Malformed>>;
 
 impl Connection {
-    /// Whether one more frame may wait. Fresh tokens always may, one for each channel that there is or is to be: whoever
-    /// has many would lose some of them until the next heartbeat.
-    fn has_room_for(&self, frame: &Result<Command, Malformed>) -> bool {
-        let waiting = self.waiting.iter().flatten();
-        match refreshed(frame) {
-            None => waiting.filter(|known| refreshed(known).is_none()).count() < WAITING_FRAMES,
-            Some(name) => {
-                let stands = self.carrier().is_some_and(|carrier| carrier.number(name).is_some());
-                stands || waiting.filter_map(entered).any(|known| known == name)
-            }
+    /// Whether one more frame may wait. A client that comes back enters all its channels at once, and brings each a fresh
+    /// token: where some of these were refused they would be missing for long.
+    fn has_room_for(&self, frame: &Result<Command, Malformed>, most_topics: u64) -> bool {
+        let mut waiting = self.waiting.iter().flatten();
+        if let Some(name) = refreshed(frame) {
+            let stands = self.carrier().is_some_and(|carrier| carrier.number(name).is_some());
+            return stands || waiting.any(|known| entered(known) == Some(name));
         }
+        if entered(frame).is_some() {
+            return (waiting.filter_map(entered).count() as u64) < most_topics;
+        }
+        waiting.filter(|known| refreshed(known).or(entered(known)).is_none()).count() < WAITING_FRAMES
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Delivery {
     deadlines: BTreeSet<(u64, SocketId)>,
     keys: KeySet,
     fetching_keys: bool,
+    /// Bytes of the frames that wait for the key set, of all connections.
+    waiting_bytes: usize,
     /// Frames that waited for the key set and may now go on, in their order.
     released: VecDeque<(SocketId, Result<Command, Malformed>)>,
     /// Connections whose stored state is not what memory has.
@@ -68,9 +70,13 @@ impl Delivery {
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
+            waiting_bytes: 0,
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
         };
+        if let Some((time, keys)) = &stored.keys {
+            delivery.keys.answered(*time, Some(keys));
+        }
         let mut channels = Vec::new();
         for (socket, text) in &stored.sockets {
             match attachment::read(*socket, text, &stored.overflow, &delivery.configuration.limits, now) {
@@ -297,16 +303,5 @@ fn count<T: Clone + PartialEq>(counts: &mut Vec<(T, u64)>, what: &T) {
     match counts.iter_mut().find(|(known, _)| known == what) {
         Some((_, count)) => *count += 1,
         None => counts.push((what.clone(), 1)),
-    }
-}
-
-impl connection::ErrorWindow {
-    /// Counts an error; `true` when it is the last that is borne.
-    fn add(&mut self, now: u64, most: u64) -> bool {
-        if now.saturating_sub(self.start) >= crate::policy::limits::ERROR_WINDOW {
-            *self = connection::ErrorWindow { start: now, count: 0 };
-        }
-        self.count += 1;
-        self.count >= most
     }
 }

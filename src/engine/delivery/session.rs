@@ -11,7 +11,7 @@ use crate::engine::event::{Authenticated, Event};
 use crate::engine::input::{Open, SocketId};
 use crate::engine::message::{Announcement, From, Missed, Out, ToStream};
 use crate::policy::channel::Topic;
-use crate::policy::limits::EXPIRY_GRACE;
+use crate::policy::limits::{EXPIRY_GRACE, WAITING_BYTES};
 use crate::policy::principal::Principal;
 use crate::policy::secret::Secret;
 use crate::policy::token::TokenError;
@@ -97,6 +97,7 @@ impl Delivery {
     pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>) {
         self.keys.answered(now, answer);
         self.fetching_keys = false;
+        self.waiting_bytes = 0;
         for connection in self.connections.iter_mut() {
             let socket = connection.socket;
             self.released.extend(connection.waiting.take().into_iter().flatten().map(|frame| (socket, frame)));
@@ -166,6 +167,9 @@ impl Delivery {
     }
 
     pub(super) fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
+        if self.waiting_bytes > WAITING_BYTES {
+            return self.end(socket, Code::KeysUnavailable, out);
+        }
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.waiting.get_or_insert_default().push_front(Ok(command));
         if !std::mem::replace(&mut self.fetching_keys, true) {
