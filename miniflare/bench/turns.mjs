@@ -6,8 +6,10 @@ import { comparison, figure } from "./table.mjs";
 
 /** Of the bare object's cost. */
 const MOST_OF_BARE = 1.05;
-/** After how many frames the next one has its turn: what else the machine does changes within a second. */
+/** Frames of each series in a turn: what else the machine does changes within a second. */
 const FRAMES_OF_A_TURN = 10_000;
+/** How often each has its place within a turn: before its other side and after it. */
+const PLACES = 2;
 /** Where in memory a process happens to lie makes a percent or two, for as long as it runs. */
 const STARTS = 3;
 /** V8 goes on compiling for hundreds of publications, in threads of its own. */
@@ -29,7 +31,7 @@ export async function inTurns(start, sizes, { rounds, frames }) {
 		try {
 			for (const side of sides) await warmUp(side, fleet);
 			const opened = await open(fleet, sides, sizes);
-			await take(turns, opened);
+			await take(turns, sizes, opened);
 			series.push(...opened);
 		} finally {
 			fleet.dispose();
@@ -60,7 +62,7 @@ export function bytesOfFrame(name, series) {
 
 async function warmUp(side, fleet) {
 	const group = await fleet.open(side, WARM_UP.organizationId, WARM_UP.sockets);
-	await costOfFrame(side, group, WARM_UP.publications);
+	await costOfFrame({ side, group, publications: WARM_UP.publications });
 }
 
 /** All sides hold the sockets of every size all the time, so what else the machine does falls on all alike. */
@@ -69,25 +71,29 @@ async function open(fleet, sides, sizes) {
 	for (const size of sizes) {
 		for (const side of sides) {
 			const group = await fleet.open(side, `org_${size}`, size);
-			opened.push({ side, group, publications: Math.ceil(FRAMES_OF_A_TURN / size), costs: [] });
+			opened.push({ side, group, publications: Math.ceil(FRAMES_OF_A_TURN / PLACES / size), costs: [] });
 		}
 	}
 	return opened;
 }
 
-async function take(turns, series) {
+/**
+ * Who comes after whom makes some percent, so the sides change their places within a turn: what one has before it and after
+ * it the other has as well.
+ */
+async function take(turns, sizes, series) {
+	const ofSizes = sizes.map((size) => series.filter(({ group }) => group.size === size));
+	const schedule = [...ofSizes.flat(), ...ofSizes.flatMap((sides) => sides.toReversed())];
 	// The first turn warms up as well: the kernel's buffers grow.
 	for (let turn = 0; turn <= turns; turn += 1) {
-		// Back and forth, so that what changes slowly falls on all alike as well.
-		for (const { side, group, publications, costs } of turn % 2 === 0 ? series : series.toReversed()) {
-			const cost = await costOfFrame(side, group, publications);
-			if (turn > 0) costs.push(cost);
-		}
+		const means = new Map(series.map((one) => [one, 0]));
+		for (const one of schedule) means.set(one, means.get(one) + (await costOfFrame(one)) / PLACES);
+		if (turn > 0) for (const [{ costs }, mean] of means) costs.push(mean);
 	}
 }
 
 /** Each publication has reached everyone before the next: nothing piles up. */
-async function costOfFrame(side, group, publications) {
+async function costOfFrame({ side, group, publications }) {
 	const before = side.cpu();
 	for (let count = 0; count < publications; count += 1) {
 		const delivered = await side.publish(group.organizationId);
