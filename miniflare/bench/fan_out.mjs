@@ -10,14 +10,9 @@ const MOST_OF_SMALLEST = 1.1;
 
 /** @param {{sockets: number[], rounds: number, frames: number}} options */
 export async function fanOut({ sockets, ...options }) {
-	const sides = await startBoth();
-	try {
-		const series = await inTurns(sides, sockets, options);
-		const compared = sockets.map((size) => againstBare("CPU per frame", series, size));
-		return [...compared, ...scaled(series, sockets), bytesOfFrame("bytes of a frame", series)];
-	} finally {
-		await Promise.all(sides.map((side) => side.dispose()));
-	}
+	const series = await inTurns(startBoth, sockets, options);
+	const compared = sockets.map((size) => againstBare("CPU per frame", series, size));
+	return [...compared, ...scaled(series, sockets), bytesOfFrame("bytes of a frame", series)];
 }
 
 function scaled(series, [smallest, ...larger]) {

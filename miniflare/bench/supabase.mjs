@@ -17,10 +17,10 @@ const KINDS = {
 
 /** @param {{rounds: number, frames: number}} options */
 export async function supabase(options) {
+	const fanOuts = [];
+	for (const kind of Object.keys(KINDS)) fanOuts.push(...(await fanOut(kind, options)));
 	const worker = await startSupabase();
 	try {
-		const fanOuts = [];
-		for (const kind of Object.keys(KINDS)) fanOuts.push(...(await fanOut(worker, kind, options)));
 		return [...fanOuts, ...(await joins(worker)), ...(await presence(worker))];
 	} finally {
 		await worker.dispose();
@@ -34,25 +34,25 @@ function joining(topic, config = { presence: { enabled: false } }) {
 const isReply = (frame) => frame[3] === "phx_reply";
 const isDifference = (frame) => frame[3] === "presence_diff";
 
-async function fanOut(worker, kind, options) {
+async function fanOut(kind, options) {
+	const series = await inTurns(() => startBoth(kind), [SUPABASE_SOCKETS], options);
+	return [
+		againstBare(`Supabase, CPU per ${kind} frame`, series, SUPABASE_SOCKETS),
+		bytesOfFrame(`Supabase, bytes of a ${kind} frame`, series),
+	];
+}
+
+/** Both sides, the bare object with a frame of the Worker's. */
+async function startBoth(kind) {
 	const event = { type: "broadcast", topic: "room", private: false, event: "note", ...KINDS[kind] };
-	const organization = (organizationId) => `${organizationId}_${kind}`;
+	const worker = await startSupabase();
 	const side = {
 		...worker,
 		greetings: 1,
-		target: (organizationId) => ({ url: worker.address(organization(organizationId)), headers: {}, hello: joining("room") }),
-		publish: (organizationId) => worker.publishEvent({ ...event, organizationId: organization(organizationId) }),
+		target: (organizationId) => ({ url: worker.address(organizationId), headers: {}, hello: joining("room") }),
+		publish: (organizationId) => worker.publishEvent({ ...event, organizationId }),
 	};
-	const bare = await startBare(await frameOf(side, "org_probe"));
-	try {
-		const series = await inTurns([side, bare], [SUPABASE_SOCKETS], options);
-		return [
-			againstBare(`Supabase, CPU per ${kind} frame`, series, SUPABASE_SOCKETS),
-			bytesOfFrame(`Supabase, bytes of a ${kind} frame`, series),
-		];
-	} finally {
-		await bare.dispose();
-	}
+	return [side, await startBare(await frameOf(side, "org_probe"))];
 }
 
 /** The frame as a client gets it, as it came. */

@@ -6,47 +6,44 @@ import { comparison, figure } from "./table.mjs";
 
 /** Of the bare object's cost. */
 const MOST_OF_BARE = 1.05;
-/** After how many frames the next one has its turn: what else the machine does changes within a second. */
+/** Frames of each series in a turn: what else the machine does changes within a second. */
 const FRAMES_OF_A_TURN = 10_000;
+/** How often each has its place within a turn: before its other side and after it. */
+const PLACES = 2;
+/** Where in memory a process happens to lie makes a percent or two, for as long as it runs. */
+const STARTS = 3;
 /** V8 goes on compiling for hundreds of publications, in threads of its own. */
 const WARM_UP = { organizationId: "org_warm_up", sockets: 3, publications: 1_000 };
 
 /**
- * All sides hold the sockets of every size all the time and take turns, so what else the machine does falls on all alike.
- * Gives, for each size and side, its group of sockets and the microseconds of workerd's CPU per frame in each turn.
+ * The sides are started several times. Gives for each start, size and side its group of sockets and, of each turn, the
+ * microseconds of workerd's CPU per frame.
  *
+ * @param {() => Promise<object[]>} start the sides
  * @param {{rounds: number, frames: number}} options each side sends `rounds` times `frames` of each size
  */
-export async function inTurns(sides, sizes, { rounds, frames }) {
-	const total = sizes.reduce((sum, size) => sum + size, 0);
-	const fleet = new Fleet(sides.length * total);
-	const turns = Math.ceil((rounds * frames) / FRAMES_OF_A_TURN);
-	try {
-		for (const side of sides) await warmUp(side, fleet);
-		const series = [];
-		for (const size of sizes) {
-			for (const side of sides) {
-				const group = await fleet.open(side, `org_${size}`, size);
-				series.push({ side, group, publications: Math.ceil(FRAMES_OF_A_TURN / size), costs: [] });
-			}
+export async function inTurns(start, sizes, { rounds, frames }) {
+	const turns = Math.ceil((rounds * frames) / FRAMES_OF_A_TURN / STARTS);
+	const series = [];
+	for (let count = 0; count < STARTS; count += 1) {
+		const sides = await start();
+		const fleet = new Fleet(sides.length * sizes.reduce((sum, size) => sum + size, 0));
+		try {
+			for (const side of sides) await warmUp(side, fleet);
+			const opened = await open(fleet, sides, sizes);
+			await take(turns, sizes, opened);
+			series.push(...opened);
+		} finally {
+			fleet.dispose();
+			await Promise.all(sides.map((side) => side.dispose()));
 		}
-		// The first turn warms up as well: the kernel's buffers grow.
-		for (let turn = 0; turn <= turns; turn += 1) {
-			// Back and forth, so that what changes slowly falls on all alike as well.
-			for (const { side, group, publications, costs } of turn % 2 === 0 ? series : series.toReversed()) {
-				const cost = await costOfFrame(side, group, publications);
-				if (turn > 0) costs.push(cost);
-			}
-		}
-		return series;
-	} finally {
-		fleet.dispose();
 	}
+	return series;
 }
 
 /** What a side's frames cost with so many sockets, in each turn. */
 export function costs(series, name, size) {
-	return series.find(({ side, group }) => side.name === name && group.size === size).costs;
+	return series.filter(({ side, group }) => side.name === name && group.size === size).flatMap(({ costs }) => costs);
 }
 
 /** The Worker's cost against the bare object's. */
@@ -65,11 +62,38 @@ export function bytesOfFrame(name, series) {
 
 async function warmUp(side, fleet) {
 	const group = await fleet.open(side, WARM_UP.organizationId, WARM_UP.sockets);
-	await costOfFrame(side, group, WARM_UP.publications);
+	await costOfFrame({ side, group, publications: WARM_UP.publications });
+}
+
+/** All sides hold the sockets of every size all the time, so what else the machine does falls on all alike. */
+async function open(fleet, sides, sizes) {
+	const opened = [];
+	for (const size of sizes) {
+		for (const side of sides) {
+			const group = await fleet.open(side, `org_${size}`, size);
+			opened.push({ side, group, publications: Math.ceil(FRAMES_OF_A_TURN / PLACES / size), costs: [] });
+		}
+	}
+	return opened;
+}
+
+/**
+ * Who comes after whom makes some percent, so the sides change their places within a turn: what one has before it and after
+ * it the other has as well.
+ */
+async function take(turns, sizes, series) {
+	const ofSizes = sizes.map((size) => series.filter(({ group }) => group.size === size));
+	const schedule = [...ofSizes.flat(), ...ofSizes.flatMap((sides) => sides.toReversed())];
+	// The first turn warms up as well: the kernel's buffers grow.
+	for (let turn = 0; turn <= turns; turn += 1) {
+		const means = new Map(series.map((one) => [one, 0]));
+		for (const one of schedule) means.set(one, means.get(one) + (await costOfFrame(one)) / PLACES);
+		if (turn > 0) for (const [{ costs }, mean] of means) costs.push(mean);
+	}
 }
 
 /** Each publication has reached everyone before the next: nothing piles up. */
-async function costOfFrame(side, group, publications) {
+async function costOfFrame({ side, group, publications }) {
 	const before = side.cpu();
 	for (let count = 0; count < publications; count += 1) {
 		const delivered = await side.publish(group.organizationId);
