@@ -95,8 +95,13 @@ fn limits_that_are_fixed() {
         ("for how long a connection may be silent before `auth`", seconds(limits::AUTH_DEADLINE)),
         ("for how long an expired token keeps its connection", seconds(limits::EXPIRY_GRACE)),
         (
-            "frames of one connection that wait while keys are fetched, beside fresh tokens of its channels",
+            "frames of one connection that wait while keys are fetched, beside joins and fresh tokens of its channels",
             limits::WAITING_FRAMES.to_string(),
+        ),
+        ("bytes of all frames of one organization that wait while keys are fetched", limits::WAITING_BYTES.to_string()),
+        (
+            "times `framesPerSecond` and `topics` together that a Supabase client's socket is turned away in a minute",
+            limits::TURNED_AWAY_FACTOR.to_string(),
         ),
         ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
         (

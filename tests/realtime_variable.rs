@@ -140,6 +140,10 @@ fn every_limit_has_its_default_and_can_be_set() {
             }
         }
     }
+    // A rate of nothing would be no limit at all.
+    for rate in ["framesPerSecond", "joinsPerSecond", "publicationsPerSecond"] {
+        check_refused(&format!("{{\"limits\":{{\"{rate}\":0}}}}"), &format!("REALTIME.limits.{rate}"));
+    }
     let set = read(r#"{"limits":{"connections":7},"history":{"replay":0}}"#).unwrap();
     assert_eq!(set.limits, Limits { connections: 7, ..Limits::default() });
     assert_eq!(set.history, HistoryLimits { replay: 0, ..HistoryLimits::default() });

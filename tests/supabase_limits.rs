@@ -137,6 +137,125 @@ fn while_keys_are_fetched_no_channel_loses_its_fresh_token() {
     }
 }
 
+/// A client that comes back brings a token for each of its channels.
+#[test]
+fn while_keys_are_fetched_all_joins_wait() {
+    let mut rig = Rig::new(&json!({}));
+    rig.hold_keys = true;
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let token = public(&rig, &["member"]);
+    let mut all = joins(101);
+    all.iter_mut().for_each(|join| join[4]["access_token"] = json!(token));
+    rig.burst(&ada, &all);
+    let refused = ada.next();
+    assert_eq!((&refused[2], &refused[4]["status"]), (&json!("realtime:100"), &json!("error")));
+    rig.answer_keys();
+    let answers = ada.frames();
+    assert_eq!(answers.iter().filter(|answer| answer[4]["status"] == "ok").count(), 100);
+}
+
+/// An object that wakes asks nobody for keys that its isolate has.
+#[test]
+fn a_fresh_token_counts_after_a_sleep_though_the_issuer_is_silent() {
+    let mut rig = Rig::new(&people());
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    enter_table(&mut rig, &ada, 1);
+    rig.frame(&ada, refresh(0, &public(&rig, &["member"])));
+    rig.key_set = None;
+    rig.hibernate();
+    rig.frame(&ada, refresh(0, &public(&rig, &["hr"])));
+    assert_eq!(seen(&mut rig, &ada), [("realtime:0".to_owned(), "123-45-6789".to_owned())]);
+    assert_eq!(rig.key_fetches, 1);
+    // What is known grows old all the same.
+    rig.advance(11 * 60_000);
+    rig.hibernate();
+    rig.frame(&ada, refresh(0, &public(&rig, &["member"])));
+    assert_eq!(rig.key_fetches, 2);
+}
+
+/// Many sockets that each wait with large frames would take the memory of all.
+#[test]
+fn what_waits_for_keys_is_bounded_for_all_connections_together() {
+    let mut rig = Rig::new(&json!({}));
+    rig.hold_keys = true;
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let token = public(&rig, &["member"]);
+    let large = json!(["0", "1", "realtime:0", "what", { "x": "x".repeat(60_000) }]);
+    let clients: Vec<Client> = (0..12).map(|_| socket(&mut rig, WIRE_TWO, "ada", &["member"])).collect();
+    for client in &clients {
+        let mut join = joins(1).remove(0);
+        join[4]["access_token"] = json!(token);
+        rig.frame(client, join);
+        rig.burst(client, &vec![large.clone(); 32]);
+    }
+    let turned_away: usize = clients.iter().map(|client| client.frames().len()).sum();
+    // 279 of these are 16 MiB.
+    assert_eq!(turned_away, 12 * 32 - 279);
+    rig.answer_keys();
+    for client in &clients {
+        assert!(client.frames().iter().any(|frame| frame[3] == "phx_reply" && frame[0] == "0"), "all have entered");
+    }
+}
+
+/// Not even one frame of each.
+#[test]
+fn who_would_have_to_wait_beyond_that_is_to_come_back() {
+    let mut rig = Rig::new(&json!({ "limits": { "frameBytes": 1_000_000 } }));
+    rig.hold_keys = true;
+    rig.key_set = Some(token::key_set(&[(1, "a")]));
+    let token = public(&rig, &["member"]);
+    let mut join = joins(1).remove(0);
+    join[4]["access_token"] = json!(token);
+    join[4]["padding"] = json!("x".repeat(900_000));
+    let clients: Vec<Client> = (0..20).map(|_| socket(&mut rig, WIRE_TWO, "ada", &["member"])).collect();
+    clients.iter().for_each(|client| rig.frame(client, join.clone()));
+    let native = rig.open();
+    rig.authenticate(&native, &token);
+    native.is_turned_away("keys_unavailable", 1013);
+    let (waiting, turned_away) = clients.split_at(19);
+    turned_away[0].is_closed(1013, "keys_unavailable");
+    rig.answer_keys();
+    assert!(waiting.iter().all(|client| client.next()[4]["status"] == "ok"));
+    let later = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    joined(&mut rig, &later, "1", "room", quiet());
+}
+
+#[test]
+fn a_socket_that_floods_on_and_on_is_closed() {
+    let mut rig = Rig::new(&json!({ "limits": { "framesPerSecond": 5, "topics": 5 } }));
+    let [mallory, ada] = ["mallory", "ada"].map(|user| socket(&mut rig, WIRE_TWO, user, &["member"]));
+    joined(&mut rig, &ada, "1", "room", quiet());
+    let unknown = json!(["1", "2", "realtime:room", "what", {}]);
+    rig.burst(&mallory, &vec![unknown.clone(); 10 + 99]);
+    assert_eq!((mallory.closed(), mallory.frames().len()), (None, 10 + 99));
+    rig.burst(&mallory, &[unknown]);
+    mallory.is_closed(1008, "too_many_errors");
+    assert_eq!(ada.closed(), None);
+}
+
+#[test]
+fn a_socket_that_tries_to_enter_in_vain_for_long_is_closed() {
+    let mut rig = Rig::new(&json!({ "limits": { "framesPerSecond": 5, "topics": 5 } }));
+    let mallory = socket(&mut rig, WIRE_TWO, "mallory", &["member"]);
+    let mut join = joins(1).remove(0);
+    join[4]["access_token"] = json!("none");
+    for _ in 0..99 {
+        rig.frame(&mallory, join.clone());
+        assert_eq!(mallory.next()[4]["status"], "error");
+    }
+    rig.frame(&mallory, join.clone());
+    mallory.is_closed(1008, "too_many_errors");
+    // A client whose token is over tries some ten times a minute.
+    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    for _ in 0..99 {
+        rig.frame(&ada, join.clone());
+        rig.advance(6_000);
+    }
+    assert_eq!((ada.closed(), ada.frames().len()), (None, 99));
+}
+
 /// A token that waits for a channel that is entered anew in between is that of the new one.
 #[test]
 fn tokens_keep_their_place_around_a_join() {

@@ -83,10 +83,10 @@ limits! {
         subscriptions "subscriptions" 100 "table subscriptions of one connection";
         filter_bytes "filterBytes" 16384 "bytes of all filters of one connection";
         topics "topics" 100 "topics of one connection";
-        presences "presences" 20 "topics in which one connection is tracked";
+        presences "presences" 20 "topics in which one connection, or one channel of a Supabase client, is tracked";
         presence_members "presenceMembers" 1000 "members tracked in one topic";
         presence_bytes "presenceBytes" 4096 "bytes of one presence's metadata";
-        publications_per_second "publicationsPerSecond" 1000 "publications per second of one organization, with a burst of twice as many";
+        publications_per_second "publicationsPerSecond" 1000 "publications per second that one organization accepts over HTTP, with a burst of twice as many";
     }
 }
 

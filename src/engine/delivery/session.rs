@@ -167,10 +167,12 @@ impl Delivery {
     }
 
     pub(super) fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
-        if self.waiting_bytes > WAITING_BYTES {
-            return self.end(socket, Code::KeysUnavailable, out);
-        }
         let Some(connection) = self.connections.get_mut(socket) else { return };
+        match &connection.principal {
+            None if self.waiting_bytes > WAITING_BYTES => return self.fail(socket, Code::KeysUnavailable, out),
+            Some(_) if self.waiting_bytes > WAITING_BYTES => return self.end(socket, Code::KeysUnavailable, out),
+            _ => {}
+        }
         connection.waiting.get_or_insert_default().push_front(Ok(command));
         if !std::mem::replace(&mut self.fetching_keys, true) {
             out.run(Task::FetchKeys);
