@@ -136,10 +136,23 @@ test("a new key is fetched at its first token, and unknown ones make no flood", 
 	const unknown = Array.from({ length: 20 }, (_, index) => enter(server, rotated.token({}, { kid: `k${index}` })));
 	assert.deepEqual(new Set(await Promise.all(unknown)), new Set(["invalid_token"]));
 	assert.equal(issuer.fetches, 1);
-	// An object in a new life knows no keys yet, and sees the rotation.
+	// Nor does an object in a new life need one: it knows the keys that its isolate has fetched.
+	issuer.answer = () => [500, "{}"];
 	await server.evict("org_1", "close");
-	assert.equal(await enter(server, rotated.token()), "auth_success");
-	assert.equal(await enter(server, ed.token()), "invalid_token");
+	assert.equal(await enter(server, ed.token()), "auth_success");
+	assert.equal(await enter(server, rotated.token()), "invalid_token");
+	assert.equal(issuer.fetches, 1);
+});
+
+test("an isolate that has fetched nothing yet sees the rotation", async () => {
+	const { issuer, server } = await deploy([ed]);
+	assert.equal(await enter(server, ed.token()), "auth_success");
+	const rotated = key("ES256", "rotated");
+	issuer.keys = [rotated.jwk];
+	const another = await start({}, { vars: { JWKS_URL: issuer.url } });
+	after(() => another.dispose());
+	assert.equal(await enter(another, rotated.token()), "auth_success");
+	assert.equal(await enter(another, ed.token()), "invalid_token");
 	assert.equal(issuer.fetches, 2);
 });
 
