@@ -10,8 +10,9 @@
 
 use serde_json::value::RawValue;
 
-use super::push::{Body, Payload, Push, refuse};
+use super::push::{Body, LONG_REFERENCE, Payload, Push, refuse};
 use crate::code::Refusal;
+use crate::policy::limits::ID_BYTES;
 
 const PUSH: u8 = 0;
 const USER_PUSH: u8 = 3;
@@ -33,8 +34,8 @@ fn push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
     let ([join_ref, reference, topic, event], rest) = rest.split_first_chunk().ok_or_else(cut)?;
     let mut rest = rest;
     Ok(Push {
-        join_ref: optional(take(&mut rest, *join_ref)?),
-        reference: optional(take(&mut rest, *reference)?),
+        join_ref: optional(take(&mut rest, *join_ref)?)?,
+        reference: optional(take(&mut rest, *reference)?)?,
         topic: text(take(&mut rest, *topic)?),
         event: text(take(&mut rest, *event)?),
         payload: Payload::Json(json(rest)?),
@@ -46,8 +47,8 @@ fn user_push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
     let ([join_ref, reference, topic, event, metadata, encoding], rest) = rest.split_first_chunk().ok_or_else(cut)?;
     let mut rest = rest;
     Ok(Push {
-        join_ref: optional(take(&mut rest, *join_ref)?),
-        reference: optional(take(&mut rest, *reference)?),
+        join_ref: optional(take(&mut rest, *join_ref)?)?,
+        reference: optional(take(&mut rest, *reference)?)?,
         topic: text(take(&mut rest, *topic)?),
         event: text(take(&mut rest, *event)?),
         payload: Payload::Broadcast {
@@ -82,9 +83,10 @@ fn take<'a>(rest: &mut &'a [u8], length: u8) -> Result<&'a [u8], Refusal> {
     Ok(taken)
 }
 
-/// A reference that is not there has no length.
-fn optional(bytes: &[u8]) -> Option<String> {
-    (!bytes.is_empty()).then(|| text(bytes))
+/// A reference that is not there has no length. As Latin-1 it may be longer than its length says.
+fn optional(bytes: &[u8]) -> Result<Option<String>, Refusal> {
+    let text = (!bytes.is_empty()).then(|| text(bytes));
+    if text.as_ref().is_some_and(|text| text.len() > ID_BYTES) { Err(refuse(LONG_REFERENCE)) } else { Ok(text) }
 }
 
 /// UTF-8, or else Latin-1: clients from 2.84 to 2.110.3 write one byte for each UTF-16 unit.
@@ -112,6 +114,13 @@ mod tests {
     fn what_is_not_utf8_is_latin_1() {
         assert_eq!(text("é€".as_bytes()), "é€");
         assert_eq!(text(b"caf\xe9"), "café");
+    }
+
+    #[test]
+    fn a_reference_in_latin_1_has_no_more_bytes_than_one_in_utf8() {
+        let frame = |reference: &[u8]| [&[3, 0, 0xFF, 1, 1, 0, RAW][..], reference, b"te"].concat();
+        assert_eq!(read(&frame(&[b'6'; 255])).unwrap().reference.map(|text| text.len()), Some(255));
+        assert_eq!(read(&frame(&[0xFF; 255])).unwrap_err(), refuse(LONG_REFERENCE));
     }
 
     #[test]

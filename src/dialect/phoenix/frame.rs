@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::binary;
-use super::push::{Body, Payload, Push, refuse};
+use super::push::{Body, LONG_REFERENCE, Payload, Push, refuse};
 use crate::code::Refusal;
 use crate::dialect::{Frame, Received};
 use crate::policy::limits::ID_BYTES;
@@ -116,7 +116,7 @@ fn reference(value: &str) -> Result<Option<String>, Refusal> {
     };
     // What lives as long as its connection must not be as long as a frame.
     let text = text.filter(|text| text.len() <= ID_BYTES);
-    text.map(Some).ok_or_else(|| refuse("A reference must be null or a string of at most 255 bytes."))
+    text.map(Some).ok_or_else(|| refuse(LONG_REFERENCE))
 }
 
 fn name(value: &str) -> Result<String, Refusal> {

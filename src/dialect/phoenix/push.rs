@@ -42,6 +42,9 @@ pub enum Body<'a> {
     Binary(&'a [u8]),
 }
 
+/// What is said of a reference that is none.
+pub(super) const LONG_REFERENCE: &str = "A reference must be null or a string of at most 255 bytes.";
+
 /// A frame that is not of its framing's form.
 pub(super) fn refuse(sentence: &'static str) -> Refusal {
     Refusal::because(Code::InvalidFrame, sentence)
