@@ -42,6 +42,15 @@ fn fetched(kids: &[&str]) -> KeySet {
 }
 
 #[test]
+fn it_is_known_what_was_no_key_set() {
+    let is_set = |answer: Option<&str>| KeySet::default().answered(NOW, answer);
+    assert!(is_set(Some(&serving(&["a"]))) && is_set(Some("{\"keys\":[]}")));
+    for answer in [None, Some(""), Some("<html>"), Some("[]"), Some("{\"keys\":7}")] {
+        assert!(!is_set(answer), "{answer:?}");
+    }
+}
+
+#[test]
 fn the_first_token_has_the_keys_fetched() {
     let mut keys = KeySet::default();
     check(&keys, NOW, &token("a"), FETCH);

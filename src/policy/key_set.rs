@@ -74,14 +74,16 @@ impl KeySet {
         if candidates.any(|key| key.has_signed(token, message)) { Verdict::Valid } else { Verdict::Invalid }
     }
 
-    /// Takes in the answer of the URL, or that there was none. Keys of unknown kinds are passed over.
-    pub fn answered(&mut self, now: u64, answer: Option<&str>) {
+    /// Takes in the answer of the URL, or that there was none, and says whether it was a key set. Keys of unknown kinds are
+    /// passed over.
+    pub fn answered(&mut self, now: u64, answer: Option<&str>) -> bool {
         self.attempted = Some(now);
         let set = answer.and_then(|text| serde_json::from_str::<Value>(text).ok());
         if let Some(Value::Array(keys)) = set.as_ref().and_then(|set| set.get("keys")) {
             self.keys = keys.iter().take(MOST_KEYS).filter_map(PublicKey::read).collect();
             self.fetched = Some(now);
         }
+        self.fetched == Some(now)
     }
 }
 

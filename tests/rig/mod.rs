@@ -358,40 +358,6 @@ impl Rig {
         self.run(Happening::KeysFetched(self.key_set.clone()), &mut Outcome::default());
     }
 
-    fn note_keys(&mut self) {
-        if let Some(keys) = &self.key_set {
-            self.known_keys = Some((self.now, keys.clone()));
-        }
-    }
-
-    /// The object's memory is lost; the isolate, and what it knows, lives on.
-    pub fn hibernate(&mut self) {
-        self.wake();
-    }
-
-    /// Memory is lost, and the wake is cut short once.
-    pub fn crash(&mut self) {
-        self.known_keys = None;
-        self.wake();
-        self.wake();
-    }
-
-    /// A new version is deployed: every socket is gone without a word, the storage stays.
-    pub fn deploy(&mut self) {
-        for client in std::mem::take(&mut self.sockets).into_values() {
-            client.end(1006, "");
-        }
-        self.attachments.clear();
-        self.known_keys = None;
-        self.wake();
-    }
-
-    /// The same, with another configuration.
-    pub fn deploy_with(&mut self, realtime: &Value) {
-        self.configuration = Rc::new(configuration(realtime, &[("JWKS_URL", "https://issuer.example/keys")]));
-        self.deploy();
-    }
-
     // --- what a script needs to say ----------------------------------------------------------------------------------
 
     /// The claims of a session that is good for an hour.

@@ -2,6 +2,7 @@
 //! shell does on the real one.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
@@ -10,8 +11,9 @@ use realtime_worker::engine::input::SocketId;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::job::{Job, log_line};
 use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use serde_json::Value;
 
-use super::{Client, Interruption, ORGANIZATION, Rig, Transcript, client};
+use super::{Client, Interruption, ORGANIZATION, Rig, Transcript, client, configuration};
 
 /// workerd refuses an attachment above this many bytes of V8's serialization, of which a string's header takes a few.
 const MOST_ATTACHMENT: usize = 16_384 - 16;
@@ -48,6 +50,40 @@ impl Rig {
             Interruption::Hibernate => self.hibernate(),
             Interruption::Crash => self.crash(),
         }
+    }
+
+    pub(super) fn note_keys(&mut self) {
+        if let Some(keys) = &self.key_set {
+            self.known_keys = Some((self.now, keys.clone()));
+        }
+    }
+
+    /// The object's memory is lost; the isolate, and what it knows, lives on.
+    pub fn hibernate(&mut self) {
+        self.wake();
+    }
+
+    /// Memory is lost, and the wake is cut short once.
+    pub fn crash(&mut self) {
+        self.known_keys = None;
+        self.wake();
+        self.wake();
+    }
+
+    /// A new version is deployed: every socket is gone without a word, the storage stays.
+    pub fn deploy(&mut self) {
+        for client in std::mem::take(&mut self.sockets).into_values() {
+            client.end(1006, "");
+        }
+        self.attachments.clear();
+        self.known_keys = None;
+        self.wake();
+    }
+
+    /// The same, with another configuration.
+    pub fn deploy_with(&mut self, realtime: &Value) {
+        self.configuration = Rc::new(configuration(realtime, &[("JWKS_URL", "https://issuer.example/keys")]));
+        self.deploy();
     }
 
     pub(super) fn wake(&mut self) {

@@ -31,37 +31,35 @@ pub(super) fn read(bytes: &[u8]) -> Result<Push<'_>, Refusal> {
 
 /// No known client sends it, and the protocol allows any bytes: JSON is all that a channel has words for.
 fn push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
-    let ([join_ref, reference, topic, event], rest) = rest.split_first_chunk().ok_or_else(cut)?;
-    let mut rest = rest;
-    Ok(Push {
-        join_ref: optional(take(&mut rest, *join_ref)?)?,
-        reference: optional(take(&mut rest, *reference)?)?,
-        topic: text(take(&mut rest, *topic)?),
-        event: text(take(&mut rest, *event)?),
-        payload: Payload::Json(json(rest)?),
-        is_binary: true,
-    })
+    let (lengths, mut rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let head = head(*lengths, &mut rest)?;
+    Ok(Push { payload: Payload::Json(json(rest)?), ..head })
 }
 
 fn user_push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
-    let ([join_ref, reference, topic, event, metadata, encoding], rest) = rest.split_first_chunk().ok_or_else(cut)?;
-    let mut rest = rest;
+    let (lengths, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let ([metadata, encoding], mut rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let head = head(*lengths, &mut rest)?;
+    let metadata = match take(&mut rest, *metadata)? {
+        [] => "",
+        written => json(written)?,
+    };
+    let body = match *encoding {
+        RAW => Body::Binary(rest),
+        JSON => Body::Json(json(rest)?),
+        _ => return Err(refuse("The encoding of a binary frame must be 0 or 1.")),
+    };
+    Ok(Push { payload: Payload::Broadcast { metadata, body }, ..head })
+}
+
+/// What both kinds begin with, of these lengths; its payload is for the kind to read.
+fn head<'a>([join_ref, reference, topic, event]: [u8; 4], rest: &mut &'a [u8]) -> Result<Push<'a>, Refusal> {
     Ok(Push {
-        join_ref: optional(take(&mut rest, *join_ref)?)?,
-        reference: optional(take(&mut rest, *reference)?)?,
-        topic: text(take(&mut rest, *topic)?),
-        event: text(take(&mut rest, *event)?),
-        payload: Payload::Broadcast {
-            metadata: match take(&mut rest, *metadata)? {
-                [] => "",
-                written => json(written)?,
-            },
-            body: match *encoding {
-                RAW => Body::Binary(rest),
-                JSON => Body::Json(json(rest)?),
-                _ => return Err(refuse("The encoding of a binary frame must be 0 or 1.")),
-            },
-        },
+        join_ref: optional(take(rest, join_ref)?)?,
+        reference: optional(take(rest, reference)?)?,
+        topic: text(take(rest, topic)?),
+        event: text(take(rest, event)?),
+        payload: Payload::Json("null"),
         is_binary: true,
     })
 }
