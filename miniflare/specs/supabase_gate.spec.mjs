@@ -8,7 +8,7 @@ import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { after, test } from "node:test";
 import { connect, UpgradeRefused } from "../client.mjs";
-import { now, socketUrl, start, stats, tokenOf } from "../fixture.mjs";
+import { ACCESS_TOKEN, now, socketUrl, start, stats, tokenOf } from "../fixture.mjs";
 
 const PUBLISHABLE = "sb_publishable_2dG9rZW4gb2YgdGhlIHNwZWNz_q7Zt3w";
 const hash = createHash("sha256").update(PUBLISHABLE).digest("hex");
@@ -37,6 +37,15 @@ async function refused(parameters, status, error, code, { on = server, ...option
 	const refusal = await connect(socketUrl(on, parameters), options).catch((refusal) => refusal);
 	assert.ok(refusal instanceof UpgradeRefused, String(refusal));
 	assert.deepEqual([refusal.status, JSON.parse(refusal.body)], [status, { error, code }]);
+}
+
+/** Publishes by HTTP at a host; gives the status. */
+async function publishAt(host, key, messages) {
+	const headers = { host, ...key, "content-type": "application/json" };
+	const url = `${hosted.url}/realtime/v1/api/broadcast`;
+	const body = JSON.stringify({ messages });
+	const answer = await new Promise((resolve) => request(url, { method: "POST", headers }, resolve).end(body));
+	return answer.statusCode;
 }
 
 test("every version that is spoken opens a socket at the key's organization", async () => {
@@ -75,13 +84,19 @@ test("at an organization's host a key of another is refused", async () => {
 		await refused({ apikey, vsn: "2.0.0" }, 404, "Tenant not found", "wrong_organization", at("def.example.com"));
 	}
 	await (await connect(socketUrl(hosted, { apikey: anon("def"), vsn: "2.0.0" }), at("def.example.com"))).close();
-	const publish = async (host) => {
-		const url = `${hosted.url}/realtime/v1/api/broadcast`;
-		const headers = { host, apikey: anon("abc"), "content-type": "application/json" };
-		const answer = await new Promise((resolve) => request(url, { method: "POST", headers }, resolve).end('{"messages":[]}'));
-		return answer.statusCode;
-	};
+	const publish = (host) => publishAt(host, { apikey: anon("abc") }, []);
 	assert.deepEqual([await publish("abc.example.com"), await publish("def.example.com")], [202, 401]);
+});
+
+test("at an organization's host the access token publishes to it, and to no default one", async () => {
+	const message = { topic: "room", event: "e", payload: {}, private: true };
+	const offsets = () => Promise.all(["def", "main"].map(async (name) => (await stats(hosted, name)).offset));
+	const before = await offsets();
+	const publish = (host) => publishAt(host, { authorization: `Bearer ${ACCESS_TOKEN}` }, [message]);
+	assert.equal(await publish("def.example.com"), 202);
+	assert.deepEqual(await offsets(), [before[0] + 1, before[1]]);
+	assert.equal(await publish("localhost"), 202);
+	assert.deepEqual(await offsets(), [before[0] + 1, before[1] + 1]);
 });
 
 test("a key that names no organization opens the default one, where there is one", async () => {
