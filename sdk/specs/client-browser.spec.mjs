@@ -91,7 +91,8 @@ test("it comes back as soon as the browser is online again, with what it missed"
 	await page.context().setOffline(true);
 	await publish(server.url, broadcast("meanwhile", {}));
 	const wait = await page.evaluate(() => rig.client.status.retryAt - Date.now());
-	assert.ok(wait > 1_000_000, `${wait}`);
+	// A random part of the backoff, and far more than what follows takes.
+	assert.ok(wait > 10_000, `${wait}`);
 	await page.context().setOffline(false);
 	await page.evaluate(() => rig.state("connected"));
 	await page.evaluate(() => rig.events(1));
