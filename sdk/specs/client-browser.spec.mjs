@@ -29,7 +29,7 @@ async function begin({ organizationId, token, patience }) {
 			check();
 		}
 	}
-	const hours = 10_000_000;
+	const hours = 2_000_000_000;
 	const options = { organizationId, token, WebSocket: Recorder, backoff: { base: hours, max: hours }, heartbeat: { interval: hours, timeout: hours } };
 	const client = createClient(location.origin, options);
 	const until = (isSo) =>
