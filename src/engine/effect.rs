@@ -64,6 +64,8 @@ pub enum Task {
     },
     /// Change the storage.
     Write(Write),
+    /// Delete everything that is stored, the alarm included: the object was opened in vain.
+    DeleteStorage,
     /// Wake the object at this time, in Unix milliseconds, in place of any other.
     SetAlarm(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].

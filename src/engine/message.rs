@@ -14,6 +14,8 @@ use crate::policy::channel::Topic;
 
 /// From the delivery to the stream.
 pub(super) enum ToStream {
+    /// Someone has proven who they are; from now on things are stored.
+    Begin,
     /// A client publishes; the delivery has authorized it.
     Publish { publication: Box<Publication>, keep: bool, origin: Origin },
     /// A publication went out in this many frames.

@@ -37,7 +37,7 @@ impl Tenant {
     pub fn wake(surroundings: Surroundings, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
         let mut out = Out::default();
-        let stream = Stream::wake(now, configuration.clone(), epoch, &stored, &mut out);
+        let stream = Stream::wake(now, configuration.clone(), epoch, &stored);
         let places = stream.presence().places();
         let delivery = Delivery::wake(now, Rc::from(organization), configuration, &stored, places, &mut out);
         let mut tenant = Tenant { stream, delivery, alarm: None, since: now };
@@ -49,6 +49,7 @@ impl Tenant {
     /// Handles one input; `now` in Unix milliseconds.
     pub fn handle(&mut self, now: u64, input: Input, effects: &mut Vec<Effect>) {
         let mut out = Out::default();
+        let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
         match input {
             Input::Open(open) => self.delivery.open(now, open, &mut out),
@@ -64,6 +65,11 @@ impl Tenant {
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
         }
         self.settle(now, out, effects);
+        if may_end_in_vain && self.delivery.is_empty() && !self.stream.has_begun() {
+            self.alarm = None;
+            effects.push(Effect::Do(Task::DeleteStorage));
+            return;
+        }
         self.arm(effects);
     }
 

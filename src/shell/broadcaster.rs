@@ -325,6 +325,7 @@ impl Life {
                 open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state))).map_err(fault)?;
             }
             Task::Write(write) => self.storage.write(&write).map_err(fault)?,
+            Task::DeleteStorage => self.storage.delete_all().map_err(fault)?,
             Task::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {

@@ -91,6 +91,9 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     pub fn set_alarm(this: &RawStorage, time: f64) -> Result<JsValue, JsValue>;
 
+    #[wasm_bindgen(method, catch, js_name = deleteAll)]
+    pub fn delete_all(this: &RawStorage) -> Result<Promise, JsValue>;
+
     /// `SqlStorage`
     pub type RawSql;
 

@@ -1,9 +1,11 @@
 //! The tenant's storage: SQLite, read and written without an await, so one input's writes are one transaction.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use js_sys::Array;
+use js_sys::{Array, Promise};
 use wasm_bindgen::JsValue;
+use worker::wasm_bindgen_futures::JsFuture;
 
 use super::runtime::RawStorage;
 use crate::engine::effect::Write;
@@ -32,35 +34,47 @@ const TO_SCHEMA_2: [&str; 3] = [
 /// How the presence table tells the lobby, public and private topics apart.
 const PLACE_LOBBY: f64 = 2.0;
 
-/// The tenant's tables.
+/// The tenant's tables. They are created by the first write: an object that strangers opened stores nothing.
 pub struct Storage {
     raw: RawStorage,
+    has_tables: Cell<bool>,
 }
 
 type Result<T> = std::result::Result<T, JsValue>;
 
 impl Storage {
-    /// Opens the storage, with its tables.
+    /// Opens the storage, and brings its tables up to date where there are any.
     ///
     /// # Errors
     /// When SQLite fails, or the tables are of a later build.
     pub fn open(raw: RawStorage) -> Result<Storage> {
-        let storage = Storage { raw };
+        let storage = Storage { raw, has_tables: Cell::new(true) };
         let known = storage.rows("SELECT 1 FROM sqlite_master WHERE name = 'meta'", &[])?;
-        if known.is_empty() {
-            for statement in CREATE {
-                storage.rows(statement, &[])?;
-            }
-            storage.rows("INSERT INTO meta VALUES ('schema', '1')", &[])?;
+        storage.has_tables.set(!known.is_empty());
+        if storage.has_tables.get() {
+            storage.migrate()?;
         }
-        if storage.meta("schema")?.as_deref() == Some("1") {
+        Ok(storage)
+    }
+
+    fn create(&self) -> Result<()> {
+        self.has_tables.set(true);
+        for statement in CREATE {
+            self.rows(statement, &[])?;
+        }
+        self.rows("INSERT INTO meta VALUES ('schema', '1')", &[])?;
+        self.migrate()
+    }
+
+    fn migrate(&self) -> Result<()> {
+        if self.meta("schema")?.as_deref() == Some("1") {
             for statement in TO_SCHEMA_2 {
-                storage.rows(statement, &[])?;
+                self.rows(statement, &[])?;
             }
-            storage.rows("UPDATE meta SET value = '2' WHERE key = 'schema'", &[])?;
+            self.rows("UPDATE meta SET value = '2' WHERE key = 'schema'", &[])?;
         }
-        match storage.meta("schema")?.as_deref() {
-            Some(SCHEMA) => Ok(storage),
+        match self.meta("schema")?.as_deref() {
+            Some(SCHEMA) => Ok(()),
             _ => Err(JsValue::from_str("the storage was written by a later version")),
         }
     }
@@ -91,6 +105,9 @@ impl Storage {
 
     /// Runs one write.
     pub fn write(&self, write: &Write) -> Result<()> {
+        if !self.has_tables.get() {
+            self.create()?;
+        }
         match write {
             Write::Epoch(epoch) => self.run("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", &[epoch.into()]),
             Write::Append { offset, time, version, text, topic, total_bytes } => {
@@ -167,6 +184,12 @@ impl Storage {
         self.raw.set_alarm(time as f64).map(drop)
     }
 
+    /// Deletes everything, the alarm included (with it since compatibility date 2026-02-24).
+    pub fn delete_all(&self) -> Result<()> {
+        self.has_tables.set(false);
+        self.raw.delete_all().map(watch)
+    }
+
     fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
         // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
         let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
@@ -208,10 +231,23 @@ impl Storage {
         self.raw.sql().exec(statement, &bindings.iter().collect::<Array>()).map(drop)
     }
 
+    /// The rows of a query; none where nothing was ever stored.
     fn rows(&self, statement: &str, bindings: &[JsValue]) -> Result<Vec<Array>> {
+        if !self.has_tables.get() {
+            return Ok(Vec::new());
+        }
         let cursor = self.raw.sql().exec(statement, &bindings.iter().collect::<Array>())?;
         Ok(cursor.raw()?.to_array()?.iter().map(Array::from_js).collect())
     }
+}
+
+/// Logs the fault of a storage call that nothing waits for.
+fn watch(promise: Promise) {
+    worker::wasm_bindgen_futures::spawn_local(async move {
+        if let Err(error) = JsFuture::from(promise).await {
+            let _ = super::fault::failed(error.into());
+        }
+    });
 }
 
 trait FromJs {

@@ -77,6 +77,8 @@ pub struct Rig {
     /// While set, the answer of `JWKS_URL` is on its way.
     pub hold_keys: bool,
     pub key_fetches: usize,
+    /// How many times the object deleted everything that it had stored.
+    pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
     configuration: Rc<Configuration>,
@@ -138,6 +140,7 @@ impl Rig {
             known_keys: None,
             hold_keys: false,
             key_fetches: 0,
+            storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
             configuration: Rc::new(configuration),

@@ -92,7 +92,10 @@ impl Rig {
         let numbers = (0_u32..).map(SocketId);
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
         self.channels.clear();
-        self.epochs += 1;
+        // Until the stream has begun its epoch is any, and is told to nobody.
+        if self.epochs == 0 || self.storage.epoch.is_some() {
+            self.epochs += 1;
+        }
         let mut stored = self.storage.load();
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
         stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
@@ -178,6 +181,10 @@ impl Rig {
                 self.attachments.insert(client, state);
             }
             Job::Do(Task::Write(write)) => self.storage.write(&write),
+            Job::Do(Task::DeleteStorage) => {
+                self.storage_deletions += 1;
+                (self.storage, self.alarm) = Default::default();
+            }
             Job::Do(Task::SetAlarm(time)) => self.alarm = Some(time),
             Job::Do(Task::FetchKeys) => outcome.fetch_keys = true,
             Job::Do(Task::ReadHistory { after, rows, bytes }) => {

@@ -158,6 +158,11 @@ impl Delivery {
         }
     }
 
+    /// Whether there is no connection.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.iter().next().is_none()
+    }
+
     /// A number for the next connection.
     pub(super) fn vacant(&mut self) -> SocketId {
         self.connections.vacant()

@@ -24,6 +24,7 @@ impl Delivery {
                 out.run(Task::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
                 return;
             }
+            out.to_stream.push_back(ToStream::Begin);
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.

@@ -20,6 +20,8 @@ use publish::Request;
 pub(super) struct Stream {
     configuration: Rc<Configuration>,
     epoch: Rc<str>,
+    /// Whether the epoch is stored: nothing is, before someone has proven who they are (invariant 12).
+    has_begun: bool,
     history: History,
     presence: Presence,
     rate: Bucket,
@@ -33,26 +35,14 @@ pub(super) struct Stream {
 
 impl Stream {
     /// The stream as its storage tells it; a new one begins with `epoch`.
-    pub(super) fn wake(
-        now: u64,
-        configuration: Rc<Configuration>,
-        epoch: String,
-        stored: &Stored,
-        out: &mut Out,
-    ) -> Stream {
-        let epoch = match &stored.epoch {
-            Some(epoch) => Rc::from(epoch.as_str()),
-            None => {
-                out.run(Task::Write(Write::Epoch(epoch.clone())));
-                Rc::from(epoch)
-            }
-        };
+    pub(super) fn wake(now: u64, configuration: Rc<Configuration>, epoch: String, stored: &Stored) -> Stream {
         Stream {
+            has_begun: stored.epoch.is_some(),
+            epoch: Rc::from(stored.epoch.as_deref().unwrap_or(&epoch)),
             rate: Bucket::full(configuration.limits.publications_per_second, now),
             history: History::wake(configuration.history.clone(), stored.newest, stored.oldest),
             presence: Presence::wake(&configuration.limits, &stored.presence),
             configuration,
-            epoch,
             request: None,
             reading: None,
             publications: 0,
@@ -60,14 +50,28 @@ impl Stream {
         }
     }
 
+    /// Stores the epoch with the first accepted authentication or publication.
+    pub(super) fn begin(&mut self, out: &mut Out) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            out.run(Task::Write(Write::Epoch(self.epoch.to_string())));
+        }
+    }
+
+    /// Whether anything is stored.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Handles a message of the delivery.
     pub(super) fn receive(&mut self, now: u64, message: ToStream, out: &mut Out) {
         match message {
+            ToStream::Begin => self.begin(out),
             ToStream::Publish { publication, keep, origin } => {
                 self.publish_for_client(now, *publication, keep, origin, out)
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { socket, from, then } => {
+                self.begin(out);
                 let reading = Reading { socket, from, then };
                 match self.history.begin(&self.epoch, &reading) {
                     Some(read) => {

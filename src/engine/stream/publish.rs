@@ -95,6 +95,7 @@ impl Stream {
     /// Gives a publication its place. One that is not kept leaves the offset where it is: an offset that no row holds
     /// would be given again after a restart.
     fn accept(&mut self, now: u64, publication: Publication, keep: bool, origin: Option<Origin>, out: &mut Out) -> u64 {
+        self.begin(out);
         self.publications += 1;
         let offset = if keep { self.history.append(now, &publication, out) } else { self.history.offset() };
         let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_kept: keep };

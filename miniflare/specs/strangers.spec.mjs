@@ -1,0 +1,64 @@
+/**
+ * Strangers leave nothing behind: an object that nobody has proven an identity to has no storage once they are gone.
+ */
+import assert from "node:assert/strict";
+import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join as pathOf } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { connect } from "../client.mjs";
+import { join, message, publish, socketUrl, start, stats } from "../fixture.mjs";
+
+const STRANGERS = 50;
+
+test("strangers leave no storage behind, members do", async (t) => {
+	const folder = await temporaryFolder(t);
+	const server = await start({}, { persist: folder });
+	t.after(() => server.dispose());
+
+	const organizations = Array.from({ length: STRANGERS }, (_, index) => `made_up_${index}`);
+	const strangers = await Promise.all(organizations.map((organizationId) => connect(socketUrl(server, { organizationId }))));
+	// Half leave by themselves; the others are closed when their time to authenticate is over.
+	for (const [index, stranger] of strangers.entries()) {
+		if (index % 2) stranger.close();
+	}
+	await Promise.all(strangers.map((stranger) => stranger.closed));
+	// An object deletes its storage while it handles the end of its last socket: its figures come after that.
+	await Promise.all(organizations.map((organizationId) => figures(server, organizationId)));
+	assert.deepEqual(await tables(t, folder), new Map());
+
+	await join(server, "ada");
+	await publish(server, message("retained"));
+	const stored = await tables(t, folder);
+	assert.equal(stored.size, 1);
+	assert.ok([...stored.values()][0].includes("history"));
+});
+
+async function figures(server, organizationId) {
+	const { connections } = await stats(server, organizationId);
+	assert.equal(connections, 0, organizationId);
+}
+
+/** The tables of every object that has any. An empty database has one page all the same, which the runtime writes. */
+async function tables(t, folder) {
+	// Copied, since the server has them open.
+	const copy = await temporaryFolder(t);
+	await cp(folder, copy, { recursive: true });
+	const files = (await readdir(copy, { recursive: true })).filter((name) => name.includes("Broadcaster") && name.endsWith(".sqlite"));
+	const found = new Map();
+	for (const file of files) {
+		const database = new DatabaseSync(pathOf(copy, file));
+		const names = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all().map(({ name }) => name);
+		database.close();
+		// The file that holds the runtime's own alarms is not an object's.
+		if (names.length > 0 && !names.includes("_cf_ALARM")) found.set(file, names);
+	}
+	return found;
+}
+
+async function temporaryFolder(t) {
+	const folder = await mkdtemp(pathOf(tmpdir(), "strangers-"));
+	t.after(() => rm(folder, { recursive: true, force: true }));
+	return folder;
+}
