@@ -2,7 +2,7 @@
  * A process full of clients, so that their CPU time is not workerd's: opens the sockets that it is told to, counts what
  * they receive, and says so whenever each of a group could have received one more frame.
  */
-import { once } from "node:events";
+import { on, once } from "node:events";
 import { WebSocket } from "ws";
 
 /** Sockets that are being opened at a time. */
@@ -27,10 +27,21 @@ async function open(group, targets, greetings) {
 		for (const { url, headers, hello } of waiting) {
 			const socket = new WebSocket(url, { headers, perMessageDeflate: false, skipUTF8Validation: true });
 			if (hello !== undefined) socket.once("open", () => socket.send(hello));
-			await once(socket, greetings > 0 ? "message" : "open");
+			await greeted(socket, greetings);
 			socket.on("message", receive);
 			socket.on("close", (code) => process.send({ group, failure: `a socket was closed: ${code}` }));
 		}
 	};
 	await Promise.all(Array.from({ length: OPENING }, openNext));
+}
+
+/** Settles with the last of the frames that a socket gets when it is opened. */
+async function greeted(socket, greetings) {
+	if (greetings === 0) return once(socket, "open");
+	let frames = 0;
+	for await (const _ of on(socket, "message")) {
+		frames += 1;
+		if (frames === greetings) return undefined;
+	}
+	return undefined;
 }

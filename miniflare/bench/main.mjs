@@ -4,7 +4,7 @@
  *   --sockets 1000,10000   sockets of the fan-out
  *   --frames 50000         frames of one round of the fan-out
  *   --rounds 9             measurements of each side, of which the median counts; the fan-out cuts them into shorter turns
- *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase
+ *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase, growth
  *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { fanOut } from "./fan_out.mjs";
 import { checkOpenFiles } from "./fleet.mjs";
+import { GROWTH_SOCKETS, growth } from "./growth.mjs";
 import { IDLE_SOCKETS, idle } from "./idle.mjs";
 import { native } from "./native.mjs";
 import { nobody } from "./nobody.mjs";
@@ -21,7 +22,7 @@ import { SUPABASE_SOCKETS, supabase } from "./supabase.mjs";
 import { format } from "./table.mjs";
 
 const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
-const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase };
+const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, growth };
 
 function readArguments() {
 	const { values } = parseArgs({
@@ -51,7 +52,7 @@ function count(name, text) {
 }
 
 function checkSockets({ parts, sockets }) {
-	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS };
+	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, growth: GROWTH_SOCKETS };
 	checkOpenFiles(Math.max(0, ...parts.map((part) => needs[part] ?? 0)));
 }
 

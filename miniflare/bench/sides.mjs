@@ -15,12 +15,16 @@ const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
 /** A day ahead: no token expires while it is measured. */
 const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
 
-/** The Worker. Its sockets hold one of three roles, in turn. */
-export async function startWorker() {
+/** The Worker, with more of `REALTIME` where given. Its sockets hold one of three roles, in turn. */
+export async function startWorker(realtime) {
 	// As many connections and publications as are asked for: limits are not what is measured.
 	const limits = { connections: 1_000_000, publicationsPerSecond: 1_000_000 };
-	const vars = { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits } };
+	const vars = { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits, ...realtime } };
 	const { url, ...side } = await start({ vars });
+	const session = (organizationId, index) => {
+		const claims = { sub: `usr_${index}`, role: ROLES[index % ROLES.length], organizationId, exp: EXPIRY };
+		return { url: `${url}/realtime/v1/websocket?organizationId=${organizationId}`, token: signToken(claims, JWT_SECRET) };
+	};
 	return {
 		...side,
 		name: "worker",
@@ -28,10 +32,12 @@ export async function startWorker() {
 		greetings: 1,
 		/** What the `index`th socket of an organization is opened with. */
 		target(organizationId, index) {
-			const claims = { sub: `usr_${index}`, role: ROLES[index % ROLES.length], organizationId, exp: EXPIRY };
-			const headers = { authorization: `Bearer ${signToken(claims, JWT_SECRET)}` };
-			return { url: `${url}/realtime/v1/websocket?organizationId=${organizationId}`, headers };
+			const { url, token } = session(organizationId, index);
+			return { url, headers: { authorization: `Bearer ${token}` } };
 		},
+		/** The address of the `index`th socket and its token, for a first frame that asks for more. */
+		session,
+		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
 		publish: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId })),
 	};
 }
