@@ -192,22 +192,18 @@ fn expected_email(text: &str) -> Option<String> {
     is_top_level.then(|| format!("{first}***@{host_first}{}.{last}", "*".repeat(host.len() - 1)))
 }
 
-/// The value without what `steps` lead to: through objects by name, through arrays to every element. A key that is the
-/// whole rest of the path is meant as well.
+/// The value without what `steps` lead to: through objects by name, through arrays to every element. A key may hold
+/// dots, and is several steps then.
 fn expected_within(value: &Tree, steps: &[&str], mask: &str) -> Tree {
-    let Some((step, further)) = steps.split_first() else { return expected_value(mask, value) };
     match value {
+        value if steps.is_empty() => expected_value(mask, value),
         Tree::Null => Tree::Null,
         Tree::Array(elements) => Tree::Array(elements.iter().map(|one| expected_within(one, steps, mask)).collect()),
         Tree::Object(members) => {
-            let rest = steps.join(".");
             let hide = |(key, value): &(String, Tree)| {
-                let value = match key {
-                    key if *key == rest => expected_value(mask, value),
-                    key if key == step => expected_within(value, further, mask),
-                    _ => value.clone(),
-                };
-                (key.clone(), value)
+                let steps_of_key = (1..=steps.len()).find(|count| steps[..*count].join(".") == *key);
+                let hidden = steps_of_key.map(|count| expected_within(value, &steps[count..], mask));
+                (key.clone(), hidden.unwrap_or_else(|| value.clone()))
             };
             Tree::Object(members.iter().map(hide).collect())
         }

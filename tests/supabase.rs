@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 fn realtime() -> Value {
     json!({
         "tables": {
-            "people": { "masking": { "ssn": { "type": "ssn", "show": { "roles": ["hr"] } } }, "columns": { "id": "int4" } },
+            "people": { "masking": { "ssn": { "type": "ssn", "show": { "roles": ["hr"] } } }, "columns": { "id": "int4", "ssn": "text" } },
             "secrets": { "requiredRoles": ["hr"] }
         },
         "channels": [

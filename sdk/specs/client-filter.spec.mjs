@@ -22,12 +22,14 @@ const OPERATORS = ["eq", "neq", "lt", "lte", "gt", "gte", "isdistinct"];
 const conditions = [
 	...OPERATORS.flatMap((operator) => LITERALS.map((literal) => `${operator}.${literal}`)),
 	"in.(1,10)", "in.(open,closed)", 'in.("a,b",c)', 'in.("q\\"uote")', "in.(x,10,null)", "in.(true)", "in.()", 'in.("(x)",2)',
+	"in.(1, 10)", 'in.( "a,b" , "open" )', "in.( )", "eq.yes", "eq.ON", "eq.off",
 	"is.null", "is.true", "is.false", "is.unknown",
 ];
 const filters = [
 	...conditions.flatMap((condition) => [`c=${condition}`, `c=not.${condition}`]),
 	"missing=eq.1", "missing=not.eq.1", "missing=isdistinct.1", "missing=is.null",
 	" c =eq.open", "n=gte.5,c=neq.open", "n=lt.5,c=eq.open", 'c=eq."a,b",n=is.null', "n=in.(1,2),c=in.(open,10)",
+	"c=eq.open ,n=gt.1", ' c=eq."a,b" , n=is.null ', "n=in.(1, 2), c=in.( open ,10)",
 ];
 const rows = CELLS.flatMap((c, index) => [{ index: index * 2, c, n: index }, { index: index * 2 + 1, c }]);
 

@@ -59,8 +59,8 @@ enum Piece {
     Literal(String),
     /// `{claim}`: one of the principal's values of that claim.
     Claim(String),
-    /// `*`: any text to the end.
-    Rest,
+    /// `*`: any text.
+    Any,
 }
 
 impl Channel {
@@ -127,29 +127,25 @@ impl Grant {
 
 /// Splits a pattern such as `user:{sub}:*`.
 fn pieces(pattern: &str) -> Result<Vec<Piece>, &'static str> {
-    let (body, rest) = match pattern.strip_suffix('*') {
-        Some(body) => (body, Some(Piece::Rest)),
-        None => (pattern, None),
-    };
-    if body.contains('*') {
-        return Err("may have * only at its end");
-    }
     let mut pieces = Vec::new();
-    // An empty one would stand for nothing.
-    let literal = |text: &str| (!text.is_empty()).then(|| Piece::Literal(text.to_owned()));
-    for (index, part) in body.split('{').enumerate() {
-        if index == 0 {
-            pieces.extend(literal(part));
-            continue;
+    for (index, part) in pattern.split('{').enumerate() {
+        let text = match index {
+            0 => part,
+            _ => {
+                let (claim, text) = part.split_once('}').ok_or("has a { without its }")?;
+                if claim.is_empty() {
+                    return Err("has a {} without a claim's name");
+                }
+                pieces.push(Piece::Claim(claim.to_owned()));
+                text
+            }
+        };
+        for (star, literal) in text.split('*').enumerate() {
+            pieces.extend((star > 0).then_some(Piece::Any));
+            // An empty one would stand for nothing.
+            pieces.extend((!literal.is_empty()).then(|| Piece::Literal(literal.to_owned())));
         }
-        let (claim, rest) = part.split_once('}').ok_or("has a { without its }")?;
-        if claim.is_empty() {
-            return Err("has a {} without a claim's name");
-        }
-        pieces.push(Piece::Claim(claim.to_owned()));
-        pieces.extend(literal(rest));
     }
-    pieces.extend(rest);
     Ok(pieces)
 }
 
@@ -160,12 +156,18 @@ fn matches(pattern: &[Piece], topic: &str, principal: &Principal) -> bool {
     places.first_mut().into_iter().for_each(|first| *first = true);
     for piece in pattern {
         places = match piece {
-            Piece::Rest => return places.contains(&true),
+            Piece::Any => from_first(&places),
             Piece::Literal(text) => after(topic, &places, std::slice::from_ref(text)),
             Piece::Claim(name) => after(topic, &places, principal.claim(name)),
         };
     }
     places.last() == Some(&true)
+}
+
+/// Every place from the first of these on.
+fn from_first(places: &[bool]) -> Vec<bool> {
+    let first = places.iter().position(|is_reached| *is_reached).unwrap_or(places.len());
+    (0..places.len()).map(|place| place >= first).collect()
 }
 
 /// The places of the topic to which one of the texts leads from one of these; an empty claim leads nowhere.
@@ -214,6 +216,10 @@ mod tests {
         assert!(matches("user:{sub}", "user:u7") && !matches("user:{sub}", "user:u77"));
         assert!(matches("team:{teams}:*", "team:redder:x") && !matches("team:{teams}:*", "team:blue:x"));
         assert!(!matches("x:{nothing}", "x:"));
+        assert!(matches("*channel*", "a channel of mine") && matches("*channel*", "channel"));
+        assert!(matches("room:*:chat", "room:a:b:chat") && !matches("room:*:chat", "room:chat"));
+        assert!(matches("*:{sub}:*", "x:u7:y") && !matches("*:{sub}:*", "x:u8:y"));
+        assert!(matches("*", "") && matches("**", "x"));
     }
 
     #[test]
@@ -224,7 +230,7 @@ mod tests {
         assert!(!quiet.allows(Action::Write, &member));
         assert!(quiet.allows(Action::PresenceRead, &member), "as presence, unless given");
         assert!(!quiet.allows(Action::Read, &principal("u7", &["guest"], &[])));
-        for malformed in ["a*b", "a{b", "a{}", ""] {
+        for malformed in ["a{b", "a{}", ""] {
             assert!(channel(&format!("{{\"topic\":\"{malformed}\"}}")).is_err(), "{malformed}");
         }
     }

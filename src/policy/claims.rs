@@ -12,6 +12,33 @@ use crate::code::Code;
 const ORGANIZATION_CLAIMS: [&str; 4] = ["organizationId", "activeOrganizationId", "org_id", "ref"];
 /// The claim that names several, with the roles in each.
 const ORGANIZATIONS: &str = "organizations";
+/// Clerk's claim: an object whose `id` names the active organization, and `rol` the role there.
+const CLERK_ORGANIZATION: &str = "o";
+/// Names of claims that speak of organizations in one way or another, in lower case and without `_` and `-`. A token with
+/// one of them is not nameless, even where we do not know how to read it.
+const ORGANIZATION_WORDS: [&str; 21] = [
+    "o",
+    "org",
+    "orgid",
+    "orgs",
+    "organization",
+    "organizationid",
+    "organizations",
+    "organisation",
+    "organisationid",
+    "organisations",
+    "activeorganization",
+    "activeorganizationid",
+    "activeorganisation",
+    "activeorganisationid",
+    "tenant",
+    "tenantid",
+    "tenants",
+    "workspace",
+    "workspaceid",
+    "workspaces",
+    "ref",
+];
 /// Values kept of one claim, and roles of one token.
 const MOST_VALUES: usize = 1_000;
 
@@ -50,7 +77,7 @@ impl Claims {
 
     /// The one organization that the token names; `None` where it names none or several.
     pub fn organization(&self) -> Option<&str> {
-        let mut named = ORGANIZATION_CLAIMS.into_iter().filter_map(|name| self.values.get(name)?.as_str());
+        let mut named = self.named();
         let Some(first) = named.next() else {
             let map = self.values.get(ORGANIZATIONS)?.as_object()?;
             return map.keys().next().filter(|_| map.len() == 1).map(String::as_str);
@@ -63,21 +90,30 @@ impl Claims {
         if let Some(roles) = self.values.get(ORGANIZATIONS).and_then(|map| map.get(organization)) {
             // `null` or `false` is how an issuer may write that someone has left.
             let is_member = matches!(roles, Value::String(_) | Value::Array(_));
-            return is_member.then(|| Roles::new(texts(roles)));
+            return is_member.then(|| Roles::new(role_names(roles)));
         }
-        let named = ORGANIZATION_CLAIMS
-            .into_iter()
-            .any(|name| self.values.get(name).and_then(Value::as_str) == Some(organization));
-        let is_of = named || (default == Some(organization) && self.is_nameless());
-        let list = self.values.get("roles").map(texts).unwrap_or_default();
-        let single = self.values.get("role").and_then(Value::as_str).map(str::to_owned);
-        is_of.then(|| Roles::new(list.into_iter().chain(single)))
+        let is_named = self.named().any(|named| named == organization);
+        let is_of = is_named || (default == Some(organization) && self.is_nameless());
+        let clerk = self.clerk("id").filter(|id| *id == organization).and_then(|_| self.clerk("rol"));
+        let list = self.values.get("roles").map(role_names).unwrap_or_default();
+        let single = self.values.get("role").filter(|role| role.is_string()).map(role_names).unwrap_or_default();
+        is_of.then(|| Roles::new(list.into_iter().chain(single).chain(clerk.map(str::to_owned))))
     }
 
-    /// Whether no claim that names organizations is there. One that is `null` is: its issuer knows of organizations,
-    /// and says that the user is in none.
+    /// The organizations that claims of one organization name.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        let claims = ORGANIZATION_CLAIMS.into_iter().filter_map(|name| self.values.get(name)?.as_str());
+        claims.chain(self.clerk("id"))
+    }
+
+    fn clerk(&self, member: &str) -> Option<&str> {
+        self.values.get(CLERK_ORGANIZATION)?.get(member)?.as_str()
+    }
+
+    /// Whether no claim speaks of organizations. One that is `null` does: its issuer knows of organizations, and says that
+    /// the user is in none.
     fn is_nameless(&self) -> bool {
-        ORGANIZATION_CLAIMS.into_iter().chain([ORGANIZATIONS]).all(|name| !self.values.contains_key(name))
+        !self.values.keys().any(|name| speaks_of_organizations(name))
     }
 
     /// A claim by its name, or by a dotted path where no claim has that name.
@@ -87,6 +123,21 @@ impl Claims {
             let first = self.values.get(steps.next()?)?;
             steps.try_fold(first, |value, step| value.get(step))
         })
+    }
+}
+
+/// Whether a claim's name is one of [`ORGANIZATION_WORDS`], be it namespaced (`https://app.example/org_id`).
+fn speaks_of_organizations(name: &str) -> bool {
+    let last = name.rsplit(['/', ':', '.']).next().unwrap_or(name);
+    let word: String = last.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect();
+    ORGANIZATION_WORDS.contains(&word.as_str())
+}
+
+/// The roles that a claim names: its elements, or the parts of a text such as Better Auth's `admin,member`.
+fn role_names(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(names) => names.split(',').map(|name| name.trim().to_owned()).take(MOST_VALUES).collect(),
+        value => texts(value),
     }
 }
 
@@ -146,6 +197,42 @@ mod tests {
         let map = r#"{"organizations":{"o":"member","p":["admin","hr"]},"organizationId":"p","roles":["root"]}"#;
         assert_eq!(roles(map, "o"), ["member"]);
         assert_eq!(roles(map, "p"), ["admin", "hr"]);
+    }
+
+    #[test]
+    fn several_roles_may_stand_in_one_text() {
+        let roles = |claims| principal(claims, "o").unwrap().roles.as_slice().to_vec();
+        assert_eq!(roles(r#"{"org_id":"o","role":"admin,member"}"#), ["admin", "member"]);
+        assert_eq!(roles(r#"{"org_id":"o","roles":" admin , member,"}"#), ["admin", "member"]);
+        assert_eq!(roles(r#"{"organizations":{"o":"admin,member"}}"#), ["admin", "member"]);
+        assert_eq!(roles(r#"{"org_id":"o","roles":["a,b"]}"#), ["a,b"], "an element is one role");
+    }
+
+    #[test]
+    fn clerk_names_the_organization_in_an_object() {
+        let claims = r#"{"o":{"id":"org_1","rol":"admin","slg":"acme"},"role":"authenticated"}"#;
+        assert_eq!(principal(claims, "org_1").unwrap().roles.as_slice(), ["authenticated", "admin"]);
+        assert_eq!(principal(claims, "org_2"), Err(Code::WrongOrganization));
+        let both = r#"{"o":{"id":"org_1","rol":"admin"},"org_id":"org_2"}"#;
+        assert!(principal(both, "org_2").unwrap().roles.as_slice().is_empty(), "the role is held elsewhere");
+    }
+
+    #[test]
+    fn an_organization_in_an_unknown_claim_is_not_let_into_the_default() {
+        let in_default = |claims: &str| {
+            let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
+            claims.principal("main", &BTreeSet::new(), Some("main")).is_ok()
+        };
+        for nameless in ["{}", r#"{"sub":"u","scope":"x","origin":"y"}"#] {
+            assert!(in_default(nameless), "{nameless}");
+        }
+        for name in
+            ["tenant_id", "orgId", "https://app.example/org_id", "custom:tenant", "workspace", "o", "organisation"]
+        {
+            assert!(!in_default(&format!("{{\"{name}\":\"other\"}}")), "{name}");
+        }
+        assert!(!in_default(r#"{"o":{"id":"other"}}"#));
+        assert!(in_default(r#"{"o":{"id":"main"}}"#));
     }
 
     #[test]

@@ -16,8 +16,10 @@ const FRESH: u64 = 10 * 60_000;
 const PAUSE: u64 = 30_000;
 /// How long old keys serve while the URL does not answer, in milliseconds.
 const STALE: u64 = 60 * 60_000;
-/// Keys taken from one set: a token without a `kid` is held against each of its kind.
-const MOST_KEYS: usize = 16;
+/// Usable keys taken from one set: what is beyond serves nobody.
+const MAX_KEYS: usize = 1_000;
+/// Keys that one token is held against: one without a `kid` against each of its kind, which costs a verification each.
+const MAX_CANDIDATES: usize = 16;
 
 type EdKey = <Ed25519 as Algorithm>::VerifyingKey;
 type EcKey = <Es256 as Algorithm>::VerifyingKey;
@@ -70,7 +72,13 @@ impl KeySet {
         if age.is_none_or(|age| age >= STALE) {
             return Verdict::Unavailable;
         }
-        let mut candidates = self.keys.iter().filter(|key| id.is_none() || key.id.as_deref() == id);
+        // It may have been added since the last fetch: only a set that was fetched for it can tell that it was not.
+        if !known && self.fetched != Some(now) {
+            return Verdict::Unavailable;
+        }
+        let algorithm = token.algorithm();
+        let is_candidate = |key: &&PublicKey| (id.is_none() || key.id.as_deref() == id) && key.may_verify(algorithm);
+        let mut candidates = self.keys.iter().filter(is_candidate).take(MAX_CANDIDATES);
         if candidates.any(|key| key.has_signed(token, message)) { Verdict::Valid } else { Verdict::Invalid }
     }
 
@@ -80,7 +88,7 @@ impl KeySet {
         self.attempted = Some(now);
         let set = answer.and_then(|text| serde_json::from_str::<Value>(text).ok());
         if let Some(Value::Array(keys)) = set.as_ref().and_then(|set| set.get("keys")) {
-            self.keys = keys.iter().take(MOST_KEYS).filter_map(PublicKey::read).collect();
+            self.keys = keys.iter().filter_map(PublicKey::read).take(MAX_KEYS).collect();
             self.fetched = Some(now);
         }
         self.fetched == Some(now)
@@ -102,19 +110,34 @@ impl PublicKey {
         Some(PublicKey { id: text(value, "kid"), algorithm: text(value, "alg"), material })
     }
 
+    /// Whether the key's kind and its own `alg` allow this algorithm. `Ed25519` is the newer name of what `EdDSA` means
+    /// with such a key (RFC 9864, 2.2).
+    fn may_verify(&self, algorithm: &str) -> bool {
+        let same = |only: &str| only == algorithm || (is_edwards(only) && is_edwards(algorithm));
+        let is_of_kind = match &self.material {
+            Material::Rsa(_) => matches!(algorithm, "RS256" | "RS384" | "RS512"),
+            Material::P256(_) => algorithm == "ES256",
+            Material::Ed25519(_) => is_edwards(algorithm),
+        };
+        is_of_kind && self.algorithm.as_deref().is_none_or(same)
+    }
+
     fn has_signed(&self, token: &Token<'_>, message: &str) -> bool {
-        let algorithm = token.algorithm();
-        if self.algorithm.as_deref().is_some_and(|only| only != algorithm) {
-            return false;
-        }
         match &self.material {
             Material::Rsa(key) => [Rsa::rs256(), Rsa::rs384(), Rsa::rs512()]
                 .iter()
                 .any(|rsa| signed_with(rsa, key.as_ref().as_ref(), token, message)),
             Material::P256(key) => signed_with(&Es256, key, token, message),
-            Material::Ed25519(key) => signed_with(&Ed25519, key, token, message),
+            Material::Ed25519(key) => {
+                let specific = Ed25519::with_specific_name();
+                signed_with(&Ed25519, key, token, message) || signed_with(&specific, key, token, message)
+            }
         }
     }
+}
+
+fn is_edwards(algorithm: &str) -> bool {
+    matches!(algorithm, "EdDSA" | "Ed25519")
 }
 
 /// The members that a public key needs (RFC 7518, section 6). The library's own reading of a key set would bring serde's
@@ -138,7 +161,9 @@ fn text(value: &Value, name: &str) -> Option<String> {
 }
 
 fn bytes(value: &Value, name: &str) -> Option<Cow<'static, [u8]>> {
-    Base64UrlUnpadded::decode_vec(value.get(name)?.as_str()?).ok().map(Cow::Owned)
+    // RFC 7518 wants none, and some issuers pad all the same.
+    let text = value.get(name)?.as_str()?.trim_end_matches('=');
+    Base64UrlUnpadded::decode_vec(text).ok().map(Cow::Owned)
 }
 
 /// Whether a key's own words let it verify signatures (RFC 7517, 4.2 to 4.4); words of another form than documented

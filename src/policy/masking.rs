@@ -74,6 +74,11 @@ impl Masking {
         both
     }
 
+    /// The fields that are masked for someone: columns, or dotted paths.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| &*field.field)
+    }
+
     /// Whether nothing is ever masked.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -147,10 +152,18 @@ fn hide(seen: &mut Row, original: &Row, field: &str, mask: Mask) {
     for column in &mut seen.columns {
         if whole && &*column.name == field {
             column.json = Rc::from(mask.json(&column.json));
-        } else if !whole && steps.len() > 1 && steps.first() == Some(&&*column.name) {
-            column.json = Rc::from(hide_within(&column.json, steps.get(1..).unwrap_or_default(), mask, MOST_ARRAYS));
+        } else if !whole && let Some(further) = beyond(&steps, &column.name) {
+            column.json = Rc::from(hide_within(&column.json, further, mask, MOST_ARRAYS));
         }
     }
+}
+
+/// The steps of a path that are left below a key, which may hold dots itself and so be several of them; `None` where the
+/// path does not lead through the key.
+fn beyond<'a, 'b>(steps: &'a [&'b str], key: &str) -> Option<&'a [&'b str]> {
+    let count = key.split('.').count();
+    let leads = key.split('.').eq(steps.iter().take(count).copied());
+    leads.then(|| steps.get(count..)).flatten()
 }
 
 fn steps(field: &str) -> Vec<&str> {
@@ -160,10 +173,12 @@ fn steps(field: &str) -> Vec<&str> {
 /// Hides what `steps` lead to inside a JSON value. Arrays are looked through; a scalar where an object was expected may
 /// be that object as text (SQLite keeps JSON so): it is redacted. So is what lies below more than `arrays` arrays.
 fn hide_within(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
-    let Some((step, further)) = steps.split_first() else { return mask.json(json) };
+    if steps.is_empty() {
+        return mask.json(json);
+    }
     match json::kind(json) {
         Kind::Null => json.to_owned(),
-        Kind::Object => hide_member(json, step, further, mask, arrays),
+        Kind::Object => hide_member(json, steps, mask, arrays),
         Kind::Array => match arrays.checked_sub(1) {
             Some(arrays) => hide_elements(json, steps, mask, arrays),
             None => Mask::Redact.json(json),
@@ -172,16 +187,14 @@ fn hide_within(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String 
     }
 }
 
-fn hide_member(json: &str, step: &str, further: &[&str], mask: Mask, arrays: usize) -> String {
+fn hide_member(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
     // A key that is no Unicode text could be the one that is meant.
     let Ok(object) = json::lenient_object(json) else { return Mask::Redact.json(json) };
-    let rest = [&[step], further].concat().join(".");
     let mut row = Row::default();
     for (name, value) in &object.members {
-        let value = match name {
-            name if *name == rest => mask.json(value.get()),
-            name if name == step => hide_within(value.get(), further, mask, arrays),
-            _ => value.get().to_owned(),
+        let value = match beyond(steps, name) {
+            Some(further) => hide_within(value.get(), further, mask, arrays),
+            None => value.get().to_owned(),
         };
         row.columns.push(Column { name: Rc::from(name.as_ref()), json: Rc::from(value) });
     }
@@ -259,6 +272,13 @@ mod tests {
         );
         check(config, &[], false, r#"{"address":"{\"phone\":1}"}"#, r#"{"address":"[REDACTED]"}"#);
         check(config, &[], false, r#"{"address":null}"#, r#"{"address":null}"#);
+        check(
+            r#"{"a.b.c":{"type":"redact"}}"#,
+            &[],
+            false,
+            r#"{"a.b":{"c":1,"d":2},"a":{"b.c":3,"b":{"c":4}}}"#,
+            r#"{"a.b":{"c":"[REDACTED]","d":2},"a":{"b.c":"[REDACTED]","b":{"c":"[REDACTED]"}}}"#,
+        );
         check(
             config,
             &[],

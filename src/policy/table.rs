@@ -97,11 +97,12 @@ impl Table {
             visibility: form.take("rows").map(|rows| Visibility::read(&rows)).transpose()?.unwrap_or_default(),
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
             primary_key: primary_key(&mut form)?,
-            columns: form.take("columns").map(|columns| types(&columns)).transpose()?.unwrap_or_default(),
+            columns: form.take("columns").map(|columns| known_types(&columns)).transpose()?.unwrap_or_default(),
             history: flag(&mut form, "history")?,
             operations: [flag(&mut form, "onInsert")?, flag(&mut form, "onUpdate")?, flag(&mut form, "onDelete")?],
         };
         form.finish()?;
+        table.check_columns(field)?;
         Ok(table)
     }
 
@@ -117,7 +118,30 @@ impl Table {
 
     /// The declared type of a column, as comparisons see it.
     pub fn column_type(&self, column: &str) -> Option<ColumnType> {
-        self.columns.get(column).map(|name| ColumnType::named(name))
+        // The configuration was refused where a type is not known.
+        self.columns.get(column).map(|name| ColumnType::named(name).unwrap_or(ColumnType::Incomparable))
+    }
+
+    /// Refuses a rule about a column that a table with declared columns does not have: it would protect nothing.
+    fn check_columns(&self, field: &Field<'_>) -> Result<(), Refusal> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let is_declared = |column: &str| self.columns.contains_key(column);
+        let is_declared_path = |path: &str| {
+            let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+            ends.filter_map(|end| path.get(..end)).any(is_declared)
+        };
+        let fields = self.fields.iter().flatten().map(|column| ("fields", column.as_str(), is_declared(column)));
+        let masks = self.masking.fields().map(|path| ("masking", path, is_declared_path(path)));
+        let owner = self.owner_field.iter().map(|column| ("ownerField", column.as_str(), is_declared(column)));
+        let rows = self.visibility.matched().map(|pair| ("rows", pair.column.as_str(), is_declared(&pair.column)));
+        match fields.chain(masks).chain(owner).chain(rows).find(|(_, _, is_declared)| !is_declared) {
+            Some((rule, column, _)) => {
+                Err(field.refuse(&format!("has {rule} for {column}, which columns does not declare")))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -134,6 +158,16 @@ fn primary_key(form: &mut Form<'_>) -> Result<Vec<String>, Refusal> {
     let distinct = distinct(columns.clone()).len() == columns.len();
     let named = !columns.is_empty() && columns.iter().all(|column| !column.is_empty());
     if distinct && named { Ok(columns) } else { Err(field.refuse("must list one or several columns, each once")) }
+}
+
+/// Reads `{ column: type }` of types that comparisons know.
+fn known_types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
+    for (_, value) in field.form()?.rest() {
+        if ColumnType::named(&value.name(NAME_BYTES)?).is_none() {
+            return Err(value.refuse("is no known column type; declare \"text\" for one that is compared as text"));
+        }
+    }
+    types(field)
 }
 
 /// Reads `{ column: type }`.

@@ -94,7 +94,7 @@ pub fn asymmetric(algorithm: &str, private: &str, more: Value, claims: &Value) -
     let (header, claims) = (header(algorithm, more), claims.to_string());
     let jwk: JsonWebKey<'_> = serde_json::from_str(private).unwrap();
     match algorithm {
-        "EdDSA" => signed(&Ed25519, &(&jwk).try_into().unwrap(), &header, &claims),
+        "EdDSA" | "Ed25519" => signed(&Ed25519, &(&jwk).try_into().unwrap(), &header, &claims),
         "ES256" => signed(&Es256, &(&jwk).try_into().unwrap(), &header, &claims),
         name => signed(&Rsa::with_name(name), &rsa_key(private), &header, &claims),
     }

@@ -36,7 +36,8 @@ function test(operator: string, value: string, cell: unknown): boolean | undefin
 		case "isdistinct":
 			return cell === null || test("neq", value, cell);
 		case "in": {
-			const orders = split(value.slice(1, -1)).map((literal) => compare(cell, unquote(literal)));
+			const list = value.slice(1, -1).trim();
+			const orders = (list ? split(list) : []).map((literal) => compare(cell, unquote(literal)));
 			return orders.includes(0) || (orders.includes(undefined) ? undefined : false);
 		}
 	}
@@ -59,7 +60,7 @@ function compare(cell: unknown, literal: string): number | undefined {
 	const text = String(cell);
 	const order = compareNumbers(text, literal);
 	if (typeof cell === "boolean") {
-		const truth = { true: 1, t: 1, false: 0, f: 0 }[literal];
+		const truth = /^(true|t|yes|y|on|1)$/i.test(literal) ? 1 : /^(false|f|no|n|off|0)$/i.test(literal) ? 0 : undefined;
 		return truth === undefined ? undefined : Math.sign(+cell - truth);
 	}
 	if (typeof cell === "number") {
@@ -97,7 +98,10 @@ function decimal(text: string): { sign: number; digits: string; point: number } 
 	return { sign: significant ? (minus ? -1 : 1) : 0, digits: significant.replace(/0+$/, ""), point: +point };
 }
 
-/** Splits at the commas outside parentheses and quotes. A quote opens only right after `.`, `(` or `,`. */
+/**
+ * Splits at the commas outside parentheses and quotes, without the white space around each part. A quote opens only right
+ * after `.`, `(` or `,`, white space after the last two aside.
+ */
 function split(text: string): string[] {
 	const parts = [""];
 	let [depth, isQuoted, isEscaped, previous] = [0, false, false, ","];
@@ -107,11 +111,11 @@ function split(text: string): string[] {
 		else if (c === '"') isQuoted = ".(,".includes(previous);
 		else if (c === "(") depth += 1;
 		else if (c === ")") depth = Math.max(0, depth - 1);
-		previous = c;
+		if (c.trim() || !"(,".includes(previous)) previous = c;
 		if (c === "," && !isQuoted && depth === 0) parts.push("");
 		else parts[parts.length - 1] += c;
 	}
-	return parts;
+	return parts.map((part) => part.trim());
 }
 
 function unquote(value: string): string {

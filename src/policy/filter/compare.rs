@@ -2,30 +2,9 @@
 
 use std::cmp::Ordering;
 
+use super::column_type::ColumnType;
+use super::instant;
 use crate::value::json::{self, Kind};
-
-/// What a declared PostgreSQL type means for comparisons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColumnType {
-    /// Compared as decimal numbers.
-    Number,
-    /// Compared as truth values.
-    Boolean,
-    /// Compared as text, byte by byte.
-    Text,
-}
-
-impl ColumnType {
-    /// The comparison that suits a type name of `pg_type`, such as `int8`.
-    pub fn named(name: &str) -> ColumnType {
-        match name {
-            "int2" | "int4" | "int8" | "float4" | "float8" | "numeric" | "oid" | "smallint" | "integer" | "bigint"
-            | "real" | "double precision" | "decimal" => ColumnType::Number,
-            "bool" | "boolean" => ColumnType::Boolean,
-            _ => ColumnType::Text,
-        }
-    }
-}
 
 /// How the cell stands to the literal; `None` where SQL would say unknown or refuse the cast.
 pub(super) fn compare(cell: &str, literal: &str, declared: Option<ColumnType>) -> Option<Ordering> {
@@ -39,6 +18,9 @@ pub(super) fn compare(cell: &str, literal: &str, declared: Option<ColumnType>) -
         Some(ColumnType::Number) => numbers(),
         Some(ColumnType::Boolean) => Some(boolean(&text)?.cmp(&boolean(literal)?)),
         Some(ColumnType::Text) => Some(text.as_str().cmp(literal)),
+        Some(ColumnType::Timestamp) => Some(instant::microseconds(&text)?.cmp(&instant::microseconds(literal)?)),
+        Some(ColumnType::Uuid) => Some(uuid(&text)?.cmp(&uuid(literal)?)),
+        Some(ColumnType::Incomparable) => None,
         None => numbers().or_else(|| Some(text.as_str().cmp(literal))),
     }
 }
@@ -52,12 +34,21 @@ fn implied(cell: &str) -> Option<ColumnType> {
     }
 }
 
+/// The spellings of PostgreSQL's `boolean`; SQLite prints 1 and 0.
 fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "true" | "t" => Some(true),
-        "false" | "f" => Some(false),
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" | "y" | "on" => Some(true),
+        "false" | "f" | "0" | "no" | "n" | "off" => Some(false),
         _ => None,
     }
+}
+
+/// The 32 digits of a UUID, in any case and with or without hyphens and braces (RFC 9562, section 4).
+fn uuid(text: &str) -> Option<String> {
+    let text = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+    let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let is_uuid = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_uuid.then_some(digits)
 }
 
 /// A decimal number of any length: `0.digits * 10^point`.
@@ -173,10 +164,36 @@ mod tests {
     }
 
     #[test]
+    fn a_declared_type_knows_every_spelling_of_a_value() {
+        let same = [
+            (ColumnType::Boolean, "1", "true"),
+            (ColumnType::Boolean, "0", "f"),
+            (ColumnType::Boolean, "true", "1"),
+            (ColumnType::Boolean, "\"t\"", "yes"),
+            (ColumnType::Uuid, "\"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11\"", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            (ColumnType::Uuid, "\"a0eebc999c0b4ef8bb6d6bb9bd380a11\"", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}"),
+            (ColumnType::Timestamp, "\"2026-08-22T09:30:00+00:00\"", "2026-08-22 11:30:00+02"),
+            (ColumnType::Timestamp, "\"2026-08-22T09:30:00.5Z\"", "2026-08-22T09:30:00.500000"),
+        ];
+        for (declared, cell, literal) in same {
+            assert_eq!(compare(cell, literal, Some(declared)), Some(Ordering::Equal), "{cell} {literal}");
+        }
+        for (declared, cell, literal) in [
+            (ColumnType::Boolean, "2", "true"),
+            (ColumnType::Uuid, "\"a0eebc99\"", "a0eebc99"),
+            (ColumnType::Timestamp, "\"yesterday\"", "2026-08-22"),
+            (ColumnType::Timestamp, "1766400000", "2026-08-22"),
+            (ColumnType::Incomparable, "\"a\"", "a"),
+        ] {
+            assert_eq!(compare(cell, literal, Some(declared)), None, "{cell} {literal}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_compared_is_unknown() {
         for (cell, literal) in [
             ("1", "x"),
-            ("true", "1"),
+            ("true", "2"),
             ("null", "null"),
             ("[1]", "1"),
             ("{}", "{}"),

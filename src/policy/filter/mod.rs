@@ -5,16 +5,20 @@
 //! condition := column "=" ["not."] operator "." value
 //! operator := eq|neq|lt|lte|gt|gte|in|like|ilike|is|match|imatch|isdistinct
 //! value := raw | '"' escaped '"'                       \\ and \" inside quotes
-//! in := "(" value ("," value)* ")"                     at most 100
+//! in := "(" [value ("," value)*] ")"                   at most 100; none matches nothing
 //! is := null|true|false|unknown
 //! ```
+//! White space around a condition, a column and a value of a list does not count.
+//!
 //! A filter is judged on the row as its subscriber sees it, so a masked or unselected value can be guessed by nobody.
 
+mod column_type;
 mod compare;
+mod instant;
 mod parse;
 mod pattern;
 
-pub use compare::ColumnType;
+pub use column_type::ColumnType;
 use compare::compare;
 use pattern::Pattern;
 
@@ -83,7 +87,7 @@ impl Filter {
 
     /// How many regular expressions it holds: they cost the most, so connections may have few.
     pub fn regular_expressions(&self) -> usize {
-        let is_regex = |condition: &&Condition| matches!(&condition.test, Test::Pattern(Pattern::Regex(_)));
+        let is_regex = |condition: &&Condition| matches!(&condition.test, Test::Pattern(Pattern::Regex { .. }));
         self.conditions.iter().filter(is_regex).count()
     }
 
@@ -155,13 +159,18 @@ impl Comparison {
 impl Truth {
     /// `is true` and its like are never unknown on a boolean column, and mean nothing on another.
     fn is(self, cell: &str, declared: Option<ColumnType>) -> Option<bool> {
-        let boolean =
-            matches!(cell, "true" | "false" | "null") && declared.is_none_or(|kind| kind == ColumnType::Boolean);
+        let value = match (cell, declared) {
+            ("true", None | Some(ColumnType::Boolean)) | ("1", Some(ColumnType::Boolean)) => Some(true),
+            ("false", None | Some(ColumnType::Boolean)) | ("0", Some(ColumnType::Boolean)) => Some(false),
+            _ => None,
+        };
+        let null = cell == "null";
+        let boolean = value.is_some() || (null && declared.is_none_or(|kind| kind == ColumnType::Boolean));
         match self {
-            Truth::Null => Some(cell == "null"),
-            Truth::Unknown => boolean.then_some(cell == "null"),
-            Truth::True => boolean.then_some(cell == "true"),
-            Truth::False => boolean.then_some(cell == "false"),
+            Truth::Null => Some(null),
+            Truth::Unknown => boolean.then_some(null),
+            Truth::True => boolean.then_some(value == Some(true)),
+            Truth::False => boolean.then_some(value == Some(false)),
         }
     }
 }
@@ -212,6 +221,12 @@ mod tests {
             "n=not.isdistinct.10",
             "s=in.(open,closed)",
             "n=not.in.(1,2)",
+            "n=in.(1, 10)",
+            "n=in.( 10 )",
+            "t=in.(\"x,y\", \"a,b\")",
+            "s=eq.open ,n=gt.1",
+            " s=eq.open, n=gt.1 ",
+            "n=not.in.()",
             "b=not.is.null",
         ];
         for filter in matching {
@@ -234,6 +249,9 @@ mod tests {
             "big=eq.9007199254740992",
             "z=in.(1)",
             "z=not.in.(1)",
+            "n=in.()",
+            "s=in.( )",
+            "s=eq. open",
             "n=isdistinct.10",
             "n=like.1%",
             "z=like.%",

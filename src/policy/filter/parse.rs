@@ -29,7 +29,8 @@ fn refuse(message: impl Into<String>) -> Refusal {
     Refusal::because(Code::InvalidFilter, message.into())
 }
 
-/// Splits at the commas that stand outside parentheses and quotes. A quote opens only right after `.`, `(` or `,`.
+/// Splits at the commas that stand outside parentheses and quotes, without the white space around each part. A quote
+/// opens only right after `.`, `(` or `,`, white space after the last two aside.
 fn split(text: &str) -> Result<Vec<&str>, Refusal> {
     let (mut parts, mut start, mut depth, mut quoted, mut escaped, mut previous) =
         (Vec::new(), 0, 0_u32, false, false, ',');
@@ -43,17 +44,19 @@ fn split(text: &str) -> Result<Vec<&str>, Refusal> {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             ',' if depth == 0 => {
-                parts.push(text.get(start..place).unwrap_or_default());
+                parts.push(text.get(start..place).unwrap_or_default().trim());
                 start = place + 1;
             }
             _ => {}
         }
-        previous = c;
+        if !(c.is_whitespace() && matches!(previous, '(' | ',')) {
+            previous = c;
+        }
     }
     if quoted {
         return Err(refuse("a quoted value does not end"));
     }
-    parts.push(text.get(start..).unwrap_or_default());
+    parts.push(text.get(start..).unwrap_or_default().trim());
     Ok(parts)
 }
 
@@ -92,7 +95,11 @@ fn operation(operator: &str, value: &str) -> Result<Test, Refusal> {
 
 fn list(value: &str) -> Result<Vec<String>, Refusal> {
     let inner = value.strip_prefix('(').and_then(|value| value.strip_suffix(')'));
-    let values = split(inner.ok_or_else(|| refuse("in takes a list in parentheses"))?)?;
+    let inner = inner.ok_or_else(|| refuse("in takes a list in parentheses"))?;
+    if inner.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = split(inner)?;
     if values.len() > MOST_VALUES {
         return Err(refuse(format!("in takes at most {MOST_VALUES} values")));
     }

@@ -16,7 +16,7 @@ const MOST_REGEX_TEXT: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
     Like { pieces: Vec<Piece>, any_case: bool },
-    Regex(Regex),
+    Regex { regex: Regex, any_case: bool },
 }
 
 /// One element of a `like` pattern.
@@ -51,21 +51,38 @@ impl Pattern {
         if pattern.len() > MOST_EXPRESSION {
             return Err(format!("a regular expression has at most {MOST_EXPRESSION} bytes"));
         }
+        let folded = if any_case { fold(pattern) } else { pattern.to_owned() };
         let regex =
-            RegexBuilder::new(pattern).case_insensitive(any_case).size_limit(MOST_COMPILED).nest_limit(16).build();
-        regex.map(Pattern::Regex).map_err(|_| String::from("the regular expression is malformed or too large"))
+            RegexBuilder::new(&folded).case_insensitive(any_case).size_limit(MOST_COMPILED).nest_limit(16).build();
+        regex
+            .map(|regex| Pattern::Regex { regex, any_case })
+            .map_err(|_| String::from("the regular expression is malformed or too large"))
     }
 
     /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on.
     pub(super) fn matches(&self, cell: &str) -> Option<bool> {
-        let most = if matches!(self, Pattern::Regex(_)) { MOST_REGEX_TEXT } else { MOST_TEXT };
+        let most = if matches!(self, Pattern::Regex { .. }) { MOST_REGEX_TEXT } else { MOST_TEXT };
         let text = json::string(cell).filter(|text| text.len() <= most)?;
         Some(match self {
-            Pattern::Regex(regex) => regex.is_match(&text),
+            Pattern::Regex { regex, any_case: true } => regex.is_match(&fold(&text)),
+            Pattern::Regex { regex, any_case: false } => regex.is_match(&text),
             Pattern::Like { pieces, any_case: true } => like(pieces, &text.to_lowercase()),
             Pattern::Like { pieces, any_case: false } => like(pieces, &text),
         })
     }
+}
+
+/// Lower case beyond ASCII, which the library's own folding stops at. ASCII stays: `\D` and `\d` are two classes.
+fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            folded.push(c);
+        } else {
+            folded.extend(c.to_lowercase());
+        }
+    }
+    folded
 }
 
 /// Matches greedily and goes back to the last `%` only: time is bounded by the product of the lengths.
@@ -111,6 +128,11 @@ mod tests {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
         assert!(Pattern::like("É%", true).matches("\"été\"").unwrap());
+        let regex = |pattern, any_case| Pattern::regex(pattern, any_case).unwrap();
+        assert!(regex("^ÉT[À-Þ]", true).matches("\"éTé\"").unwrap());
+        assert!(regex("^été$", true).matches("\"ÉTÉ\"").unwrap());
+        assert!(!regex("É", false).matches("\"é\"").unwrap());
+        assert!(!regex("^\\D$", true).matches("\"7\"").unwrap());
     }
 
     #[test]
