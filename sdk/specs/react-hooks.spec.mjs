@@ -201,3 +201,35 @@ test("usePresence is one presence, also while its metadata changes", async (t) =
 	await watching.count(4);
 	assert.deepEqual(watching.all, ["", "Ada", "Bea", ""]);
 });
+
+test("useTable merges what a publisher gives: some columns of a row, the key of a deleted one", async (t) => {
+	const one = open(t);
+	const queries = record();
+	const rows = [{ id: "a", project_id: "p1", title: "A", status: "open" }, { id: "b", project_id: "p1", title: "B", status: "open" }];
+	const query = async () => (queries.handler(), rows);
+	const options = { query, filter: "project_id=eq.p1", where: ({ status }) => status === "open" };
+	const { view } = render(t, () => useTable(one, "merged", options));
+	await view(({ status }) => status === "live");
+	await publish(server.url, update("merged", { id: "a", title: "A2" }, { id: "a", title: "A" }));
+	const { rows: merged } = await view((list) => list.rows[0]?.title === "A2");
+	assert.deepEqual(merged[0], { id: "a", project_id: "p1", title: "A2", status: "open" });
+	await publish(server.url, remove("merged", { id: "b" }));
+	await view((list) => ids(list) === "a");
+	await publish(server.url, update("merged", { id: "a", project_id: "p2" }, { id: "a", project_id: "p1" }));
+	await view((list) => ids(list) === "");
+	await publish(server.url, insert("merged", { id: "c", project_id: "p2", status: "open" }), insert("merged", { id: "d", project_id: "p1", title: "D", status: "open" }));
+	await view((list) => ids(list) === "d");
+	assert.equal(queries.all.length, 1);
+});
+
+test("useTable reads again for a row that it does not know, and never shows a part of one", async (t) => {
+	const one = open(t);
+	const claims = [{ id: "a", project_id: "p1", status: "open" }];
+	const query = async () => claims.filter(({ status }) => status === "open");
+	const { view, views } = render(t, () => useTable(one, "parts", { query, filter: "project_id=eq.p1", where: ({ status }) => status === "open" }));
+	await view(({ status }) => status === "live");
+	claims.push({ id: "b", project_id: "p1", status: "open" });
+	await publish(server.url, update("parts", { id: "b", status: "open" }, { id: "b", status: "closed" }));
+	await view((list) => ids(list) === "a,b");
+	assert.ok(views.every((list) => list.rows.every(({ project_id }) => project_id === "p1")));
+});

@@ -3,7 +3,8 @@
  *
  * @module
  */
-export type { TableQuery, TableState } from "./table-store.ts";
+export type { TableQuery } from "./table-query.ts";
+export type { TableState } from "./table-store.ts";
 export { usePresence } from "./use-presence.ts";
 export { useBroadcast, useChanges, useRealtime } from "./use-realtime.ts";
 export { type TableView, useTable } from "./use-table.ts";

@@ -3,7 +3,8 @@
  */
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { Client, Definitions, RowOf, TableName } from "../client/index.ts";
-import { type TableQuery, type TableState, TableStore } from "./table-store.ts";
+import type { TableQuery } from "./table-query.ts";
+import { type TableState, TableStore } from "./table-store.ts";
 
 /** What {@link useTable} gives. */
 export interface TableView<R> extends TableState<R> {
@@ -25,8 +26,8 @@ export interface TableView<R> extends TableState<R> {
  *     "claims",
  *     {
  *       query: (signal) => fetch(`/api/claims?status=open&project=${projectId}`, { signal }).then((answer) => answer.json()),
- *       filter: `project_id=eq.${projectId}`, // never changes: the server leaves out the other projects
- *       where: (claim) => claim.status === "open", // changes: a claim that is closed leaves the list
+ *       filter: `project_id=eq.${projectId}`, // the rows of one project
+ *       where: (claim) => claim.status === "open", // of which those that are open
  *       sort: (one, other) => one.title.localeCompare(other.title),
  *     },
  *     [projectId],
