@@ -8,6 +8,7 @@ import type { AuthSuccess, Identity, Position, ServerFrame } from "./frame.ts";
 import { type Handler, Listeners } from "./listeners.ts";
 import type { On } from "./on.ts";
 import type { ClientOptions, TableOptions } from "./options.ts";
+import { describe, Outage } from "./outage.ts";
 import { Presence } from "./presence.ts";
 import { type Gap, Stream } from "./stream.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -53,6 +54,7 @@ export class Client<D extends Definitions = Definitions> {
 	#requests = new Map<string, { resolve: () => void; reject: (error: RealtimeError) => void }>();
 	#lastRequest = 0;
 	#isFlushing = false;
+	#outage = new Outage();
 	#errors = new Listeners<RealtimeError>((error) => console.error(error));
 	#report = (error: unknown) => this.#tellError(error);
 	#gaps = new Listeners<Gap>(this.#report);
@@ -63,11 +65,15 @@ export class Client<D extends Definitions = Definitions> {
 	constructor(url: string | URL, options: ClientOptions) {
 		const { organizationId, autoConnect = true, backoff = {}, heartbeat = {}, connectTimeout = 15_000 } = options;
 		const { WebSocket = globalThis.WebSocket, surroundings = browser() } = options;
-		const address = socketAddress(url, organizationId);
-		const openSocket = () => new WebSocket(address) as Socket;
+		const check = () => {
+			const message = "This runtime has no WebSocket.";
+			if (!WebSocket) throw new RealtimeError("no_websocket", message);
+			return socketAddress(url, organizationId);
+		};
+		const openSocket = () => new WebSocket(check()) as Socket;
 		this.#organizationId = organizationId;
 		this.#autoConnect = autoConnect;
-		this.#stream = new Stream(options.position);
+		this.#stream = new Stream(this.#checked(options.position));
 		this.#wiring = {
 			send: (frame) => this.#connection.send(frame),
 			request: (frame) => this.#request(frame),
@@ -77,7 +83,7 @@ export class Client<D extends Definitions = Definitions> {
 		};
 		this.#subscriptions = new Subscriptions(this.#wiring);
 		const tokens = new Tokens(options, surroundings);
-		const connection = { backoff, heartbeat, connectTimeout, openSocket };
+		const connection = { backoff, heartbeat, connectTimeout, check, openSocket };
 		this.#connection = new Connection(connection, tokens, surroundings, this.#owner());
 		this.presence = new Presence({}, this.#wiring);
 		this.#presences.set(undefined, this.presence);
@@ -163,15 +169,15 @@ export class Client<D extends Definitions = Definitions> {
 				recover: this.#stream.position ?? true,
 				subscriptions: this.#subscriptions.initial(!this.identity, careful),
 			}),
-			authenticated: (frame) => this.#authenticated(frame),
+			authenticated: (frame, isRefresh) => this.#authenticated(frame, isRefresh),
 			frame: (frame) => this.#receive(frame),
 			disconnected: () => this.#disconnected(),
-			status: (status) => this.#statuses.emit(status),
+			status: (status) => this.#follow(status),
 			report: this.#report,
 		};
 	}
 
-	#authenticated(frame: AuthSuccess): void {
+	#authenticated(frame: AuthSuccess, isRefresh: boolean): void {
 		const { type, epoch, offset, recovered, ...identity } = frame;
 		const before = this.identity;
 		if (before && before.userId !== identity.userId) {
@@ -179,11 +185,34 @@ export class Client<D extends Definitions = Definitions> {
 		}
 		this.identity = identity;
 		const gap = this.#stream.begin(frame);
+		const { status } = this;
+		if (!isRefresh) this.#follow(status);
+		// Whoever was told may have closed it.
+		if (status !== this.status) return;
 		if (gap) this.#gaps.emit(gap);
-		// The answer to a refresh has no position.
-		if (epoch !== undefined) this.#subscriptions.authenticated();
+		if (!isRefresh) this.#subscriptions.authenticated();
 		else if (`${before?.roles}` !== `${identity.roles}`) this.#subscriptions.retry();
 		this.#flushPresences();
+	}
+
+	/** The connection's state has changed. What fails is told once, and nobody waits for what does not come. */
+	#follow(status: Status): void {
+		const { state, error } = status;
+		const isFailure = this.#outage.isFailure(status);
+		const news = this.#outage.hear(status);
+		this.#statuses.emit(status);
+		if (news) this.#report(news);
+		if (state === "closed" || isFailure) this.#subscriptions.failed(error ?? CLOSED);
+	}
+
+	/** A position that is none is as good as nothing: everything is read anew. */
+	#checked(position: Position | undefined): Position | undefined {
+		const { epoch, offset } = position ?? {};
+		if (typeof epoch === "string" && Number.isSafeInteger(offset) && offset! >= 0) return position;
+		const error = new RealtimeError("invalid_position", "The option position is not a position.");
+		// Not before there can be a handler.
+		if (position) queueMicrotask(() => this.#report(error));
+		return undefined;
 	}
 
 	#disconnected(): void {
@@ -245,7 +274,9 @@ export class Client<D extends Definitions = Definitions> {
 		queueMicrotask(() => {
 			this.#isFlushing = false;
 			if (this.#autoConnect && this.status.state === "idle") this.connect();
-			if (this.status.state !== "connected") return;
+			const { state, error } = this.status;
+			if (state === "closed") this.#subscriptions.failed(error ?? CLOSED);
+			if (state !== "connected") return;
 			this.#subscriptions.flush();
 			this.#flushPresences();
 		});
@@ -259,11 +290,19 @@ export class Client<D extends Definitions = Definitions> {
 		const message = "A handler failed.";
 		const known = error instanceof RealtimeError ? error : new RealtimeError("handler_failed", message, { cause: error });
 		if (this.#errors.size > 0) this.#errors.emit(known);
-		else console.error(known);
+		else if (known === error) console.error(describe(known));
+		// Where it was thrown is what tells.
+		else console.error(describe(known), error);
 	}
 }
 
+const CLOSED = new RealtimeError("closed", "The client is closed.");
+
 function socketAddress(url: string | URL, organizationId: string): string {
+	if (!organizationId || typeof organizationId !== "string") {
+		throw new RealtimeError("invalid_organization", "The option organizationId is missing.");
+	}
+	if (!/^(http|ws)s?:\/\/[^/]/i.test(`${url}`)) throw new RealtimeError("invalid_url", `${url} is not an address of http or https.`);
 	const address = new URL(url);
 	address.protocol = address.protocol.replace("http", "ws");
 	address.pathname = address.pathname.replace(/(\/realtime\/v1\/websocket)?\/*$/, "/realtime/v1/websocket");

@@ -83,7 +83,14 @@ export class Presence<M = Record<string, unknown>> {
 			watching?.off();
 			this.#wiring.changed();
 		};
-		return { ready: watching?.ready ?? Promise.resolve(), off };
+		const here = Promise.resolve();
+		return {
+			get ready() {
+				return watching?.ready ?? here;
+			},
+			watch: (watcher) => watching?.watch(watcher) ?? (watcher(), () => {}),
+			off,
+		};
 	}
 
 	/** @internal */

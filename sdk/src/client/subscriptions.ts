@@ -7,32 +7,10 @@
 import type { Broadcast, Change } from "./definitions.ts";
 import { RealtimeError } from "./error.ts";
 import { matches, Undecidable } from "./filter.ts";
-import { type Handler, Listeners } from "./listeners.ts";
+import { Entry } from "./entry.ts";
+import type { Handler } from "./listeners.ts";
 import type { Subscription, TableTarget, Target } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
-
-/** One subscription of the connection, shared by all handlers that want the same. */
-class Entry {
-	readonly listeners: Listeners<never>;
-	readonly target: Target;
-	/** Where it stands with the connection of now. */
-	state: "new" | "asked" | "standing" | "refused" = "new";
-	/** The server was asked to end it. Until it confirms that, it stands. */
-	leaving = false;
-	id = "";
-	/** Whether the server understands it, once that is known; what it does not, it will not after a reconnect either. */
-	isUnderstood: boolean | undefined;
-	readonly ready: Promise<void>;
-	settle!: { resolve: () => void; reject: (error: RealtimeError) => void };
-
-	constructor(target: Target, report: (error: unknown) => void) {
-		this.target = target;
-		this.listeners = new Listeners(report);
-		this.ready = new Promise((resolve, reject) => (this.settle = { resolve, reject }));
-		// Whoever does not wait for it hears of a refusal through `on.error`.
-		this.ready.catch(() => {});
-	}
-}
 
 /**
  * A table that nobody has. A connection without any table subscription is sent every change, so this one always stands:
@@ -67,7 +45,7 @@ export class Subscriptions {
 			remove();
 			this.#wiring.changed();
 		};
-		return { ready: entry.ready, off };
+		return entry.subscription(off);
 	}
 
 	/**
@@ -112,6 +90,11 @@ export class Subscriptions {
 		this.flush();
 	}
 
+	/** There is no connection, and none soon: nobody need wait. */
+	failed(error: RealtimeError): void {
+		for (const entry of this.#wanted.values()) if (entry.state !== "refused") entry.settle(error);
+	}
+
 	/** The connection has ended: nothing stands any more. */
 	disconnected(): void {
 		this.#prune();
@@ -125,7 +108,7 @@ export class Subscriptions {
 		if (!entry) return;
 		entry.state = "standing";
 		entry.isUnderstood = true;
-		entry.settle.resolve();
+		entry.settle();
 	}
 
 	/** The server confirms that one has ended. */
@@ -141,7 +124,7 @@ export class Subscriptions {
 		this.#known.delete(id);
 		entry.state = "refused";
 		entry.isUnderstood = !/^(invalid_|name_)/.test(code);
-		entry.settle.reject(error);
+		entry.settle(error);
 		return error;
 	}
 
@@ -174,7 +157,7 @@ export class Subscriptions {
 	}
 
 	#ask(entry: Entry): object {
-		entry.state = "asked";
+		entry.ask();
 		entry.id = `s${(this.#lastId += 1)}`;
 		this.#known.set(entry.id, entry);
 		return { id: entry.id, ...entry.target };

@@ -6,7 +6,7 @@
  * to its answer. A change that the answer has already is applied a second time, to the same effect, and the last change
  * of each row wins: the list is right once the stream has caught up with the query.
  */
-import type { Change, Client, Off, Status, Subscription, TableOptions } from "../client/index.ts";
+import type { Change, Client, Off, RealtimeError, Status, Subscription, TableOptions } from "../client/index.ts";
 import { Rows } from "./rows.ts";
 import type { TableQuery } from "./table-query.ts";
 
@@ -94,20 +94,18 @@ export class TableStore<R extends object> {
 		const subscriptions = this.#listen();
 		const read = () => void this.refetch();
 		const offs = [this.#client.on.gap(read), this.#client.on.status((status) => this.#follow(status))];
-		let isOver = false;
 		const impatient = setTimeout(read, PATIENCE);
-		const settled = (error?: { error: unknown }) => {
-			if (isOver) return;
+		const standing = new Set<Subscription>();
+		const settled = (one: Subscription, error?: RealtimeError) => {
 			clearTimeout(impatient);
-			this.#isSubscribed = !error;
-			if (!error) return read();
-			this.#error = error;
-			this.#show();
+			// What a connection's end interrupts is resumed, and nothing of it missed.
+			const isRefused = error !== undefined && this.#client.status.state === "connected";
+			if (isRefused) standing.delete(one);
+			else if (!error) standing.add(one);
+			this.#settled(standing.size === subscriptions.length, isRefused ? error : undefined);
 		};
-		const standing = Promise.all(subscriptions.map(({ ready }) => ready));
-		standing.then(() => settled(), (error: unknown) => settled({ error }));
+		for (const one of subscriptions) offs.push(one.watch((error) => settled(one, error)));
 		this.#stop = () => {
-			isOver = true;
 			clearTimeout(impatient);
 			clearTimeout(this.#rereading);
 			this.#rereading = undefined;
@@ -116,6 +114,19 @@ export class TableStore<R extends object> {
 			this.#reading = this.#missed = undefined;
 			for (const off of [...offs, ...subscriptions.map((one) => one.off)]) off();
 		};
+	}
+
+	/** The server has confirmed or refused to send changes, for now: it may be asked again. */
+	#settled(isSubscribed: boolean, error: RealtimeError | undefined): void {
+		const wasSubscribed = this.#isSubscribed;
+		this.#isSubscribed = isSubscribed;
+		if (error) {
+			this.#error = { error };
+			this.#show();
+		} else if (isSubscribed ? !wasSubscribed : !this.#isLoaded && !this.#reading) {
+			// A list without live changes is better than none.
+			if (isSubscribed || this.#client.status.state !== "connected") void this.refetch();
+		}
 	}
 
 	/** An update or a delete may lack the filter's columns: the server would keep it back, so they come unfiltered. */
