@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Window } from "happy-dom";
 import { browser } from "../src/client/index.ts";
-import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, until, update } from "./client-rig.mjs";
+import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, token, until, update } from "./client-rig.mjs";
 
 const { server, open: openPlain } = await startRig({ history: { replay: 10 } });
 /** The client is given surroundings without a document: it has tests of its own. */
@@ -232,4 +232,32 @@ test("useTable reads again for a row that it does not know, and never shows a pa
 	await publish(server.url, update("parts", { id: "b", status: "open" }, { id: "b", status: "closed" }));
 	await view((list) => ids(list) === "a,b");
 	assert.ok(views.every((list) => list.rows.every(({ project_id }) => project_id === "p1")));
+});
+
+test("useTable recovers by itself from a query that failed, and from a refusal", async (t) => {
+	let roles = ["member"];
+	let hours = 0;
+	const surroundings = { ...browser(), watch: () => () => {}, now: () => Date.now() + hours * 3_600_000 };
+	const one = open(t, { surroundings, getToken: () => token({ roles }) });
+	one.on.error(() => {});
+	let works = false;
+	const query = async () => {
+		if (!works) throw new Error("500");
+		return [{ id: "a" }];
+	};
+	const failing = render(t, () => useTable(one, "recovers", { query }));
+	await failing.view(({ status }) => status === "error");
+	works = true;
+	await failing.view((list) => ids(list) === "a" && list.status === "live");
+
+	const refused = render(t, () => useTable(one, "payroll", { query, filter: "team=eq.1" }));
+	await refused.view(({ status }) => status === "error");
+	roles = ["admin"];
+	one.close();
+	hours += 2;
+	one.connect();
+	const list = await refused.view(({ status }) => status === "live");
+	assert.equal(list.error, undefined);
+	await publish(server.url, insert("payroll", { id: "b", team: 1 }));
+	await refused.view((list) => ids(list) === "a,b");
 });

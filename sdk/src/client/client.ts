@@ -9,6 +9,7 @@ import { type Handler, Listeners } from "./listeners.ts";
 import type { On } from "./on.ts";
 import type { ClientOptions, TableOptions } from "./options.ts";
 import { describe, Outage } from "./outage.ts";
+import { Pace } from "./pace.ts";
 import { Presence } from "./presence.ts";
 import { type Gap, Stream } from "./stream.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -50,7 +51,8 @@ export class Client<D extends Definitions = Definitions> {
 	#connection: Connection;
 	#topics = new Map<string, Topic>();
 	#wiring: Wiring;
-	#presences = new Map<string | undefined, Pick<Presence, "disconnected" | "flush" | "receive">>();
+	#pace: Pace;
+	#presences = new Map<string | undefined, Pick<Presence, "disconnected" | "flush" | "receive" | "refused" | "renew">>();
 	#requests = new Map<string, { resolve: () => void; reject: (error: RealtimeError) => void }>();
 	#lastRequest = 0;
 	#isFlushing = false;
@@ -76,11 +78,13 @@ export class Client<D extends Definitions = Definitions> {
 		this.#stream = new Stream(this.#checked(options.position));
 		this.#wiring = {
 			send: (frame) => this.#connection.send(frame),
+			pace: (act) => this.#pace.run(act),
 			request: (frame) => this.#request(frame),
 			subscribe: (target, handler) => this.#subscriptions.add(target, handler),
 			changed: () => this.#changed(),
 			report: this.#report,
 		};
+		this.#pace = new Pace(surroundings);
 		this.#subscriptions = new Subscriptions(this.#wiring);
 		const tokens = new Tokens(options, surroundings);
 		const connection = { backoff, heartbeat, connectTimeout, check, openSocket };
@@ -147,8 +151,13 @@ export class Client<D extends Definitions = Definitions> {
 
 	#handlers(): On<D> {
 		const on = (table: string, event: ChangeType | "*", handler: Handler<never>, options: TableOptions = {}) => {
-			const { schema = table === "*" ? "*" : "public", filter = "" } = options;
-			return this.#subscriptions.add({ table, schema, event, ...(filter.trim() && { filter }) }, handler);
+			const dot = table.indexOf(".");
+			// As the server helper names tables; a schema of its own says that the dot is the table's.
+			const isQualified = dot > 0 && options.schema === undefined;
+			const [given, name] = isQualified ? [table.slice(0, dot), table.slice(dot + 1)] : [options.schema, table];
+			const { filter = "" } = options;
+			const schema = given ?? (table === "*" ? "*" : "public");
+			return this.#subscriptions.add({ table: name, schema, event, ...(filter.trim() && { filter }) }, handler);
 		};
 		const broadcast = (event: string, handler: Handler<never>) => {
 			this.#changed();
@@ -191,7 +200,10 @@ export class Client<D extends Definitions = Definitions> {
 		if (status !== this.status) return;
 		if (gap) this.#gaps.emit(gap);
 		if (!isRefresh) this.#subscriptions.authenticated();
-		else if (`${before?.roles}` !== `${identity.roles}`) this.#subscriptions.retry();
+		else if (`${before?.roles}` !== `${identity.roles}`) {
+			this.#subscriptions.retry();
+			for (const presence of this.#presences.values()) presence.renew();
+		}
 		this.#flushPresences();
 	}
 
@@ -217,6 +229,7 @@ export class Client<D extends Definitions = Definitions> {
 
 	#disconnected(): void {
 		this.#subscriptions.disconnected();
+		this.#pace.clear();
 		for (const presence of this.#presences.values()) presence.disconnected();
 		const error = new RealtimeError("disconnected", "The connection ended.");
 		for (const { reject } of this.#requests.values()) reject(error);
@@ -240,7 +253,11 @@ export class Client<D extends Definitions = Definitions> {
 				return void this.#answered(frame.id);
 			case "error": {
 				const { code, message, id = "" } = frame;
+				if (code === "rate_limited") this.#pace.slow();
 				if (this.#answered(id, new RealtimeError(code, message))) return;
+				// Refusals of presence have no id.
+				if (!id) for (const presence of this.#presences.values()) presence.refused(code);
+				if (!id && code === "not_tracked") return;
 				return this.#report(this.#subscriptions.refused(id, frame) ?? new RealtimeError(code, message));
 			}
 			case "presence_state":
@@ -254,8 +271,11 @@ export class Client<D extends Definitions = Definitions> {
 	#request(frame: object): Promise<void> {
 		const id = `m${(this.#lastRequest += 1)}`;
 		return new Promise<void>((resolve, reject) => {
-			if (this.#connection.send({ ...frame, id })) this.#requests.set(id, { resolve, reject });
-			else reject(new RealtimeError("disconnected", "There is no connection."));
+			const refuse = (code: string, message: string) => reject(new RealtimeError(code, message));
+			if (this.status.state !== "connected") return refuse("disconnected", "There is no connection.");
+			if (this.#pace.isFull) return refuse("rate_limited", "Too many messages wait to be sent.");
+			this.#requests.set(id, { resolve, reject });
+			this.#pace.run(() => this.#connection.send({ ...frame, id }));
 		});
 	}
 

@@ -14,6 +14,8 @@ export class Entry {
 	/** The server was asked to end it. Until it confirms that, it stands. */
 	leaving = false;
 	id = "";
+	/** The server has refused it since it last stood, on whatever connection. */
+	wasRefused = false;
 	/** Whether the server understands it, once that is known; what it does not, it will not after a reconnect either. */
 	isUnderstood: boolean | undefined;
 	#ready!: PromiseWithResolvers<void>;

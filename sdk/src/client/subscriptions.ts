@@ -18,6 +18,9 @@ import type { Wiring } from "./wiring.ts";
  */
 const NO_TABLE = { id: "none", schema: "-", table: "-" };
 
+/** How many topics a connection may have, unless the deployment says otherwise. */
+const MAX_TOPICS = 100;
+
 /** All subscriptions of a client. */
 export class Subscriptions {
 	/** By what they are to; those that nobody wants any more are not here. */
@@ -59,23 +62,47 @@ export class Subscriptions {
 	initial(isFirst: boolean, careful: boolean): object[] {
 		this.disconnected();
 		const isDue = (entry: Entry) => entry.isUnderstood ?? (isFirst && !careful);
-		const due = [...this.#wanted.values()].filter(isDue);
+		const all = [...this.#wanted.values()];
+		// While it is not known whether the user may see who is there, both are asked for: refused one by one, they count.
+		const fits = all.filter(isOfTopic).length <= MAX_TOPICS;
+		const isCarried = (entry: Entry) => {
+			const carrier = this.#carrier(entry);
+			return carrier && !(fits && carrier.isUnderstood === undefined);
+		};
+		const due = all.filter((entry) => isDue(entry) && !isCarried(entry));
 		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
 	}
 
 	/** Asks the server for what is wanted and not asked for yet, and to end what is wanted no more. */
 	flush(): void {
 		this.#prune();
+		this.#leave((entry) => !isOfTopic(entry));
+		for (const entry of this.#wanted.values()) {
+			if (entry.state !== "new" || entry.isUnderstood === false || this.#carrier(entry)) continue;
+			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
+		}
+		// After that: where one takes over from another, there is no moment without either.
+		this.#leave(isOfTopic);
+	}
+
+	#leave(isMeant: (entry: Entry) => boolean): void {
 		const wanted = new Set(this.#wanted.values());
 		for (const entry of this.#known.values()) {
-			if (wanted.has(entry) || entry.leaving) continue;
+			const isNeeded = wanted.has(entry) && this.#carrier(entry)?.state !== "standing";
+			if (entry.leaving || isNeeded || !isMeant(entry)) continue;
 			entry.leaving = true;
 			this.#wiring.send({ type: "unsubscribe", id: entry.id });
 		}
-		for (const entry of wanted) {
-			if (entry.state !== "new" || entry.isUnderstood === false) continue;
-			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
-		}
+	}
+
+	/**
+	 * The subscription to a topic's presence, which brings its messages too, so that both take one place of those that a
+	 * connection may have.
+	 */
+	#carrier({ target }: Entry): Entry | undefined {
+		if (!("topic" in target) || target.presence) return undefined;
+		const carrier = this.#wanted.get(JSON.stringify({ ...target, presence: true }));
+		return carrier?.wasRefused ? undefined : carrier;
 	}
 
 	/** The server has taken those of {@link initial}: from now on they stand, though their confirmations are on their way. */
@@ -108,12 +135,19 @@ export class Subscriptions {
 		if (!entry) return;
 		entry.state = "standing";
 		entry.isUnderstood = true;
+		entry.wasRefused = false;
 		entry.settle();
+		for (const other of this.#wanted.values()) if (this.#carrier(other) === entry) other.settle();
+		this.flush();
 	}
 
 	/** The server confirms that one has ended. */
 	unsubscribed(id: string): void {
+		const entry = this.#known.get(id);
 		this.#known.delete(id);
+		// It may be wanted by itself again.
+		if (entry) [entry.state, entry.leaving] = ["new", false];
+		this.flush();
 	}
 
 	/** The server refuses one, or takes it away since this user's rights have changed. */
@@ -123,8 +157,11 @@ export class Subscriptions {
 		const error = new RealtimeError(code, message, { target: entry.target });
 		this.#known.delete(id);
 		entry.state = "refused";
+		entry.wasRefused = true;
 		entry.isUnderstood = !/^(invalid_|name_)/.test(code);
 		entry.settle(error);
+		// What it would have carried goes by itself.
+		this.flush();
 		return error;
 	}
 
@@ -142,8 +179,11 @@ export class Subscriptions {
 
 	/** Hands a broadcast to the handlers of its topic. */
 	topic(broadcast: Broadcast): void {
-		for (const { target, listeners } of this.#standing()) {
-			if ("topic" in target && target.topic === broadcast.topic) listeners.emit(broadcast as never);
+		const standing = new Set(this.#standing());
+		for (const entry of new Set([...standing, ...this.#wanted.values()])) {
+			const { target, listeners } = entry;
+			const isHeard = standing.has(entry) || standing.has(this.#carrier(entry)!);
+			if (isHeard && "topic" in target && target.topic === broadcast.topic) listeners.emit(broadcast as never);
 		}
 	}
 
@@ -173,6 +213,10 @@ export class Subscriptions {
 			return false;
 		}
 	}
+}
+
+function isOfTopic({ target }: Entry): boolean {
+	return "topic" in target;
 }
 
 function covers({ table, schema, event }: TableTarget, change: Change): boolean {

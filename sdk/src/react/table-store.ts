@@ -15,7 +15,8 @@ export interface TableState<R> {
 	readonly rows: readonly R[];
 	/**
 	 * `loading`: there is no answer yet. `live`: every change is on its way here. `stale`: the connection is down, or the
-	 * list is being read again. `error`: reading, or subscribing, has failed; the rows are the last ones known.
+	 * list is being read again. `error`: reading, or subscribing, has failed; the rows are the last ones known, and it is
+	 * tried again.
 	 */
 	readonly status: "loading" | "live" | "stale" | "error";
 	readonly error?: unknown;
@@ -25,6 +26,8 @@ export interface TableState<R> {
 const PATIENCE = 2_000;
 /** How long at least lies between two queries that changes ask for, in milliseconds. */
 const PAUSE = 1_000;
+/** How long at most a query that has failed waits for the next one, in milliseconds. */
+const MAX_WAIT = 30_000;
 
 /** A list while somebody looks at it. */
 export class TableStore<R extends object> {
@@ -41,6 +44,8 @@ export class TableStore<R extends object> {
 	#isSubscribed = false;
 	#rereading: ReturnType<typeof setTimeout> | undefined;
 	#readAt = 0;
+	/** Queries in a row that have failed. */
+	#failures = 0;
 	#reading: AbortController | undefined;
 	#stop: Off = () => {};
 
@@ -67,6 +72,8 @@ export class TableStore<R extends object> {
 	/** Reads the list again. */
 	readonly refetch = async (): Promise<void> => {
 		this.#reading?.abort();
+		clearTimeout(this.#rereading);
+		this.#rereading = undefined;
 		const reading = new AbortController();
 		this.#reading = reading;
 		this.#readAt = Date.now();
@@ -78,12 +85,14 @@ export class TableStore<R extends object> {
 			if (reading.signal.aborted) return;
 			this.#rows.replace(answer);
 			this.#isLoaded = true;
+			this.#failures = 0;
 			// All of them, whether or not one makes it necessary to read again.
 			const isKnown = this.#missed.map((change) => this.#rows.apply(change));
 			if (isKnown.includes(false)) this.#reread();
 		} catch (error) {
 			if (reading.signal.aborted) return;
 			this.#error = { error };
+			this.#reread(Math.min(MAX_WAIT, PAUSE * 2 ** this.#failures++));
 		}
 		this.#missed = undefined;
 		this.#reading = undefined;
@@ -146,14 +155,15 @@ export class TableStore<R extends object> {
 	}
 
 	/** Reads the list again, soon, and not for every change of a burst. */
-	#reread(): void {
+	#reread(wait = PAUSE): void {
 		this.#rereading ??= setTimeout(() => {
 			this.#rereading = undefined;
 			void this.refetch();
-		}, Math.max(0, this.#readAt + PAUSE - Date.now()));
+		}, Math.max(0, this.#readAt + wait - Date.now()));
 	}
 
 	#follow({ state }: Status): void {
+		if (state === "connected" && this.#failures > 0) void this.refetch();
 		if (state === "connected" || state === "waiting" || state === "closed") this.#show();
 	}
 
