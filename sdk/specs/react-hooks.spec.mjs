@@ -261,3 +261,43 @@ test("useTable recovers by itself from a query that failed, and from a refusal",
 	await publish(server.url, insert("payroll", { id: "b", team: 1 }));
 	await refused.view((list) => ids(list) === "a,b");
 });
+
+test("mutate shows a row at once, and without a flicker until it comes, whatever its final key", async (t) => {
+	const one = open(t);
+	const { view, views } = render(t, () => useTable(one, "drafts", { query: async () => [], where: ({ status }) => status !== "closed" }));
+	const { mutate } = await view(({ status }) => status === "live");
+	const from = views.length;
+	for (let n = 0; n < 8; n += 1) {
+		const committed = mutate({ put: { id: `draft${n}`, n } }, () => publish(server.url, insert("drafts", { id: `${n}`, n })));
+		await view(({ rows }) => rows.length === n + 1);
+		await committed;
+	}
+	await view((list) => ids(list) === "0,1,2,3,4,5,6,7");
+	const lengths = views.slice(from).map(({ rows }) => rows.length);
+	assert.deepEqual(lengths, lengths.toSorted((a, b) => a - b), "a row that was there was gone");
+	assert.ok(views.slice(from).every(({ rows }) => new Set(rows.map(({ n }) => n)).size === rows.length), "a row was there twice");
+
+	await mutate({ put: { id: "0", status: "closed" } }, () => publish(server.url, update("drafts", { id: "0", status: "closed" }, null)));
+	await mutate({ remove: { id: "1" } }, () => publish(server.url, remove("drafts", { id: "1" })).then((receipt) => ({ receipt })));
+	await view((list) => ids(list) === "2,3,4,5,6,7");
+	const commit = Promise.withResolvers();
+	const failing = assert.rejects(mutate({ remove: { id: "2" } }, () => commit.promise), { message: "409" });
+	await view((list) => ids(list) === "3,4,5,6,7");
+	commit.reject(new Error("409"));
+	await failing;
+	await view((list) => ids(list) === "2,3,4,5,6,7");
+});
+
+test("a burst of changes is rendered once a frame", async (t) => {
+	const one = open(t);
+	const rows = Array.from({ length: 1_000 }, (_, id) => ({ id, n: 0 }));
+	const { view, views } = render(t, () => useTable(one, "bursts", { query: async () => rows }));
+	await view(({ status }) => status === "live");
+	const [from, start] = [views.length, Date.now()];
+	const changes = Array.from({ length: 500 }, (_, id) => update("bursts", { id, n: 1 }, { id, n: 0 }));
+	for (let at = 0; at < 500; at += 100) await publish(server.url, ...changes.slice(at, at + 100));
+	await view((list) => list.rows[499].n === 1);
+	const frames = Math.ceil((Date.now() - start) / 16) + 1;
+	// StrictMode renders twice.
+	assert.ok((views.length - from) / 2 <= Math.min(frames, 100), `${views.length - from} renders in ${frames} frames`);
+});

@@ -12,7 +12,7 @@ import { describe, Outage } from "./outage.ts";
 import { Pace } from "./pace.ts";
 import { Presence } from "./presence.ts";
 import { type Gap, Stream } from "./stream.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import { NO_TABLE, Subscriptions } from "./subscriptions.ts";
 import { browser } from "./surroundings.ts";
 import { Tokens } from "./token.ts";
 import { Topic, type TopicOptions } from "./topic.ts";
@@ -126,6 +126,44 @@ export class Client<D extends Definitions = Definitions> {
 	 */
 	close(): void {
 		this.#connection.close();
+	}
+
+	/**
+	 * Settles when the handlers have had all that was accepted before `receipt`, which is the server's answer to a
+	 * publication; so what was shown in advance can be taken back without a flicker. After a reconnect it goes on
+	 * waiting. It rejects when the client is closed.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.broadcast("extraction:started", async ({ offset }) => {
+	 *   await client.caughtUp({ epoch: client.position!.epoch, offset });
+	 *   console.log("everything up to here was handled");
+	 * });
+	 * ```
+	 */
+	async caughtUp({ epoch, offset }: Position): Promise<void> {
+		while (this.position?.epoch !== epoch || this.position.offset < offset) {
+			await this.#connected();
+			try {
+				// Answered in the order of the events: what was accepted before has come by then, where it is for this user.
+				return await this.#request({ type: "subscribe", ...NO_TABLE });
+			} catch (error) {
+				if ((error as RealtimeError).code !== "disconnected") throw error;
+			}
+		}
+	}
+
+	#connected(): Promise<void> {
+		return new Promise((resolve, reject) => {
+			const look = ({ state, error }: Status) => {
+				if (state === "connected") resolve();
+				else if (state === "closed") reject(error ?? CLOSED);
+				else return;
+				off();
+			};
+			const off = this.#statuses.add(look);
+			look(this.status);
+		});
 	}
 
 	/**
@@ -246,6 +284,7 @@ export class Client<D extends Definitions = Definitions> {
 				else this.#broadcasts.emit(frame);
 				return this.#stream.handled(frame.offset);
 			case "subscribed":
+				if (this.#answered(frame.id)) return void this.#connection.send({ type: "unsubscribe", id: frame.id });
 				return this.#subscriptions.subscribed(frame.id);
 			case "unsubscribed":
 				return this.#subscriptions.unsubscribed(frame.id);

@@ -7,18 +7,17 @@ import { type RealtimeError, retryOf } from "./error.ts";
 /** What to do about a failure, by its code. */
 const REMEDIES: Readonly<Record<string, string>> = {
 	invalid_url: "Give createClient the Worker's address, such as https://realtime.example.com.",
-	invalid_organization: "Give the option organizationId the id that the token names.",
-	wrong_organization: "The option organizationId must be the one that the token names.",
-	wrong_user: "Make another client when another user signs in.",
-	invalid_token: "Sign tokens with the Worker's JWT_SECRET or a key of its JWKS_URL, for its issuer and audience.",
-	token_expired: "Let getToken fetch a new token whenever it is called.",
+	invalid_organization: "Set the option organizationId.",
+	wrong_organization: "Set the option organizationId to the one that the token names.",
+	wrong_user: "Make another client for another user.",
+	invalid_token: "Compare its signature, issuer and audience with the Worker's JWT_SECRET or JWKS_URL.",
+	token_expired: "Let getToken return a new token.",
 	token_failed: "Let getToken return the token as text.",
-	no_websocket: "Use Node 22 or newer, or give the option WebSocket.",
-	disconnected: "Is the Worker running there, and does its ALLOWED_ORIGINS name this page?",
-	timeout: "Is the Worker reachable, and does getToken settle?",
-	invalid_position: "Give the option position what client.position was, or nothing.",
-	forbidden: "Does the user have a role that the table or the channel asks for?",
-	too_many_errors: "See the errors before this one.",
+	no_websocket: "Use Node 22 or newer, or set the option WebSocket.",
+	disconnected: "Is the Worker running there? Does ALLOWED_ORIGINS name this page?",
+	timeout: "Is the Worker reachable? Does getToken settle?",
+	invalid_position: "Set the option position to what client.position was.",
+	forbidden: "Has the user a role that the table or the channel asks for?",
 };
 
 /** One console line about a failure: what, why, and what helps. */

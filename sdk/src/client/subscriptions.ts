@@ -16,7 +16,7 @@ import type { Wiring } from "./wiring.ts";
  * A table that nobody has. A connection without any table subscription is sent every change, so this one always stands:
  * it costs nothing, and with it only what has a handler is sent.
  */
-const NO_TABLE = { id: "none", schema: "-", table: "-" };
+export const NO_TABLE = { id: "none", schema: "-", table: "-" };
 
 /** How many topics a connection may have, unless the deployment says otherwise. */
 const MAX_TOPICS = 100;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export type { Draft } from "./drafts.ts";
 export type { TableQuery } from "./table-query.ts";
 export type { TableState } from "./table-store.ts";
 export { usePresence } from "./use-presence.ts";

@@ -5,6 +5,7 @@
  * judged on the two together.
  */
 import { type Change, judge } from "../client/index.ts";
+import type { Drafted } from "./drafts.ts";
 import type { TableQuery } from "./table-query.ts";
 
 /** Rows by their key, in the order of the query. */
@@ -48,7 +49,7 @@ export class Rows<R extends object> {
 	}
 
 	/** The rows, each with what `drafts` say of it. */
-	list(drafts: Iterable<{ readonly row: Partial<R>; readonly isRemoved: boolean }>): R[] {
+	list(drafts: Iterable<Drafted<R>>): R[] {
 		const { where = () => true, sort } = this.#options();
 		const rows = new Map(this.#rows);
 		for (const { row, isRemoved } of drafts) {

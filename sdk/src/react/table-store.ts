@@ -7,6 +7,7 @@
  * of each row wins: the list is right once the stream has caught up with the query.
  */
 import type { Change, Client, Off, RealtimeError, Status, Subscription, TableOptions } from "../client/index.ts";
+import { type Draft, type Drafted, drafted, receiptIn } from "./drafts.ts";
 import { Rows } from "./rows.ts";
 import type { TableQuery } from "./table-query.ts";
 
@@ -24,6 +25,8 @@ export interface TableState<R> {
 
 /** How long the query waits for the subscription, in milliseconds: a list without live changes is better than none. */
 const PATIENCE = 2_000;
+/** How long changes are gathered for one render, in milliseconds: a frame. */
+const FRAME = 16;
 /** How long at least lies between two queries that changes ask for, in milliseconds. */
 const PAUSE = 1_000;
 /** How long at most a query that has failed waits for the next one, in milliseconds. */
@@ -36,6 +39,9 @@ export class TableStore<R extends object> {
 	#options: () => TableQuery<R>;
 	#listeners = new Set<() => void>();
 	#rows: Rows<R>;
+	#drafts = new Set<Drafted<R>>();
+	/** The next render for changes, where one is due. */
+	#rendering: ReturnType<typeof setTimeout> | undefined;
 	#isLoaded = false;
 	#state: TableState<R> = { rows: [], status: "loading" };
 	/** Changes since the query that runs now began. */
@@ -99,6 +105,23 @@ export class TableStore<R extends object> {
 		this.#show();
 	};
 
+	/** Shows a draft until the list has what `commit` has made of it, or has failed to. */
+	readonly mutate = async <T>(draft: Draft<R>, commit: () => Promise<T>): Promise<T> => {
+		const shown = drafted(draft);
+		this.#drafts.add(shown);
+		this.#show();
+		try {
+			const answer = await commit();
+			const receipt = receiptIn(answer);
+			// Without a position, or without a stream, the list is as the query says.
+			await (receipt ? this.#client.caughtUp(receipt).catch(this.refetch) : this.refetch());
+			return answer;
+		} finally {
+			this.#drafts.delete(shown);
+			this.#show();
+		}
+	};
+
 	#start(): void {
 		const subscriptions = this.#listen();
 		const read = () => void this.refetch();
@@ -116,8 +139,9 @@ export class TableStore<R extends object> {
 		for (const one of subscriptions) offs.push(one.watch((error) => settled(one, error)));
 		this.#stop = () => {
 			clearTimeout(impatient);
+			clearTimeout(this.#rendering);
 			clearTimeout(this.#rereading);
-			this.#rereading = undefined;
+			this.#rendering = this.#rereading = undefined;
 			this.#isSubscribed = false;
 			this.#reading?.abort();
 			this.#reading = this.#missed = undefined;
@@ -151,7 +175,8 @@ export class TableStore<R extends object> {
 		this.#missed?.push(change);
 		if (!this.#isLoaded) return;
 		if (!this.#rows.apply(change)) return this.#reread();
-		this.#show();
+		// A burst of changes is one render.
+		this.#rendering ??= setTimeout(() => this.#show(), FRAME);
 	}
 
 	/** Reads the list again, soon, and not for every change of a burst. */
@@ -168,7 +193,9 @@ export class TableStore<R extends object> {
 	}
 
 	#show(): void {
-		const rows = this.#rows.list([]);
+		clearTimeout(this.#rendering);
+		this.#rendering = undefined;
+		const rows = this.#rows.list(this.#drafts);
 		const isLive = this.#client.status.state === "connected" && this.#isSubscribed && !this.#reading;
 		const status = this.#error ? "error" : !this.#isLoaded ? "loading" : isLive ? "live" : "stale";
 		this.#state = { rows, status, ...this.#error };

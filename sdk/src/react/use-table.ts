@@ -3,6 +3,7 @@
  */
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { Client, Definitions, RowOf, TableName } from "../client/index.ts";
+import type { Draft } from "./drafts.ts";
 import type { TableQuery } from "./table-query.ts";
 import { type TableState, TableStore } from "./table-store.ts";
 
@@ -10,6 +11,12 @@ import { type TableState, TableStore } from "./table-store.ts";
 export interface TableView<R> extends TableState<R> {
 	/** Reads the list again. */
 	readonly refetch: () => Promise<void>;
+	/**
+	 * Shows a change at once, commits it, and shows it until the list has the change itself: no flicker. Where `commit`
+	 * fails, the change is taken back, and this rejects. `commit` best resolves to the receipt of the publication, or to
+	 * an object with it as `receipt`; otherwise the list is read again.
+	 */
+	readonly mutate: <T>(draft: Draft<R>, commit: () => Promise<T>) => Promise<T>;
 }
 
 /**
@@ -58,5 +65,5 @@ export function useTable<D extends Definitions, T extends TableName<D>>(
 		hold(made);
 	}
 	const state = useSyncExternalStore(store.subscribe, store.state, store.state);
-	return { ...state, refetch: store.refetch };
+	return { ...state, refetch: store.refetch, mutate: store.mutate };
 }
