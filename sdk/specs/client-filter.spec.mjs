@@ -77,6 +77,11 @@ test("what depends on what only the Worker knows is left to it", () => {
 		assert.equal(judge(filter, row), undefined, filter);
 	}
 	assert.equal(judge("c=eq.10", { c: "10" }), true);
+	assert.equal(judge("c=eq.10", { c: "9" }), false);
+	assert.equal(judge("c=neq.10", { c: "9" }), true);
+	assert.equal(judge("c=in.(10,11)", { c: "9" }), false);
+	assert.equal(judge("c=in.(10,9)", { c: "9" }), true);
+	assert.equal(judge("c=isdistinct.10", { c: "9" }), true);
 	assert.equal(judge("c=gt.10", { c: 11 }), true);
 });
 

@@ -45,6 +45,16 @@ test("each handler gets its table, its kind and its schema", async (t) => {
 	});
 });
 
+test("a table may be named with its schema", async (t) => {
+	const one = open(t);
+	const heard = record();
+	await one.on("hr.employees", "*", heard.handler).ready;
+	await publish(server.url, insert("employees", { id: 1 }), insert("employees", { id: 2 }, { schema: "hr" }));
+	await heard.count(1);
+	await settled(one);
+	assert.deepEqual(heard.all.map((change) => change.new.id), [2]);
+});
+
 test("several filters on one table are told apart", async (t) => {
 	const one = open(t);
 	const [open_, large, every, leaving] = Array.from({ length: 4 }, record);

@@ -1,9 +1,15 @@
 /** Broadcasts, topics and presence. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { broadcast, broken, insert, next, ORGANIZATION, publish, record, startRig, state, token } from "./client-rig.mjs";
+import { broadcast, broken, fakeSurroundings, insert, next, ORGANIZATION, publish, record, recordingSocket, startRig, state, token } from "./client-rig.mjs";
 
-const { server, open } = await startRig();
+const { server, open } = await startRig({
+	channels: [
+		{ topic: "room:*", read: {}, write: { roles: ["member"] }, presence: {} },
+		{ topic: "quiet:*", read: {}, presence: { roles: ["admin"] } },
+		{ topic: "staff:*", read: {}, presence: { roles: ["member"] } },
+	],
+});
 
 const as = (sub, roles = ["member"]) => ({ getToken: () => token({ sub, roles }) });
 const names = (members) => members.map(({ metadata }) => metadata.name).sort().join();
@@ -108,4 +114,107 @@ test("a reconnect brings the presences back, and forgets those who left meanwhil
 	await broken(ada, () => server.evict(ORGANIZATION, "close"));
 	await next((handler) => ada.presence.on(handler), (members) => names(members) === "Ada");
 	assert.equal(ada.presence.members.length, 1);
+});
+
+test("a topic and its presence take one place, whoever comes or goes first", async (t) => {
+	const { WebSocket, sent } = recordingSocket();
+	const one = open(t, { WebSocket });
+	const room = one.topic("room:7");
+	const heard = record();
+	const messages = room.on("*", ({ payload }) => heard.handler(payload));
+	await messages.ready;
+	const asked = () => sent.filter(({ type, topic }) => type === "subscribe" && topic).length;
+	const ended = () => sent.filter(({ type }) => type === "unsubscribe").length;
+	const hears = async (payload) => {
+		await publish(server.url, broadcast("x", payload, { topic: "room:7" }));
+		await heard.count(payload);
+	};
+	await hears(1);
+	const watching = room.presence.on(() => {});
+	await watching.ready;
+	await hears(2);
+	assert.deepEqual([asked(), ended()], [1, 1], "the one takes over from the other");
+	watching.off();
+	await one.on("barrier", "*", () => {}).ready;
+	await hears(3);
+	assert.deepEqual([asked(), ended()], [2, 2]);
+	assert.deepEqual(heard.all, [1, 2, 3]);
+
+	const other = open(t, { WebSocket });
+	const both = other.topic("room:8");
+	await Promise.all([both.on("*", () => {}).ready, both.presence.on(() => {}).ready]);
+	await broken(other, () => server.evict(ORGANIZATION, "close"));
+	await state(other, "connected");
+	const { subscriptions } = sent.findLast((frame) => frame.type === "auth" && frame.subscriptions.some(({ topic }) => topic === "room:8"));
+	assert.deepEqual(subscriptions.filter(({ topic }) => topic).map(({ topic, presence }) => [topic, presence]), [["room:8", true]]);
+});
+
+test("where presence is not allowed, the messages come all the same", async (t) => {
+	const one = open(t);
+	one.on.error(() => {});
+	const hall = one.topic("quiet:1");
+	const heard = record();
+	const messages = hall.on("*", heard.handler);
+	await assert.rejects(hall.presence.on(() => {}).ready, { code: "forbidden" });
+	await messages.ready;
+	await publish(server.url, broadcast("x", 1, { topic: "quiet:1" }));
+	await heard.count(1);
+});
+
+test("a presence that was too large is there once it is smaller", async (t) => {
+	const [ada, bob] = [open(t, as("ada")), open(t, as("bob"))];
+	const seen = record();
+	await bob.topic("room:11").presence.on((members) => seen.handler(names(members))).ready;
+	const errors = record();
+	ada.on.error(errors.handler);
+	const { presence } = ada.topic("room:11");
+	presence.track({ name: "x".repeat(5_000) });
+	await errors.count(1);
+	assert.equal(errors.all[0].code, "metadata_too_large");
+	presence.track({ name: "Ada" });
+	await seen.count(2);
+	presence.track({ name: "x".repeat(5_000) });
+	await errors.count(2);
+	presence.track({ name: "Ada!" });
+	await seen.count(3);
+	assert.deepEqual(seen.all, ["", "Ada", "Ada!"]);
+});
+
+test("a presence comes back with the role that it needs", async (t) => {
+	const surroundings = fakeSurroundings();
+	let roles = ["member"];
+	let count = 0;
+	const getToken = () => token({ sub: "ada", roles, jti: `${(count += 1)}` });
+	const [ada, bob] = [open(t, { getToken, surroundings, heartbeat: { interval: 1e9 } }), open(t, as("bob"))];
+	ada.on.error(() => {});
+	const seen = record();
+	await bob.topic("staff:1").presence.on((members) => seen.handler(names(members))).ready;
+	ada.topic("staff:1").presence.track({ name: "Ada" });
+	await seen.count(2);
+	for (const [wanted, calls] of [[["guest"], 3], [["member"], 4]]) {
+		roles = wanted;
+		surroundings.pass(3_541_000);
+		await seen.count(calls);
+	}
+	assert.deepEqual(seen.all, ["", "Ada", "", "Ada"]);
+});
+
+test("a cursor at any rate disconnects nobody, and its last place is seen", async (t) => {
+	const [ada, bob] = [open(t, as("ada")), open(t, as("bob"))];
+	const [errors, states, seen] = [record(), record(), record()];
+	ada.on.error(errors.handler);
+	await ada.topic("room:12").on("*", () => {}).ready;
+	ada.on.status(({ state }) => states.handler(state));
+	await bob.topic("room:12").presence.on(([member]) => member?.metadata.x === 2_000 && seen.handler(member)).ready;
+	const { presence } = ada.topic("room:12");
+	for (let x = 1; x <= 2_000; x += 1) {
+		presence.track({ x });
+		await new Promise(setImmediate);
+	}
+	await seen.count(1);
+	await Promise.all(Array.from({ length: 250 }, (_, x) => ada.topic("room:12").send("cursor", { x }, { echo: false })));
+	const sends = Array.from({ length: 1_000 }, () => ada.topic("room:12").send("cursor", {}).catch(({ code }) => code));
+	ada.close();
+	assert.deepEqual(new Set(await Promise.all(sends)), new Set(["disconnected", "rate_limited"]));
+	assert.deepEqual([errors.all, states.all], [[], ["closed"]]);
 });

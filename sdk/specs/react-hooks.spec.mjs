@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Window } from "happy-dom";
 import { browser } from "../src/client/index.ts";
-import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, until, update } from "./client-rig.mjs";
+import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, token, until, update } from "./client-rig.mjs";
 
 const { server, open: openPlain } = await startRig({ history: { replay: 10 } });
 /** The client is given surroundings without a document: it has tests of its own. */
@@ -200,4 +200,104 @@ test("usePresence is one presence, also while its metadata changes", async (t) =
 	unmount();
 	await watching.count(4);
 	assert.deepEqual(watching.all, ["", "Ada", "Bea", ""]);
+});
+
+test("useTable merges what a publisher gives: some columns of a row, the key of a deleted one", async (t) => {
+	const one = open(t);
+	const queries = record();
+	const rows = [{ id: "a", project_id: "p1", title: "A", status: "open" }, { id: "b", project_id: "p1", title: "B", status: "open" }];
+	const query = async () => (queries.handler(), rows);
+	const options = { query, filter: "project_id=eq.p1", where: ({ status }) => status === "open" };
+	const { view } = render(t, () => useTable(one, "merged", options));
+	await view(({ status }) => status === "live");
+	await publish(server.url, update("merged", { id: "a", title: "A2" }, { id: "a", title: "A" }));
+	const { rows: merged } = await view((list) => list.rows[0]?.title === "A2");
+	assert.deepEqual(merged[0], { id: "a", project_id: "p1", title: "A2", status: "open" });
+	await publish(server.url, remove("merged", { id: "b" }));
+	await view((list) => ids(list) === "a");
+	await publish(server.url, update("merged", { id: "a", project_id: "p2" }, { id: "a", project_id: "p1" }));
+	await view((list) => ids(list) === "");
+	await publish(server.url, insert("merged", { id: "c", project_id: "p2", status: "open" }), insert("merged", { id: "d", project_id: "p1", title: "D", status: "open" }));
+	await view((list) => ids(list) === "d");
+	assert.equal(queries.all.length, 1);
+});
+
+test("useTable reads again for a row that it does not know, and never shows a part of one", async (t) => {
+	const one = open(t);
+	const claims = [{ id: "a", project_id: "p1", status: "open" }];
+	const query = async () => claims.filter(({ status }) => status === "open");
+	const { view, views } = render(t, () => useTable(one, "parts", { query, filter: "project_id=eq.p1", where: ({ status }) => status === "open" }));
+	await view(({ status }) => status === "live");
+	claims.push({ id: "b", project_id: "p1", status: "open" });
+	await publish(server.url, update("parts", { id: "b", status: "open" }, { id: "b", status: "closed" }));
+	await view((list) => ids(list) === "a,b");
+	assert.ok(views.every((list) => list.rows.every(({ project_id }) => project_id === "p1")));
+});
+
+test("useTable recovers by itself from a query that failed, and from a refusal", async (t) => {
+	let roles = ["member"];
+	let hours = 0;
+	const surroundings = { ...browser(), watch: () => () => {}, now: () => Date.now() + hours * 3_600_000 };
+	const one = open(t, { surroundings, getToken: () => token({ roles }) });
+	one.on.error(() => {});
+	let works = false;
+	const query = async () => {
+		if (!works) throw new Error("500");
+		return [{ id: "a" }];
+	};
+	const failing = render(t, () => useTable(one, "recovers", { query }));
+	await failing.view(({ status }) => status === "error");
+	works = true;
+	await failing.view((list) => ids(list) === "a" && list.status === "live");
+
+	const refused = render(t, () => useTable(one, "payroll", { query, filter: "team=eq.1" }));
+	await refused.view(({ status }) => status === "error");
+	roles = ["admin"];
+	one.close();
+	hours += 2;
+	one.connect();
+	const list = await refused.view(({ status }) => status === "live");
+	assert.equal(list.error, undefined);
+	await publish(server.url, insert("payroll", { id: "b", team: 1 }));
+	await refused.view((list) => ids(list) === "a,b");
+});
+
+test("mutate shows a row at once, and without a flicker until it comes, whatever its final key", async (t) => {
+	const one = open(t);
+	const { view, views } = render(t, () => useTable(one, "drafts", { query: async () => [], where: ({ status }) => status !== "closed" }));
+	const { mutate } = await view(({ status }) => status === "live");
+	const from = views.length;
+	for (let n = 0; n < 8; n += 1) {
+		const committed = mutate({ put: { id: `draft${n}`, n } }, () => publish(server.url, insert("drafts", { id: `${n}`, n })));
+		await view(({ rows }) => rows.length === n + 1);
+		await committed;
+	}
+	await view((list) => ids(list) === "0,1,2,3,4,5,6,7");
+	const lengths = views.slice(from).map(({ rows }) => rows.length);
+	assert.deepEqual(lengths, lengths.toSorted((a, b) => a - b), "a row that was there was gone");
+	assert.ok(views.slice(from).every(({ rows }) => new Set(rows.map(({ n }) => n)).size === rows.length), "a row was there twice");
+
+	await mutate({ put: { id: "0", status: "closed" } }, () => publish(server.url, update("drafts", { id: "0", status: "closed" }, null)));
+	await mutate({ remove: { id: "1" } }, () => publish(server.url, remove("drafts", { id: "1" })).then((receipt) => ({ receipt })));
+	await view((list) => ids(list) === "2,3,4,5,6,7");
+	const commit = Promise.withResolvers();
+	const failing = assert.rejects(mutate({ remove: { id: "2" } }, () => commit.promise), { message: "409" });
+	await view((list) => ids(list) === "3,4,5,6,7");
+	commit.reject(new Error("409"));
+	await failing;
+	await view((list) => ids(list) === "2,3,4,5,6,7");
+});
+
+test("a burst of changes is rendered once a frame", async (t) => {
+	const one = open(t);
+	const rows = Array.from({ length: 1_000 }, (_, id) => ({ id, n: 0 }));
+	const { view, views } = render(t, () => useTable(one, "bursts", { query: async () => rows }));
+	await view(({ status }) => status === "live");
+	const [from, start] = [views.length, Date.now()];
+	const changes = Array.from({ length: 500 }, (_, id) => update("bursts", { id, n: 1 }, { id, n: 0 }));
+	for (let at = 0; at < 500; at += 100) await publish(server.url, ...changes.slice(at, at + 100));
+	await view((list) => list.rows[499].n === 1);
+	const frames = Math.ceil((Date.now() - start) / 16) + 1;
+	// StrictMode renders twice.
+	assert.ok((views.length - from) / 2 <= Math.min(frames, 100), `${views.length - from} renders in ${frames} frames`);
 });

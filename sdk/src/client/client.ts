@@ -8,9 +8,11 @@ import type { AuthSuccess, Identity, Position, ServerFrame } from "./frame.ts";
 import { type Handler, Listeners } from "./listeners.ts";
 import type { On } from "./on.ts";
 import type { ClientOptions, TableOptions } from "./options.ts";
+import { describe, Outage } from "./outage.ts";
+import { Pace } from "./pace.ts";
 import { Presence } from "./presence.ts";
 import { type Gap, Stream } from "./stream.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import { NO_TABLE, Subscriptions } from "./subscriptions.ts";
 import { browser } from "./surroundings.ts";
 import { Tokens } from "./token.ts";
 import { Topic, type TopicOptions } from "./topic.ts";
@@ -49,10 +51,12 @@ export class Client<D extends Definitions = Definitions> {
 	#connection: Connection;
 	#topics = new Map<string, Topic>();
 	#wiring: Wiring;
-	#presences = new Map<string | undefined, Pick<Presence, "disconnected" | "flush" | "receive">>();
+	#pace: Pace;
+	#presences = new Map<string | undefined, Pick<Presence, "disconnected" | "flush" | "receive" | "refused" | "renew">>();
 	#requests = new Map<string, { resolve: () => void; reject: (error: RealtimeError) => void }>();
 	#lastRequest = 0;
 	#isFlushing = false;
+	#outage = new Outage();
 	#errors = new Listeners<RealtimeError>((error) => console.error(error));
 	#report = (error: unknown) => this.#tellError(error);
 	#gaps = new Listeners<Gap>(this.#report);
@@ -63,21 +67,27 @@ export class Client<D extends Definitions = Definitions> {
 	constructor(url: string | URL, options: ClientOptions) {
 		const { organizationId, autoConnect = true, backoff = {}, heartbeat = {}, connectTimeout = 15_000 } = options;
 		const { WebSocket = globalThis.WebSocket, surroundings = browser() } = options;
-		const address = socketAddress(url, organizationId);
-		const openSocket = () => new WebSocket(address) as Socket;
+		const check = () => {
+			const message = "This runtime has no WebSocket.";
+			if (!WebSocket) throw new RealtimeError("no_websocket", message);
+			return socketAddress(url, organizationId);
+		};
+		const openSocket = () => new WebSocket(check()) as Socket;
 		this.#organizationId = organizationId;
 		this.#autoConnect = autoConnect;
-		this.#stream = new Stream(options.position);
+		this.#stream = new Stream(this.#checked(options.position));
 		this.#wiring = {
 			send: (frame) => this.#connection.send(frame),
+			pace: (act) => this.#pace.run(act),
 			request: (frame) => this.#request(frame),
 			subscribe: (target, handler) => this.#subscriptions.add(target, handler),
 			changed: () => this.#changed(),
 			report: this.#report,
 		};
+		this.#pace = new Pace(surroundings);
 		this.#subscriptions = new Subscriptions(this.#wiring);
 		const tokens = new Tokens(options, surroundings);
-		const connection = { backoff, heartbeat, connectTimeout, openSocket };
+		const connection = { backoff, heartbeat, connectTimeout, check, openSocket };
 		this.#connection = new Connection(connection, tokens, surroundings, this.#owner());
 		this.presence = new Presence({}, this.#wiring);
 		this.#presences.set(undefined, this.presence);
@@ -119,6 +129,44 @@ export class Client<D extends Definitions = Definitions> {
 	}
 
 	/**
+	 * Settles when the handlers have had all that was accepted before `receipt`, which is the server's answer to a
+	 * publication; so what was shown in advance can be taken back without a flicker. After a reconnect it goes on
+	 * waiting. It rejects when the client is closed.
+	 *
+	 * @example
+	 * ```ts
+	 * client.on.broadcast("extraction:started", async ({ offset }) => {
+	 *   await client.caughtUp({ epoch: client.position!.epoch, offset });
+	 *   console.log("everything up to here was handled");
+	 * });
+	 * ```
+	 */
+	async caughtUp({ epoch, offset }: Position): Promise<void> {
+		while (this.position?.epoch !== epoch || this.position.offset < offset) {
+			await this.#connected();
+			try {
+				// Answered in the order of the events: what was accepted before has come by then, where it is for this user.
+				return await this.#request({ type: "subscribe", ...NO_TABLE });
+			} catch (error) {
+				if ((error as RealtimeError).code !== "disconnected") throw error;
+			}
+		}
+	}
+
+	#connected(): Promise<void> {
+		return new Promise((resolve, reject) => {
+			const look = ({ state, error }: Status) => {
+				if (state === "connected") resolve();
+				else if (state === "closed") reject(error ?? CLOSED);
+				else return;
+				off();
+			};
+			const off = this.#statuses.add(look);
+			look(this.status);
+		});
+	}
+
+	/**
 	 * A topic; the same one for the same name.
 	 *
 	 * @example
@@ -141,8 +189,13 @@ export class Client<D extends Definitions = Definitions> {
 
 	#handlers(): On<D> {
 		const on = (table: string, event: ChangeType | "*", handler: Handler<never>, options: TableOptions = {}) => {
-			const { schema = table === "*" ? "*" : "public", filter = "" } = options;
-			return this.#subscriptions.add({ table, schema, event, ...(filter.trim() && { filter }) }, handler);
+			const dot = table.indexOf(".");
+			// As the server helper names tables; a schema of its own says that the dot is the table's.
+			const isQualified = dot > 0 && options.schema === undefined;
+			const [given, name] = isQualified ? [table.slice(0, dot), table.slice(dot + 1)] : [options.schema, table];
+			const { filter = "" } = options;
+			const schema = given ?? (table === "*" ? "*" : "public");
+			return this.#subscriptions.add({ table: name, schema, event, ...(filter.trim() && { filter }) }, handler);
 		};
 		const broadcast = (event: string, handler: Handler<never>) => {
 			this.#changed();
@@ -163,15 +216,15 @@ export class Client<D extends Definitions = Definitions> {
 				recover: this.#stream.position ?? true,
 				subscriptions: this.#subscriptions.initial(!this.identity, careful),
 			}),
-			authenticated: (frame) => this.#authenticated(frame),
+			authenticated: (frame, isRefresh) => this.#authenticated(frame, isRefresh),
 			frame: (frame) => this.#receive(frame),
 			disconnected: () => this.#disconnected(),
-			status: (status) => this.#statuses.emit(status),
+			status: (status) => this.#follow(status),
 			report: this.#report,
 		};
 	}
 
-	#authenticated(frame: AuthSuccess): void {
+	#authenticated(frame: AuthSuccess, isRefresh: boolean): void {
 		const { type, epoch, offset, recovered, ...identity } = frame;
 		const before = this.identity;
 		if (before && before.userId !== identity.userId) {
@@ -179,15 +232,42 @@ export class Client<D extends Definitions = Definitions> {
 		}
 		this.identity = identity;
 		const gap = this.#stream.begin(frame);
+		const { status } = this;
+		if (!isRefresh) this.#follow(status);
+		// Whoever was told may have closed it.
+		if (status !== this.status) return;
 		if (gap) this.#gaps.emit(gap);
-		// The answer to a refresh has no position.
-		if (epoch !== undefined) this.#subscriptions.authenticated();
-		else if (`${before?.roles}` !== `${identity.roles}`) this.#subscriptions.retry();
+		if (!isRefresh) this.#subscriptions.authenticated();
+		else if (`${before?.roles}` !== `${identity.roles}`) {
+			this.#subscriptions.retry();
+			for (const presence of this.#presences.values()) presence.renew();
+		}
 		this.#flushPresences();
+	}
+
+	/** The connection's state has changed. What fails is told once, and nobody waits for what does not come. */
+	#follow(status: Status): void {
+		const { state, error } = status;
+		const isFailure = this.#outage.isFailure(status);
+		const news = this.#outage.hear(status);
+		this.#statuses.emit(status);
+		if (news) this.#report(news);
+		if (state === "closed" || isFailure) this.#subscriptions.failed(error ?? CLOSED);
+	}
+
+	/** A position that is none is as good as nothing: everything is read anew. */
+	#checked(position: Position | undefined): Position | undefined {
+		const { epoch, offset } = position ?? {};
+		if (typeof epoch === "string" && Number.isSafeInteger(offset) && offset! >= 0) return position;
+		const error = new RealtimeError("invalid_position", "The option position is not a position.");
+		// Not before there can be a handler.
+		if (position) queueMicrotask(() => this.#report(error));
+		return undefined;
 	}
 
 	#disconnected(): void {
 		this.#subscriptions.disconnected();
+		this.#pace.clear();
 		for (const presence of this.#presences.values()) presence.disconnected();
 		const error = new RealtimeError("disconnected", "The connection ended.");
 		for (const { reject } of this.#requests.values()) reject(error);
@@ -204,6 +284,7 @@ export class Client<D extends Definitions = Definitions> {
 				else this.#broadcasts.emit(frame);
 				return this.#stream.handled(frame.offset);
 			case "subscribed":
+				if (this.#answered(frame.id)) return void this.#connection.send({ type: "unsubscribe", id: frame.id });
 				return this.#subscriptions.subscribed(frame.id);
 			case "unsubscribed":
 				return this.#subscriptions.unsubscribed(frame.id);
@@ -211,7 +292,11 @@ export class Client<D extends Definitions = Definitions> {
 				return void this.#answered(frame.id);
 			case "error": {
 				const { code, message, id = "" } = frame;
+				if (code === "rate_limited") this.#pace.slow();
 				if (this.#answered(id, new RealtimeError(code, message))) return;
+				// Refusals of presence have no id.
+				if (!id) for (const presence of this.#presences.values()) presence.refused(code);
+				if (!id && code === "not_tracked") return;
 				return this.#report(this.#subscriptions.refused(id, frame) ?? new RealtimeError(code, message));
 			}
 			case "presence_state":
@@ -225,8 +310,11 @@ export class Client<D extends Definitions = Definitions> {
 	#request(frame: object): Promise<void> {
 		const id = `m${(this.#lastRequest += 1)}`;
 		return new Promise<void>((resolve, reject) => {
-			if (this.#connection.send({ ...frame, id })) this.#requests.set(id, { resolve, reject });
-			else reject(new RealtimeError("disconnected", "There is no connection."));
+			const refuse = (code: string, message: string) => reject(new RealtimeError(code, message));
+			if (this.status.state !== "connected") return refuse("disconnected", "There is no connection.");
+			if (this.#pace.isFull) return refuse("rate_limited", "Too many messages wait to be sent.");
+			this.#requests.set(id, { resolve, reject });
+			this.#pace.run(() => this.#connection.send({ ...frame, id }));
 		});
 	}
 
@@ -245,7 +333,9 @@ export class Client<D extends Definitions = Definitions> {
 		queueMicrotask(() => {
 			this.#isFlushing = false;
 			if (this.#autoConnect && this.status.state === "idle") this.connect();
-			if (this.status.state !== "connected") return;
+			const { state, error } = this.status;
+			if (state === "closed") this.#subscriptions.failed(error ?? CLOSED);
+			if (state !== "connected") return;
 			this.#subscriptions.flush();
 			this.#flushPresences();
 		});
@@ -259,11 +349,19 @@ export class Client<D extends Definitions = Definitions> {
 		const message = "A handler failed.";
 		const known = error instanceof RealtimeError ? error : new RealtimeError("handler_failed", message, { cause: error });
 		if (this.#errors.size > 0) this.#errors.emit(known);
-		else console.error(known);
+		else if (known === error) console.error(describe(known));
+		// Where it was thrown is what tells.
+		else console.error(describe(known), error);
 	}
 }
 
+const CLOSED = new RealtimeError("closed", "The client is closed.");
+
 function socketAddress(url: string | URL, organizationId: string): string {
+	if (!organizationId || typeof organizationId !== "string") {
+		throw new RealtimeError("invalid_organization", "The option organizationId is missing.");
+	}
+	if (!/^(http|ws)s?:\/\/[^/]/i.test(`${url}`)) throw new RealtimeError("invalid_url", `${url} is not an address of http or https.`);
 	const address = new URL(url);
 	address.protocol = address.protocol.replace("http", "ws");
 	address.pathname = address.pathname.replace(/(\/realtime\/v1\/websocket)?\/*$/, "/realtime/v1/websocket");

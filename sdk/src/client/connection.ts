@@ -58,6 +58,8 @@ export interface ConnectionOptions {
 	heartbeat: HeartbeatOptions;
 	/** How long an attempt may take, from asking for a token to being authenticated, in milliseconds. */
 	connectTimeout: number;
+	/** Throws what keeps any socket from being opened. */
+	check: () => void;
 	openSocket: () => Socket;
 }
 
@@ -65,8 +67,8 @@ export interface ConnectionOptions {
 export interface Owner {
 	/** What goes into the auth frame beside the token. `careful` after a frame with all of it was refused. */
 	introduce(careful: boolean): object;
-	/** The server has verified who this is: at first, and again with every token that follows. */
-	authenticated(frame: AuthSuccess): void;
+	/** The server has verified who this is: at first, which is when the connection stands, and with every later token. */
+	authenticated(frame: AuthSuccess, isRefresh: boolean): void;
 	/** Any other frame, while authenticated. */
 	frame(frame: ServerFrame): void;
 	disconnected(): void;
@@ -147,6 +149,7 @@ export class Connection {
 		const late = () => this.#lost(undefined, new RealtimeError("timeout", "Connecting took too long."));
 		this.#cancel = this.#surroundings.after(this.#options.connectTimeout, late);
 		try {
+			this.#options.check();
 			const token = await this.#tokens.current();
 			if (life === this.#life) this.#open(token);
 		} catch (error) {
@@ -160,8 +163,8 @@ export class Connection {
 		socket.onopen = () => this.#introduce(token);
 		socket.onmessage = ({ data }: { data: unknown }) => this.#receive(token, data);
 		socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
-			const said = new RealtimeError(reason || "disconnected", `The connection ended (${code}).`);
-			this.#lost(code, this.#failure ?? said);
+			const message = this.status.state === "connected" ? "The connection ended" : "There is no connection";
+			this.#lost(code, this.#failure ?? new RealtimeError(reason || "disconnected", `${message} (${code}).`));
 		};
 		// "close" follows, and tells as much.
 		socket.onerror = () => {};
@@ -194,14 +197,14 @@ export class Connection {
 		const { refreshAt, renewable } = this.#tokens;
 		this.#rejections = this.#refreshBackoff.attempt = 0;
 		if (renewable && refreshAt < Infinity) this.#refreshIn(refreshAt - this.#surroundings.now());
-		const life = this.#life;
 		if (!isRefresh) {
 			this.#cancel();
 			this.#backoff.connected();
 			this.#heartbeat.start();
-			this.#tell({ state: "connected", attempt: this.#backoff.attempt });
+			// The owner tells it, once it knows what the frame says.
+			this.status = { state: "connected", attempt: this.#backoff.attempt };
 		}
-		if (life === this.#life) this.#owner.authenticated(frame);
+		this.#owner.authenticated(frame, isRefresh);
 	}
 
 	/** A connection or an attempt has ended. */

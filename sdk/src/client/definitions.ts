@@ -115,7 +115,12 @@ export type RowOf<D extends Definitions, T extends TableName<D>> = Part<D, "tabl
 
 /** The change that a handler for table `T` (or `"*"`) and event `E` gets. */
 export type ChangeOf<D extends Definitions, T extends TableName<D> | "*", E extends ChangeType | "*"> =
-	T extends TableName<D> ? Change<RowOf<D, T>, E, T> : { [K in TableName<D>]: Change<RowOf<D, K>, E, K> }[TableName<D>];
+	T extends TableName<D>
+		? Change<RowOf<D, T>, E, Unqualified<T>>
+		: { [K in TableName<D>]: Change<RowOf<D, K>, E, Unqualified<K>> }[TableName<D>];
+
+/** The name of a table without its schema, as changes have it. */
+type Unqualified<T extends string> = T extends `${string}.${infer Name}` ? Name : T;
 
 /** The names of the defined broadcasts. */
 export type EventName<D extends Definitions> = Named<Part<D, "broadcasts", Record<string, unknown>>>;

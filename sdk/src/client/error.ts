@@ -6,7 +6,8 @@
  * A refusal of the server, or a failure on the way to it.
  *
  * `code` is one of the server's codes, or one of the client's own: `disconnected`, `dead_link`, `timeout`,
- * `token_failed`, `handler_failed`, `filter_undecidable`.
+ * `token_failed`, `handler_failed`, `filter_undecidable`, `closed`, `invalid_url`, `invalid_organization`,
+ * `invalid_position`, `no_websocket`.
  *
  * @example
  * ```ts
@@ -40,6 +41,6 @@ export type Retry = "later" | "token" | "no";
  */
 export function retryOf(code: string): Retry {
 	if (code === "invalid_token" || code === "token_expired") return "token";
-	// These need another client: other options, or another user.
-	return /^(wrong_(organization|user)|auth_required)$/.test(code) ? "no" : "later";
+	// These need another client: other options, another runtime, or another user.
+	return /^(wrong_(organization|user)|auth_required|invalid_(url|organization)|no_websocket)$/.test(code) ? "no" : "later";
 }

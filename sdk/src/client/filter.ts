@@ -37,13 +37,13 @@ function test(operator: string, value: string, cell: unknown): boolean | undefin
 			return cell === null || test("neq", value, cell);
 		case "in": {
 			const list = value.slice(1, -1).trim();
-			const orders = (list ? split(list) : []).map((literal) => compare(cell, unquote(literal)));
+			const orders = (list ? split(list) : []).map((literal) => compare(cell, unquote(literal), true));
 			return orders.includes(0) || (orders.includes(undefined) ? undefined : false);
 		}
 	}
 	const accepted = { eq: [0], neq: [-1, 1], lt: [-1], lte: [-1, 0], gt: [1], gte: [0, 1] }[operator];
 	if (!accepted) throw new Undecidable();
-	const order = compare(cell, unquote(value));
+	const order = compare(cell, unquote(value), /eq/.test(operator));
 	return order === undefined ? undefined : accepted.includes(order);
 }
 
@@ -54,8 +54,8 @@ function is(value: string, cell: unknown): boolean | undefined {
 	return value === "unknown" ? cell === null : String(cell) === value;
 }
 
-/** How the cell stands to the literal: -1, 0 or 1; `undefined` where SQL would say unknown. */
-function compare(cell: unknown, literal: string): number | undefined {
+/** How the cell stands to the literal: -1, 0 or 1, or, for equality, 0 or not; `undefined` where SQL would say unknown. */
+function compare(cell: unknown, literal: string, isEquality: boolean): number | undefined {
 	if (cell === null || typeof cell === "object") return undefined;
 	const text = String(cell);
 	const order = compareNumbers(text, literal);
@@ -70,7 +70,9 @@ function compare(cell: unknown, literal: string): number | undefined {
 	}
 	// Numbers may travel as strings; which of the two a column is, the deployment's configuration knows.
 	const asText = compareTexts(text, literal);
-	if (order !== undefined && order !== asText) throw new Undecidable();
+	// For equality it does not matter which of two different values is the larger.
+	const isOne = isEquality ? !order === !asText : order === asText;
+	if (order !== undefined && !isOne) throw new Undecidable();
 	return asText;
 }
 

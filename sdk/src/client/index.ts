@@ -27,6 +27,7 @@ export type {
 export { RealtimeError } from "./error.ts";
 export type { Identity, Member, Position } from "./frame.ts";
 export type { HeartbeatOptions } from "./heartbeat.ts";
+export { judge } from "./judge.ts";
 export type { Handler, Off } from "./listeners.ts";
 export type { On } from "./on.ts";
 export type { ClientOptions, TableOptions } from "./options.ts";

@@ -54,7 +54,8 @@ export interface On<D extends Definitions> {
 	 */
 	status(handler: Handler<Status>): Off;
 	/**
-	 * Calls with refusals, failures of `getToken`, and what handlers throw. Without a handler they go to the console.
+	 * Calls with refusals, with what keeps the client from connecting (each kind once until it has connected), and with what
+	 * handlers throw. Without a handler, each of them is a line on the console that says what helps.
 	 *
 	 * @example
 	 * ```ts

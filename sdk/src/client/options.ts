@@ -30,7 +30,7 @@ export type ClientOptions = TokenSource & {
 
 /** What a handler for a table listens to. */
 export interface TableOptions {
-	/** The table's schema; `public` unless given. `"*"` is any, and is the default for the table `"*"`. */
+	/** The table's schema; `public` unless given here or as in `hr.employees`. `"*"` is any, and is the default for the table `"*"`. */
 	schema?: string;
 	/**
 	 * Which rows, by the server's filter grammar: `status=eq.open,amount=gt.10`. An update is judged on the new row: a

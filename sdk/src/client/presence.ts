@@ -28,6 +28,10 @@ export class Presence<M = Record<string, unknown>> {
 	/** What this client says of itself, and what the connection of now was told, as JSON. */
 	#wanted: string | undefined;
 	#told: string | undefined;
+	/** Whether the server has taken it: only then is there something to update. */
+	#isTracked = false;
+	/** It is its turn soon; what is said then is the latest. */
+	#isWaiting = false;
 
 	/** @internal Clients and topics have theirs. */
 	constructor(place: TopicTarget | object, wiring: Wiring) {
@@ -83,25 +87,60 @@ export class Presence<M = Record<string, unknown>> {
 			watching?.off();
 			this.#wiring.changed();
 		};
-		return { ready: watching?.ready ?? Promise.resolve(), off };
+		const here = Promise.resolve();
+		return {
+			get ready() {
+				return watching?.ready ?? here;
+			},
+			watch: (watcher) => watching?.watch(watcher) ?? (watcher(), () => {}),
+			off,
+		};
 	}
 
 	/** @internal */
 	disconnected(): void {
 		this.#told = undefined;
+		this.#isTracked = this.#isWaiting = false;
 	}
 
-	/** @internal Tells the server what it has not been told. */
+	/** @internal The server may have forgotten, or taken away, what it was told. */
+	renew(): void {
+		this.#told = undefined;
+		this.#isTracked = false;
+		this.flush();
+	}
+
+	/** @internal Something was refused that may be this presence. */
+	refused(code: string): void {
+		if (this.#wanted === undefined || !/^(not_tracked|rate_limited)$/.test(code)) return;
+		if (code === "not_tracked") this.#isTracked = false;
+		// Said again it is right whatever the server has; at the end of the queue, and one at a time.
+		if (this.#told !== undefined) this.#told = "";
+		this.flush();
+	}
+
+	/** @internal Tells the server what it has not been told: the latest only, as fast as it takes it. */
 	flush(): void {
-		const [wanted, told] = [this.#wanted, this.#told];
-		this.#told = wanted;
-		if (wanted !== told) {
-			const type = told === undefined ? "track" : wanted === undefined ? "untrack" : "update";
-			const metadata = wanted === undefined ? {} : { metadata: JSON.parse(wanted) };
-			this.#wiring.send({ type: `presence_${type}`, ...this.#place, ...metadata });
+		if (this.#wanted !== this.#told && !this.#isWaiting) {
+			this.#isWaiting = true;
+			this.#wiring.pace(() => {
+				this.#isWaiting = false;
+				this.#say();
+			});
 		}
 		// Nobody tells any more who is there, so what is known would grow old.
-		if (wanted === undefined && this.#listeners.size === 0) this.members = [];
+		if (this.#wanted === undefined && this.#listeners.size === 0) this.members = [];
+	}
+
+	#say(): void {
+		const wanted = this.#wanted;
+		if (wanted === this.#told) return;
+		this.#told = wanted;
+		if (wanted === undefined) this.#isTracked = false;
+		// Tracking again updates too, but it is answered with everyone there.
+		const type = wanted === undefined ? "untrack" : this.#isTracked ? "update" : "track";
+		const metadata = wanted === undefined ? {} : { metadata: JSON.parse(wanted) };
+		this.#wiring.send({ type: `presence_${type}`, ...this.#place, ...metadata });
 	}
 
 	/** @internal */
@@ -112,6 +151,7 @@ export class Presence<M = Record<string, unknown>> {
 				return this.#show(frame.clients as readonly Member<M>[]);
 			case "presence_join": {
 				const { type, topic, ...member } = frame;
+				this.#isTracked ||= this.#told !== undefined && JSON.stringify(member.metadata) === this.#told;
 				return this.#show([...others(frame.client_id), member as Member<M>]);
 			}
 			case "presence_update": {

@@ -2,6 +2,8 @@
  * What one can listen to, and a handler's place in it.
  */
 import type { ChangeType } from "./definitions.ts";
+import type { RealtimeError } from "./error.ts";
+import type { Off } from "./listeners.ts";
 
 /** Rows of a table. `*` is any table, any schema. */
 export interface TableTarget {
@@ -33,8 +35,14 @@ export type Target = TableTarget | TopicTarget;
  * ```
  */
 export interface Subscription {
-	/** Settles when the server has confirmed the subscription, or has refused it (with a {@link RealtimeError}). */
+	/**
+	 * Settles when the server has confirmed the subscription; rejects with a {@link RealtimeError} when it has refused it,
+	 * when an attempt to connect fails, and when the client is closed. The handler stays, and when it is asked for again,
+	 * this is another promise.
+	 */
 	readonly ready: Promise<void>;
+	/** Calls whenever the server confirms the subscription, or `ready` rejects; at once where that has been. */
+	watch(handler: (error?: RealtimeError) => void): Off;
 	/** Takes the handler away. */
 	off(): void;
 }

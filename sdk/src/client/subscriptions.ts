@@ -7,38 +7,19 @@
 import type { Broadcast, Change } from "./definitions.ts";
 import { RealtimeError } from "./error.ts";
 import { matches, Undecidable } from "./filter.ts";
-import { type Handler, Listeners } from "./listeners.ts";
+import { Entry } from "./entry.ts";
+import type { Handler } from "./listeners.ts";
 import type { Subscription, TableTarget, Target } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
-
-/** One subscription of the connection, shared by all handlers that want the same. */
-class Entry {
-	readonly listeners: Listeners<never>;
-	readonly target: Target;
-	/** Where it stands with the connection of now. */
-	state: "new" | "asked" | "standing" | "refused" = "new";
-	/** The server was asked to end it. Until it confirms that, it stands. */
-	leaving = false;
-	id = "";
-	/** Whether the server understands it, once that is known; what it does not, it will not after a reconnect either. */
-	isUnderstood: boolean | undefined;
-	readonly ready: Promise<void>;
-	settle!: { resolve: () => void; reject: (error: RealtimeError) => void };
-
-	constructor(target: Target, report: (error: unknown) => void) {
-		this.target = target;
-		this.listeners = new Listeners(report);
-		this.ready = new Promise((resolve, reject) => (this.settle = { resolve, reject }));
-		// Whoever does not wait for it hears of a refusal through `on.error`.
-		this.ready.catch(() => {});
-	}
-}
 
 /**
  * A table that nobody has. A connection without any table subscription is sent every change, so this one always stands:
  * it costs nothing, and with it only what has a handler is sent.
  */
-const NO_TABLE = { id: "none", schema: "-", table: "-" };
+export const NO_TABLE = { id: "none", schema: "-", table: "-" };
+
+/** How many topics a connection may have, unless the deployment says otherwise. */
+const MAX_TOPICS = 100;
 
 /** All subscriptions of a client. */
 export class Subscriptions {
@@ -67,7 +48,7 @@ export class Subscriptions {
 			remove();
 			this.#wiring.changed();
 		};
-		return { ready: entry.ready, off };
+		return entry.subscription(off);
 	}
 
 	/**
@@ -81,23 +62,47 @@ export class Subscriptions {
 	initial(isFirst: boolean, careful: boolean): object[] {
 		this.disconnected();
 		const isDue = (entry: Entry) => entry.isUnderstood ?? (isFirst && !careful);
-		const due = [...this.#wanted.values()].filter(isDue);
+		const all = [...this.#wanted.values()];
+		// While it is not known whether the user may see who is there, both are asked for: refused one by one, they count.
+		const fits = all.filter(isOfTopic).length <= MAX_TOPICS;
+		const isCarried = (entry: Entry) => {
+			const carrier = this.#carrier(entry);
+			return carrier && !(fits && carrier.isUnderstood === undefined);
+		};
+		const due = all.filter((entry) => isDue(entry) && !isCarried(entry));
 		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
 	}
 
 	/** Asks the server for what is wanted and not asked for yet, and to end what is wanted no more. */
 	flush(): void {
 		this.#prune();
+		this.#leave((entry) => !isOfTopic(entry));
+		for (const entry of this.#wanted.values()) {
+			if (entry.state !== "new" || entry.isUnderstood === false || this.#carrier(entry)) continue;
+			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
+		}
+		// After that: where one takes over from another, there is no moment without either.
+		this.#leave(isOfTopic);
+	}
+
+	#leave(isMeant: (entry: Entry) => boolean): void {
 		const wanted = new Set(this.#wanted.values());
 		for (const entry of this.#known.values()) {
-			if (wanted.has(entry) || entry.leaving) continue;
+			const isNeeded = wanted.has(entry) && this.#carrier(entry)?.state !== "standing";
+			if (entry.leaving || isNeeded || !isMeant(entry)) continue;
 			entry.leaving = true;
 			this.#wiring.send({ type: "unsubscribe", id: entry.id });
 		}
-		for (const entry of wanted) {
-			if (entry.state !== "new" || entry.isUnderstood === false) continue;
-			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
-		}
+	}
+
+	/**
+	 * The subscription to a topic's presence, which brings its messages too, so that both take one place of those that a
+	 * connection may have.
+	 */
+	#carrier({ target }: Entry): Entry | undefined {
+		if (!("topic" in target) || target.presence) return undefined;
+		const carrier = this.#wanted.get(JSON.stringify({ ...target, presence: true }));
+		return carrier?.wasRefused ? undefined : carrier;
 	}
 
 	/** The server has taken those of {@link initial}: from now on they stand, though their confirmations are on their way. */
@@ -110,6 +115,11 @@ export class Subscriptions {
 	retry(): void {
 		for (const entry of this.#wanted.values()) if (entry.state === "refused") entry.state = "new";
 		this.flush();
+	}
+
+	/** There is no connection, and none soon: nobody need wait. */
+	failed(error: RealtimeError): void {
+		for (const entry of this.#wanted.values()) if (entry.state !== "refused") entry.settle(error);
 	}
 
 	/** The connection has ended: nothing stands any more. */
@@ -125,12 +135,19 @@ export class Subscriptions {
 		if (!entry) return;
 		entry.state = "standing";
 		entry.isUnderstood = true;
-		entry.settle.resolve();
+		entry.wasRefused = false;
+		entry.settle();
+		for (const other of this.#wanted.values()) if (this.#carrier(other) === entry) other.settle();
+		this.flush();
 	}
 
 	/** The server confirms that one has ended. */
 	unsubscribed(id: string): void {
+		const entry = this.#known.get(id);
 		this.#known.delete(id);
+		// It may be wanted by itself again.
+		if (entry) [entry.state, entry.leaving] = ["new", false];
+		this.flush();
 	}
 
 	/** The server refuses one, or takes it away since this user's rights have changed. */
@@ -140,8 +157,11 @@ export class Subscriptions {
 		const error = new RealtimeError(code, message, { target: entry.target });
 		this.#known.delete(id);
 		entry.state = "refused";
+		entry.wasRefused = true;
 		entry.isUnderstood = !/^(invalid_|name_)/.test(code);
-		entry.settle.reject(error);
+		entry.settle(error);
+		// What it would have carried goes by itself.
+		this.flush();
 		return error;
 	}
 
@@ -159,8 +179,11 @@ export class Subscriptions {
 
 	/** Hands a broadcast to the handlers of its topic. */
 	topic(broadcast: Broadcast): void {
-		for (const { target, listeners } of this.#standing()) {
-			if ("topic" in target && target.topic === broadcast.topic) listeners.emit(broadcast as never);
+		const standing = new Set(this.#standing());
+		for (const entry of new Set([...standing, ...this.#wanted.values()])) {
+			const { target, listeners } = entry;
+			const isHeard = standing.has(entry) || standing.has(this.#carrier(entry)!);
+			if (isHeard && "topic" in target && target.topic === broadcast.topic) listeners.emit(broadcast as never);
 		}
 	}
 
@@ -174,7 +197,7 @@ export class Subscriptions {
 	}
 
 	#ask(entry: Entry): object {
-		entry.state = "asked";
+		entry.ask();
 		entry.id = `s${(this.#lastId += 1)}`;
 		this.#known.set(entry.id, entry);
 		return { id: entry.id, ...entry.target };
@@ -190,6 +213,10 @@ export class Subscriptions {
 			return false;
 		}
 	}
+}
+
+function isOfTopic({ target }: Entry): boolean {
+	return "topic" in target;
 }
 
 function covers({ table, schema, event }: TableTarget, change: Change): boolean {

@@ -73,7 +73,9 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	/**
 	 * Publishes to everyone in the topic, as the channel policies allow. It settles when the server has taken the message;
 	 * without a connection it is refused (`disconnected`), and nothing is kept for later. When the connection ends before
-	 * the answer, it is refused too, and only the others know whether the message came through.
+	 * the answer, it is refused too, and only the others know whether the message came through. Messages are sent as fast as
+	 * the server takes them; what is far too much is refused (`rate_limited`). A cursor is better a presence: only its
+	 * latest place is sent.
 	 *
 	 * @example
 	 * ```ts

@@ -8,6 +8,8 @@ import type { Subscription, Target } from "./subscription.ts";
 export interface Wiring {
 	/** Sends a frame where there is a connection, and tells whether there was. */
 	send(frame: object): boolean;
+	/** Acts within the server's rate of frames: at once, or in turn. */
+	pace(act: () => void): void;
 	/** Sends a frame with an id of its own; settles with its answer. */
 	request(frame: object): Promise<void>;
 	/** Adds a handler to what is listened to. */

@@ -3,7 +3,9 @@
  *
  * @module
  */
-export type { TableQuery, TableState } from "./table-store.ts";
+export type { Draft } from "./drafts.ts";
+export type { TableQuery } from "./table-query.ts";
+export type { TableState } from "./table-store.ts";
 export { usePresence } from "./use-presence.ts";
 export { useBroadcast, useChanges, useRealtime } from "./use-realtime.ts";
 export { type TableView, useTable } from "./use-table.ts";

@@ -6,33 +6,18 @@
  * to its answer. A change that the answer has already is applied a second time, to the same effect, and the last change
  * of each row wins: the list is right once the stream has caught up with the query.
  */
-import type { Change, Client, Off, Status, Subscription } from "../client/index.ts";
-
-/** Where the rows come from and which they are. */
-export interface TableQuery<R extends object> {
-	/** Reads all rows of the list, as from the application's API. */
-	query: (signal: AbortSignal) => Promise<readonly R[]>;
-	/** What tells rows apart; `row.id` unless given. Of a deleted row there may be no more than that. */
-	key?: (row: Partial<R>) => unknown;
-	/** Which rows are in the list, judged on every change. Without it, all of them. */
-	where?: (row: R) => boolean;
-	/** The order of the list. Without it, that of the query, with new rows last. */
-	sort?: (one: R, other: R) => number;
-	/** The table's schema; `public` unless given. */
-	schema?: string;
-	/**
-	 * What the server sends at all. Name only columns that never change here (`project_id=eq.p1`), and the others in
-	 * `where`: a row that leaves a filter is not announced.
-	 */
-	filter?: string;
-}
+import type { Change, Client, Off, RealtimeError, Status, Subscription, TableOptions } from "../client/index.ts";
+import { type Draft, type Drafted, drafted, receiptIn } from "./drafts.ts";
+import { Rows } from "./rows.ts";
+import type { TableQuery } from "./table-query.ts";
 
 /** The list. */
 export interface TableState<R> {
 	readonly rows: readonly R[];
 	/**
 	 * `loading`: there is no answer yet. `live`: every change is on its way here. `stale`: the connection is down, or the
-	 * list is being read again. `error`: reading, or subscribing, has failed; the rows are the last ones known.
+	 * list is being read again. `error`: reading, or subscribing, has failed; the rows are the last ones known, and it is
+	 * tried again.
 	 */
 	readonly status: "loading" | "live" | "stale" | "error";
 	readonly error?: unknown;
@@ -40,6 +25,12 @@ export interface TableState<R> {
 
 /** How long the query waits for the subscription, in milliseconds: a list without live changes is better than none. */
 const PATIENCE = 2_000;
+/** How long changes are gathered for one render, in milliseconds: a frame. */
+const FRAME = 16;
+/** How long at least lies between two queries that changes ask for, in milliseconds. */
+const PAUSE = 1_000;
+/** How long at most a query that has failed waits for the next one, in milliseconds. */
+const MAX_WAIT = 30_000;
 
 /** A list while somebody looks at it. */
 export class TableStore<R extends object> {
@@ -47,12 +38,20 @@ export class TableStore<R extends object> {
 	#table: string;
 	#options: () => TableQuery<R>;
 	#listeners = new Set<() => void>();
-	#rows: Map<unknown, R> | undefined;
+	#rows: Rows<R>;
+	#drafts = new Set<Drafted<R>>();
+	/** The next render for changes, where one is due. */
+	#rendering: ReturnType<typeof setTimeout> | undefined;
+	#isLoaded = false;
 	#state: TableState<R> = { rows: [], status: "loading" };
 	/** Changes since the query that runs now began. */
 	#missed: Change<R>[] | undefined;
 	#error: { error: unknown } | undefined;
 	#isSubscribed = false;
+	#rereading: ReturnType<typeof setTimeout> | undefined;
+	#readAt = 0;
+	/** Queries in a row that have failed. */
+	#failures = 0;
 	#reading: AbortController | undefined;
 	#stop: Off = () => {};
 
@@ -61,6 +60,7 @@ export class TableStore<R extends object> {
 		this.#client = client;
 		this.#table = table;
 		this.#options = options;
+		this.#rows = new Rows(options);
 	}
 
 	/** The list as it is; another object for every change. */
@@ -78,86 +78,127 @@ export class TableStore<R extends object> {
 	/** Reads the list again. */
 	readonly refetch = async (): Promise<void> => {
 		this.#reading?.abort();
+		clearTimeout(this.#rereading);
+		this.#rereading = undefined;
 		const reading = new AbortController();
 		this.#reading = reading;
+		this.#readAt = Date.now();
 		this.#missed = [];
 		this.#error = undefined;
 		this.#show();
 		try {
 			const answer = await this.#options().query(reading.signal);
 			if (reading.signal.aborted) return;
-			this.#rows = new Map(answer.map((row) => [this.#key(row), row]));
-			for (const change of this.#missed) this.#apply(change);
+			this.#rows.replace(answer);
+			this.#isLoaded = true;
+			this.#failures = 0;
+			// All of them, whether or not one makes it necessary to read again.
+			const isKnown = this.#missed.map((change) => this.#rows.apply(change));
+			if (isKnown.includes(false)) this.#reread();
 		} catch (error) {
 			if (reading.signal.aborted) return;
 			this.#error = { error };
+			this.#reread(Math.min(MAX_WAIT, PAUSE * 2 ** this.#failures++));
 		}
 		this.#missed = undefined;
 		this.#reading = undefined;
 		this.#show();
 	};
 
-	#start(): void {
-		const { schema, filter } = this.#options();
-		const options = { ...(schema && { schema }), ...(filter && { filter }) };
-		const receive = (change: unknown) => this.#receive(change as Change<R>);
-		const subscription: Subscription = this.#client.on(this.#table as "*", "*", receive, options);
-		const read = () => void this.refetch();
-		const offs = [subscription.off, this.#client.on.gap(read), this.#client.on.status((status) => this.#follow(status))];
-		let isOver = false;
-		const impatient = setTimeout(read, PATIENCE);
-		const settled = (error?: { error: unknown }) => {
-			if (isOver) return;
-			clearTimeout(impatient);
-			this.#isSubscribed = !error;
-			if (!error) return read();
-			this.#error = error;
+	/** Shows a draft until the list has what `commit` has made of it, or has failed to. */
+	readonly mutate = async <T>(draft: Draft<R>, commit: () => Promise<T>): Promise<T> => {
+		const shown = drafted(draft);
+		this.#drafts.add(shown);
+		this.#show();
+		try {
+			const answer = await commit();
+			const receipt = receiptIn(answer);
+			// Without a position, or without a stream, the list is as the query says.
+			await (receipt ? this.#client.caughtUp(receipt).catch(this.refetch) : this.refetch());
+			return answer;
+		} finally {
+			this.#drafts.delete(shown);
 			this.#show();
-		};
-		subscription.ready.then(() => settled(), (error: unknown) => settled({ error }));
-		this.#stop = () => {
-			isOver = true;
+		}
+	};
+
+	#start(): void {
+		const subscriptions = this.#listen();
+		const read = () => void this.refetch();
+		const offs = [this.#client.on.gap(read), this.#client.on.status((status) => this.#follow(status))];
+		const impatient = setTimeout(read, PATIENCE);
+		const standing = new Set<Subscription>();
+		const settled = (one: Subscription, error?: RealtimeError) => {
 			clearTimeout(impatient);
+			// What a connection's end interrupts is resumed, and nothing of it missed.
+			const isRefused = error !== undefined && this.#client.status.state === "connected";
+			if (isRefused) standing.delete(one);
+			else if (!error) standing.add(one);
+			this.#settled(standing.size === subscriptions.length, isRefused ? error : undefined);
+		};
+		for (const one of subscriptions) offs.push(one.watch((error) => settled(one, error)));
+		this.#stop = () => {
+			clearTimeout(impatient);
+			clearTimeout(this.#rendering);
+			clearTimeout(this.#rereading);
+			this.#rendering = this.#rereading = undefined;
 			this.#isSubscribed = false;
 			this.#reading?.abort();
 			this.#reading = this.#missed = undefined;
-			for (const off of offs) off();
+			for (const off of [...offs, ...subscriptions.map((one) => one.off)]) off();
 		};
+	}
+
+	/** The server has confirmed or refused to send changes, for now: it may be asked again. */
+	#settled(isSubscribed: boolean, error: RealtimeError | undefined): void {
+		const wasSubscribed = this.#isSubscribed;
+		this.#isSubscribed = isSubscribed;
+		if (error) {
+			this.#error = { error };
+			this.#show();
+		} else if (isSubscribed ? !wasSubscribed : !this.#isLoaded && !this.#reading) {
+			// A list without live changes is better than none.
+			if (isSubscribed || this.#client.status.state !== "connected") void this.refetch();
+		}
+	}
+
+	/** An update or a delete may lack the filter's columns: the server would keep it back, so they come unfiltered. */
+	#listen(): readonly Subscription[] {
+		const { schema, filter } = this.#options();
+		const receive = (change: unknown) => this.#receive(change as Change<R>);
+		const on = (event: "*" | "INSERT" | "UPDATE" | "DELETE", options: TableOptions) =>
+			this.#client.on(this.#table as "*", event, receive, { ...(schema && { schema }), ...options });
+		return filter ? [on("INSERT", { filter }), on("UPDATE", {}), on("DELETE", {})] : [on("*", {})];
 	}
 
 	#receive(change: Change<R>): void {
 		this.#missed?.push(change);
-		if (!this.#rows) return;
-		this.#apply(change);
-		this.#show();
+		if (!this.#isLoaded) return;
+		if (!this.#rows.apply(change)) return this.#reread();
+		// A burst of changes is one render.
+		this.#rendering ??= setTimeout(() => this.#show(), FRAME);
 	}
 
-	#apply(change: Change<R>): void {
-		const rows = this.#rows!;
-		const { where = () => true } = this.#options();
-		const { new: row, old } = change;
-		// The key itself may have changed.
-		if (old && (!row || this.#key(old) !== this.#key(row)) && this.#key(old) !== undefined) rows.delete(this.#key(old));
-		if (!row) return;
-		if (where(row)) rows.set(this.#key(row), row);
-		else rows.delete(this.#key(row));
+	/** Reads the list again, soon, and not for every change of a burst. */
+	#reread(wait = PAUSE): void {
+		this.#rereading ??= setTimeout(() => {
+			this.#rereading = undefined;
+			void this.refetch();
+		}, Math.max(0, this.#readAt + wait - Date.now()));
 	}
 
 	#follow({ state }: Status): void {
+		if (state === "connected" && this.#failures > 0) void this.refetch();
 		if (state === "connected" || state === "waiting" || state === "closed") this.#show();
 	}
 
 	#show(): void {
-		const { sort } = this.#options();
-		const rows = [...(this.#rows?.values() ?? [])];
+		clearTimeout(this.#rendering);
+		this.#rendering = undefined;
+		const rows = this.#rows.list(this.#drafts);
 		const isLive = this.#client.status.state === "connected" && this.#isSubscribed && !this.#reading;
-		const status = this.#error ? "error" : !this.#rows ? "loading" : isLive ? "live" : "stale";
-		this.#state = { rows: sort ? rows.sort(sort) : rows, status, ...this.#error };
+		const status = this.#error ? "error" : !this.#isLoaded ? "loading" : isLive ? "live" : "stale";
+		this.#state = { rows, status, ...this.#error };
 		for (const listener of this.#listeners) listener();
-	}
-
-	#key(row: Partial<R>): unknown {
-		const { key } = this.#options();
-		return key ? key(row) : (row as { id?: unknown }).id;
 	}
 }

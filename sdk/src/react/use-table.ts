@@ -3,12 +3,20 @@
  */
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { Client, Definitions, RowOf, TableName } from "../client/index.ts";
-import { type TableQuery, type TableState, TableStore } from "./table-store.ts";
+import type { Draft } from "./drafts.ts";
+import type { TableQuery } from "./table-query.ts";
+import { type TableState, TableStore } from "./table-store.ts";
 
 /** What {@link useTable} gives. */
 export interface TableView<R> extends TableState<R> {
 	/** Reads the list again. */
 	readonly refetch: () => Promise<void>;
+	/**
+	 * Shows a change at once, commits it, and shows it until the list has the change itself: no flicker. Where `commit`
+	 * fails, the change is taken back, and this rejects. `commit` best resolves to the receipt of the publication, or to
+	 * an object with it as `receipt`; otherwise the list is read again.
+	 */
+	readonly mutate: <T>(draft: Draft<R>, commit: () => Promise<T>) => Promise<T>;
 }
 
 /**
@@ -25,8 +33,8 @@ export interface TableView<R> extends TableState<R> {
  *     "claims",
  *     {
  *       query: (signal) => fetch(`/api/claims?status=open&project=${projectId}`, { signal }).then((answer) => answer.json()),
- *       filter: `project_id=eq.${projectId}`, // never changes: the server leaves out the other projects
- *       where: (claim) => claim.status === "open", // changes: a claim that is closed leaves the list
+ *       filter: `project_id=eq.${projectId}`, // the rows of one project
+ *       where: (claim) => claim.status === "open", // of which those that are open
  *       sort: (one, other) => one.title.localeCompare(other.title),
  *     },
  *     [projectId],
@@ -57,5 +65,5 @@ export function useTable<D extends Definitions, T extends TableName<D>>(
 		hold(made);
 	}
 	const state = useSyncExternalStore(store.subscribe, store.state, store.state);
-	return { ...state, refetch: store.refetch };
+	return { ...state, refetch: store.refetch, mutate: store.mutate };
 }

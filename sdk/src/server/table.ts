@@ -23,6 +23,8 @@ export interface TableOptions<Row extends object = any> {
 	readonly requiredRoles?: readonly string[];
 	/** The columns that leave. Default: all. */
 	readonly fields?: readonly ColumnOf<Row>[];
+	/** The columns that tell rows apart. Used by the Worker alone. Default: `id`. */
+	readonly primaryKey?: readonly ColumnOf<Row>[];
 	/** What is masked for whom. */
 	readonly masking?: MaskingConfig<ColumnOf<Row>>;
 	/** The column that names the owner, for `or: "owner"`. */

@@ -1,0 +1,52 @@
+/**
+ * Failures of the connection: which of them are news, and what helps.
+ */
+import type { Status } from "./connection.ts";
+import { type RealtimeError, retryOf } from "./error.ts";
+
+/** What to do about a failure, by its code. */
+const REMEDIES: Readonly<Record<string, string>> = {
+	invalid_url: "Give createClient the Worker's address, such as https://realtime.example.com.",
+	invalid_organization: "Set the option organizationId.",
+	wrong_organization: "Set the option organizationId to the one that the token names.",
+	wrong_user: "Make another client for another user.",
+	invalid_token: "Compare its signature, issuer and audience with the Worker's JWT_SECRET or JWKS_URL.",
+	token_expired: "Let getToken return a new token.",
+	token_failed: "Let getToken return the token as text.",
+	no_websocket: "Use Node 22 or newer, or set the option WebSocket.",
+	disconnected: "Is the Worker running there? Does ALLOWED_ORIGINS name this page?",
+	timeout: "Is the Worker reachable? Does getToken settle?",
+	invalid_position: "Set the option position to what client.position was.",
+	forbidden: "Has the user a role that the table or the channel asks for?",
+};
+
+/** One console line about a failure: what, why, and what helps. */
+export function describe({ code, message, cause, target }: RealtimeError): string {
+	const about = target ? ` (${JSON.stringify(target)})` : "";
+	const reason = cause instanceof Error ? ` ${cause.message}.` : "";
+	return `realtime-worker: ${code}${about}: ${message}${reason} ${REMEDIES[code] ?? ""}`.trim();
+}
+
+/** A connection's failures since it last stood. */
+export class Outage {
+	#told = new Set<string>();
+	#stood = false;
+
+	/** Whether an attempt has failed: not a connection that stood, whose end another attempt may well mend. */
+	isFailure({ state, error }: Status): boolean {
+		if (!error) return false;
+		// A token that was refused is replaced; only when that does not help is it a failure.
+		return state === "closed" || (!this.#stood && retryOf(error.code) !== "token");
+	}
+
+	/** Follows the connection; gives the failure to tell, each kind of it once. */
+	hear(status: Status): RealtimeError | undefined {
+		const { state, error } = status;
+		if (state === "connected") this.#told.clear();
+		const isNews = this.isFailure(status) || error?.code === "too_many_errors";
+		this.#stood = state === "connected" || (this.#stood && state !== "connecting");
+		if (!error || !isNews || this.#told.has(error.code)) return undefined;
+		this.#told.add(error.code);
+		return error;
+	}
+}
