@@ -8,6 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::Wire;
+use crate::engine::profile::{Expiry, LostTable, PresenceAudience, Profile, Renewal, Sessions};
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
@@ -18,10 +19,20 @@ use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
 
-/// The dialect's name in figures and logs.
-pub const NAME: &str = "quickback";
 /// Its wire number.
 pub const WIRE: Wire = Wire(0);
+/// What is particular to it.
+pub const PROFILE: Profile = Profile {
+    name: "quickback",
+    sessions: Sessions::One,
+    rejects_at_handshake: false,
+    receives_unasked: true,
+    presence: PresenceAudience::SubscribersAndPresent,
+    expiry: Expiry::Grace,
+    renewal: Renewal::Answered,
+    lost_table: LostTable::Ends,
+    refusals_count: true,
+};
 /// The `type` of every frame that a client may send. The README prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];

@@ -9,7 +9,7 @@ use crate::code::{Code, Refusal};
 /// What comes of an input, in the order in which it is to be done.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Tell these connections, which are all of one dialect variant, the same thing.
+    /// Tell these sockets, which are all of one dialect variant, the same thing.
     Deliver {
         /// Whom.
         to: Vec<SocketId>,
@@ -36,18 +36,6 @@ pub enum Task {
     },
     /// Turn the connection that wants to open away, before it is one.
     TurnAway(Refusal),
-    /// From now on what is sent to the channel goes to the connection that carries it.
-    Share {
-        /// The connection.
-        socket: SocketId,
-        /// The channel's number, which is a connection's to the engine.
-        channel: SocketId,
-    },
-    /// The channel has ended; its number may be used again.
-    Unshare {
-        /// The channel's number.
-        channel: SocketId,
-    },
     /// End a connection.
     Close {
         /// Which.

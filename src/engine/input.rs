@@ -59,8 +59,6 @@ pub struct Open {
     pub client_id: String,
     /// How its frames are written.
     pub wire: Wire,
-    /// Whether it carries channels, and is no recipient itself.
-    pub carries_channels: bool,
     /// Who it is, where ticket or header have proven it.
     pub principal: Option<Principal>,
     /// The ticket it came with.

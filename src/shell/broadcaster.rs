@@ -155,13 +155,12 @@ impl Broadcaster {
         let recover = pass.recovery();
         // Last, since whatever is refused above would keep the place.
         let wire = Wire(pass.wire);
-        let carries_channels = dialect::of(wire).carries_channels();
         let socket = self.with_life(|life| {
             let socket = life.server.vacant();
             life.sockets.insert(socket, &opening, &client_id);
             Ok(socket)
         })?;
-        let open = Open { socket, client_id, wire, carries_channels, principal: pass.principal, ticket, recover };
+        let open = Open { socket, client_id, wire, principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Happening::Open(open), &mut outcome)?;
         match outcome.turned_away {
@@ -170,7 +169,8 @@ impl Broadcaster {
                     life.sockets.remove(socket);
                     Ok(())
                 })?;
-                if carries_channels { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
+                let at_handshake = dialect::profile(wire).is_some_and(|profile| profile.rejects_at_handshake);
+                if at_handshake { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
             }
             None => Ok(Response::from_websocket(pair.client)),
         }
@@ -310,8 +310,6 @@ impl Life {
                 state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Share { socket, channel } => self.sockets.share(socket, channel),
-            Task::Unshare { channel } => self.sockets.remove(channel),
             Task::Close { socket, code } => {
                 let (number, reason) = code.closing();
                 if let Some(raw) = self.sockets.get(socket) {

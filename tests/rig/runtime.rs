@@ -91,7 +91,6 @@ impl Rig {
         // Numbers mean nothing beyond a life: the newest socket gets the first.
         let numbers = (0_u32..).map(SocketId);
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
-        self.channels.clear();
         self.epochs += 1;
         let mut stored = self.storage.load();
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
@@ -158,14 +157,6 @@ impl Rig {
                 };
                 to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
             }
-            Job::Do(Task::Share { socket, channel }) => {
-                let client = self.client(socket).clone();
-                assert!(!self.sockets.contains_key(&channel), "a channel with the number of a socket");
-                assert!(self.channels.insert(channel, client).is_none(), "two channels with one number");
-            }
-            Job::Do(Task::Unshare { channel }) => {
-                self.channels.remove(&channel).expect("a channel that ends was shared");
-            }
             Job::Do(Task::Close { socket, code }) => {
                 let (number, reason) = code.closing();
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
@@ -198,8 +189,7 @@ impl Rig {
     }
 
     fn client(&self, socket: SocketId) -> &Client {
-        let client = self.sockets.get(&socket).or_else(|| self.channels.get(&socket));
-        client.expect("the engine names open sockets only")
+        self.sockets.get(&socket).expect("the engine names open sockets only")
     }
 }
 

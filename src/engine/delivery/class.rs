@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::engine::command::TableTarget;
-use crate::engine::input::{SocketId, Wire};
+use crate::engine::input::Wire;
+use crate::engine::message::SessionId;
 use crate::policy::channel::Topic;
 use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
@@ -52,7 +53,7 @@ pub(super) struct Pass {
 /// All classes of a tenant with their members, those of one scope side by side.
 #[derive(Default)]
 pub(super) struct Classes {
-    members: BTreeMap<Rc<ClassKey>, BTreeSet<SocketId>>,
+    members: BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>,
 }
 
 impl Narrowing {
@@ -112,20 +113,20 @@ impl ClassKey {
 
 impl Classes {
     /// The classes that listen to `scope`, with their members.
-    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&Rc<ClassKey>, &BTreeSet<SocketId>)> {
+    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&Rc<ClassKey>, &BTreeSet<SessionId>)> {
         let from = Rc::new(ClassKey::first(scope.clone()));
         self.members.range(from..).take_while(move |(key, _)| key.scope == *scope)
     }
 
     /// Adds a member to the class of `key`.
-    pub(super) fn join(&mut self, key: &Rc<ClassKey>, socket: SocketId) {
-        self.members.entry(key.clone()).or_default().insert(socket);
+    pub(super) fn join(&mut self, key: &Rc<ClassKey>, session: SessionId) {
+        self.members.entry(key.clone()).or_default().insert(session);
     }
 
     /// Removes a member; a class without members is forgotten.
-    pub(super) fn leave(&mut self, key: &Rc<ClassKey>, socket: SocketId) {
+    pub(super) fn leave(&mut self, key: &Rc<ClassKey>, session: SessionId) {
         let Some(members) = self.members.get_mut(key) else { return };
-        members.remove(&socket);
+        members.remove(&session);
         if members.is_empty() {
             self.members.remove(key);
         }
