@@ -31,6 +31,7 @@ pub const PROFILE: Profile = Profile {
     expiry: Expiry::Grace,
     renewal: Renewal::Answered,
     lost_table: LostTable::Ends,
+    requires_role: false,
     refusals_count: true,
 };
 /// The `type` of every frame that a client may send. The README prints this and a test compares the two.
@@ -97,18 +98,17 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
 }
 
 fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
-    let subscriptions = match form.take("subscriptions") {
-        None => Vec::new(),
-        Some(list) => {
-            list.list(MOST_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect::<Result<_, Refusal>>()?
-        }
-    };
+    let subscriptions = form.take("subscriptions").map(|list| initial_subscriptions(&list)).transpose()?;
     Ok(Authenticate {
         token: Secret::new(form.require("token")?.text()?),
         organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,
         recover: form.take("recover").map(|recover| self::recover(&recover)).transpose()?.unwrap_or_default(),
         subscriptions,
     })
+}
+
+fn initial_subscriptions(list: &Field<'_>) -> Result<Vec<Subscribe>, Refusal> {
+    list.list(MOST_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect()
 }
 
 fn initial_subscription(field: &Field<'_>) -> Result<Subscribe, Refusal> {

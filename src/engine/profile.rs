@@ -22,6 +22,8 @@ pub struct Profile {
     pub renewal: Renewal,
     /// What happens to a table subscription whose right is lost.
     pub lost_table: LostTable,
+    /// Whether a session token must give a role, as it must say when it ends.
+    pub requires_role: bool,
     /// Whether what is refused within a session counts as an error of its socket.
     pub refusals_count: bool,
 }

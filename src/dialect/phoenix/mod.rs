@@ -35,6 +35,7 @@ pub const PROFILE: Profile = Profile {
     expiry: Expiry::Ends,
     renewal: Renewal::Silent,
     lost_table: LostTable::Rests,
+    requires_role: true,
     refusals_count: false,
 };
 /// What a channel's name begins with.

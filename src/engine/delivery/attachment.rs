@@ -52,6 +52,8 @@ struct State {
     errors: (u64, u64),
     #[serde(default)]
     subscriptions: Vec<StoredSubscription>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    explicit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carries: Option<StoredChannels>,
 }
@@ -177,6 +179,7 @@ impl State {
             told_expired: whole.is_some_and(|session| session.told_expired),
             errors: (socket.errors.start, socket.errors.count),
             subscriptions: whole.map(|session| stored(&session.subscriptions)).unwrap_or_default(),
+            explicit: whole.is_some_and(|session| session.explicit),
             carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket)),
         }
     }
@@ -189,6 +192,7 @@ impl State {
         session.offsets = self.offsets;
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.subscriptions)?;
+        session.explicit = self.explicit;
         Some(Some(session))
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::session::{Channel, Session, Subscribed, Subscription, may_see_members};
-use crate::code::{Code, Refusal};
+use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
 use crate::engine::effect::{Log, Task};
 use crate::engine::event::{Address, Event};
@@ -39,6 +39,8 @@ impl Delivery {
             (_, ChannelAct::Join(join)) => self.join(now, socket, &frame, join, out),
             (Some(_), ChannelAct::Nothing) => {}
             (Some(session), ChannelAct::Refresh(token)) => self.renew_with(now, session, token.clone(), &frame, out),
+            // The one that stands is a newer join's.
+            (Some(session), ChannelAct::Leave) if self.is_stale(session, frame.reference.as_deref()) => {}
             (Some(session), _) => self.act(now, session, frame.act, frame.id, out),
             (None, ChannelAct::Leave) => {
                 if let Some(id) = frame.id {
@@ -53,6 +55,13 @@ impl Delivery {
                 self.tell_socket(socket, address(frame.name, None), Event::Refused { refusal, id: frame.id }, out);
             }
         }
+    }
+
+    /// Whether a frame belongs to another join than the channel that stands; one that names none is no stale one.
+    fn is_stale(&self, session: SessionId, reference: Option<&str>) -> bool {
+        let address = self.sockets.session(session).and_then(Session::address);
+        let current = address.and_then(|address| address.reference.as_deref());
+        reference.is_some_and(|reference| current.is_some_and(|current| current != reference))
     }
 
     /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it, and who
@@ -129,7 +138,7 @@ impl Delivery {
         principal: Rc<Principal>,
     ) -> Result<Entry, Refusal> {
         if join.topic.name.is_empty() {
-            return Err(Refusal::at(Code::InvalidFrame, "topic", "The topic has no name."));
+            return Err(Refusal::with(Code::InvalidFrame, Reason::UnnamedTopic));
         }
         let known = self.sockets.get(socket).ok_or(Code::Internal)?;
         let before = known.named(&frame.name);
@@ -144,7 +153,7 @@ impl Delivery {
         }
         let (messages, presence) = self.sight(&join.topic, join.presence, &principal)?;
         if join.replay.is_some() && !join.topic.private {
-            return Err(Refusal::at(Code::InvalidFrame, "replay", "Replay is not allowed for public channels"));
+            return Err(Refusal::with(Code::InvalidFrame, Reason::PublicReplay));
         }
         let (mut tables, mut live) = (Vec::new(), (!join.tables.is_empty()).then_some(Ok(())));
         for target in &join.tables {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::session::{Session, Subscribed};
 use super::socket::Verified;
 use super::{Delivery, Due};
-use crate::code::{Code, Refusal};
+use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{Authenticate, ChannelAct, ChannelFrame, Command, Join};
 use crate::engine::effect::Task;
 use crate::engine::event::Event;
@@ -16,7 +16,7 @@ use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::{Expiry, LostTable, Renewal};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{EXPIRY_GRACE, WAITING_BYTES};
-use crate::policy::principal::Principal;
+use crate::policy::principal::{Method, Principal};
 use crate::policy::secret::Secret;
 use crate::policy::token::{LEEWAY, TokenError};
 
@@ -63,6 +63,10 @@ impl Delivery {
             return since.map_or(Ok(principal.clone()), |since| Err(TokenError::Expired(since / 1_000)));
         }
         let principal = self.principal(now, token)?;
+        let wants_role = self.profile(id).is_some_and(|profile| profile.requires_role);
+        if wants_role && principal.method == Method::Session && principal.roles.first().is_none() {
+            return Err(TokenError::Endless);
+        }
         let principal = self.present_as(id, &principal).unwrap_or_else(|| Rc::new(principal));
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.verified = Some(Verified { digest, principal: principal.clone() });
@@ -122,9 +126,9 @@ impl Delivery {
     }
 
     fn go_on_as(&mut self, now: u64, id: SessionId, principal: Rc<Principal>, is_answered: bool, out: &mut Out) {
-        let Some(before) = self.sockets.session(id) else { return };
-        let user_changed = before.principal.user != principal.user;
-        let watched = before.watched(&self.configuration).is_some();
+        let Some(session) = self.sockets.session(id) else { return };
+        let user_changed = session.principal.user != principal.user;
+        let before = self.sight_of(session);
         self.change(id, |session| {
             // Whoever answers with a token that is over too is told no second time: that would go on for ever.
             session.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
@@ -133,16 +137,27 @@ impl Delivery {
         if is_answered {
             self.welcome(id, None, None, out);
         }
-        self.reauthorize(id, user_changed, watched, out);
+        self.reauthorize(id, user_changed, before, out);
     }
 
-    /// Decides again what a session may, after its principal changed.
-    fn reauthorize(&mut self, id: SessionId, user_changed: bool, watched: bool, out: &mut Out) {
+    /// What a session reads of the channel that it joined: messages, members.
+    fn sight_of(&self, session: &Session) -> (bool, bool) {
+        let messages = session.channel.as_ref().is_some_and(|channel| channel.messages);
+        (messages, session.watched(&self.configuration).is_some())
+    }
+
+    /// Decides again what a session may, after its principal changed. `before` is what it read of its channel until then:
+    /// who loses a part of that loses the channel, as its client would not know what it misses.
+    fn reauthorize(&mut self, id: SessionId, user_changed: bool, before: (bool, bool), out: &mut Out) {
         let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
         if let Some(channel) = &session.channel {
-            let Ok((messages, _)) = self.sight(&channel.topic, channel.presence, &session.principal) else {
-                return self.end(id, Refusal::of(Code::Forbidden), out);
+            let messages = match self.sight(&channel.topic, channel.presence, &session.principal) {
+                Ok((messages, _)) => messages,
+                Err(refusal) => return self.end(id, refusal, out),
             };
+            if (before.0 && !messages) || (before.1 && session.watched(&self.configuration).is_none()) {
+                return self.end(id, Refusal::with(Code::Forbidden, Reason::ReadRevoked), out);
+            }
             self.change(id, |session| session.channel.iter_mut().for_each(|channel| channel.messages = messages));
         }
         self.withdraw(id, user_changed, out);
@@ -151,7 +166,7 @@ impl Delivery {
             LostTable::Rests => self.tell_live(id, out),
         }
         let watches = self.sockets.session(id).and_then(|session| session.watched(&self.configuration));
-        if let Some(topic) = watches.filter(|_| !watched) {
+        if let Some(topic) = watches.filter(|_| !before.1) {
             out.to_stream.push_back(ToStream::Roster { session: id, topic: topic.clone() });
         }
     }
@@ -286,6 +301,7 @@ mod tests {
         expiry: Expiry::Ends,
         renewal: Renewal::Silent,
         lost_table: LostTable::Rests,
+        requires_role: true,
         refusals_count: false,
     };
     const PRINCIPAL: &str = r#"{"user":"ada","roles":["member"],"method":"session","expires":null,"claims":{}}"#;

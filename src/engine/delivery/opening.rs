@@ -20,6 +20,8 @@ use crate::policy::token::TokenError;
 #[derive(Default)]
 struct Beginning {
     subscriptions: Vec<Subscription>,
+    /// Whether it receives nothing but what it subscribes to.
+    explicit: bool,
     /// What it is told of them.
     then: Vec<Event>,
     /// Topics whose members it is told of at once.
@@ -128,9 +130,9 @@ impl Delivery {
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
     fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
-        let mut beginning = Beginning::default();
+        let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
         let mut refused = 0;
-        for subscribe in frame.subscriptions {
+        for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
             match self.admit(&principal, &beginning.subscriptions, subscribe) {
                 Ok(subscription) => {
@@ -167,6 +169,7 @@ impl Delivery {
         let mut session = Session::new(id, client_id.clone(), principal);
         session.offsets = recover != Recover::Off;
         session.subscriptions = beginning.subscriptions;
+        session.explicit = beginning.explicit;
         self.enter(session);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;

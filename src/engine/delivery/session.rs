@@ -26,6 +26,8 @@ pub(super) struct Session {
     /// Whether it has been told that its token has expired.
     pub(super) told_expired: bool,
     pub(super) subscriptions: Vec<Subscription>,
+    /// Whether it receives only what it subscribed to, even where that is nothing.
+    pub(super) explicit: bool,
     /// The channel that it joined, in dialects that have them.
     pub(super) channel: Option<Box<Channel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
@@ -71,6 +73,14 @@ impl Subscription {
             Subscribed::Topic(_) => None,
         }
     }
+
+    /// The topic that it is to, where it is to one.
+    pub(super) fn topic(&self) -> Option<&Topic> {
+        match &self.target {
+            Subscribed::Topic(topic) => Some(topic),
+            Subscribed::Table(_) => None,
+        }
+    }
 }
 
 impl Session {
@@ -83,6 +93,7 @@ impl Session {
             offsets: false,
             told_expired: false,
             subscriptions: Vec::new(),
+            explicit: false,
             channel: None,
             present: Vec::new(),
             classes: Vec::new(),
@@ -117,11 +128,7 @@ impl Session {
     /// The topics whose messages it receives.
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
         let joined = self.channel.iter().filter(|channel| channel.messages).map(|channel| &channel.topic);
-        let subscribed = self.subscriptions.iter().filter_map(|subscription| match &subscription.target {
-            Subscribed::Topic(topic) => Some(topic),
-            Subscribed::Table(_) => None,
-        });
-        subscribed.chain(joined)
+        self.subscriptions.iter().filter_map(Subscription::topic).chain(joined)
     }
 
     /// The table subscriptions it has.
@@ -136,7 +143,7 @@ impl Session {
         configuration: &Configuration,
     ) -> Vec<Rc<ClassKey>> {
         let roles = Rc::new(self.principal.roles.sorted());
-        let is_open = profile.receives_unasked && self.tables().next().is_none();
+        let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
         let narrowing = Rc::new(Narrowing::new(is_open, self.tables().cloned()));
         let key = |scope| ClassKey {
             scope,

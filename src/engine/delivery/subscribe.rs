@@ -1,5 +1,6 @@
 //! What an authenticated connection may ask for: subscriptions, publishing, presence.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
@@ -108,8 +109,10 @@ impl Delivery {
         topic: &Topic,
         presence: bool,
     ) -> Option<Refusal> {
-        let topics = present.iter().filter(|subscription| subscription.table().is_none()).count() as u64;
-        if topics >= self.configuration.limits.topics {
+        // A topic counts once, however many subscriptions to it there are.
+        let mut topics: BTreeSet<&Topic> = present.iter().filter_map(Subscription::topic).collect();
+        topics.insert(topic);
+        if topics.len() as u64 > self.configuration.limits.topics {
             return Some(Refusal::of(Code::TopicLimit));
         }
         let actions: &[Action] = if presence { &[Action::Read, Action::PresenceRead] } else { &[Action::Read] };
