@@ -1,4 +1,4 @@
-//! Wire formats: one file each, a frame to a command and an event to a frame, no decisions.
+//! DialectId formats: one file each, a frame to a command and an event to a frame, no decisions.
 //!
 //! To add one: its file with its profile, a line in [`of`] and one in [`profile`], its golden frames under `tests/dialects/`, its adapter in
 //! `tests/conformance/`.
@@ -9,7 +9,7 @@ pub mod phoenix;
 use crate::code::Refusal;
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
 use crate::engine::profile::Profile;
 use phoenix::frame::Version;
 
@@ -64,8 +64,8 @@ pub enum Frame {
     Binary(Vec<u8>),
 }
 
-/// The dialect of a wire number; `None` for an unknown one, which nobody speaks.
-pub fn of(wire: Wire) -> Option<&'static dyn Dialect> {
+/// The dialect with this id; `None` for an unknown one, which nobody speaks.
+pub fn of(wire: DialectId) -> Option<&'static dyn Dialect> {
     Some(match wire {
         native::WIRE => &native::Native,
         phoenix::WIRE_ONE => &phoenix::Phoenix(Version::One),
@@ -74,8 +74,13 @@ pub fn of(wire: Wire) -> Option<&'static dyn Dialect> {
     })
 }
 
-/// The profile of a wire number's dialect.
-pub fn profile(wire: Wire) -> Option<&'static Profile> {
+/// What the runtime answers without waking the object, and with what. It knows one pair for all sockets of an object.
+pub fn auto_response() -> Option<(&'static str, &'static str)> {
+    [native::PROFILE, phoenix::PROFILE].iter().find_map(|profile| profile.auto_response)
+}
+
+/// The profile of a dialect; `None` for an unknown one.
+pub fn profile(wire: DialectId) -> Option<&'static Profile> {
     Some(match wire {
         native::WIRE => &native::PROFILE,
         phoenix::WIRE_ONE | phoenix::WIRE_TWO => &phoenix::PROFILE,

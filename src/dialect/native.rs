@@ -7,7 +7,7 @@ use super::{Dialect, Frame, Received};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
 use crate::engine::profile::{Expiry, LostTable, PresenceAudience, Profile, Renewal, Sessions};
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
@@ -20,11 +20,12 @@ use crate::value::json;
 use crate::value::row::Row;
 
 /// Its wire number.
-pub const WIRE: Wire = Wire(0);
+pub const WIRE: DialectId = DialectId(0);
 /// What is particular to it.
 pub const PROFILE: Profile = Profile {
     name: "quickback",
     sessions: Sessions::One,
+    auto_response: Some((r#"{"type":"ping"}"#, r#"{"type":"pong"}"#)),
     rejects_at_handshake: false,
     receives_unasked: true,
     presence: PresenceAudience::SubscribersAndPresent,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::event::{Address, Event};
-use super::input::{PresenceRow, Remembered, SocketId, Wire};
+use super::input::{DialectId, PresenceRow, Remembered, SocketId};
 use crate::code::{Code, Refusal};
 
 /// What comes of an input, in the order in which it is to be done.
@@ -14,7 +14,7 @@ pub enum Effect {
         /// Whom.
         to: Vec<SocketId>,
         /// How their frames are written.
-        wire: Wire,
+        wire: DialectId,
         /// In which channel; `None` for connections that carry none.
         address: Option<Address>,
         /// What.
@@ -179,7 +179,7 @@ pub struct Figures {
     /// Of these, not authenticated yet.
     pub pending: u64,
     /// Connections by dialect variant.
-    pub by_wire: Vec<(Wire, u64)>,
+    pub by_dialect: Vec<(DialectId, u64)>,
     /// Connections by role; one with several roles counts for each.
     pub by_role: Vec<(String, u64)>,
     /// Topics with at least one subscriber.

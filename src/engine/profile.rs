@@ -1,7 +1,7 @@
 //! A dialect's semantics as data. Each dialect states its own in its file; the engine reads them and never asks which
 //! dialect it is.
 
-use super::input::Wire;
+use super::input::DialectId;
 
 /// What is particular to a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Profile {
     pub name: &'static str,
     /// How many sessions a socket carries.
     pub sessions: Sessions,
+    /// A text frame that the runtime answers by itself, and its answer: both always the same bytes.
+    pub auto_response: Option<(&'static str, &'static str)>,
     /// Whether a socket that there is no room for is rejected at its handshake; where not, a frame says why it is closed.
     pub rejects_at_handshake: bool,
     /// Whether a session without a table subscription receives every change, and what is said to the whole organization.
@@ -74,4 +76,4 @@ pub enum LostTable {
 }
 
 /// Where the profile of a dialect is looked up; `None` for an unknown one.
-pub type Profiles = fn(Wire) -> Option<&'static Profile>;
+pub type Profiles = fn(DialectId) -> Option<&'static Profile>;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::delivery::Delivery;
 use super::effect::{Effect, Figures, Task};
-use super::input::{Input, SocketId, Stored, Wire};
+use super::input::{DialectId, Input, SocketId, Stored};
 use super::message::Out;
 use super::profile::Profiles;
 use super::stream::Stream;
@@ -75,7 +75,7 @@ impl Tenant {
     }
 
     /// How a connection's frames are read; `None` when there is no such connection.
-    pub fn wire(&self, socket: SocketId) -> Option<Wire> {
+    pub fn wire(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.wire(socket)
     }
 

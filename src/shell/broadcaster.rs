@@ -18,7 +18,7 @@ use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{Open, SocketId, UsedTicket, Wire};
+use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
@@ -120,8 +120,10 @@ impl Broadcaster {
     fn begin(&self) -> std::result::Result<(Life, Vec<Job>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
-        let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(fault)?;
-        raw_state.set_auto_response(&pair).map_err(fault)?;
+        if let Some((request, response)) = dialect::auto_response() {
+            let pair = AutoResponse::new(request, response).map_err(fault)?;
+            raw_state.set_auto_response(&pair).map_err(fault)?;
+        }
         let raw_storage: JsValue = self.state.storage().as_raw().into();
         let storage = Storage::open(raw_storage.unchecked_into()).map_err(fault)?;
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
@@ -154,7 +156,7 @@ impl Broadcaster {
         };
         let recover = pass.recovery();
         // Last, since whatever is refused above would keep the place.
-        let wire = Wire(pass.wire);
+        let wire = DialectId(pass.wire);
         let socket = self.with_life(|life| {
             let socket = life.server.vacant();
             life.sockets.insert(socket, &opening, &client_id);

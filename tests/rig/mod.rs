@@ -18,7 +18,7 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{Open, SocketId, UsedTicket, Wire};
+use realtime_worker::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
@@ -195,7 +195,7 @@ impl Rig {
     /// The same in another dialect.
     pub fn open_at(
         &mut self,
-        wire: Wire,
+        wire: DialectId,
         principal: Option<Principal>,
         ticket: Option<(&str, u64)>,
         recover: Recover,

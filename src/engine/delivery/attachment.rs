@@ -13,7 +13,7 @@ use super::socket::{ErrorWindow, Socket};
 use crate::engine::command::TableTarget;
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::Address;
-use crate::engine::input::{SocketId, Wire};
+use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::{Out, SessionId};
 use crate::engine::profile::{Profiles, Sessions};
 use crate::policy::channel::Topic;
@@ -145,7 +145,7 @@ pub(super) fn read(
     let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
     let stored: Stored = if overflowed { serde_json::from_str(text).ok()? } else { attached };
     let state = stored.state?;
-    let dialect = (Wire(state.wire), profiles(Wire(state.wire))?);
+    let dialect = (DialectId(state.wire), profiles(DialectId(state.wire))?);
     let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
     socket.opened = state.opened;
     socket.errors = ErrorWindow { start: state.errors.0, count: state.errors.1 };

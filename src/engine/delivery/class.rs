@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::engine::command::TableTarget;
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
 use crate::engine::message::SessionId;
 use crate::policy::channel::Topic;
 use crate::policy::roles::Roles;
@@ -26,7 +26,7 @@ pub(super) enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
-    pub(super) wire: Wire,
+    pub(super) wire: DialectId,
     /// The name that frames call the channel by, where they do.
     pub(super) channel: Option<Rc<str>>,
     pub(super) offsets: bool,
@@ -107,7 +107,14 @@ impl Narrowing {
 impl ClassKey {
     /// The key that comes before all others of its scope.
     fn first(scope: Scope) -> ClassKey {
-        ClassKey { scope, wire: Wire(0), channel: None, offsets: false, roles: Rc::default(), narrowing: Rc::default() }
+        ClassKey {
+            scope,
+            wire: DialectId(0),
+            channel: None,
+            offsets: false,
+            roles: Rc::default(),
+            narrowing: Rc::default(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::Delivery;
 use super::class::{ClassKey, Pass, Scope};
 use super::rules::{Rules, ViewKey};
 use crate::engine::event::{Address, Bindings, Event, Kept, View};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, Origin, Out, SessionId, ToStream};
 use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
@@ -18,7 +18,7 @@ use crate::value::row::Row;
 /// same name. There are few groups, so they are found by looking through them.
 struct Group {
     key: ViewKey,
-    wire: Wire,
+    wire: DialectId,
     channel: Option<Rc<str>>,
     offsets: bool,
     pass: Pass,

@@ -295,6 +295,7 @@ mod tests {
     const PROFILE: Profile = Profile {
         name: "several",
         sessions: Sessions::Many,
+        auto_response: None,
         rejects_at_handshake: true,
         receives_unasked: false,
         presence: PresenceAudience::Requested,

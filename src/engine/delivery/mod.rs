@@ -23,7 +23,7 @@ use std::rc::Rc;
 use super::command::{Command, Malformed};
 use super::effect::{Effect, Figures, Log, Task, Write};
 use super::event::{Address, Event};
-use super::input::{SocketId, Stored, Wire};
+use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profile, Profiles, Sessions};
 use crate::code::{Code, Refusal};
@@ -178,7 +178,7 @@ impl Delivery {
     }
 
     /// How a socket's frames are read.
-    pub(super) fn wire(&self, socket: SocketId) -> Option<Wire> {
+    pub(super) fn wire(&self, socket: SocketId) -> Option<DialectId> {
         self.sockets.get(socket).map(|socket| socket.wire)
     }
 
@@ -192,7 +192,7 @@ impl Delivery {
         figures.topics = self.classes.topics();
         for socket in self.sockets.iter() {
             figures.connections += 1;
-            count(&mut figures.by_wire, &socket.wire);
+            count(&mut figures.by_dialect, &socket.wire);
             match socket.principal() {
                 None => figures.pending += 1,
                 Some(principal) => {
@@ -221,7 +221,7 @@ impl Delivery {
     }
 
     /// Tells several sessions of one dialect variant the same: their sockets get it.
-    fn deliver(to: Vec<SessionId>, wire: Wire, address: Option<Address>, event: Event, out: &mut Out) {
+    fn deliver(to: Vec<SessionId>, wire: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
         let to = to.into_iter().map(|session| session.socket).collect();
         out.effects.push(Effect::Deliver { to, wire, address, event });
     }

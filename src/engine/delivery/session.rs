@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::class::{ClassKey, Narrowing, Scope};
 use crate::engine::command::TableTarget;
 use crate::engine::event::Address;
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
 use crate::engine::message::SessionId;
 use crate::engine::profile::{PresenceAudience, Profile};
 use crate::policy::channel::{Action, Topic};
@@ -139,7 +139,7 @@ impl Session {
     /// The classes that it belongs to, from who it is and what it is subscribed to.
     pub(super) fn class_keys(
         &self,
-        (wire, profile): (Wire, &Profile),
+        (wire, profile): (DialectId, &Profile),
         configuration: &Configuration,
     ) -> Vec<Rc<ClassKey>> {
         let roles = Rc::new(self.principal.roles.sorted());

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::session::Session;
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
-use crate::engine::input::{SocketId, Wire};
+use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::SessionId;
 use crate::engine::profile::Profile;
 use crate::policy::limits::{AUTH_DEADLINE, ERROR_WINDOW, Limits};
@@ -17,7 +17,7 @@ pub(super) struct Socket {
     pub(super) id: SocketId,
     /// The public id, random.
     pub(super) client_id: Rc<str>,
-    pub(super) wire: Wire,
+    pub(super) wire: DialectId,
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
@@ -74,7 +74,7 @@ impl Socket {
     pub(super) fn new(
         id: SocketId,
         client_id: Rc<str>,
-        (wire, profile): (Wire, &'static Profile),
+        (wire, profile): (DialectId, &'static Profile),
         now: u64,
         limits: &Limits,
     ) -> Socket {
