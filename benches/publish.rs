@@ -99,7 +99,6 @@ fn open(number: u32, role: &str) -> Open {
         socket: SocketId(number),
         client_id: format!("client_{number}"),
         wire: WIRE,
-        carries_channels: false,
         principal: Some(principal),
         ticket: None,
         recover: Recover::Off,

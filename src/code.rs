@@ -96,6 +96,23 @@ impl Code {
 /// The close code of RFC 6455, 7.4.1, for a code that has none of its own.
 const POLICY_VIOLATION: u16 = 1008;
 
+/// What exactly is wrong, where a code says too little for a dialect that has words of its own for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The text is no token at all.
+    MalformedToken,
+    /// The token lacks a claim that it must have.
+    MissingClaims,
+    /// The topic to join has no name.
+    UnnamedTopic,
+    /// Messages of a public topic cannot be replayed.
+    PublicReplay,
+    /// A right to read that was there before is lost.
+    ReadRevoked,
+    /// The time for which a message is to be retained is none.
+    InvalidRetention,
+}
+
 /// A request or frame that is turned away: why, in which words, and where in the input.
 ///
 /// It never holds a token, a key or a payload's value (invariant 10).
@@ -107,22 +124,29 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// The path of the offending key, such as `messages[3].eventType`.
     pub field: Option<String>,
+    /// What exactly is wrong; a dialect may have words of its own for it.
+    pub reason: Option<Reason>,
 }
 
 impl Refusal {
     /// A refusal in the words of the table.
     pub fn of(code: Code) -> Self {
-        Refusal { code, message: Cow::Borrowed(code.sentence()), field: None }
+        Refusal { code, message: Cow::Borrowed(code.sentence()), field: None, reason: None }
+    }
+
+    /// A refusal that dialects may have words of their own for.
+    pub fn with(code: Code, reason: Reason) -> Self {
+        Refusal { reason: Some(reason), ..Refusal::of(code) }
     }
 
     /// A refusal that says more than the table does.
     pub fn because(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { code, message: message.into(), field: None }
+        Refusal { code, message: message.into(), field: None, reason: None }
     }
 
     /// A refusal of the value at `field`.
     pub fn at(code: Code, field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { code, message: message.into(), field: Some(field.into()) }
+        Refusal { code, message: message.into(), field: Some(field.into()), reason: None }
     }
 }
 

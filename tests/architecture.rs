@@ -13,6 +13,13 @@ use std::path::Path;
 const ORDER: [&str; 7] = ["code", "value", "policy", "engine", "dialect", "server", "shell"];
 /// What only the shell may name.
 const RUNTIME: [&str; 5] = ["worker", "js_sys", "web_sys", "wasm_bindgen", "getrandom"];
+/// The names of dialects, as code may write them.
+const DIALECTS: [&str; 6] = ["phoenix", "supabase", "quickback", "native", "butterbase", "fluxbase"];
+/// Where routes are told apart, which are a dialect's.
+const ROUTES: [&str; 3] = ["server/mod.rs", "server/route.rs", "server/supabase/"];
+/// Admission that the shell still does itself.
+const ADMISSION: [&str; 5] =
+    ["shell/broadcaster.rs", "shell/entry.rs", "shell/mod.rs", "shell/pump.rs", "shell/supabase.rs"];
 const MOST_LINES: usize = 400;
 const MOST_FUNCTION_LINES: usize = 60;
 /// Functions longer than this are printed, for whoever looks for work: `cargo test --test architecture -- --nocapture`.
@@ -149,6 +156,31 @@ fn only_the_shell_names_the_runtime() {
             }
         }
     }
+    check(&wrong);
+}
+
+/// What a dialect does differently is in its profile: nothing else asks which one it is.
+#[test]
+fn only_dialects_and_routes_name_a_dialect() {
+    let names = |source: &Source| {
+        let code = source.code().collect::<Vec<_>>().join("\n").to_lowercase();
+        DIALECTS.into_iter().find(|name| code.contains(name))
+    };
+    let is_excepted = |source: &Source| ROUTES.iter().chain(&ADMISSION).any(|path| source.path.starts_with(path));
+    let (mut wrong, mut needed) = (Vec::new(), Vec::new());
+    for source in sources() {
+        if !matches!(source.module(), Some("engine" | "server" | "shell")) {
+            continue;
+        }
+        match names(&source) {
+            Some(_) if is_excepted(&source) => needed.push(source.path),
+            Some(name) => wrong.push(format!("{} names {name}", source.path)),
+            None => {}
+        }
+    }
+    let is_needed = |path: &&&str| needed.iter().any(|known| known.starts_with(**path));
+    let idle = ROUTES.iter().chain(&ADMISSION).filter(|path| !is_needed(path));
+    wrong.extend(idle.map(|path| format!("{path} names no dialect: it is no exception any more")));
     check(&wrong);
 }
 

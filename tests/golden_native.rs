@@ -150,7 +150,7 @@ type Check = fn(Command) -> bool;
 
 fn is_recovery(command: Command, expected: Recover, count: usize) -> bool {
     matches!(command, Command::Authenticate(Authenticate { token, recover, subscriptions, .. })
-        if token.expose() == "a session token" && recover == expected && subscriptions.len() == count)
+        if token.expose() == "a session token" && recover == expected && subscriptions.as_ref().map_or(0, Vec::len) == count)
 }
 
 fn is_table(command: Command, event: Option<Operation>, filter: &str) -> bool {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use realtime_worker::code::{Code, Refusal};
+use realtime_worker::code::{Code, Reason, Refusal};
 use realtime_worker::dialect::phoenix::Phoenix;
 use realtime_worker::dialect::phoenix::frame::Version;
 use realtime_worker::dialect::{Dialect, Frame, Received};
@@ -41,8 +41,8 @@ type Said = (&'static str, Option<&'static str>, Event);
 fn joins() -> Vec<Said> {
     let joined = |answer: &str| Event::Joined { id: "6".to_owned(), answer: Rc::from(answer) };
     let refused = |refusal| Event::NotJoined { id: "6".to_owned(), refusal };
-    let nameless = Refusal::at(Code::InvalidFrame, "topic", "The topic has no name.");
-    let replay = Refusal::at(Code::InvalidFrame, "replay", "Replay is not allowed for public channels");
+    let nameless = Refusal::with(Code::InvalidFrame, Reason::UnnamedTopic);
+    let replay = Refusal::with(Code::InvalidFrame, Reason::PublicReplay);
     let binding = r#"[{"event":"*","schema":"public","table":"test","filter":"id=eq.1","id":1}]"#;
     let live = |tables, announce| Event::Live { tables, announce };
     let filter = Refusal::because(Code::InvalidFilter, "Error parsing `filter` params: [\"foo\", \"hey\"]");
@@ -70,7 +70,7 @@ fn answers() -> Vec<Said> {
     let kept = Kept { id: "006554ce".to_owned(), replayed: false };
     let id = |id: &str| Some(id.to_owned());
     let refused = |refusal| Event::Refused { refusal, id: id("9") };
-    let map = Refusal::at(Code::InvalidFrame, "payload", "Presence track payload must be a map");
+    let map = Refusal::because(Code::InvalidFrame, "Presence track payload must be a map");
     let expired = Refusal::because(Code::TokenExpired, "Token has expired 3 seconds ago");
     vec![
         ("heartbeat", None, Event::Pong { id: id("26") }),
@@ -78,13 +78,13 @@ fn answers() -> Vec<Said> {
         ("ack_of_what_is_kept", Some("6"), Event::Acknowledged { id: "9".to_owned(), kept: Some(Rc::new(kept)) }),
         ("error_too_large", Some("6"), refused(Refusal::of(Code::FrameTooLarge))),
         ("error_unauthorized", Some("6"), refused(Refusal::of(Code::Forbidden))),
-        ("error_of_a_ttl", Some("6"), refused(Refusal::at(Code::InvalidRequest, "persist", "invalid_persist_ttl"))),
+        ("error_of_a_ttl", Some("6"), refused(Refusal::with(Code::InvalidRequest, Reason::InvalidRetention))),
         ("error_of_presence", Some("6"), refused(map)),
         ("error_unmatched", None, refused(Refusal::of(Code::UnknownSubscription))),
         ("left", Some("6"), Event::Left { id: id("16") }),
         ("close", Some("6"), Event::Left { id: None }),
         ("expired", Some("6"), Event::Ended(expired)),
-        ("no_longer_permitted", Some("6"), Event::Ended(Refusal::of(Code::Forbidden))),
+        ("no_longer_permitted", Some("6"), Event::Ended(Refusal::with(Code::Forbidden, Reason::ReadRevoked))),
     ]
 }
 

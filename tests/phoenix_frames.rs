@@ -109,7 +109,7 @@ fn binary_frames() -> Vec<Vec<u8>> {
 fn read(version: Version, frame: Received<'_>) -> Option<Push<'_>> {
     match frame::read(version, frame) {
         Ok(push) => Some(push),
-        Err(Refusal { code, message, field }) => {
+        Err(Refusal { code, message, field, .. }) => {
             assert_eq!((code, field), (Code::InvalidFrame, None));
             assert!(message.ends_with('.') && message.len() < 100, "{message}");
             None

@@ -6,7 +6,7 @@ mod rig;
 
 use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::Wire;
+use realtime_worker::engine::input::DialectId;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use rig::{Client, Rig};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Two sockets of one attacker, one in each version, and someone who is to hear nothing.
 struct Bench {
     rig: Rig,
-    attackers: [(Wire, Client); 2],
+    attackers: [(DialectId, Client); 2],
     witness: Client,
     beats: u64,
 }
@@ -56,7 +56,7 @@ impl Bench {
 
     /// The socket answers, the witness heard nothing.
     #[track_caller]
-    fn beats(&mut self, wire: Wire, attacker: &Client, sent: &str) {
+    fn beats(&mut self, wire: DialectId, attacker: &Client, sent: &str) {
         let sent: String = sent.chars().take(300).collect();
         // An answer may repeat a binding that is JSON to a browser and none to this reader.
         (0..attacker.waiting()).for_each(|_| drop(attacker.next_text()));
@@ -75,7 +75,7 @@ impl Bench {
     }
 }
 
-fn socket(rig: &mut Rig, wire: Wire) -> Client {
+fn socket(rig: &mut Rig, wire: DialectId) -> Client {
     let principal = Principal {
         user: Some("mallory".to_owned()),
         roles: Roles::new(["member".to_owned()]),

@@ -38,14 +38,20 @@ fn connect(rig: &mut Rig, person: &Person, recover: Value) -> Client {
     for (id, subscription) in subscriptions.iter_mut().enumerate() {
         subscription["id"] = json!(id.to_string());
     }
-    let more = json!({ "recover": recover, "subscriptions": subscriptions });
+    let mut more = json!({ "recover": recover });
+    // A list, even an empty one, asks for nothing beyond itself.
+    if !subscriptions.is_empty() {
+        more["subscriptions"] = json!(subscriptions);
+    }
     rig.authenticate_saying(&client, &rig::token::hs256(&claims), more);
     client
 }
 
 /// Connects someone as a client of Supabase: one channel, whose bindings are the subscriptions.
 fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
-    let mut claims = rig.claims(&person.user, &person.roles.iter().map(String::as_str).collect::<Vec<_>>());
+    // The dialect wants a role in every token; no rule names this one.
+    let roles = person.roles.iter().map(String::as_str).chain(["nobody"]);
+    let mut claims = rig.claims(&person.user, &roles.collect::<Vec<_>>());
     claims["teams"] = json!(person.teams);
     let nobody = Principal {
         user: None,

@@ -5,8 +5,10 @@
 
 mod rig;
 
+use realtime_worker::code::{Code, Refusal};
 use realtime_worker::dialect::phoenix::WIRE_TWO;
 use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::input::DialectId;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use rig::{Client, Rig, token};
@@ -108,6 +110,18 @@ fn keys_that_a_later_build_adds_are_passed_over() {
     let client = rig.open();
     rig.set_attachment(&client, &ATTACHMENT.replace("\"wire\":0", "\"wire\":0,\"later\":[1]"));
     assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
+}
+
+/// A socket of a dialect that this build does not speak could neither be read nor written to.
+#[test]
+fn a_socket_of_an_unknown_dialect_is_closed() {
+    let mut rig = Rig::new(&realtime());
+    let client = rig.open();
+    rig.set_attachment(&client, &ATTACHMENT.replace("\"wire\":0", "\"wire\":99"));
+    rig.hibernate();
+    client.is_closed(1012, "service_restart");
+    let refused = rig.open_at(DialectId(99), None, None, Recover::Off).map(drop);
+    assert_eq!(refused, Err(Refusal::of(Code::Internal)));
 }
 
 #[test]

@@ -193,6 +193,12 @@ fn a_connection_holds_only_so_many() {
         is_refused(rig, &ada, "3", json!({ "table": "c" }), "subscription_limit");
         subscribe(rig, &ada, "4", topic("t"));
         is_refused(rig, &ada, "5", topic("u"), "topic_limit");
+        // Its messages and its members may be two subscriptions: the topic counts once.
+        let mut watched = topic("t");
+        watched["presence"] = json!(true);
+        subscribe(rig, &ada, "6", watched);
+        assert_eq!(ada.next()["type"], "presence_state");
+        is_refused(rig, &ada, "7", json!({ "topic": "t" }), "topic_limit");
         rig.frame(&ada, json!({ "type": "unsubscribe", "id": "1" }));
         ada.gets(json!({ "type": "unsubscribed", "id": "1" }));
         subscribe(rig, &ada, "3", json!({ "table": "c" }));
@@ -304,4 +310,47 @@ fn a_refresh_that_takes_much_away_leaves_the_connection() {
         rooms.iter().for_each(|room| assert_eq!(ada.is_refused("forbidden")["id"], **room));
         assert_eq!((ada.closed(), rig.say("e")), (None, 1));
     });
+}
+
+/// With a list of subscriptions, even an empty one, a connection receives what it subscribed to and nothing else, whatever
+/// becomes of the subscriptions.
+#[test]
+fn a_list_of_subscriptions_is_all_that_is_received() {
+    let realtime = json!({ "tables": { "secrets": { "requiredRoles": ["hr"] } },
+        "channels": [{ "topic": "room:*", "read": {} }] });
+    every_way(realtime, |rig| {
+        let insert = |table: &str| change(table, "INSERT", json!({ "id": 1 }), json!(null));
+        let message = json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room:1" });
+        let claims = rig.claims("ada", &["hr"]);
+        let lists = [
+            json!([]),
+            json!([{ "id": "s", "topic": "room:1" }]),
+            json!([{ "id": "s", "table": "secrets" }]),
+            json!([{ "id": "s", "topic": "elsewhere" }]),
+        ];
+        for (list, received) in lists.into_iter().zip([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]]) {
+            let ada = rig.connect_saying(&claims, json!({ "subscriptions": list }));
+            let sent = [insert("people"), insert("secrets"), message.clone()].map(|body| rig.accepted(body));
+            assert_eq!(sent, received, "{list}");
+            rig.frame(&ada, json!({ "type": "unsubscribe", "id": "s" }));
+            let sent = [insert("people"), insert("secrets"), message.clone()].map(|body| rig.accepted(body));
+            assert_eq!(sent, [0, 0, 0], "{list}, ended");
+            assert_eq!(rig.say("everyone"), 0, "{list}");
+            subscribe_after(rig, &ada);
+            assert_eq!([insert("people"), insert("secrets")].map(|body| rig.accepted(body)), [1, 0], "{list}");
+            rig.disconnect(&ada);
+        }
+        let ada = rig.connect_saying(&claims, json!({ "subscriptions": [{ "id": "s", "table": "secrets" }] }));
+        let lesser = rig.token("ada", &[]);
+        rig.authenticate(&ada, &lesser);
+        assert_eq!(rig.accepted(insert("people")), 0, "a right that is lost opens nothing else");
+        let eve = rig.connect("eve", &[]);
+        assert_eq!(rig.accepted(insert("people")), 1, "without a list the default stands");
+        eve.next();
+    });
+}
+
+fn subscribe_after(rig: &mut Rig, client: &Client) {
+    client.frames();
+    subscribe(rig, client, "later", json!({ "table": "people" }));
 }

@@ -264,7 +264,7 @@ fn a_channel_ends_with_its_token_and_goes_on_with_a_fresh_one() {
         let lesser = rig.token("ada", &["member"]);
         rig.frame(&ada, json!(["1", "3", "realtime:hr:1", "access_token", { "access_token": lesser }]));
         let told = ada.next();
-        assert_eq!(told[4]["message"], "You no longer have permission to read from this Channel topic: hr:1");
+        assert_eq!(told[4]["message"], "You do not have permissions to read from this Channel topic: hr:1");
         ada.gets(json!(["1", "1", "realtime:hr:1", "phx_close", {}]));
         ada.gets_nothing();
         assert_eq!(ada.closed(), None);

@@ -1,6 +1,6 @@
-//! Wire formats: one file each, a frame to a command and an event to a frame, no decisions.
+//! DialectId formats: one file each, a frame to a command and an event to a frame, no decisions.
 //!
-//! To add one: its file, a line in [`of`] and one in [`name`], its golden frames under `tests/dialects/`, its adapter in
+//! To add one: its file with its profile, a line in [`of`] and one in [`profile`], its golden frames under `tests/dialects/`, its adapter in
 //! `tests/conformance/`.
 
 pub mod native;
@@ -9,7 +9,8 @@ pub mod phoenix;
 use crate::code::Refusal;
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
+use crate::engine::profile::Profile;
 use phoenix::frame::Version;
 
 /// A wire format.
@@ -27,11 +28,6 @@ pub trait Dialect {
     /// What is still read of a frame that is too large: the channel it is about, where its client waits for an answer.
     fn decode_address(&self, _frame: Received<'_>, _refusal: &Refusal) -> Option<Command> {
         None
-    }
-
-    /// Whether connections carry channels and receive nothing themselves.
-    fn carries_channels(&self) -> bool {
-        false
     }
 }
 
@@ -68,19 +64,26 @@ pub enum Frame {
     Binary(Vec<u8>),
 }
 
-/// The dialect of a wire number; an unknown one is spoken to in the native dialect.
-pub fn of(wire: Wire) -> &'static dyn Dialect {
-    match wire {
+/// The dialect with this id; `None` for an unknown one, which nobody speaks.
+pub fn of(wire: DialectId) -> Option<&'static dyn Dialect> {
+    Some(match wire {
+        native::WIRE => &native::Native,
         phoenix::WIRE_ONE => &phoenix::Phoenix(Version::One),
         phoenix::WIRE_TWO => &phoenix::Phoenix(Version::Two),
-        _ => &native::Native,
-    }
+        _ => return None,
+    })
 }
 
-/// The name of a wire number, in the figures and in logs.
-pub fn name(wire: Wire) -> &'static str {
-    match wire {
-        phoenix::WIRE_ONE | phoenix::WIRE_TWO => phoenix::NAME,
-        _ => native::NAME,
-    }
+/// What the runtime answers without waking the object, and with what. It knows one pair for all sockets of an object.
+pub fn auto_response() -> Option<(&'static str, &'static str)> {
+    [native::PROFILE, phoenix::PROFILE].iter().find_map(|profile| profile.auto_response)
+}
+
+/// The profile of a dialect; `None` for an unknown one.
+pub fn profile(wire: DialectId) -> Option<&'static Profile> {
+    Some(match wire {
+        native::WIRE => &native::PROFILE,
+        phoenix::WIRE_ONE | phoenix::WIRE_TWO => &phoenix::PROFILE,
+        _ => return None,
+    })
 }

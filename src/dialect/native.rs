@@ -7,7 +7,8 @@ use super::{Dialect, Frame, Received};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
+use crate::engine::profile::{Expiry, LostTable, PresenceAudience, Profile, Renewal, Sessions};
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
@@ -18,10 +19,22 @@ use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
 
-/// The dialect's name in figures and logs.
-pub const NAME: &str = "quickback";
 /// Its wire number.
-pub const WIRE: Wire = Wire(0);
+pub const WIRE: DialectId = DialectId(0);
+/// What is particular to it.
+pub const PROFILE: Profile = Profile {
+    name: "quickback",
+    sessions: Sessions::One,
+    auto_response: Some((r#"{"type":"ping"}"#, r#"{"type":"pong"}"#)),
+    rejects_at_handshake: false,
+    receives_unasked: true,
+    presence: PresenceAudience::SubscribersAndPresent,
+    expiry: Expiry::Grace,
+    renewal: Renewal::Answered,
+    lost_table: LostTable::Ends,
+    requires_role: false,
+    refusals_count: true,
+};
 /// The `type` of every frame that a client may send. The README prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
@@ -86,18 +99,17 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
 }
 
 fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
-    let subscriptions = match form.take("subscriptions") {
-        None => Vec::new(),
-        Some(list) => {
-            list.list(MOST_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect::<Result<_, Refusal>>()?
-        }
-    };
+    let subscriptions = form.take("subscriptions").map(|list| initial_subscriptions(&list)).transpose()?;
     Ok(Authenticate {
         token: Secret::new(form.require("token")?.text()?),
         organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,
         recover: form.take("recover").map(|recover| self::recover(&recover)).transpose()?.unwrap_or_default(),
         subscriptions,
     })
+}
+
+fn initial_subscriptions(list: &Field<'_>) -> Result<Vec<Subscribe>, Refusal> {
+    list.list(MOST_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect()
 }
 
 fn initial_subscription(field: &Field<'_>) -> Result<Subscribe, Refusal> {

@@ -154,8 +154,9 @@ pub struct Authenticate {
     pub organization: Option<String>,
     /// Whether and from where to recover.
     pub recover: Recover,
-    /// Subscriptions to hold before anything is replayed.
-    pub subscriptions: Vec<Subscribe>,
+    /// Subscriptions to hold before anything is replayed, and from then on nothing but what is subscribed to; `None`: what
+    /// the dialect gives without.
+    pub subscriptions: Option<Vec<Subscribe>>,
 }
 
 /// Whether a client wants offsets, and from where it missed events (native.md, section 5).

@@ -3,18 +3,18 @@
 use std::rc::Rc;
 
 use super::event::{Address, Event};
-use super::input::{PresenceRow, Remembered, SocketId, Wire};
+use super::input::{DialectId, PresenceRow, Remembered, SocketId};
 use crate::code::{Code, Refusal};
 
 /// What comes of an input, in the order in which it is to be done.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Tell these connections, which are all of one dialect variant, the same thing.
+    /// Tell these sockets, which are all of one dialect variant, the same thing.
     Deliver {
         /// Whom.
         to: Vec<SocketId>,
         /// How their frames are written.
-        wire: Wire,
+        wire: DialectId,
         /// In which channel; `None` for connections that carry none.
         address: Option<Address>,
         /// What.
@@ -36,18 +36,6 @@ pub enum Task {
     },
     /// Turn the connection that wants to open away, before it is one.
     TurnAway(Refusal),
-    /// From now on what is sent to the channel goes to the connection that carries it.
-    Share {
-        /// The connection.
-        socket: SocketId,
-        /// The channel's number, which is a connection's to the engine.
-        channel: SocketId,
-    },
-    /// The channel has ended; its number may be used again.
-    Unshare {
-        /// The channel's number.
-        channel: SocketId,
-    },
     /// End a connection.
     Close {
         /// Which.
@@ -193,7 +181,7 @@ pub struct Figures {
     /// Of these, not authenticated yet.
     pub pending: u64,
     /// Connections by dialect variant.
-    pub by_wire: Vec<(Wire, u64)>,
+    pub by_dialect: Vec<(DialectId, u64)>,
     /// Connections by role; one with several roles counts for each.
     pub by_role: Vec<(String, u64)>,
     /// Topics with at least one subscriber.

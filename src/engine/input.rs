@@ -10,9 +10,10 @@ use crate::policy::principal::Principal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
 
-/// A dialect and its variant, for which frames are encoded once. The engine compares it and knows no more of it.
+/// A dialect and its variant, for which frames are encoded once. The engine compares it, looks up its profile, and knows
+/// no more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wire(pub u8);
+pub struct DialectId(pub u8);
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -58,9 +59,7 @@ pub struct Open {
     /// Its public id, random.
     pub client_id: String,
     /// How its frames are written.
-    pub wire: Wire,
-    /// Whether it carries channels, and is no recipient itself.
-    pub carries_channels: bool,
+    pub wire: DialectId,
     /// Who it is, where ticket or header have proven it.
     pub principal: Option<Principal>,
     /// The ticket it came with.

@@ -12,6 +12,13 @@ use super::publication::Publication;
 use crate::code::Refusal;
 use crate::policy::channel::Topic;
 
+/// A session in this life of the object: its socket, and its number there, which is used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionId {
+    pub(super) socket: SocketId,
+    pub(super) number: u32,
+}
+
 /// From the delivery to the stream.
 pub(super) enum ToStream {
     /// Someone has proven who they are; from now on things are stored.
@@ -21,15 +28,15 @@ pub(super) enum ToStream {
     /// A publication went out in this many frames.
     Delivered { frames: u64 },
     /// A connection wants to know the position, or what came after one.
-    Resume { socket: SocketId, from: From, then: Announcement },
+    Resume { session: SessionId, from: From, then: Announcement },
     /// A connection appears in a topic; the delivery has authorized it.
     Track(Tracking),
     /// A connection changes its metadata.
-    Update { socket: SocketId, topic: Option<Topic>, client_id: Rc<str>, metadata: Rc<str> },
+    Update { session: SessionId, topic: Option<Topic>, client_id: Rc<str>, metadata: Rc<str> },
     /// A connection disappears from a topic.
-    Untrack { socket: SocketId, topic: Option<Topic>, client_id: Rc<str> },
+    Untrack { session: SessionId, topic: Option<Topic>, client_id: Rc<str> },
     /// A connection wants to know who is present.
-    Roster { socket: SocketId, topic: Topic },
+    Roster { session: SessionId, topic: Topic },
     /// A connection is gone.
     Gone { client_id: Rc<str> },
 }
@@ -39,22 +46,22 @@ pub(super) enum ToDelivery {
     /// A publication is accepted.
     Publish { accepted: Accepted, origin: Option<Origin> },
     /// Where the stream stands, and what a connection has missed.
-    Resumed { socket: SocketId, position: Position, missed: Option<Missed>, then: Announcement },
+    Resumed { session: SessionId, position: Position, missed: Option<Missed>, then: Announcement },
     /// Everyone present, for one connection.
-    Roster { socket: SocketId, topic: Option<Topic>, members: Vec<Rc<Member>> },
+    Roster { session: SessionId, topic: Option<Topic>, members: Vec<Rc<Member>> },
     /// A connection is now present in a topic, or no longer.
-    Present { socket: SocketId, topic: Option<Topic>, present: bool },
+    Present { session: SessionId, topic: Option<Topic>, present: bool },
     /// Someone appeared, changed or disappeared.
     Presence { topic: Option<Topic>, event: Event },
     /// What a connection asked for is refused.
-    Refused { socket: SocketId, refusal: Refusal, id: Option<String> },
+    Refused { session: SessionId, refusal: Refusal, id: Option<String> },
     /// What a connection asked for is done.
-    Done { socket: SocketId, id: String },
+    Done { session: SessionId, id: String },
 }
 
 /// How a connection appears.
 pub(super) struct Tracking {
-    pub(super) socket: SocketId,
+    pub(super) session: SessionId,
     pub(super) topic: Option<Topic>,
     pub(super) member: Rc<Member>,
     /// Whether it is told first who is there.
@@ -86,7 +93,7 @@ pub(super) enum From {
 
 /// The client that published.
 pub(super) struct Origin {
-    pub(super) socket: SocketId,
+    pub(super) session: SessionId,
     pub(super) acknowledge: Option<String>,
     pub(super) echo: bool,
     /// Whether it asked that the message be kept.

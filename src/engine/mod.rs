@@ -1,7 +1,7 @@
 //! One tenant: inputs and the time go in, effects come out. Pure: no I/O, no clock, no randomness.
 //!
 //! Two halves that know each other by messages only: the `stream` (offsets, history, idempotency, presence) and the
-//! `delivery` (connections, subscriptions, classes, views). [`tenant::Tenant`] carries the messages.
+//! `delivery` (sockets, sessions, classes, views). [`tenant::Tenant`] carries the messages.
 
 // What goes in and out.
 pub mod publication;
@@ -9,6 +9,7 @@ pub mod command;
 pub mod event;
 pub mod input;
 pub mod effect;
+pub mod profile;
 // What is in between.
 pub mod tenant;
 mod message;

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use super::delivery::Delivery;
 use super::effect::{Effect, Figures, Task};
-use super::input::{Input, SocketId, Stored, Wire};
+use super::input::{DialectId, Input, SocketId, Stored};
 use super::message::Out;
+use super::profile::Profiles;
 use super::stream::Stream;
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::AUTH_DEADLINE;
@@ -34,12 +35,13 @@ pub struct Surroundings {
 
 impl Tenant {
     /// Brings a tenant to life: at its first start and after a hibernation, a deploy or a crash alike (invariant 4).
-    pub fn wake(surroundings: Surroundings, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
+    pub fn wake(surroundings: Surroundings, profiles: Profiles, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
         let mut out = Out::default();
         let stream = Stream::wake(now, configuration.clone(), epoch, &stored);
         let places = stream.presence().places();
-        let delivery = Delivery::wake(now, Rc::from(organization), configuration, &stored, places, &mut out);
+        let organization = Rc::from(organization);
+        let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
         let mut tenant = Tenant { stream, delivery, alarm: None, since: now };
         // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
@@ -79,7 +81,7 @@ impl Tenant {
     }
 
     /// How a connection's frames are read; `None` when there is no such connection.
-    pub fn wire(&self, socket: SocketId) -> Option<Wire> {
+    pub fn wire(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.wire(socket)
     }
 

@@ -9,7 +9,7 @@ use super::claims::Claims;
 use super::key_set::{KeySet, Verdict};
 use super::secret::Secret;
 use super::signature::{Token, signed_with};
-use crate::code::{Code, Refusal};
+use crate::code::{Code, Reason, Refusal};
 use crate::value::json;
 
 /// How far clocks may differ, in milliseconds.
@@ -61,8 +61,8 @@ impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Refusal {
         let code = error.code();
         match error {
-            TokenError::Malformed => Refusal::at(code, "token", code.sentence()),
-            TokenError::Endless => Refusal::at(code, "exp", code.sentence()),
+            TokenError::Malformed => Refusal::with(code, Reason::MalformedToken),
+            TokenError::Endless => Refusal::with(code, Reason::MissingClaims),
             TokenError::Expired(seconds) => {
                 Refusal::because(code, ["Token has expired ", &*seconds.to_string(), " seconds ago"].concat())
             }

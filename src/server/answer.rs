@@ -58,7 +58,10 @@ impl From<&Receipt> for Answer {
 impl Answer {
     /// The figures of a tenant, with the number of publications that its history holds.
     pub fn figures(organization: &str, figures: &Figures, history: u64) -> Answer {
-        let by_dialect = figures.by_wire.iter().map(|(wire, count)| (dialect::name(*wire).to_owned(), *count));
+        let by_dialect = figures
+            .by_dialect
+            .iter()
+            .filter_map(|(wire, count)| Some((dialect::profile(*wire)?.name.to_owned(), *count)));
         let by_role = figures.by_role.iter().cloned();
         let body = json!({
             "organizationId": organization,

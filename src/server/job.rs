@@ -25,7 +25,8 @@ impl Job {
     pub fn add(effect: Effect, jobs: &mut Vec<Job>) {
         match effect {
             Effect::Deliver { to, wire, address, event } => {
-                let mut frames = dialect::of(wire).encode(address.as_ref(), &event);
+                let Some(dialect) = dialect::of(wire) else { return };
+                let mut frames = dialect.encode(address.as_ref(), &event);
                 let last = frames.pop();
                 jobs.extend(frames.into_iter().map(|frame| Job::Send { to: to.clone(), frame }));
                 jobs.extend(last.map(|frame| Job::Send { to, frame }));

@@ -49,7 +49,7 @@ impl TenantServer {
     pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Job>) {
         let most_frame = surroundings.configuration.limits.frame_bytes;
         let mut effects = Vec::new();
-        let tenant = Tenant::wake(surroundings, stored, &mut effects);
+        let tenant = Tenant::wake(surroundings, dialect::profile, stored, &mut effects);
         let server = TenantServer { most_frame, tenant };
         (server, jobs(effects))
     }
@@ -68,8 +68,8 @@ impl TenantServer {
     }
 
     fn decode(&self, socket: SocketId, frame: Received<'_>) -> Result<Command, Malformed> {
-        let wire = self.tenant.wire(socket).unwrap_or(dialect::native::WIRE);
-        let dialect = dialect::of(wire);
+        // A frame of a socket that is not there reaches nobody, whatever it says.
+        let dialect = self.tenant.wire(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
         if frame.len() as u64 <= self.most_frame {
             return dialect.decode(frame);
         }

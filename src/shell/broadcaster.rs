@@ -18,7 +18,7 @@ use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{Open, SocketId, UsedTicket, Wire};
+use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
@@ -120,8 +120,10 @@ impl Broadcaster {
     fn begin(&self) -> std::result::Result<(Life, Vec<Job>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
-        let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(fault)?;
-        raw_state.set_auto_response(&pair).map_err(fault)?;
+        if let Some((request, response)) = dialect::auto_response() {
+            let pair = AutoResponse::new(request, response).map_err(fault)?;
+            raw_state.set_auto_response(&pair).map_err(fault)?;
+        }
         let raw_storage: JsValue = self.state.storage().as_raw().into();
         let storage = Storage::open(raw_storage.unchecked_into()).map_err(fault)?;
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
@@ -154,14 +156,13 @@ impl Broadcaster {
         };
         let recover = pass.recovery();
         // Last, since whatever is refused above would keep the place.
-        let wire = Wire(pass.wire);
-        let carries_channels = dialect::of(wire).carries_channels();
+        let wire = DialectId(pass.wire);
         let socket = self.with_life(|life| {
             let socket = life.server.vacant();
             life.sockets.insert(socket, &opening, &client_id);
             Ok(socket)
         })?;
-        let open = Open { socket, client_id, wire, carries_channels, principal: pass.principal, ticket, recover };
+        let open = Open { socket, client_id, wire, principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Happening::Open(open), &mut outcome)?;
         match outcome.turned_away {
@@ -170,7 +171,8 @@ impl Broadcaster {
                     life.sockets.remove(socket);
                     Ok(())
                 })?;
-                if carries_channels { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
+                let at_handshake = dialect::profile(wire).is_some_and(|profile| profile.rejects_at_handshake);
+                if at_handshake { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
             }
             None => Ok(Response::from_websocket(pair.client)),
         }
@@ -310,8 +312,6 @@ impl Life {
                 state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Share { socket, channel } => self.sockets.share(socket, channel),
-            Task::Unshare { channel } => self.sockets.remove(channel),
             Task::Close { socket, code } => {
                 let (number, reason) = code.closing();
                 if let Some(raw) = self.sockets.get(socket) {

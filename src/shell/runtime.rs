@@ -6,12 +6,11 @@ use wasm_bindgen::prelude::*;
 use web_sys::RequestInit;
 
 /// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. Each
-/// number of `order` is a socket's or a channel's in its upper half and a frame's in its lower one. A socket that cannot be
+/// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be
 /// sent to any more is one whose end is about to be told.
 #[wasm_bindgen(inline_js = "
-export function send_to_all(sockets, carriers, frames, order) {
+export function send_to_all(sockets, frames, order) {
   const halves = new Uint32Array(order.buffer, order.byteOffset, 2 * order.length);
-  for (let i = 1; i < halves.length; i += 2) halves[i] = carriers[halves[i]] ?? halves[i];
   order.sort();
   for (let i = 0; i < halves.length; i += 2) {
     try { sockets[halves[i + 1]]?.send(frames[halves[i]]); } catch {}
@@ -19,7 +18,7 @@ export function send_to_all(sockets, carriers, frames, order) {
 }
 ")]
 extern "C" {
-    pub fn send_to_all(sockets: &Array, carriers: &Array, frames: &Array, order: &mut [u64]);
+    pub fn send_to_all(sockets: &Array, frames: &Array, order: &mut [u64]);
 }
 
 #[wasm_bindgen]

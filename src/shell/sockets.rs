@@ -10,11 +10,8 @@ use crate::engine::input::SocketId;
 /// Sockets in numbered places; a place is used again after its socket has gone.
 #[derive(Default)]
 pub struct Sockets {
-    /// The sockets, in JavaScript's hands; `undefined` in the place of a channel and in a free one.
+    /// The sockets, in JavaScript's hands; `undefined` in a free place.
     sockets: Array,
-    /// For each number the one of the socket that its frames go to: a channel's carrier, a socket itself. Filled without
-    /// gaps, for over those V8 would make it a slow one.
-    carriers: Array,
     /// Their public ids, in the same places.
     client_ids: Array,
     /// The places, by public id.
@@ -46,21 +43,13 @@ impl Sockets {
     /// Takes a socket in under a number that is free.
     pub fn insert(&mut self, id: SocketId, socket: &RawSocket, client_id: &str) {
         self.sockets.set(id.0, socket.into());
-        self.carriers.set(id.0, JsValue::from(id.0));
         let client_id = JsValue::from_str(client_id);
         self.places.set(&client_id, &JsValue::from(id.0));
         self.client_ids.set(id.0, client_id);
     }
 
-    /// Lets a channel's frames go to the socket that carries it.
-    pub fn share(&mut self, socket: SocketId, channel: SocketId) {
-        self.carriers.set(channel.0, JsValue::from(socket.0));
-    }
-
-    /// Lets a socket or a channel go.
+    /// Lets a socket go.
     pub fn remove(&mut self, id: SocketId) {
-        self.carriers.set(id.0, JsValue::UNDEFINED);
-        // A channel has no public id of its own here.
         self.places.delete(&self.client_ids.get(id.0));
         self.client_ids.set(id.0, JsValue::UNDEFINED);
         self.sockets.set(id.0, JsValue::UNDEFINED);
@@ -79,7 +68,7 @@ impl Sockets {
     }
 
     /// Sends frames, each to several sockets. A frame becomes a JavaScript value once: `send` of a Rust text would make a
-    /// new one for each socket. The sockets are walked in the order of their numbers, whichever channels they carry: jumping
+    /// new one for each socket. The sockets are walked in the order of their numbers, whichever frames come first: jumping
     /// about in their memory costs 4 % more. Each gets its frames in their order, those of all its channels.
     pub fn send(&self, sends: Vec<(Vec<SocketId>, Frame)>) {
         let frames = Array::new();
@@ -92,7 +81,7 @@ impl Sockets {
             order.extend(to.iter().map(|id| u64::from(id.0) << 32 | number));
         }
         if !order.is_empty() {
-            send_to_all(&self.sockets, &self.carriers, &frames, &mut order);
+            send_to_all(&self.sockets, &frames, &mut order);
         }
     }
 }

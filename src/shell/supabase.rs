@@ -45,7 +45,7 @@ async fn admit(request: &Request, address: &Address, configuration: &Configurati
     gate::check(request, configuration)?;
     let version = address.parameter("vsn");
     let unspoken = || Refusal::because(Code::InvalidRequest, "The vsn must match ~> 1.0.0 or ~> 2.0.0");
-    let wire = supabase::wire_of_version(version.as_deref()).ok_or_else(unspoken)?;
+    let wire = supabase::dialect_of_version(version.as_deref()).ok_or_else(unspoken)?;
     let header = http::header(request, "x-api-key");
     let key = supabase::key(header.as_deref(), address.parameter("apikey").as_deref()).ok_or(Code::Unauthorized)?;
     let (organization, principal) = supabase::admitted(tenant(address, configuration, &key).await)?;

@@ -3,14 +3,14 @@
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::Frame;
-use realtime_worker::engine::input::Wire;
+use realtime_worker::engine::input::DialectId;
 use serde_json::Value;
 
 /// A dialect as the script meets it.
 #[derive(Clone, Copy)]
 pub struct Dialect {
     pub name: &'static str,
-    pub wire: Wire,
+    pub wire: DialectId,
     /// Where its golden frames are, below `tests/dialects/`.
     pub golden: &'static str,
     /// The role of the key with which a connection is opened; `None`: it is opened by nobody in particular, and its first

@@ -382,6 +382,7 @@ fn code_of_reason(reason: &str) -> Code {
         ("Unauthorized: ", Code::Forbidden),
         ("unauthorized", Code::Forbidden),
         ("You no longer have permission", Code::Forbidden),
+        ("You do not have permissions", Code::Forbidden),
         ("unmatched topic", Code::UnknownSubscription),
         ("payload_size_exceeded", Code::FrameTooLarge),
         ("Error parsing `filter` params: ", Code::InvalidFilter),

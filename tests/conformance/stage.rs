@@ -42,7 +42,7 @@ impl<'a> Stage<'a> {
     /// Connects a user of these roles; nothing is to be observed of it.
     #[track_caller]
     pub fn connect(&mut self, user: &str, roles: &[&str]) -> Who {
-        let claims = self.rig.claims(user, roles);
+        let claims = self.rig.claims(user, some(roles));
         self.connect_with(claims)
     }
 
@@ -57,7 +57,7 @@ impl<'a> Stage<'a> {
 
     /// Connects with a text for a token, whatever it is.
     pub fn connect_with_token(&mut self, user: &str, token: &str) -> Who {
-        let claims = self.rig.claims(user, &[]);
+        let claims = self.rig.claims(user, some(&[]));
         self.enter(claims, token)
     }
 
@@ -136,7 +136,7 @@ impl<'a> Stage<'a> {
 
     /// Goes on with a fresh token of these roles.
     pub fn renew(&mut self, who: Who, roles: &[&str]) {
-        let claims = self.rig.claims(&self.members[who.0].user, roles);
+        let claims = self.rig.claims(&self.members[who.0].user, some(roles));
         self.renew_with(who, claims);
     }
 
@@ -149,7 +149,7 @@ impl<'a> Stage<'a> {
 
     /// Its next connection will be with these roles.
     pub fn becomes(&mut self, who: Who, roles: &[&str]) {
-        self.members[who.0].claims = self.rig.claims(&self.members[who.0].user, roles);
+        self.members[who.0].claims = self.rig.claims(&self.members[who.0].user, some(roles));
     }
 
     /// The member closes its connection.
@@ -184,7 +184,7 @@ impl<'a> Stage<'a> {
 
     /// The claims of a session that is good for an hour, with more of them.
     pub fn claims(&self, user: &str, roles: &[&str], more: Value) -> Value {
-        let mut claims = self.rig.claims(user, roles);
+        let mut claims = self.rig.claims(user, some(roles));
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         claims
     }
@@ -278,4 +278,9 @@ impl<'a> Stage<'a> {
             other => other,
         }
     }
+}
+
+/// Some dialects want a role in every token: who has none has one that no rule names.
+fn some<'a>(roles: &'a [&'a str]) -> &'a [&'a str] {
+    if roles.is_empty() { &["nobody"] } else { roles }
 }

@@ -16,9 +16,9 @@ use std::rc::Rc;
 
 pub use client::Client;
 use realtime_worker::code::Refusal;
-use realtime_worker::dialect::{self, Received, native};
+use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{Open, SocketId, UsedTicket, Wire};
+use realtime_worker::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
@@ -85,8 +85,6 @@ pub struct Rig {
     server: Option<TenantServer>,
     clients: Vec<Client>,
     sockets: BTreeMap<SocketId, Client>,
-    /// The channels that sockets carry, by their numbers.
-    channels: BTreeMap<SocketId, Client>,
     attachments: BTreeMap<String, String>,
     answers: Vec<Published>,
     fetching: bool,
@@ -147,7 +145,6 @@ impl Rig {
             server: None,
             clients: Vec::new(),
             sockets: BTreeMap::new(),
-            channels: BTreeMap::new(),
             attachments: BTreeMap::new(),
             answers: Vec::new(),
             fetching: false,
@@ -201,7 +198,7 @@ impl Rig {
     /// The same in another dialect.
     pub fn open_at(
         &mut self,
-        wire: Wire,
+        wire: DialectId,
         principal: Option<Principal>,
         ticket: Option<(&str, u64)>,
         recover: Recover,
@@ -209,12 +206,11 @@ impl Rig {
         self.step();
         let client = Client::new(format!("c{}", self.clients.len() + 1));
         let socket = self.server.as_mut().expect("awake").vacant();
-        assert!(!self.sockets.contains_key(&socket) && !self.channels.contains_key(&socket), "a number in use");
+        assert!(!self.sockets.contains_key(&socket), "a number in use");
         let ticket =
             ticket.map(|(id, expires)| UsedTicket { id: id.to_owned(), expires, spent: self.storage.is_spent(id) });
-        let carries_channels = dialect::of(wire).carries_channels();
         let client_id = client.id.clone();
-        let open = Open { socket, client_id, wire, carries_channels, principal, ticket, recover };
+        let open = Open { socket, client_id, wire, principal, ticket, recover };
         self.sockets.insert(socket, client.clone());
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
         self.run(Happening::Open(open), &mut outcome);

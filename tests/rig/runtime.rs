@@ -91,7 +91,6 @@ impl Rig {
         // Numbers mean nothing beyond a life: the newest socket gets the first.
         let numbers = (0_u32..).map(SocketId);
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
-        self.channels.clear();
         // Until the stream has begun its epoch is any, and is told to nobody.
         if self.epochs == 0 || self.storage.epoch.is_some() {
             self.epochs += 1;
@@ -161,14 +160,6 @@ impl Rig {
                 };
                 to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
             }
-            Job::Do(Task::Share { socket, channel }) => {
-                let client = self.client(socket).clone();
-                assert!(!self.sockets.contains_key(&channel), "a channel with the number of a socket");
-                assert!(self.channels.insert(channel, client).is_none(), "two channels with one number");
-            }
-            Job::Do(Task::Unshare { channel }) => {
-                self.channels.remove(&channel).expect("a channel that ends was shared");
-            }
             Job::Do(Task::Close { socket, code }) => {
                 let (number, reason) = code.closing();
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
@@ -205,8 +196,7 @@ impl Rig {
     }
 
     fn client(&self, socket: SocketId) -> &Client {
-        let client = self.sockets.get(&socket).or_else(|| self.channels.get(&socket));
-        client.expect("the engine names open sockets only")
+        self.sockets.get(&socket).expect("the engine names open sockets only")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use realtime_worker::code::Refusal;
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::Wire;
+use realtime_worker::engine::input::DialectId;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use serde_json::{Value, json};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::{Client, Rig, SESSION_SECONDS};
 
 /// A socket of a user, as the Worker hands it over.
-pub fn socket(rig: &mut Rig, wire: Wire, user: &str, roles: &[&str]) -> Client {
+pub fn socket(rig: &mut Rig, wire: DialectId, user: &str, roles: &[&str]) -> Client {
     try_socket(rig, wire, user, roles).unwrap()
 }
 
 /// The same where it may be turned away.
-pub fn try_socket(rig: &mut Rig, wire: Wire, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
+pub fn try_socket(rig: &mut Rig, wire: DialectId, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
     let principal = Principal {
         user: Some(user.to_owned()),
         roles: Roles::new(roles.iter().map(|role| role.to_string())),

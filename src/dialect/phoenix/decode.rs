@@ -6,14 +6,17 @@ use super::PREFIX;
 use super::join;
 use super::lenient::Lenient;
 use super::push::{Body, Payload as Pushed, Push};
-use super::reason::{INVALID_TTL, PERSIST};
-use crate::code::{Code, Refusal};
+use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command};
 use crate::engine::publication::Payload;
 use crate::policy::channel::MOST_TOPIC;
 use crate::policy::limits::NAME_BYTES;
 use crate::value::json::{self, Kind};
 
+/// What says that a message is to be kept.
+const PERSIST: &str = "persist";
+/// What a message is called by those who need a name for it, where its client gave none.
+const UNNAMED: &str = "broadcast";
 /// Seconds for which a client may ask that a message be kept: three days.
 const MOST_TTL: u64 = 259_200;
 
@@ -44,7 +47,7 @@ fn act(push: &Push<'_>) -> ChannelAct {
             let persist = metadata.get(PERSIST);
             let ttl = metadata.within(PERSIST).get("ttl");
             if !ttl.is_none_or(is_ttl) {
-                return ChannelAct::Refused(Refusal::at(Code::InvalidRequest, PERSIST, INVALID_TTL));
+                return ChannelAct::Refused(Refusal::with(Code::InvalidRequest, Reason::InvalidRetention));
             }
             return publish(
                 push.event.clone(),
@@ -59,9 +62,10 @@ fn act(push: &Push<'_>) -> ChannelAct {
         Pushed::Json(json) => (json, Lenient::read(json)),
     };
     match (push.topic.strip_prefix(PREFIX), push.event.as_str()) {
-        (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MOST_TOPIC => {
-            ChannelAct::Join(Box::new(join::read(topic, &payload)))
-        }
+        (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MOST_TOPIC => match join::read(topic, &payload) {
+            Ok(join) => ChannelAct::Join(Box::new(join)),
+            Err(refusal) => ChannelAct::Refused(refusal),
+        },
         (Some(_), "phx_join") => ChannelAct::Refused(Refusal::of(Code::NameTooLong)),
         (None, "phx_join") => ChannelAct::Nothing,
         (_, "phx_leave") => ChannelAct::Leave,
@@ -72,12 +76,18 @@ fn act(push: &Push<'_>) -> ChannelAct {
     }
 }
 
-/// A message as text, which goes on as it came: what is only a name and a payload is made up again by whoever writes it.
+/// A message as text, which goes on as it came, even where it is an empty object: what is only a name and a payload is
+/// made up again by whoever writes it.
 fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
-    let Some(event) = said.text("event") else { return ChannelAct::Nothing };
+    if !said.is_object() {
+        return ChannelAct::Nothing;
+    }
+    let named = said.text("event");
     let payload = said.get("payload");
-    let is_plain = said.count() == 3 && payload.is_some() && said.text("type").as_deref() == Some("broadcast");
+    let is_plain =
+        named.is_some() && said.count() == 3 && payload.is_some() && said.text("type").as_deref() == Some("broadcast");
     let whole = (!is_plain).then(|| Rc::from(json));
+    let event = named.unwrap_or_else(|| UNNAMED.to_owned());
     publish(event, Payload::Json(Rc::from(payload.unwrap_or("{}"))), whole, false)
 }
 
@@ -102,7 +112,7 @@ fn presence(payload: &Lenient<'_>) -> ChannelAct {
             ChannelAct::Track { metadata: Rc::from(metadata) }
         }
         "track" => {
-            let refusal = Refusal::at(Code::InvalidFrame, "payload", "Presence track payload must be a map");
+            let refusal = Refusal::because(Code::InvalidFrame, "Presence track payload must be a map");
             ChannelAct::Refused(refusal)
         }
         _ => ChannelAct::Nothing,

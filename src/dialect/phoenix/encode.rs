@@ -140,7 +140,7 @@ impl Channel<'_> {
                     }
                 }
                 if let Some(kept) = kept {
-                    out.push_str(",\"meta\":");
+                    out.push_str(if out.trim_end() == "{" { "\"meta\":" } else { ",\"meta\":" });
                     out.push_str(&meta(kept));
                 }
                 out.push('}');

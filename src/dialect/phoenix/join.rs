@@ -17,7 +17,10 @@ const MOST_REPLAYED: u64 = 25;
 const MOST_BINDINGS: usize = 100;
 
 /// Reads how `topic` is to be entered. Unknown keys are passed over, wrong types count as absent.
-pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Join {
+///
+/// # Errors
+/// When the presence key is too long: another in its place would list the member under a name that it does not know.
+pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Result<Join, Refusal> {
     let config = payload.within("config");
     let (broadcast, presence) = (config.within("broadcast"), config.within("presence"));
     let bindings = config.get("postgres_changes").and_then(|list| json::array(list).ok()).unwrap_or_default();
@@ -27,19 +30,19 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Join {
         .filter(|one| json::kind(one) == Kind::Object)
         .take(MOST_BINDINGS)
         .collect();
-    Join {
+    Ok(Join {
         topic: Topic { private: config.boolean("private").unwrap_or(false), name: Rc::from(topic) },
         token: payload.token("access_token").or_else(|| payload.token("user_token")),
         tables: tables(&bindings),
         // Clients before 2.12 never say it, and show nobody without.
         presence: presence.boolean("enabled").unwrap_or(true),
-        presence_key: presence.get("key").and_then(key),
+        presence_key: presence.get("key").and_then(key).map(short).transpose()?,
         echo: broadcast.boolean("self").unwrap_or(false),
         acknowledge: broadcast.boolean("ack").unwrap_or(false),
         replay: broadcast.get("replay").map(Lenient::read).map(|replay| self::replay(&replay)),
         answer: Rc::from(answer(&bindings)),
         announce: broadcast.boolean("replication_ready").unwrap_or(false),
-    }
+    })
 }
 
 /// The bindings as they came, each with its number: clients compare them with their own, key by key.
@@ -66,7 +69,12 @@ fn key(json: &str) -> Option<String> {
         Kind::Number => json.to_owned(),
         _ => return None,
     };
-    (!text.is_empty() && text.len() <= NAME_BYTES).then_some(text)
+    (!text.is_empty()).then_some(text)
+}
+
+fn short(key: String) -> Result<String, Refusal> {
+    let refused = || Refusal::because(Code::NameTooLong, format!("The presence key is longer than {NAME_BYTES} bytes"));
+    if key.len() <= NAME_BYTES { Ok(key) } else { Err(refused()) }
 }
 
 fn replay(replay: &Lenient<'_>) -> Replay {
@@ -114,8 +122,10 @@ fn table(number: u32, binding: &Lenient<'_>) -> Result<TableTarget, Refusal> {
         message: format!("Error parsing `filter` params: {}", refusal.message).into(),
         ..refusal
     });
+    // Without a column all are meant: who asks for changes wants to see something.
     let select = match binding.get("select").filter(|select| *select != "null") {
         None => None,
+        Some(list) if json::array(list).is_ok_and(|list| list.is_empty()) => None,
         Some(list) => Some(Rc::new(distinct(columns(list, &table)?))),
     };
     Ok(TableTarget { schema, table, event, filter: parsed?, select, number })
@@ -126,7 +136,6 @@ fn columns(list: &str, table: &str) -> Result<Vec<String>, Refusal> {
     let list = json::array(list).map_err(|_| refused())?;
     let columns = list.iter().map(|column| json::string(column.get())).collect::<Option<Vec<String>>>();
     let is_short = |columns: &Vec<String>| columns.iter().all(|column| column.len() <= NAME_BYTES);
-    let columns =
-        columns.filter(is_short).filter(|columns| !columns.is_empty() && columns.len() <= MOST_COLUMNS && table != "*");
+    let columns = columns.filter(is_short).filter(|columns| columns.len() <= MOST_COLUMNS && table != "*");
     columns.ok_or_else(refused)
 }

@@ -18,6 +18,10 @@ impl<'a> Lenient<'a> {
         members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
     }
 
+    pub(super) fn is_object(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.as_ref().map_or(0, |object| object.members.len())
     }
@@ -42,7 +46,7 @@ impl<'a> Lenient<'a> {
     /// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own. Of one that is too long for
     /// any nothing is left, which is no token either: many may have to wait for keys.
     pub(super) fn token(&self, name: &str) -> Option<Secret> {
-        let mut token = self.text(name).filter(|token| !token.is_empty() && !token.starts_with("sb_"))?;
+        let mut token = self.text(name).filter(|token| !token.starts_with("sb_"))?;
         if token.len() > MOST_TOKEN {
             token = String::new();
         }
@@ -62,6 +66,7 @@ mod tests {
         };
         assert_eq!(left(&"x".repeat(MOST_TOKEN)), Some(MOST_TOKEN));
         assert_eq!(left(&"x".repeat(MOST_TOKEN + 1)), Some(0), "and not the socket's own");
-        assert_eq!([left(""), left("sb_publishable_x")], [None, None]);
+        assert_eq!(left(""), Some(0), "an empty one is no token");
+        assert_eq!(left("sb_publishable_x"), None);
     }
 }

@@ -16,15 +16,30 @@ use super::{Dialect, Frame, Received};
 use crate::code::Refusal;
 use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
+use crate::engine::profile::{Expiry, LostTable, PresenceAudience, Profile, Renewal, Sessions};
 use frame::Version;
 
-/// The dialect's name in figures and logs.
-pub const NAME: &str = "supabase";
 /// Version 1.0.0.
-pub const WIRE_ONE: Wire = Wire(1);
+pub const WIRE_ONE: DialectId = DialectId(1);
 /// Version 2.0.0.
-pub const WIRE_TWO: Wire = Wire(2);
+pub const WIRE_TWO: DialectId = DialectId(2);
+/// What is particular to the dialect, in both versions.
+pub const PROFILE: Profile = Profile {
+    name: "supabase",
+    sessions: Sessions::Many,
+    // Every heartbeat has a reference of its own.
+    auto_response: None,
+    // Its clients know no frame that would say why a socket is closed.
+    rejects_at_handshake: true,
+    receives_unasked: false,
+    presence: PresenceAudience::Requested,
+    expiry: Expiry::Ends,
+    renewal: Renewal::Silent,
+    lost_table: LostTable::Rests,
+    requires_role: true,
+    refusals_count: false,
+};
 /// What a channel's name begins with.
 const PREFIX: &str = "realtime:";
 
@@ -43,9 +58,5 @@ impl Dialect for Phoenix {
 
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
         encode::frames(self.0, address, event)
-    }
-
-    fn carries_channels(&self) -> bool {
-        true
     }
 }

@@ -3,19 +3,22 @@
 use std::borrow::Cow;
 
 use super::PREFIX;
-use crate::code::{Code, Refusal};
+use crate::code::{Code, Reason, Refusal};
 use crate::value::json;
 
-/// What says that a message is to be kept.
-pub const PERSIST: &str = "persist";
+/// What is said of a topic of which nothing may be read; its name follows.
+const READ_DENIED: &str = "You do not have permissions to read from this Channel topic: ";
+/// What is said where a right to read is lost; the topic's name follows.
+const READ_REVOKED: &str = "You no longer have permission to read from this Channel topic: ";
+const PRIVATE_ONLY: &str = "This project only allows private channels";
 /// What is said of a time to live that is none.
 pub const INVALID_TTL: &str = "invalid_persist_ttl";
 
 /// What is wrong with a token: its kind and its sentence.
 pub fn token(refusal: &Refusal) -> Option<(&'static str, &'static str)> {
-    Some(match (refusal.code, refusal.field.as_deref()) {
-        (Code::InvalidToken, Some("token")) => ("MalformedJWT", "The token provided is not a valid JWT"),
-        (Code::InvalidToken, Some("exp")) => ("InvalidJWTToken", "Fields `role` and `exp` are required in JWT"),
+    Some(match (refusal.code, refusal.reason) {
+        (_, Some(Reason::MalformedToken)) => ("MalformedJWT", "The token provided is not a valid JWT"),
+        (_, Some(Reason::MissingClaims)) => ("InvalidJWTToken", "Fields `role` and `exp` are required in JWT"),
         (Code::InvalidToken | Code::WrongOrganization, _) => ("JwtSignatureError", "Failed to validate JWT signature"),
         _ => return None,
     })
@@ -27,13 +30,13 @@ pub(super) fn join(refusal: &Refusal, channel: &str) -> String {
     if let Some((kind, sentence)) = token(refusal) {
         return [kind, ": ", sentence].concat();
     }
-    match (refusal.code, refusal.field.as_deref()) {
-        (Code::InvalidFrame, Some("topic")) => String::from("TopicNameRequired: You must provide a topic name"),
-        (Code::InvalidFrame, Some("replay")) => format!("UnableToReplayMessages: {}", refusal.message),
-        (Code::Forbidden, _) => {
-            format!("Unauthorized: You do not have permissions to read from this Channel topic: {topic}")
+    match (refusal.code, refusal.reason) {
+        (_, Some(Reason::UnnamedTopic)) => String::from("TopicNameRequired: You must provide a topic name"),
+        (_, Some(Reason::PublicReplay)) => {
+            String::from("UnableToReplayMessages: Replay is not allowed for public channels")
         }
-        (Code::PublicTopicsDisabled, _) => String::from("PrivateOnly: This project only allows private channels"),
+        (Code::Forbidden, _) => format!("Unauthorized: {READ_DENIED}{topic}"),
+        (Code::PublicTopicsDisabled, _) => ["PrivateOnly: ", PRIVATE_ONLY].concat(),
         (Code::TopicLimit, _) => String::from("ChannelRateLimitReached: Too many channels"),
         (Code::RateLimited, _) => String::from("ClientJoinRateLimitReached: Too many joins per second"),
         (Code::TokenExpired, _) => ["InvalidJWTToken: ", &*refusal.message].concat(),
@@ -47,11 +50,11 @@ pub(super) fn end(refusal: &Refusal, channel: &str) -> Cow<'static, str> {
     if let Some((_, sentence)) = token(refusal) {
         return Cow::Borrowed(sentence);
     }
-    match refusal.code {
-        Code::Forbidden | Code::PublicTopicsDisabled => {
-            Cow::Owned(format!("You no longer have permission to read from this Channel topic: {topic}"))
-        }
-        Code::RateLimited => Cow::Borrowed("Too many messages per second"),
+    match (refusal.code, refusal.reason) {
+        (_, Some(Reason::ReadRevoked)) => Cow::Owned([READ_REVOKED, topic].concat()),
+        (Code::Forbidden, _) => Cow::Owned([READ_DENIED, topic].concat()),
+        (Code::PublicTopicsDisabled, _) => Cow::Borrowed(PRIVATE_ONLY),
+        (Code::RateLimited, _) => Cow::Borrowed("Too many messages per second"),
         _ => refusal.message.clone(),
     }
 }
@@ -59,7 +62,7 @@ pub(super) fn end(refusal: &Refusal, channel: &str) -> Cow<'static, str> {
 /// The `response` of a push that is refused.
 pub(super) fn push(refusal: &Refusal) -> String {
     let (key, text) = match refusal.code {
-        _ if refusal.field.as_deref() == Some(PERSIST) => ("error", INVALID_TTL),
+        _ if refusal.reason == Some(Reason::InvalidRetention) => ("error", INVALID_TTL),
         Code::UnknownSubscription => ("reason", "unmatched topic"),
         Code::Forbidden | Code::PublicTopicsDisabled => ("error", "unauthorized"),
         Code::FrameTooLarge => ("error", "payload_size_exceeded"),

@@ -1,30 +1,32 @@
-//! What outlives memory of a connection: a text beside its socket, or a row where that is too small.
+//! What outlives memory of a socket: a text beside it, or a row where that is too small.
 //!
-//! Version 1 is a whole connection's, version 2 that of one with its channels. A deploy may wake sockets that an earlier
-//! build wrote; one that cannot be read is closed to connect again.
+//! Version 1 is that of a socket with its one session, version 2 that of one with its channels. A deploy may wake sockets
+//! that an earlier build wrote; one that cannot be read is closed to connect again.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Carrier, Channel, Connection, ErrorWindow, Part, Subscribed, Subscription};
+use super::session::{Channel, Session, Subscribed, Subscription};
+use super::socket::{ErrorWindow, Socket};
 use crate::engine::command::TableTarget;
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::Address;
-use crate::engine::input::{SocketId, Wire};
-use crate::engine::message::Out;
+use crate::engine::input::{DialectId, SocketId};
+use crate::engine::message::{Out, SessionId};
+use crate::engine::profile::{Profiles, Sessions};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
 use crate::policy::limits::Limits;
 use crate::policy::principal::Principal;
 use crate::policy::table::{Operation, distinct};
 
-const WHOLE: u32 = 1;
-const CARRIER: u32 = 2;
+const ONE_SESSION: u32 = 1;
+const CHANNELS: u32 = 2;
 /// workerd refuses attachments over 16,384 bytes of V8's serialization (`web-socket.h`), which adds a header to a
 /// string of one or two bytes a character.
-const MOST_BYTES: usize = 16_000;
+const MAX_BYTES: usize = 16_000;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -50,6 +52,8 @@ struct State {
     errors: (u64, u64),
     #[serde(default)]
     subscriptions: Vec<StoredSubscription>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    explicit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carries: Option<StoredChannels>,
 }
@@ -100,154 +104,164 @@ struct StoredChannel {
     tables: Vec<StoredSubscription>,
 }
 
-/// A connection as it was kept, with its channels, which have no numbers yet.
-pub(super) struct Restored {
-    pub(super) connection: Connection,
-    pub(super) channels: Vec<Connection>,
-}
-
-/// Writes the state of a connection and its channels where it fits, and says whether that was no attachment, and how many
+/// Writes the state of a socket and its sessions where it fits, and says whether that was no attachment, and how many
 /// bytes it has.
-pub(super) fn write(connection: &Connection, channels: Vec<&Connection>, out: &mut Out) -> (bool, usize) {
-    let client_id = connection.client_id.clone();
-    let version = if connection.carrier().is_some() { CARRIER } else { WHOLE };
+pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
+    let client_id = socket.client_id.clone();
+    let version = match socket.profile.sessions {
+        Sessions::One => ONE_SESSION,
+        Sessions::Many => CHANNELS,
+    };
     let text = |overflow, state| {
         let stored = Stored { version, client_id: client_id.to_string(), overflow, state };
         // Structs of texts and numbers always have a JSON form.
         serde_json::to_string(&stored).unwrap_or_default()
     };
-    let whole = text(false, Some(State::of(connection, &channels)));
-    let (fits, bytes) = (serialized_bytes(&whole) <= MOST_BYTES, whole.len());
-    match (fits, connection.overflowed) {
+    let whole = text(false, Some(State::of(socket)));
+    let (fits, bytes) = (serialized_bytes(&whole) <= MAX_BYTES, whole.len());
+    match (fits, socket.overflowed) {
         (true, false) => {}
         (true, true) => out.run(Task::Write(Write::DropOverflow { client_id: client_id.clone() })),
         (false, _) => out.run(Task::Write(Write::Overflow { client_id: client_id.clone(), state: whole.clone() })),
     }
-    // The attachment of a connection that overflowed before says so already.
-    if fits || !connection.overflowed {
+    // The attachment of a socket that overflowed before says so already.
+    if fits || !socket.overflowed {
         let state = if fits { whole } else { text(true, None) };
-        out.run(Task::Attach { socket: connection.socket, state });
+        out.run(Task::Attach { socket: socket.id, state });
     }
     (!fits, bytes)
 }
 
-/// Reads a connection's state; `None` when it cannot be read.
+/// Reads a socket's state; `None` when it cannot be read, or is of a dialect that this build does not speak.
 pub(super) fn read(
-    socket: SocketId,
+    id: SocketId,
     text: &str,
     overflow: &BTreeMap<String, String>,
-    limits: &Limits,
+    (profiles, limits): (Profiles, &Limits),
     now: u64,
-) -> Option<Restored> {
+) -> Option<Socket> {
     let attached: Stored = serde_json::from_str(text).ok()?;
     let overflowed = attached.overflow;
     let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
     let stored: Stored = if overflowed { serde_json::from_str(text).ok()? } else { attached };
     let state = stored.state?;
-    let rate = limits.frames_per_second;
-    let mut channels = Vec::new();
-    let part = match (stored.version, state.carries) {
-        (WHOLE, None) => Part::Whole,
-        (CARRIER, Some(carries)) => {
-            let principals: Vec<Rc<Principal>> = carries.principals.into_iter().map(Rc::new).collect();
-            let read = |channel: StoredChannel| channel.read(socket, Wire(state.wire), &principals, now, rate);
-            channels = carries.channels.into_iter().map(read).collect::<Option<_>>()?;
-            Part::Carrier(Carrier::new(carries.next, limits.joins_per_second, now))
+    let dialect = (DialectId(state.wire), profiles(DialectId(state.wire))?);
+    let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
+    socket.opened = state.opened;
+    socket.errors = ErrorWindow { start: state.errors.0, count: state.errors.1 };
+    socket.overflowed = overflowed;
+    socket.state_bytes = text.len();
+    match (stored.version, dialect.1.sessions) {
+        (ONE_SESSION, Sessions::One) => socket.sessions = state.session(&socket)?.into_iter().collect(),
+        (CHANNELS, Sessions::Many) => {
+            let carries = state.carries?;
+            socket.opened_as = state.principal.map(Rc::new);
+            socket.entered = carries.next;
+            socket.sessions = carries.read(id)?;
         }
         _ => return None,
-    };
-    let connection = Connection {
-        opened: state.opened,
-        principal: state.principal.map(Rc::new),
-        offsets: state.offsets,
-        told_expired: state.told_expired,
-        subscriptions: state.subscriptions.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?,
-        errors: ErrorWindow { start: state.errors.0, count: state.errors.1 },
-        overflowed,
-        state_bytes: text.len(),
-        ..Connection::new(socket, Rc::from(stored.client_id), Wire(state.wire), part, now, rate)
-    };
-    Some(Restored { connection, channels })
+    }
+    Some(socket)
 }
 
 impl State {
-    fn of(connection: &Connection, channels: &[&Connection]) -> State {
+    fn of(socket: &Socket) -> State {
+        let whole = socket.sessions.first().filter(|_| socket.profile.sessions == Sessions::One);
         State {
-            wire: connection.wire.0,
-            opened: connection.opened,
-            principal: connection.principal.as_deref().cloned(),
-            offsets: connection.offsets,
-            told_expired: connection.told_expired,
-            errors: (connection.errors.start, connection.errors.count),
-            subscriptions: connection.subscriptions.iter().map(StoredSubscription::of).collect(),
-            carries: connection.carrier().map(|carrier| StoredChannels::of(carrier, channels)),
+            wire: socket.wire.0,
+            opened: socket.opened,
+            principal: socket
+                .opened_as
+                .as_ref()
+                .or(whole.map(|session| &session.principal))
+                .map(|principal| Principal::clone(principal)),
+            offsets: whole.is_some_and(|session| session.offsets),
+            told_expired: whole.is_some_and(|session| session.told_expired),
+            errors: (socket.errors.start, socket.errors.count),
+            subscriptions: whole.map(|session| stored(&session.subscriptions)).unwrap_or_default(),
+            explicit: whole.is_some_and(|session| session.explicit),
+            carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket)),
         }
+    }
+
+    /// The one session of a socket, once it is authenticated.
+    fn session(self, socket: &Socket) -> Option<Option<Session>> {
+        let Some(principal) = self.principal else { return Some(None) };
+        let id = SessionId { socket: socket.id, number: 0 };
+        let mut session = Session::new(id, socket.client_id.clone(), Rc::new(principal));
+        session.offsets = self.offsets;
+        session.told_expired = self.told_expired;
+        session.subscriptions = restored(self.subscriptions)?;
+        session.explicit = self.explicit;
+        Some(Some(session))
     }
 }
 
 impl StoredChannels {
-    fn of(carrier: &Carrier, connections: &[&Connection]) -> StoredChannels {
+    fn of(socket: &Socket) -> StoredChannels {
         let mut principals: Vec<Rc<Principal>> = Vec::new();
         let mut channels = Vec::new();
-        for connection in connections {
-            let (Some(channel), Some(principal)) = (connection.channel(), &connection.principal) else { continue };
-            let index = principals.iter().position(|known| known == principal).unwrap_or_else(|| {
-                principals.push(principal.clone());
+        for session in &socket.sessions {
+            let Some(channel) = &session.channel else { continue };
+            let index = principals.iter().position(|known| *known == session.principal).unwrap_or_else(|| {
+                principals.push(session.principal.clone());
                 principals.len() - 1
             });
-            channels.push(StoredChannel::of(connection, channel, index));
+            channels.push(StoredChannel::of(session, channel, index));
         }
         let principals = principals.iter().map(|principal| Principal::clone(principal)).collect();
-        StoredChannels { next: carrier.next, principals, channels }
+        StoredChannels { next: socket.entered, principals, channels }
+    }
+
+    fn read(self, socket: SocketId) -> Option<Vec<Session>> {
+        let principals: Vec<Rc<Principal>> = self.principals.into_iter().map(Rc::new).collect();
+        let numbers = (0..).map(|number| SessionId { socket, number });
+        numbers.zip(self.channels).map(|(id, channel)| channel.read(id, &principals)).collect()
     }
 }
 
 impl StoredChannel {
-    fn of(connection: &Connection, channel: &Channel, principal: usize) -> StoredChannel {
+    fn of(session: &Session, channel: &Channel, principal: usize) -> StoredChannel {
         StoredChannel {
-            client_id: connection.client_id.to_string(),
+            client_id: session.client_id.to_string(),
             name: channel.address.name.to_string(),
             reference: channel.address.reference.as_deref().map(str::to_owned),
             private: channel.topic.private,
             topic: channel.topic.name.to_string(),
             principal,
-            told_expired: connection.told_expired,
+            told_expired: session.told_expired,
             messages: channel.messages,
             presence: channel.presence,
             presence_key: channel.presence_key.as_deref().map(str::to_owned),
             echo: channel.echo,
             acknowledge: channel.acknowledge,
-            tables: connection.subscriptions.iter().map(StoredSubscription::of).collect(),
+            tables: stored(&session.subscriptions),
         }
     }
 
-    fn read(
-        self,
-        carrier: SocketId,
-        wire: Wire,
-        principals: &[Rc<Principal>],
-        now: u64,
-        rate: u64,
-    ) -> Option<Connection> {
-        let address = Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) };
-        let channel = Channel {
-            carrier,
-            address,
+    fn read(self, id: SessionId, principals: &[Rc<Principal>]) -> Option<Session> {
+        let mut session = Session::new(id, Rc::from(self.client_id), principals.get(self.principal)?.clone());
+        session.told_expired = self.told_expired;
+        session.subscriptions = restored(self.tables)?;
+        session.channel = Some(Box::new(Channel {
+            address: Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) },
             topic: Topic { private: self.private, name: Rc::from(self.topic) },
             messages: self.messages,
             presence: self.presence,
             presence_key: self.presence_key.map(Rc::from),
             echo: self.echo,
             acknowledge: self.acknowledge,
-        };
-        let part = Part::Channel(Box::new(channel));
-        Some(Connection {
-            principal: Some(principals.get(self.principal)?.clone()),
-            told_expired: self.told_expired,
-            subscriptions: self.tables.into_iter().map(StoredSubscription::read).collect::<Option<_>>()?,
-            ..Connection::new(carrier, Rc::from(self.client_id), wire, part, now, rate)
-        })
+        }));
+        Some(session)
     }
+}
+
+fn stored(subscriptions: &[Subscription]) -> Vec<StoredSubscription> {
+    subscriptions.iter().map(StoredSubscription::of).collect()
+}
+
+fn restored(subscriptions: Vec<StoredSubscription>) -> Option<Vec<Subscription>> {
+    subscriptions.into_iter().map(StoredSubscription::read).collect()
 }
 
 impl StoredSubscription {

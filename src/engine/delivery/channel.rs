@@ -1,16 +1,15 @@
-//! The channels that one socket carries (Phoenix): each is entered with a principal and subscriptions of its own, and is
-//! to everything else here a connection like any other.
+//! The channels of a socket (Phoenix): each is a session, entered with a principal and subscriptions of its own.
 
 use std::rc::Rc;
 
 use super::Delivery;
-use super::connection::{Channel, Connection, Part, Subscribed, Subscription};
-use crate::code::{Code, Refusal};
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join, TableTarget};
-use crate::engine::effect::{Effect, Log, Task};
+use super::session::{Channel, Session, Subscribed, Subscription, may_see_members};
+use crate::code::{Code, Reason, Refusal};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
+use crate::engine::effect::{Log, Task};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
-use crate::engine::message::{Announcement, From, Origin, Out, ToStream};
+use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
 use crate::policy::principal::Principal;
@@ -27,45 +26,42 @@ struct Entry {
 }
 
 impl Delivery {
-    /// Handles a frame about a channel.
-    pub(super) fn in_channel(&mut self, now: u64, socket: SocketId, frame: ChannelFrame, out: &mut Out) {
-        if let ChannelAct::Join(join) = &frame.act {
-            return self.join(now, socket, &frame, join, out);
-        }
-        match (self.channel_of(socket, &frame), frame.act) {
+    /// Handles a frame about a channel; `session` is the one that stands.
+    pub(super) fn in_channel(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        session: Option<SessionId>,
+        frame: ChannelFrame,
+        out: &mut Out,
+    ) {
+        match (session, &frame.act) {
+            (_, ChannelAct::Join(join)) => self.join(now, socket, &frame, join, out),
             (Some(_), ChannelAct::Nothing) => {}
-            (Some(channel), ChannelAct::Refresh(token)) => self.refresh_channel(now, channel, token, out),
-            (Some(channel), act) => self.act(now, channel, act, frame.id, out),
+            (Some(session), ChannelAct::Refresh(token)) => self.renew_with(now, session, token.clone(), &frame, out),
+            // The one that stands is a newer join's.
+            (Some(session), ChannelAct::Leave) if self.is_stale(session, frame.reference.as_deref()) => {}
+            (Some(session), _) => self.act(now, session, frame.act, frame.id, out),
             (None, ChannelAct::Leave) => {
-                let event = frame.id.map(|id| Event::Acknowledged { id, kept: None });
-                self.tell_at(socket, frame.name, frame.reference, event, out);
+                if let Some(id) = frame.id {
+                    let address = address(frame.name, frame.reference);
+                    self.tell_socket(socket, address, Event::Acknowledged { id, kept: None }, out);
+                }
             }
             // What is said in a channel that has just ended is no mistake of the client.
-            (None, act) => {
+            (None, _) => {
                 let unknown = Refusal::of(Code::UnknownSubscription);
-                let refusal = if let ChannelAct::Refused(refusal) = act { refusal } else { unknown };
-                let event = Event::Refused { refusal, id: frame.id };
-                self.tell_at(socket, frame.name, None, Some(event), out);
+                let refusal = if let ChannelAct::Refused(refusal) = frame.act { refusal } else { unknown };
+                self.tell_socket(socket, address(frame.name, None), Event::Refused { refusal, id: frame.id }, out);
             }
         }
     }
 
-    /// The channel that a frame is about. A missing or stale reference does no harm where the name is known.
-    pub(super) fn channel_of(&self, socket: SocketId, frame: &ChannelFrame) -> Option<SocketId> {
-        let carrier = self.connections.get(socket)?.carrier()?;
-        let by_name = carrier.number(&frame.name);
-        if !frame.by_reference {
-            return by_name;
-        }
-        let has_it = |channel: &&SocketId| {
-            let address = self.connections.get(**channel).and_then(Connection::channel).map(|channel| &channel.address);
-            address.is_some_and(|address| {
-                frame.reference.is_some() && address.reference.as_deref() == frame.reference.as_deref()
-            })
-        };
-        // Where several channels have the reference, the name tells them apart.
-        let by_both = by_name.filter(|channel| has_it(&channel));
-        by_both.or_else(|| carrier.numbers().find(|channel| has_it(&channel))).or(by_name)
+    /// Whether a frame belongs to another join than the channel that stands; one that names none is no stale one.
+    fn is_stale(&self, session: SessionId, reference: Option<&str>) -> bool {
+        let address = self.sockets.session(session).and_then(Session::address);
+        let current = address.and_then(|address| address.reference.as_deref());
+        reference.is_some_and(|reference| current.is_some_and(|current| current != reference))
     }
 
     /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it, and who
@@ -76,18 +72,20 @@ impl Delivery {
             return;
         }
         let refusal = Refusal::of(Code::RateLimited);
-        let channel = self.channel_of(socket, &frame);
+        let session = self.sockets.get(socket).and_then(|socket| socket.addressed(&frame));
         let event = match (frame.act, frame.id) {
-            (ChannelAct::Publish { .. } | ChannelAct::Track { .. }, _) if floods && channel.is_some() => {
-                return channel.into_iter().for_each(|channel| self.end(channel, Code::RateLimited, out));
+            (ChannelAct::Publish { .. } | ChannelAct::Track { .. }, _) if floods && session.is_some() => {
+                return session.into_iter().for_each(|session| self.end(session, Refusal::of(Code::RateLimited), out));
             }
             (ChannelAct::Join(_), Some(id)) => Some(Event::NotJoined { id, refusal }),
             (ChannelAct::Refresh(_), _) => None,
             (_, id) => Some(Event::Refused { refusal, id }),
         };
-        self.tell_at(socket, frame.name, frame.reference, event, out);
+        if let Some(event) = event {
+            self.tell_socket(socket, address(frame.name, frame.reference), event, out);
+        }
         if ends {
-            self.end(socket, Code::JoinLimit, out);
+            self.close(socket, Code::JoinLimit, out);
         }
     }
 
@@ -96,49 +94,16 @@ impl Delivery {
     fn is_beyond_bearing(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
         let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
-        let Some(Connection { part: Part::Carrier(carrier), .. }) = self.connections.get_mut(socket) else {
-            return false;
-        };
-        let is_beyond = carrier.turned_away.add(now, most);
+        let Some(known) = self.sockets.get_mut(socket) else { return false };
+        let is_beyond = known.rejected.add(now, most);
         if is_beyond {
-            self.end(socket, Code::TooManyErrors, out);
+            self.close(socket, Code::TooManyErrors, out);
         }
         is_beyond
     }
 
-    /// Forgets a channel at the connection that carries it.
-    pub(super) fn let_go(&mut self, carrier: SocketId, name: &str) {
-        if let Some(Connection { part: Part::Carrier(carrier), .. }) = self.connections.get_mut(carrier) {
-            carrier.channels.retain(|(one, _)| **one != *name);
-        }
-        if self.connections.get(carrier).is_some() {
-            self.unsaved.insert(carrier);
-        }
-    }
-
-    /// Decides again, under this build's configuration, whether a channel that was kept receives its topic's messages.
-    pub(super) fn admit_again(&self, connection: &mut Connection) {
-        let principal = connection.principal.clone();
-        if let (Part::Channel(channel), Some(principal)) = (&mut connection.part, principal) {
-            channel.messages = self.configuration.authorize(Action::Read, &channel.topic, &principal).is_ok();
-        }
-    }
-
-    /// Gives a channel its number and takes it in.
-    pub(super) fn enter(&mut self, carrier: SocketId, mut connection: Connection, out: &mut Out) -> SocketId {
-        let socket = self.connections.vacant();
-        connection.socket = socket;
-        let name = connection.channel().map(|channel| channel.address.name.clone());
-        if let Some(Connection { part: Part::Carrier(carrier), .. }) = self.connections.get_mut(carrier) {
-            carrier.channels.extend(name.map(|name| (name, socket)));
-        }
-        out.run(Task::Share { socket: carrier, channel: socket });
-        self.insert(connection);
-        socket
-    }
-
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
-        let admitted = match self.identify_channel(now, socket, join) {
+        let admitted = match self.identify_join(now, socket, join) {
             Ok(principal) => self.admit_channel(socket, frame, join, principal),
             Err(TokenError::NeedsKeys) => {
                 return self.wait_for_keys(socket, Command::Channel(Box::new(frame.clone())), out);
@@ -146,19 +111,21 @@ impl Delivery {
             Err(error) => Err(Refusal::from(error)),
         };
         // Whoever enters anew leaves first, even where the new entry is refused.
-        if let Some(before) = self.channel_of(socket, &ChannelFrame { by_reference: false, ..frame.clone() }) {
+        if let Some(before) = self.sockets.get(socket).and_then(|socket| socket.named(&frame.name)) {
             self.tell(before, Event::Left { id: None }, out);
-            self.closed(before, out);
+            self.leave(before, out);
         }
         match admitted {
-            Ok(entry) => self.entered(now, socket, frame, join, entry, out),
+            Ok(entry) => self.entered(socket, frame, join, entry, out),
             Err(refusal) => {
                 if self.is_beyond_bearing(now, socket, out) {
                     return;
                 }
                 self.log("refused", socket, Some(refusal.code), out);
-                let event = frame.id.clone().map(|id| Event::NotJoined { id, refusal });
-                self.tell_at(socket, frame.name.clone(), frame.reference.clone(), event, out);
+                if let Some(id) = frame.id.clone() {
+                    let address = address(frame.name.clone(), frame.reference.clone());
+                    self.tell_socket(socket, address, Event::NotJoined { id, refusal }, out);
+                }
             }
         }
     }
@@ -171,23 +138,22 @@ impl Delivery {
         principal: Rc<Principal>,
     ) -> Result<Entry, Refusal> {
         if join.topic.name.is_empty() {
-            return Err(Refusal::at(Code::InvalidFrame, "topic", "The topic has no name."));
+            return Err(Refusal::with(Code::InvalidFrame, Reason::UnnamedTopic));
         }
-        let connection = self.connections.get(socket).ok_or(Code::Internal)?;
-        let carrier = connection.carrier().ok_or(Code::Internal)?;
-        let others = carrier.channels.iter().filter(|(name, _)| **name != *frame.name);
+        let known = self.sockets.get(socket).ok_or(Code::Internal)?;
+        let before = known.named(&frame.name);
         let mut present: Vec<Subscription> = Vec::new();
         let mut count = 0;
-        for connection in others.filter_map(|(_, channel)| self.connections.get(*channel)) {
+        for session in known.sessions.iter().filter(|session| Some(session.id) != before) {
             count += 1;
-            present.extend(connection.subscriptions.iter().cloned());
+            present.extend(session.subscriptions.iter().cloned());
         }
-        if count >= self.configuration.limits.topics || connection.state_bytes > STATE_BYTES {
+        if count >= self.configuration.limits.topics || known.state_bytes > STATE_BYTES {
             return Err(Refusal::of(Code::TopicLimit));
         }
         let (messages, presence) = self.sight(&join.topic, join.presence, &principal)?;
         if join.replay.is_some() && !join.topic.private {
-            return Err(Refusal::at(Code::InvalidFrame, "replay", "Replay is not allowed for public channels"));
+            return Err(Refusal::with(Code::InvalidFrame, Reason::PublicReplay));
         }
         let (mut tables, mut live) = (Vec::new(), (!join.tables.is_empty()).then_some(Ok(())));
         for target in &join.tables {
@@ -206,7 +172,7 @@ impl Delivery {
     }
 
     /// Whether messages and members of a topic may be seen; one of both is needed to enter.
-    fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
+    pub(super) fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
         let messages = self.configuration.authorize(Action::Read, topic, principal);
         let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
         match (messages, members) {
@@ -215,154 +181,93 @@ impl Delivery {
         }
     }
 
-    fn entered(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, entry: Entry, out: &mut Out) {
-        let rate = self.configuration.limits.frames_per_second;
-        let Some(carrier) = self.connections.get_mut(socket) else { return };
-        let (client_id, wire) = (carrier.client_id.clone(), carrier.wire);
-        let Part::Carrier(channels) = &mut carrier.part else { return };
-        let client_id: Rc<str> = Rc::from(format!("{client_id}.{}", channels.next));
-        channels.next += 1;
-        self.unsaved.insert(socket);
-        let reference = frame.reference.as_deref().map(Rc::from);
-        let channel = Channel {
-            carrier: socket,
-            address: Address { name: Rc::from(frame.name.as_str()), reference },
+    fn entered(&mut self, socket: SocketId, frame: &ChannelFrame, join: &Join, entry: Entry, out: &mut Out) {
+        let Some(known) = self.sockets.get_mut(socket) else { return };
+        let client_id: Rc<str> = Rc::from(format!("{}.{}", known.client_id, known.entered));
+        let id = SessionId { socket, number: known.next_number() };
+        known.entered += 1;
+        let mut session = Session::new(id, client_id.clone(), entry.principal);
+        session.subscriptions = entry.tables;
+        session.channel = Some(Box::new(Channel {
+            address: Address {
+                name: Rc::from(frame.name.as_str()),
+                reference: frame.reference.as_deref().map(Rc::from),
+            },
             topic: join.topic.clone(),
             messages: entry.messages,
             presence: entry.presence,
             presence_key: join.presence_key.as_deref().map(Rc::from),
             echo: join.echo,
             acknowledge: join.acknowledge,
-        };
-        let mut connection =
-            Connection::new(socket, client_id.clone(), wire, Part::Channel(Box::new(channel)), now, rate);
-        connection.principal = Some(entry.principal);
-        connection.subscriptions = entry.tables;
-        let channel = self.enter(socket, connection, out);
+        }));
+        let watch = session.watched(&self.configuration).cloned();
+        self.enter(session);
         out.run(Task::Log(Log { event: "joined", connection: Some(client_id), code: None, details: Vec::new() }));
         let from = match join.replay {
             Some(replay) if entry.messages => From::Topic(join.topic.name.clone(), replay),
             _ => From::Now,
         };
-        let watch = self.may_watch(channel).then(|| join.topic.clone());
         let live = Event::Live { tables: entry.live, announce: join.announce };
-        let id = frame.id.clone().unwrap_or_default();
-        let then = Announcement::Joined { id, answer: join.answer.clone(), live, watch };
-        out.to_stream.push_back(ToStream::Resume { socket: channel, from, then });
-    }
-
-    /// Whether a channel is told who comes and goes.
-    pub(super) fn may_watch(&self, channel: SocketId) -> bool {
-        let Some(connection) = self.connections.get(channel) else { return false };
-        let (Some(channel), Some(principal)) = (connection.channel(), &connection.principal) else { return false };
-        channel.presence && self.configuration.authorize(Action::PresenceRead, &channel.topic, principal).is_ok()
+        let reference = frame.id.clone().unwrap_or_default();
+        let then = Announcement::Joined { id: reference, answer: join.answer.clone(), live, watch };
+        out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 
     /// Does what is asked for in a channel that stands.
-    fn act(&mut self, now: u64, socket: SocketId, act: ChannelAct, id: Option<String>, out: &mut Out) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let (Some(channel), Some(principal)) = (connection.channel(), connection.principal.clone()) else { return };
+    fn act(&mut self, now: u64, session: SessionId, act: ChannelAct, id: Option<String>, out: &mut Out) {
+        let Some(known) = self.sockets.session(session) else { return };
+        let Some(channel) = &known.channel else { return };
+        let principal = known.principal.clone();
         let acknowledge = id.clone().filter(|_| channel.acknowledge);
         let topic = channel.topic.clone();
         let (done, answer) = match act {
             ChannelAct::Leave => {
-                self.tell(socket, Event::Left { id }, out);
-                return self.closed(socket, out);
+                self.tell(session, Event::Left { id }, out);
+                return self.leave(session, out);
             }
             ChannelAct::Publish { event, payload, whole, persist } => {
-                let origin = Origin { socket, acknowledge: acknowledge.clone(), echo: channel.echo, persist };
+                let origin = Origin { session, acknowledge: acknowledge.clone(), echo: channel.echo, persist };
                 (self.publish_from(&principal, topic, (&event, payload, whole), origin, out), acknowledge)
             }
-            ChannelAct::Track { metadata } => (self.appear(socket, &principal, topic, metadata, id.clone(), out), id),
+            ChannelAct::Track { metadata } => (self.appear(session, &principal, topic, metadata, id.clone(), out), id),
             ChannelAct::Untrack => {
-                if connection.present.contains(&Some(topic.clone())) {
+                if known.present.contains(&Some(topic.clone())) {
                     let topic = Some(topic);
-                    self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
+                    self.tell_stream(session, |client_id| ToStream::Untrack { session, topic, client_id }, out);
                 }
-                id.into_iter().for_each(|id| self.tell(socket, Event::Acknowledged { id, kept: None }, out));
+                id.into_iter().for_each(|id| self.tell(session, Event::Acknowledged { id, kept: None }, out));
                 (Ok(()), None)
             }
             ChannelAct::Refused(refusal) => (Err(refusal), id),
             ChannelAct::Join(_) | ChannelAct::Refresh(_) | ChannelAct::Nothing => (Ok(()), None),
         };
         if let Err(refusal) = done {
-            self.refuse(now, socket, refusal, answer, out);
+            self.refuse(now, session, refusal, answer, out);
         }
     }
 
     /// A channel that appears somewhere is told from then on who else does.
     fn appear(
         &mut self,
-        socket: SocketId,
+        session: SessionId,
         principal: &Principal,
         topic: Topic,
         metadata: Rc<str>,
         id: Option<String>,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let is_told =
-            self.connections.get(socket).and_then(Connection::channel).is_some_and(|channel| channel.presence);
-        let may_see = self.configuration.authorize(Action::PresenceRead, &topic, principal).is_ok();
-        self.track(socket, principal, Some(topic), metadata, (!is_told && may_see, id), out)?;
+        let channel = self.sockets.session(session).and_then(|session| session.channel.as_ref());
+        let is_told = channel.is_some_and(|channel| channel.presence);
+        let may_see = may_see_members(&self.configuration, &topic, principal);
+        self.track(session, principal, Some(topic), metadata, (!is_told && may_see, id), out)?;
         if !is_told {
-            self.change(socket, |connection| {
-                if let Part::Channel(channel) = &mut connection.part {
-                    channel.presence = true;
-                }
-            });
+            self.change(session, |session| session.channel.iter_mut().for_each(|channel| channel.presence = true));
         }
         Ok(())
     }
+}
 
-    /// Decides again what a channel may, after its principal changed.
-    pub(super) fn decide_again(&mut self, socket: SocketId, user_changed: bool, watched: bool, out: &mut Out) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let (Some(channel), Some(principal)) = (connection.channel(), connection.principal.clone()) else { return };
-        let (topic, present) = (channel.topic.clone(), connection.present.clone());
-        let Ok((messages, _)) = self.sight(&topic, channel.presence, &principal) else {
-            return self.end(socket, Code::Forbidden, out);
-        };
-        let may_appear = self.configuration.authorize(Action::Presence, &topic, &principal).is_ok();
-        // Nobody stays listed under another's name, or where they may not be.
-        if user_changed || !may_appear {
-            self.withdraw(socket, present, out);
-        }
-        self.change(socket, |connection| {
-            if let Part::Channel(channel) = &mut connection.part {
-                channel.messages = messages;
-            }
-        });
-        // Bindings stay, for a later token may give their right back: whom a table's changes reach is decided for each.
-        let tables = self.connections.get(socket).and_then(|connection| self.are_live(connection, &principal));
-        if tables.is_some() {
-            self.tell(socket, Event::Live { tables, announce: false }, out);
-        }
-        if !watched && self.may_watch(socket) {
-            out.to_stream.push_back(ToStream::Roster { socket, topic });
-        }
-    }
-
-    /// Whether a channel's table subscriptions are all allowed, where it has any.
-    fn are_live(&self, connection: &Connection, principal: &Principal) -> Option<Result<(), Refusal>> {
-        let admits = |target: &TableTarget| {
-            let table = self.configuration.tables.get(&target.schema, &target.table);
-            table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles))
-        };
-        let mut targets = connection.tables().peekable();
-        targets.peek()?;
-        Some(if targets.all(admits) { Ok(()) } else { Err(Refusal::of(Code::Forbidden)) })
-    }
-
-    fn withdraw(&self, socket: SocketId, present: Vec<Option<Topic>>, out: &mut Out) {
-        for topic in present {
-            self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
-        }
-    }
-
-    /// Tells a socket something about a channel that it has not, or not yet.
-    fn tell_at(&self, socket: SocketId, name: String, reference: Option<String>, event: Option<Event>, out: &mut Out) {
-        let (Some(connection), Some(event)) = (self.connections.get(socket), event) else { return };
-        let address = Some(Address { name: Rc::from(name), reference: reference.map(Rc::from) });
-        out.effects.push(Effect::Deliver { to: vec![socket], wire: connection.wire, address, event });
-    }
+/// A channel that a socket has not, or not yet.
+fn address(name: String, reference: Option<String>) -> Option<Address> {
+    Some(Address { name: Rc::from(name), reference: reference.map(Rc::from) })
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::engine::command::TableTarget;
-use crate::engine::input::{SocketId, Wire};
+use crate::engine::input::DialectId;
+use crate::engine::message::SessionId;
 use crate::policy::channel::Topic;
 use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
@@ -25,7 +26,7 @@ pub(super) enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
-    pub(super) wire: Wire,
+    pub(super) wire: DialectId,
     /// The name that frames call the channel by, where they do.
     pub(super) channel: Option<Rc<str>>,
     pub(super) offsets: bool,
@@ -52,7 +53,7 @@ pub(super) struct Pass {
 /// All classes of a tenant with their members, those of one scope side by side.
 #[derive(Default)]
 pub(super) struct Classes {
-    members: BTreeMap<Rc<ClassKey>, BTreeSet<SocketId>>,
+    members: BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>,
 }
 
 impl Narrowing {
@@ -106,26 +107,33 @@ impl Narrowing {
 impl ClassKey {
     /// The key that comes before all others of its scope.
     fn first(scope: Scope) -> ClassKey {
-        ClassKey { scope, wire: Wire(0), channel: None, offsets: false, roles: Rc::default(), narrowing: Rc::default() }
+        ClassKey {
+            scope,
+            wire: DialectId(0),
+            channel: None,
+            offsets: false,
+            roles: Rc::default(),
+            narrowing: Rc::default(),
+        }
     }
 }
 
 impl Classes {
     /// The classes that listen to `scope`, with their members.
-    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&Rc<ClassKey>, &BTreeSet<SocketId>)> {
+    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&Rc<ClassKey>, &BTreeSet<SessionId>)> {
         let from = Rc::new(ClassKey::first(scope.clone()));
         self.members.range(from..).take_while(move |(key, _)| key.scope == *scope)
     }
 
     /// Adds a member to the class of `key`.
-    pub(super) fn join(&mut self, key: &Rc<ClassKey>, socket: SocketId) {
-        self.members.entry(key.clone()).or_default().insert(socket);
+    pub(super) fn join(&mut self, key: &Rc<ClassKey>, session: SessionId) {
+        self.members.entry(key.clone()).or_default().insert(session);
     }
 
     /// Removes a member; a class without members is forgotten.
-    pub(super) fn leave(&mut self, key: &Rc<ClassKey>, socket: SocketId) {
+    pub(super) fn leave(&mut self, key: &Rc<ClassKey>, session: SessionId) {
         let Some(members) = self.members.get_mut(key) else { return };
-        members.remove(&socket);
+        members.remove(&session);
         if members.is_empty() {
             self.members.remove(key);
         }

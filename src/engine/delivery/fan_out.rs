@@ -6,10 +6,9 @@ use std::rc::Rc;
 use super::Delivery;
 use super::class::{ClassKey, Pass, Scope};
 use super::rules::{Rules, ViewKey};
-use crate::engine::effect::Effect;
 use crate::engine::event::{Address, Bindings, Event, Kept, View};
-use crate::engine::input::{SocketId, Wire};
-use crate::engine::message::{Accepted, Origin, Out, ToStream};
+use crate::engine::input::DialectId;
+use crate::engine::message::{Accepted, Origin, Out, SessionId, ToStream};
 use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
 use crate::policy::table::Operation;
@@ -19,11 +18,11 @@ use crate::value::row::Row;
 /// same name. There are few groups, so they are found by looking through them.
 struct Group {
     key: ViewKey,
-    wire: Wire,
+    wire: DialectId,
     channel: Option<Rc<str>>,
     offsets: bool,
     pass: Pass,
-    to: Vec<SocketId>,
+    to: Vec<SessionId>,
 }
 
 impl Delivery {
@@ -32,7 +31,7 @@ impl Delivery {
         let rules = Rules::of(&accepted.publication, &self.configuration);
         let mut gathering = Gathering::new(accepted, &rules, false);
         if rules.announces() {
-            let unheard = origin.as_ref().filter(|origin| !origin.echo).map(|origin| origin.socket);
+            let unheard = origin.as_ref().filter(|origin| !origin.echo).map(|origin| origin.session);
             self.gather(&rules, unheard, &mut gathering);
         }
         let mut frames = 0;
@@ -40,28 +39,28 @@ impl Delivery {
             if let Some(event) = gathering.event(&group.key, &group.pass, group.offsets, group.channel.is_some()) {
                 frames += group.to.len() as u64;
                 let address = group.channel.map(|name| Address { name, reference: None });
-                out.effects.push(Effect::Deliver { to: group.to, wire: group.wire, address, event });
+                Self::deliver(group.to, group.wire, address, event, out);
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
-        if let Some(Origin { socket, acknowledge: Some(id), persist, .. }) = origin {
+        if let Some(Origin { session, acknowledge: Some(id), persist, .. }) = origin {
             let kept = if persist { gathering.kept() } else { None };
-            self.tell(socket, Event::Acknowledged { id, kept }, out);
+            self.tell(session, Event::Acknowledged { id, kept }, out);
         }
     }
 
     /// The events that one connection gets of a publication, for a replay.
-    pub(super) fn events_for(&self, socket: SocketId, accepted: &Accepted) -> Vec<Event> {
-        self.replay(socket, accepted).unwrap_or_default()
+    pub(super) fn events_for(&self, session: SessionId, accepted: &Accepted) -> Vec<Event> {
+        self.replay(session, accepted).unwrap_or_default()
     }
 
-    fn replay(&self, socket: SocketId, accepted: &Accepted) -> Option<Vec<Event>> {
-        let connection = self.connections.get(socket)?;
-        let principal = connection.principal.as_ref()?;
+    fn replay(&self, id: SessionId, accepted: &Accepted) -> Option<Vec<Event>> {
+        let session = self.sockets.session(id)?;
+        let principal = &session.principal;
         let publication = &accepted.publication;
         let rules = Rules::of(publication, &self.configuration);
         let scope = scope(publication);
-        let class = connection.classes.iter().find(|class| class.scope == scope)?;
+        let class = session.classes.iter().find(|class| class.scope == scope)?;
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
         if !rules.announces() || !is_meant || !rules.admits(&class.roles) {
             return None;
@@ -82,31 +81,31 @@ impl Delivery {
         for (class, members) in self.classes.of(&Scope::Presence(topic)) {
             let to = members.iter().copied().collect();
             let address = class.channel.clone().map(|name| Address { name, reference: None });
-            out.effects.push(Effect::Deliver { to, wire: class.wire, address, event: event.clone() });
+            Self::deliver(to, class.wire, address, event.clone(), out);
         }
     }
 
-    fn gather(&self, rules: &Rules<'_>, unheard: Option<SocketId>, gathering: &mut Gathering<'_>) {
+    fn gather(&self, rules: &Rules<'_>, unheard: Option<SessionId>, gathering: &mut Gathering<'_>) {
         let publication = &*gathering.accepted.publication;
         let scope = scope(publication);
         let named = self.named(publication, rules);
         for (class, members) in self.classes.of(&scope).filter(|(class, _)| rules.admits(&class.roles)) {
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
-            single.extend(unheard.filter(|socket| members.contains(socket)));
+            single.extend(unheard.filter(|session| members.contains(session)));
             if publication.user.is_none() {
                 gathering.add_class(class, members, &single);
             }
-            for socket in single.into_iter().filter(|socket| Some(*socket) != unheard) {
-                let principal = self.connections.get(socket).and_then(|connection| connection.principal.as_ref());
+            for session in single.into_iter().filter(|session| Some(*session) != unheard) {
+                let principal = self.sockets.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
-                gathering.add(class, rules.view_key(&class.roles, sight), std::iter::once(socket));
+                gathering.add(class, rules.view_key(&class.roles, sight), std::iter::once(session));
             }
         }
     }
 
     /// The connections that the publication or a rule names: its user, the rows' owners, holders of a row's claims.
-    fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SocketId> {
+    fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SessionId> {
         let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {
             named.extend(self.people.user(user));
@@ -135,7 +134,7 @@ impl<'a> Gathering<'a> {
     }
 
     /// Adds those members of a class who are nothing but that.
-    fn add_class(&mut self, class: &ClassKey, members: &BTreeSet<SocketId>, single: &BTreeSet<SocketId>) {
+    fn add_class(&mut self, class: &ClassKey, members: &BTreeSet<SessionId>, single: &BTreeSet<SessionId>) {
         let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles));
         if single.is_empty() {
             self.add(class, key, members.iter().copied());
@@ -145,7 +144,7 @@ impl<'a> Gathering<'a> {
     }
 
     /// Adds members of a class who all see the same, if that passes the class's subscriptions.
-    fn add(&mut self, class: &ClassKey, key: Option<ViewKey>, members: impl Iterator<Item = SocketId>) {
+    fn add(&mut self, class: &ClassKey, key: Option<ViewKey>, members: impl Iterator<Item = SessionId>) {
         let Some(key) = key else { return };
         let mut members = members.peekable();
         if members.peek().is_none() {
@@ -156,13 +155,13 @@ impl<'a> Gathering<'a> {
         if passes.is_empty() {
             return self.add_to_group(class, key, last, members);
         }
-        let members: Vec<SocketId> = members.collect();
+        let members: Vec<SessionId> = members.collect();
         for pass in passes.into_iter().chain([last]) {
             self.add_to_group(class, key.clone(), pass, members.iter().copied());
         }
     }
 
-    fn add_to_group(&mut self, class: &ClassKey, key: ViewKey, pass: Pass, members: impl Iterator<Item = SocketId>) {
+    fn add_to_group(&mut self, class: &ClassKey, key: ViewKey, pass: Pass, members: impl Iterator<Item = SessionId>) {
         let (wire, channel, offsets) = (class.wire, &class.channel, class.offsets);
         let same = |group: &&mut Group| {
             group.wire == wire

@@ -1,9 +1,9 @@
-//! The frames of a connection: the door they pass, and where each goes.
+//! The frames of a socket: the limits they pass, the session that each is for, and where it goes.
 
 use std::collections::VecDeque;
 
 use super::Delivery;
-use super::connection::Connection;
+use super::socket::Socket;
 use crate::code::{Code, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::event::Event;
@@ -23,55 +23,58 @@ impl Delivery {
     ) {
         let most_topics = self.configuration.limits.topics;
         let has_room = self.waiting_bytes + bytes <= WAITING_BYTES;
-        let Some(connection) = self.connections.get_mut(socket) else { return };
-        let limited = !connection.bucket_for(&frame).take(1, now);
-        let waits = connection.waiting.is_some();
-        let full = !limited && waits && !(has_room && connection.has_room_for(&frame, most_topics));
+        let Some(known) = self.sockets.get_mut(socket) else { return };
+        let limited = !known.bucket_for(&frame).take(1, now);
+        let waits = known.waiting.is_some();
+        let full = !limited && waits && !(has_room && known.has_room_for(&frame, most_topics));
         if limited || full {
             if let Ok(Command::Channel(frame)) = frame {
                 return self.slow_down(now, socket, *frame, limited, out);
             }
-            return self.refuse(now, socket, Refusal::of(Code::RateLimited), None, out);
+            return self.refuse_frame(now, socket, Refusal::of(Code::RateLimited).into(), out);
         }
-        match &mut connection.waiting {
+        match &mut known.waiting {
             Some(waiting) => wait(waiting, frame),
             None => self.handle(now, socket, frame, out),
         }
-        if self.connections.get(socket).is_some_and(|connection| connection.waiting.is_some()) {
+        if self.sockets.get(socket).is_some_and(|socket| socket.waiting.is_some()) {
             self.waiting_bytes += bytes;
         }
     }
 
-    /// Handles a frame whose turn has come.
-    pub(super) fn handle(&mut self, now: u64, socket: SocketId, frame: Result<Command, Malformed>, out: &mut Out) {
-        let Some(connection) = self.connections.get_mut(socket) else { return };
+    /// Handles a frame whose turn has come: it finds its session first.
+    pub(super) fn handle(&mut self, now: u64, id: SocketId, frame: Result<Command, Malformed>, out: &mut Out) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
         // An earlier frame may have had to wait for keys a second time.
-        if let Some(waiting) = &mut connection.waiting {
+        if let Some(waiting) = &mut socket.waiting {
             waiting.push_back(frame);
             return;
         }
-        let principal = connection.principal.clone();
-        match (frame, principal) {
-            (Ok(Command::Authenticate(frame)), _) => self.authenticate(now, socket, frame, out),
-            (Ok(Command::Ping { id }), _) => self.tell(socket, Event::Pong { id }, out),
-            (Err(malformed), _) => self.refuse(now, socket, malformed.refusal, malformed.id, out),
-            (_, None) => self.fail(socket, Code::AuthRequired, out),
-            (Ok(Command::Channel(frame)), Some(_)) => self.in_channel(now, socket, *frame, out),
-            (Ok(command), Some(principal)) => self.obey(now, socket, &principal, command, out),
+        let command = match frame {
+            Ok(command) => command,
+            Err(malformed) => return self.refuse_frame(now, id, malformed, out),
+        };
+        let is_authenticated = socket.principal().is_some();
+        match (socket.session_of(&command), command) {
+            (_, Command::Authenticate(frame)) => self.authenticate(now, id, frame, out),
+            (_, Command::Ping { id: reference }) => self.tell_socket(id, None, Event::Pong { id: reference }, out),
+            _ if !is_authenticated => self.fail(id, Code::AuthRequired, out),
+            (session, Command::Channel(frame)) => self.in_channel(now, id, session, *frame, out),
+            (Some(session), command) => self.execute(now, session, command, out),
+            (None, _) => self.refuse_frame(now, id, Refusal::of(Code::UnknownSubscription).into(), out),
         }
     }
 }
 
 type Waiting = VecDeque<Result<Command, Malformed>>;
 
-impl Connection {
+impl Socket {
     /// Whether one more frame may wait. A client that comes back enters all its channels at once, and brings each a fresh
     /// token: where some of these were refused they would be missing for long.
     fn has_room_for(&self, frame: &Result<Command, Malformed>, most_topics: u64) -> bool {
         let mut waiting = self.waiting.iter().flatten();
         if let Some(name) = refreshed(frame) {
-            let stands = self.carrier().is_some_and(|carrier| carrier.number(name).is_some());
-            return stands || waiting.any(|known| entered(known) == Some(name));
+            return self.named(name).is_some() || waiting.any(|known| entered(known) == Some(name));
         }
         if entered(frame).is_some() {
             return (waiting.filter_map(entered).count() as u64) < most_topics;

@@ -1,22 +1,28 @@
-//! Who is in a channel: whom its token names, when it is entered and whenever a token comes again.
+//! Who a session is: whom its token names, when it begins, whenever a token comes again, and when that ends.
 
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use super::Delivery;
-use super::connection::{Connection, Part, Verified};
-use crate::code::{Code, Refusal};
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
+use super::session::{Session, Subscribed};
+use super::socket::Verified;
+use super::{Delivery, Due};
+use crate::code::{Code, Reason, Refusal};
+use crate::engine::command::{Authenticate, ChannelAct, ChannelFrame, Command, Join};
+use crate::engine::effect::Task;
+use crate::engine::event::Event;
 use crate::engine::input::SocketId;
-use crate::engine::message::Out;
-use crate::policy::principal::Principal;
+use crate::engine::message::{Out, SessionId, ToStream};
+use crate::engine::profile::{Expiry, LostTable, Renewal};
+use crate::policy::channel::{Action, Topic};
+use crate::policy::limits::{EXPIRY_GRACE, WAITING_BYTES};
+use crate::policy::principal::{Method, Principal};
 use crate::policy::secret::Secret;
 use crate::policy::token::{LEEWAY, TokenError};
 
 impl Delivery {
-    /// Who enters: whom the join's token names, else whoever the socket belongs to.
-    pub(super) fn identify_channel(
+    /// Who joins: whom the join's token names, else whom the socket's key does.
+    pub(super) fn identify_join(
         &mut self,
         now: u64,
         socket: SocketId,
@@ -25,7 +31,7 @@ impl Delivery {
         let principal = match &join.token {
             Some(token) => self.named_by(now, socket, token)?,
             None => {
-                let principal = self.connections.get(socket).and_then(|connection| connection.principal.clone());
+                let principal = self.sockets.get(socket).and_then(|socket| socket.opened_as.clone());
                 principal.ok_or(TokenError::Refused(Code::AuthRequired))?
             }
         };
@@ -36,67 +42,241 @@ impl Delivery {
         }
     }
 
-    /// Whom a token names on a socket. All channels of one principal share it.
-    fn named_by(&mut self, now: u64, carrier: SocketId, token: &Secret) -> Result<Rc<Principal>, TokenError> {
+    /// Whom an authentication frame names.
+    pub(super) fn identify(&self, now: u64, frame: &Authenticate) -> Result<Principal, TokenError> {
+        if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
+            return Err(TokenError::Refused(Code::WrongOrganization));
+        }
+        self.principal(now, &frame.token)
+    }
+
+    fn principal(&self, now: u64, token: &Secret) -> Result<Principal, TokenError> {
+        self.configuration.credentials.principal(now, token.expose(), &self.organization, &self.keys)
+    }
+
+    /// Whom a token names on a socket. All sessions of one principal share it.
+    fn named_by(&mut self, now: u64, id: SocketId, token: &Secret) -> Result<Rc<Principal>, TokenError> {
         let digest: [u8; 32] = Sha256::digest(token.expose()).into();
-        let known = self.connections.get(carrier).and_then(Connection::carrier);
-        let known = known.and_then(|carrier| carrier.verified.as_ref()).filter(|verified| verified.digest == digest);
-        if let Some(Verified { principal, .. }) = known {
+        let known = self.sockets.get(id).and_then(|socket| socket.verified.as_ref());
+        if let Some(Verified { principal, .. }) = known.filter(|verified| verified.digest == digest) {
             let since = principal.expires.and_then(|expires| now.checked_sub(expires)).filter(|since| *since >= LEEWAY);
             return since.map_or(Ok(principal.clone()), |since| Err(TokenError::Expired(since / 1_000)));
         }
         let principal = self.principal(now, token)?;
-        let principal = self.present_as(carrier, &principal).unwrap_or_else(|| Rc::new(principal));
-        if let Some(Connection { part: Part::Carrier(carrier), .. }) = self.connections.get_mut(carrier) {
-            carrier.verified = Some(Verified { digest, principal: principal.clone() });
+        let wants_role = self.profile(id).is_some_and(|profile| profile.requires_role);
+        if wants_role && principal.method == Method::Session && principal.roles.first().is_none() {
+            return Err(TokenError::Endless);
+        }
+        let principal = self.present_as(id, &principal).unwrap_or_else(|| Rc::new(principal));
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.verified = Some(Verified { digest, principal: principal.clone() });
         }
         Ok(principal)
     }
 
-    /// The same principal as one of the socket's channels or the socket itself has it already.
-    fn present_as(&self, carrier: SocketId, principal: &Principal) -> Option<Rc<Principal>> {
-        let same = |socket| self.connections.get(socket)?.principal.clone().filter(|present| **present == *principal);
-        self.connections.get(carrier)?.carrier()?.numbers().find_map(same).or_else(|| same(carrier))
+    /// The same principal as one of the socket's sessions or the socket itself has it already.
+    fn present_as(&self, id: SocketId, principal: &Principal) -> Option<Rc<Principal>> {
+        let socket = self.sockets.get(id)?;
+        let known = socket.sessions.iter().map(|session| &session.principal).chain(&socket.opened_as);
+        known.into_iter().find(|known| ***known == *principal).cloned()
     }
 
-    /// A new token for a channel: everything that was allowed is decided again. The same once more is no news.
-    pub(super) fn refresh_channel(&mut self, now: u64, socket: SocketId, token: Secret, out: &mut Out) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let carrier = connection.keeper();
-        let before = connection.principal.clone();
-        let principal = match self.named_by(now, carrier, &token) {
-            Ok(principal) => principal,
+    /// A fresh token for a channel's session.
+    pub(super) fn renew_with(&mut self, now: u64, id: SessionId, token: Secret, frame: &ChannelFrame, out: &mut Out) {
+        let named = self.named_by(now, id.socket, &token);
+        // It waits under the name of its channel, whatever it was addressed by.
+        let name = self.sockets.session(id).and_then(Session::address).map(|address| address.name.to_string());
+        let act = ChannelAct::Refresh(token);
+        let again =
+            ChannelFrame { name: name.unwrap_or_default(), by_reference: false, id: None, act, ..frame.clone() };
+        self.renew(now, id, named, Command::Channel(Box::new(again)), out);
+    }
+
+    /// Goes on as whom a fresh token names, or does what the dialect asks for where it is no good. `again` is the frame
+    /// that waits where keys must be fetched first.
+    pub(super) fn renew(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        named: Result<Rc<Principal>, TokenError>,
+        again: Command,
+        out: &mut Out,
+    ) {
+        let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
+        let before = session.principal.clone();
+        match (profile.renewal, named) {
+            (_, Err(TokenError::NeedsKeys)) => self.wait_for_keys(id.socket, again, out),
+            // A bad token leaves the identity that stands; its own expiry will end it.
+            (Renewal::Answered, Err(error)) => self.refuse(now, id, Refusal::of(error.code()), None, out),
             // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
-            Err(TokenError::Refused(Code::KeysUnavailable)) => return,
-            Err(TokenError::NeedsKeys) => {
-                let Some(frame) = self.frame_again(socket, token) else { return };
-                return self.wait_for_keys(carrier, Command::Channel(Box::new(frame)), out);
+            (Renewal::Silent, Err(TokenError::Refused(Code::KeysUnavailable))) => {}
+            (Renewal::Silent, Err(error)) => self.end(id, Refusal::from(error), out),
+            (Renewal::Answered, Ok(principal))
+                if before.user != principal.user || before.method != principal.method =>
+            {
+                self.refuse(now, id, Refusal::of(Code::WrongUser), None, out);
             }
-            Err(error) => return self.end_because(socket, Refusal::from(error), out),
-        };
-        if before.as_ref() == Some(&principal) {
-            return;
+            (Renewal::Answered, Ok(principal)) => {
+                self.go_on_as(now, id, principal, true, out);
+            }
+            // The same once more is no news.
+            (Renewal::Silent, Ok(principal)) if before == principal => {}
+            (Renewal::Silent, Ok(principal)) => self.go_on_as(now, id, principal, false, out),
         }
-        let user_changed = before.as_ref().is_none_or(|before| before.user != principal.user);
-        let watched = self.may_watch(socket);
-        self.change(socket, |connection| {
-            connection.principal = Some(principal);
-            connection.told_expired = false;
-        });
-        self.decide_again(socket, user_changed, watched, out);
     }
 
-    fn frame_again(&self, socket: SocketId, token: Secret) -> Option<ChannelFrame> {
-        let address = self.connections.get(socket)?.channel()?.address.clone();
-        Some(ChannelFrame {
-            name: address.name.to_string(),
-            reference: address.reference.as_deref().map(str::to_owned),
-            by_reference: false,
-            id: None,
-            act: ChannelAct::Refresh(token),
-        })
+    fn go_on_as(&mut self, now: u64, id: SessionId, principal: Rc<Principal>, is_answered: bool, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let user_changed = session.principal.user != principal.user;
+        let before = self.sight_of(session);
+        self.change(id, |session| {
+            // Whoever answers with a token that is over too is told no second time: that would go on for ever.
+            session.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
+            session.principal = principal;
+        });
+        if is_answered {
+            self.welcome(id, None, None, out);
+        }
+        self.reauthorize(id, user_changed, before, out);
+    }
+
+    /// What a session reads of the channel that it joined: messages, members.
+    fn sight_of(&self, session: &Session) -> (bool, bool) {
+        let messages = session.channel.as_ref().is_some_and(|channel| channel.messages);
+        (messages, session.watched(&self.configuration).is_some())
+    }
+
+    /// Decides again what a session may, after its principal changed. `before` is what it read of its channel until then:
+    /// who loses a part of that loses the channel, as its client would not know what it misses.
+    fn reauthorize(&mut self, id: SessionId, user_changed: bool, before: (bool, bool), out: &mut Out) {
+        let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
+        if let Some(channel) = &session.channel {
+            let messages = match self.sight(&channel.topic, channel.presence, &session.principal) {
+                Ok((messages, _)) => messages,
+                Err(refusal) => return self.end(id, refusal, out),
+            };
+            if (before.0 && !messages) || (before.1 && session.watched(&self.configuration).is_none()) {
+                return self.end(id, Refusal::with(Code::Forbidden, Reason::ReadRevoked), out);
+            }
+            self.change(id, |session| session.channel.iter_mut().for_each(|channel| channel.messages = messages));
+        }
+        self.withdraw(id, user_changed, out);
+        match profile.lost_table {
+            LostTable::Ends => self.end_lost(id, out),
+            LostTable::Rests => self.tell_live(id, out),
+        }
+        let watches = self.sockets.session(id).and_then(|session| session.watched(&self.configuration));
+        if let Some(topic) = watches.filter(|_| !before.1) {
+            out.to_stream.push_back(ToStream::Roster { session: id, topic: topic.clone() });
+        }
+    }
+
+    /// Nobody stays listed under another's name, or where they may not be.
+    fn withdraw(&self, id: SessionId, user_changed: bool, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let may_stay = |topic: &Option<Topic>| {
+            let is_denied = |topic| self.configuration.authorize(Action::Presence, topic, &session.principal).is_err();
+            !user_changed && !topic.as_ref().is_some_and(is_denied)
+        };
+        for topic in session.present.iter().filter(|topic| !may_stay(topic)).cloned() {
+            let client_id = session.client_id.clone();
+            out.to_stream.push_back(ToStream::Untrack { session: id, topic, client_id });
+        }
+    }
+
+    /// Takes away the subscriptions that the principal may no longer have.
+    fn end_lost(&mut self, id: SessionId, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let is_lost = |target: &Subscribed| match target {
+            Subscribed::Topic(topic) => self.configuration.authorize(Action::Read, topic, &session.principal).is_err(),
+            Subscribed::Table(target) => !self.admits(target, &session.principal),
+        };
+        let lost = session.subscriptions.iter().filter(|subscription| is_lost(&subscription.target));
+        let lost: Vec<String> = lost.map(|subscription| subscription.id.clone()).collect();
+        if !lost.is_empty() {
+            self.change(id, |session| session.subscriptions.retain(|one| !lost.contains(&one.id)));
+        }
+        // These are no frames of the client, and count for no mistakes of its own.
+        for name in lost {
+            self.log_session("refused", id, Some(Code::Forbidden), out);
+            self.tell(id, Event::Refused { refusal: Refusal::of(Code::Forbidden), id: Some(name) }, out);
+        }
+    }
+
+    /// Tells whether all table subscriptions are allowed, where there are any. Those that are not rest, for a later token
+    /// may give their right back: whom a table's changes reach is decided for each.
+    fn tell_live(&self, id: SessionId, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let mut targets = session.tables().peekable();
+        if targets.peek().is_some() {
+            let is_live = targets.all(|target| self.admits(target, &session.principal));
+            let tables = Some(if is_live { Ok(()) } else { Err(Refusal::of(Code::Forbidden)) });
+            self.tell(id, Event::Live { tables, announce: false }, out);
+        }
+    }
+
+    /// Does what is due: sockets that never said who they are, tokens that have expired.
+    pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
+        while let Some((time, due)) = self.deadlines.first().copied().filter(|(time, _)| *time <= now) {
+            self.deadlines.remove(&(time, due));
+            match due {
+                Due::Authentication(socket) => self.fail(socket, Code::AuthTimeout, out),
+                Due::Expiry(session) => self.expired(now, time, session, out),
+            }
+        }
+    }
+
+    fn expired(&mut self, now: u64, time: u64, id: SessionId, out: &mut Out) {
+        let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
+        match profile.expiry {
+            Expiry::Grace if session.told_expired => self.end(id, Refusal::of(Code::TokenExpired), out),
+            Expiry::Grace => {
+                self.tell(id, Event::AuthExpired, out);
+                self.change(id, |session| session.told_expired = true);
+            }
+            Expiry::Ends => {
+                let expired = TokenError::Expired(now.saturating_sub(time) / 1_000);
+                self.end(id, Refusal::from(expired), out);
+            }
+        }
+    }
+
+    /// Takes in the key set and lets go the frames that waited for it.
+    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>) {
+        self.keys.answered(now, answer);
+        self.fetching_keys = false;
+        self.waiting_bytes = 0;
+        for socket in self.sockets.iter_mut() {
+            let id = socket.id;
+            self.released.extend(socket.waiting.take().into_iter().flatten().map(|frame| (id, frame)));
+        }
+    }
+
+    /// Handles the next frame that has waited; `false` when there is none.
+    pub(in crate::engine) fn release(&mut self, now: u64, out: &mut Out) -> bool {
+        let Some((socket, frame)) = self.released.pop_front() else { return false };
+        self.handle(now, socket, frame, out);
+        true
+    }
+
+    /// Lets a frame wait for the key set, and those that follow it on its socket.
+    pub(super) fn wait_for_keys(&mut self, id: SocketId, command: Command, out: &mut Out) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if self.waiting_bytes > WAITING_BYTES {
+            return match socket.principal() {
+                None => self.fail(id, Code::KeysUnavailable, out),
+                Some(_) => self.close(id, Code::KeysUnavailable, out),
+            };
+        }
+        socket.waiting.get_or_insert_default().push_front(Ok(command));
+        if !std::mem::replace(&mut self.fetching_keys, true) {
+            out.run(Task::FetchKeys);
+        }
     }
 }
+
+// A grace shorter than the leeway would close sockets whose token is still accepted at the door.
+const _: () = assert!(EXPIRY_GRACE >= LEEWAY);
 
 #[cfg(test)]
 mod tests {
@@ -106,10 +286,25 @@ mod tests {
 
     use super::*;
     use crate::engine::input::Stored;
+    use crate::engine::profile::{PresenceAudience, Profile, Profiles, Sessions};
     use crate::policy::configuration::Configuration;
 
     const SECRET: &str = "a-secret-of-thirty-two-bytes-or-more";
     const NOW: u64 = 1_700_000_000_000;
+    /// A dialect whose sockets carry several sessions.
+    const PROFILE: Profile = Profile {
+        name: "several",
+        sessions: Sessions::Many,
+        auto_response: None,
+        rejects_at_handshake: true,
+        receives_unasked: false,
+        presence: PresenceAudience::Requested,
+        expiry: Expiry::Ends,
+        renewal: Renewal::Silent,
+        lost_table: LostTable::Rests,
+        requires_role: true,
+        refusals_count: false,
+    };
     const PRINCIPAL: &str = r#"{"user":"ada","roles":["member"],"method":"session","expires":null,"claims":{}}"#;
 
     fn token(seconds: u64) -> Secret {
@@ -139,13 +334,20 @@ mod tests {
             _ => None,
         };
         let configuration = Rc::new(Configuration::read(&variable).unwrap());
-        Delivery::wake(NOW, Rc::from("org_1"), configuration, &stored, &Default::default(), &mut Out::default())
+        let surroundings = (configuration, (|_| Some(&PROFILE)) as Profiles);
+        Delivery::wake(NOW, Rc::from("org_1"), surroundings, &stored, &Default::default(), &mut Out::default())
+    }
+
+    fn renew(delivery: &mut Delivery, number: u32, token: &Secret) {
+        let session = SessionId { socket: SocketId(0), number };
+        let named = delivery.named_by(NOW, session.socket, token);
+        delivery.renew(NOW, session, named, Command::Ping { id: None }, &mut Out::default());
     }
 
     /// The principals of the channels, in order.
     fn principals(delivery: &Delivery) -> Vec<Rc<Principal>> {
-        let principal = |channel| delivery.connections.get(channel).unwrap().principal.clone().unwrap();
-        delivery.connections.get(SocketId(0)).unwrap().carrier().unwrap().numbers().map(principal).collect()
+        let socket = delivery.sockets.get(SocketId(0)).unwrap();
+        socket.sessions.iter().map(|session| session.principal.clone()).collect()
     }
 
     #[test]
@@ -157,18 +359,15 @@ mod tests {
         };
         assert!(are_one(&delivery), "as they were kept");
         let token = token(NOW / 1_000 + 60);
-        let channels: Vec<SocketId> = (1..=3).map(SocketId).collect();
-        for channel in &channels {
-            delivery.refresh_channel(NOW, *channel, token.clone(), &mut Out::default());
+        for number in 0..3 {
+            renew(&mut delivery, number, &token);
         }
         assert!(are_one(&delivery), "one token names them all");
         let before = principals(&delivery);
         assert_eq!(before.first().unwrap().roles.as_slice(), ["hr"]);
         // Another socket's life knows nothing of the token, yet the principal is the same.
-        if let Some(Connection { part: Part::Carrier(carrier), .. }) = delivery.connections.get_mut(SocketId(0)) {
-            carrier.verified = None;
-        }
-        delivery.refresh_channel(NOW, SocketId(2), token.clone(), &mut Out::default());
+        delivery.sockets.get_mut(SocketId(0)).unwrap().verified = None;
+        renew(&mut delivery, 1, &token);
         let named = delivery.named_by(NOW, SocketId(0), &token).unwrap();
         assert!(Rc::ptr_eq(&named, before.first().unwrap()));
     }

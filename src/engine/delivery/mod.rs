@@ -1,19 +1,20 @@
-//! The delivery half of a tenant: its connections, what they listen to, and what each of them sees.
+//! The delivery half of a tenant: its sockets and sessions, what they listen to, and what each of them sees.
 //!
-//! Work is done once per class of connections, and for single ones only where a rule names them; nothing walks all
-//! connections (invariant 6).
+//! Work is done once per class of sessions, and for single ones only where a rule names them; nothing walks all
+//! sessions (invariant 6).
 
 mod attachment;
 mod channel;
 mod class;
-mod connection;
 mod fan_out;
 mod frame;
 mod identity;
+mod opening;
 mod people;
 mod rules;
 mod session;
-mod slab;
+mod socket;
+mod sockets;
 mod subscribe;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -21,42 +22,54 @@ use std::rc::Rc;
 
 use super::command::{Command, Malformed};
 use super::effect::{Effect, Figures, Log, Task, Write};
-use super::event::Event;
-use super::input::{SocketId, Stored, Wire};
-use super::message::{Out, ToDelivery, ToStream};
+use super::event::{Address, Event};
+use super::input::{DialectId, SocketId, Stored};
+use super::message::{Out, SessionId, ToDelivery, ToStream};
+use super::profile::{Profile, Profiles, Sessions};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
-use connection::{Carrier, Connection};
 use people::People;
-use slab::Slab;
+use session::Session;
+use socket::Socket;
+use sockets::Sockets;
 
-/// One tenant's connections.
+/// One tenant's sockets and sessions.
 pub(super) struct Delivery {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
-    connections: Slab,
+    profiles: Profiles,
+    sockets: Sockets,
     classes: Classes,
     people: People,
-    deadlines: BTreeSet<(u64, SocketId)>,
+    deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
     fetching_keys: bool,
-    /// Bytes of the frames that wait for the key set, of all connections.
+    /// Bytes of the frames that wait for the key set, of all sockets.
     waiting_bytes: usize,
     /// Frames that waited for the key set and may now go on, in their order.
     released: VecDeque<(SocketId, Result<Command, Malformed>)>,
-    /// Connections whose stored state is not what memory has.
+    /// Sockets whose stored state is not what memory has.
     unsaved: BTreeSet<SocketId>,
 }
 
+/// What is due at a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The socket's first authentication.
+    Authentication(SocketId),
+    /// The end of a session's token, or of its grace.
+    Expiry(SessionId),
+}
+
 impl Delivery {
-    /// The connections as their attachments tell them. One whose attachment cannot be read is told to connect again.
+    /// The sockets as their attachments tell them. One whose attachment cannot be read is told to connect again.
     pub(super) fn wake(
         now: u64,
         organization: Rc<str>,
-        configuration: Rc<Configuration>,
+        (configuration, profiles): (Rc<Configuration>, Profiles),
         stored: &Stored,
         places: &BTreeSet<(Rc<str>, Option<Topic>)>,
         out: &mut Out,
@@ -64,7 +77,8 @@ impl Delivery {
         let mut delivery = Delivery {
             organization,
             configuration,
-            connections: Slab::default(),
+            profiles,
+            sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
             deadlines: BTreeSet::new(),
@@ -77,30 +91,27 @@ impl Delivery {
         if let Some((time, keys)) = &stored.keys {
             delivery.keys.answered(*time, Some(keys));
         }
-        let mut channels = Vec::new();
-        for (socket, text) in &stored.sockets {
-            match attachment::read(*socket, text, &stored.overflow, &delivery.configuration.limits, now) {
-                Some(mut restored) => {
-                    restored.connection.be_present(places);
-                    delivery.insert(restored.connection);
-                    channels.extend(restored.channels.into_iter().map(|channel| (*socket, channel)));
+        for (id, text) in &stored.sockets {
+            let limits = &delivery.configuration.limits;
+            match attachment::read(*id, text, &stored.overflow, (profiles, limits), now) {
+                Some(mut socket) => {
+                    for session in &mut socket.sessions {
+                        session.be_present(places);
+                        session.admit_again(&delivery.configuration);
+                    }
+                    delivery.insert(socket);
                 }
-                None => out.run(Task::Close { socket: *socket, code: Code::ServiceRestart }),
+                None => out.run(Task::Close { socket: *id, code: Code::ServiceRestart }),
             }
-        }
-        // Channels get numbers that no socket has.
-        for (socket, mut channel) in channels {
-            channel.be_present(places);
-            delivery.admit_again(&mut channel);
-            delivery.enter(socket, channel, out);
         }
         delivery.clean(stored, places, out);
         delivery
     }
 
-    /// Removes what is left of connections that did not survive.
+    /// Removes what is left of sockets that did not survive.
     fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
-        let mut living: Vec<&str> = self.connections.iter().map(|connection| &*connection.client_id).collect();
+        let sessions = self.sockets.iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
+        let mut living: Vec<&str> = self.sockets.iter().map(|socket| &*socket.client_id).chain(sessions).collect();
         living.sort_unstable();
         let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
         for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
@@ -115,62 +126,65 @@ impl Delivery {
     pub(super) fn receive(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
         match message {
             ToDelivery::Publish { accepted, origin } => self.publish(&accepted, origin, out),
-            ToDelivery::Resumed { socket, position, missed, then } => self.resumed(socket, position, missed, then, out),
-            ToDelivery::Roster { socket, topic, members } => {
-                self.tell(socket, Event::PresenceState { topic, members }, out);
+            ToDelivery::Resumed { session, position, missed, then } => {
+                self.resumed(session, position, missed, then, out);
             }
-            ToDelivery::Present { socket, topic, present } => self.present(socket, topic, present),
+            ToDelivery::Roster { session, topic, members } => {
+                self.tell(session, Event::PresenceState { topic, members }, out);
+            }
+            ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
             ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
-            ToDelivery::Refused { socket, refusal, id } => self.refuse(now, socket, refusal, id, out),
-            ToDelivery::Done { socket, id } => self.tell(socket, Event::Acknowledged { id, kept: None }, out),
+            ToDelivery::Refused { session, refusal, id } => self.refuse(now, session, refusal, id, out),
+            ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
         }
     }
 
-    /// Forgets a connection that has ended, with all that it was part of.
-    pub(super) fn closed(&mut self, socket: SocketId, out: &mut Out) {
-        let Some(connection) = self.connections.remove(socket) else { return };
-        self.unlist(&connection);
-        self.unsaved.remove(&socket);
+    /// Forgets a socket that has ended, with its sessions.
+    pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        self.deadlines.remove(&(socket.deadline(), Due::Authentication(id)));
+        let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
+        sessions.into_iter().for_each(|session| self.leave(session, out));
+        let Some(socket) = self.sockets.remove(id) else { return };
+        self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
-        self.released.retain(|(of, _)| *of != socket);
-        let channels = connection.carrier().map(|carrier| carrier.numbers().collect::<Vec<_>>());
-        channels.into_iter().flatten().for_each(|channel| self.closed(channel, out));
-        if let Some(channel) = connection.channel() {
-            self.let_go(channel.carrier, &channel.address.name);
-            out.run(Task::Unshare { channel: socket });
+        self.released.retain(|(of, _)| *of != id);
+        if socket.overflowed {
+            out.run(Task::Write(Write::DropOverflow { client_id: socket.client_id }));
         }
-        if connection.overflowed {
-            out.run(Task::Write(Write::DropOverflow { client_id: connection.client_id.clone() }));
-        }
-        if !connection.present.is_empty() {
-            out.to_stream.push_back(ToStream::Gone { client_id: connection.client_id });
+    }
+
+    /// Forgets a session that has ended, with all that it was part of.
+    fn leave(&mut self, id: SessionId, out: &mut Out) {
+        self.unlist(id);
+        let Some(session) = self.sockets.leave(id) else { return };
+        self.unsaved.insert(id.socket);
+        if !session.present.is_empty() {
+            out.to_stream.push_back(ToStream::Gone { client_id: session.client_id });
         }
     }
 
     /// Writes what must outlive memory, before the effects of this input end (invariant 4).
     pub(super) fn save(&mut self, out: &mut Out) {
-        for socket in std::mem::take(&mut self.unsaved) {
-            let Some(mut connection) = self.connections.take(socket) else { continue };
-            let channels = connection.carrier().map(Carrier::numbers);
-            let channels = channels.into_iter().flatten().filter_map(|channel| self.connections.get(channel)).collect();
-            (connection.overflowed, connection.state_bytes) = attachment::write(&connection, channels, out);
-            self.connections.insert(connection);
+        for id in std::mem::take(&mut self.unsaved) {
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
+            (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);
         }
     }
 
-    /// Whether there is no connection.
+    /// Whether there is no socket.
     pub(super) fn is_empty(&self) -> bool {
-        self.connections.iter().next().is_none()
+        self.sockets.iter().next().is_none()
     }
 
-    /// A number for the next connection.
+    /// A number for the next socket.
     pub(super) fn vacant(&mut self) -> SocketId {
-        self.connections.vacant()
+        self.sockets.vacant()
     }
 
-    /// How a connection's frames are read.
-    pub(super) fn wire(&self, socket: SocketId) -> Option<Wire> {
-        self.connections.get(socket).map(|connection| connection.wire)
+    /// How a socket's frames are read.
+    pub(super) fn wire(&self, socket: SocketId) -> Option<DialectId> {
+        self.sockets.get(socket).map(|socket| socket.wire)
     }
 
     /// When something is due next, in Unix milliseconds.
@@ -181,10 +195,10 @@ impl Delivery {
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
-        for connection in self.connections.iter().filter(|connection| connection.channel().is_none()) {
+        for socket in self.sockets.iter() {
             figures.connections += 1;
-            count(&mut figures.by_wire, &connection.wire);
-            match &connection.principal {
+            count(&mut figures.by_dialect, &socket.wire);
+            match socket.principal() {
                 None => figures.pending += 1,
                 Some(principal) => {
                     for role in principal.roles.as_slice() {
@@ -195,110 +209,156 @@ impl Delivery {
         }
     }
 
-    /// Tells one connection something.
-    fn tell(&self, socket: SocketId, event: Event, out: &mut Out) {
-        if let Some(connection) = self.connections.get(socket) {
-            let address = connection.channel().map(|channel| channel.address.clone());
-            out.effects.push(Effect::Deliver { to: vec![socket], wire: connection.wire, address, event });
+    /// Tells one session something.
+    fn tell(&self, id: SessionId, event: Event, out: &mut Out) {
+        let Some(socket) = self.sockets.get(id.socket) else { return };
+        if let Some(session) = socket.session(id.number) {
+            let address = session.address().cloned();
+            out.effects.push(Effect::Deliver { to: vec![id.socket], wire: socket.wire, address, event });
         }
     }
 
-    /// Tells one connection that something is refused. Too many of that within a minute end it.
-    fn refuse(&mut self, now: u64, socket: SocketId, refusal: Refusal, id: Option<String>, out: &mut Out) {
-        let most = self.configuration.limits.errors_per_minute;
-        let Some(connection) = self.connections.get_mut(socket) else { return };
-        // A channel is refused things in its everyday life; only frames that make no sense at all end a socket.
-        let is_channel = connection.channel().is_some();
-        let too_many = !is_channel && connection.errors.add(now, most);
-        if !is_channel {
-            self.unsaved.insert(socket);
-        }
-        self.log("refused", socket, Some(refusal.code), out);
-        self.tell(socket, Event::Refused { refusal, id }, out);
-        if too_many {
-            self.end(socket, Code::TooManyErrors, out);
+    /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
+    fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
+        if let Some(socket) = self.sockets.get(id) {
+            out.effects.push(Effect::Deliver { to: vec![id], wire: socket.wire, address, event });
         }
     }
 
-    /// Ends a connection.
-    fn end(&mut self, socket: SocketId, code: Code, out: &mut Out) {
-        self.end_because(socket, Refusal::of(code), out);
+    /// Tells several sessions of one dialect variant the same: their sockets get it.
+    fn deliver(to: Vec<SessionId>, wire: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
+        let to = to.into_iter().map(|session| session.socket).collect();
+        out.effects.push(Effect::Deliver { to, wire, address, event });
     }
 
-    /// Ends a connection; a channel's client is told in these words.
-    fn end_because(&mut self, socket: SocketId, refusal: Refusal, out: &mut Out) {
+    /// Tells a session that something is refused.
+    fn refuse(&mut self, now: u64, id: SessionId, refusal: Refusal, reference: Option<String>, out: &mut Out) {
+        let profile = self.profile(id.socket).filter(|_| self.sockets.session(id).is_some());
+        let Some(profile) = profile else { return };
         let code = refusal.code;
-        self.log("closed", socket, Some(code), out);
-        if self.connections.get(socket).is_some_and(|connection| connection.channel().is_some()) {
-            self.tell(socket, Event::Ended(refusal), out);
-        } else {
-            out.run(Task::Close { socket, code });
+        self.log_session("refused", id, Some(code), out);
+        self.tell(id, Event::Refused { refusal, id: reference }, out);
+        if profile.refusals_count {
+            self.count_error(now, id.socket, out);
         }
-        self.closed(socket, out);
     }
 
-    fn log(&self, event: &'static str, socket: SocketId, code: Option<Code>, out: &mut Out) {
-        let connection = self.connections.get(socket).map(|connection| connection.client_id.clone());
+    /// Tells a socket that a frame is refused that no session could be found for, or that makes no sense.
+    fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
+        let Malformed { refusal, id: reference } = malformed;
+        self.log("refused", id, Some(refusal.code), out);
+        self.tell_socket(id, None, Event::Refused { refusal, id: reference }, out);
+        self.count_error(now, id, out);
+    }
+
+    /// Too many errors within a minute end a socket.
+    fn count_error(&mut self, now: u64, id: SocketId, out: &mut Out) {
+        let max = self.configuration.limits.errors_per_minute;
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        self.unsaved.insert(id);
+        if socket.errors.add(now, max) {
+            self.close(id, Code::TooManyErrors, out);
+        }
+    }
+
+    /// Ends a socket.
+    fn close(&mut self, id: SocketId, code: Code, out: &mut Out) {
+        self.log("closed", id, Some(code), out);
+        out.run(Task::Close { socket: id, code });
+        self.closed(id, out);
+    }
+
+    /// Ends a session, and its socket where that carries no other.
+    fn end(&mut self, id: SessionId, refusal: Refusal, out: &mut Out) {
+        match self.profile(id.socket).map(|profile| profile.sessions) {
+            None => {}
+            Some(Sessions::One) => self.close(id.socket, refusal.code, out),
+            Some(Sessions::Many) => {
+                self.log_session("closed", id, Some(refusal.code), out);
+                self.tell(id, Event::Ended(refusal), out);
+                self.leave(id, out);
+            }
+        }
+    }
+
+    fn profile(&self, id: SocketId) -> Option<&'static Profile> {
+        self.sockets.get(id).map(|socket| socket.profile)
+    }
+
+    fn log(&self, event: &'static str, id: SocketId, code: Option<Code>, out: &mut Out) {
+        let connection = self.sockets.get(id).map(|socket| socket.client_id.clone());
         out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
     }
 
-    /// Takes a connection into all lists.
-    fn insert(&mut self, connection: Connection) {
-        let socket = connection.socket;
-        self.connections.insert(connection);
-        self.list(socket);
+    fn log_session(&self, event: &'static str, id: SessionId, code: Option<Code>, out: &mut Out) {
+        let connection = self.sockets.session(id).map(|session| session.client_id.clone());
+        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
     }
 
-    /// Changes a connection and brings all lists up to date with it.
-    fn change(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
-        self.relist(socket, change);
-        self.unsave(socket);
+    /// Takes a socket in, with its sessions.
+    fn insert(&mut self, socket: Socket) {
+        if socket.principal().is_none() {
+            self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
+        }
+        let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
+        self.sockets.insert(socket);
+        sessions.into_iter().for_each(|session| self.list(session));
     }
 
-    /// Marks what is kept of a connection as out of date.
-    fn unsave(&mut self, socket: SocketId) {
-        self.unsaved.extend(self.connections.get(socket).map(Connection::keeper));
+    /// Takes a session in.
+    fn enter(&mut self, session: Session) {
+        let id = session.id;
+        if let Some(socket) = self.sockets.get(id.socket) {
+            self.deadlines.remove(&(socket.deadline(), Due::Authentication(id.socket)));
+        }
+        self.sockets.enter(session);
+        self.list(id);
+        self.unsaved.insert(id.socket);
     }
 
-    /// The same for what is not kept with the connection.
-    fn relist(&mut self, socket: SocketId, change: impl FnOnce(&mut Connection)) {
-        let Some(mut connection) = self.connections.take(socket) else { return };
-        self.unlist(&connection);
-        change(&mut connection);
-        self.insert(connection);
+    /// Changes a session and brings all indexes up to date with it.
+    fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        self.relist(id, change);
+        self.unsaved.insert(id.socket);
     }
 
-    fn list(&mut self, socket: SocketId) {
-        let Some(connection) = self.connections.get_mut(socket) else { return };
-        connection.classes = connection.class_keys(&self.configuration);
-        for key in &connection.classes {
-            self.classes.join(key, socket);
+    /// The same for what the attachment does not hold.
+    fn relist(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        self.unlist(id);
+        if let Some(session) = self.sockets.session_mut(id) {
+            change(session);
         }
-        if let Some(principal) = &connection.principal {
-            self.people.add(socket, principal);
+        self.list(id);
+    }
+
+    fn list(&mut self, id: SessionId) {
+        let Some(Socket { wire, profile, .. }) = self.sockets.get(id.socket) else { return };
+        let dialect = (*wire, *profile);
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        session.classes = session.class_keys(dialect, &self.configuration);
+        for key in &session.classes {
+            self.classes.join(key, id);
         }
-        if let Some(deadline) = connection.deadline() {
-            self.deadlines.insert((deadline, socket));
+        self.people.add(id, &session.principal);
+        self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
+    }
+
+    fn unlist(&mut self, id: SessionId) {
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        for key in std::mem::take(&mut session.classes) {
+            self.classes.leave(&key, id);
+        }
+        self.people.remove(id, &session.principal);
+        if let Some(time) = session.deadline() {
+            self.deadlines.remove(&(time, Due::Expiry(id)));
         }
     }
 
-    fn unlist(&mut self, connection: &Connection) {
-        for key in &connection.classes {
-            self.classes.leave(key, connection.socket);
-        }
-        if let Some(principal) = &connection.principal {
-            self.people.remove(connection.socket, principal);
-        }
-        if let Some(deadline) = connection.deadline() {
-            self.deadlines.remove(&(deadline, connection.socket));
-        }
-    }
-
-    fn present(&mut self, socket: SocketId, topic: Option<Topic>, present: bool) {
-        self.relist(socket, |connection| {
-            connection.present.retain(|place| *place != topic);
+    fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool) {
+        self.relist(id, |session| {
+            session.present.retain(|place| *place != topic);
             if present {
-                connection.present.push(topic);
+                session.present.push(topic);
             }
         });
     }

@@ -1,43 +1,44 @@
-//! The index from what rules ask for, a user or a claim's value, to the connections that have it.
+//! The index from what rules ask for, a user or a claim's value, to the sessions that have it.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::engine::input::SocketId;
+use crate::engine::message::SessionId;
 use crate::policy::principal::{Principal, SUBJECT};
 
-/// Claim, value, connection; the user is the claim `sub`.
+/// Claim, value, session; the user is the claim `sub`.
 #[derive(Default)]
 pub(super) struct People {
-    holders: BTreeSet<(String, String, SocketId)>,
+    holders: BTreeSet<(String, String, SessionId)>,
 }
 
 impl People {
-    /// Adds a connection under everything that its principal has.
-    pub(super) fn add(&mut self, socket: SocketId, principal: &Principal) {
-        self.holders.extend(pairs(principal).map(|(claim, value)| (claim.to_owned(), value.clone(), socket)));
+    /// Adds a session under everything that its principal has.
+    pub(super) fn add(&mut self, session: SessionId, principal: &Principal) {
+        self.holders.extend(pairs(principal).map(|(claim, value)| (claim.to_owned(), value.clone(), session)));
     }
 
-    /// Removes a connection from everything that its principal has.
-    pub(super) fn remove(&mut self, socket: SocketId, principal: &Principal) {
+    /// Removes a session from everything that its principal has.
+    pub(super) fn remove(&mut self, session: SessionId, principal: &Principal) {
         for (claim, value) in pairs(principal) {
-            self.holders.remove(&(claim.to_owned(), value.clone(), socket));
+            self.holders.remove(&(claim.to_owned(), value.clone(), session));
         }
     }
 
-    /// The connections of a user.
-    pub(super) fn user(&self, user: &str) -> impl Iterator<Item = SocketId> {
+    /// The sessions of a user.
+    pub(super) fn user(&self, user: &str) -> impl Iterator<Item = SessionId> {
         self.holders(SUBJECT, user)
     }
 
-    /// The connections that have this value of a claim.
-    pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SocketId> {
-        self.holders.range(all(claim, value)).map(|(_, _, socket)| *socket)
+    /// The sessions that have this value of a claim.
+    pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
+        self.holders.range(all(claim, value)).map(|(_, _, session)| *session)
     }
 }
 
-fn all(claim: &str, value: &str) -> RangeInclusive<(String, String, SocketId)> {
-    let with = |socket| (claim.to_owned(), value.to_owned(), SocketId(socket));
+fn all(claim: &str, value: &str) -> RangeInclusive<(String, String, SessionId)> {
+    let with = |n| (claim.to_owned(), value.to_owned(), SessionId { socket: SocketId(n), number: n });
     with(0)..=with(u32::MAX)
 }
 

@@ -1,262 +1,201 @@
-//! The life of a connection: opening, proving who it is, refreshing, expiring.
+//! One session as the delivery knows it: a principal with its subscriptions and presences. It is all there is on its
+//! socket, or one of the channels that the socket carries.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::Delivery;
-use super::connection::{Carrier, Connection, Part};
-use crate::code::{Code, Refusal};
-use crate::engine::command::{Authenticate, Command, Position, Recover};
-use crate::engine::effect::{Log, Task, Write};
-use crate::engine::event::{Authenticated, Event};
-use crate::engine::input::{Open, SocketId};
-use crate::engine::message::{Announcement, From, Missed, Out, ToStream};
-use crate::policy::channel::Topic;
-use crate::policy::limits::{EXPIRY_GRACE, WAITING_BYTES};
+use super::class::{ClassKey, Narrowing, Scope};
+use crate::engine::command::TableTarget;
+use crate::engine::event::Address;
+use crate::engine::input::DialectId;
+use crate::engine::message::SessionId;
+use crate::engine::profile::{PresenceAudience, Profile};
+use crate::policy::channel::{Action, Topic};
+use crate::policy::configuration::Configuration;
+use crate::policy::limits::EXPIRY_GRACE;
 use crate::policy::principal::Principal;
-use crate::policy::secret::Secret;
-use crate::policy::token::TokenError;
 
-impl Delivery {
-    /// Accepts a connection, or turns it away.
-    pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
-        if let Some(ticket) = open.ticket {
-            if ticket.spent {
-                out.run(Task::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
-                return;
-            }
-            out.to_stream.push_back(ToStream::Begin);
-            out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
-        }
-        // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
-        let crowded = open.principal.is_none() && self.connections.pending() >= self.configuration.limits.pending;
-        let is_full = crowded || self.is_full();
-        // Channels' clients know no other way to be told why.
-        if is_full && open.carries_channels {
-            self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
-            return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
-        }
-        let client_id: Rc<str> = Rc::from(open.client_id);
-        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
-        let limits = &self.configuration.limits;
-        let carrier = || Part::Carrier(Carrier::new(0, limits.joins_per_second, now));
-        let part = if open.carries_channels { carrier() } else { Part::Whole };
-        let rate = limits.frames_per_second;
-        self.insert(Connection::new(open.socket, client_id, open.wire, part, now, rate));
-        self.unsaved.insert(open.socket);
-        if is_full {
-            return self.fail(open.socket, Code::ConnectionLimit, out);
-        }
-        if let Some(principal) = open.principal {
-            if open.carries_channels {
-                return self.change(open.socket, |connection| connection.principal = Some(Rc::new(principal)));
-            }
-            self.begin(open.socket, principal, open.recover, Default::default(), out);
-        }
-    }
+/// A session.
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    /// The public id of whoever is present through it.
+    pub(super) client_id: Rc<str>,
+    pub(super) principal: Rc<Principal>,
+    /// Whether its frames carry offsets.
+    pub(super) offsets: bool,
+    /// Whether it has been told that its token has expired.
+    pub(super) told_expired: bool,
+    pub(super) subscriptions: Vec<Subscription>,
+    /// Whether it receives only what it subscribed to, even where that is nothing.
+    pub(super) explicit: bool,
+    /// The channel that it joined, in dialects that have them.
+    pub(super) channel: Option<Box<Channel>>,
+    /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
+    pub(super) present: Vec<Option<Topic>>,
+    /// The classes it is a member of.
+    pub(super) classes: Vec<Rc<ClassKey>>,
+}
 
-    /// Handles an authentication frame, the first or a later one.
-    pub(super) fn authenticate(&mut self, now: u64, socket: SocketId, frame: Authenticate, out: &mut Out) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let before = connection.principal.clone();
-        match self.identify(now, &frame) {
-            Err(TokenError::NeedsKeys) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
-            Err(error) if before.is_none() => self.fail(socket, error.code(), out),
-            // A bad token leaves the identity that stands; its own expiry will end it.
-            Err(error) => self.refuse(now, socket, Refusal::of(error.code()), None, out),
-            Ok(principal) => match before {
-                None if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
-                None => self.start(now, socket, principal, frame, out),
-                Some(before) if before.user != principal.user || before.method != principal.method => {
-                    self.refuse(now, socket, Refusal::of(Code::WrongUser), None, out);
-                }
-                Some(_) => self.refresh(now, socket, principal, out),
-            },
-        }
-    }
+/// A channel, as it was joined.
+pub(super) struct Channel {
+    pub(super) address: Address,
+    pub(super) topic: Topic,
+    /// Whether it receives the topic's messages.
+    pub(super) messages: bool,
+    /// Whether it is told who comes and goes.
+    pub(super) presence: bool,
+    pub(super) presence_key: Option<Rc<str>>,
+    /// Whether it receives what it publishes.
+    pub(super) echo: bool,
+    /// Whether publishing is acknowledged.
+    pub(super) acknowledge: bool,
+}
 
-    /// Does what is due: connections that never said who they are, tokens that have expired.
-    pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
-        while let Some((time, socket)) = self.deadlines.first().copied().filter(|(time, _)| *time <= now) {
-            self.deadlines.remove(&(time, socket));
-            let Some(connection) = self.connections.get(socket) else { continue };
-            match &connection.principal {
-                None => self.fail(socket, Code::AuthTimeout, out),
-                Some(_) if connection.channel().is_some() => {
-                    let expired = TokenError::Expired(now.saturating_sub(time) / 1_000);
-                    self.end_because(socket, Refusal::from(expired), out);
-                }
-                Some(_) if connection.told_expired => self.end(socket, Code::TokenExpired, out),
-                Some(_) => {
-                    self.tell(socket, Event::AuthExpired, out);
-                    self.change(socket, |connection| connection.told_expired = true);
-                }
-            }
+/// A subscription that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub(super) id: String,
+    pub(super) target: Subscribed,
+}
+
+/// What a subscription is to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subscribed {
+    Table(TableTarget),
+    Topic(Topic),
+}
+
+impl Subscription {
+    /// The changes that it is to, where it is to a table's.
+    pub(super) fn table(&self) -> Option<&TableTarget> {
+        match &self.target {
+            Subscribed::Table(target) => Some(target),
+            Subscribed::Topic(_) => None,
         }
     }
 
-    /// Takes in the key set and lets go the frames that waited for it.
-    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>) {
-        self.keys.answered(now, answer);
-        self.fetching_keys = false;
-        self.waiting_bytes = 0;
-        for connection in self.connections.iter_mut() {
-            let socket = connection.socket;
-            self.released.extend(connection.waiting.take().into_iter().flatten().map(|frame| (socket, frame)));
+    /// The topic that it is to, where it is to one.
+    pub(super) fn topic(&self) -> Option<&Topic> {
+        match &self.target {
+            Subscribed::Topic(topic) => Some(topic),
+            Subscribed::Table(_) => None,
         }
-    }
-
-    /// Handles the next frame that has waited; `false` when there is none.
-    pub(in crate::engine) fn release(&mut self, now: u64, out: &mut Out) -> bool {
-        let Some((socket, frame)) = self.released.pop_front() else { return false };
-        self.handle(now, socket, frame, out);
-        true
-    }
-
-    /// Tells a connection where the stream stands, what it has missed, and lets it go on from there.
-    pub(super) fn resumed(
-        &mut self,
-        socket: SocketId,
-        position: Position,
-        missed: Option<Missed>,
-        then: Announcement,
-        out: &mut Out,
-    ) {
-        let recovered = missed.as_ref().map(|missed| matches!(missed, Missed::Everything(_)));
-        let (mut only, mut live) = (None, None);
-        let watch = match then {
-            Announcement::Authenticated { with_position, then, watch } => {
-                self.welcome(socket, with_position.then_some(position), recovered, out);
-                then.into_iter().for_each(|event| self.tell(socket, event, out));
-                watch
-            }
-            Announcement::Subscribed { id, topic, watch } => {
-                self.tell(socket, Event::Subscribed { id, recovered }, out);
-                only = Some(topic.clone());
-                watch.then_some(topic).into_iter().collect()
-            }
-            Announcement::Joined { id, answer, live: after, watch } => {
-                self.tell(socket, Event::Joined { id, answer }, out);
-                live = Some(after);
-                watch.into_iter().collect()
-            }
-        };
-        let publications = match missed {
-            Some(Missed::Everything(publications)) => publications,
-            Some(Missed::TooMuch) | None => Vec::new(),
-        };
-        for accepted in publications.iter().filter(|one| only.is_none() || one.publication.topic == only) {
-            self.events_for(socket, accepted).into_iter().for_each(|event| self.tell(socket, event, out));
-        }
-        live.into_iter().for_each(|event| self.tell(socket, event, out));
-        out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { socket, topic }));
-    }
-
-    fn is_full(&self) -> bool {
-        self.connections.authenticated() >= self.configuration.limits.connections
-    }
-
-    fn identify(&self, now: u64, frame: &Authenticate) -> Result<Principal, TokenError> {
-        if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
-            return Err(TokenError::Refused(Code::WrongOrganization));
-        }
-        self.principal(now, &frame.token)
-    }
-
-    /// Whom a token names.
-    pub(super) fn principal(&self, now: u64, token: &Secret) -> Result<Principal, TokenError> {
-        self.configuration.credentials.principal(now, token.expose(), &self.organization, &self.keys)
-    }
-
-    pub(super) fn wait_for_keys(&mut self, socket: SocketId, command: Command, out: &mut Out) {
-        let Some(connection) = self.connections.get_mut(socket) else { return };
-        match &connection.principal {
-            None if self.waiting_bytes > WAITING_BYTES => return self.fail(socket, Code::KeysUnavailable, out),
-            Some(_) if self.waiting_bytes > WAITING_BYTES => return self.end(socket, Code::KeysUnavailable, out),
-            _ => {}
-        }
-        connection.waiting.get_or_insert_default().push_front(Ok(command));
-        if !std::mem::replace(&mut self.fetching_keys, true) {
-            out.run(Task::FetchKeys);
-        }
-    }
-
-    /// A first authentication: the subscriptions that come with it stand before anything is replayed.
-    fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
-        let principal_for = Rc::new(principal.clone());
-        let mut then = Vec::new();
-        let (mut accepted, mut watch) = (Vec::new(), Vec::new());
-        for subscribe in frame.subscriptions {
-            let watched = subscribe.watched();
-            match self.admit(&principal_for, &accepted, subscribe) {
-                Ok(subscription) => {
-                    then.push(Event::Subscribed { id: subscription.id.clone(), recovered: None });
-                    accepted.push(subscription);
-                    watch.extend(watched);
-                }
-                Err((refusal, id)) => then.push(Event::Refused { refusal, id: Some(id) }),
-            }
-        }
-        let refused = then.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
-        self.change(socket, |connection| {
-            connection.subscriptions = accepted;
-            for _ in 0..refused {
-                connection.errors.add(now, u64::MAX);
-            }
-        });
-        self.begin(socket, principal, frame.recover, (then, watch), out);
-    }
-
-    /// From here on the connection is somebody.
-    fn begin(
-        &mut self,
-        socket: SocketId,
-        principal: Principal,
-        recover: Recover,
-        (then, watch): (Vec<Event>, Vec<Topic>),
-        out: &mut Out,
-    ) {
-        let method = principal.method.wire();
-        self.change(socket, |connection| {
-            connection.principal = Some(Rc::new(principal));
-            connection.offsets = recover != Recover::Off;
-        });
-        let connection = self.connections.get(socket).map(|connection| connection.client_id.clone());
-        let details = vec![("method", method.to_owned())];
-        out.run(Task::Log(Log { event: "connected", connection, code: None, details }));
-        let with_position = recover != Recover::Off;
-        let from = match recover {
-            Recover::From(position) => From::Position(position),
-            Recover::Off | Recover::On => From::Now,
-        };
-        let then = Announcement::Authenticated { with_position, then, watch };
-        out.to_stream.push_back(ToStream::Resume { socket, from, then });
-    }
-
-    /// A later authentication: everything that was allowed is decided again.
-    fn refresh(&mut self, now: u64, socket: SocketId, principal: Principal, out: &mut Out) {
-        self.change(socket, |connection| {
-            // Whoever answers with a token that is over too is told no second time: that would go on for ever.
-            connection.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
-            connection.principal = Some(Rc::new(principal));
-        });
-        self.welcome(socket, None, None, out);
-        self.reauthorize(socket, out);
-    }
-
-    fn welcome(&self, socket: SocketId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {
-        let Some(principal) = self.connections.get(socket).and_then(|connection| connection.principal.clone()) else {
-            return;
-        };
-        let organization = self.organization.clone();
-        self.tell(socket, Event::Authenticated(Authenticated { organization, principal, position, recovered }), out);
-    }
-
-    /// Ends a connection that is nobody.
-    pub(super) fn fail(&mut self, socket: SocketId, code: Code, out: &mut Out) {
-        self.tell(socket, Event::AuthFailed(code), out);
-        self.end(socket, code, out);
     }
 }
 
-// A grace shorter than the leeway would close connections whose token is still accepted at the door.
-const _: () = assert!(EXPIRY_GRACE >= crate::policy::token::LEEWAY);
+impl Session {
+    /// A session that listens to nothing.
+    pub(super) fn new(id: SessionId, client_id: Rc<str>, principal: Rc<Principal>) -> Session {
+        Session {
+            id,
+            client_id,
+            principal,
+            offsets: false,
+            told_expired: false,
+            subscriptions: Vec::new(),
+            explicit: false,
+            channel: None,
+            present: Vec::new(),
+            classes: Vec::new(),
+        }
+    }
+
+    /// When something must happen to it though nothing is said, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let grace = if self.told_expired { EXPIRY_GRACE } else { 0 };
+        self.principal.expires.map(|expires| expires.saturating_add(grace))
+    }
+
+    /// What frames call its channel by, where there is one.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.channel.as_ref().map(|channel| &channel.address)
+    }
+
+    /// Takes from all places the ones where it is present.
+    pub(super) fn be_present(&mut self, places: &BTreeSet<(Rc<str>, Option<Topic>)>) {
+        let mine = |(client_id, _): &&(Rc<str>, Option<Topic>)| *client_id == self.client_id;
+        let all = places.range((self.client_id.clone(), None)..).take_while(mine);
+        self.present = all.map(|(_, topic)| topic.clone()).collect();
+    }
+
+    /// Decides again, under this build's configuration, whether it receives the messages of a channel that was stored.
+    pub(super) fn admit_again(&mut self, configuration: &Configuration) {
+        if let Some(channel) = &mut self.channel {
+            channel.messages = configuration.authorize(Action::Read, &channel.topic, &self.principal).is_ok();
+        }
+    }
+
+    /// The topics whose messages it receives.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        let joined = self.channel.iter().filter(|channel| channel.messages).map(|channel| &channel.topic);
+        self.subscriptions.iter().filter_map(Subscription::topic).chain(joined)
+    }
+
+    /// The table subscriptions it has.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &TableTarget> {
+        self.subscriptions.iter().filter_map(Subscription::table)
+    }
+
+    /// The classes that it belongs to, from who it is and what it is subscribed to.
+    pub(super) fn class_keys(
+        &self,
+        (wire, profile): (DialectId, &Profile),
+        configuration: &Configuration,
+    ) -> Vec<Rc<ClassKey>> {
+        let roles = Rc::new(self.principal.roles.sorted());
+        let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
+        let narrowing = Rc::new(Narrowing::new(is_open, self.tables().cloned()));
+        let key = |scope| ClassKey {
+            scope,
+            wire,
+            channel: self.address().map(|address| address.name.clone()),
+            offsets: self.offsets,
+            roles: roles.clone(),
+            narrowing: narrowing.clone(),
+        };
+        // Presence looks the same to everyone, so nothing but the dialect divides its listeners.
+        let presence_key = |topic| ClassKey {
+            offsets: false,
+            roles: Rc::default(),
+            narrowing: Rc::default(),
+            ..key(Scope::Presence(topic))
+        };
+        let topics: BTreeSet<Topic> = self.topics().cloned().collect();
+        let places = self.places(profile.presence, &topics, configuration);
+        let mut keys = Vec::new();
+        if !narrowing.passes_nothing() {
+            keys.push(Rc::new(key(Scope::Organization)));
+        }
+        keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
+        keys.extend(places.into_iter().map(|place| Rc::new(presence_key(place))));
+        keys
+    }
+
+    /// Where it is told who comes and goes.
+    fn places(
+        &self,
+        audience: PresenceAudience,
+        topics: &BTreeSet<Topic>,
+        configuration: &Configuration,
+    ) -> BTreeSet<Option<Topic>> {
+        match audience {
+            PresenceAudience::Requested => self.watched(configuration).cloned().map(Some).into_iter().collect(),
+            PresenceAudience::SubscribersAndPresent => {
+                let may_see = |topic: &&Topic| may_see_members(configuration, topic, &self.principal);
+                let subscribed = topics.iter().filter(may_see).cloned().map(Some);
+                self.present.iter().cloned().chain(subscribed).collect()
+            }
+        }
+    }
+
+    /// The topic whose members it asked to be told of, where it may see them.
+    pub(super) fn watched(&self, configuration: &Configuration) -> Option<&Topic> {
+        let asked = self.channel.as_ref().filter(|channel| channel.presence).map(|channel| &channel.topic);
+        asked.filter(|topic| may_see_members(configuration, topic, &self.principal))
+    }
+}
+
+/// Whether a principal may see who is present in a topic.
+pub(super) fn may_see_members(configuration: &Configuration, topic: &Topic, principal: &Principal) -> bool {
+    configuration.authorize(Action::PresenceRead, topic, principal).is_ok()
+}

@@ -1,56 +1,51 @@
 //! What an authenticated connection may ask for: subscriptions, publishing, presence.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::connection::{Connection, Subscribed, Subscription};
+use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
 use crate::engine::event::{Event, Member};
-use crate::engine::input::SocketId;
-use crate::engine::message::{Announcement, From, Origin, Out, ToStream, Tracking};
+use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream, Tracking};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS, STATE_BYTES};
 use crate::policy::principal::Principal;
 
 impl Delivery {
-    /// Does what an authenticated connection asks for, or says why not.
-    pub(super) fn obey(
-        &mut self,
-        now: u64,
-        socket: SocketId,
-        principal: &Rc<Principal>,
-        command: Command,
-        out: &mut Out,
-    ) {
+    /// Does what a session asks for, or says why not.
+    pub(super) fn execute(&mut self, now: u64, session: SessionId, command: Command, out: &mut Out) {
+        let Some(principal) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let principal = &*principal;
         let (done, id) = match command {
             Command::Subscribe(subscribe) => {
                 let id = subscribe.id.clone();
-                (self.subscribe(socket, principal, subscribe, out), Some(id))
+                (self.subscribe(session, principal, subscribe, out), Some(id))
             }
-            Command::Unsubscribe { id } => (self.unsubscribe(socket, &id, out), Some(id)),
+            Command::Unsubscribe { id } => (self.unsubscribe(session, &id, out), Some(id)),
             Command::Publish { topic, event, payload, id, echo } => {
-                let origin = Origin { socket, acknowledge: id.clone(), echo, persist: false };
+                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false };
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, metadata } => {
-                (self.track(socket, principal, topic, metadata, (true, None), out), None)
+                (self.track(session, principal, topic, metadata, (true, None), out), None)
             }
             Command::Update { topic, metadata } => {
                 let done = self.check_metadata(&metadata);
-                let tell = |client_id| ToStream::Update { socket, topic, client_id, metadata };
-                (done.map(|()| self.tell_stream(socket, tell, out)), None)
+                let tell = |client_id| ToStream::Update { session, topic, client_id, metadata };
+                (done.map(|()| self.tell_stream(session, tell, out)), None)
             }
             Command::Untrack { topic } => {
-                self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
+                self.tell_stream(session, |client_id| ToStream::Untrack { session, topic, client_id }, out);
                 (Ok(()), None)
             }
             // Handled before anyone's identity matters.
             Command::Authenticate(_) | Command::Channel(_) | Command::Ping { .. } => (Ok(()), None),
         };
         if let Err(refusal) = done {
-            self.refuse(now, socket, refusal, id, out);
+            self.refuse(now, session, refusal, id, out);
         }
     }
 
@@ -89,8 +84,6 @@ impl Delivery {
             bytes += known.bytes();
             expressions += known.filter.regular_expressions();
         }
-        let table = self.configuration.tables.get(&target.schema, &target.table);
-        let admits = table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles));
         if count > limits.subscriptions {
             Some(Refusal::of(Code::SubscriptionLimit))
         } else if bytes as u64 > limits.filter_bytes {
@@ -98,8 +91,15 @@ impl Delivery {
         } else if expressions > REGULAR_EXPRESSIONS {
             Some(Refusal::because(Code::SubscriptionLimit, "The connection has too many regular expressions."))
         } else {
-            (!admits).then(|| Refusal::because(Code::Forbidden, "Your roles do not receive this table's changes."))
+            (!self.admits(target, principal))
+                .then(|| Refusal::because(Code::Forbidden, "Your roles do not receive this table's changes."))
         }
+    }
+
+    /// Whether a principal has one of the roles that a table's changes are for.
+    pub(super) fn admits(&self, target: &TableTarget, principal: &Principal) -> bool {
+        let table = self.configuration.tables.get(&target.schema, &target.table);
+        table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles))
     }
 
     fn refuse_topic(
@@ -109,8 +109,10 @@ impl Delivery {
         topic: &Topic,
         presence: bool,
     ) -> Option<Refusal> {
-        let topics = present.iter().filter(|subscription| subscription.table().is_none()).count() as u64;
-        if topics >= self.configuration.limits.topics {
+        // A topic counts once, however many subscriptions to it there are.
+        let mut topics: BTreeSet<&Topic> = present.iter().filter_map(Subscription::topic).collect();
+        topics.insert(topic);
+        if topics.len() as u64 > self.configuration.limits.topics {
             return Some(Refusal::of(Code::TopicLimit));
         }
         let actions: &[Action] = if presence { &[Action::Read, Action::PresenceRead] } else { &[Action::Read] };
@@ -118,68 +120,35 @@ impl Delivery {
         refused.map(Refusal::of)
     }
 
-    /// Takes away what the principal may no longer have, after its claims changed.
-    pub(super) fn reauthorize(&mut self, socket: SocketId, out: &mut Out) {
-        let Some(connection) = self.connections.get(socket) else { return };
-        let Some(principal) = connection.principal.clone() else { return };
-        let configuration = self.configuration.clone();
-        let may = |action, topic: &Topic| configuration.authorize(action, topic, &principal).is_ok();
-        let is_lost = |subscription: &&Subscription| match &subscription.target {
-            Subscribed::Topic(topic) => !may(Action::Read, topic),
-            Subscribed::Table(target) => {
-                let table = configuration.tables.get(&target.schema, &target.table);
-                table.required_roles.as_ref().is_some_and(|roles| !principal.roles.any(roles))
-            }
-        };
-        let lost: Vec<String> = connection.subscriptions.iter().filter(is_lost).map(|lost| lost.id.clone()).collect();
-        let left: Vec<Option<Topic>> = connection
-            .present
-            .iter()
-            .filter(|topic| topic.as_ref().is_some_and(|topic| !may(Action::Presence, topic)))
-            .cloned()
-            .collect();
-        for topic in left {
-            self.tell_stream(socket, |client_id| ToStream::Untrack { socket, topic, client_id }, out);
-        }
-        if !lost.is_empty() {
-            self.change(socket, |connection| connection.subscriptions.retain(|one| !lost.contains(&one.id)));
-        }
-        // These are no frames of the client, and count for no mistakes of its own.
-        for id in lost {
-            self.log("refused", socket, Some(Code::Forbidden), out);
-            self.tell(socket, Event::Refused { refusal: Refusal::of(Code::Forbidden), id: Some(id) }, out);
-        }
-    }
-
     fn subscribe(
         &mut self,
-        socket: SocketId,
+        session: SessionId,
         principal: &Principal,
         subscribe: Subscribe,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let connection = self.connections.get(socket).ok_or(Code::Internal)?;
-        if connection.state_bytes > STATE_BYTES {
+        let known = self.sockets.get(session.socket).ok_or(Code::Internal)?;
+        if known.state_bytes > STATE_BYTES {
             return Err(Refusal::of(Code::SubscriptionLimit));
         }
         let asked = match &subscribe.target {
             Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
             Target::Table(_) => None,
         };
-        let subscription =
-            self.admit(principal, &connection.subscriptions, subscribe).map_err(|(refusal, _)| refusal)?;
+        let present = known.session(session.number).ok_or(Code::Internal)?;
+        let subscription = self.admit(principal, &present.subscriptions, subscribe).map_err(|(refusal, _)| refusal)?;
         let id = subscription.id.clone();
-        self.change(socket, |connection| connection.subscriptions.push(subscription));
+        self.change(session, |session| session.subscriptions.push(subscription));
         match asked {
-            Some((topic, presence, recover)) => self.subscribed_to_topic(socket, id, topic, presence, recover, out),
-            None => self.tell(socket, Event::Subscribed { id, recovered: None }, out),
+            Some((topic, presence, recover)) => self.subscribed_to_topic(session, id, topic, presence, recover, out),
+            None => self.tell(session, Event::Subscribed { id, recovered: None }, out),
         }
         Ok(())
     }
 
     fn subscribed_to_topic(
         &self,
-        socket: SocketId,
+        session: SessionId,
         id: String,
         topic: Topic,
         presence: bool,
@@ -189,16 +158,16 @@ impl Delivery {
         // Through the stream, which may have to read first: who is present is told after what was missed.
         let then = Announcement::Subscribed { id, topic, watch: presence };
         let from = from.map_or(From::Now, From::Position);
-        out.to_stream.push_back(ToStream::Resume { socket, from, then });
+        out.to_stream.push_back(ToStream::Resume { session, from, then });
     }
 
-    fn unsubscribe(&mut self, socket: SocketId, id: &str, out: &mut Out) -> Result<(), Refusal> {
-        let has = |connection: &Connection| connection.subscriptions.iter().any(|subscription| subscription.id == id);
-        if !self.connections.get(socket).is_some_and(has) {
+    fn unsubscribe(&mut self, session: SessionId, id: &str, out: &mut Out) -> Result<(), Refusal> {
+        let has = |session: &Session| session.subscriptions.iter().any(|subscription| subscription.id == id);
+        if !self.sockets.session(session).is_some_and(has) {
             return Err(Refusal::of(Code::UnknownSubscription));
         }
-        self.change(socket, |connection| connection.subscriptions.retain(|subscription| subscription.id != id));
-        self.tell(socket, Event::Unsubscribed { id: id.to_owned() }, out);
+        self.change(session, |session| session.subscriptions.retain(|subscription| subscription.id != id));
+        self.tell(session, Event::Unsubscribed { id: id.to_owned() }, out);
         Ok(())
     }
 
@@ -231,26 +200,26 @@ impl Delivery {
     /// Lets a connection appear. It is told first who is there, and gets an answer with the id, where it wants that.
     pub(super) fn track(
         &self,
-        socket: SocketId,
+        session: SessionId,
         principal: &Principal,
         topic: Option<Topic>,
         metadata: Rc<str>,
         (roster, id): (bool, Option<String>),
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let Some(connection) = self.connections.get(socket) else { return Ok(()) };
+        let Some(known) = self.sockets.session(session) else { return Ok(()) };
         if let Some(topic) = &topic {
             self.configuration.authorize(Action::Presence, topic, principal)?;
         }
         self.check_metadata(&metadata)?;
-        let is_new = !connection.present.contains(&topic);
-        if is_new && connection.present.len() as u64 >= self.configuration.limits.presences {
+        let is_new = !known.present.contains(&topic);
+        if is_new && known.present.len() as u64 >= self.configuration.limits.presences {
             return Err(Refusal::of(Code::PresenceLimit));
         }
         let user = principal.user.as_deref().map(Rc::from);
-        let key = connection.channel().and_then(|channel| channel.presence_key.clone());
-        let member = Rc::new(Member { client_id: connection.client_id.clone(), user, key, metadata });
-        out.to_stream.push_back(ToStream::Track(Tracking { socket, topic, member, roster, id }));
+        let key = known.channel.as_ref().and_then(|channel| channel.presence_key.clone());
+        let member = Rc::new(Member { client_id: known.client_id.clone(), user, key, metadata });
+        out.to_stream.push_back(ToStream::Track(Tracking { session, topic, member, roster, id }));
         Ok(())
     }
 
@@ -259,9 +228,9 @@ impl Delivery {
         if fits { Ok(()) } else { Err(Refusal::of(Code::MetadataTooLarge)) }
     }
 
-    pub(super) fn tell_stream(&self, socket: SocketId, message: impl FnOnce(Rc<str>) -> ToStream, out: &mut Out) {
-        if let Some(connection) = self.connections.get(socket) {
-            out.to_stream.push_back(message(connection.client_id.clone()));
+    pub(super) fn tell_stream(&self, session: SessionId, message: impl FnOnce(Rc<str>) -> ToStream, out: &mut Out) {
+        if let Some(known) = self.sockets.session(session) {
+            out.to_stream.push_back(message(known.client_id.clone()));
         }
     }
 }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::engine::command::Replay;
 use crate::engine::effect::{Task, Write};
-use crate::engine::input::{Newest, SocketId, StoredPublication};
-use crate::engine::message::{Accepted, Announcement, From, Out};
+use crate::engine::input::{Newest, StoredPublication};
+use crate::engine::message::{Accepted, Announcement, From, Out, SessionId};
 use crate::engine::publication::{Publication, STORED_VERSION};
 use crate::policy::limits::HistoryLimits;
 
@@ -24,7 +24,7 @@ pub(super) struct History {
 
 /// A connection that asks what it has missed.
 pub(super) struct Reading {
-    pub(super) socket: SocketId,
+    pub(super) session: SessionId,
     pub(super) from: From,
     pub(super) then: Announcement,
 }

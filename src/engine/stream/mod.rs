@@ -70,9 +70,9 @@ impl Stream {
                 self.publish_for_client(now, *publication, keep, origin, out)
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
-            ToStream::Resume { socket, from, then } => {
+            ToStream::Resume { session, from, then } => {
                 self.begin(out);
-                let reading = Reading { socket, from, then };
+                let reading = Reading { session, from, then };
                 match self.history.begin(&self.epoch, &reading) {
                     Some(read) => {
                         out.run(read);
@@ -82,11 +82,11 @@ impl Stream {
                 }
             }
             ToStream::Track(tracking) => self.presence.track(tracking, out),
-            ToStream::Update { socket, topic, client_id, metadata } => {
-                self.presence.update(socket, topic, &client_id, metadata, out);
+            ToStream::Update { session, topic, client_id, metadata } => {
+                self.presence.update(session, topic, &client_id, metadata, out);
             }
-            ToStream::Untrack { socket, topic, client_id } => self.presence.untrack(socket, topic, &client_id, out),
-            ToStream::Roster { socket, topic } => self.presence.tell(socket, Some(topic), out),
+            ToStream::Untrack { session, topic, client_id } => self.presence.untrack(session, topic, &client_id, out),
+            ToStream::Roster { session, topic } => self.presence.tell(session, Some(topic), out),
             ToStream::Gone { client_id } => self.presence.gone(&client_id, out),
         }
     }
@@ -117,7 +117,7 @@ impl Stream {
             None => Missed::TooMuch,
         });
         let message =
-            ToDelivery::Resumed { socket: reading.socket, position: self.position(), missed, then: reading.then };
+            ToDelivery::Resumed { session: reading.session, position: self.position(), missed, then: reading.then };
         out.to_delivery.push_back(message);
     }
 

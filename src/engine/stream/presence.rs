@@ -6,8 +6,8 @@ use std::rc::Rc;
 use crate::code::{Code, Refusal};
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::{Event, Member};
-use crate::engine::input::{PresenceRow, SocketId};
-use crate::engine::message::{Out, ToDelivery, Tracking};
+use crate::engine::input::PresenceRow;
+use crate::engine::message::{Out, SessionId, ToDelivery, Tracking};
 use crate::policy::channel::Topic;
 use crate::policy::limits::Limits;
 
@@ -43,23 +43,23 @@ impl Presence {
 
     /// Adds a member; one that is there already gets its new metadata.
     pub(super) fn track(&mut self, tracking: Tracking, out: &mut Out) {
-        let Tracking { socket, topic, member, roster, id } = tracking;
+        let Tracking { session, topic, member, roster, id } = tracking;
         let is_there = self.members.contains_key(&(topic.clone(), member.client_id.clone()));
         if !is_there && self.of(&topic).count() as u64 >= self.most_members {
             let refusal = Refusal::of(Code::PresenceLimit);
-            out.to_delivery.push_back(ToDelivery::Refused { socket, refusal, id });
+            out.to_delivery.push_back(ToDelivery::Refused { session, refusal, id });
             return;
         }
-        out.to_delivery.extend(id.map(|id| ToDelivery::Done { socket, id }));
+        out.to_delivery.extend(id.map(|id| ToDelivery::Done { session, id }));
         if roster {
-            self.tell(socket, topic.clone(), out);
+            self.tell(session, topic.clone(), out);
         }
         if is_there {
-            self.update(socket, topic, &member.client_id, member.metadata.clone(), out);
+            self.update(session, topic, &member.client_id, member.metadata.clone(), out);
             return;
         }
         out.run(Task::Write(Write::Track(row(&topic, &member))));
-        out.to_delivery.push_back(ToDelivery::Present { socket, topic: topic.clone(), present: true });
+        out.to_delivery.push_back(ToDelivery::Present { session, topic: topic.clone(), present: true });
         self.insert(topic.clone(), member.clone());
         let event = Event::PresenceJoined { topic: topic.clone(), member };
         out.to_delivery.push_back(ToDelivery::Presence { topic, event });
@@ -68,14 +68,14 @@ impl Presence {
     /// Replaces a member's metadata; the same metadata again is no news.
     pub(super) fn update(
         &mut self,
-        socket: SocketId,
+        session: SessionId,
         topic: Place,
         client_id: &Rc<str>,
         metadata: Rc<str>,
         out: &mut Out,
     ) {
         let Some(before) = self.members.get(&(topic.clone(), client_id.clone())) else {
-            out.to_delivery.push_back(not_tracked(socket));
+            out.to_delivery.push_back(not_tracked(session));
             return;
         };
         if before.metadata == metadata {
@@ -90,12 +90,12 @@ impl Presence {
     }
 
     /// Removes a member from one topic.
-    pub(super) fn untrack(&mut self, socket: SocketId, topic: Place, client_id: &Rc<str>, out: &mut Out) {
+    pub(super) fn untrack(&mut self, session: SessionId, topic: Place, client_id: &Rc<str>, out: &mut Out) {
         if !self.remove(&topic, client_id, out) {
-            out.to_delivery.push_back(not_tracked(socket));
+            out.to_delivery.push_back(not_tracked(session));
             return;
         }
-        out.to_delivery.push_back(ToDelivery::Present { socket, topic, present: false });
+        out.to_delivery.push_back(ToDelivery::Present { session, topic, present: false });
     }
 
     /// Removes a member from every topic.
@@ -107,9 +107,9 @@ impl Presence {
     }
 
     /// Tells one connection who is in a topic.
-    pub(super) fn tell(&self, socket: SocketId, topic: Place, out: &mut Out) {
+    pub(super) fn tell(&self, session: SessionId, topic: Place, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
-        out.to_delivery.push_back(ToDelivery::Roster { socket, topic, members });
+        out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
     }
 
     /// The public id of every member with each topic that it is in.
@@ -139,8 +139,8 @@ impl Presence {
     }
 }
 
-fn not_tracked(socket: SocketId) -> ToDelivery {
-    ToDelivery::Refused { socket, refusal: Refusal::of(Code::NotTracked), id: None }
+fn not_tracked(session: SessionId) -> ToDelivery {
+    ToDelivery::Refused { session, refusal: Refusal::of(Code::NotTracked), id: None }
 }
 
 fn row(topic: &Place, member: &Member) -> PresenceRow {

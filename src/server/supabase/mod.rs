@@ -6,7 +6,7 @@ pub mod rest;
 use super::answer::Answer;
 use crate::code::{Code, Refusal};
 use crate::dialect::phoenix::{WIRE_ONE, WIRE_TWO, reason};
-use crate::engine::input::Wire;
+use crate::engine::input::DialectId;
 use crate::policy::principal::{Method, Principal};
 use crate::policy::token::TokenError;
 use crate::value::{json, percent};
@@ -15,7 +15,7 @@ use crate::value::{json, percent};
 pub type Admitted = (String, Principal);
 
 /// The wire of a serializer's version; `None` for one that is not spoken. Without any it is the first.
-pub fn wire_of_version(version: Option<&str>) -> Option<Wire> {
+pub fn dialect_of_version(version: Option<&str>) -> Option<DialectId> {
     let Some(version) = version else { return Some(WIRE_ONE) };
     let (serializer, patch) = version.rsplit_once('.')?;
     let is_number = patch.parse::<u32>().is_ok_and(|number| number.to_string() == patch);
@@ -73,13 +73,13 @@ mod tests {
 
     #[test]
     fn two_serializers_are_spoken() {
-        assert_eq!(wire_of_version(None), Some(Wire(1)));
+        assert_eq!(dialect_of_version(None), Some(DialectId(1)));
         for (version, wire) in [("1.0.0", 1), ("1.0.7", 1), ("2.0.0", 2), ("2.0.10", 2)] {
-            assert_eq!(wire_of_version(Some(version)), Some(Wire(wire)), "{version}");
+            assert_eq!(dialect_of_version(Some(version)), Some(DialectId(wire)), "{version}");
         }
         let others = ["", "1", "2", "1.0", "2.0", "1.1.0", "2.1.0", "3.0.0", "0.0.0", "v2.0.0", "2.0.0.0", "2.0.x"];
         for version in others.into_iter().chain(["2.0.", "2.0.00", "02.0.0", "2.0.0 ", "2.0.-1", "2.0.+1", "2.0.0-a"]) {
-            assert_eq!(wire_of_version(Some(version)), None, "{version}");
+            assert_eq!(dialect_of_version(Some(version)), None, "{version}");
         }
     }
 

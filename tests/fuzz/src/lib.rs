@@ -102,7 +102,6 @@ pub fn frame(text: &str) {
             socket: SocketId(number),
             client_id: format!("client-{number}"),
             wire: native::WIRE,
-            carries_channels: false,
             principal,
             ticket: None,
             recover: Recover::Off,

@@ -1,0 +1,197 @@
+//! The life of a socket: opening, its first authentication, what it is told once the stream has said where it stands.
+
+use std::rc::Rc;
+
+use super::Delivery;
+use super::session::{Session, Subscription};
+use super::socket::Socket;
+use crate::code::{Code, Refusal};
+use crate::engine::command::{Authenticate, Command, Position, Recover};
+use crate::engine::effect::{Log, Task, Write};
+use crate::engine::event::{Authenticated, Event};
+use crate::engine::input::{Open, SocketId};
+use crate::engine::message::{Announcement, From, Missed, Out, SessionId, ToStream};
+use crate::engine::profile::Sessions;
+use crate::policy::channel::Topic;
+use crate::policy::principal::Principal;
+use crate::policy::token::TokenError;
+
+/// What a session begins with.
+#[derive(Default)]
+struct Beginning {
+    subscriptions: Vec<Subscription>,
+    /// Whether it receives nothing but what it subscribes to.
+    explicit: bool,
+    /// What it is told of them.
+    then: Vec<Event>,
+    /// Topics whose members it is told of at once.
+    watch: Vec<Topic>,
+}
+
+impl Delivery {
+    /// Accepts a socket, or turns it away. One of an unknown dialect could neither be read nor written to.
+    pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
+        let Some(profile) = (self.profiles)(open.wire) else {
+            return out.run(Task::TurnAway(Refusal::of(Code::Internal)));
+        };
+        if let Some(ticket) = open.ticket {
+            if ticket.spent {
+                out.run(Task::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
+                return;
+            }
+            out.to_stream.push_back(ToStream::Begin);
+            out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
+        }
+        // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
+        let crowded = open.principal.is_none() && self.sockets.pending() >= self.configuration.limits.pending;
+        let is_full = crowded || self.is_full();
+        if is_full && profile.rejects_at_handshake {
+            self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
+            return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
+        }
+        let client_id: Rc<str> = Rc::from(open.client_id);
+        out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
+        let limits = &self.configuration.limits;
+        let mut socket = Socket::new(open.socket, client_id, (open.wire, profile), now, limits);
+        let principal = open.principal.filter(|_| !is_full).map(Rc::new);
+        if profile.sessions == Sessions::Many {
+            socket.opened_as = principal.clone();
+        }
+        self.insert(socket);
+        self.unsaved.insert(open.socket);
+        match principal {
+            _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
+            Some(principal) if profile.sessions == Sessions::One => {
+                self.begin(open.socket, principal, open.recover, Beginning::default(), out);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Handles an authentication frame, the first or a later one.
+    pub(super) fn authenticate(&mut self, now: u64, socket: SocketId, frame: Authenticate, out: &mut Out) {
+        let Some(session) = self.sockets.get(socket).map(|socket| socket.sessions.first().map(|session| session.id))
+        else {
+            return;
+        };
+        let named = self.identify(now, &frame);
+        match (named, session) {
+            (named, Some(session)) => {
+                self.renew(now, session, named.map(Rc::new), Command::Authenticate(frame), out);
+            }
+            (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
+            (Err(error), None) => self.fail(socket, error.code(), out),
+            (Ok(_), None) if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
+            (Ok(principal), None) => self.start(now, socket, principal, frame, out),
+        }
+    }
+
+    /// Tells a session where the stream stands, what it has missed, and lets it go on from there.
+    pub(super) fn resumed(
+        &mut self,
+        session: SessionId,
+        position: Position,
+        missed: Option<Missed>,
+        then: Announcement,
+        out: &mut Out,
+    ) {
+        let recovered = missed.as_ref().map(|missed| matches!(missed, Missed::Everything(_)));
+        let (mut only, mut live) = (None, None);
+        let watch = match then {
+            Announcement::Authenticated { with_position, then, watch } => {
+                self.welcome(session, with_position.then_some(position), recovered, out);
+                then.into_iter().for_each(|event| self.tell(session, event, out));
+                watch
+            }
+            Announcement::Subscribed { id, topic, watch } => {
+                self.tell(session, Event::Subscribed { id, recovered }, out);
+                only = Some(topic.clone());
+                watch.then_some(topic).into_iter().collect()
+            }
+            Announcement::Joined { id, answer, live: after, watch } => {
+                self.tell(session, Event::Joined { id, answer }, out);
+                live = Some(after);
+                watch.into_iter().collect()
+            }
+        };
+        let publications = match missed {
+            Some(Missed::Everything(publications)) => publications,
+            Some(Missed::TooMuch) | None => Vec::new(),
+        };
+        for accepted in publications.iter().filter(|one| only.is_none() || one.publication.topic == only) {
+            self.events_for(session, accepted).into_iter().for_each(|event| self.tell(session, event, out));
+        }
+        live.into_iter().for_each(|event| self.tell(session, event, out));
+        out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
+    }
+
+    fn is_full(&self) -> bool {
+        self.sockets.authenticated() >= self.configuration.limits.connections
+    }
+
+    /// A first authentication: the subscriptions that come with it stand before anything is replayed.
+    fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
+        let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
+        let mut refused = 0;
+        for subscribe in frame.subscriptions.unwrap_or_default() {
+            let watched = subscribe.watched();
+            match self.admit(&principal, &beginning.subscriptions, subscribe) {
+                Ok(subscription) => {
+                    beginning.then.push(Event::Subscribed { id: subscription.id.clone(), recovered: None });
+                    beginning.subscriptions.push(subscription);
+                    beginning.watch.extend(watched);
+                }
+                Err((refusal, id)) => {
+                    refused += 1;
+                    beginning.then.push(Event::Refused { refusal, id: Some(id) });
+                }
+            }
+        }
+        if let Some(socket) = self.sockets.get_mut(socket) {
+            for _ in 0..refused {
+                socket.errors.add(now, u64::MAX);
+            }
+        }
+        self.begin(socket, Rc::new(principal), frame.recover, beginning, out);
+    }
+
+    /// From here on the socket is authenticated.
+    fn begin(
+        &mut self,
+        socket: SocketId,
+        principal: Rc<Principal>,
+        recover: Recover,
+        beginning: Beginning,
+        out: &mut Out,
+    ) {
+        let Some(client_id) = self.sockets.get(socket).map(|socket| socket.client_id.clone()) else { return };
+        let id = SessionId { socket, number: 0 };
+        let details = vec![("method", principal.method.wire().to_owned())];
+        let mut session = Session::new(id, client_id.clone(), principal);
+        session.offsets = recover != Recover::Off;
+        session.subscriptions = beginning.subscriptions;
+        session.explicit = beginning.explicit;
+        self.enter(session);
+        out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
+        let with_position = recover != Recover::Off;
+        let from = match recover {
+            Recover::From(position) => From::Position(position),
+            Recover::Off | Recover::On => From::Now,
+        };
+        let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
+        out.to_stream.push_back(ToStream::Resume { session: id, from, then });
+    }
+
+    /// Tells a session who it is.
+    pub(super) fn welcome(&self, id: SessionId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let (organization, principal) = (self.organization.clone(), session.principal.clone());
+        self.tell(id, Event::Authenticated(Authenticated { organization, principal, position, recovered }), out);
+    }
+
+    /// Ends a socket that could not authenticate.
+    pub(super) fn fail(&mut self, socket: SocketId, code: Code, out: &mut Out) {
+        self.tell_socket(socket, None, Event::AuthFailed(code), out);
+        self.close(socket, code, out);
+    }
+}

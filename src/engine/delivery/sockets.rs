@@ -1,0 +1,102 @@
+//! Sockets by their numbers, which are small and used again: a vector of places.
+
+use super::session::Session;
+use super::socket::Socket;
+use crate::engine::input::SocketId;
+use crate::engine::message::SessionId;
+
+/// All sockets of a tenant.
+#[derive(Default)]
+pub(super) struct Sockets {
+    places: Vec<Option<Socket>>,
+    /// Places that were free at some time; some may be taken again.
+    freed: Vec<u32>,
+    count: u64,
+    authenticated: u64,
+}
+
+impl Sockets {
+    pub(super) fn get(&self, id: SocketId) -> Option<&Socket> {
+        self.places.get(id.0 as usize)?.as_ref()
+    }
+
+    /// To change a socket; sessions are added and removed by [`Sockets::enter`] and [`Sockets::leave`].
+    pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
+        self.places.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Option<&Session> {
+        self.get(id.socket)?.session(id.number)
+    }
+
+    pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.get_mut(id.socket)?.session_mut(id.number)
+    }
+
+    /// A number for the next socket; the same one until it is taken.
+    pub(super) fn vacant(&mut self) -> SocketId {
+        while let Some(place) = self.freed.last() {
+            if self.places.get(*place as usize).is_none_or(Option::is_none) {
+                return SocketId(*place);
+            }
+            self.freed.pop();
+        }
+        SocketId(u32::try_from(self.places.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Puts a socket in its place.
+    pub(super) fn insert(&mut self, socket: Socket) {
+        self.remove(socket.id);
+        let place = socket.id.0 as usize;
+        if self.places.len() <= place {
+            self.places.resize_with(place + 1, || None);
+        }
+        if let Some(free) = self.places.get_mut(place) {
+            self.count += 1;
+            self.authenticated += u64::from(socket.principal().is_some());
+            *free = Some(socket);
+        }
+    }
+
+    /// Takes a socket out for good.
+    pub(super) fn remove(&mut self, id: SocketId) -> Option<Socket> {
+        let socket = self.places.get_mut(id.0 as usize)?.take()?;
+        self.freed.push(id.0);
+        self.count -= 1;
+        self.authenticated -= u64::from(socket.principal().is_some());
+        Some(socket)
+    }
+
+    /// Adds a session to its socket; its number is greater than those of the others.
+    pub(super) fn enter(&mut self, session: Session) {
+        let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
+        self.authenticated += u64::from(socket.principal().is_none());
+        socket.sessions.push(session);
+    }
+
+    /// Takes a session from its socket.
+    pub(super) fn leave(&mut self, id: SessionId) -> Option<Session> {
+        let socket = self.places.get_mut(id.socket.0 as usize)?.as_mut()?;
+        let session = socket.sessions.remove(socket.place(id.number)?);
+        self.authenticated -= u64::from(socket.principal().is_none());
+        Some(session)
+    }
+
+    /// How many have said who they are.
+    pub(super) fn authenticated(&self) -> u64 {
+        self.authenticated
+    }
+
+    /// How many have not.
+    pub(super) fn pending(&self) -> u64 {
+        self.count - self.authenticated
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.places.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.places.iter_mut().flatten()
+    }
+}

@@ -1,0 +1,79 @@
+//! A dialect's semantics as data. Each dialect states its own in its file; the engine reads them and never asks which
+//! dialect it is.
+
+use super::input::DialectId;
+
+/// What is particular to a dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name in figures and logs.
+    pub name: &'static str,
+    /// How many sessions a socket carries.
+    pub sessions: Sessions,
+    /// A text frame that the runtime answers by itself, and its answer: both always the same bytes.
+    pub auto_response: Option<(&'static str, &'static str)>,
+    /// Whether a socket that there is no room for is rejected at its handshake; where not, a frame says why it is closed.
+    pub rejects_at_handshake: bool,
+    /// Whether a session without a table subscription receives every change, and what is said to the whole organization.
+    pub receives_unasked: bool,
+    /// Who is told of presence without having asked for it.
+    pub presence: PresenceAudience,
+    /// What the end of a token does.
+    pub expiry: Expiry,
+    /// What a renewal does.
+    pub renewal: Renewal,
+    /// What happens to a table subscription whose right is lost.
+    pub lost_table: LostTable,
+    /// Whether a session token must give a role, as it must say when it ends.
+    pub requires_role: bool,
+    /// Whether what is refused within a session counts as an error of its socket.
+    pub refusals_count: bool,
+}
+
+/// How many sessions a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// One: the session and the socket end together.
+    One,
+    /// One per channel; each ends by itself.
+    Many,
+}
+
+/// Who is told of presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceAudience {
+    /// Subscribers of the topic, and whoever is present there.
+    SubscribersAndPresent,
+    /// Those who asked for it when they joined, or appeared.
+    Requested,
+}
+
+/// What the end of a token does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The client is told, and has some time to renew.
+    Grace,
+    /// The session ends.
+    Ends,
+}
+
+/// What a fresh token of a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It must be the same user's, and is answered; one that is no good is refused, and the identity that stands goes on.
+    Answered,
+    /// It may be any user's, and is not answered; one that is no good ends the session.
+    Silent,
+}
+
+/// What happens to a table subscription whose right is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostTable {
+    /// It ends.
+    Ends,
+    /// It rests: a later token may give the right back.
+    Rests,
+}
+
+/// Where the profile of a dialect is looked up; `None` for an unknown one.
+pub type Profiles = fn(DialectId) -> Option<&'static Profile>;
