@@ -10,6 +10,7 @@ type App = {
 	presence: { name: string; typing?: boolean };
 };
 type Change<R> = import("realtime-worker/client").Change<R>;
+type JsonOf<T> = import("realtime-worker/client").JsonOf<T>;
 type DefinitionsOf<S extends { tables?: object; namespaces?: readonly unknown[] }> = import("realtime-worker/client").DefinitionsOf<S>;
 
 declare const client: import("realtime-worker/client").Client<App>;

@@ -103,6 +103,34 @@ shared.on.broadcast("presence:joined", ({ payload }) => payload.userId.length);
 // @ts-expect-error No such event of that namespace.
 shared.on.broadcast("extraction:joined", () => {});
 
+// Rows as a database library types them, as `typeof table.$inferSelect`: JSON has text where they have dates.
+type Stored = { id: string; createdAt: Date; closedAt: Date | null; meta: { at: Date; tags: string[] } | null; note?: string };
+const stored = { events: defineTable<Stored>({ fields: ["id", "createdAt"] }) };
+const said = defineRealtime({ name: "said", events: { at: payload<{ time: Date }>() } });
+type Json = DefinitionsOf<{ tables: typeof stored; namespaces: readonly [typeof said] }>;
+const dated = createClient<Json>("https://example.com", { organizationId: "org_1", token: "token" });
+dated.on("events", "INSERT", ({ new: event }) => {
+	const texts: [string, string | null, string | undefined, string | undefined] =
+		[event.createdAt, event.closedAt, event.meta?.at, event.note];
+	// @ts-expect-error It is text.
+	event.createdAt.getTime();
+	return [texts, event.meta?.tags.length];
+});
+dated.on.broadcast("said:at", ({ payload }) => payload.time.slice(0, 10));
+// As Hono's `hc` types the answer of the route that serves them.
+type Answer = { id: string; createdAt: string; closedAt: string | null; meta: { at: string; tags: string[] } | null; note?: string };
+declare const hc: { events: { $get(): Promise<{ json(): Promise<Answer[]> }> } };
+const events = useTable(dated, "events", { query: async () => (await hc.events.$get()).json(), where: ({ createdAt }) => createdAt > "2026" });
+void events.mutate({ put: { id: "e1", createdAt: new Date().toJSON() } }, async () => ({ receipt: { epoch: "x", offset: 1 } }));
+// @ts-expect-error It is text.
+void events.mutate({ put: { id: "e1", createdAt: new Date() } }, async () => null);
+// A table may be named with its schema; changes name it without.
+declare const qualified: ReturnType<typeof createClient<{ tables: { "hr.employees": { id: string } } }>>;
+qualified.on("hr.employees", "*", ({ table }) => {
+	const name: "employees" = table;
+	return name;
+});
+
 export function apply(change: Change<Claim>): string | undefined {
 	return change.eventType === "DELETE" ? change.old.id : change.new.id;
 }

@@ -143,10 +143,36 @@ export type PresenceOf<D extends Definitions> = Part<D, "presence", Record<strin
 export type BroadcastIn<Events, E extends string> =
 	E extends Named<Events> ? Broadcast<Events[E], E> : { [K in Named<Events>]: Broadcast<Events[K], K> }[Named<Events>];
 
+/**
+ * What JSON makes of a value: a `Date` is text, and so is whatever has a `toJSON` of text; what JSON has no word for is
+ * absent. Rows of `DefinitionsOf` are of it, as are the answers of an API that serves them, such as those of Hono's `hc`.
+ *
+ * @example
+ * ```ts
+ * type Row = { id: string; createdAt: Date; tags: string[] };
+ * const row: JsonOf<Row> = { id: "c1", createdAt: "2026-01-01T00:00:00.000Z", tags: [] };
+ * console.log(new Date(row.createdAt).getFullYear());
+ * ```
+ */
+export type JsonOf<T> = unknown extends T
+	? T
+	: T extends { toJSON(): infer Json }
+		? JsonOf<Json>
+		: T extends string | number | boolean | null | undefined
+			? T
+			: T extends readonly (infer Item)[]
+				? JsonOf<Item>[]
+				: T extends object
+					? { [K in keyof T as K extends symbol ? never : T[K] extends Wordless ? never : K]: JsonOf<T[K]> }
+					: never;
+
+/** What JSON leaves out of objects. */
+type Wordless = symbol | ((...given: never[]) => unknown);
+
 /** The type that a definition of `realtime-worker/server` carries under its symbol. */
 type Marked<T> = T extends object ? NonNullable<T[Extract<keyof T, symbol>]> : never;
 type Events<N> = N extends { readonly name: infer Name extends string }
-	? { [E in Named<Marked<N>> as `${Name}:${E}`]: Marked<N>[E] }
+	? { [E in Named<Marked<N>> as `${Name}:${E}`]: JsonOf<Marked<N>[E]> }
 	: never;
 type Merged<U> = (U extends unknown ? (one: U) => void : never) extends (all: infer All) => void ? All : never;
 
@@ -169,6 +195,6 @@ type Merged<U> = (U extends unknown ? (one: U) => void : never) extends (all: in
  * ```
  */
 export type DefinitionsOf<S extends { tables?: object; namespaces?: readonly unknown[] }> = {
-	tables: { [T in keyof S["tables"]]: Marked<S["tables"][T]> };
+	tables: { [T in keyof S["tables"]]: JsonOf<Marked<S["tables"][T]>> };
 	broadcasts: S["namespaces"] extends readonly (infer N)[] ? Merged<Events<N>> : object;
 };

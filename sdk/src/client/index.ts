@@ -17,6 +17,7 @@ export type {
 	Delete,
 	EventName,
 	Insert,
+	JsonOf,
 	PresenceOf,
 	Row,
 	RowOf,
