@@ -144,7 +144,10 @@ impl Session {
     ) -> Vec<Rc<ClassKey>> {
         let roles = Rc::new(self.principal.roles.sorted());
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
-        let narrowing = Rc::new(Narrowing::new(is_open, self.tables().cloned()));
+        // Where no frame names them, numbers must not divide those who receive the same.
+        let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
+        let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
+        let narrowing = Rc::new(Narrowing::new(is_open, targets));
         let key = |scope| ClassKey {
             scope,
             wire,
