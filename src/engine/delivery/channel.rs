@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
-use super::session::{Channel, Session, Subscribed, Subscription, may_see_members};
+use super::session::{JoinedChannel, Session, Subscribed, Subscription, may_see_members};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
 use crate::engine::effect::{Log, Task};
@@ -195,7 +195,7 @@ impl Delivery {
         known.entered += 1;
         let mut session = Session::new(id, client_id.clone(), entry.principal);
         session.subscriptions = entry.tables;
-        session.channel = Some(Box::new(Channel {
+        session.channel = Some(Box::new(JoinedChannel {
             address: Address {
                 name: Rc::from(frame.name.as_str()),
                 reference: frame.reference.as_deref().map(Rc::from),
