@@ -1,6 +1,6 @@
 //! The conformance script: what every dialect does, said once. Each behaviour runs in each dialect and with the dialects
 //! mixed, and each of that undisturbed, with the object put to sleep and with a crash between any two steps. Where dialects
-//! differ, an adapter declares it and the script says what follows.
+//! differ, their profiles declare it and the script says what follows.
 //!
 //! To add a dialect: its adapter, a module beside `native`, and its entry in [`DIALECTS`]. Nothing else here changes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
@@ -45,7 +45,7 @@ struct Behaviour {
 
 impl Behaviour {
     fn can_be_said_in(&self, dialect: &Dialect) -> bool {
-        self.needs.iter().all(|can| dialect.can.contains(can))
+        self.needs.iter().all(|can| dialect.can(*can))
     }
 }
 

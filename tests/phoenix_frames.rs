@@ -4,7 +4,7 @@
 
 use realtime_worker::code::{Code, Refusal};
 use realtime_worker::dialect::phoenix::frame::{self, Version, broadcast_binary, text};
-use realtime_worker::dialect::phoenix::push::{Body, Payload, Push};
+use realtime_worker::dialect::phoenix::push::{MessageBody, Push, Pushed};
 use realtime_worker::dialect::{Frame, Received};
 use serde_json::{Value, json};
 
@@ -131,8 +131,8 @@ fn owned(references: [Option<&str>; 2]) -> [Option<String>; 2] {
 }
 
 /// A user's message as it is read, without its references.
-fn message<'a>(push: &'a Push<'a>) -> (&'a str, &'a str, &'a str, Body<'a>) {
-    let Payload::Broadcast { metadata, body } = push.payload else { panic!("{push:?}") };
+fn message<'a>(push: &'a Push<'a>) -> (&'a str, &'a str, &'a str, MessageBody<'a>) {
+    let Pushed::Broadcast { metadata, body } = push.payload else { panic!("{push:?}") };
     assert!(push.is_binary);
     (&push.topic, &push.event, metadata, body)
 }
@@ -142,7 +142,7 @@ fn text_frames_are_read() {
     for (version, frame, references, [topic, event, payload]) in text_frames() {
         let push = read_text(version, &frame).unwrap_or_else(|| panic!("{frame}"));
         let [join_ref, reference] = owned(references);
-        let (topic, event, payload) = (topic.to_owned(), event.to_owned(), Payload::Json(payload));
+        let (topic, event, payload) = (topic.to_owned(), event.to_owned(), Pushed::Json(payload));
         assert_eq!(push, Push { join_ref, reference, topic, event, payload, is_binary: false });
     }
 }
@@ -152,10 +152,10 @@ fn messages_in_binary_frames_are_read() {
     let frames = binary_frames();
     let [plain, raw, persisted, latin, _] = frames.each_push();
     assert_eq!([&plain.join_ref, &plain.reference], [&Some("10".to_owned()), &Some("1".to_owned())]);
-    assert_eq!(message(&plain), ("realtime:chat-room", "user-event", "", Body::Json(r#"{"a":1}"#)));
-    assert_eq!(message(&raw), ("realtime:r", "b", "", Body::Binary(&[1, 2, 0xff])));
-    assert_eq!(message(&persisted), ("realtime:r", "b", r#"{"persist":{"ttl":60}}"#, Body::Json("{}")));
-    assert_eq!(message(&latin), ("realtime:room:é", "b", "", Body::Json("{}")));
+    assert_eq!(message(&plain), ("realtime:chat-room", "user-event", "", MessageBody::Json(r#"{"a":1}"#)));
+    assert_eq!(message(&raw), ("realtime:r", "b", "", MessageBody::Binary(&[1, 2, 0xff])));
+    assert_eq!(message(&persisted), ("realtime:r", "b", r#"{"persist":{"ttl":60}}"#, MessageBody::Json("{}")));
+    assert_eq!(message(&latin), ("realtime:room:é", "b", "", MessageBody::Json("{}")));
 }
 
 /// The frames of [`binary_frames`], read.
@@ -175,7 +175,7 @@ fn other_binary_frames_are_a_push_of_json() {
     let [.., generic] = frames.each_push();
     let [join_ref, reference] = owned([Some("10"), Some("5")]);
     let (topic, event) = ("realtime:r".to_owned(), "event".to_owned());
-    let payload = Payload::Json(r#"{"a":1}"#);
+    let payload = Pushed::Json(r#"{"a":1}"#);
     assert_eq!(generic, Push { join_ref, reference, topic, event, payload, is_binary: true });
 }
 
@@ -184,7 +184,7 @@ fn a_binary_frame_without_references_has_none() {
     let frame = binary(&[3, 0, 0, 1, 1, 0, 0], "te", b"");
     let push = read_binary(&frame);
     assert_eq!([&push.join_ref, &push.reference], [&None, &None]);
-    assert_eq!(message(&push), ("t", "e", "", Body::Binary(b"")));
+    assert_eq!(message(&push), ("t", "e", "", MessageBody::Binary(b"")));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn references_may_be_numbers_and_extra_elements_are_let_be() {
     ] {
         let [join_ref, reference] = owned([Some("8"), Some("9")]);
         let (topic, event) = ("t".to_owned(), "e".to_owned());
-        let expected = Push { join_ref, reference, topic, event, payload: Payload::Json("null"), is_binary: false };
+        let expected = Push { join_ref, reference, topic, event, payload: Pushed::Json("null"), is_binary: false };
         assert_eq!(read_text(version, frame), Some(expected));
     }
 }
@@ -219,7 +219,9 @@ fn a_cut_binary_frame_is_refused_unless_raw_bytes_are_cut() {
         for place in 0..frame.len() {
             let cut = frame.get(..place).unwrap();
             if let Some(push) = read(Version::Two, Received::Binary(cut)) {
-                let Payload::Broadcast { body: Body::Binary(bytes), .. } = push.payload else { panic!("{cut:?}") };
+                let Pushed::Broadcast { body: MessageBody::Binary(bytes), .. } = push.payload else {
+                    panic!("{cut:?}")
+                };
                 assert!([&[1, 2][..], &[1], &[]].contains(&bytes), "{bytes:?}");
             }
         }
@@ -322,11 +324,11 @@ fn deep_nesting_is_read_or_refused_without_recursion() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
         let object = format!(r#"{{"topic":"t","event":"e","payload":{deep},"ref":"1"}}"#);
-        assert_eq!(read_text(Version::One, &object).unwrap().payload, Payload::Json(&deep));
+        assert_eq!(read_text(Version::One, &object).unwrap().payload, Pushed::Json(&deep));
         let array = format!(r#"[null,"1","t","e",{deep}]"#);
-        assert_eq!(read_text(Version::Two, &array).unwrap().payload, Payload::Json(&deep));
+        assert_eq!(read_text(Version::Two, &array).unwrap().payload, Pushed::Json(&deep));
         let frame = binary(&[3, 0, 0, 1, 1, 0, 1], "te", deep.as_bytes());
-        assert_eq!(message(&read_binary(&frame)).3, Body::Json(&deep));
+        assert_eq!(message(&read_binary(&frame)).3, MessageBody::Json(&deep));
         assert!(VERSIONS.iter().all(|version| read_text(*version, &open.repeat(depth)).is_none()));
     }
 }
@@ -361,7 +363,7 @@ fn what_is_written_is_read_again() {
         let Frame::Text(frame) = text(version, join_ref, reference, topic, event, payload) else { panic!("a text") };
         let push = read_text(version, &frame).unwrap();
         assert_eq!((push.reference.as_deref(), &*push.topic, &*push.event), (reference, topic, event));
-        assert_eq!(push.payload, Payload::Json(payload));
+        assert_eq!(push.payload, Pushed::Json(payload));
         assert_eq!(push.join_ref.as_deref(), join_ref.filter(|_| version == Version::Two));
     }
 }
@@ -369,11 +371,11 @@ fn what_is_written_is_read_again() {
 #[test]
 fn messages_are_written_as_binary_frames() {
     let meta = r#"{"id":"x","replayed":true}"#;
-    let json = Body::Json(r#"{"a":1}"#);
+    let json = MessageBody::Json(r#"{"a":1}"#);
     for (metadata, body, expected) in [
         ("", json, binary(&[4, 0x0a, 1, 0, 1], "realtime:rb", br#"{"a":1}"#)),
         (meta, json, binary(&[4, 0x0a, 1, 0x1a, 1], &format!("realtime:rb{meta}"), br#"{"a":1}"#)),
-        ("", Body::Binary(&[1, 2, 0xff]), binary(&[4, 0x0a, 1, 0, 0], "realtime:rb", &[1, 2, 0xff])),
+        ("", MessageBody::Binary(&[1, 2, 0xff]), binary(&[4, 0x0a, 1, 0, 0], "realtime:rb", &[1, 2, 0xff])),
     ] {
         assert_eq!(broadcast_binary("realtime:r", "b", metadata, body), Some(Frame::Binary(expected)));
     }

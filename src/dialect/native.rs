@@ -8,7 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::DialectId;
-use crate::engine::profile::{Expiry, LostTable, PresenceAudience, Profile, Renewal, Sessions};
+use crate::engine::profile::{Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions};
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
@@ -33,7 +33,10 @@ pub const PROFILE: Profile = Profile {
     renewal: Renewal::Answered,
     lost_table: LostTable::Ends,
     requires_role: false,
-    refusals_count: true,
+    refusals: Refusals::Errors,
+    duplicate: Duplicate::Refused,
+    names_subscriptions: false,
+    roster_on_appearing: true,
 };
 /// The `type` of every frame that a client may send. The README prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =

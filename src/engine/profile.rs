@@ -26,8 +26,14 @@ pub struct Profile {
     pub lost_table: LostTable,
     /// Whether a session token must give a role, as it must say when it ends.
     pub requires_role: bool,
-    /// Whether what is refused within a session counts as an error of its socket.
-    pub refusals_count: bool,
+    /// What a refusal within a session is.
+    pub refusals: Refusals,
+    /// What a subscription does under an id, or a join under a name, that stands already.
+    pub duplicate: Duplicate,
+    /// Whether frames of changes name the subscriptions that let them through.
+    pub names_subscriptions: bool,
+    /// Whether whoever appears is told who is there; where not, that it is done.
+    pub roster_on_appearing: bool,
 }
 
 /// How many sessions a socket carries.
@@ -73,6 +79,24 @@ pub enum LostTable {
     Ends,
     /// It rests: a later token may give the right back.
     Rests,
+}
+
+/// What a refusal within a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusals {
+    /// Always told, and an error of its socket: too many of them end it.
+    Errors,
+    /// The reply to a frame that asks for one.
+    Replies,
+}
+
+/// What a subscription does that stands already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicate {
+    /// It is refused.
+    Refused,
+    /// It takes the place of the one before.
+    Replaces,
 }
 
 /// Where the profile of a dialect is looked up; `None` for an unknown one.

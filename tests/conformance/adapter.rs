@@ -2,8 +2,9 @@
 //! and where dialects differ.
 
 use realtime_worker::code::Code;
-use realtime_worker::dialect::Frame;
+use realtime_worker::dialect::{self, Frame};
 use realtime_worker::engine::input::DialectId;
+use realtime_worker::engine::profile::{Duplicate, Expiry, LostTable, Refusals, Renewal, Sessions};
 use serde_json::Value;
 
 /// A dialect as the script meets it.
@@ -16,12 +17,48 @@ pub struct Dialect {
     /// The role of the key with which a connection is opened; `None`: it is opened by nobody in particular, and its first
     /// frame says who it is.
     pub key: Option<&'static str>,
-    /// How it differs.
-    pub can: &'static [Can],
+    /// Which of its frames carry bytes.
+    pub bytes: Bytes,
     /// The behaviours that cannot be said in it. The script computes them; this is what is expected of it.
     pub leaves_out: &'static [&'static str],
     /// The adapter of one member, who has this name.
     pub adapter: fn(user: &str) -> Box<dyn Adapter>,
+}
+
+/// Which frames of a client carry bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    None,
+    Heard,
+    HeardAndSpoken,
+}
+
+impl Dialect {
+    /// Whether the dialect's clients can do something, as its profile says, by which the engine goes.
+    pub fn can(&self, can: Can) -> bool {
+        let profile = dialect::profile(self.wire).expect("a dialect of the script is one of the product");
+        let has_channels = profile.sessions == Sessions::Many;
+        match can {
+            Can::HearUnasked => profile.receives_unasked,
+            Can::HearForEach => profile.names_subscriptions,
+            Can::SpeakBytes => self.bytes == Bytes::HeardAndSpoken,
+            Can::HearBytes => self.bytes != Bytes::None,
+            Can::Replace => profile.duplicate == Duplicate::Replaces,
+            Can::HearEveryRefusal => profile.refusals == Refusals::Errors,
+            Can::HearRosterOnAppearing => profile.roster_on_appearing,
+            Can::HearRenewal | Can::SurviveBadToken => profile.renewal == Renewal::Answered,
+            Can::BecomeAnother => profile.renewal == Renewal::Silent,
+            Can::OutliveToken => profile.expiry == Expiry::Grace,
+            Can::Rest => profile.lost_table == LostTable::Rests,
+            // What is said outside of any channel, and what stands with the socket.
+            Can::SpeakFromOutside
+            | Can::EnterLobby
+            | Can::StayWithoutSubscription
+            | Can::LoseConnection
+            | Can::RecoverEverything => !has_channels,
+            Can::EnterPartly => has_channels,
+        }
+    }
 }
 
 /// One member's client: it keeps what a client of its dialect keeps.
@@ -33,7 +70,7 @@ pub trait Adapter {
     fn read(&mut self, frame: &Frame) -> Vec<Observation>;
 }
 
-/// How a dialect differs from the others, where it does; the script says what follows.
+/// How dialects differ, where they do; the script says what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Can {
     /// Without a table subscription it hears every change and every message to the whole organization.

@@ -6,8 +6,8 @@ use realtime_worker::dialect::{Frame, native};
 use serde_json::{Value, json};
 
 use super::adapter::{
-    Adapter, Ask, Can, Dialect, LOBBY, Observation, PRESENCE, Payload, Subscription, TOKEN, Table, Target, Topic, code,
-    text_of,
+    Adapter, Ask, Bytes, Dialect, LOBBY, Observation, PRESENCE, Payload, Subscription, TOKEN, Table, Target, Topic,
+    code, text_of,
 };
 
 pub const NATIVE: Dialect = Dialect {
@@ -15,21 +15,7 @@ pub const NATIVE: Dialect = Dialect {
     wire: native::WIRE,
     golden: "native",
     key: None,
-    can: &[
-        Can::HearUnasked,
-        Can::SpeakFromOutside,
-        Can::SpeakBytes,
-        Can::HearBytes,
-        Can::HearEveryRefusal,
-        Can::EnterLobby,
-        Can::HearRosterOnAppearing,
-        Can::StayWithoutSubscription,
-        Can::HearRenewal,
-        Can::SurviveBadToken,
-        Can::OutliveToken,
-        Can::LoseConnection,
-        Can::RecoverEverything,
-    ],
+    bytes: Bytes::HeardAndSpoken,
     leaves_out: &[],
     adapter: |_| Box::new(Native::default()),
 };

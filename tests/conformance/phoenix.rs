@@ -7,9 +7,8 @@ use realtime_worker::code::Code;
 use realtime_worker::dialect::{Frame, phoenix};
 use serde_json::{Value, json};
 
-use super::adapter::Can::{BecomeAnother, EnterPartly, HearBytes, HearForEach, Replace, Rest, SpeakBytes};
 use super::adapter::{
-    Adapter, Ask, Can, Dialect, Observation, PRESENCE, Payload, Subscription, Table, Target, Topic, text_of,
+    Adapter, Ask, Bytes, Dialect, Observation, PRESENCE, Payload, Subscription, Table, Target, Topic, text_of,
 };
 
 pub const ONE: Dialect = Dialect {
@@ -17,7 +16,7 @@ pub const ONE: Dialect = Dialect {
     wire: phoenix::WIRE_ONE,
     golden: "phoenix",
     key: Some("anon"),
-    can: CAN.split_at(5).0,
+    bytes: Bytes::None,
     leaves_out: &["the_lobby_is_a_place_without_a_topic"],
     adapter: |user| adapter(user, Framing::One),
 };
@@ -25,20 +24,18 @@ pub const ONE: Dialect = Dialect {
 pub const TWO: Dialect = Dialect {
     name: "phoenix 2",
     wire: phoenix::WIRE_TWO,
-    can: CAN.split_at(6).0,
+    bytes: Bytes::Heard,
     adapter: |user| adapter(user, Framing::Two),
     ..ONE
 };
 
 pub const TWO_BINARY: Dialect = Dialect {
     name: "phoenix 2, messages in binary frames",
-    can: CAN,
+    bytes: Bytes::HeardAndSpoken,
     adapter: |user| adapter(user, Framing::TwoBinary),
     ..TWO
 };
 
-/// What all of them can, then the bytes.
-const CAN: &[Can] = &[HearForEach, Replace, EnterPartly, BecomeAnother, Rest, HearBytes, SpeakBytes];
 const PREFIX: &str = "realtime:";
 const USER_PUSH: u8 = 3;
 const USER_BROADCAST: u8 = 4;

@@ -198,7 +198,7 @@ impl<'a> Stage<'a> {
 
     /// How a member's dialect differs.
     pub fn can(&self, who: Who, can: Can) -> bool {
-        self.members[who.0].dialect.can.contains(&can)
+        self.members[who.0].dialect.can(can)
     }
 
     /// Everything that a member has observed since it was last looked at.

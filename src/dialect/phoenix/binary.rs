@@ -10,7 +10,7 @@
 
 use serde_json::value::RawValue;
 
-use super::push::{Body, LONG_REFERENCE, Payload, Push, refuse};
+use super::push::{LONG_REFERENCE, MessageBody, Push, Pushed, refuse};
 use crate::code::Refusal;
 use crate::policy::limits::ID_BYTES;
 
@@ -33,7 +33,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Push<'_>, Refusal> {
 fn push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
     let (lengths, mut rest) = rest.split_first_chunk().ok_or_else(cut)?;
     let head = head(*lengths, &mut rest)?;
-    Ok(Push { payload: Payload::Json(json(rest)?), ..head })
+    Ok(Push { payload: Pushed::Json(json(rest)?), ..head })
 }
 
 fn user_push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
@@ -45,11 +45,11 @@ fn user_push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
         written => json(written)?,
     };
     let body = match *encoding {
-        RAW => Body::Binary(rest),
-        JSON => Body::Json(json(rest)?),
+        RAW => MessageBody::Binary(rest),
+        JSON => MessageBody::Json(json(rest)?),
         _ => return Err(refuse("The encoding of a binary frame must be 0 or 1.")),
     };
-    Ok(Push { payload: Payload::Broadcast { metadata, body }, ..head })
+    Ok(Push { payload: Pushed::Broadcast { metadata, body }, ..head })
 }
 
 /// What both kinds begin with, of these lengths; its payload is for the kind to read.
@@ -59,15 +59,15 @@ fn head<'a>([join_ref, reference, topic, event]: [u8; 4], rest: &mut &'a [u8]) -
         reference: optional(take(rest, reference)?)?,
         topic: text(take(rest, topic)?),
         event: text(take(rest, event)?),
-        payload: Payload::Json("null"),
+        payload: Pushed::Json("null"),
         is_binary: true,
     })
 }
 
-pub(super) fn write(topic: &str, event: &str, metadata: &str, body: Body<'_>) -> Option<Vec<u8>> {
+pub(super) fn write(topic: &str, event: &str, metadata: &str, body: MessageBody<'_>) -> Option<Vec<u8>> {
     let (encoding, payload) = match body {
-        Body::Binary(bytes) => (RAW, bytes),
-        Body::Json(text) => (JSON, text.as_bytes()),
+        MessageBody::Binary(bytes) => (RAW, bytes),
+        MessageBody::Json(text) => (JSON, text.as_bytes()),
     };
     let length = |part: &str| u8::try_from(part.len()).ok();
     let header = [USER_BROADCAST, length(topic)?, length(event)?, length(metadata)?, encoding];
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_header_counts_bytes_up_to_255() {
-        let body = Body::Binary(&[1]);
+        let body = MessageBody::Binary(&[1]);
         let [fits, exceeds] = [255, 256].map(|length| "x".repeat(length));
         assert!(write(&fits, &fits, &fits, body).is_some());
         assert!(write(&exceeds, "", "", body).is_none());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::PREFIX;
 use super::join;
 use super::lenient::Lenient;
-use super::push::{Body, Payload as Pushed, Push};
+use super::push::{MessageBody, Push, Pushed};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command};
 use crate::engine::publication::Payload;
@@ -52,8 +52,8 @@ fn act(push: &Push<'_>) -> ChannelAct {
             return publish(
                 push.event.clone(),
                 match body {
-                    Body::Json(json) => Payload::Json(Rc::from(json)),
-                    Body::Binary(bytes) => Payload::Binary(Rc::from(bytes)),
+                    MessageBody::Json(json) => Payload::Json(Rc::from(json)),
+                    MessageBody::Binary(bytes) => Payload::Binary(Rc::from(bytes)),
                 },
                 None,
                 persist.is_some_and(|persist| persist != "false" && persist != "null"),

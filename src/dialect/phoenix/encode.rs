@@ -7,7 +7,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 use super::frame::{Version, broadcast_binary, text};
-use super::push::Body;
+use super::push::MessageBody;
 use super::{PREFIX, reason};
 use crate::code::Refusal;
 use crate::dialect::Frame;
@@ -21,7 +21,7 @@ use crate::value::time;
 const OK: &str = r#"{"status":"ok","response":{}}"#;
 
 /// A channel, as its frames are written.
-struct Channel<'a> {
+struct ChannelWriter<'a> {
     version: Version,
     name: &'a str,
     reference: Option<&'a str>,
@@ -34,11 +34,11 @@ pub(super) fn frames(version: Version, address: Option<&Address>, event: &Event)
     }
     // Everything else is said in a channel.
     let Some(address) = address else { return Vec::new() };
-    let channel = Channel { version, name: &address.name, reference: address.reference.as_deref() };
+    let channel = ChannelWriter { version, name: &address.name, reference: address.reference.as_deref() };
     channel.frames(event)
 }
 
-impl Channel<'_> {
+impl ChannelWriter<'_> {
     fn frames(&self, event: &Event) -> Vec<Frame> {
         match event {
             Event::Change { schema, table, view, bindings: Some(bindings), .. } => {
@@ -126,7 +126,7 @@ impl Channel<'_> {
         match payload {
             Payload::Binary(_) if self.version == Version::One => None,
             Payload::Binary(bytes) => {
-                broadcast_binary(self.name, event, &kept.map(meta).unwrap_or_default(), Body::Binary(bytes))
+                broadcast_binary(self.name, event, &kept.map(meta).unwrap_or_default(), MessageBody::Binary(bytes))
             }
             Payload::Json(payload) => {
                 let mut out = String::with_capacity(payload.len() + event.len() + 64);

@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::binary;
-use super::push::{Body, LONG_REFERENCE, Payload, Push, refuse};
+use super::push::{LONG_REFERENCE, MessageBody, Push, Pushed, refuse};
 use crate::code::Refusal;
 use crate::dialect::{Frame, Received};
 use crate::policy::limits::ID_BYTES;
@@ -73,7 +73,7 @@ pub fn text(
 
 /// Writes a user's message as a binary frame of version 2.0.0; `None` where a part of its header is longer than the
 /// format can say.
-pub fn broadcast_binary(topic: &str, event: &str, metadata_json: &str, body: Body<'_>) -> Option<Frame> {
+pub fn broadcast_binary(topic: &str, event: &str, metadata_json: &str, body: MessageBody<'_>) -> Option<Frame> {
     binary::write(topic, event, metadata_json, body).map(Frame::Binary)
 }
 
@@ -87,7 +87,7 @@ fn object(text: &str) -> Result<Push<'_>, Refusal> {
         reference: reference(member("ref").ok_or_else(missing)?)?,
         topic: name(member("topic").ok_or_else(missing)?)?,
         event: name(member("event").ok_or_else(missing)?)?,
-        payload: Payload::Json(member("payload").ok_or_else(missing)?),
+        payload: Pushed::Json(member("payload").ok_or_else(missing)?),
         is_binary: false,
     })
 }
@@ -102,7 +102,7 @@ fn array(text: &str) -> Result<Push<'_>, Refusal> {
         reference: reference(next()?)?,
         topic: name(next()?)?,
         event: name(next()?)?,
-        payload: Payload::Json(next()?),
+        payload: Pushed::Json(next()?),
         is_binary: false,
     })
 }
@@ -169,6 +169,6 @@ mod tests {
     #[test]
     fn payloads_stay_as_they_were_written() {
         let push = read_text(Version::Two, r#" [ null , "1","t","e", {"a": 1.10e2,"a":"\ud800"} , 7 ] "#).unwrap();
-        assert_eq!(push.payload, Payload::Json(r#"{"a": 1.10e2,"a":"\ud800"}"#));
+        assert_eq!(push.payload, Pushed::Json(r#"{"a": 1.10e2,"a":"\ud800"}"#));
     }
 }

@@ -17,7 +17,7 @@ use crate::code::Refusal;
 use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
-use crate::engine::profile::{Expiry, LostTable, PresenceAudience, Profile, Renewal, Sessions};
+use crate::engine::profile::{Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions};
 use frame::Version;
 
 /// Version 1.0.0.
@@ -38,7 +38,10 @@ pub const PROFILE: Profile = Profile {
     renewal: Renewal::Silent,
     lost_table: LostTable::Rests,
     requires_role: true,
-    refusals_count: false,
+    refusals: Refusals::Replies,
+    duplicate: Duplicate::Replaces,
+    names_subscriptions: true,
+    roster_on_appearing: false,
 };
 /// What a channel's name begins with.
 const PREFIX: &str = "realtime:";

@@ -14,14 +14,14 @@ pub struct Push<'a> {
     /// The event, such as `phx_join`.
     pub event: String,
     /// What is pushed.
-    pub payload: Payload<'a>,
+    pub payload: Pushed<'a>,
     /// Whether it was a binary frame: some clients write its topic in Latin-1, so its channel is that of its `join_ref`.
     pub is_binary: bool,
 }
 
 /// What a push carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
+pub enum Pushed<'a> {
     /// Any JSON.
     Json(&'a str),
     /// A message of a user (binary kind 3); the push's event is the message's.
@@ -29,13 +29,13 @@ pub enum Payload<'a> {
         /// Any JSON, or nothing.
         metadata: &'a str,
         /// The message.
-        body: Body<'a>,
+        body: MessageBody<'a>,
     },
 }
 
 /// What a message of a user carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body<'a> {
+pub enum MessageBody<'a> {
     /// Any JSON.
     Json(&'a str),
     /// Bytes of the user's own.

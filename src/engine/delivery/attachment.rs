@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::session::{Channel, Session, Subscribed, Subscription};
+use super::session::{JoinedChannel, Session, Subscribed, Subscription};
 use super::socket::{ErrorWindow, Socket};
 use crate::engine::command::TableTarget;
 use crate::engine::effect::{Task, Write};
@@ -29,7 +29,7 @@ const CHANNELS: u32 = 2;
 const MAX_BYTES: usize = 16_000;
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct Attachment {
     version: u32,
     client_id: String,
     /// The rest is in the row of this client.
@@ -113,7 +113,7 @@ pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
         Sessions::Many => CHANNELS,
     };
     let text = |overflow, state| {
-        let stored = Stored { version, client_id: client_id.to_string(), overflow, state };
+        let stored = Attachment { version, client_id: client_id.to_string(), overflow, state };
         // Structs of texts and numbers always have a JSON form.
         serde_json::to_string(&stored).unwrap_or_default()
     };
@@ -140,10 +140,10 @@ pub(super) fn read(
     (profiles, limits): (Profiles, &Limits),
     now: u64,
 ) -> Option<Socket> {
-    let attached: Stored = serde_json::from_str(text).ok()?;
+    let attached: Attachment = serde_json::from_str(text).ok()?;
     let overflowed = attached.overflow;
     let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
-    let stored: Stored = if overflowed { serde_json::from_str(text).ok()? } else { attached };
+    let stored: Attachment = if overflowed { serde_json::from_str(text).ok()? } else { attached };
     let state = stored.state?;
     let dialect = (DialectId(state.wire), profiles(DialectId(state.wire))?);
     let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
@@ -221,7 +221,7 @@ impl StoredChannels {
 }
 
 impl StoredChannel {
-    fn of(session: &Session, channel: &Channel, principal: usize) -> StoredChannel {
+    fn of(session: &Session, channel: &JoinedChannel, principal: usize) -> StoredChannel {
         StoredChannel {
             client_id: session.client_id.to_string(),
             name: channel.address.name.to_string(),
@@ -243,7 +243,7 @@ impl StoredChannel {
         let mut session = Session::new(id, Rc::from(self.client_id), principals.get(self.principal)?.clone());
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.tables)?;
-        session.channel = Some(Box::new(Channel {
+        session.channel = Some(Box::new(JoinedChannel {
             address: Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) },
             topic: Topic { private: self.private, name: Rc::from(self.topic) },
             messages: self.messages,

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use super::Delivery;
-use super::session::{Channel, Session, Subscribed, Subscription, may_see_members};
+use super::session::{JoinedChannel, Session, Subscribed, Subscription, may_see_members};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
 use crate::engine::effect::{Log, Task};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream};
+use crate::engine::profile::Duplicate;
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
 use crate::policy::principal::Principal;
@@ -110,11 +111,17 @@ impl Delivery {
             }
             Err(error) => Err(Refusal::from(error)),
         };
-        // Whoever enters anew leaves first, even where the new entry is refused.
-        if let Some(before) = self.sockets.get(socket).and_then(|socket| socket.named(&frame.name)) {
-            self.tell(before, Event::Left { id: None }, out);
-            self.leave(before, out);
-        }
+        let Some(known) = self.sockets.get(socket) else { return };
+        let admitted = match (known.named(&frame.name), known.profile.duplicate) {
+            (None, _) => admitted,
+            (Some(_), Duplicate::Refused) => Err(Refusal::of(Code::SubscriptionExists)),
+            // Whoever enters anew leaves first, even where the new entry is refused.
+            (Some(before), Duplicate::Replaces) => {
+                self.tell(before, Event::Left { id: None }, out);
+                self.leave(before, out);
+                admitted
+            }
+        };
         match admitted {
             Ok(entry) => self.entered(socket, frame, join, entry, out),
             Err(refusal) => {
@@ -188,7 +195,7 @@ impl Delivery {
         known.entered += 1;
         let mut session = Session::new(id, client_id.clone(), entry.principal);
         session.subscriptions = entry.tables;
-        session.channel = Some(Box::new(Channel {
+        session.channel = Some(Box::new(JoinedChannel {
             address: Address {
                 name: Rc::from(frame.name.as_str()),
                 reference: frame.reference.as_deref().map(Rc::from),

@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
     use crate::engine::input::Stored;
-    use crate::engine::profile::{PresenceAudience, Profile, Profiles, Sessions};
+    use crate::engine::profile::{Duplicate, PresenceAudience, Profile, Profiles, Refusals, Sessions};
     use crate::policy::configuration::Configuration;
 
     const SECRET: &str = "a-secret-of-thirty-two-bytes-or-more";
@@ -303,7 +303,10 @@ mod tests {
         renewal: Renewal::Silent,
         lost_table: LostTable::Rests,
         requires_role: true,
-        refusals_count: false,
+        refusals: Refusals::Replies,
+        duplicate: Duplicate::Replaces,
+        names_subscriptions: true,
+        roster_on_appearing: false,
     };
     const PRINCIPAL: &str = r#"{"user":"ada","roles":["member"],"method":"session","expires":null,"claims":{}}"#;
 

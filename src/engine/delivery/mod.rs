@@ -25,7 +25,7 @@ use super::effect::{Effect, Figures, Log, Task, Write};
 use super::event::{Address, Event};
 use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
-use super::profile::{Profile, Profiles, Sessions};
+use super::profile::{Profile, Profiles, Refusals, Sessions};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
@@ -238,7 +238,7 @@ impl Delivery {
         let code = refusal.code;
         self.log_session("refused", id, Some(code), out);
         self.tell(id, Event::Refused { refusal, id: reference }, out);
-        if profile.refusals_count {
+        if profile.refusals == Refusals::Errors {
             self.count_error(now, id.socket, out);
         }
     }

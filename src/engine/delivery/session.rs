@@ -29,7 +29,7 @@ pub(super) struct Session {
     /// Whether it receives only what it subscribed to, even where that is nothing.
     pub(super) explicit: bool,
     /// The channel that it joined, in dialects that have them.
-    pub(super) channel: Option<Box<Channel>>,
+    pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
     /// The classes it is a member of.
@@ -37,7 +37,7 @@ pub(super) struct Session {
 }
 
 /// A channel, as it was joined.
-pub(super) struct Channel {
+pub(super) struct JoinedChannel {
     pub(super) address: Address,
     pub(super) topic: Topic,
     /// Whether it receives the topic's messages.
@@ -144,7 +144,10 @@ impl Session {
     ) -> Vec<Rc<ClassKey>> {
         let roles = Rc::new(self.principal.roles.sorted());
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
-        let narrowing = Rc::new(Narrowing::new(is_open, self.tables().cloned()));
+        // Where no frame names them, numbers must not divide those who receive the same.
+        let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
+        let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
+        let narrowing = Rc::new(Narrowing::new(is_open, targets));
         let key = |scope| ClassKey {
             scope,
             wire,

@@ -9,6 +9,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream, Tracking};
+use crate::engine::profile::Duplicate;
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS, STATE_BYTES};
@@ -30,7 +31,7 @@ impl Delivery {
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, metadata } => {
-                (self.track(session, principal, topic, metadata, (true, None), out), None)
+                (self.track(session, principal, topic, metadata, (false, None), out), None)
             }
             Command::Update { topic, metadata } => {
                 let done = self.check_metadata(&metadata);
@@ -135,10 +136,14 @@ impl Delivery {
             Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
             Target::Table(_) => None,
         };
-        let present = known.session(session.number).ok_or(Code::Internal)?;
-        let subscription = self.admit(principal, &present.subscriptions, subscribe).map_err(|(refusal, _)| refusal)?;
+        let mut present = known.session(session.number).ok_or(Code::Internal)?.subscriptions.clone();
+        if known.profile.duplicate == Duplicate::Replaces {
+            present.retain(|before| before.id != subscribe.id);
+        }
+        let subscription = self.admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
         let id = subscription.id.clone();
-        self.change(session, |session| session.subscriptions.push(subscription));
+        present.push(subscription);
+        self.change(session, |session| session.subscriptions = present);
         match asked {
             Some((topic, presence, recover)) => self.subscribed_to_topic(session, id, topic, presence, recover, out),
             None => self.tell(session, Event::Subscribed { id, recovered: None }, out),
@@ -208,6 +213,7 @@ impl Delivery {
         out: &mut Out,
     ) -> Result<(), Refusal> {
         let Some(known) = self.sockets.session(session) else { return Ok(()) };
+        let roster = roster || self.profile(session.socket).is_some_and(|profile| profile.roster_on_appearing);
         if let Some(topic) = &topic {
             self.configuration.authorize(Action::Presence, topic, principal)?;
         }

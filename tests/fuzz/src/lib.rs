@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, text};
-use realtime_worker::dialect::phoenix::push::{Body, Payload, Push};
+use realtime_worker::dialect::phoenix::push::{MessageBody, Pushed, Push};
 use realtime_worker::dialect::{Frame, Received, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::{Open, SocketId, Stored};
@@ -126,10 +126,10 @@ pub fn phoenix(bytes: &[u8]) {
         {
             assert!(version == Version::Two || !push.is_binary);
             match push.payload {
-                Payload::Json(payload) => same_again(version, &push, payload),
-                Payload::Broadcast { metadata, body } => {
+                Pushed::Json(payload) => same_again(version, &push, payload),
+                Pushed::Broadcast { metadata, body } => {
                     let _ = broadcast_binary(&push.topic, &push.event, metadata, body);
-                    if let Body::Json(payload) = body {
+                    if let MessageBody::Json(payload) = body {
                         same_again(version, &push, payload);
                     }
                 }
@@ -145,7 +145,7 @@ fn same_again(version: Version, push: &Push<'_>, payload: &str) {
     };
     let again = read(version, Received::Text(&written)).expect("what is written is read");
     assert_eq!((&again.reference, &again.topic, &again.event), (&push.reference, &push.topic, &push.event));
-    assert_eq!(again.payload, Payload::Json(payload));
+    assert_eq!(again.payload, Pushed::Json(payload));
     assert!(version == Version::One || again.join_ref == push.join_ref);
 }
 
