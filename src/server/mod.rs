@@ -5,4 +5,5 @@ pub mod publish;
 pub mod tenant_server;
 pub mod job;
 pub mod answer;
+pub mod fault;
 pub mod supabase;

@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use js_sys::futures::{JsFuture, spawn_local};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
     DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
     durable_object,
 };
 
+use super::fault::{failed, log_fault, log_refused};
 use super::gate::{PASS, Pass};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
 use super::sockets::{Sockets, tag};
@@ -18,10 +20,11 @@ use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{Open, SocketId, UsedTicket, Wire};
+use crate::engine::input::{Open, SocketId, StoredPublication, UsedTicket, Wire};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
+use crate::server::fault::Fault;
 use crate::server::job::{Job, log_line};
 use crate::server::publish::PublishRequest;
 use crate::server::supabase;
@@ -113,19 +116,19 @@ impl Broadcaster {
             self.settle(jobs, &mut Outcome::default())
         });
         if let Err(refusal) = woken {
-            log_fault(&refusal);
+            log_refused("wake", &refusal);
         }
     }
 
     fn begin(&self) -> std::result::Result<(Life, Vec<Job>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
-        let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(fault)?;
-        raw_state.set_auto_response(&pair).map_err(fault)?;
+        let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(failed)?;
+        raw_state.set_auto_response(&pair).map_err(failed)?;
         let raw_storage: JsValue = self.state.storage().as_raw().into();
-        let storage = Storage::open(raw_storage.unchecked_into()).map_err(fault)?;
-        let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
-        let mut stored = storage.load().map_err(fault)?;
+        let storage = Storage::open(raw_storage.unchecked_into()).map_err(failed)?;
+        let (sockets, attachments) = Sockets::restore(raw_state).map_err(failed)?;
+        let mut stored = storage.load().map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();
         let organization = self.state.id().name().unwrap_or_default();
@@ -133,7 +136,7 @@ impl Broadcaster {
             now: now(),
             organization: organization.clone(),
             configuration: configuration.clone(),
-            epoch: random_hex(8).map_err(|_| Refusal::of(Code::Internal))?,
+            epoch: random_hex(8).map_err(failed)?,
         };
         let (server, jobs) = TenantServer::wake(surroundings, stored);
         Ok((Life { organization, configuration, server, sockets, storage }, jobs))
@@ -142,13 +145,13 @@ impl Broadcaster {
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
         let pass = http::header(request, PASS).and_then(|pass| serde_json::from_str::<Pass>(&pass).ok());
         let pass = pass.ok_or(Code::Internal)?;
-        let pair = WebSocketPair::new().map_err(|_| Code::Internal)?;
-        let client_id = uuid().map_err(|_| Code::Internal)?;
+        let pair = WebSocketPair::new().map_err(failed)?;
+        let client_id = uuid().map_err(failed)?;
         let opening = raw(&pair.server).clone();
         let ticket = match &pass.ticket {
             None => None,
             Some((id, expires)) => {
-                let spent = self.with_life(|life| life.storage.is_spent(id).map_err(fault))?;
+                let spent = self.with_life(|life| Ok(life.storage.is_spent(id)?))?;
                 Some(UsedTicket { id: id.clone(), expires: *expires, spent })
             }
         };
@@ -178,7 +181,7 @@ impl Broadcaster {
 
     fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let request = PublishRequest::read(body)?;
-        let remembered = self.with_life(|life| life.storage.remembered(request.ids()).map_err(fault))?;
+        let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
         let outcome = self.happen(Happening::Publish(request.publications, remembered))?;
         let receipt = outcome.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
@@ -187,14 +190,14 @@ impl Broadcaster {
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
         let figures = self.happen(Happening::Stats)?.figures.ok_or(Code::Internal)?;
         self.with_life(|life| {
-            let history = life.storage.history_count().map_err(fault)?;
+            let history = life.storage.history_count()?;
             Ok(Answer::figures(&life.organization, &figures, history))
         })
     }
 
     fn find(&self, socket: &WebSocket) -> Option<SocketId> {
         let client_id = tag(self.state.as_raw().unchecked_ref(), raw(socket))?;
-        self.with_life(|life| life.sockets.find(&client_id).ok_or(Refusal::of(Code::NotFound))).ok()
+        self.with_life(|life| Ok(life.sockets.find(&client_id))).ok().flatten()
     }
 
     fn gone(&self, socket: &WebSocket) {
@@ -239,9 +242,8 @@ impl Broadcaster {
             match done {
                 Ok(next) => pending.extend(next),
                 Err(refusal) => {
-                    log_fault(&refusal);
                     self.life.take();
-                    return Err(Refusal::of(Code::Internal));
+                    return Err(refusal);
                 }
             }
         }
@@ -264,12 +266,14 @@ impl Broadcaster {
         });
     }
 
+    /// Acts on what is in memory. A fault is logged here, and the caller learns of no more than [`Code::Internal`].
     fn with_life<T>(
         &self,
-        act: impl FnOnce(&mut Life) -> std::result::Result<T, Refusal>,
+        act: impl FnOnce(&mut Life) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, Refusal> {
-        let mut life = self.life.try_borrow_mut().map_err(|_| Refusal::of(Code::Internal))?;
-        act(life.as_mut().ok_or(Code::Internal)?)
+        let entered_twice = |_| failed(Fault::new("the object was entered while an input was handled"));
+        let mut life = self.life.try_borrow_mut().map_err(entered_twice)?;
+        act(life.as_mut().ok_or(Code::Internal)?).map_err(failed)
     }
 }
 
@@ -281,7 +285,7 @@ impl Life {
         jobs: Vec<Job>,
         state: &RawState,
         outcome: &mut Outcome,
-    ) -> std::result::Result<Vec<Happening<'static>>, Refusal> {
+    ) -> std::result::Result<Vec<Happening<'static>>, Fault> {
         let mut sends = Vec::new();
         let mut happened = Vec::new();
         for job in jobs {
@@ -303,11 +307,11 @@ impl Life {
         task: Task,
         state: &RawState,
         outcome: &mut Outcome,
-    ) -> std::result::Result<Option<Happening<'static>>, Refusal> {
+    ) -> std::result::Result<Option<Happening<'static>>, Fault> {
         match task {
             Task::Accept { client_id, .. } => {
-                let opening = outcome.opening.take().ok_or(Code::Internal)?;
-                state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
+                let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
+                state.accept(&opening, vec![client_id.to_string()])?;
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
             Task::Share { socket, channel } => self.sockets.share(socket, channel),
@@ -322,22 +326,33 @@ impl Life {
             Task::Attach { socket, state } => {
                 // A socket that is closing keeps nothing; its end is about to be told.
                 let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
-                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state))).map_err(fault)?;
+                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state)))?;
             }
-            Task::Write(write) => self.storage.write(&write).map_err(fault)?,
-            Task::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
+            Task::Write(write) => self.storage.write(&write)?,
+            Task::SetAlarm(time) => self.set_alarm(time)?,
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
-                return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows, bytes).ok())));
+                return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
             }
             Task::ReadTopic { topic, since, rows } => {
-                return Ok(Some(Happening::HistoryRead(self.storage.topic_since(&topic, since, rows).ok())));
+                return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Log(entry) => log(&log_line(&entry, &self.organization)),
         }
         Ok(None)
+    }
+
+    /// The call itself cannot tell whether the time was stored; its promise can, and nobody waits for that.
+    fn set_alarm(&self, time: u64) -> std::result::Result<(), Fault> {
+        let promise = self.storage.set_alarm(time)?;
+        spawn_local(async move {
+            if let Err(error) = JsFuture::from(promise).await {
+                log_fault(Fault::from(error).during("setAlarm"));
+            }
+        });
+        Ok(())
     }
 }
 
@@ -346,14 +361,9 @@ fn raw(socket: &WebSocket) -> &RawSocket {
     socket.unchecked_ref()
 }
 
-fn log_fault(refusal: &Refusal) {
-    log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string());
-}
-
-/// The runtime refused a call. What it says goes to the log only.
-fn fault(error: JsValue) -> Refusal {
-    let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
-    Refusal::because(Code::Internal, message.or_else(|| error.as_string()).unwrap_or_default())
+/// Who asked for history that cannot be read is told so; the object goes on.
+fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Happening<'static> {
+    Happening::HistoryRead(rows.map_err(log_fault).ok())
 }
 
 /// A random UUID (RFC 9562, version 4).

@@ -43,7 +43,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys:
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
-    log_refused(&path, refusal.code);
+    log_refused(&path, &refusal);
     let response = http::respond(&Answer::from(&refusal))?;
     if refusal.code == Code::MethodNotAllowed {
         response.headers().set("allow", &route::allowed(&path))?;

@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use worker::ws_events::{CloseEvent, MessageEvent};
 use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
 
+use super::fault::log_fault;
 use super::gate::{self, Pass};
 use crate::code::{Code, Refusal};
 use crate::dialect::native::Native;
@@ -26,7 +27,7 @@ pub fn hold(env: Env, configuration: Rc<Configuration>) -> Result<Response> {
     accept(&server)?;
     worker::wasm_bindgen_futures::spawn_local(async move {
         if let Err(error) = serve(&env, &server, &configuration).await {
-            super::runtime::log(&serde_json::json!({ "event": "fault", "message": error.to_string() }).to_string());
+            log_fault(error);
             end(&server, Code::Internal);
         }
     });

@@ -89,7 +89,7 @@ extern "C" {
     pub fn sql(this: &RawStorage) -> RawSql;
 
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
-    pub fn set_alarm(this: &RawStorage, time: f64) -> Result<JsValue, JsValue>;
+    pub fn set_alarm(this: &RawStorage, time: f64) -> Result<Promise, JsValue>;
 
     /// `SqlStorage`
     pub type RawSql;

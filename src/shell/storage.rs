@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use js_sys::Array;
+use js_sys::{Array, Promise};
 use wasm_bindgen::JsValue;
 
 use super::runtime::RawStorage;
@@ -162,9 +162,9 @@ impl Storage {
         Ok(!self.rows("SELECT 1 FROM tickets WHERE id = ?", &[ticket.into()])?.is_empty())
     }
 
-    /// Sets the alarm, in Unix milliseconds.
-    pub fn set_alarm(&self, time: u64) -> Result<()> {
-        self.raw.set_alarm(time as f64).map(drop)
+    /// Sets the alarm, in Unix milliseconds. The promise tells whether that was stored.
+    pub fn set_alarm(&self, time: u64) -> Result<Promise> {
+        self.raw.set_alarm(time as f64)
     }
 
     fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {

@@ -36,7 +36,7 @@ pub async fn connect(request: &Request, address: &Address, env: &Env, configurat
         Err(refusal) => Err(refusal),
     };
     opened.or_else(|refusal| {
-        log_refused(&address.path(), refusal.code);
+        log_refused(&address.path(), &refusal);
         http::respond(&supabase::refused(&refusal)).map_err(failed)
     })
 }
@@ -65,7 +65,7 @@ pub async fn answer(
         route => publish(route, request, address, env, configuration).await,
     };
     answered.unwrap_or_else(|rejected| {
-        log_refused(&address.path(), rejected.code);
+        log_refused(&address.path(), &Refusal::of(rejected.code));
         rejected.answer
     })
 }
