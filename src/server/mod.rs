@@ -3,7 +3,8 @@
 pub mod route;
 pub mod publish;
 pub mod tenant_server;
-pub mod job;
+pub mod outgoing;
+pub mod log;
 pub mod answer;
 pub mod fault;
 pub mod supabase;

@@ -19,16 +19,17 @@ use super::storage::Storage;
 use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{Open, SocketId, StoredPublication, UsedTicket, Wire};
+use crate::engine::effect::{Effect, Figures, Receipt, Task};
+use crate::engine::input::{Input, Open, SocketId, StoredPublication, UsedTicket, Wire};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
 use crate::server::fault::Fault;
-use crate::server::job::{Job, log_line};
+use crate::server::log::log_line;
+use crate::server::outgoing::Outgoing;
 use crate::server::publish::PublishRequest;
 use crate::server::supabase;
-use crate::server::tenant_server::{Happening, TenantServer};
+use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
 #[durable_object]
@@ -48,7 +49,7 @@ struct Life {
     storage: Storage,
 }
 
-/// What a request is answered with, gathered while the jobs run.
+/// What a request is answered with, gathered while effects are executed.
 #[derive(Default)]
 struct Outcome {
     opening: Option<RawSocket>,
@@ -80,7 +81,7 @@ impl DurableObject for Broadcaster {
 
     async fn alarm(&self) -> Result<Response> {
         // A refusal here was logged at the wake; an alarm without a tenant has nothing to do.
-        let _ = self.happen(Happening::Alarm);
+        let _ = self.happen(Input::Alarm);
         Response::empty()
     }
 
@@ -90,7 +91,7 @@ impl DurableObject for Broadcaster {
             WebSocketIncomingMessage::String(text) => Received::Text(text),
             WebSocketIncomingMessage::Binary(bytes) => Received::Binary(bytes),
         };
-        let _ = self.happen(Happening::Frame { socket: id, frame });
+        let _ = self.with_life(|life| Ok(life.server.frame(id, frame))).and_then(|input| self.happen(input));
         Ok(())
     }
 
@@ -110,17 +111,17 @@ impl DurableObject for Broadcaster {
 
 impl Broadcaster {
     fn wake(&self) {
-        let woken = self.begin().and_then(|(life, jobs)| {
+        let woken = self.begin().and_then(|(life, effects)| {
             log(&serde_json::json!({ "event": "woken", "organizationId": life.organization }).to_string());
             *self.life.borrow_mut() = Some(life);
-            self.settle(jobs, &mut Outcome::default())
+            self.settle(effects, &mut Outcome::default())
         });
         if let Err(refusal) = woken {
             log_refused("wake", &refusal);
         }
     }
 
-    fn begin(&self) -> std::result::Result<(Life, Vec<Job>), Refusal> {
+    fn begin(&self) -> std::result::Result<(Life, Vec<Effect>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
         let pair = AutoResponse::new(r#"{"type":"ping"}"#, r#"{"type":"pong"}"#).map_err(failed)?;
@@ -138,8 +139,8 @@ impl Broadcaster {
             configuration: configuration.clone(),
             epoch: random_hex(8).map_err(failed)?,
         };
-        let (server, jobs) = TenantServer::wake(surroundings, stored);
-        Ok((Life { organization, configuration, server, sockets, storage }, jobs))
+        let (server, effects) = TenantServer::wake(surroundings, stored);
+        Ok((Life { organization, configuration, server, sockets, storage }, effects))
     }
 
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
@@ -156,25 +157,15 @@ impl Broadcaster {
             }
         };
         let recover = pass.recovery();
-        // Last, since whatever is refused above would keep the place.
         let wire = Wire(pass.wire);
         let carries_channels = dialect::of(wire).carries_channels();
-        let socket = self.with_life(|life| {
-            let socket = life.server.vacant();
-            life.sockets.insert(socket, &opening, &client_id);
-            Ok(socket)
-        })?;
+        let socket = self.with_life(|life| Ok(life.server.vacant()))?;
         let open = Open { socket, client_id, wire, carries_channels, principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
-        self.run(Happening::Open(open), &mut outcome)?;
+        self.run(Input::Open(open), &mut outcome)?;
         match outcome.turned_away {
-            Some(refusal) => {
-                self.with_life(|life| {
-                    life.sockets.remove(socket);
-                    Ok(())
-                })?;
-                if carries_channels { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
-            }
+            Some(refusal) if carries_channels => Ok(http::respond(&supabase::refused(&refusal))),
+            Some(refusal) => Err(refusal),
             None => Ok(Response::from_websocket(pair.client)),
         }
     }
@@ -182,13 +173,13 @@ impl Broadcaster {
     fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let request = PublishRequest::read(body)?;
         let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
-        let outcome = self.happen(Happening::Publish(request.publications, remembered))?;
+        let outcome = self.happen(Input::Publish { publications: request.publications, remembered })?;
         let receipt = outcome.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
     }
 
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
-        let figures = self.happen(Happening::Stats)?.figures.ok_or(Code::Internal)?;
+        let figures = self.happen(Input::Stats)?.figures.ok_or(Code::Internal)?;
         self.with_life(|life| {
             let history = life.storage.history_count()?;
             Ok(Answer::figures(&life.organization, &figures, history))
@@ -203,7 +194,7 @@ impl Broadcaster {
     fn gone(&self, socket: &WebSocket) {
         if let Some(id) = self.find(socket) {
             // Where that failed, a new life has begun, in which the number may be another's.
-            let _ = self.happen(Happening::Closed(id)).and_then(|_| {
+            let _ = self.happen(Input::Closed { socket: id }).and_then(|_| {
                 self.with_life(|life| {
                     life.sockets.remove(id);
                     Ok(())
@@ -212,32 +203,32 @@ impl Broadcaster {
         }
     }
 
-    fn happen(&self, happening: Happening<'_>) -> std::result::Result<Outcome, Refusal> {
+    fn happen(&self, input: Input) -> std::result::Result<Outcome, Refusal> {
         let mut outcome = Outcome::default();
-        self.run(happening, &mut outcome)?;
+        self.run(input, &mut outcome)?;
         Ok(outcome)
     }
 
-    fn run(&self, happening: Happening<'_>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
-        let jobs = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
-        let settled = self.settle(jobs, outcome);
+    fn run(&self, input: Input, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
+        let effects = self.with_life(|life| Ok(life.server.handle(now(), input)))?;
+        let settled = self.settle(effects, outcome);
         if settled.is_err() {
             self.wake();
         }
         settled
     }
 
-    /// Runs jobs in their order; what they bring to light is handled after them, before anything else can happen.
+    /// Executes effects in their order; the inputs that come of them are handled next, before anything else can happen.
     ///
     /// # Errors
     /// When the runtime refuses one. What memory knows is then ahead of what is stored, so this life ends, and the next
     /// begins with what is stored.
-    fn settle(&self, jobs: Vec<Job>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
-        let mut pending = VecDeque::from([jobs]);
-        while let Some(jobs) = pending.pop_front() {
+    fn settle(&self, effects: Vec<Effect>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
+        let mut pending = VecDeque::from([effects]);
+        while let Some(effects) = pending.pop_front() {
             let done = self.with_life(|life| {
-                let happened = life.act_all(jobs, self.state.as_raw().unchecked_ref(), outcome)?;
-                Ok(happened.into_iter().map(|happening| life.server.handle(now(), happening)).collect::<Vec<_>>())
+                let inputs = life.execute_all(effects, self.state.as_raw().unchecked_ref(), outcome)?;
+                Ok(inputs.into_iter().map(|input| life.server.handle(now(), input)).collect::<Vec<_>>())
             });
             match done {
                 Ok(next) => pending.extend(next),
@@ -262,7 +253,7 @@ impl Broadcaster {
                 Ok(Some(url)) => keys::fetch(&url).await,
                 _ => None,
             };
-            let _ = object.happen(Happening::KeysFetched(answer));
+            let _ = object.happen(Input::KeysFetched(answer));
         });
     }
 
@@ -278,40 +269,43 @@ impl Broadcaster {
 }
 
 impl Life {
-    /// Does everything in its order; what that brings to light is handed back. Frames that follow each other go out
+    /// Executes everything in its order; the inputs that come of it are handed back. Frames that follow each other go out
     /// together: the sockets' memory is then walked once.
-    fn act_all(
+    fn execute_all(
         &mut self,
-        jobs: Vec<Job>,
+        effects: Vec<Effect>,
         state: &RawState,
         outcome: &mut Outcome,
-    ) -> std::result::Result<Vec<Happening<'static>>, Fault> {
+    ) -> std::result::Result<Vec<Input>, Fault> {
         let mut sends = Vec::new();
-        let mut happened = Vec::new();
-        for job in jobs {
-            match job {
-                Job::Send { to, frame } => sends.push((to, frame)),
-                Job::Do(task) => {
-                    self.sockets.send(std::mem::take(&mut sends));
-                    happened.extend(self.act(task, state, outcome)?);
+        let mut inputs = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Deliver { to, wire, address, event } => {
+                    sends.extend(Outgoing::of(to, wire, address.as_ref(), &event));
+                }
+                Effect::Do(task) => {
+                    self.sockets.send(&std::mem::take(&mut sends));
+                    inputs.extend(self.execute(task, state, outcome)?);
                 }
             }
         }
-        self.sockets.send(sends);
-        Ok(happened)
+        self.sockets.send(&sends);
+        Ok(inputs)
     }
 
-    /// Does one thing; what it brings to light is handed back.
-    fn act(
+    /// Executes one task; the input that comes of it is handed back.
+    fn execute(
         &mut self,
         task: Task,
         state: &RawState,
         outcome: &mut Outcome,
-    ) -> std::result::Result<Option<Happening<'static>>, Fault> {
+    ) -> std::result::Result<Option<Input>, Fault> {
         match task {
-            Task::Accept { client_id, .. } => {
+            Task::Accept { socket, client_id } => {
                 let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
                 state.accept(&opening, vec![client_id.to_string()])?;
+                self.sockets.insert(socket, &opening, &client_id);
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
             Task::Share { socket, channel } => self.sockets.share(socket, channel),
@@ -362,8 +356,8 @@ fn raw(socket: &WebSocket) -> &RawSocket {
 }
 
 /// Who asked for history that cannot be read is told so; the object goes on.
-fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Happening<'static> {
-    Happening::HistoryRead(rows.map_err(log_fault).ok())
+fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
+    Input::HistoryRead(rows.map_err(log_fault).ok())
 }
 
 /// A random UUID (RFC 9562, version 4).

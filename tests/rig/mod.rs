@@ -18,12 +18,12 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{self, Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{Open, SocketId, UsedTicket, Wire};
+use realtime_worker::engine::input::{Input, Open, SocketId, UsedTicket, Wire};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::publish::PublishRequest;
-use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use realtime_worker::server::tenant_server::TenantServer;
 use runtime::Outcome;
 use serde_json::{Value, json};
 use storage::Storage;
@@ -212,14 +212,10 @@ impl Rig {
         let carries_channels = dialect::of(wire).carries_channels();
         let client_id = client.id.clone();
         let open = Open { socket, client_id, wire, carries_channels, principal, ticket, recover };
-        self.sockets.insert(socket, client.clone());
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
-        self.run(Happening::Open(open), &mut outcome);
+        self.run(Input::Open(open), &mut outcome);
         match outcome.turned_away {
-            Some(refusal) => {
-                self.sockets.remove(&socket);
-                Err(refusal)
-            }
+            Some(refusal) => Err(refusal),
             None => {
                 assert!(outcome.opening.is_none(), "neither accepted nor turned away");
                 self.clients.push(client.clone());
@@ -270,7 +266,7 @@ impl Rig {
         let Some(socket) = self.socket_of(client) else { return };
         client.end(1000, "");
         self.attachments.remove(&client.id);
-        self.run(Happening::Closed(socket), &mut Outcome::default());
+        self.run(Input::Closed { socket }, &mut Outcome::default());
         self.sockets.remove(&socket);
     }
 
@@ -298,7 +294,7 @@ impl Rig {
             Ok(request) => {
                 let remembered = self.storage.remembered(request.ids());
                 let mut outcome = Outcome::default();
-                self.run(Happening::Publish(request.publications, remembered), &mut outcome);
+                self.run(Input::Publish { publications: request.publications, remembered }, &mut outcome);
                 match outcome.published.expect("a publisher is answered") {
                     Ok(receipt) => Answer::from(&receipt),
                     Err(refusal) => Answer::from(&refusal),
@@ -329,7 +325,7 @@ impl Rig {
     pub fn stats(&mut self) -> Value {
         self.step();
         let mut outcome = Outcome::default();
-        self.run(Happening::Stats, &mut outcome);
+        self.run(Input::Stats, &mut outcome);
         let figures = outcome.figures.expect("the figures are answered");
         let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
         serde_json::from_str(&answer.body).unwrap()
@@ -346,7 +342,7 @@ impl Rig {
             self.now = self.now.max(time);
             self.alarm = None;
             self.step();
-            self.run(Happening::Alarm, &mut Outcome::default());
+            self.run(Input::Alarm, &mut Outcome::default());
         }
         self.now = end;
     }
@@ -355,7 +351,7 @@ impl Rig {
     pub fn answer_keys(&mut self) {
         assert!(std::mem::take(&mut self.fetching), "nobody asked for keys");
         self.note_keys();
-        self.run(Happening::KeysFetched(self.key_set.clone()), &mut Outcome::default());
+        self.run(Input::KeysFetched(self.key_set.clone()), &mut Outcome::default());
     }
 
     // --- what a script needs to say ----------------------------------------------------------------------------------
