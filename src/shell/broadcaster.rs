@@ -12,23 +12,22 @@ use worker::{
 };
 
 use super::fault::{failed, log_fault, log_refused};
-use super::gate::{PASS, Pass};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
-use crate::dialect::{self, Received};
+use crate::dialect::Received;
 use crate::engine::effect::{Effect, Figures, Receipt, Task};
-use crate::engine::input::{Input, Open, SocketId, StoredPublication, UsedTicket, Wire};
+use crate::engine::input::{Input, SocketId, StoredPublication, Wire};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
+use crate::server::admission::{self, Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::fault::Fault;
 use crate::server::log::log_line;
 use crate::server::outgoing::Outgoing;
 use crate::server::publish::PublishRequest;
-use crate::server::supabase;
 use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
@@ -144,28 +143,23 @@ impl Broadcaster {
     }
 
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
-        let pass = http::header(request, PASS).and_then(|pass| serde_json::from_str::<Pass>(&pass).ok());
-        let pass = pass.ok_or(Code::Internal)?;
+        let admission = http::header(request, HEADER).and_then(|header| Admission::read(&header));
+        let admission = admission.ok_or(Code::Internal)?;
         let pair = WebSocketPair::new().map_err(failed)?;
         let client_id = uuid().map_err(failed)?;
         let opening = raw(&pair.server).clone();
-        let ticket = match &pass.ticket {
-            None => None,
-            Some((id, expires)) => {
-                let spent = self.with_life(|life| Ok(life.storage.is_spent(id)?))?;
-                Some(UsedTicket { id: id.clone(), expires: *expires, spent })
-            }
-        };
-        let recover = pass.recovery();
-        let wire = Wire(pass.wire);
-        let carries_channels = dialect::of(wire).carries_channels();
-        let socket = self.with_life(|life| Ok(life.server.vacant()))?;
-        let open = Open { socket, client_id, wire, carries_channels, principal: pass.principal, ticket, recover };
+        let wire = Wire(admission.wire);
+        let open = self.with_life(|life| {
+            let is_used = match &admission.ticket {
+                Some((id, _)) => life.storage.is_spent(id)?,
+                None => false,
+            };
+            Ok(admission.open(life.server.vacant(), client_id, is_used))
+        })?;
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome)?;
         match outcome.turned_away {
-            Some(refusal) if carries_channels => Ok(http::respond(&supabase::refused(&refusal))),
-            Some(refusal) => Err(refusal),
+            Some(refusal) => Ok(http::respond(&admission::refused(wire, &refusal))),
             None => Ok(Response::from_websocket(pair.client)),
         }
     }

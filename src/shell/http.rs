@@ -10,46 +10,31 @@ use super::runtime::RawEnv;
 use crate::code::Code;
 use crate::policy::limits::BODY_BYTES;
 use crate::server::answer::Answer;
+use crate::server::request_head::{Query, RequestHead};
 
-/// The address of a request, parsed by the runtime: `Request::url` would bring 80 KB of tables.
-pub struct Address {
-    url: web_sys::Url,
-    parameters: web_sys::UrlSearchParams,
-}
-
-impl Address {
-    /// Parses the request's address; `None` when the runtime cannot.
-    pub fn of(request: &Request) -> Option<Address> {
-        let url = web_sys::Url::new(&request.inner().url()).ok()?;
-        Some(Address { parameters: url.search_params(), url })
-    }
-
-    /// The path, still encoded.
-    pub fn path(&self) -> String {
-        self.url.pathname()
-    }
-
-    /// The host's name, without its port.
-    pub fn host(&self) -> String {
-        self.url.hostname()
-    }
-
-    /// A parameter that is given and not empty.
-    pub fn parameter(&self, name: &str) -> Option<String> {
-        self.parameters.get(name).filter(|value| !value.is_empty())
-    }
+/// The head of a request. Its address is parsed by the runtime: `Request::url` would bring 80 KB of tables.
+///
+/// # Errors
+/// [`Code::NotFound`] when the runtime cannot parse the address.
+pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
+    let url = web_sys::Url::new(&request.inner().url()).map_err(|_| Code::NotFound)?;
+    let header = |name| header(request, name);
+    Ok(RequestHead {
+        host: url.hostname(),
+        path: url.pathname(),
+        query: Query::read(&url.search()),
+        upgrade: header("upgrade"),
+        origin: header("origin"),
+        authorization: header("authorization"),
+        api_key: header("apikey"),
+        x_api_key: header("x-api-key"),
+        protocols: header("sec-websocket-protocol"),
+    })
 }
 
 /// A header's value.
 pub fn header(request: &Request, name: &str) -> Option<String> {
     request.headers().get(name).ok().flatten()
-}
-
-/// The token of `Authorization: Bearer …`.
-pub fn bearer(request: &Request) -> Option<String> {
-    let header = header(request, "authorization")?;
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// Whether the body is said to be of this media type.
