@@ -30,10 +30,12 @@ fn start() {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys::Response> {
     let path = request.path();
+    let body = http::UnreadBody::of(&request);
     let answered = match route::route(request.method().as_ref(), &path) {
         Ok(route) => answer(route, &path, request, &env).await,
         Err(code) => Err(Refusal::of(code)),
     };
+    body.discard().await;
     let refusal = match answered {
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,

@@ -1,16 +1,22 @@
 //! Requests and responses in the runtime's terms.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
+use futures_util::future::select;
 use js_sys::futures::JsFuture;
 use wasm_bindgen::JsCast;
 use web_sys::RequestInit;
-use worker::{Env, Headers, Request, Response, Result};
+use worker::{Delay, Env, Headers, Method, Request, Response, Result};
 
 use super::runtime::RawEnv;
 use crate::code::Code;
 use crate::policy::limits::BODY_BYTES;
 use crate::server::answer::Answer;
 use crate::server::request_head::{Query, RequestHead};
+
+/// How long a caller whose request is refused may take to send the rest of it.
+const DISCARD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The head of a request. Its address is parsed by the runtime: `Request::url` would bring 80 KB of tables.
 ///
@@ -82,6 +88,34 @@ async fn chunks(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
         }
     }
     Ok(body)
+}
+
+/// The body of a request that may be answered before it is read. workerd resets a connection on which more of a request
+/// comes after its answer, and the caller may lose the answer to that.
+pub struct UnreadBody(Option<web_sys::Request>);
+
+impl UnreadBody {
+    /// The body of a request, where its method lets it have one.
+    pub fn of(request: &Request) -> UnreadBody {
+        UnreadBody((!matches!(request.method(), Method::Get | Method::Head)).then(|| Clone::clone(request.inner())))
+    }
+
+    /// Reads on what nobody has read, no further than a body may be long, and no longer than [`DISCARD_PATIENCE`].
+    pub async fn discard(self) {
+        let Some(request) = self.0.filter(|request| !request.body_used() && request.body().is_some()) else { return };
+        let mut request = Request::from(request);
+        let read = async {
+            let Ok(mut stream) = request.stream() else { return };
+            let mut length = 0;
+            while let Some(Ok(chunk)) = stream.next().await {
+                length += chunk.len();
+                if length > BODY_BYTES {
+                    return;
+                }
+            }
+        };
+        select(std::pin::pin!(read), std::pin::pin!(Delay::from(DISCARD_PATIENCE))).await;
+    }
 }
 
 /// The response of an answer.
