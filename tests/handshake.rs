@@ -147,6 +147,17 @@ fn a_credential_that_needs_keys_waits_for_them_and_fails_closed() {
 }
 
 #[test]
+fn the_subprotocol_that_is_agreed_to_goes_with_the_socket() {
+    let offering = |head: RequestHead| RequestHead { protocols: Some("chat, other".to_owned()), ..head };
+    let configuration = configuration(&[]);
+    for head in [head("?organizationId=org_1"), head(&format!("?apikey={}", token()))] {
+        let (_, admission) = decide(&offering(head.clone()), &configuration).unwrap();
+        assert_eq!(Admission::read(&admission.header().unwrap()).unwrap().protocol.as_deref(), Some("chat"));
+        assert_eq!(decide(&head, &configuration).unwrap().1.protocol, None);
+    }
+}
+
+#[test]
 fn a_ticket_says_where_and_who() {
     let configuration = configuration(&[("DEFAULT_ORGANIZATION", "main")]);
     let good = sealed_ticket("org_1", NOW + 1);

@@ -28,6 +28,9 @@ pub struct Admission {
     /// How its frames are written.
     #[serde(default)]
     pub wire: u8,
+    /// The subprotocol that is agreed to.
+    #[serde(default)]
+    pub protocol: Option<String>,
 }
 
 impl Admission {

@@ -51,7 +51,7 @@ pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Res
     head.check_origin(configuration)?;
     if supabase::is_client(head) {
         let (wire, credential) = supabase::credential(head)?;
-        let admission = Admission { wire: wire.0, ..Admission::default() };
+        let admission = Admission { wire: wire.0, protocol: protocol(head), ..Admission::default() };
         return Ok(Step::Verify(Box::new(Unverified { credential, asked: Asked::Host(head.host.clone()), admission })));
     }
     native(head, configuration, now)
@@ -68,7 +68,7 @@ fn native(head: &RequestHead, configuration: &Configuration, now: u64) -> Result
         return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
     }
     let (recover, missed_after) = recovery(head)?;
-    let admission = Admission { recover, missed_after, ..Admission::default() };
+    let admission = Admission { recover, missed_after, protocol: protocol(head), ..Admission::default() };
     if let Some(ticket) = head.parameter("ws_ticket") {
         return with_ticket(ticket, named, admission, configuration, now);
     }
@@ -82,6 +82,10 @@ fn native(head: &RequestHead, configuration: &Configuration, now: u64) -> Result
         Some(organization) => Step::Open(organization.to_owned(), Box::new(admission)),
         None => Step::Hold,
     })
+}
+
+fn protocol(head: &RequestHead) -> Option<String> {
+    head.subprotocol().map(str::to_owned)
 }
 
 fn with_ticket(

@@ -15,7 +15,7 @@ const NO_TEXT: &str = "\u{fffd}";
 pub struct RequestHead {
     /// The host's name, without its port.
     pub host: String,
-    /// The path, still encoded.
+    /// The path, still encoded, as [`super::route::normal`] gives it.
     pub path: String,
     /// The parameters of the query.
     pub query: Query,
@@ -42,6 +42,14 @@ impl RequestHead {
     /// A parameter that is given and not empty.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.get(name)
+    }
+
+    /// The subprotocol that is agreed to: the first one offered. No dialect has one, but a browser that offers some and
+    /// gets none back gives the socket up.
+    pub fn subprotocol(&self) -> Option<&str> {
+        let first = self.protocols.as_deref()?.split(',').next()?.trim();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        (!first.is_empty() && first.bytes().all(is_token)).then_some(first)
     }
 
     /// Lets in requests of no page, and of pages that may send them.
@@ -129,6 +137,24 @@ mod tests {
         }
         assert_eq!(Query::read("a=&a=2").get("a"), None, "the first value counts, also where it is empty");
         assert_eq!(Query::read("").get(""), None);
+    }
+
+    #[test]
+    fn the_first_subprotocol_is_agreed_to() {
+        let cases = [
+            (None, None),
+            (Some(""), None),
+            (Some("chat"), Some("chat")),
+            (Some(" realtime.v1 , chat"), Some("realtime.v1")),
+            (Some(",chat"), None),
+            (Some("a b"), None),
+            (Some("a\r\nset-cookie: x"), None),
+            (Some("é"), None),
+        ];
+        for (offered, agreed) in cases {
+            let head = RequestHead { protocols: offered.map(str::to_owned), ..RequestHead::default() };
+            assert_eq!(head.subprotocol(), agreed, "{offered:?}");
+        }
     }
 
     #[test]

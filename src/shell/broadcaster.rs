@@ -148,7 +148,7 @@ impl Broadcaster {
         let pair = WebSocketPair::new().map_err(failed)?;
         let client_id = uuid().map_err(failed)?;
         let opening = raw(&pair.server).clone();
-        let wire = Wire(admission.wire);
+        let (wire, protocol) = (Wire(admission.wire), admission.protocol.clone());
         let open = self.with_life(|life| {
             let is_used = match &admission.ticket {
                 Some((id, _)) => life.storage.is_spent(id)?,
@@ -160,7 +160,7 @@ impl Broadcaster {
         self.run(Input::Open(open), &mut outcome)?;
         match outcome.turned_away {
             Some(refusal) => Ok(http::respond(&admission::refused(wire, &refusal))),
-            None => Ok(Response::from_websocket(pair.client)),
+            None => Ok(http::upgrade(pair.client, protocol.as_deref())),
         }
     }
 

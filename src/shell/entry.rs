@@ -30,9 +30,10 @@ fn start() {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys::Response> {
     let path = request.path();
+    let path = route::normal(&path);
     let body = http::UnreadBody::of(&request);
-    let answered = match route::route(request.method().as_ref(), &path) {
-        Ok(route) => answer(route, &path, request, &env).await,
+    let answered = match route::route(request.method().as_ref(), path) {
+        Ok(route) => answer(route, path, request, &env).await,
         Err(code) => Err(Refusal::of(code)),
     };
     body.discard().await;
@@ -40,10 +41,10 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys:
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
-    log_refused(&path, &refusal);
+    log_refused(path, &refusal);
     let response = http::respond(&Answer::from(&refusal))?;
     if refusal.code == Code::MethodNotAllowed {
-        response.headers().set("allow", &route::allowed(&path))?;
+        response.headers().set("allow", &route::allowed(path))?;
     }
     Ok(response.into())
 }

@@ -38,7 +38,7 @@ async fn admit(
 ) -> std::result::Result<Response, Refusal> {
     let (organization, admission) = match handshake::admit(head, configuration, now())? {
         Step::Open(organization, admission) => (organization, *admission),
-        Step::Hold => return pump::hold(env.clone(), configuration.clone()).map_err(failed),
+        Step::Hold => return pump::hold(env.clone(), configuration.clone(), head.subprotocol()).map_err(failed),
         Step::Verify(unverified) => {
             let proven = keys::verify(&configuration.credentials, unverified.credential()).await;
             unverified.conclude(&configuration.credentials, proven)?

@@ -7,13 +7,14 @@ use futures_util::future::select;
 use js_sys::futures::JsFuture;
 use wasm_bindgen::JsCast;
 use web_sys::RequestInit;
-use worker::{Delay, Env, Headers, Method, Request, Response, Result};
+use worker::{Delay, Env, Headers, Method, Request, Response, Result, WebSocket};
 
 use super::runtime::RawEnv;
 use crate::code::Code;
 use crate::policy::limits::BODY_BYTES;
 use crate::server::answer::Answer;
 use crate::server::request_head::{Query, RequestHead};
+use crate::server::route;
 
 /// How long a caller whose request is refused may take to send the rest of it.
 const DISCARD_PATIENCE: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
     let header = |name| header(request, name);
     Ok(RequestHead {
         host: url.hostname(),
-        path: url.pathname(),
+        path: route::normal(&url.pathname()).to_owned(),
         query: Query::read(&url.search()),
         upgrade: header("upgrade"),
         origin: header("origin"),
@@ -127,6 +128,18 @@ pub fn respond(answer: &Answer) -> Result<Response> {
         headers.set("retry-after", &seconds.to_string())?;
     }
     Ok(Response::builder().with_status(answer.status).with_headers(headers).fixed(answer.body.clone().into_bytes()))
+}
+
+/// The answer that opens a socket, with the subprotocol that is agreed to.
+///
+/// # Errors
+/// When the runtime fails.
+pub fn upgrade(client: WebSocket, protocol: Option<&str>) -> Result<Response> {
+    let response = Response::from_websocket(client)?;
+    if let Some(protocol) = protocol {
+        response.headers().set("sec-websocket-protocol", protocol)?;
+    }
+    Ok(response)
 }
 
 /// Asks an organization's object. Its answer is what the runtime gives: taken apart and put together again it would cost

@@ -10,7 +10,7 @@ use worker::ws_events::{CloseEvent, MessageEvent};
 use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
 
 use super::fault::log_fault;
-use super::gate;
+use super::{gate, http};
 use crate::code::Code;
 use crate::dialect::{Frame, Received};
 use crate::policy::configuration::Configuration;
@@ -19,7 +19,7 @@ use crate::server::admission::Admission;
 use crate::server::held_socket::{HeldSocket, HeldStep};
 
 /// Holds a new socket and answers the request for it.
-pub fn hold(env: Env, configuration: Rc<Configuration>) -> Result<Response> {
+pub fn hold(env: Env, configuration: Rc<Configuration>, protocol: Option<&str>) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
     accept(&server)?;
@@ -29,7 +29,7 @@ pub fn hold(env: Env, configuration: Rc<Configuration>) -> Result<Response> {
             close(&server, Code::Internal);
         }
     });
-    Response::from_websocket(pair.client)
+    http::upgrade(pair.client, protocol)
 }
 
 async fn serve(env: &Env, client: &WebSocket, configuration: Rc<Configuration>) -> Result<()> {
