@@ -11,14 +11,15 @@ use std::time::Instant;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::native::WIRE;
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{Open, SocketId, Stored};
+use realtime_worker::engine::effect::Effect;
+use realtime_worker::engine::input::{Input, Open, SocketId, Stored};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
-use realtime_worker::server::job::Job;
+use realtime_worker::server::outgoing::Outgoing;
 use realtime_worker::server::publish::PublishRequest;
-use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use realtime_worker::server::tenant_server::TenantServer;
 
 /// One change with three masked fields, which look different to each of the roles.
 const PUBLICATION: &str = include_str!("../miniflare/bench/publication.json");
@@ -54,17 +55,26 @@ fn measure(connections: usize) -> Result<f64> {
         let start = Instant::now();
         for _ in 0..BATCH {
             now += PACE;
-            let jobs = publish(&mut server, now)?;
-            black_box(jobs);
+            black_box(publish(&mut server, now)?);
         }
         shortest = shortest.min(start.elapsed().as_secs_f64());
     }
     Ok(shortest * 1e6 / f64::from(BATCH))
 }
 
-fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Job>> {
+fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Outgoing>> {
     let request = PublishRequest::read(black_box(PUBLICATION)).map_err(refused)?;
-    Ok(server.handle(now, Happening::Publish(request.publications, BTreeMap::new())))
+    let publish = Input::Publish { publications: request.publications, remembered: BTreeMap::new() };
+    let mut frames = Vec::new();
+    for effect in server.handle(now, publish) {
+        match effect {
+            Effect::Deliver { to, wire, address, event } => {
+                frames.extend(Outgoing::of(to, wire, address.as_ref(), &event));
+            }
+            Effect::Do(task) => drop(black_box(task)),
+        }
+    }
+    Ok(frames)
 }
 
 /// A tenant whose connections hold one of the roles, in turn, and receive what is published.
@@ -81,9 +91,9 @@ fn serve(connections: usize) -> Result<TenantServer> {
     };
     let (mut server, _) = TenantServer::wake(surroundings, Stored::default());
     for (number, role) in (0..).zip(ROLES.into_iter().cycle()).take(connections) {
-        server.handle(0, Happening::Open(open(number, role)));
+        server.handle(0, Input::Open(open(number, role)));
     }
-    let delivered = publish(&mut server, 1)?.iter().map(frames).sum::<usize>();
+    let delivered = publish(&mut server, 1)?.iter().map(|frame| frame.to.len()).sum::<usize>();
     if delivered == connections { Ok(server) } else { Err(Error::other(format!("{delivered} frames were sent"))) }
 }
 
@@ -103,10 +113,6 @@ fn open(number: u32, role: &str) -> Open {
         ticket: None,
         recover: Recover::Off,
     }
-}
-
-fn frames(job: &Job) -> usize {
-    if let Job::Send { to, .. } = job { to.len() } else { 0 }
 }
 
 fn refused(refusal: Refusal) -> Error {

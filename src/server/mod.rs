@@ -1,8 +1,15 @@
 //! One tenant's server: the engine with its dialects, and the requests of the HTTP surface. Pure, like both.
 
+pub mod request_head;
 pub mod route;
+pub mod handshake;
+pub mod held_socket;
+pub mod admission;
+pub mod ticket;
 pub mod publish;
 pub mod tenant_server;
-pub mod job;
+pub mod outgoing;
+pub mod log;
 pub mod answer;
+pub mod fault;
 pub mod supabase;

@@ -30,7 +30,15 @@ pub enum Route {
     Page,
 }
 
-/// Finds the route of a request.
+/// A path without what joining it to a base address may have added: more slashes before it, one after it.
+pub fn normal(path: &str) -> &str {
+    let after = path.trim_start_matches('/');
+    // Where there was one slash or more, one is left; a path always begins with one.
+    let path = path.get(path.len().saturating_sub(after.len() + 1)..).unwrap_or(path);
+    path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
+}
+
+/// Finds the route of a request; `path` as [`normal`] gives it.
 ///
 /// # Errors
 /// [`Code::NotFound`] or [`Code::MethodNotAllowed`].
@@ -64,6 +72,23 @@ pub fn allowed(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slashes_of_a_base_address_do_not_matter() {
+        let cases = [
+            ("//broadcast", "/broadcast"),
+            ("///realtime/v1/websocket/", "/realtime/v1/websocket"),
+            ("/broadcast/", "/broadcast"),
+            ("/broadcast//", "/broadcast/"),
+            ("/a//b", "/a//b"),
+            ("/", "/"),
+            ("//", "/"),
+            ("", ""),
+        ];
+        for (path, normal_path) in cases {
+            assert_eq!(normal(path), normal_path, "{path}");
+        }
+    }
 
     #[test]
     fn every_route_answers_its_methods_only() {

@@ -4,28 +4,32 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use js_sys::Promise;
+use js_sys::futures::{JsFuture, spawn_local};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
     DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
     durable_object,
 };
 
-use super::gate::{PASS, Pass};
+use super::fault::{failed, log_fault, log_refused};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Figures, Receipt, Task};
-use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
+use crate::engine::effect::{Effect, Figures, Receipt, Task};
+use crate::engine::input::{DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
+use crate::server::admission::{self, Admission, HEADER};
 use crate::server::answer::Answer;
-use crate::server::job::{Job, log_line};
+use crate::server::fault::Fault;
+use crate::server::log::log_line;
+use crate::server::outgoing::Outgoing;
 use crate::server::publish::PublishRequest;
-use crate::server::supabase;
-use crate::server::tenant_server::{Happening, TenantServer};
+use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
 #[durable_object]
@@ -45,7 +49,7 @@ struct Life {
     storage: Storage,
 }
 
-/// What a request is answered with, gathered while the jobs run.
+/// What a request is answered with, gathered while effects are executed.
 #[derive(Default)]
 struct Outcome {
     opening: Option<RawSocket>,
@@ -77,7 +81,7 @@ impl DurableObject for Broadcaster {
 
     async fn alarm(&self) -> Result<Response> {
         // A refusal here was logged at the wake; an alarm without a tenant has nothing to do.
-        let _ = self.happen(Happening::Alarm);
+        let _ = self.happen(Input::Alarm);
         Response::empty()
     }
 
@@ -87,7 +91,7 @@ impl DurableObject for Broadcaster {
             WebSocketIncomingMessage::String(text) => Received::Text(text),
             WebSocketIncomingMessage::Binary(bytes) => Received::Binary(bytes),
         };
-        let _ = self.happen(Happening::Frame { socket: id, frame });
+        let _ = self.with_life(|life| Ok(life.server.frame(id, frame))).and_then(|input| self.happen(input));
         Ok(())
     }
 
@@ -107,27 +111,27 @@ impl DurableObject for Broadcaster {
 
 impl Broadcaster {
     fn wake(&self) {
-        let woken = self.begin().and_then(|(life, jobs)| {
+        let woken = self.begin().and_then(|(life, effects)| {
             log(&serde_json::json!({ "event": "woken", "organizationId": life.organization }).to_string());
             *self.life.borrow_mut() = Some(life);
-            self.settle(jobs, &mut Outcome::default())
+            self.settle(effects, &mut Outcome::default())
         });
         if let Err(refusal) = woken {
-            log_fault(&refusal);
+            log_refused("wake", &refusal);
         }
     }
 
-    fn begin(&self) -> std::result::Result<(Life, Vec<Job>), Refusal> {
+    fn begin(&self) -> std::result::Result<(Life, Vec<Effect>), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let raw_state: &RawState = self.state.as_raw().unchecked_ref();
         if let Some((request, response)) = dialect::auto_response() {
-            let pair = AutoResponse::new(request, response).map_err(fault)?;
-            raw_state.set_auto_response(&pair).map_err(fault)?;
+            let pair = AutoResponse::new(request, response).map_err(failed)?;
+            raw_state.set_auto_response(&pair).map_err(failed)?;
         }
         let raw_storage: JsValue = self.state.storage().as_raw().into();
-        let storage = Storage::open(raw_storage.unchecked_into()).map_err(fault)?;
-        let (sockets, attachments) = Sockets::restore(raw_state).map_err(fault)?;
-        let mut stored = storage.load().map_err(fault)?;
+        let storage = Storage::open(raw_storage.unchecked_into()).map_err(failed)?;
+        let (sockets, attachments) = Sockets::restore(raw_state).map_err(failed)?;
+        let mut stored = storage.load().map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();
         let organization = self.state.id().name().unwrap_or_default();
@@ -135,74 +139,59 @@ impl Broadcaster {
             now: now(),
             organization: organization.clone(),
             configuration: configuration.clone(),
-            epoch: random_hex(8).map_err(|_| Refusal::of(Code::Internal))?,
+            epoch: random_hex(8).map_err(failed)?,
         };
-        let (server, jobs) = TenantServer::wake(surroundings, stored);
-        Ok((Life { organization, configuration, server, sockets, storage }, jobs))
+        let (server, effects) = TenantServer::wake(surroundings, stored);
+        Ok((Life { organization, configuration, server, sockets, storage }, effects))
     }
 
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
-        let pass = http::header(request, PASS).and_then(|pass| serde_json::from_str::<Pass>(&pass).ok());
-        let pass = pass.ok_or(Code::Internal)?;
-        let pair = WebSocketPair::new().map_err(|_| Code::Internal)?;
-        let client_id = uuid().map_err(|_| Code::Internal)?;
+        let admission = http::header(request, HEADER).and_then(|header| Admission::read(&header));
+        let admission = admission.ok_or(Code::Internal)?;
+        let pair = WebSocketPair::new().map_err(failed)?;
+        let client_id = uuid().map_err(failed)?;
         let opening = raw(&pair.server).clone();
-        let ticket = match &pass.ticket {
-            None => None,
-            Some((id, expires)) => {
-                let spent = self.with_life(|life| life.storage.is_spent(id).map_err(fault))?;
-                Some(UsedTicket { id: id.clone(), expires: *expires, spent })
-            }
-        };
-        let recover = pass.recovery();
-        // Last, since whatever is refused above would keep the place.
-        let wire = DialectId(pass.wire);
-        let socket = self.with_life(|life| {
-            let socket = life.server.vacant();
-            life.sockets.insert(socket, &opening, &client_id);
-            Ok(socket)
+        let (wire, protocol) = (DialectId(admission.wire), admission.protocol.clone());
+        let open = self.with_life(|life| {
+            let is_used = match &admission.ticket {
+                Some((id, _)) => life.storage.is_spent(id)?,
+                None => false,
+            };
+            Ok(admission.open(life.server.vacant(), client_id, is_used))
         })?;
-        let open = Open { socket, client_id, wire, principal: pass.principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
-        self.run(Happening::Open(open), &mut outcome)?;
+        self.run(Input::Open(open), &mut outcome)?;
         match outcome.turned_away {
-            Some(refusal) => {
-                self.with_life(|life| {
-                    life.sockets.remove(socket);
-                    Ok(())
-                })?;
-                let at_handshake = dialect::profile(wire).is_some_and(|profile| profile.rejects_at_handshake);
-                if at_handshake { Ok(http::respond(&supabase::refused(&refusal))) } else { Err(refusal) }
-            }
-            None => Ok(Response::from_websocket(pair.client)),
+            Some(refusal) => Ok(http::respond(&admission::refused(wire, &refusal))),
+            None => Ok(http::upgrade(pair.client, protocol.as_deref())),
         }
     }
 
     fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let request = PublishRequest::read(body)?;
-        let remembered = self.with_life(|life| life.storage.remembered(request.ids()).map_err(fault))?;
-        let outcome = self.happen(Happening::Publish(request.publications, remembered))?;
+        let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
+        let outcome = self.happen(Input::Publish { publications: request.publications, remembered })?;
         let receipt = outcome.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
     }
 
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
-        let figures = self.happen(Happening::Stats)?.figures.ok_or(Code::Internal)?;
+        let figures = self.happen(Input::Stats)?.figures.ok_or(Code::Internal)?;
         self.with_life(|life| {
-            let history = life.storage.history_count().map_err(fault)?;
+            let history = life.storage.history_count()?;
             Ok(Answer::figures(&life.organization, &figures, history))
         })
     }
 
     fn find(&self, socket: &WebSocket) -> Option<SocketId> {
         let client_id = tag(self.state.as_raw().unchecked_ref(), raw(socket))?;
-        self.with_life(|life| life.sockets.find(&client_id).ok_or(Refusal::of(Code::NotFound))).ok()
+        self.with_life(|life| Ok(life.sockets.find(&client_id))).ok().flatten()
     }
 
     fn gone(&self, socket: &WebSocket) {
         if let Some(id) = self.find(socket) {
             // Where that failed, a new life has begun, in which the number may be another's.
-            let _ = self.happen(Happening::Closed(id)).and_then(|_| {
+            let _ = self.happen(Input::Closed { socket: id }).and_then(|_| {
                 self.with_life(|life| {
                     life.sockets.remove(id);
                     Ok(())
@@ -211,39 +200,38 @@ impl Broadcaster {
         }
     }
 
-    fn happen(&self, happening: Happening<'_>) -> std::result::Result<Outcome, Refusal> {
+    fn happen(&self, input: Input) -> std::result::Result<Outcome, Refusal> {
         let mut outcome = Outcome::default();
-        self.run(happening, &mut outcome)?;
+        self.run(input, &mut outcome)?;
         Ok(outcome)
     }
 
-    fn run(&self, happening: Happening<'_>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
-        let jobs = self.with_life(|life| Ok(life.server.handle(now(), happening)))?;
-        let settled = self.settle(jobs, outcome);
+    fn run(&self, input: Input, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
+        let effects = self.with_life(|life| Ok(life.server.handle(now(), input)))?;
+        let settled = self.settle(effects, outcome);
         if settled.is_err() {
             self.wake();
         }
         settled
     }
 
-    /// Runs jobs in their order; what they bring to light is handled after them, before anything else can happen.
+    /// Executes effects in their order; the inputs that come of them are handled next, before anything else can happen.
     ///
     /// # Errors
     /// When the runtime refuses one. What memory knows is then ahead of what is stored, so this life ends, and the next
     /// begins with what is stored.
-    fn settle(&self, jobs: Vec<Job>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
-        let mut pending = VecDeque::from([jobs]);
-        while let Some(jobs) = pending.pop_front() {
+    fn settle(&self, effects: Vec<Effect>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
+        let mut pending = VecDeque::from([effects]);
+        while let Some(effects) = pending.pop_front() {
             let done = self.with_life(|life| {
-                let happened = life.act_all(jobs, self.state.as_raw().unchecked_ref(), outcome)?;
-                Ok(happened.into_iter().map(|happening| life.server.handle(now(), happening)).collect::<Vec<_>>())
+                let inputs = life.execute_all(effects, self.state.as_raw().unchecked_ref(), outcome)?;
+                Ok(inputs.into_iter().map(|input| life.server.handle(now(), input)).collect::<Vec<_>>())
             });
             match done {
                 Ok(next) => pending.extend(next),
                 Err(refusal) => {
-                    log_fault(&refusal);
                     self.life.take();
-                    return Err(Refusal::of(Code::Internal));
+                    return Err(refusal);
                 }
             }
         }
@@ -262,54 +250,59 @@ impl Broadcaster {
                 Ok(Some(url)) => keys::fetch(&url).await,
                 _ => None,
             };
-            let _ = object.happen(Happening::KeysFetched(answer));
+            let _ = object.happen(Input::KeysFetched(answer));
         });
     }
 
+    /// Acts on what is in memory. A fault is logged here, and the caller learns of no more than [`Code::Internal`].
     fn with_life<T>(
         &self,
-        act: impl FnOnce(&mut Life) -> std::result::Result<T, Refusal>,
+        act: impl FnOnce(&mut Life) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, Refusal> {
-        let mut life = self.life.try_borrow_mut().map_err(|_| Refusal::of(Code::Internal))?;
-        act(life.as_mut().ok_or(Code::Internal)?)
+        let entered_twice = |_| failed(Fault::new("the object was entered while an input was handled"));
+        let mut life = self.life.try_borrow_mut().map_err(entered_twice)?;
+        act(life.as_mut().ok_or(Code::Internal)?).map_err(failed)
     }
 }
 
 impl Life {
-    /// Does everything in its order; what that brings to light is handed back. Frames that follow each other go out
+    /// Executes everything in its order; the inputs that come of it are handed back. Frames that follow each other go out
     /// together: the sockets' memory is then walked once.
-    fn act_all(
+    fn execute_all(
         &mut self,
-        jobs: Vec<Job>,
+        effects: Vec<Effect>,
         state: &RawState,
         outcome: &mut Outcome,
-    ) -> std::result::Result<Vec<Happening<'static>>, Refusal> {
+    ) -> std::result::Result<Vec<Input>, Fault> {
         let mut sends = Vec::new();
-        let mut happened = Vec::new();
-        for job in jobs {
-            match job {
-                Job::Send { to, frame } => sends.push((to, frame)),
-                Job::Do(task) => {
-                    self.sockets.send(std::mem::take(&mut sends));
-                    happened.extend(self.act(task, state, outcome)?);
+        let mut inputs = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Deliver { to, wire, address, event } => {
+                    sends.extend(Outgoing::of(to, wire, address.as_ref(), &event));
+                }
+                Effect::Do(task) => {
+                    self.sockets.send(&std::mem::take(&mut sends));
+                    inputs.extend(self.execute(task, state, outcome)?);
                 }
             }
         }
-        self.sockets.send(sends);
-        Ok(happened)
+        self.sockets.send(&sends);
+        Ok(inputs)
     }
 
-    /// Does one thing; what it brings to light is handed back.
-    fn act(
+    /// Executes one task; the input that comes of it is handed back.
+    fn execute(
         &mut self,
         task: Task,
         state: &RawState,
         outcome: &mut Outcome,
-    ) -> std::result::Result<Option<Happening<'static>>, Refusal> {
+    ) -> std::result::Result<Option<Input>, Fault> {
         match task {
-            Task::Accept { client_id, .. } => {
-                let opening = outcome.opening.take().ok_or(Code::Internal)?;
-                state.accept(&opening, vec![client_id.to_string()]).map_err(fault)?;
+            Task::Accept { socket, client_id } => {
+                let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
+                state.accept(&opening, vec![client_id.to_string()])?;
+                self.sockets.insert(socket, &opening, &client_id);
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
             Task::Close { socket, code } => {
@@ -322,17 +315,17 @@ impl Life {
             Task::Attach { socket, state } => {
                 // A socket that is closing keeps nothing; its end is about to be told.
                 let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
-                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state))).map_err(fault)?;
+                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state)))?;
             }
-            Task::Write(write) => self.storage.write(&write).map_err(fault)?,
-            Task::DeleteStorage => self.storage.delete_all().map_err(fault)?,
-            Task::SetAlarm(time) => self.storage.set_alarm(time).map_err(fault)?,
+            Task::Write(write) => self.storage.write(&write)?,
+            Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
+            Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
-                return Ok(Some(Happening::HistoryRead(self.storage.history_after(after, rows, bytes).ok())));
+                return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
             }
             Task::ReadTopic { topic, since, rows } => {
-                return Ok(Some(Happening::HistoryRead(self.storage.topic_since(&topic, since, rows).ok())));
+                return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
@@ -342,19 +335,23 @@ impl Life {
     }
 }
 
+/// Logs the fault of a call that nothing waits for.
+fn watch(what: &'static str, promise: Promise) {
+    spawn_local(async move {
+        if let Err(error) = JsFuture::from(promise).await {
+            log_fault(Fault::from(error).during(what));
+        }
+    });
+}
+
 fn raw(socket: &WebSocket) -> &RawSocket {
     let socket: &web_sys::WebSocket = socket.as_ref();
     socket.unchecked_ref()
 }
 
-fn log_fault(refusal: &Refusal) {
-    log(&serde_json::json!({ "event": "fault", "message": refusal.message }).to_string());
-}
-
-/// The runtime refused a call. What it says goes to the log only.
-fn fault(error: JsValue) -> Refusal {
-    let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
-    Refusal::because(Code::Internal, message.or_else(|| error.as_string()).unwrap_or_default())
+/// Who asked for history that cannot be read is told so; the object goes on.
+fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
+    Input::HistoryRead(rows.map_err(log_fault).ok())
 }
 
 /// A random UUID (RFC 9562, version 4).

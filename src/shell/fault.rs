@@ -5,20 +5,45 @@ use wasm_bindgen::JsValue;
 
 use super::runtime::log;
 use crate::code::{Code, Refusal};
+use crate::server::fault::Fault;
 
-/// Neither the address's parameters nor the refusal's message: both may quote what a caller sent.
-pub fn log_refused(path: &str, code: Code) {
-    log(&json!({ "event": "refused", "path": path, "code": code.wire() }).to_string());
+impl From<JsValue> for Fault {
+    /// An `Error` says why in its property `message`; anything may be thrown.
+    fn from(error: JsValue) -> Fault {
+        let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
+        Fault::new(message.or_else(|| error.as_string()).unwrap_or_default())
+    }
+}
+
+impl From<worker::Error> for Fault {
+    fn from(error: worker::Error) -> Fault {
+        Fault::from(JsValue::from(error))
+    }
+}
+
+/// Neither the address's parameters nor the refusal's message: both may quote what a caller sent. What is wrong with the
+/// configuration no caller has sent.
+pub fn log_refused(path: &str, refusal: &Refusal) {
+    let mut line = json!({ "event": "refused", "path": path, "code": refusal.code.wire() });
+    if let (Code::Configuration, Some(line)) = (refusal.code, line.as_object_mut()) {
+        line.insert("message".to_owned(), refusal.message.as_ref().into());
+    }
+    log(&line.to_string());
+}
+
+/// Writes a fault to the log.
+pub fn log_fault(fault: impl Into<Fault>) {
+    log(&fault.into().log_line());
 }
 
 /// The runtime failed us. What it says is logged; the caller learns no more than that.
-pub fn failed(error: worker::Error) -> Refusal {
-    log(&json!({ "event": "fault", "message": error.to_string() }).to_string());
+pub fn failed(error: impl Into<Fault>) -> Refusal {
+    log_fault(error);
     Refusal::of(Code::Internal)
 }
 
 /// The object did not answer: it is overloaded, or was reset under the request. The caller may try again.
-pub fn unreachable(error: worker::Error) -> Refusal {
-    log(&json!({ "event": "fault", "message": JsValue::from(error).as_string() }).to_string());
+pub fn unreachable(error: impl Into<Fault>) -> Refusal {
+    log_fault(error);
     Refusal::of(Code::Overloaded)
 }

@@ -1,55 +1,47 @@
 //! Requests and responses in the runtime's terms.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
+use futures_util::future::select;
 use js_sys::futures::JsFuture;
 use wasm_bindgen::JsCast;
 use web_sys::RequestInit;
-use worker::{Env, Headers, Request, Response, Result};
+use worker::{Delay, Env, Headers, Method, Request, Response, Result, WebSocket};
 
 use super::runtime::RawEnv;
 use crate::code::Code;
 use crate::policy::limits::BODY_BYTES;
 use crate::server::answer::Answer;
+use crate::server::request_head::{Query, RequestHead};
+use crate::server::route;
 
-/// The address of a request, parsed by the runtime: `Request::url` would bring 80 KB of tables.
-pub struct Address {
-    url: web_sys::Url,
-    parameters: web_sys::UrlSearchParams,
-}
+/// How long a caller whose request is refused may take to send the rest of it.
+const DISCARD_PATIENCE: Duration = Duration::from_secs(1);
 
-impl Address {
-    /// Parses the request's address; `None` when the runtime cannot.
-    pub fn of(request: &Request) -> Option<Address> {
-        let url = web_sys::Url::new(&request.inner().url()).ok()?;
-        Some(Address { parameters: url.search_params(), url })
-    }
-
-    /// The path, still encoded.
-    pub fn path(&self) -> String {
-        self.url.pathname()
-    }
-
-    /// The host's name, without its port.
-    pub fn host(&self) -> String {
-        self.url.hostname()
-    }
-
-    /// A parameter that is given and not empty.
-    pub fn parameter(&self, name: &str) -> Option<String> {
-        self.parameters.get(name).filter(|value| !value.is_empty())
-    }
+/// The head of a request. Its address is parsed by the runtime: `Request::url` would bring 80 KB of tables.
+///
+/// # Errors
+/// [`Code::NotFound`] when the runtime cannot parse the address.
+pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
+    let url = web_sys::Url::new(&request.inner().url()).map_err(|_| Code::NotFound)?;
+    let header = |name| header(request, name);
+    Ok(RequestHead {
+        host: url.hostname(),
+        path: route::normal(&url.pathname()).to_owned(),
+        query: Query::read(&url.search()),
+        upgrade: header("upgrade"),
+        origin: header("origin"),
+        authorization: header("authorization"),
+        api_key: header("apikey"),
+        x_api_key: header("x-api-key"),
+        protocols: header("sec-websocket-protocol"),
+    })
 }
 
 /// A header's value.
 pub fn header(request: &Request, name: &str) -> Option<String> {
     request.headers().get(name).ok().flatten()
-}
-
-/// The token of `Authorization: Bearer …`.
-pub fn bearer(request: &Request) -> Option<String> {
-    let header = header(request, "authorization")?;
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// Whether the body is said to be of this media type.
@@ -99,6 +91,34 @@ async fn chunks(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
     Ok(body)
 }
 
+/// The body of a request that may be answered before it is read. workerd resets a connection on which more of a request
+/// comes after its answer, and the caller may lose the answer to that.
+pub struct UnreadBody(Option<web_sys::Request>);
+
+impl UnreadBody {
+    /// The body of a request, where its method lets it have one.
+    pub fn of(request: &Request) -> UnreadBody {
+        UnreadBody((!matches!(request.method(), Method::Get | Method::Head)).then(|| Clone::clone(request.inner())))
+    }
+
+    /// Reads on what nobody has read, no further than a body may be long, and no longer than [`DISCARD_PATIENCE`].
+    pub async fn discard(self) {
+        let Some(request) = self.0.filter(|request| !request.body_used() && request.body().is_some()) else { return };
+        let mut request = Request::from(request);
+        let read = async {
+            let Ok(mut stream) = request.stream() else { return };
+            let mut length = 0;
+            while let Some(Ok(chunk)) = stream.next().await {
+                length += chunk.len();
+                if length > BODY_BYTES {
+                    return;
+                }
+            }
+        };
+        select(std::pin::pin!(read), std::pin::pin!(Delay::from(DISCARD_PATIENCE))).await;
+    }
+}
+
 /// The response of an answer.
 pub fn respond(answer: &Answer) -> Result<Response> {
     let headers = Headers::new();
@@ -108,6 +128,18 @@ pub fn respond(answer: &Answer) -> Result<Response> {
         headers.set("retry-after", &seconds.to_string())?;
     }
     Ok(Response::builder().with_status(answer.status).with_headers(headers).fixed(answer.body.clone().into_bytes()))
+}
+
+/// The answer that opens a socket, with the subprotocol that is agreed to.
+///
+/// # Errors
+/// When the runtime fails.
+pub fn upgrade(client: WebSocket, protocol: Option<&str>) -> Result<Response> {
+    let response = Response::from_websocket(client)?;
+    if let Some(protocol) = protocol {
+        response.headers().set("sec-websocket-protocol", protocol)?;
+    }
+    Ok(response)
 }
 
 /// Asks an organization's object. Its answer is what the runtime gives: taken apart and put together again it would cost

@@ -9,44 +9,43 @@ use futures_util::future::{Either, select};
 use worker::ws_events::{CloseEvent, MessageEvent};
 use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
 
-use super::gate::{self, Pass};
-use crate::code::{Code, Refusal};
-use crate::dialect::native::Native;
-use crate::dialect::{Dialect, Frame, Received};
-use crate::engine::command::Command;
-use crate::engine::event::Event;
+use super::fault::log_fault;
+use super::{gate, http};
+use crate::code::Code;
+use crate::dialect::{Frame, Received};
 use crate::policy::configuration::Configuration;
-use crate::policy::limits::{AUTH_DEADLINE, Limits};
-use crate::policy::organization::is_organization;
+use crate::policy::limits::AUTH_DEADLINE;
+use crate::server::admission::Admission;
+use crate::server::held_socket::{HeldSocket, HeldStep};
 
 /// Holds a new socket and answers the request for it.
-pub fn hold(env: Env, configuration: Rc<Configuration>) -> Result<Response> {
+pub fn hold(env: Env, configuration: Rc<Configuration>, protocol: Option<&str>) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
     accept(&server)?;
     worker::wasm_bindgen_futures::spawn_local(async move {
-        if let Err(error) = serve(&env, &server, &configuration).await {
-            super::runtime::log(&serde_json::json!({ "event": "fault", "message": error.to_string() }).to_string());
-            end(&server, Code::Internal);
+        if let Err(error) = serve(&env, &server, configuration).await {
+            log_fault(error);
+            close(&server, Code::Internal);
         }
     });
-    Response::from_websocket(pair.client)
+    http::upgrade(pair.client, protocol)
 }
 
-async fn serve(env: &Env, client: &WebSocket, configuration: &Configuration) -> Result<()> {
+async fn serve(env: &Env, client: &WebSocket, configuration: Rc<Configuration>) -> Result<()> {
     let mut events = client.events()?;
     let deadline = Delay::from(Duration::from_millis(AUTH_DEADLINE));
-    let first = match select(std::pin::pin!(first_frame(client, &mut events, &configuration.limits)), deadline).await {
+    let first = match select(std::pin::pin!(first_frame(client, &mut events, configuration)), deadline).await {
         Either::Left((first, _)) => first?,
-        Either::Right(_) => return refuse(client, Code::AuthTimeout),
+        Either::Right(_) => {
+            end(client, HeldSocket::refuse(Code::AuthTimeout));
+            return Ok(());
+        }
     };
     let Some((text, organization)) = first else { return Ok(()) };
-    let organization = organization.or_else(|| configuration.credentials.default_organization.clone());
-    let Some(organization) = organization.filter(|name| is_organization(name)) else {
-        return refuse(client, Code::WrongOrganization);
-    };
-    let Some(object) = gate::open(env, &organization, &Pass::default()).await?.websocket() else {
-        return refuse(client, Code::Overloaded);
+    let Some(object) = gate::open(env, &organization, &Admission::default()).await?.websocket() else {
+        end(client, HeldSocket::refuse(Code::Overloaded));
+        return Ok(());
     };
     let mut object_events = object.events()?;
     accept(&object)?;
@@ -65,35 +64,24 @@ fn accept(socket: &WebSocket) -> Result<()> {
     socket.accept()
 }
 
-/// Waits for the frame that authenticates; `None` when there will be none.
+/// Waits for the frame that authenticates, with the organization that it is for; `None` when there will be none.
 async fn first_frame(
     client: &WebSocket,
     events: &mut worker::EventStream<'_>,
-    limits: &Limits,
-) -> Result<Option<(String, Option<String>)>> {
-    let mut errors = 0;
+    configuration: Rc<Configuration>,
+) -> Result<Option<(String, String)>> {
+    let mut held = HeldSocket::new(configuration);
     while let Some(event) = events.next().await {
         let WebsocketEvent::Message(message) = event? else { return Ok(None) };
         let text = message.text();
-        let decoded = match &text {
-            Some(text) if text.len() as u64 > limits.frame_bytes => Err(Refusal::of(Code::FrameTooLarge).into()),
-            Some(text) => Native.decode(Received::Text(text)),
-            None => Native.decode(Received::Binary(&[])),
-        };
-        match decoded {
-            Ok(Command::Authenticate(frame)) => return Ok(text.map(|text| (text, frame.organization))),
-            Ok(Command::Ping { id }) => tell(client, &Event::Pong { id }),
-            Ok(_) => {
-                refuse(client, Code::AuthRequired)?;
+        // No binary frame authenticates, so none is looked into.
+        let step = held.receive(text.as_deref().map_or(Received::Binary(&[]), Received::Text));
+        match step {
+            HeldStep::Enter(organization) => return Ok(text.map(|text| (text, organization))),
+            HeldStep::Answer(frames) => send(client, frames),
+            HeldStep::End(..) => {
+                end(client, step);
                 return Ok(None);
-            }
-            Err(malformed) => {
-                tell(client, &Event::Refused { refusal: malformed.refusal, id: malformed.id });
-                errors += 1;
-                if errors >= limits.errors_per_minute {
-                    end(client, Code::TooManyErrors);
-                    return Ok(None);
-                }
             }
         }
     }
@@ -106,7 +94,7 @@ async fn pass_on(from: &mut worker::EventStream<'_>, to: &WebSocket) {
         match event {
             Ok(WebsocketEvent::Message(message)) if forward(&message, to).is_ok() => {}
             Ok(WebsocketEvent::Close(close)) => return close_like(&close, to),
-            Ok(WebsocketEvent::Message(_)) | Err(_) => return end(to, Code::Internal),
+            Ok(WebsocketEvent::Message(_)) | Err(_) => return close(to, Code::Internal),
         }
     }
 }
@@ -130,20 +118,26 @@ fn close_like(close: &CloseEvent, to: &WebSocket) {
     let _ = to.close(code, Some(close.reason()));
 }
 
-fn refuse(client: &WebSocket, code: Code) -> Result<()> {
-    tell(client, &Event::AuthFailed(code));
-    end(client, code);
-    Ok(())
-}
-
-fn tell(client: &WebSocket, event: &Event) {
-    for frame in Native.encode(None, event) {
-        if let Frame::Text(text) = frame {
-            let _ = client.send_with_str(text);
-        }
+/// A client that is gone already cannot be sent to; its end is about to be told.
+fn send(client: &WebSocket, frames: Vec<Frame>) {
+    for frame in frames {
+        let _ = match frame {
+            Frame::Text(text) => client.send_with_str(text),
+            Frame::Binary(bytes) => client.send_with_bytes(bytes),
+        };
     }
 }
 
-fn end(client: &WebSocket, code: Code) {
-    let _ = client.close(Some(code.close().unwrap_or(1008)), Some(code.wire()));
+/// Executes the last step of a held socket.
+fn end(client: &WebSocket, step: HeldStep) {
+    if let HeldStep::End(frames, code) = step {
+        send(client, frames);
+        close(client, code);
+    }
+}
+
+fn close(client: &WebSocket, code: Code) {
+    let (number, reason) = code.closing();
+    // A side that is gone already cannot be closed once more.
+    let _ = client.close(Some(number), Some(reason));
 }

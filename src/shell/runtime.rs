@@ -88,7 +88,7 @@ extern "C" {
     pub fn sql(this: &RawStorage) -> RawSql;
 
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
-    pub fn set_alarm(this: &RawStorage, time: f64) -> Result<JsValue, JsValue>;
+    pub fn set_alarm(this: &RawStorage, time: f64) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = deleteAll)]
     pub fn delete_all(this: &RawStorage) -> Result<Promise, JsValue>;

@@ -6,6 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use super::runtime::{OPEN, RawSocket, RawState, send_to_all};
 use crate::dialect::Frame;
 use crate::engine::input::SocketId;
+use crate::server::outgoing::Outgoing;
 
 /// Sockets in numbered places; a place is used again after its socket has gone.
 #[derive(Default)]
@@ -70,10 +71,10 @@ impl Sockets {
     /// Sends frames, each to several sockets. A frame becomes a JavaScript value once: `send` of a Rust text would make a
     /// new one for each socket. The sockets are walked in the order of their numbers, whichever frames come first: jumping
     /// about in their memory costs 4 % more. Each gets its frames in their order, those of all its channels.
-    pub fn send(&self, sends: Vec<(Vec<SocketId>, Frame)>) {
+    pub fn send(&self, sends: &[Outgoing]) {
         let frames = Array::new();
         let mut order: Vec<u64> = Vec::new();
-        for (number, (to, frame)) in (0_u64..).zip(&sends) {
+        for (number, Outgoing { to, frame }) in (0_u64..).zip(sends) {
             frames.push(&match frame {
                 Frame::Text(text) => JsValue::from_str(text),
                 Frame::Binary(bytes) => Uint8Array::from(bytes.as_slice()).into(),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::JsValue;
-use worker::wasm_bindgen_futures::JsFuture;
 
 use super::runtime::RawStorage;
 use crate::engine::effect::Write;
@@ -179,15 +178,15 @@ impl Storage {
         Ok(!self.rows("SELECT 1 FROM tickets WHERE id = ?", &[ticket.into()])?.is_empty())
     }
 
-    /// Sets the alarm, in Unix milliseconds.
-    pub fn set_alarm(&self, time: u64) -> Result<()> {
-        self.raw.set_alarm(time as f64).map(drop)
+    /// Sets the alarm, in Unix milliseconds. The promise tells whether that was stored.
+    pub fn set_alarm(&self, time: u64) -> Result<Promise> {
+        self.raw.set_alarm(time as f64)
     }
 
     /// Deletes everything, the alarm included (with it since compatibility date 2026-02-24).
-    pub fn delete_all(&self) -> Result<()> {
+    pub fn delete_all(&self) -> Result<Promise> {
         self.has_tables.set(false);
-        self.raw.delete_all().map(watch)
+        self.raw.delete_all()
     }
 
     fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
@@ -239,15 +238,6 @@ impl Storage {
         let cursor = self.raw.sql().exec(statement, &bindings.iter().collect::<Array>())?;
         Ok(cursor.raw()?.to_array()?.iter().map(Array::from_js).collect())
     }
-}
-
-/// Logs the fault of a storage call that nothing waits for.
-fn watch(promise: Promise) {
-    worker::wasm_bindgen_futures::spawn_local(async move {
-        if let Err(error) = JsFuture::from(promise).await {
-            let _ = super::fault::failed(error.into());
-        }
-    });
 }
 
 trait FromJs {

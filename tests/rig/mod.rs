@@ -18,12 +18,12 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{DialectId, Open, SocketId, UsedTicket};
+use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::publish::PublishRequest;
-use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use realtime_worker::server::tenant_server::TenantServer;
 use runtime::Outcome;
 use serde_json::{Value, json};
 use storage::Storage;
@@ -211,14 +211,10 @@ impl Rig {
             ticket.map(|(id, expires)| UsedTicket { id: id.to_owned(), expires, spent: self.storage.is_spent(id) });
         let client_id = client.id.clone();
         let open = Open { socket, client_id, wire, principal, ticket, recover };
-        self.sockets.insert(socket, client.clone());
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
-        self.run(Happening::Open(open), &mut outcome);
+        self.run(Input::Open(open), &mut outcome);
         match outcome.turned_away {
-            Some(refusal) => {
-                self.sockets.remove(&socket);
-                Err(refusal)
-            }
+            Some(refusal) => Err(refusal),
             None => {
                 assert!(outcome.opening.is_none(), "neither accepted nor turned away");
                 self.clients.push(client.clone());
@@ -269,7 +265,7 @@ impl Rig {
         let Some(socket) = self.socket_of(client) else { return };
         client.end(1000, "");
         self.attachments.remove(&client.id);
-        self.run(Happening::Closed(socket), &mut Outcome::default());
+        self.run(Input::Closed { socket }, &mut Outcome::default());
         self.sockets.remove(&socket);
     }
 
@@ -297,7 +293,7 @@ impl Rig {
             Ok(request) => {
                 let remembered = self.storage.remembered(request.ids());
                 let mut outcome = Outcome::default();
-                self.run(Happening::Publish(request.publications, remembered), &mut outcome);
+                self.run(Input::Publish { publications: request.publications, remembered }, &mut outcome);
                 match outcome.published.expect("a publisher is answered") {
                     Ok(receipt) => Answer::from(&receipt),
                     Err(refusal) => Answer::from(&refusal),
@@ -328,7 +324,7 @@ impl Rig {
     pub fn stats(&mut self) -> Value {
         self.step();
         let mut outcome = Outcome::default();
-        self.run(Happening::Stats, &mut outcome);
+        self.run(Input::Stats, &mut outcome);
         let figures = outcome.figures.expect("the figures are answered");
         let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
         serde_json::from_str(&answer.body).unwrap()
@@ -345,7 +341,7 @@ impl Rig {
             self.now = self.now.max(time);
             self.alarm = None;
             self.step();
-            self.run(Happening::Alarm, &mut Outcome::default());
+            self.run(Input::Alarm, &mut Outcome::default());
         }
         self.now = end;
     }
@@ -354,7 +350,7 @@ impl Rig {
     pub fn answer_keys(&mut self) {
         assert!(std::mem::take(&mut self.fetching), "nobody asked for keys");
         self.note_keys();
-        self.run(Happening::KeysFetched(self.key_set.clone()), &mut Outcome::default());
+        self.run(Input::KeysFetched(self.key_set.clone()), &mut Outcome::default());
     }
 
     // --- what a script needs to say ----------------------------------------------------------------------------------

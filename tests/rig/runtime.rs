@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
-use realtime_worker::engine::effect::{Figures, Receipt, Task};
-use realtime_worker::engine::input::SocketId;
+use realtime_worker::engine::effect::{Effect, Figures, Receipt, Task};
+use realtime_worker::engine::input::{Input, SocketId};
 use realtime_worker::engine::tenant::Surroundings;
-use realtime_worker::server::job::{Job, log_line};
-use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use realtime_worker::server::log::log_line;
+use realtime_worker::server::outgoing::Outgoing;
+use realtime_worker::server::tenant_server::TenantServer;
 use serde_json::Value;
 
 use super::{Client, Interruption, ORGANIZATION, Rig, Transcript, client, configuration};
@@ -105,10 +106,10 @@ impl Rig {
             configuration: self.configuration.clone(),
             epoch: format!("epoch{}", self.epochs),
         };
-        let (server, jobs) = TenantServer::wake(surroundings, stored);
+        let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
-        self.settle(jobs, &mut Outcome::default());
+        self.settle(effects, &mut Outcome::default());
     }
 
     pub(super) fn socket_of(&self, client: &Client) -> Option<SocketId> {
@@ -118,22 +119,23 @@ impl Rig {
     /// A frame of a client whose connection has ended reaches nobody.
     pub(super) fn receive(&mut self, client: &Client, frame: Received<'_>) {
         if let Some(socket) = self.socket_of(client) {
-            self.run(Happening::Frame { socket, frame }, &mut Outcome::default());
+            let input = self.server.as_ref().expect("awake").frame(socket, frame);
+            self.run(input, &mut Outcome::default());
         }
     }
 
-    pub(super) fn run(&mut self, happening: Happening<'_>, outcome: &mut Outcome) {
-        let jobs = self.server.as_mut().expect("awake").handle(self.now, happening);
-        self.settle(jobs, outcome);
+    pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
+        let effects = self.server.as_mut().expect("awake").handle(self.now, input);
+        self.settle(effects, outcome);
     }
 
-    /// Runs jobs in their order; what they bring to light is handled after them.
-    fn settle(&mut self, jobs: Vec<Job>, outcome: &mut Outcome) {
-        let mut pending = VecDeque::from([jobs]);
-        while let Some(jobs) = pending.pop_front() {
-            let next: Vec<_> = jobs.into_iter().filter_map(|job| self.act(job, outcome)).collect();
-            for happening in next {
-                pending.push_back(self.server.as_mut().expect("awake").handle(self.now, happening));
+    /// Executes effects in their order; the inputs that come of them are handled after them.
+    fn settle(&mut self, effects: Vec<Effect>, outcome: &mut Outcome) {
+        let mut pending = VecDeque::from([effects]);
+        while let Some(effects) = pending.pop_front() {
+            let next: Vec<_> = effects.into_iter().filter_map(|effect| self.execute(effect, outcome)).collect();
+            for input in next {
+                pending.push_back(self.server.as_mut().expect("awake").handle(self.now, input));
             }
         }
         if std::mem::take(&mut outcome.fetch_keys) {
@@ -145,52 +147,64 @@ impl Rig {
         }
     }
 
-    fn act(&mut self, job: Job, outcome: &mut Outcome) -> Option<Happening<'static>> {
-        match job {
-            Job::Do(Task::Accept { socket, client_id }) => {
+    fn execute(&mut self, effect: Effect, outcome: &mut Outcome) -> Option<Input> {
+        match effect {
+            Effect::Deliver { to, wire, address, event } => {
+                Outgoing::of(to, wire, address.as_ref(), &event).for_each(|outgoing| self.send(outgoing));
+                None
+            }
+            Effect::Do(task) => self.execute_task(task, outcome),
+        }
+    }
+
+    fn send(&self, Outgoing { to, frame }: Outgoing) {
+        assert!(!to.is_empty(), "a frame to nobody");
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(bytes) => client::binary(&bytes),
+        };
+        to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
+    }
+
+    fn execute_task(&mut self, task: Task, outcome: &mut Outcome) -> Option<Input> {
+        match task {
+            Task::Accept { socket, client_id } => {
                 let client = outcome.opening.take().expect("someone wants to open");
-                assert_eq!((&self.sockets[&socket].id, &*client_id), (&client.id, client.id.as_str()));
+                assert_eq!(&*client_id, client.id);
+                assert!(self.sockets.insert(socket, client).is_none(), "a number in use");
             }
-            Job::Do(Task::TurnAway(refusal)) => outcome.turned_away = Some(refusal),
-            Job::Send { to, frame } => {
-                assert!(!to.is_empty(), "a frame to nobody");
-                let text = match frame {
-                    Frame::Text(text) => text,
-                    Frame::Binary(bytes) => client::binary(&bytes),
-                };
-                to.iter().for_each(|socket| self.client(*socket).receive(text.clone()));
-            }
-            Job::Do(Task::Close { socket, code }) => {
+            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Close { socket, code } => {
                 let (number, reason) = code.closing();
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
                 client.end(number, reason);
                 self.attachments.remove(&client.id);
             }
-            Job::Do(Task::Attach { socket, state }) => {
+            Task::Attach { socket, state } => {
                 let client = self.client(socket).id.clone();
                 assert!(v8_bytes(&state) <= MOST_ATTACHMENT, "an attachment of {} bytes", v8_bytes(&state));
                 self.attachments.insert(client, state);
             }
-            Job::Do(Task::Write(write)) => self.storage.write(&write),
-            Job::Do(Task::DeleteStorage) => {
+            Task::Write(write) => self.storage.write(&write),
+            Task::DeleteStorage => {
                 self.storage_deletions += 1;
                 (self.storage, self.alarm) = Default::default();
             }
-            Job::Do(Task::SetAlarm(time)) => self.alarm = Some(time),
-            Job::Do(Task::FetchKeys) => outcome.fetch_keys = true,
-            Job::Do(Task::ReadHistory { after, rows, bytes }) => {
+            Task::SetAlarm(time) => self.alarm = Some(time),
+            Task::FetchKeys => outcome.fetch_keys = true,
+            Task::ReadHistory { after, rows, bytes } => {
                 self.history_reads += 1;
                 let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
-                return Some(Happening::HistoryRead(read));
+                return Some(Input::HistoryRead(read));
             }
-            Job::Do(Task::ReadTopic { topic, since, rows }) => {
+            Task::ReadTopic { topic, since, rows } => {
                 self.history_reads += 1;
                 let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));
-                return Some(Happening::HistoryRead(read));
+                return Some(Input::HistoryRead(read));
             }
-            Job::Do(Task::Published(published)) => outcome.published = Some(published),
-            Job::Do(Task::Figures(figures)) => outcome.figures = Some(figures),
-            Job::Do(Task::Log(log)) => self.logs.push(log_line(&log, ORGANIZATION)),
+            Task::Published(published) => outcome.published = Some(published),
+            Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),
         }
         None
     }

@@ -4,15 +4,61 @@
 pub mod rest;
 
 use super::answer::Answer;
+use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::dialect::phoenix::{WIRE_ONE, WIRE_TWO, reason};
 use crate::engine::input::DialectId;
+use crate::policy::configuration::Configuration;
+use crate::policy::organization::is_organization;
 use crate::policy::principal::{Method, Principal};
 use crate::policy::token::TokenError;
 use crate::value::{json, percent};
 
 /// Who was let in: the organization, and who it is there.
 pub type Admitted = (String, Principal);
+
+/// Whether a socket is asked for by a client of Supabase.
+pub fn is_client(head: &RequestHead) -> bool {
+    ["vsn", "apikey"].into_iter().any(|name| head.parameter(name).is_some())
+}
+
+/// How the client of a socket speaks, and the key that it presents.
+///
+/// # Errors
+/// When there is none, or the serializer is not spoken.
+pub fn credential(head: &RequestHead) -> Result<(DialectId, String), Refusal> {
+    let unspoken = || Refusal::because(Code::InvalidRequest, "The vsn must match ~> 1.0.0 or ~> 2.0.0");
+    let wire = dialect_of_version(head.parameter("vsn")).ok_or_else(unspoken)?;
+    let key = key(head.x_api_key.as_deref(), head.parameter("apikey")).ok_or(Code::Unauthorized)?;
+    Ok((wire, key))
+}
+
+/// Who publishes over REST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// The holder of the access token, to this organization.
+    Service(String),
+    /// Whoever this key, still to be verified, is of.
+    Client(String),
+}
+
+/// Finds out who publishes.
+///
+/// # Errors
+/// [`Code::OriginNotAllowed`], [`Code::Unauthorized`], or [`Code::WrongOrganization`] where the service names none.
+pub fn publisher(head: &RequestHead, configuration: &Configuration) -> Result<Publisher, Code> {
+    head.check_origin(configuration)?;
+    let bearer = key(None, head.bearer());
+    let key = bearer.or_else(|| key(head.api_key.as_deref(), None)).ok_or(Code::Unauthorized)?;
+    if !configuration.is_access_token(&key) {
+        return Ok(Publisher::Client(key));
+    }
+    let credentials = &configuration.credentials;
+    let (asked, is_bound) = credentials.asked_for(&head.host);
+    let default = if is_bound { Some(asked) } else { credentials.default_organization.as_deref() };
+    let organization = head.parameter("organizationId").or(default).filter(|name| is_organization(name));
+    organization.map(|name| Publisher::Service(name.to_owned())).ok_or(Code::WrongOrganization)
+}
 
 /// The wire of a serializer's version; `None` for one that is not spoken. Without any it is the first.
 pub fn dialect_of_version(version: Option<&str>) -> Option<DialectId> {

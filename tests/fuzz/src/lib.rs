@@ -8,7 +8,8 @@ use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, 
 use realtime_worker::dialect::phoenix::push::{MessageBody, Pushed, Push};
 use realtime_worker::dialect::{Frame, Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{Open, SocketId, Stored};
+use realtime_worker::engine::effect::Effect;
+use realtime_worker::engine::input::{Input, Open, SocketId, Stored};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
@@ -21,9 +22,8 @@ use realtime_worker::policy::roles::Roles;
 use realtime_worker::policy::secret::Secret;
 use realtime_worker::policy::ticket::Ticket;
 use realtime_worker::policy::token::TokenRules;
-use realtime_worker::server::job::Job;
 use realtime_worker::server::publish::PublishRequest;
-use realtime_worker::server::tenant_server::{Happening, TenantServer};
+use realtime_worker::server::tenant_server::TenantServer;
 use realtime_worker::value::form::Form;
 use realtime_worker::value::row::Row;
 
@@ -106,10 +106,11 @@ pub fn frame(text: &str) {
             ticket: None,
             recover: Recover::Off,
         };
-        server.handle(1, Happening::Open(open));
+        server.handle(1, Input::Open(open));
         for frame in [Received::Text(text), Received::Binary(text.as_bytes())] {
-            for job in server.handle(2, Happening::Frame { socket: SocketId(number), frame }) {
-                if let Job::Send { to, .. } = job {
+            let input = server.frame(SocketId(number), frame);
+            for effect in server.handle(2, input) {
+                if let Effect::Deliver { to, .. } = effect {
                     assert!(to.iter().all(|socket| *socket == SocketId(number)));
                 }
             }
@@ -155,7 +156,7 @@ pub fn stored(text: &str) {
     let overflow = [("client-0".to_owned(), history.to_owned())].into();
     let sockets = vec![(SocketId(0), attachment.to_owned())];
     let (mut server, _) = wake(Stored { sockets, overflow, ..Stored::default() });
-    server.handle(2, Happening::Alarm);
+    server.handle(2, Input::Alarm);
     let _ = Publication::stored(1, history);
 }
 
@@ -163,11 +164,11 @@ pub fn stored(text: &str) {
 pub fn publish(text: &str) {
     if let Ok(request) = PublishRequest::read(text) {
         let (mut server, _) = wake(Stored::default());
-        server.handle(2, Happening::Publish(request.publications, Default::default()));
+        server.handle(2, Input::Publish { publications: request.publications, remembered: Default::default() });
     }
 }
 
-fn wake(stored: Stored) -> (TenantServer, Vec<Job>) {
+fn wake(stored: Stored) -> (TenantServer, Vec<Effect>) {
     let configuration = Configuration::read(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
         "REALTIME" => Some(r#"{"channels":[{"topic":"*","read":{},"write":{},"presence":{}}]}"#.into()),

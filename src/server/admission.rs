@@ -1,0 +1,85 @@
+//! What the Worker has verified of a socket, and tells the organization's object.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::supabase;
+use crate::code::Refusal;
+use crate::dialect;
+use crate::engine::command::{Position, Recover};
+use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
+use crate::policy::principal::Principal;
+
+/// The header in which it travels. Only the Worker can reach the object. While a version is being deployed, either side
+/// may be of the one before: names are added, never changed.
+pub const HEADER: &str = "x-realtime-pass";
+
+/// What the Worker has verified of a socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Who it is, where a ticket or a header has proven it.
+    pub principal: Option<Principal>,
+    /// Id and end (Unix milliseconds) of the ticket, whose single use the object sees to.
+    pub ticket: Option<(String, u64)>,
+    /// Whether offsets are wanted.
+    pub recover: bool,
+    /// The position, epoch and offset, after which events were missed.
+    pub missed_after: Option<(String, u64)>,
+    /// How its frames are written.
+    #[serde(default)]
+    pub wire: u8,
+    /// The subprotocol that is agreed to.
+    #[serde(default)]
+    pub protocol: Option<String>,
+}
+
+impl Admission {
+    /// The header's text: JSON in ASCII only, for a header's value is Latin-1 and a user's name may be anything.
+    ///
+    /// # Errors
+    /// Never: all of it has a form in JSON.
+    pub fn header(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self).map(|json| ascii(&json))
+    }
+
+    /// Reads the header.
+    pub fn read(header: &str) -> Option<Admission> {
+        serde_json::from_str(header).ok()
+    }
+
+    /// The socket as the engine opens it; `is_used` says whether its ticket was redeemed before.
+    pub fn open(self, socket: SocketId, client_id: String, is_used: bool) -> Open {
+        let recover = match self.missed_after {
+            None if self.recover => Recover::On,
+            None => Recover::Off,
+            Some((epoch, offset)) => Recover::From(Position { epoch, offset }),
+        };
+        Open {
+            socket,
+            client_id,
+            wire: DialectId(self.wire),
+            principal: self.principal,
+            ticket: self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used }),
+            recover,
+        }
+    }
+}
+
+/// The answer to a socket of this wire that the engine refuses, in its client's words.
+pub fn refused(wire: DialectId, refusal: &Refusal) -> Answer {
+    let at_handshake = dialect::profile(wire).is_some_and(|profile| profile.rejects_at_handshake);
+    if at_handshake { supabase::refused(refusal) } else { Answer::from(refusal) }
+}
+
+fn ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            let mut units = [0; 2];
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}

@@ -1,0 +1,70 @@
+//! A socket whose address names no organization: its first frames, until one does (native.md, section 4, first way).
+
+use std::rc::Rc;
+
+use crate::code::{Code, Refusal};
+use crate::dialect::native::Native;
+use crate::dialect::{Dialect, Frame, Received};
+use crate::engine::command::Command;
+use crate::engine::event::Event;
+use crate::policy::configuration::Configuration;
+use crate::policy::organization::is_organization;
+
+/// What to do with a held socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldStep {
+    /// Open it at this organization's object, and hand the frame on.
+    Enter(String),
+    /// Send these frames, and wait for the next one.
+    Answer(Vec<Frame>),
+    /// Send these frames, then close with this code.
+    End(Vec<Frame>, Code),
+}
+
+/// A socket that waits for the frame that authenticates.
+pub struct HeldSocket {
+    configuration: Rc<Configuration>,
+    errors: u64,
+}
+
+impl HeldSocket {
+    /// A socket that has said nothing yet.
+    pub fn new(configuration: Rc<Configuration>) -> HeldSocket {
+        HeldSocket { configuration, errors: 0 }
+    }
+
+    /// Handles a frame.
+    pub fn receive(&mut self, frame: Received<'_>) -> HeldStep {
+        let limits = &self.configuration.limits;
+        let decoded = if frame.len() as u64 > limits.frame_bytes {
+            Err(Refusal::of(Code::FrameTooLarge).into())
+        } else {
+            Native.decode(frame)
+        };
+        match decoded {
+            Ok(Command::Authenticate(frame)) => self.enter(frame.organization),
+            Ok(Command::Ping { id }) => HeldStep::Answer(Native.encode(None, &Event::Pong { id })),
+            Ok(_) => HeldSocket::refuse(Code::AuthRequired),
+            Err(malformed) => {
+                let event = Event::Refused { refusal: malformed.refusal, id: malformed.id };
+                let frames = Native.encode(None, &event);
+                self.errors += 1;
+                let is_last = self.errors >= limits.errors_per_minute;
+                if is_last { HeldStep::End(frames, Code::TooManyErrors) } else { HeldStep::Answer(frames) }
+            }
+        }
+    }
+
+    /// Refuses the authentication: no frame came in time, or the object cannot be reached.
+    pub fn refuse(code: Code) -> HeldStep {
+        HeldStep::End(Native.encode(None, &Event::AuthFailed(code)), code)
+    }
+
+    fn enter(&self, named: Option<String>) -> HeldStep {
+        let organization = named.or_else(|| self.configuration.credentials.default_organization.clone());
+        match organization.filter(|name| is_organization(name)) {
+            Some(organization) => HeldStep::Enter(organization),
+            None => HeldSocket::refuse(Code::WrongOrganization),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What is told, as the frames that say it.
+
+use std::iter::repeat_n;
+
+use crate::dialect::{self, Frame};
+use crate::engine::event::{Address, Event};
+use crate::engine::input::{DialectId, SocketId};
+
+/// One frame for several sockets.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Whom.
+    pub to: Vec<SocketId>,
+    /// The same bytes for all.
+    pub frame: Frame,
+}
+
+impl Outgoing {
+    /// The frames of one [`crate::engine::effect::Effect::Deliver`], in their order: several, one, or none.
+    pub fn of(
+        to: Vec<SocketId>,
+        wire: DialectId,
+        address: Option<&Address>,
+        event: &Event,
+    ) -> impl Iterator<Item = Outgoing> + use<> {
+        // A socket of an unknown dialect was closed when it was opened or woken: there are no words for it.
+        let frames = dialect::of(wire).map(|dialect| dialect.encode(address, event)).unwrap_or_default();
+        repeat_n(to, frames.len()).zip(frames).map(|(to, frame)| Outgoing { to, frame })
+    }
+}

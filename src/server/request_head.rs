@@ -1,0 +1,169 @@
+//! What a request says before its body, as plain values.
+
+use std::collections::BTreeMap;
+
+use crate::code::{Code, Refusal};
+use crate::policy::configuration::Configuration;
+use crate::policy::organization::is_organization;
+use crate::value::percent;
+
+/// What stands for a parameter that is no text, so that it is not taken for one that is missing.
+const NO_TEXT: &str = "\u{fffd}";
+
+/// The head of a request: all that decides who may do what.
+#[derive(Clone, Debug, Default)]
+pub struct RequestHead {
+    /// The host's name, without its port.
+    pub host: String,
+    /// The path, still encoded, as [`super::route::normal`] gives it.
+    pub path: String,
+    /// The parameters of the query.
+    pub query: Query,
+    /// `Upgrade`
+    pub upgrade: Option<String>,
+    /// `Origin`
+    pub origin: Option<String>,
+    /// `Authorization`
+    pub authorization: Option<String>,
+    /// `apikey`
+    pub api_key: Option<String>,
+    /// `x-api-key`
+    pub x_api_key: Option<String>,
+    /// `Sec-WebSocket-Protocol`
+    pub protocols: Option<String>,
+}
+
+impl RequestHead {
+    /// The token of `Authorization: Bearer …`.
+    pub fn bearer(&self) -> Option<&str> {
+        bearer(self.authorization.as_deref()?)
+    }
+
+    /// A parameter that is given and not empty.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.get(name)
+    }
+
+    /// The subprotocol that is agreed to: the first one offered. No dialect has one, but a browser that offers some and
+    /// gets none back gives the socket up.
+    pub fn subprotocol(&self) -> Option<&str> {
+        let first = self.protocols.as_deref()?.split(',').next()?.trim();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        (!first.is_empty() && first.bytes().all(is_token)).then_some(first)
+    }
+
+    /// Lets in requests of no page, and of pages that may send them.
+    ///
+    /// # Errors
+    /// [`Code::OriginNotAllowed`]
+    pub fn check_origin(&self, configuration: &Configuration) -> Result<(), Code> {
+        if configuration.allows_origin(self.origin.as_deref()) { Ok(()) } else { Err(Code::OriginNotAllowed) }
+    }
+
+    /// The organization that a holder of the access token asks about.
+    ///
+    /// # Errors
+    /// When there is none of that name, and no default.
+    pub fn organization(&self, configuration: &Configuration) -> Result<String, Refusal> {
+        let default = configuration.credentials.default_organization.as_deref();
+        let organization = self.parameter("organizationId").or(default).filter(|name| is_organization(name));
+        let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
+        organization.map(str::to_owned).ok_or_else(missing)
+    }
+}
+
+/// The token of an `Authorization` header of the scheme `Bearer`.
+pub fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Lets in the holder of the access token.
+///
+/// # Errors
+/// [`Code::Unauthorized`]
+pub fn authorize(authorization: Option<&str>, configuration: &Configuration) -> Result<(), Code> {
+    let token = authorization.and_then(bearer).unwrap_or_default();
+    if configuration.is_access_token(token) { Ok(()) } else { Err(Code::Unauthorized) }
+}
+
+/// The parameters of a query, as `URLSearchParams` reads them.
+#[derive(Clone, Debug, Default)]
+pub struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads `?a=b&c=d`; of a name that is given several times, the first value counts.
+    pub fn read(query: &str) -> Query {
+        let mut parameters = BTreeMap::new();
+        let query = query.strip_prefix('?').unwrap_or(query);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            parameters.entry(decode(name)).or_insert_with(|| decode(value));
+        }
+        Query(parameters)
+    }
+
+    /// A parameter that is given and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// `application/x-www-form-urlencoded`: a plus is a space.
+fn decode(text: &str) -> String {
+    percent::decode(&text.replace('+', " ")).unwrap_or_else(|| NO_TEXT.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_as_browsers_write_it() {
+        let query = Query::read("?a=1&b=x%20y+z&a=2&persist%5Bttl%5D=9&c&d=&=e&f=%ff&&g=a=b&h=%2B");
+        let cases = [
+            ("a", Some("1")),
+            ("b", Some("x y z")),
+            ("persist[ttl]", Some("9")),
+            ("c", None),
+            ("d", None),
+            ("f", Some(NO_TEXT)),
+            ("g", Some("a=b")),
+            ("h", Some("+")),
+            ("i", None),
+        ];
+        for (name, value) in cases {
+            assert_eq!(query.get(name), value, "{name}");
+        }
+        assert_eq!(Query::read("a=&a=2").get("a"), None, "the first value counts, also where it is empty");
+        assert_eq!(Query::read("").get(""), None);
+    }
+
+    #[test]
+    fn the_first_subprotocol_is_agreed_to() {
+        let cases = [
+            (None, None),
+            (Some(""), None),
+            (Some("chat"), Some("chat")),
+            (Some(" realtime.v1 , chat"), Some("realtime.v1")),
+            (Some(",chat"), None),
+            (Some("a b"), None),
+            (Some("a\r\nset-cookie: x"), None),
+            (Some("é"), None),
+        ];
+        for (offered, agreed) in cases {
+            let head = RequestHead { protocols: offered.map(str::to_owned), ..RequestHead::default() };
+            assert_eq!(head.subprotocol(), agreed, "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_without_the_space_around_it() {
+        for header in ["Bearer t", "bearer  t ", "BEARER t", "\tBearer t"] {
+            assert_eq!(bearer(header), Some("t"), "{header:?}");
+        }
+        for header in ["", "Bearer", "t", "Basic t", "Bearert"] {
+            assert_eq!(bearer(header), None, "{header:?}");
+        }
+    }
+}
