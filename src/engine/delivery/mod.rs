@@ -8,6 +8,7 @@ mod channel;
 mod class;
 mod connection;
 mod fan_out;
+mod filter_index;
 mod frame;
 mod identity;
 mod people;

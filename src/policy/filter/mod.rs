@@ -11,11 +11,13 @@
 //! A filter is judged on the row as its subscriber sees it, so a masked or unselected value can be guessed by nobody.
 
 mod compare;
+mod index;
 mod parse;
 mod pattern;
 
 pub use compare::ColumnType;
 use compare::compare;
+pub use index::{Cell, Equality};
 use pattern::Pattern;
 
 use crate::code::Refusal;
