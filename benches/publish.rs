@@ -2,6 +2,8 @@
 //! connections. `cargo xtask bench` runs it and shows it beside what the Worker costs on workerd.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock, and it never runs as Wasm")]
 
+mod growth;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{Error, Result};
@@ -43,7 +45,7 @@ fn main() -> Result<()> {
         let microseconds = measure(connections)?;
         println!(r#"{{"name":"{name}","microseconds":{microseconds:.2},"isAimedAt":{is_aimed_at}}}"#);
     }
-    Ok(())
+    growth::print()
 }
 
 /// Microseconds of one publication to this many connections.
@@ -55,15 +57,15 @@ fn measure(connections: usize) -> Result<f64> {
         let start = Instant::now();
         for _ in 0..BATCH {
             now += PACE;
-            black_box(publish(&mut server, now)?);
+            black_box(publish(&mut server, now, PUBLICATION)?);
         }
         shortest = shortest.min(start.elapsed().as_secs_f64());
     }
     Ok(shortest * 1e6 / f64::from(BATCH))
 }
 
-fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Outgoing>> {
-    let request = PublishRequest::read(black_box(PUBLICATION)).map_err(refused)?;
+fn publish(server: &mut TenantServer, now: u64, text: &str) -> Result<Vec<Outgoing>> {
+    let request = PublishRequest::read(black_box(text)).map_err(refused)?;
     let publish = Input::Publish { publications: request.publications, remembered: BTreeMap::new() };
     let mut frames = Vec::new();
     for effect in server.handle(now, publish) {
@@ -79,6 +81,16 @@ fn publish(server: &mut TenantServer, now: u64) -> Result<Vec<Outgoing>> {
 
 /// A tenant whose connections hold one of the roles, in turn, and receive what is published.
 fn serve(connections: usize) -> Result<TenantServer> {
+    let mut server = tenant()?;
+    for (number, role) in (0..).zip(ROLES.into_iter().cycle()).take(connections) {
+        server.handle(0, Input::Open(open(number, role)));
+    }
+    let delivered = sent(&publish(&mut server, 1, PUBLICATION)?);
+    if delivered == connections { Ok(server) } else { Err(Error::other(format!("{delivered} frames were sent"))) }
+}
+
+/// A tenant without connections.
+fn tenant() -> Result<TenantServer> {
     let variable = |name: &str| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("a secret of the benchmark, of 32 bytes at least".to_owned()),
         _ => None,
@@ -89,12 +101,7 @@ fn serve(connections: usize) -> Result<TenantServer> {
         configuration: Rc::new(Configuration::read(&variable).map_err(refused)?),
         epoch: "0123456789abcdef".to_owned(),
     };
-    let (mut server, _) = TenantServer::wake(surroundings, Stored::default());
-    for (number, role) in (0..).zip(ROLES.into_iter().cycle()).take(connections) {
-        server.handle(0, Input::Open(open(number, role)));
-    }
-    let delivered = publish(&mut server, 1)?.iter().map(|frame| frame.to.len()).sum::<usize>();
-    if delivered == connections { Ok(server) } else { Err(Error::other(format!("{delivered} frames were sent"))) }
+    Ok(TenantServer::wake(surroundings, Stored::default()).0)
 }
 
 fn open(number: u32, role: &str) -> Open {
@@ -113,6 +120,11 @@ fn open(number: u32, role: &str) -> Open {
         ticket: None,
         recover: Recover::Off,
     }
+}
+
+/// Frames that are sent.
+fn sent(frames: &[Outgoing]) -> usize {
+    frames.iter().map(|frame| frame.to.len()).sum()
 }
 
 fn refused(refusal: Refusal) -> Error {

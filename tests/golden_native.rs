@@ -11,6 +11,7 @@ use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{Authenticate, Command, Position, Recover, Subscribe, Target};
 use realtime_worker::engine::event::{Authenticated, Event, Member, View};
 use realtime_worker::engine::publication::Payload;
+use realtime_worker::engine::shared_text::SharedText;
 use realtime_worker::policy::channel::Topic;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
@@ -42,14 +43,22 @@ fn change(operation: Operation, new: Option<&str>, old: Option<&str>) -> Event {
         topic: None,
         offset: None,
         bindings: None,
+        shared: SharedText::default(),
     }
 }
 
 fn changes() -> Vec<(&'static str, Event)> {
     let deleted = change(Operation::Delete, None, Some(r#"{"id":"mat_123"}"#));
     let Event::Change { table, view, .. } = deleted.clone() else { panic!("a change") };
-    let elsewhere =
-        Event::Change { schema: Rc::from("app"), table, view, topic: topic(true), offset: Some(42), bindings: None };
+    let elsewhere = Event::Change {
+        schema: Rc::from("app"),
+        table,
+        view,
+        topic: topic(true),
+        offset: Some(42),
+        bindings: None,
+        shared: SharedText::default(),
+    };
     let inserted = r#"{"id":"mat_123","title":"Breaking News","status":"pending"}"#;
     let updated = [r#"{"id":"mat_123","status":"completed"}"#, r#"{"id":"mat_123","status":"pending"}"#];
     let message = |event: &str, payload: &str, topic, offset| Event::Message {
@@ -59,6 +68,7 @@ fn changes() -> Vec<(&'static str, Event)> {
         topic,
         offset,
         kept: None,
+        shared: SharedText::default(),
     };
     let complete = r#"{"materialId":"mat_123","claimCount":5,"duration":1234}"#;
     let started = message("extraction:started", r#"{"materialId":"mat_123"}"#, topic(false), Some(42));

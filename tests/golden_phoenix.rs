@@ -13,6 +13,7 @@ use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{ChannelAct, ChannelFrame, Command, Join, Replay};
 use realtime_worker::engine::event::{Address, Bindings, Event, Kept, Member, View};
 use realtime_worker::engine::publication::Payload;
+use realtime_worker::engine::shared_text::SharedText;
 use realtime_worker::policy::table::Operation;
 use realtime_worker::policy::token::TokenError;
 use realtime_worker::value::row::Row;
@@ -102,6 +103,7 @@ fn changes() -> Vec<Said> {
             topic: None,
             offset: None,
             bindings: Some(Rc::new(bindings)),
+            shared: SharedText::default(),
         }
     };
     let new = Some(r#"{"id":46,"created_at":"2025-11-03T09:32:55+00:00","text":"content"}"#);
@@ -115,7 +117,15 @@ fn changes() -> Vec<Said> {
 
 fn message(event: &str, payload: Payload, kept: Option<(&str, bool)>) -> Event {
     let kept = kept.map(|(id, replayed)| Rc::new(Kept { id: id.to_owned(), replayed }));
-    Event::Message { event: Rc::from(event), payload, whole: None, topic: None, offset: None, kept }
+    Event::Message {
+        event: Rc::from(event),
+        payload,
+        whole: None,
+        topic: None,
+        offset: None,
+        kept,
+        shared: SharedText::default(),
+    }
 }
 
 fn messages() -> Vec<Said> {

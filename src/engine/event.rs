@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::command::Position;
 use super::publication::Payload;
+use super::shared_text::SharedText;
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
@@ -28,6 +29,8 @@ pub enum Event {
         offset: Option<u64>,
         /// The subscriptions that let it through, for those whose frames name them.
         bindings: Option<Rc<Bindings>>,
+        /// What is written of it alike in channels of every name.
+        shared: SharedText,
     },
     /// A message, as its recipients see it.
     Message {
@@ -43,6 +46,8 @@ pub enum Event {
         offset: Option<u64>,
         /// The name under which it is kept, for those whose frames say so.
         kept: Option<Rc<Kept>>,
+        /// What is written of it alike in channels of every name.
+        shared: SharedText,
     },
     /// The connection is authenticated.
     Authenticated(Authenticated),

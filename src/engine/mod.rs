@@ -6,6 +6,7 @@
 // What goes in and out.
 pub mod publication;
 pub mod command;
+pub mod shared_text;
 pub mod event;
 pub mod input;
 pub mod effect;

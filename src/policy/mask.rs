@@ -6,7 +6,7 @@ use crate::value::json::{self, Kind};
 const REDACTED: &str = "[REDACTED]";
 
 /// A way to hide a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mask {
     /// `john@yourdomain.com` → `j***@y*********.com`
     Email,

@@ -39,7 +39,7 @@ struct Rule {
 }
 
 /// What one viewer does not see: a mask for each field of a [`Masking`], in its order. Equal ones see the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hidden(Vec<Option<Mask>>);
 
 impl Masking {
@@ -82,6 +82,13 @@ impl Masking {
     /// Whether nothing is ever masked.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+
+    /// Whether somebody may see another value in this column than the row has.
+    pub fn touches(&self, column: &str) -> bool {
+        let leads_to =
+            |field: &str| field.strip_prefix(column).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.fields.iter().any(|rules| leads_to(&rules.field))
     }
 
     /// What the holder of `roles` does not see of a row, as its owner or not.

@@ -41,11 +41,17 @@ pub(super) fn frames(version: Version, address: Option<&Address>, event: &Event)
 impl ChannelWriter<'_> {
     fn frames(&self, event: &Event) -> Vec<Frame> {
         match event {
-            Event::Change { schema, table, view, bindings: Some(bindings), .. } => {
-                vec![self.push("postgres_changes", &change(schema, table, view, bindings))]
+            Event::Change { schema, table, view, bindings: Some(bindings), shared, .. } => {
+                vec![self.push("postgres_changes", shared.get(|| change(schema, table, view, bindings)))]
             }
-            Event::Message { event, payload, whole, kept, .. } => {
-                self.message(event, payload, whole.as_deref(), kept.as_deref()).into_iter().collect()
+            Event::Message { event, payload: Payload::Json(payload), whole, kept, shared, .. } => {
+                // A replay is for one: it says which join it belongs to.
+                let write = || message(event, payload, whole.as_deref(), kept.as_deref());
+                vec![self.push("broadcast", shared.get(write))]
+            }
+            Event::Message { event, payload: Payload::Binary(bytes), kept, shared, .. } => {
+                let metadata = shared.get(|| kept.as_deref().map(meta).unwrap_or_default());
+                self.binary(event, metadata, bytes).into_iter().collect()
             }
             Event::Joined { id, answer } => {
                 let response = format!("{{\"status\":\"ok\",\"response\":{{\"postgres_changes\":{answer}}}}}");
@@ -122,33 +128,32 @@ impl ChannelWriter<'_> {
     }
 
     /// Bytes are a binary frame, which the first version has not: there nobody is told.
-    fn message(&self, event: &str, payload: &Payload, whole: Option<&str>, kept: Option<&Kept>) -> Option<Frame> {
-        match payload {
-            Payload::Binary(_) if self.version == Version::One => None,
-            Payload::Binary(bytes) => {
-                broadcast_binary(self.name, event, &kept.map(meta).unwrap_or_default(), MessageBody::Binary(bytes))
-            }
-            Payload::Json(payload) => {
-                let mut out = String::with_capacity(payload.len() + event.len() + 64);
-                match whole {
-                    Some(whole) => out.push_str(whole.strip_suffix('}').unwrap_or_default()),
-                    None => {
-                        out.push_str("{\"type\":\"broadcast\",\"event\":");
-                        json::write_string(&mut out, event);
-                        out.push_str(",\"payload\":");
-                        out.push_str(payload);
-                    }
-                }
-                if let Some(kept) = kept {
-                    out.push_str(if out.trim_end() == "{" { "\"meta\":" } else { ",\"meta\":" });
-                    out.push_str(&meta(kept));
-                }
-                out.push('}');
-                // A replay is for one: it says which join it belongs to.
-                Some(self.push("broadcast", &out))
-            }
+    fn binary(&self, event: &str, metadata: &str, bytes: &[u8]) -> Option<Frame> {
+        match self.version {
+            Version::One => None,
+            Version::Two => broadcast_binary(self.name, event, metadata, MessageBody::Binary(bytes)),
         }
     }
+}
+
+/// The payload of a message.
+fn message(event: &str, payload: &str, whole: Option<&str>, kept: Option<&Kept>) -> String {
+    let mut out = String::with_capacity(payload.len() + event.len() + 64);
+    match whole {
+        Some(whole) => out.push_str(whole.strip_suffix('}').unwrap_or_default()),
+        None => {
+            out.push_str("{\"type\":\"broadcast\",\"event\":");
+            json::write_string(&mut out, event);
+            out.push_str(",\"payload\":");
+            out.push_str(payload);
+        }
+    }
+    if let Some(kept) = kept {
+        out.push_str(",\"meta\":");
+        out.push_str(&meta(kept));
+    }
+    out.push('}');
+    out
 }
 
 fn meta(kept: &Kept) -> String {

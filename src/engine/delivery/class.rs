@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::filter_index::FilterIndex;
+use super::rules::Rules;
 use crate::engine::command::TableTarget;
 use crate::engine::input::DialectId;
 use crate::engine::message::SessionId;
@@ -43,29 +45,33 @@ pub(super) struct Narrowing {
 }
 
 /// How a change passes: by which subscriptions, and with which of its columns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pass {
     pub(super) select: Option<Rc<BTreeSet<String>>>,
     /// The numbers of the subscriptions, where they have any.
     pub(super) numbers: Vec<u32>,
 }
 
+type Members = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
+
 /// All classes of a tenant with their members, those of one scope side by side.
 #[derive(Default)]
 pub(super) struct Classes {
-    members: BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>,
+    members: Members,
+    /// Those that a change finds by the values in its rows, and that are in no walk over all.
+    filtered: Members,
+    index: FilterIndex,
 }
 
 impl Narrowing {
     /// The same subscriptions in any order make the same narrowing.
     pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> Narrowing {
-        let mut sorted = Vec::new();
-        for target in targets {
-            if let Err(place) = sorted.binary_search(&target) {
-                sorted.insert(place, target);
-            }
-        }
-        Narrowing { is_open, targets: sorted }
+        Narrowing { is_open, targets: targets.collect::<BTreeSet<_>>().into_iter().collect() }
+    }
+
+    /// The subscriptions; none where every change is asked for.
+    pub(super) fn targets(&self) -> &[TableTarget] {
+        if self.is_open { &[] } else { &self.targets }
     }
 
     /// Whether no change at all is asked for.
@@ -92,15 +98,12 @@ impl Narrowing {
                 && target.event.is_none_or(|event| event == operation)
                 && row.is_some_and(|row| target.filter.matches(row, &|column| table.column_type(column)))
         };
-        let mut ways: Vec<Pass> = Vec::new();
+        let mut ways: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for target in self.targets.iter().filter(|target| passes(target)) {
-            let number = Some(target.number).filter(|number| *number > 0);
-            match ways.iter_mut().find(|way| way.select == target.select) {
-                Some(way) => way.numbers.extend(number),
-                None => ways.push(Pass { select: target.select.clone(), numbers: number.into_iter().collect() }),
-            }
+            let numbers = ways.entry(target.select.clone()).or_default();
+            numbers.extend(Some(target.number).filter(|number| *number > 0));
         }
-        ways
+        ways.into_iter().map(|(select, numbers)| Pass { select, numbers }).collect()
     }
 }
 
@@ -120,30 +123,67 @@ impl ClassKey {
 
 impl Classes {
     /// The classes that listen to `scope`, with their members.
-    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&Rc<ClassKey>, &BTreeSet<SessionId>)> {
-        let from = Rc::new(ClassKey::first(scope.clone()));
-        self.members.range(from..).take_while(move |(key, _)| key.scope == *scope)
+    pub(super) fn of<'a>(
+        &'a self,
+        scope: &'a Scope,
+    ) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
+        range(&self.members, scope).chain(range(&self.filtered, scope))
+    }
+
+    /// Those of them to which a change of `table` in these rows may matter.
+    pub(super) fn of_change<'a>(
+        &'a self,
+        scope: &'a Scope,
+        (schema, table): (&str, &str),
+        rules: &Rules<'_>,
+    ) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
+        let place = (scope.clone(), schema.to_owned(), table.to_owned());
+        let (new, old) = rules.rows();
+        let rows: Vec<_> = new.into_iter().chain(old).collect();
+        let found = self.index.find(&place, &rows, rules);
+        let with_members = found.into_iter().filter_map(|key| self.filtered.get_key_value(key));
+        range(&self.members, scope).chain(with_members)
     }
 
     /// Adds a member to the class of `key`.
     pub(super) fn join(&mut self, key: &Rc<ClassKey>, session: SessionId) {
-        self.members.entry(key.clone()).or_default().insert(session);
+        if FilterIndex::holds(key) {
+            let members = self.filtered.entry(key.clone()).or_default();
+            if members.is_empty() {
+                self.index.insert(key);
+            }
+            members.insert(session);
+        } else {
+            self.members.entry(key.clone()).or_default().insert(session);
+        }
     }
 
     /// Removes a member; a class without members is forgotten.
     pub(super) fn leave(&mut self, key: &Rc<ClassKey>, session: SessionId) {
-        let Some(members) = self.members.get_mut(key) else { return };
+        let is_filtered = FilterIndex::holds(key);
+        let classes = if is_filtered { &mut self.filtered } else { &mut self.members };
+        let Some(members) = classes.get_mut(key) else { return };
         members.remove(&session);
         if members.is_empty() {
-            self.members.remove(key);
+            classes.remove(key);
+            if is_filtered {
+                self.index.remove(key);
+            }
         }
     }
 
     /// How many topics have a subscriber.
     pub(super) fn topics(&self) -> u64 {
-        let mut topics: Vec<&Scope> = self.members.keys().map(|key| &key.scope).collect();
-        // Classes of one scope stand side by side.
-        topics.dedup();
-        topics.iter().filter(|scope| matches!(scope, Scope::Topic(_))).count() as u64
+        let scopes = self.members.keys().chain(self.filtered.keys()).map(|key| &key.scope);
+        scopes.filter(|scope| matches!(scope, Scope::Topic(_))).collect::<BTreeSet<_>>().len() as u64
     }
+}
+
+/// The classes of one scope, which stand side by side.
+fn range<'a>(
+    classes: &'a Members,
+    scope: &'a Scope,
+) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
+    let from = Rc::new(ClassKey::first(scope.clone()));
+    classes.range(from..).take_while(move |(key, _)| key.scope == *scope)
 }

@@ -1,6 +1,7 @@
 //! Fan-out: from a publication to the views of its recipients, each worked out once.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::Delivery;
@@ -10,19 +11,36 @@ use crate::engine::event::{Address, Bindings, Event, Kept, View};
 use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, Origin, Out, SessionId, ToStream};
 use crate::engine::publication::{Content, Publication};
+use crate::engine::shared_text::SharedText;
 use crate::policy::channel::Topic;
 use crate::policy::table::Operation;
 use crate::value::row::Row;
 
 /// Recipients who get the same bytes: the same view, in the same dialect, with offsets or without, in a channel of the
-/// same name. There are few groups, so they are found by looking through them.
+/// same name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Group {
-    key: ViewKey,
-    wire: DialectId,
+    said: Said,
     channel: Option<Rc<str>>,
+}
+
+/// What the recipients of a group are told, whatever the name of their channel.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Said {
+    view: ViewNumber,
+    wire: DialectId,
     offsets: bool,
+    in_channel: bool,
     pass: Pass,
-    to: Vec<SessionId>,
+}
+
+/// Names a view of one publication: its place among those that were asked for.
+type ViewNumber = usize;
+
+/// A view, once somebody looked.
+struct Seen {
+    key: ViewKey,
+    view: OnceCell<Option<Rc<View>>>,
 }
 
 impl Delivery {
@@ -35,11 +53,18 @@ impl Delivery {
             self.gather(&rules, unheard, &mut gathering);
         }
         let mut frames = 0;
-        for group in std::mem::take(&mut gathering.groups) {
-            if let Some(event) = gathering.event(&group.key, &group.pass, group.offsets, group.channel.is_some()) {
-                frames += group.to.len() as u64;
-                let address = group.channel.map(|name| Address { name, reference: None });
-                Self::deliver(group.to, group.wire, address, event, out);
+        let mut told: Option<(Said, Option<Event>)> = None;
+        for (Group { said, channel }, to) in std::mem::take(&mut gathering.groups) {
+            // Groups that are told the same stand side by side, and share the event.
+            let wire = said.wire;
+            let event = match told.take() {
+                Some((known, event)) if known == said => told.insert((known, event)),
+                _ => told.insert((said.clone(), gathering.event(&said))),
+            };
+            if let (_, Some(event)) = event {
+                frames += to.len() as u64;
+                let address = channel.map(|name| Address { name, reference: None });
+                Self::deliver(to, wire, address, event.clone(), out);
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
@@ -66,14 +91,9 @@ impl Delivery {
             return None;
         }
         let mut gathering = Gathering::new(accepted, &rules, true);
-        let key = rules.view_key(&class.roles, rules.sight_of(principal))?;
-        let passes = gathering.passes(class, &key);
-        Some(
-            passes
-                .iter()
-                .filter_map(|pass| gathering.event(&key, pass, class.offsets, class.channel.is_some()))
-                .collect(),
-        )
+        let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal))?);
+        let passes = gathering.passes(class, view);
+        Some(passes.into_iter().filter_map(|pass| gathering.event(&Said::to(class, view, pass))).collect())
     }
 
     /// Tells everyone in a topic who came, changed or left.
@@ -89,7 +109,7 @@ impl Delivery {
         let publication = &*gathering.accepted.publication;
         let scope = scope(publication);
         let named = self.named(publication, rules);
-        for (class, members) in self.classes.of(&scope).filter(|(class, _)| rules.admits(&class.roles)) {
+        let add = |(class, members): (&Rc<ClassKey>, &BTreeSet<SessionId>)| {
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
             single.extend(unheard.filter(|session| members.contains(session)));
@@ -101,6 +121,13 @@ impl Delivery {
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
                 gathering.add(class, rules.view_key(&class.roles, sight), std::iter::once(session));
             }
+        };
+        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles);
+        match &publication.content {
+            Content::Change { schema, table, .. } => {
+                self.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add);
+            }
+            Content::Message { .. } => self.classes.of(&scope).filter(admits).for_each(add),
         }
     }
 
@@ -124,13 +151,20 @@ struct Gathering<'a> {
     accepted: &'a Accepted,
     rules: &'a Rules<'a>,
     is_replay: bool,
-    groups: Vec<Group>,
-    views: Vec<(ViewKey, Option<Rc<View>>)>,
+    groups: BTreeMap<Group, Vec<SessionId>>,
+    numbers: BTreeMap<ViewKey, ViewNumber>,
+    views: Vec<Seen>,
+}
+
+impl Said {
+    fn to(class: &ClassKey, view: ViewNumber, pass: Pass) -> Said {
+        Said { view, wire: class.wire, offsets: class.offsets, in_channel: class.channel.is_some(), pass }
+    }
 }
 
 impl<'a> Gathering<'a> {
     fn new(accepted: &'a Accepted, rules: &'a Rules<'a>, is_replay: bool) -> Gathering<'a> {
-        Gathering { accepted, rules, is_replay, groups: Vec::new(), views: Vec::new() }
+        Gathering { accepted, rules, is_replay, groups: BTreeMap::new(), numbers: BTreeMap::new(), views: Vec::new() }
     }
 
     /// Adds those members of a class who are nothing but that.
@@ -150,73 +184,67 @@ impl<'a> Gathering<'a> {
         if members.peek().is_none() {
             return;
         }
-        let mut passes = self.passes(class, &key);
+        let view = self.number(key);
+        let mut passes = self.passes(class, view);
         let Some(last) = passes.pop() else { return };
         if passes.is_empty() {
-            return self.add_to_group(class, key, last, members);
+            return self.add_to_group(class, Said::to(class, view, last), members);
         }
         let members: Vec<SessionId> = members.collect();
         for pass in passes.into_iter().chain([last]) {
-            self.add_to_group(class, key.clone(), pass, members.iter().copied());
+            self.add_to_group(class, Said::to(class, view, pass), members.iter().copied());
         }
     }
 
-    fn add_to_group(&mut self, class: &ClassKey, key: ViewKey, pass: Pass, members: impl Iterator<Item = SessionId>) {
-        let (wire, channel, offsets) = (class.wire, &class.channel, class.offsets);
-        let same = |group: &&mut Group| {
-            group.wire == wire
-                && group.offsets == offsets
-                && group.channel == *channel
-                && group.pass == pass
-                && group.key == key
-        };
-        match self.groups.iter_mut().find(same) {
-            Some(group) => group.to.extend(members),
-            None => {
-                let channel = channel.clone();
-                self.groups.push(Group { key, wire, channel, offsets, pass, to: members.collect() });
-            }
-        }
+    fn add_to_group(&mut self, class: &ClassKey, said: Said, members: impl Iterator<Item = SessionId>) {
+        let group = Group { said, channel: class.channel.clone() };
+        self.groups.entry(group).or_default().extend(members);
     }
 
     /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
     /// about a value that is masked for them.
-    fn passes(&mut self, class: &ClassKey, key: &ViewKey) -> Vec<Pass> {
+    fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
         let Content::Change { schema, table, .. } = &self.accepted.publication.content else {
             // A channel receives the messages of its topic only.
             let is_heard = class.channel.is_none() || class.scope != Scope::Organization;
             return if is_heard { vec![Pass::default()] } else { Vec::new() };
         };
-        let Some(view) = self.seen(key) else { return Vec::new() };
+        let Some(view) = self.seen(view) else { return Vec::new() };
         let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
         class.narrowing.passes(schema, table, view.operation, row.as_ref(), self.rules.table)
     }
 
-    fn seen(&mut self, key: &ViewKey) -> Option<Rc<View>> {
-        if let Some((_, view)) = self.views.iter().find(|(known, _)| known == key) {
-            return view.clone();
-        }
-        let view = self.rules.view(key).map(Rc::new);
-        self.views.push((key.clone(), view.clone()));
-        view
+    /// The number of a view.
+    fn number(&mut self, key: ViewKey) -> ViewNumber {
+        let views = &mut self.views;
+        *self.numbers.entry(key).or_insert_with_key(|key| {
+            views.push(Seen { key: key.clone(), view: OnceCell::new() });
+            views.len() - 1
+        })
     }
 
-    fn event(&mut self, key: &ViewKey, pass: &Pass, with_offset: bool, in_channel: bool) -> Option<Event> {
+    fn seen(&self, view: ViewNumber) -> Option<&Rc<View>> {
+        let seen = self.views.get(view)?;
+        seen.view.get_or_init(|| self.rules.view(&seen.key).map(Rc::new)).as_ref()
+    }
+
+    fn event(&self, said: &Said) -> Option<Event> {
         let Accepted { publication, offset, .. } = self.accepted;
         let topic = publication.topic.clone();
-        let offset = with_offset.then_some(*offset);
+        let offset = said.offsets.then_some(*offset);
+        let shared = SharedText::default();
         Some(match &publication.content {
             Content::Change { schema, table, .. } => {
-                let seen = self.seen(key)?;
-                let view = pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(&seen, select));
-                let bindings = in_channel.then(|| self.bindings(pass));
-                Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings }
+                let seen = self.seen(said.view)?;
+                let view = said.pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
+                let bindings = said.in_channel.then(|| self.bindings(&said.pass));
+                Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
             }
             Content::Message { event, payload, whole } => {
                 let whole = whole.clone().filter(|_| publication.masking.is_empty());
-                let payload = self.rules.payload(payload, key);
-                let kept = in_channel.then(|| self.kept()).flatten();
-                Event::Message { event: event.clone(), payload, whole, topic, offset, kept }
+                let payload = self.rules.payload(payload, &self.views.get(said.view)?.key);
+                let kept = said.in_channel.then(|| self.kept()).flatten();
+                Event::Message { event: event.clone(), payload, whole, topic, offset, kept, shared }
             }
         })
     }

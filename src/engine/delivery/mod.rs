@@ -7,6 +7,7 @@ mod attachment;
 mod channel;
 mod class;
 mod fan_out;
+mod filter_index;
 mod frame;
 mod identity;
 mod opening;

@@ -31,7 +31,7 @@ pub(super) struct Sight {
 }
 
 /// What a recipient sees, before it is worked out: equal keys give equal views.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ViewKey {
     operation: Option<Operation>,
     new: Option<Hidden>,
@@ -69,6 +69,11 @@ impl<'a> Rules<'a> {
     pub(super) fn admits(&self, roles: &Roles) -> bool {
         let holds = |wanted: &Option<Vec<String>>| wanted.as_ref().is_none_or(|wanted| roles.any(wanted));
         holds(&self.publication.target_roles) && holds(&self.table.required_roles)
+    }
+
+    /// Whether somebody may see another value in this column than the rows have.
+    pub(super) fn masks(&self, column: &str) -> bool {
+        self.masking.touches(column)
     }
 
     /// How those stand to the rows who have these roles and nothing of their own.
@@ -166,7 +171,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn rows(&self) -> (Option<&'a Row>, Option<&'a Row>) {
+    pub(super) fn rows(&self) -> (Option<&'a Row>, Option<&'a Row>) {
         match &self.publication.content {
             Content::Change { new, old, .. } => (new.as_ref(), old.as_ref()),
             Content::Message { .. } => (None, None),

@@ -52,7 +52,7 @@ fn uuid(text: &str) -> Option<String> {
 }
 
 /// A decimal number of any length: `0.digits * 10^point`.
-struct Decimal<'a> {
+pub(super) struct Decimal<'a> {
     negative: bool,
     whole: &'a str,
     fraction: &'a str,
@@ -60,7 +60,7 @@ struct Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    fn read(text: &'a str) -> Option<Decimal<'a>> {
+    pub(super) fn read(text: &'a str) -> Option<Decimal<'a>> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -70,6 +70,14 @@ impl<'a> Decimal<'a> {
         let is_number = !whole.is_empty() && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
         let point = i64::try_from(whole.len()).ok()? + i64::from(exponent);
         is_number.then_some(Decimal { negative, whole, fraction, point }.normal())
+    }
+
+    /// One text for all spellings of the same number, and another one for every other number.
+    pub(super) fn canonical(&self) -> String {
+        let mut out = format!("{}{}:", if self.negative { "-" } else { "" }, self.point);
+        out.extend(self.digits().map(char::from));
+        out.truncate(out.trim_end_matches('0').len());
+        out
     }
 
     /// Without leading zeros, so that the point tells the size.

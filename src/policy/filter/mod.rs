@@ -14,12 +14,14 @@
 
 mod column_type;
 mod compare;
+mod index;
 mod instant;
 mod parse;
 mod pattern;
 
 pub use column_type::ColumnType;
 use compare::compare;
+pub use index::{Cell, Equality};
 use pattern::Pattern;
 
 use crate::code::Refusal;
