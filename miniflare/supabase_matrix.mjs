@@ -1,6 +1,6 @@
 /**
- * The README's matrix of Supabase's clients. Specs declare its lines with `behaviour`, which runs the same script with each
- * client and holds the README to what came of it. After `cargo xtask test supabase`, this file as a program writes them.
+ * The matrix in docs/protocol-supabase.md of Supabase's clients. Specs declare its lines with `behaviour`, which runs the same script with each
+ * client and holds the page to what came of it. After `cargo xtask test supabase`, this file as a program writes them.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { CLIENTS, Tenant } from "./supabase.mjs";
 
-const README = fileURLToPath(new URL("../README.md", import.meta.url));
+const PAGE = fileURLToPath(new URL("../docs/protocol-supabase.md", import.meta.url));
 const SPECS = fileURLToPath(new URL("specs/", import.meta.url));
 /** What came of the specs: of each, and of all. */
 const OUTCOMES = fileURLToPath(new URL("../build/supabase-matrix/", import.meta.url));
@@ -51,7 +51,7 @@ async function run(server, client, body) {
 	}
 }
 
-/** The README's lines are those of this run. A run of some tests only, or one that failed, says nothing of the others. */
+/** The page's lines are those of this run. A run of some tests only, or one that failed, says nothing of the others. */
 function compare() {
 	const complete = [...outcomes].filter(([, line]) => line.size === CLIENTS.length);
 	const found = complete.map(([name, line]) => [name, Object.fromEntries(line)]);
@@ -61,20 +61,20 @@ function compare() {
 	}
 	const written = table().lines;
 	const missing = found.map(lineOf).filter((line) => !written.includes(line));
-	assert.deepEqual(missing, [], "README.md: run `node miniflare/supabase_matrix.mjs`");
+	assert.deepEqual(missing, [], "docs/protocol-supabase.md: run `node miniflare/supabase_matrix.mjs`");
 }
 
 function lineOf([name, line]) {
 	return `| ${[name, ...CLIENTS.map((client) => (line[client.name] ? "✓" : "–"))].join(" | ")} |`;
 }
 
-/** The README around its matrix, and the matrix's lines. */
+/** The page around its matrix, and the matrix's lines. */
 export function table() {
-	const readme = readFileSync(README, "utf8");
-	const start = readme.indexOf(MARKER) + MARKER.length;
-	assert.ok(start >= MARKER.length, `README.md has no line ${MARKER}`);
-	const end = start + readme.slice(start).search(/\n(?!\|)/);
-	return { before: readme.slice(0, start), lines: readme.slice(start, end).split("\n"), after: readme.slice(end) };
+	const page = readFileSync(PAGE, "utf8");
+	const start = page.indexOf(MARKER) + MARKER.length;
+	assert.ok(start >= MARKER.length, `docs/protocol-supabase.md has no line ${MARKER}`);
+	const end = start + page.slice(start).search(/\n(?!\|)/);
+	return { before: page.slice(0, start), lines: page.slice(start, end).split("\n"), after: page.slice(end) };
 }
 
 /** The outcomes of every spec that there still is. */
@@ -89,7 +89,7 @@ function write() {
 	const head = ["Behaviour", ...CLIENTS.map(({ name }) => name)];
 	const lines = [`| ${head.join(" | ")} |`, `|${"---|".repeat(head.length)}`, ...all.map(lineOf)];
 	const { before, after } = table();
-	writeFileSync(README, before + lines.join("\n") + after);
+	writeFileSync(PAGE, before + lines.join("\n") + after);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) write();

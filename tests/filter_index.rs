@@ -14,9 +14,13 @@ use realtime_worker::value::row::Row;
 use rig::{Client, Rig};
 use serde_json::{Value, json};
 
-const COLUMNS: [&str; 6] = ["number", "text", "truth", "free", "masked", "owner"];
+const COLUMNS: [&str; 8] = ["number", "text", "truth", "instant", "unique", "free", "masked", "owner"];
 const ROLES: [&str; 2] = ["hr", "member"];
-const LITERALS: [&str; 16] = [
+const LITERALS: [&str; 20] = [
+    "2026-08-22 11:30:00+02",
+    "2026-08-22T09:30:00Z",
+    "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+    "a0eebc999c0b4ef8bb6d6bb9bd380a11",
     "1",
     "1.0",
     "01",
@@ -51,6 +55,8 @@ fn cell() -> impl Strategy<Value = Value> {
         json!(false),
         json!(null),
         json!("123-45-6789"),
+        json!("2026-08-22T09:30:00+00:00"),
+        json!("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
         json!([1]),
         json!({ "a": "x" }),
     ];
@@ -105,8 +111,10 @@ fn publication() -> impl Strategy<Value = Value> {
 fn declared(column: &str) -> Option<ColumnType> {
     match column {
         "number" => Some(ColumnType::Number),
-        "text" => Some(ColumnType::Text),
+        "text" | "masked" | "owner" => Some(ColumnType::Text),
         "truth" => Some(ColumnType::Boolean),
+        "instant" => Some(ColumnType::Timestamp),
+        "unique" => Some(ColumnType::Uuid),
         _ => None,
     }
 }
@@ -140,7 +148,8 @@ proptest! {
         leaver in any::<prop::sample::Index>(),
     ) {
         let mut rig = Rig::new(&json!({ "tables": { "t": {
-            "columns": { "number": "int8", "text": "text", "truth": "bool" },
+            "columns": { "number": "int8", "text": "text", "truth": "bool", "instant": "timestamptz", "unique": "uuid",
+                "masked": "text", "owner": "text" },
             "masking": { "masked": mask }, "ownerField": "owner" } } }));
         let pairs: Vec<_> = people.iter().enumerate().map(|(number, (role, subscriptions))| {
             let ask = |(id, (table, filter)): (usize, &(&str, String))|

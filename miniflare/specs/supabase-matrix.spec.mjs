@@ -1,5 +1,5 @@
 /**
- * The README's matrix of Supabase's clients has no line but those that the specs run. They compare the lines themselves.
+ * The compatibility matrix of Supabase's clients has no line but those that the specs run. They compare the lines themselves.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -15,6 +15,6 @@ test("every line of the matrix is a behaviour of a spec", () => {
 	const [head, , ...lines] = table().lines;
 	assert.equal(head, `| ${["Behaviour", ...CLIENTS.map(({ name }) => name)].join(" | ")} |`);
 	const unknown = lines.filter((line) => !text.includes(`"${line.split(" | ")[0].slice(2)}"`));
-	assert.deepEqual(unknown, [], "README.md has lines that no spec runs");
+	assert.deepEqual(unknown, [], "docs/protocol-supabase.md has lines that no spec runs");
 	assert.equal(lines.length, text.match(/^(behaviour|deployed)\(/gm).length);
 });

@@ -1,4 +1,4 @@
-//! The README's tables say what the code says. Each stands under a comment such as `<!-- table: codes -->`.
+//! The tables in `docs/` say what the code says. Each stands under a comment such as `<!-- table: codes -->`.
 
 use realtime_worker::code::{Code, Retry};
 use realtime_worker::dialect::native::{CLIENT_FRAMES, Native, SERVER_FRAMES};
@@ -8,13 +8,14 @@ use realtime_worker::policy::limits::{self, HistoryLimits, Limits};
 use realtime_worker::policy::mask::Mask;
 use realtime_worker::policy::ticket;
 
-const README: &str = include_str!("../README.md");
+/// The pages that hold tables.
+const DOCS: &str = concat!(include_str!("../docs/protocol-native.md"), include_str!("../docs/configuration.md"));
 
 /// The lines of a table below its head.
 fn table(name: &str) -> Vec<&'static str> {
     let marker = format!("<!-- table: {name} -->\n");
-    assert_eq!(README.matches(&marker).count(), 1, "README.md must have one line {marker}");
-    let after = README.split_once(&marker).map_or("", |(_, after)| after);
+    assert_eq!(DOCS.matches(&marker).count(), 1, "docs/ must have one line {marker}");
+    let after = DOCS.split_once(&marker).map_or("", |(_, after)| after);
     after.lines().skip(2).take_while(|line| line.starts_with('|')).collect()
 }
 
@@ -32,13 +33,13 @@ fn assert_lines(name: &str, expected: &[String]) {
     let foreign: Vec<_> = found.iter().filter(|line| !expected.iter().any(|one| one == *line)).copied().collect();
     assert!(
         missing.is_empty() && foreign.is_empty(),
-        "README.md, table \"{name}\"\nadd:\n{}\nremove:\n{}\n",
+        "docs/, table \"{name}\"\nadd:\n{}\nremove:\n{}\n",
         missing.join("\n"),
         foreign.join("\n"),
     );
     assert!(
         found.iter().eq(expected),
-        "README.md, table \"{name}\": put the lines in this order:\n{}",
+        "docs/, table \"{name}\": put the lines in this order:\n{}",
         expected.join("\n")
     );
 }
@@ -51,12 +52,12 @@ fn assert_names<'a>(name: &str, expected: impl Iterator<Item = &'a str>) {
     let found: Vec<_> = table(name).iter().map(first_cell).filter(|cell| !cell.is_empty()).collect();
     let expected: Vec<_> = expected.map(|name| format!("`{name}`")).collect();
     for cell in &expected {
-        assert!(found.contains(&cell.as_str()), "README.md, table \"{name}\": add a line that begins with | {cell} |");
+        assert!(found.contains(&cell.as_str()), "docs/, table \"{name}\": add a line that begins with | {cell} |");
     }
     for cell in &found {
-        assert!(expected.iter().any(|one| one == cell), "README.md, table \"{name}\": remove the line of {cell}");
+        assert!(expected.iter().any(|one| one == cell), "docs/, table \"{name}\": remove the line of {cell}");
     }
-    assert_eq!(found, expected, "README.md, table \"{name}\": the order of the lines");
+    assert_eq!(found, expected, "docs/, table \"{name}\": the order of the lines");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 /**
- * The README's client and publisher, as they stand there, against the built Worker.
+ * The documented client and publisher, as they stand there, against the built Worker.
  */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
@@ -13,12 +13,12 @@ const secrets = { ACCESS_TOKEN: "a".repeat(32), JWT_SECRET: "j".repeat(32) };
 const server = await startServer({ vars: secrets, onLog: () => {} });
 after(() => server.dispose());
 
-const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+const page = readFileSync(new URL("../../docs/protocol-native.md", import.meta.url), "utf8");
 
 /** The module in the code block under the comment `<!-- snippet: name -->`. */
 function snippet(name) {
-	const found = readme.match(new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\n\`\`\``, "s"));
-	assert.ok(found, `README.md has no snippet ${name}`);
+	const found = page.match(new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\n\`\`\``, "s"));
+	assert.ok(found, `docs/protocol-native.md has no snippet ${name}`);
 	return import(`data:text/javascript,${encodeURIComponent(found[1])}`);
 }
 
@@ -52,7 +52,7 @@ afterEach(() => {
 	}
 });
 
-/** Connects a user through the README's client; gives a function that waits for the next event. */
+/** Connects a user through the documented client; gives a function that waits for the next event. */
 async function watch(user, role) {
 	const events = [];
 	const arrivals = new EventEmitter();
