@@ -1,42 +1,19 @@
 /**
  * `cargo xtask dev`: the Worker on this machine, with secrets of its own and everything that a first look needs.
  */
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
-import { parseArgs, parseEnv } from "node:util";
+import { parseArgs } from "node:util";
+import { HOURS, ORGANIZATION, mintToken, readSecrets } from "./dev_secrets.mjs";
 import { startServer } from "./server.mjs";
-import { signToken } from "./token.mjs";
 
-const ORGANIZATION = "org_dev";
-const HOURS = 12;
-/** What `wrangler dev` reads too. */
-const SECRETS = fileURLToPath(new URL("../.dev.vars", import.meta.url));
 const STATE = fileURLToPath(new URL("../.dev", import.meta.url));
 
-/** The secrets of the file, which gets the ones that it lacks. */
-function readSecrets() {
-	const text = existsSync(SECRETS) ? readFileSync(SECRETS, "utf8") : "";
-	const known = parseEnv(text);
-	const lines = ["ACCESS_TOKEN", "JWT_SECRET"]
-		.filter((name) => !known[name])
-		.map((name) => `${name}=${randomBytes(32).toString("hex")}\n`);
-	const separator = text === "" || text.endsWith("\n") ? "" : "\n";
-	const complete = [text, separator, ...lines].join("");
-	writeFileSync(SECRETS, complete, { mode: 0o600 });
-	return parseEnv(complete);
-}
-
-function sessionToken(user, role, secret) {
-	const expiry = Math.floor(Date.now() / 1000) + HOURS * 3600;
-	return signToken({ sub: user, role, organizationId: ORGANIZATION, exp: expiry }, secret);
-}
-
 function welcome(url, secrets) {
-	const admin = sessionToken("ada", "admin", secrets.JWT_SECRET);
-	const member = sessionToken("mel", "member", secrets.JWT_SECRET);
+	const admin = mintToken({ user: "ada", roles: ["admin"] }, secrets.JWT_SECRET);
+	const member = mintToken({ user: "mel", roles: ["member"] }, secrets.JWT_SECRET);
 	return `
   Serving ${url}
 
@@ -69,6 +46,10 @@ curl ${url}/broadcast \\
 
   admin   ${admin}
   member  ${member}
+
+  A token of any other user, with any roles:
+
+cargo xtask token --user u7 --roles hr,member
 
   Ctrl-C stops it. The secrets are in .dev.vars, the state is in .dev (--fresh forgets it).
 `;

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask dev | build | test | bench | deploy`.
+//! The project's commands: `cargo xtask dev | token | build | test | bench | deploy`.
 //!
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
@@ -19,6 +19,8 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   dev [--port N] [--fresh]   build, and serve on 127.0.0.1:8787; --fresh forgets the local state
+  token --user U [--roles A,B] [--organization O] [--hours N]
+                             print a session token for the Worker that dev serves
   build                      build the Worker into build/
   test [filter]              run every check and test; with a filter, only the tests whose name matches
   bench [arguments]          build, and measure
@@ -40,6 +42,10 @@ fn main() -> ExitCode {
 fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCode> {
     match command {
         "dev" => serve(project, "miniflare/dev.mjs", arguments),
+        "token" => {
+            node::install(project)?;
+            project::become_command(node::node(project).arg("miniflare/dev_token.mjs").args(arguments))
+        }
         "build" => {
             set_up(project)?;
             build::build(project)?;
