@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 import { startBare, startWorker } from "./sides.mjs";
 import { comparison, figure } from "./table.mjs";
 
-const MOST_KILOBYTES = 400;
+const MOST_KILOBYTES = 800;
 
 /** @param {{rounds: number}} options */
 export async function startUp({ rounds }) {
