@@ -1,5 +1,5 @@
 /**
- * The clients of Supabase against the Worker: each version that the README names, as npm has it, and the people that use
+ * The clients of Supabase against the Worker: each version that docs/protocol-supabase.md names, as npm has it, and the people that use
  * them in the specs.
  */
 import { mkdtempSync, rmSync } from "node:fs";

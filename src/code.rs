@@ -1,6 +1,6 @@
 //! Every error and close code of the product, in one table: the enum, the numbers, the sentence, whether a retry helps.
 //!
-//! The README prints this table and a test compares the two. A refusal on the wire or over HTTP is always one of these.
+//! docs/protocol-native.md prints this table and a test compares the two. A refusal on the wire or over HTTP is always one of these.
 
 use std::borrow::Cow;
 

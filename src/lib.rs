@@ -5,9 +5,9 @@
 //! format that it speaks. Sockets hibernate, so idle costs nothing; history survives, so a dropped connection loses nothing.
 //!
 //! ```text
-//!  POST /broadcast ──► shell::entry ──► shell::broadcaster ─────────────────────────── one object per organization
-//!  WebSocket ────────► shell::gate  ──►   │  frame, request        ▲ frames, rows, alarm
-//!                      (or shell::pump)   ▼                        │
+//!  POST /broadcast ──► server::publish ───► shell::broadcaster ────────────────────── one object per organization
+//!  WebSocket ────────► server::handshake ─►   │  frame, request      ▲ frames, rows, alarm
+//!                                             ▼                      │
 //!                                      server::tenant_server ── dialect: frame ⇄ command, event ⇄ frame
 //!                                         ▼                        ▲
 //!                                      engine::tenant    stream ⇄ delivery (messages only)
@@ -16,7 +16,8 @@
 //! ```
 //!
 //! ## The words
-//! A **connection** is one WebSocket; it has a **principal** once authenticated and **subscriptions** (tables, topics). A
+//! A **socket** is one WebSocket; it speaks one dialect and carries one **session**, or one per channel: a **principal**
+//! with its **subscriptions** (tables, topics) and presences. A
 //! **publication** is a row **change** or a **message** with its **audience**; accepted, it has an **offset**. A **view** is
 //! what one **class** of recipients sees of it: filtered, projected, masked. A **frame** is a view in a dialect's bytes.
 //!
@@ -29,11 +30,14 @@
 //!    constructor, *wake*, for first start, hibernation, deploy and crash.
 //! 5. A masked or unselected value enters no frame, log or error: it is dropped before encoding, in one place
 //!    (`engine::delivery::rules`).
-//! 6. A publication costs O(classes + recipients): nothing walks all sockets, nothing per recipient parses or encodes.
+//! 6. A publication costs O(classes in scope + recipients), and a class behind an equality filter is found by index: nothing
+//!    walks all sockets, nothing per recipient parses or encodes.
 //! 7. No panic on any input, in any module: a panic hangs the caller and resets every object of the isolate.
 //! 8. Stored formats carry a version.
 //! 9. Nothing in the object prevents hibernation: no timer, no pending promise, one alarm for all deadlines.
 //! 10. A secret is in no log, error, attachment or row.
+//! 11. What runtime or storage say of a failure (a fault) goes to the log and to nobody else.
+//! 12. Nothing is stored before someone has proven who they are.
 //!
 //! Names point one way: `shell` → `server` → `dialect` → `engine` → `policy` → `value` → `code`, never back
 //! (`tests/architecture.rs`).

@@ -141,7 +141,7 @@ fn expected_masks(configurations: &[Vec<Field>], roles: &[&str], owner: bool) ->
     hidden.into_iter().filter_map(|(path, mask)| Some((path, mask?))).collect()
 }
 
-/// What the contract leaves of a value (native.md, section 3).
+/// What the contract leaves of a value (docs/protocol-native.md, Masking).
 fn expected_value(mask: &str, value: &Tree) -> Tree {
     let text = match value {
         Tree::Null => return Tree::Null,

@@ -1,4 +1,4 @@
-//! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (native.md).
+//! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (docs/protocol-native.md).
 //! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
 
 use std::rc::Rc;
@@ -38,7 +38,7 @@ pub const PROFILE: Profile = Profile {
     names_subscriptions: false,
     roster_on_appearing: true,
 };
-/// The `type` of every frame that a client may send. The README prints this and a test compares the two.
+/// The `type` of every frame that a client may send. docs/protocol-native.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every frame that a client gets.

@@ -159,7 +159,7 @@ pub struct Authenticate {
     pub subscriptions: Option<Vec<Subscribe>>,
 }
 
-/// Whether a client wants offsets, and from where it missed events (native.md, section 5).
+/// Whether a client wants offsets, and from where it missed events (docs/protocol-native.md, Recovery).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Recover {
     /// No offsets at all: the seed's frames.

@@ -158,7 +158,7 @@ pub enum Write {
     },
 }
 
-/// The answer to a publisher (native.md, section 1).
+/// The answer to a publisher (docs/protocol-native.md, Publishing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Events of the request.

@@ -1,4 +1,5 @@
-//! A publication: a row change or a message, with its audience, its fields and its masks (native.md, section 1).
+//! A publication: a row change or a message, with its audience, its fields and its masks
+//! (docs/protocol-native.md, Publishing).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! API keys of machines, kept as digests only (native.md, section 4; invariant 10).
+//! API keys of machines, kept as digests only (docs/protocol-native.md, Connecting; invariant 10).
 
 use std::collections::BTreeMap;
 

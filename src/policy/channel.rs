@@ -8,10 +8,10 @@ use super::principal::{Principal, SUBJECT};
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
-/// Bytes of a topic's name: one byte counts them in Supabase's binary frames (supabase.md, 3.3).
+/// Bytes of a topic's name: one byte counts them in Supabase's binary frames (docs/protocol-supabase.md).
 pub const MOST_TOPIC: usize = 255;
 
-/// A topic of one of the two spaces, which never meet (design.md, Topics).
+/// A topic of one of the two spaces, which never meet (docs/protocol-native.md, Topics and presence).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Topic {
     /// Governed by the channel policies; a public topic is open to the whole organization.

@@ -1,4 +1,4 @@
-//! From a token's claims to a principal of one organization (native.md, section 4).
+//! From a token's claims to a principal of one organization (docs/protocol-native.md, Connecting).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The deployment's configuration, read once from its variables and secrets (design.md, Configuration).
+//! The deployment's configuration, read once from its variables and secrets (docs/configuration.md).
 
 use std::collections::BTreeSet;
 
@@ -84,7 +84,7 @@ impl Configuration {
         }
     }
 
-    /// Whether the principal may do this with the topic (design.md, Topics).
+    /// Whether the principal may do this with the topic (docs/protocol-native.md, Topics and presence).
     ///
     /// # Errors
     /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.

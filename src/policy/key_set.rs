@@ -1,4 +1,4 @@
-//! The public keys of `JWKS_URL` and when to fetch them (RFC 7517; native.md, section 4).
+//! The public keys of `JWKS_URL` and when to fetch them (RFC 7517; docs/protocol-native.md, Connecting).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Every limit, in one place, with its default. The README prints this table and a test compares the two.
+//! Every limit, in one place, with its default. docs/configuration.md prints these tables and a test compares the two.
 
 use crate::code::Refusal;
 use crate::value::form::Field;

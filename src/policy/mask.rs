@@ -1,4 +1,4 @@
-//! The six masks: what is left of a value for those who may not see it (native.md, section 3).
+//! The six masks: what is left of a value for those who may not see it (docs/protocol-native.md, Masking).
 
 use crate::value::json::{self, Kind};
 
@@ -23,7 +23,7 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// Every mask with its `type` in a masking configuration. The README prints this and a test compares the two.
+    /// Every mask with its `type` in a masking configuration. docs/protocol-native.md prints this and a test compares the two.
     pub const ALL: [(&'static str, Mask); 6] = [
         ("email", Mask::Email),
         ("phone", Mask::Phone),

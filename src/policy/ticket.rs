@@ -1,4 +1,4 @@
-//! Tickets: single-use passes of sixty seconds that keep tokens out of URLs (native.md, section 4).
+//! Tickets: single-use passes of sixty seconds that keep tokens out of URLs (docs/protocol-native.md, Connecting).
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};

@@ -1,4 +1,4 @@
-//! Who may open a socket (native.md, section 4): decided before an organization's object is woken.
+//! Who may open a socket (docs/protocol-native.md, Connecting): decided before an organization's object is woken.
 
 use super::admission::Admission;
 use super::answer::Answer;

@@ -1,4 +1,5 @@
-//! A socket whose address names no organization: its first frames, until one does (native.md, section 4, first way).
+//! A socket whose address names no organization: its first frames, until one does
+//! (docs/protocol-native.md, Connecting).
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! The body of `POST /broadcast` (native.md, section 1).
+//! The body of `POST /broadcast` (docs/protocol-native.md, Publishing).
 
 use crate::code::{Code, Refusal};
 use crate::engine::publication::Publication;

@@ -1,4 +1,4 @@
-//! The HTTP surface (design.md): which path and method mean what.
+//! The HTTP surface (docs/protocol-native.md, HTTP): which path and method mean what.
 
 use super::supabase::rest;
 use crate::code::Code;

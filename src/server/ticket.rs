@@ -1,4 +1,4 @@
-//! `POST /realtime/v1/ws-ticket` (native.md, section 4).
+//! `POST /realtime/v1/ws-ticket` (docs/protocol-native.md, Connecting).
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
 //! A socket that the Worker itself holds: its address names no organization, so it waits here for the frame that does,
-//! then everything is passed on both ways (native.md, section 4, first way).
+//! then everything is passed on both ways (docs/protocol-native.md, Connecting, first way).
 
 use std::rc::Rc;
 use std::time::Duration;

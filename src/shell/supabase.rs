@@ -1,4 +1,4 @@
-//! Supabase's REST (supabase.md, section 9.6): the body, the keys and the object between the server's decisions.
+//! Supabase's REST (docs/protocol-supabase.md, REST): the body, the keys and the object between the server's decisions.
 
 use serde_json::json;
 use wasm_bindgen::JsValue;

@@ -205,7 +205,8 @@ impl<'a> Field<'a> {
 }
 
 impl Code {
-    /// A name that is too long has a code of its own on the wire, and none over HTTP (native.md, 1).
+    /// A name that is too long has a code of its own on the wire, and none over HTTP
+    /// (docs/protocol-native.md, Publishing).
     fn for_long_names(self) -> Code {
         if self == Code::InvalidFrame { Code::NameTooLong } else { self }
     }

@@ -20,7 +20,7 @@ pub const NATIVE: Dialect = Dialect {
     adapter: |_| Box::new(Native::default()),
 };
 
-/// A client that asks for offsets, as the README's does.
+/// A client that asks for offsets, as the one in docs/protocol-native.md does.
 #[derive(Default)]
 struct Native {
     subscriptions: Vec<Standing>,

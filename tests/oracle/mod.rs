@@ -1,5 +1,5 @@
-//! What one person should see of one change, worked out simply from the contract (native.md, 1 to 4; design.md,
-//! Configuration). It shares no code with the engine.
+//! What one person should see of one change, worked out simply from the contract (docs/protocol-native.md;
+//! docs/configuration.md). It shares no code with the engine.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;

@@ -163,7 +163,7 @@ fn meta(kept: &Kept) -> String {
     out
 }
 
-/// The payload of a change (supabase.md, 8.1).
+/// The payload of a change (docs/protocol-supabase.md).
 fn change(schema: &str, table: &str, view: &View, bindings: &Bindings) -> String {
     let mut out = String::with_capacity(512);
     out.push_str("{\"ids\":[");

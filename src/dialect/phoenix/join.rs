@@ -1,4 +1,4 @@
-//! The payload of `phx_join` (supabase.md, section 5).
+//! The payload of `phx_join` (docs/protocol-supabase.md, Channels).
 
 use std::rc::Rc;
 

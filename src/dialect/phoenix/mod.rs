@@ -1,4 +1,4 @@
-//! The Phoenix wire protocol, in both of its versions, as Supabase's clients speak it (supabase.md).
+//! The Phoenix wire protocol, in both of its versions, as Supabase's clients speak it (docs/protocol-supabase.md).
 //!
 //! A frame names a channel; [`frame`] takes it apart into a [`push`], [`decode`] says what it asks for, [`encode`] gives an
 //! event its words, and [`reason`] a refusal.

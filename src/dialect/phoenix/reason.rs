@@ -1,4 +1,4 @@
-//! Why something is refused, in the protocol's own words (supabase.md, sections 5.4, 7, 9.3 and 10).
+//! Why something is refused, in the protocol's own words (docs/protocol-supabase.md, Channels).
 
 use std::borrow::Cow;
 

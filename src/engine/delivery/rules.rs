@@ -1,4 +1,5 @@
-//! The rules of one publication: the configuration's and the request's together, the narrower of each (design.md).
+//! The rules of one publication: the configuration's and the request's together, the narrower of each
+//! (docs/configuration.md).
 
 use std::rc::Rc;
 
@@ -158,7 +159,8 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What an operation is for someone who sees the row before it, after it, or both (design.md, Configuration).
+    /// What an operation is for someone who sees the row before it, after it, or both
+    /// (docs/protocol-native.md, Row visibility).
     fn operation_for(&self, operation: Operation, old_is_known: bool, sight: Sight) -> Option<Operation> {
         match (operation, sight.sees_new, sight.sees_old) {
             (Operation::Insert, sees, _) => sees.then_some(Operation::Insert),

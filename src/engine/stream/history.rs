@@ -1,4 +1,4 @@
-//! The history: offsets, what is kept, what a returning connection has missed (native.md, section 5).
+//! The history: offsets, what is kept, what a returning connection has missed (docs/protocol-native.md, Recovery).
 
 use std::rc::Rc;
 

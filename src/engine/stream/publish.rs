@@ -1,4 +1,4 @@
-//! Publishing: idempotency, order, durability, and the publisher's answer (native.md, section 1).
+//! Publishing: idempotency, order, durability, and the publisher's answer (docs/protocol-native.md, Publishing).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;

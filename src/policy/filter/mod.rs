@@ -1,4 +1,4 @@
-//! Row filters: `status=eq.open,amount=not.gt.10`, one grammar for every dialect (supabase.md, 8.3).
+//! Row filters: `status=eq.open,amount=not.gt.10`, one grammar for every dialect (docs/protocol-native.md, Filters).
 //!
 //! ```text
 //! filter := "" | condition ("," condition)*            all must hold
@@ -28,7 +28,7 @@ use crate::code::Refusal;
 use crate::value::row::Row;
 use std::cmp::Ordering;
 
-/// Every operator. The README prints this and a test compares the two.
+/// Every operator. docs/protocol-native.md prints this and a test compares the two.
 pub const OPERATORS: [&str; 13] =
     ["eq", "neq", "lt", "lte", "gt", "gte", "in", "like", "ilike", "is", "match", "imatch", "isdistinct"];
 

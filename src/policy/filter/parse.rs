@@ -6,7 +6,7 @@ use crate::code::{Code, Refusal};
 
 /// Bytes of a filter: a hundred quoted UUIDs and room to spare.
 const MOST_BYTES: usize = 8_192;
-/// Values of one `in` list (supabase.md, 8.3).
+/// Values of one `in` list (docs/protocol-native.md, Filters).
 const MOST_VALUES: usize = 100;
 /// Conditions of one filter.
 const MOST_CONDITIONS: usize = 32;

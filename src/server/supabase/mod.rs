@@ -1,5 +1,5 @@
-//! Supabase's door: which address and key let whom in, and the words that its clients are refused in (supabase.md,
-//! section 2).
+//! Admission of Supabase's clients: which address and key let whom in, and the words in which they are refused
+//! (docs/protocol-supabase.md, Connecting).
 
 pub mod rest;
 

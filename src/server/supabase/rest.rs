@@ -1,4 +1,4 @@
-//! Supabase's REST: messages published without a socket (supabase.md, section 9.6).
+//! Supabase's REST: messages published without a socket (docs/protocol-supabase.md, REST).
 
 use std::rc::Rc;
 
@@ -141,7 +141,7 @@ pub fn single(
     }
 }
 
-/// The request by which an organization's object is told of these (native.md, section 1).
+/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
 pub fn request(organization: &str, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);
