@@ -396,3 +396,13 @@ fn a_rotated_key_is_found_at_once() {
     assert_eq!(attempt(&mut rig, 1, "a")["code"], "invalid_token", "a withdrawn key is not believed any more");
     assert_eq!(rig.key_fetches, 3);
 }
+
+#[test]
+fn white_space_around_a_token_does_not_count() {
+    every_way(json!({}), |rig| {
+        let client = rig.open();
+        let token = format!("  {}\n", rig.token("ada", &["member"]));
+        rig.authenticate(&client, &token);
+        assert_eq!(client.next()["type"], "auth_success");
+    });
+}

@@ -243,3 +243,26 @@ fn lists_within_lists_are_followed_however_deep() {
     assert_eq!(rig.publish_text(&body).status, 202);
     assert!(!ada.next_text().contains("5551234567"));
 }
+
+#[test]
+fn a_misspelt_table_does_not_go_out_without_its_masks() {
+    let rules = json!({ "masking": { "ssn": { "type": "ssn" } } });
+    let change = |table: &str| json!({ "type": "postgres_changes", "table": table, "eventType": "INSERT", "new": { "ssn": "123-45-6789" } });
+    let realtime = json!({ "tables": { "employees": rules, "hr.Staff": rules } });
+    let mut rig = Rig::new(&realtime);
+    let client = rig.connect("ada", &["member"]);
+    for misspelt in ["Employees", "EMPLOYEES", " employees", "employees ", "emp loyees"] {
+        let answer = rig.publish(change(misspelt));
+        assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!("invalid_request")), "{misspelt}");
+    }
+    let batch = json!({ "messages": [change("employees"), change("Employees")] });
+    assert_eq!(rig.publish(batch).status, 400, "all of a request or nothing");
+    assert!(client.frames().is_empty());
+    assert_eq!(rig.accepted(change("employees")), 1);
+    assert_eq!(rig.accepted(change("orders")), 1, "not configured, and not alike");
+    let mut strict = realtime.clone();
+    strict["unknownTables"] = json!("refuse");
+    let mut rig = Rig::new(&strict);
+    assert_eq!(rig.publish(change("orders")).status, 400);
+    assert_eq!(rig.publish(change("employees")).status, 202);
+}

@@ -115,6 +115,8 @@ fn a_wrong_type_is_refused_with_its_path() {
         (json!({ "channels": [{ "topic": "a", "read": { "roles": "a" } }] }), "REALTIME.channels[0].read.roles"),
         (json!({ "publicTopics": "false" }), "REALTIME.publicTopics"),
         (json!({ "publicTopics": null }), "REALTIME.publicTopics"),
+        (json!({ "unknownTables": "deny" }), "REALTIME.unknownTables"),
+        (json!({ "unknownTables": true }), "REALTIME.unknownTables"),
         (json!({ "limits": 7 }), "REALTIME.limits"),
         (json!({ "history": [] }), "REALTIME.history"),
     ];

@@ -37,7 +37,7 @@ const broken = {
 	"an unknown mask": [{ REALTIME: table({ masking: { ssn: { type: "hide" } } }) }, "REALTIME.tables.people.masking.ssn.type"],
 	"a row rule that names nothing": [{ REALTIME: table({ rows: [{}] }) }, "REALTIME.tables.people.rows[0]"],
 	"a channel without topic": [{ REALTIME: { channels: [{}] } }, "REALTIME.channels[0].topic"],
-	"a channel with a star in the middle": [{ REALTIME: channel({ topic: "a*b" }) }, "REALTIME.channels[0].topic"],
+	"a channel with an open brace": [{ REALTIME: channel({ topic: "a{b" }) }, "REALTIME.channels[0].topic"],
 	"a channel with an unknown right": [{ REALTIME: channel({ reed: {} }) }, "REALTIME.channels[0].reed"],
 	"a channel whose grant is a list": [{ REALTIME: channel({ read: ["member"] }) }, "REALTIME.channels[0].read"],
 	"an unknown limit": [{ REALTIME: { limits: { conections: 1 } } }, "REALTIME.limits.conections"],

@@ -1,7 +1,5 @@
-//! DialectId formats: one file each, a frame to a command and an event to a frame, no decisions.
-//!
-//! To add one: its file with its profile, a line in [`of`] and one in [`profile`], its golden frames under `tests/dialects/`, its adapter in
-//! `tests/conformance/`.
+//! Wire formats: one file each, a frame to a command and an event to a frame, no decisions. To add one, see
+//! `docs/adding-a-dialect.md`.
 
 pub mod native;
 pub mod phoenix;

@@ -109,6 +109,14 @@ impl Configuration {
         if let Some(tables) = form.take("tables") {
             self.tables = Tables::read(&tables)?;
         }
+        if let Some(unknown) = form.take("unknownTables") {
+            let refuses = match unknown.text()?.as_str() {
+                "refuse" => true,
+                "publish" => false,
+                _ => return Err(unknown.refuse("must be \"publish\" or \"refuse\"")),
+            };
+            self.tables = std::mem::take(&mut self.tables).refusing_unknown(refuses);
+        }
         if let Some(channels) = form.take("channels") {
             self.channels = channels.list(MOST_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
         }

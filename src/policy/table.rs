@@ -187,6 +187,10 @@ pub(crate) fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refus
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     tables: BTreeMap<String, Table>,
+    /// Qualified names by what is left of them without case and white space.
+    folded: BTreeMap<String, String>,
+    /// Whether a table that is not configured is refused.
+    refuses_unknown: bool,
     unknown: Table,
 }
 
@@ -203,7 +207,29 @@ impl Tables {
                 return Err(value.refuse("is named twice"));
             }
         }
-        Ok(Tables { tables, unknown: Table::default() })
+        let folded = tables.keys().map(|name| (folded(name), name.clone())).collect();
+        Ok(Tables { tables, folded, ..Tables::default() })
+    }
+
+    /// The same tables, and whether any other is refused (`unknownTables`).
+    pub fn refusing_unknown(self, refuses_unknown: bool) -> Tables {
+        Tables { refuses_unknown, ..self }
+    }
+
+    /// Whether changes of a table may be published: one whose name differs from a configured one in case or white space only
+    /// would go out without any of its rules.
+    ///
+    /// # Errors
+    /// What is wrong with the table's name.
+    pub fn check(&self, schema: &str, table: &str) -> Result<(), &'static str> {
+        let name = format!("{schema}.{table}");
+        if self.tables.contains_key(&name) {
+            return Ok(());
+        }
+        if self.folded.contains_key(&folded(&name)) {
+            return Err("differs from a configured table in case or white space only");
+        }
+        if self.refuses_unknown { Err("is not configured, and unknownTables is \"refuse\"") } else { Ok(()) }
     }
 
     /// The rules of a table.
@@ -220,6 +246,10 @@ impl Tables {
     pub fn claims(&self, names: &mut BTreeSet<String>) {
         self.tables.values().for_each(|table| table.visibility.claims(names));
     }
+}
+
+fn folded(name: &str) -> String {
+    name.split_whitespace().collect::<String>().to_lowercase()
 }
 
 fn qualified(name: &str) -> String {

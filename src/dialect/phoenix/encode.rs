@@ -149,7 +149,7 @@ fn message(event: &str, payload: &str, whole: Option<&str>, kept: Option<&Kept>)
         }
     }
     if let Some(kept) = kept {
-        out.push_str(",\"meta\":");
+        out.push_str(if out.trim_end() == "{" { "\"meta\":" } else { ",\"meta\":" });
         out.push_str(&meta(kept));
     }
     out.push('}');

@@ -35,6 +35,10 @@ impl Stream {
             out.run(Task::Published(Err(Refusal::of(Code::RateLimited))));
             return;
         }
+        if let Some(refusal) = publications.iter().enumerate().find_map(|one| self.refuse_table(one)) {
+            out.run(Task::Published(Err(refusal)));
+            return;
+        }
         remembered.retain(|_, answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
         let mut request = Request { accepted, duplicates: 0, offset: 0, delivered: 0, waiting: Default::default() };
         let mut taken: Vec<String> = Vec::new();
@@ -56,6 +60,13 @@ impl Stream {
         }
         self.request = Some(request);
         self.answer_when_delivered(out);
+    }
+
+    /// Why a change of this table may not be published.
+    fn refuse_table(&self, (index, publication): (usize, &Publication)) -> Option<Refusal> {
+        let Content::Change { schema, table, .. } = &publication.content else { return None };
+        let what = self.configuration.tables.check(schema, table).err()?;
+        Some(Refusal::because(Code::InvalidRequest, format!("the table of event {} {what}", index + 1)))
     }
 
     /// Publishes what the delivery has let a client publish.
