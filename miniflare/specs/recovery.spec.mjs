@@ -202,7 +202,7 @@ async function listen(at, organizationId, roles, random, { steady = false } = {}
 	let connections = 0;
 	let recover = { epoch: undefined, offset: 0 };
 	for (;;) {
-		const subscriptions = [{ id: "r", topic: "room:1" }];
+		const subscriptions = [{ id: "t", schema: "*", table: "*" }, { id: "r", topic: "room:1" }];
 		const options = { organizationId, subscriptions, recover: recover.epoch ? recover : true };
 		const client = await exclusive(() => join(at.server, "flaky", roles, options));
 		connections += 1;
