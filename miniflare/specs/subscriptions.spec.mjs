@@ -8,7 +8,7 @@ import { insert, join, message, publish, start, subscribe, tokenOf, unread } fro
 const server = await start({
 	tables: {
 		payroll: { requiredRoles: ["hr"] },
-		people: { masking: { ssn: { type: "ssn", show: { roles: ["hr"] } } }, columns: { age: "int8" } },
+		people: { masking: { ssn: { type: "ssn", show: { roles: ["hr"] } } }, columns: { age: "int8", ssn: "text" } },
 	},
 });
 after(() => server.dispose());

@@ -11,7 +11,7 @@ import { behaviour } from "../supabase_matrix.mjs";
 const tables = {
 	employees: {
 		requiredRoles: ["admin", "hr", "member"],
-		columns: { id: "int8", email: "text" },
+		columns: { id: "int8", email: "text", ssn: "text", team: "text" },
 		masking: { ssn: { type: "ssn", show: { roles: ["hr"], or: "owner" } } },
 		rows: [{ roles: ["admin", "hr"] }, { column: "team", claim: "team" }],
 	},
