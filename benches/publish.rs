@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use realtime_worker::code::Refusal;
-use realtime_worker::dialect::native::WIRE;
+use realtime_worker::dialect::native::ID;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::input::{Input, Open, SocketId, Stored};
@@ -70,8 +70,8 @@ fn publish(server: &mut TenantServer, now: u64, text: &str) -> Result<Vec<Outgoi
     let mut frames = Vec::new();
     for effect in server.handle(now, publish) {
         match effect {
-            Effect::Deliver { to, wire, address, event } => {
-                frames.extend(Outgoing::of(to, wire, address.as_ref(), &event));
+            Effect::Deliver { to, dialect, address, event } => {
+                frames.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
             }
             Effect::Do(task) => drop(black_box(task)),
         }
@@ -115,7 +115,7 @@ fn open(number: u32, role: &str) -> Open {
     Open {
         socket: SocketId(number),
         client_id: format!("client_{number}"),
-        wire: WIRE,
+        dialect: ID,
         principal: Some(principal),
         ticket: None,
         recover: Recover::Off,

@@ -16,7 +16,7 @@ pub enum Retry {
 }
 
 macro_rules! codes {
-    ($( $(#[doc = $doc:literal])* $name:ident $wire:literal $status:literal $close:tt $retry:ident $sentence:literal; )*) => {
+    ($( $(#[doc = $doc:literal])* $name:ident $word:literal $status:literal $close:tt $retry:ident $sentence:literal; )*) => {
         /// A reason that a client can act on.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code { $( #[doc = $sentence] $name, )* }
@@ -26,7 +26,7 @@ macro_rules! codes {
             pub const ALL: &'static [Code] = &[ $( Code::$name, )* ];
 
             /// The word on the wire, in answers and in logs.
-            pub const fn wire(self) -> &'static str { match self { $( Code::$name => $wire, )* } }
+            pub const fn as_str(self) -> &'static str { match self { $( Code::$name => $word, )* } }
 
             /// The HTTP status of a refusal with this code.
             pub const fn status(self) -> u16 { match self { $( Code::$name => $status, )* } }
@@ -89,7 +89,7 @@ codes! {
 impl Code {
     /// The close number and reason of a connection that ends with this code.
     pub fn closing(self) -> (u16, &'static str) {
-        (self.close().unwrap_or(POLICY_VIOLATION), self.wire())
+        (self.close().unwrap_or(POLICY_VIOLATION), self.as_str())
     }
 }
 

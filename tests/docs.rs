@@ -69,7 +69,7 @@ fn codes() {
             Retry::Later => "later",
             Retry::FreshToken => "fresh token",
         };
-        format!("| `{}` | {} | {close}| {retry} | {} |", code.wire(), code.status(), code.sentence())
+        format!("| `{}` | {} | {close}| {retry} | {} |", code.as_str(), code.status(), code.sentence())
     };
     assert_lines("codes", &Code::ALL.iter().map(line).collect::<Vec<_>>());
 }

@@ -206,9 +206,9 @@ fn recovery_is_asked_for_in_the_address() {
 fn a_client_of_supabase_comes_in_with_a_key_and_is_refused_in_its_words() {
     let configuration = configuration(&[("DEFAULT_ORGANIZATION", "main")]);
     let key = token();
-    for (version, wire) in [("", 1), ("vsn=1.0.0&", 1), ("vsn=2.0.0&", 2)] {
+    for (version, dialect) in [("", 1), ("vsn=1.0.0&", 1), ("vsn=2.0.0&", 2)] {
         let (organization, admission) = decide(&head(&format!("?{version}apikey={key}")), &configuration).unwrap();
-        assert_eq!((&*organization, admission.wire), ("org_1", wire), "{version}");
+        assert_eq!((&*organization, admission.dialect), ("org_1", dialect), "{version}");
         assert!(admission.principal.is_some() && admission.ticket.is_none());
     }
     let by_header = RequestHead { x_api_key: Some(key.clone()), ..head("?vsn=2.0.0") };
@@ -241,7 +241,7 @@ fn what_was_verified_reaches_the_object_whole() {
     assert_eq!(Admission::read("nonsense"), None);
     let limit = Refusal::of(Code::ConnectionLimit);
     let statuses =
-        [0, 1, 2].map(|wire| admission::refused(realtime_worker::engine::input::DialectId(wire), &limit).status);
+        [0, 1, 2].map(|dialect| admission::refused(realtime_worker::engine::input::DialectId(dialect), &limit).status);
     assert_eq!(statuses, [503, 429, 429]);
 }
 

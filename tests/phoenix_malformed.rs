@@ -4,7 +4,7 @@
 
 mod rig;
 
-use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use realtime_worker::dialect::phoenix::{V1, V2};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::DialectId;
 use realtime_worker::policy::principal::{Method, Principal};
@@ -28,8 +28,8 @@ impl Bench {
             json!([{ "topic": "room:*", "read": {}, "write": { "roles": ["hr"] }, "presence": { "roles": ["hr"] } }]);
         let realtime = json!({ "limits": limits, "channels": channels, "publicTopics": false });
         let mut rig = Rig::new(&realtime);
-        let attackers = [WIRE_ONE, WIRE_TWO].map(|wire| (wire, socket(&mut rig, wire)));
-        let witness = socket(&mut rig, WIRE_TWO);
+        let attackers = [V1, V2].map(|dialect| (dialect, socket(&mut rig, dialect)));
+        let witness = socket(&mut rig, V2);
         let config = json!({ "private": true, "postgres_changes": [{ "event": "*", "table": "t" }] });
         rig.frame(&witness, json!(["1", "1", "realtime:room:1", "phx_join", { "config": config }]));
         assert_eq!(witness.next()[4]["status"], "ok");
@@ -40,9 +40,9 @@ impl Bench {
     /// Pushes a payload in both versions, within a channel and without.
     #[track_caller]
     fn pushes(&mut self, event: &str, payload: &str) {
-        for (wire, attacker) in self.attackers.clone() {
-            let text = match wire {
-                WIRE_ONE => {
+        for (dialect, attacker) in self.attackers.clone() {
+            let text = match dialect {
+                V1 => {
                     format!(
                         r#"{{"topic":"realtime:room:1","event":"{event}","payload":{payload},"ref":"1","join_ref":"1"}}"#
                     )
@@ -50,20 +50,20 @@ impl Bench {
                 _ => format!(r#"["1","1","realtime:room:1","{event}",{payload}]"#),
             };
             self.rig.text(&attacker, &text);
-            self.beats(wire, &attacker, &text);
+            self.beats(dialect, &attacker, &text);
         }
     }
 
     /// The socket answers, the witness heard nothing.
     #[track_caller]
-    fn beats(&mut self, wire: DialectId, attacker: &Client, sent: &str) {
+    fn beats(&mut self, dialect: DialectId, attacker: &Client, sent: &str) {
         let sent: String = sent.chars().take(300).collect();
         // An answer may repeat a binding that is JSON to a browser and none to this reader.
         (0..attacker.waiting()).for_each(|_| drop(attacker.next_text()));
         self.beats += 1;
         let beat = self.beats.to_string();
         let answer = json!({ "status": "ok", "response": {} });
-        if wire == WIRE_ONE {
+        if dialect == V1 {
             self.rig.frame(attacker, json!({ "topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": beat }));
             let expected = json!({ "topic": "phoenix", "event": "phx_reply", "payload": answer, "ref": beat });
             assert_eq!(attacker.frames(), [expected], "{sent}");
@@ -75,7 +75,7 @@ impl Bench {
     }
 }
 
-fn socket(rig: &mut Rig, wire: DialectId) -> Client {
+fn socket(rig: &mut Rig, dialect: DialectId) -> Client {
     let principal = Principal {
         user: Some("mallory".to_owned()),
         roles: Roles::new(["member".to_owned()]),
@@ -83,7 +83,7 @@ fn socket(rig: &mut Rig, wire: DialectId) -> Client {
         expires: None,
         claims: Default::default(),
     };
-    rig.open_at(wire, Some(principal), None, Recover::Off).unwrap()
+    rig.open_at(dialect, Some(principal), None, Recover::Off).unwrap()
 }
 
 /// The documented payloads, with all keys that they may have.
@@ -181,12 +181,12 @@ fn any_value_in_place_of_a_part_of_a_frame() {
     let mut bench = Bench::new();
     let two = json!(["1", "1", "realtime:room:1", "broadcast", { "event": "e" }]);
     let one = json!({ "topic": "realtime:room:1", "event": "broadcast", "payload": {}, "ref": "1", "join_ref": "1" });
-    for (frame, (wire, attacker)) in [one, two].into_iter().zip(bench.attackers.clone()) {
+    for (frame, (dialect, attacker)) in [one, two].into_iter().zip(bench.attackers.clone()) {
         for hole in holes(&frame) {
             for odd in odd_values() {
                 let text = hole.to_string().replacen(&format!("\"{HOLE}\""), &odd, 1);
                 bench.rig.text(&attacker, &text);
-                bench.beats(wire, &attacker, &text);
+                bench.beats(dialect, &attacker, &text);
             }
         }
     }
@@ -214,18 +214,18 @@ fn a_key_that_stands_twice_is_not_understood() {
     two.gets_nothing();
     bench.rig.text(&two, &push("presence", r#"{"event":"track","payload":{"a":1,"\u0061":2}}"#));
     assert_eq!(two.next()[4]["response"], json!({ "reason": "Presence track payload must be a map" }));
-    bench.beats(WIRE_TWO, &two, "keys that stand twice");
+    bench.beats(V2, &two, "keys that stand twice");
 }
 
 #[test]
 fn binary_frames_of_every_length() {
     let mut bench = Bench::new();
-    for (wire, attacker) in bench.attackers.clone() {
+    for (dialect, attacker) in bench.attackers.clone() {
         for length in 0..300_usize {
             for kind in [0, 1, 3, 4, 255] {
                 let bytes: Vec<u8> = (0..length).map(|n| if n == 0 { kind } else { (n * 31 % 256) as u8 }).collect();
                 bench.rig.binary(&attacker, &bytes);
-                bench.beats(wire, &attacker, &format!("{kind} and {length} bytes"));
+                bench.beats(dialect, &attacker, &format!("{kind} and {length} bytes"));
             }
         }
     }
@@ -234,7 +234,7 @@ fn binary_frames_of_every_length() {
 #[test]
 fn a_socket_that_errs_too_often_ends_with_its_channels() {
     let mut rig = Rig::new(&json!({ "limits": { "errorsPerMinute": 3 } }));
-    let (mallory, witness) = (socket(&mut rig, WIRE_TWO), socket(&mut rig, WIRE_TWO));
+    let (mallory, witness) = (socket(&mut rig, V2), socket(&mut rig, V2));
     for client in [&mallory, &witness] {
         rig.frame(
             client,

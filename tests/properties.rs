@@ -13,7 +13,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use random::{Deed, change, deed, interruption, person, table};
-use realtime_worker::dialect::phoenix::WIRE_TWO;
+use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
@@ -60,7 +60,7 @@ fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
         expires: None,
         claims: Default::default(),
     };
-    let client = rig.open_at(WIRE_TWO, Some(nobody), None, Recover::Off).unwrap();
+    let client = rig.open_at(V2, Some(nobody), None, Recover::Off).unwrap();
     let config = json!({ "postgres_changes": person.subscriptions, "presence": { "enabled": false } });
     let payload = json!({ "config": config, "access_token": rig::token::hs256(&claims) });
     rig.frame(&client, json!(["1", "1", "realtime:room", "phx_join", payload]));

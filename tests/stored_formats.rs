@@ -6,7 +6,7 @@
 mod rig;
 
 use realtime_worker::code::{Code, Refusal};
-use realtime_worker::dialect::phoenix::WIRE_TWO;
+use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::DialectId;
 use realtime_worker::policy::principal::{Method, Principal};
@@ -185,7 +185,7 @@ fn with_channels(rig: &mut Rig) -> Client {
         expires: Some(rig.now + rig::SESSION_SECONDS * 1_000),
         claims: Default::default(),
     };
-    let ada = rig.open_at(WIRE_TWO, Some(principal), None, Recover::Off).unwrap();
+    let ada = rig.open_at(V2, Some(principal), None, Recover::Off).unwrap();
     let bindings = json!([
         { "event": "INSERT", "schema": "public", "table": "claims", "filter": "status=eq.open", "select": ["id"] },
         { "event": "*", "schema": "public", "table": "claims" }

@@ -3,7 +3,7 @@
 
 mod rig;
 
-use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use realtime_worker::dialect::phoenix::{V1, V2};
 use rig::supabase::{join, joined, quiet, socket};
 use rig::{Rig, every_way, token};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn insert(table: &str, row: Value) -> Value {
 #[test]
 fn changes_are_told_by_binding_and_masked_by_role() {
     every_way(realtime(), |rig| {
-        let [member, hr] = [["member"], ["hr"]].map(|roles| socket(rig, WIRE_TWO, "ada", &roles));
+        let [member, hr] = [["member"], ["hr"]].map(|roles| socket(rig, V2, "ada", &roles));
         let bindings = json!([
             { "event": "*", "schema": "public", "table": "people" },
             { "event": "INSERT", "schema": "public", "table": "people", "filter": "id=gt.1" },
@@ -65,7 +65,7 @@ fn changes_are_told_by_binding_and_masked_by_role() {
 #[test]
 fn selections_have_frames_of_their_own() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["hr"]);
+        let ada = socket(rig, V2, "ada", &["hr"]);
         let bindings = json!([
             { "event": "*", "schema": "public", "table": "people", "select": ["name"] },
             { "event": "*", "schema": "public", "table": "people" }
@@ -82,7 +82,7 @@ fn selections_have_frames_of_their_own() {
 #[test]
 fn what_a_role_may_not_have_cannot_be_joined() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let secrets = json!({ "postgres_changes": [{ "event": "*", "schema": "public", "table": "secrets" }] });
         for (topic, config, reason) in [
             ("room", secrets, "Unauthorized: You do not have permissions to read from this Channel topic: room"),
@@ -109,13 +109,13 @@ fn what_a_role_may_not_have_cannot_be_joined() {
 #[test]
 fn messages_pass_between_all_dialects() {
     every_way(realtime(), |rig| {
-        let one = socket(rig, WIRE_ONE, "ada", &["member"]);
+        let one = socket(rig, V1, "ada", &["member"]);
         rig.frame(&one, json!({ "topic": "realtime:open:1", "event": "phx_join", "ref": "1", "join_ref": "1",
             "payload": { "config": { "private": true, "broadcast": { "self": true, "ack": true }, "presence": { "enabled": false } } } }));
         let answer = json!({ "topic": "realtime:open:1", "event": "phx_reply", "ref": "1",
             "payload": { "status": "ok", "response": { "postgres_changes": [] } } });
         one.gets(answer);
-        let two = socket(rig, WIRE_TWO, "bob", &["member"]);
+        let two = socket(rig, V2, "bob", &["member"]);
         joined(rig, &two, "1", "open:1", json!({ "private": true, "presence": { "enabled": false } }));
         let native = rig.connect("eve", &["member"]);
         rig.frame(&native, json!({ "type": "subscribe", "id": "s", "topic": "open:1" }));
@@ -147,7 +147,7 @@ fn messages_pass_between_all_dialects() {
 #[test]
 fn binary_frames_find_their_channel_by_reference_and_name() {
     every_way(realtime(), |rig| {
-        let [ada, bob] = ["ada", "bob"].map(|user| socket(rig, WIRE_TWO, user, &["member"]));
+        let [ada, bob] = ["ada", "bob"].map(|user| socket(rig, V2, user, &["member"]));
         for topic in ["a", "b", "c"] {
             let reference = if topic == "c" { "2" } else { "1" };
             joined(rig, &ada, reference, topic, quiet());
@@ -174,7 +174,7 @@ fn a_replay_comes_first_and_is_marked() {
             );
         }
         rig.accepted(json!({ "type": "broadcast", "event": "e", "payload": 0, "topic": "open:2" }));
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let replay = json!({ "since": rig.now, "limit": 3 });
         joined(
             rig,
@@ -194,7 +194,7 @@ fn a_replay_comes_first_and_is_marked() {
 #[test]
 fn presence_has_references_that_change_with_what_is_said() {
     every_way(realtime(), |rig| {
-        let [ada, bob] = ["ada", "bob"].map(|user| socket(rig, WIRE_TWO, user, &["member"]));
+        let [ada, bob] = ["ada", "bob"].map(|user| socket(rig, V2, user, &["member"]));
         for (client, key) in [(&ada, "k"), (&bob, "k")] {
             joined(rig, client, "1", "open:1", json!({ "private": true, "presence": { "key": key } }));
             assert_eq!(client.next(), json!(["1", null, "realtime:open:1", "presence_state", {}]));
@@ -213,7 +213,7 @@ fn presence_has_references_that_change_with_what_is_said() {
         let second = &update[4]["joins"]["k"]["metas"][0];
         assert_eq!((&second["phx_ref_prev"], &second["n"]), (&first["phx_ref"], &json!(2)));
         rig.frame(&bob, track(json!({ "n": 3 })));
-        let eve = socket(rig, WIRE_TWO, "eve", &["member"]);
+        let eve = socket(rig, V2, "eve", &["member"]);
         joined(rig, &eve, "1", "open:1", json!({ "private": true }));
         assert_eq!(eve.next()[4]["k"]["metas"].as_array().unwrap().len(), 2);
         rig.disconnect(&bob);
@@ -226,7 +226,7 @@ fn presence_has_references_that_change_with_what_is_said() {
 #[test]
 fn a_second_join_closes_the_first_and_leaving_ends_it() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         joined(rig, &ada, "1", "room", quiet());
         join(rig, &ada, "2", "room", quiet());
         ada.gets(json!(["1", "1", "realtime:room", "phx_close", {}]));
@@ -246,7 +246,7 @@ fn a_second_join_closes_the_first_and_leaving_ends_it() {
 #[test]
 fn a_channel_ends_with_its_token_and_goes_on_with_a_fresh_one() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let mut claims = rig.claims("ada", &["hr"]);
         claims["exp"] = json!(rig.now / 1_000 + 60);
         for topic in ["hr:1", "hr:2"] {
@@ -296,7 +296,7 @@ fn bad_tokens(now: u64) -> Vec<(String, &'static str, &'static str)> {
 #[test]
 fn a_bad_token_is_told_what_is_wrong_with_it() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         for (token, kind, sentence) in bad_tokens(rig.now) {
             let payload = json!({ "config": quiet(), "access_token": token });
             rig.frame(&ada, json!(["1", "1", "realtime:room", "phx_join", payload]));
@@ -326,7 +326,7 @@ fn no_frame_of_any_form_ends_in_a_panic_or_reaches_another() {
     ];
     let witness_sees = |rig: &mut Rig, text: &str| {
         let witness = rig.connect("eve", &["member"]);
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         join(rig, &ada, "0", "room", quiet());
         rig.text(&ada, text);
         assert!(rig.stats()["connections"].as_u64().unwrap() >= 1);

@@ -3,7 +3,7 @@
 
 mod rig;
 
-use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use realtime_worker::dialect::phoenix::{V1, V2};
 use rig::supabase::{joined, quiet, socket};
 use rig::{Client, Rig, every_way};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn realtime() -> Value {
 
 /// A client of version 1.0.0 in a private channel.
 fn old_client(rig: &mut Rig, user: &str, topic: &str) -> Client {
-    let client = socket(rig, WIRE_ONE, user, &["member"]);
+    let client = socket(rig, V1, user, &["member"]);
     let payload = json!({ "config": { "private": true, "presence": { "enabled": false } } });
     let topic = format!("realtime:{topic}");
     rig.frame(&client, json!({ "topic": topic, "event": "phx_join", "payload": payload, "ref": "1", "join_ref": "1" }));
@@ -45,7 +45,7 @@ const WHOLE: [&str; 5] = [
 fn a_broadcast_as_text_goes_on_as_it_came() {
     every_way(realtime(), |rig| {
         let one = old_client(rig, "ada", "room:1");
-        let two = socket(rig, WIRE_TWO, "bob", &["member"]);
+        let two = socket(rig, V2, "bob", &["member"]);
         joined(rig, &two, "1", "room:1", private(json!({})));
         let native = rig.connect("eve", &["member"]);
         rig.frame(&native, json!({ "type": "subscribe", "id": "s", "topic": "room:1" }));
@@ -75,12 +75,12 @@ fn a_broadcast_as_text_goes_on_as_it_came() {
 #[test]
 fn what_is_replayed_is_as_it_came_too() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         joined(rig, &ada, "1", "kept:1", private(json!({})));
         for whole in WHOLE {
             rig.text(&ada, &format!(r#"["1","2","realtime:kept:1","broadcast",{whole}]"#));
         }
-        let bob = socket(rig, WIRE_TWO, "bob", &["member"]);
+        let bob = socket(rig, V2, "bob", &["member"]);
         joined(rig, &bob, "1", "kept:1", private(json!({ "replay": { "since": rig.now } })));
         for (id, whole) in (1..).zip(WHOLE) {
             let members = whole.strip_suffix('}').unwrap();
@@ -107,13 +107,13 @@ fn broadcast(reference: &str, topic: &str, metadata: &str, payload: &str) -> Vec
 #[test]
 fn a_message_that_asks_for_it_is_kept_or_refused() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let acknowledged = json!({ "ack": true });
         for topic in ["kept:1", "room:1"] {
             joined(rig, &ada, "1", topic, private(acknowledged.clone()));
         }
         joined(rig, &ada, "1", "kept:2", json!({ "broadcast": acknowledged, "presence": { "enabled": false } }));
-        let bob = socket(rig, WIRE_TWO, "bob", &["member"]);
+        let bob = socket(rig, V2, "bob", &["member"]);
         for topic in ["kept:1", "room:1"] {
             joined(rig, &bob, "1", topic, private(json!({})));
         }
@@ -140,7 +140,7 @@ fn a_message_that_asks_for_it_is_kept_or_refused() {
         let (status, response, _) = send("kept:2", r#"{"persist":true}"#);
         assert_eq!((status.as_str(), response), ("error", json!({ "error": "unauthorized" })));
         // The name is the one that a replay gives.
-        let eve = socket(rig, WIRE_TWO, "eve", &["member"]);
+        let eve = socket(rig, V2, "eve", &["member"]);
         joined(rig, &eve, "1", "kept:1", private(json!({ "replay": { "since": rig.now } })));
         let ids: Vec<Value> = eve.frames().iter().map(|frame| frame[4]["meta"]["id"].clone()).collect();
         assert_eq!(ids, ["1", "2", "3", "4"]);
@@ -150,7 +150,7 @@ fn a_message_that_asks_for_it_is_kept_or_refused() {
 #[test]
 fn without_an_acknowledgement_nothing_is_said_of_what_is_kept() {
     let mut rig = Rig::new(&realtime());
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     joined(&mut rig, &ada, "1", "kept:1", private(json!({})));
     joined(&mut rig, &ada, "1", "room:1", private(json!({})));
     for topic in ["kept:1", "room:1"] {
@@ -163,7 +163,7 @@ fn without_an_acknowledgement_nothing_is_said_of_what_is_kept() {
 #[test]
 fn a_message_whose_event_has_no_name_is_refused_and_spoils_nobodys_recovery() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         joined(rig, &ada, "1", "kept:1", private(json!({ "ack": true })));
         rig.text(&ada, r#"["1","2","realtime:kept:1","broadcast",{"type":"broadcast","event":"","payload":{}}]"#);
         let topic = "realtime:kept:1";
@@ -189,7 +189,7 @@ fn what_is_too_large_to_be_kept_is_refused() {
     let mut realtime = realtime();
     realtime["limits"] = json!({ "frameBytes": 4_000_000 });
     every_way(realtime, |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let mut send = |topic: &str, size: usize, more: &str| {
             joined(rig, &ada, "1", topic, private(json!({ "ack": true })));
             let payload = "x".repeat(size);

@@ -4,7 +4,7 @@
 
 mod rig;
 
-use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use realtime_worker::dialect::phoenix::{V1, V2};
 use rig::supabase::{join, joined, quiet, socket};
 use rig::{Client, Rig, every_way, token};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn ends(client: &Client, topic: &str, message: &str) {
 #[test]
 fn a_stale_leave_leaves_the_newer_join_alone() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         for (leave, is_left) in [(json!("1"), false), (json!("5"), true), (Value::Null, true)] {
             joined(rig, &ada, "1", "room", quiet());
             join(rig, &ada, "5", "room", quiet());
@@ -60,7 +60,7 @@ fn a_stale_leave_leaves_the_newer_join_alone() {
 #[test]
 fn a_stale_leave_of_the_first_version_leaves_the_newer_join_alone() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_ONE, "ada", &["member"]);
+        let ada = socket(rig, V1, "ada", &["member"]);
         let frame = |event: &str, join_ref: &str, reference: &str| {
             let payload = json!({ "config": quiet() });
             json!({ "topic": "realtime:room", "event": event, "payload": payload, "ref": reference, "join_ref": join_ref })
@@ -82,7 +82,7 @@ fn whoever_loses_a_part_of_what_it_read_loses_the_channel() {
         let denied = "You do not have permissions to read from this Channel topic: both:1";
         let revoked = "You no longer have permission to read from this Channel topic: both:1";
         for (left, message) in [(vec!["reader"], revoked), (vec!["watcher"], revoked), (vec!["member"], denied)] {
-            let ada = socket(rig, WIRE_TWO, "ada", &["reader", "watcher"]);
+            let ada = socket(rig, V2, "ada", &["reader", "watcher"]);
             joined(rig, &ada, "1", "both:1", json!({ "private": true, "presence": { "enabled": true } }));
             ada.next();
             let token = rig.token("ada", &left);
@@ -91,7 +91,7 @@ fn whoever_loses_a_part_of_what_it_read_loses_the_channel() {
             rig.disconnect(&ada);
         }
         // Who did not ask for the members loses nothing with them.
-        let ada = socket(rig, WIRE_TWO, "ada", &["reader", "watcher"]);
+        let ada = socket(rig, V2, "ada", &["reader", "watcher"]);
         joined(rig, &ada, "1", "both:1", json!({ "private": true, "presence": { "enabled": false } }));
         let token = rig.token("ada", &["reader"]);
         renew(rig, &ada, "both:1", &token);
@@ -102,7 +102,7 @@ fn whoever_loses_a_part_of_what_it_read_loses_the_channel() {
 #[test]
 fn a_token_must_give_a_role_and_its_end() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let without = |name: &str| {
             let mut claims = json!({ "sub": "ada", "role": "member", "organizationId": rig::ORGANIZATION,
                 "exp": rig::START / 1_000 + 600 });
@@ -130,7 +130,7 @@ fn a_token_must_give_a_role_and_its_end() {
 #[test]
 fn an_empty_message_goes_on_as_it_came() {
     every_way(realtime(), |rig| {
-        let [ada, bob] = ["ada", "bob"].map(|user| socket(rig, WIRE_TWO, user, &["member"]));
+        let [ada, bob] = ["ada", "bob"].map(|user| socket(rig, V2, user, &["member"]));
         for (topic, private, meta) in [("room", false, None), ("open:1", true, Some("1"))] {
             let config = json!({ "private": private, "broadcast": { "ack": true }, "presence": { "enabled": false } });
             joined(rig, &ada, "1", topic, config.clone());
@@ -153,7 +153,7 @@ fn an_empty_message_goes_on_as_it_came() {
 #[test]
 fn an_empty_selection_is_all_columns() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let bindings = json!([{ "event": "*", "schema": "public", "table": "people", "select": [] }]);
         joined(rig, &ada, "1", "room", json!({ "postgres_changes": bindings, "presence": { "enabled": false } }));
         assert_eq!(ada.next()[4]["message"], "Subscribed to PostgreSQL");
@@ -166,7 +166,7 @@ fn an_empty_selection_is_all_columns() {
 #[test]
 fn a_presence_key_that_is_too_long_is_refused() {
     every_way(realtime(), |rig| {
-        let ada = socket(rig, WIRE_TWO, "ada", &["member"]);
+        let ada = socket(rig, V2, "ada", &["member"]);
         let config = |length: usize| json!({ "presence": { "enabled": true, "key": "k".repeat(length) } });
         join(rig, &ada, "1", "room", config(256));
         let answer = ada.next();

@@ -152,7 +152,7 @@ fn what_is_not_the_keys_fault_has_its_answer_too() {
     let full = json!({ "error": "Too many connected users", "code": "connection_limit" });
     assert_eq!(answer(Code::ConnectionLimit), (429, full));
     for code in [Code::KeysUnavailable, Code::Overloaded, Code::Internal] {
-        let failed = json!({ "error": "Error connecting to Realtime", "code": code.wire() });
+        let failed = json!({ "error": "Error connecting to Realtime", "code": code.as_str() });
         assert_eq!(answer(code), (500, failed));
     }
 }

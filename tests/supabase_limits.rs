@@ -4,7 +4,7 @@
 mod rig;
 
 use realtime_worker::code::Code;
-use realtime_worker::dialect::phoenix::{WIRE_ONE, WIRE_TWO};
+use realtime_worker::dialect::phoenix::{V1, V2};
 use rig::supabase::{join, joined, quiet, socket, try_socket};
 use rig::{Client, Rig, token};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn joins(count: usize) -> Vec<Value> {
 #[test]
 fn a_socket_that_floods_with_joins_is_closed_and_no_other() {
     let mut rig = Rig::new(&json!({ "limits": { "joinsPerSecond": 5 } }));
-    let [mallory, ada] = ["mallory", "ada"].map(|user| socket(&mut rig, WIRE_TWO, user, &["member"]));
+    let [mallory, ada] = ["mallory", "ada"].map(|user| socket(&mut rig, V2, user, &["member"]));
     joined(&mut rig, &ada, "1", "room", quiet());
     rig.burst(&mallory, &joins(10));
     assert!(mallory.frames().iter().all(|answer| answer[4]["status"] == "ok"));
@@ -32,7 +32,7 @@ fn a_socket_that_floods_with_joins_is_closed_and_no_other() {
     mallory.is_closed(1001, "join_limit");
     assert_eq!((ada.closed(), rig.stats()["connections"].clone()), (None, json!(1)));
     // After a second there is room again.
-    let ben = socket(&mut rig, WIRE_TWO, "ben", &["member"]);
+    let ben = socket(&mut rig, V2, "ben", &["member"]);
     rig.burst(&ben, &joins(10));
     rig.advance(1_000);
     rig.burst(&ben, &joins(5));
@@ -43,7 +43,7 @@ fn a_socket_that_floods_with_joins_is_closed_and_no_other() {
 #[test]
 fn as_many_channels_as_one_may_have_are_entered_at_once() {
     let mut rig = Rig::new(&json!({}));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     let twice = [joins(100), joins(100)].concat();
     rig.burst(&ada, &twice);
     let token = rig.token("ada", &["member"]);
@@ -59,12 +59,12 @@ fn as_many_channels_as_one_may_have_are_entered_at_once() {
 #[test]
 fn a_full_organization_turns_sockets_away_before_they_are_open() {
     let mut rig = Rig::new(&json!({ "limits": { "connections": 2 } }));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     // Channels are no connections.
     rig.burst(&ada, &joins(3));
     rig.connect("nat", &["member"]);
-    for wire in [WIRE_ONE, WIRE_TWO] {
-        let refusal = try_socket(&mut rig, wire, "ben", &["member"]).unwrap_err();
+    for dialect in [V1, V2] {
+        let refusal = try_socket(&mut rig, dialect, "ben", &["member"]).unwrap_err();
         assert_eq!(refusal.code, Code::ConnectionLimit);
     }
     // Native clients are told in a frame.
@@ -73,7 +73,7 @@ fn a_full_organization_turns_sockets_away_before_they_are_open() {
     native.is_turned_away("connection_limit", 1013);
     rig.disconnect(&ada);
     assert_eq!(rig.stats()["connections"], 1);
-    socket(&mut rig, WIRE_TWO, "ben", &["member"]);
+    socket(&mut rig, V2, "ben", &["member"]);
 }
 
 /// A table's changes for the channels `0` to `count`, whose roles decide what they see of it.
@@ -117,7 +117,7 @@ fn while_keys_are_fetched_no_channel_loses_its_fresh_token() {
     let mut rig = Rig::new(&people());
     rig.hold_keys = true;
     rig.key_set = Some(token::key_set(&[(1, "a")]));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     enter_table(&mut rig, &ada, 100);
     let [first, second] = [["member"], ["hr"]].map(|roles| public(&rig, &roles));
     rig.burst(&ada, &(0..100).map(|n| refresh(n, &first)).collect::<Vec<_>>());
@@ -143,7 +143,7 @@ fn while_keys_are_fetched_all_joins_wait() {
     let mut rig = Rig::new(&json!({}));
     rig.hold_keys = true;
     rig.key_set = Some(token::key_set(&[(1, "a")]));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     let token = public(&rig, &["member"]);
     let mut all = joins(101);
     all.iter_mut().for_each(|join| join[4]["access_token"] = json!(token));
@@ -160,7 +160,7 @@ fn while_keys_are_fetched_all_joins_wait() {
 fn a_fresh_token_counts_after_a_sleep_though_the_issuer_is_silent() {
     let mut rig = Rig::new(&people());
     rig.key_set = Some(token::key_set(&[(1, "a")]));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     enter_table(&mut rig, &ada, 1);
     rig.frame(&ada, refresh(0, &public(&rig, &["member"])));
     rig.key_set = None;
@@ -183,7 +183,7 @@ fn what_waits_for_keys_is_bounded_for_all_connections_together() {
     rig.key_set = Some(token::key_set(&[(1, "a")]));
     let token = public(&rig, &["member"]);
     let large = json!(["0", "1", "realtime:0", "what", { "x": "x".repeat(60_000) }]);
-    let clients: Vec<Client> = (0..12).map(|_| socket(&mut rig, WIRE_TWO, "ada", &["member"])).collect();
+    let clients: Vec<Client> = (0..12).map(|_| socket(&mut rig, V2, "ada", &["member"])).collect();
     for client in &clients {
         let mut join = joins(1).remove(0);
         join[4]["access_token"] = json!(token);
@@ -209,7 +209,7 @@ fn who_would_have_to_wait_beyond_that_is_to_come_back() {
     let mut join = joins(1).remove(0);
     join[4]["access_token"] = json!(token);
     join[4]["padding"] = json!("x".repeat(900_000));
-    let clients: Vec<Client> = (0..20).map(|_| socket(&mut rig, WIRE_TWO, "ada", &["member"])).collect();
+    let clients: Vec<Client> = (0..20).map(|_| socket(&mut rig, V2, "ada", &["member"])).collect();
     clients.iter().for_each(|client| rig.frame(client, join.clone()));
     let native = rig.open();
     rig.authenticate(&native, &token);
@@ -218,14 +218,14 @@ fn who_would_have_to_wait_beyond_that_is_to_come_back() {
     turned_away[0].is_closed(1013, "keys_unavailable");
     rig.answer_keys();
     assert!(waiting.iter().all(|client| client.next()[4]["status"] == "ok"));
-    let later = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let later = socket(&mut rig, V2, "ada", &["member"]);
     joined(&mut rig, &later, "1", "room", quiet());
 }
 
 #[test]
 fn a_socket_that_floods_on_and_on_is_closed() {
     let mut rig = Rig::new(&json!({ "limits": { "framesPerSecond": 5, "topics": 5 } }));
-    let [mallory, ada] = ["mallory", "ada"].map(|user| socket(&mut rig, WIRE_TWO, user, &["member"]));
+    let [mallory, ada] = ["mallory", "ada"].map(|user| socket(&mut rig, V2, user, &["member"]));
     joined(&mut rig, &ada, "1", "room", quiet());
     let unknown = json!(["1", "2", "realtime:room", "what", {}]);
     rig.burst(&mallory, &vec![unknown.clone(); 10 + 99]);
@@ -238,7 +238,7 @@ fn a_socket_that_floods_on_and_on_is_closed() {
 #[test]
 fn a_socket_that_tries_to_enter_in_vain_for_long_is_closed() {
     let mut rig = Rig::new(&json!({ "limits": { "framesPerSecond": 5, "topics": 5 } }));
-    let mallory = socket(&mut rig, WIRE_TWO, "mallory", &["member"]);
+    let mallory = socket(&mut rig, V2, "mallory", &["member"]);
     let mut join = joins(1).remove(0);
     join[4]["access_token"] = json!("none");
     for _ in 0..99 {
@@ -248,7 +248,7 @@ fn a_socket_that_tries_to_enter_in_vain_for_long_is_closed() {
     rig.frame(&mallory, join.clone());
     mallory.is_closed(1008, "too_many_errors");
     // A client whose token is over tries some ten times a minute.
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     for _ in 0..99 {
         rig.frame(&ada, join.clone());
         rig.advance(6_000);
@@ -262,7 +262,7 @@ fn tokens_keep_their_place_around_a_join() {
     let mut rig = Rig::new(&people());
     rig.hold_keys = true;
     rig.key_set = Some(token::key_set(&[(1, "a")]));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     enter_table(&mut rig, &ada, 1);
     let [member, hr] = [["member"], ["hr"]].map(|roles| public(&rig, &roles));
     rig.frame(&ada, refresh(0, &member));
@@ -281,7 +281,7 @@ fn tokens_keep_their_place_around_a_join() {
 fn where_limits_are_raised_what_is_kept_of_a_socket_still_fits_into_its_row() {
     let limits = json!({ "frameBytes": 4_000_000, "subscriptions": 1_000, "filterBytes": 100_000_000 });
     let mut rig = Rig::new(&json!({ "limits": limits }));
-    let ada = socket(&mut rig, WIRE_TWO, "ada", &["member"]);
+    let ada = socket(&mut rig, V2, "ada", &["member"]);
     let columns: Vec<String> = (0..900).map(|n| format!("{n:0250}")).collect();
     let bindings = vec![json!({ "event": "*", "table": "people", "select": columns }); 7];
     joined(&mut rig, &ada, "1", "large", json!({ "postgres_changes": bindings, "presence": { "enabled": false } }));

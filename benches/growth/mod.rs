@@ -6,11 +6,11 @@ use std::io::{Error, Result};
 use std::time::Instant;
 
 use realtime_worker::dialect::Received;
-use realtime_worker::dialect::phoenix::WIRE_TWO;
+use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::input::{DialectId, Input, SocketId};
 use realtime_worker::server::tenant_server::TenantServer;
 
-use super::{PACE, WIRE, open, publish, sent, tenant};
+use super::{ID, PACE, open, publish, sent, tenant};
 
 /// Numbers of connections.
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
@@ -24,7 +24,7 @@ const MESSAGE: &str = r#"{"organizationId":"org_bench","type":"broadcast","event
 /// Connections that each listen in their own way.
 struct Crowd {
     name: &'static str,
-    wire: DialectId,
+    dialect: DialectId,
     /// The frame by which a connection of this number listens.
     listen: fn(u32) -> String,
     publication: &'static str,
@@ -35,7 +35,7 @@ struct Crowd {
 const CROWDS: [Crowd; 3] = [
     Crowd {
         name: "each its own filter, 1 recipient",
-        wire: WIRE,
+        dialect: ID,
         listen: |number| {
             format!(r#"{{"type":"subscribe","id":"s","table":"tasks","filter":"user_id=eq.usr_{number}"}}"#)
         },
@@ -44,7 +44,7 @@ const CROWDS: [Crowd; 3] = [
     },
     Crowd {
         name: "each its own channel name, all receive",
-        wire: WIRE_TWO,
+        dialect: V2,
         listen: |number| {
             format!(
                 r#"["1","1","realtime:own-{number}","phx_join",{{"config":{{"presence":{{"enabled":false}},"postgres_changes":[{{"event":"*","schema":"public","table":"tasks"}}]}}}}]"#
@@ -55,7 +55,7 @@ const CROWDS: [Crowd; 3] = [
     },
     Crowd {
         name: "each its own topic, 1 recipient",
-        wire: WIRE,
+        dialect: ID,
         listen: |number| format!(r#"{{"type":"subscribe","id":"s","topic":"room:{number}","private":false}}"#),
         publication: MESSAGE,
         reaches_all: false,
@@ -87,7 +87,7 @@ impl Crowd {
         let mut server = tenant()?;
         let start = Instant::now();
         for number in 0..size {
-            server.handle(0, Input::Open(super::Open { wire: self.wire, ..open(number, "member") }));
+            server.handle(0, Input::Open(super::Open { dialect: self.dialect, ..open(number, "member") }));
             let text = (self.listen)(number);
             let frame = Received::Text(&text);
             let input = server.frame(SocketId(number), frame);

@@ -6,7 +6,7 @@ import { figure, median } from "./table.mjs";
 import { againstBare, bytesOfFrame, costs, inTurns } from "./turns.mjs";
 
 /** Of the cost at the smallest number of sockets. */
-const MOST_OF_SMALLEST = 1.1;
+const MAX_RATIO = 1.1;
 
 /** @param {{sockets: number[], rounds: number, frames: number}} options */
 export async function fanOut({ sockets, ...options }) {
@@ -22,6 +22,6 @@ function scaled(series, [smallest, ...larger]) {
 			return median(costs(series, side, size).map((cost, turn) => cost / least[turn]));
 		};
 		const name = `CPU per frame, ${size} over ${smallest} sockets`;
-		return figure(name, "times", scale("worker"), { bare: scale("bare object"), most: MOST_OF_SMALLEST });
+		return figure(name, "times", scale("worker"), { bare: scale("bare object"), most: MAX_RATIO });
 	});
 }

@@ -5,7 +5,7 @@ import { Fleet } from "./fleet.mjs";
 import { comparison, figure } from "./table.mjs";
 
 /** Of the bare object's cost. */
-const MOST_OF_BARE = 1.05;
+const MAX_RATIO = 1.05;
 /** Frames of each series in a turn: what else the machine does changes within a second. */
 const FRAMES_OF_A_TURN = 10_000;
 /** How often each has its place within a turn: before its other side and after it. */
@@ -49,7 +49,7 @@ export function costs(series, name, size) {
 /** The Worker's cost against the bare object's. */
 export function againstBare(name, series, size) {
 	const [worker, bare] = ["worker", "bare object"].map((side) => costs(series, side, size));
-	return comparison(`${name}, ${size} sockets`, "µs", worker, bare, MOST_OF_BARE);
+	return comparison(`${name}, ${size} sockets`, "µs", worker, bare, MAX_RATIO);
 }
 
 /** Both send frames of one length, but for the digits of a message's number. */

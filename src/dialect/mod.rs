@@ -63,11 +63,11 @@ pub enum Frame {
 }
 
 /// The dialect with this id; `None` for an unknown one, which nobody speaks.
-pub fn of(wire: DialectId) -> Option<&'static dyn Dialect> {
-    Some(match wire {
-        native::WIRE => &native::Native,
-        phoenix::WIRE_ONE => &phoenix::Phoenix(Version::One),
-        phoenix::WIRE_TWO => &phoenix::Phoenix(Version::Two),
+pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
+    Some(match id {
+        native::ID => &native::Native,
+        phoenix::V1 => &phoenix::Phoenix(Version::One),
+        phoenix::V2 => &phoenix::Phoenix(Version::Two),
         _ => return None,
     })
 }
@@ -78,10 +78,10 @@ pub fn auto_response() -> Option<(&'static str, &'static str)> {
 }
 
 /// The profile of a dialect; `None` for an unknown one.
-pub fn profile(wire: DialectId) -> Option<&'static Profile> {
-    Some(match wire {
-        native::WIRE => &native::PROFILE,
-        phoenix::WIRE_ONE | phoenix::WIRE_TWO => &phoenix::PROFILE,
+pub fn profile(id: DialectId) -> Option<&'static Profile> {
+    Some(match id {
+        native::ID => &native::PROFILE,
+        phoenix::V1 | phoenix::V2 => &phoenix::PROFILE,
         _ => return None,
     })
 }

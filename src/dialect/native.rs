@@ -19,8 +19,8 @@ use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
 
-/// Its wire number.
-pub const WIRE: DialectId = DialectId(0);
+/// Its number.
+pub const ID: DialectId = DialectId(0);
 /// What is particular to it.
 pub const PROFILE: Profile = Profile {
     name: "quickback",
@@ -59,7 +59,7 @@ pub const SERVER_FRAMES: [&str; 14] = [
     "presence_leave",
 ];
 /// Subscriptions that an authentication may bring.
-const MOST_SUBSCRIPTIONS: usize = 200;
+const MAX_SUBSCRIPTIONS: usize = 200;
 
 /// The dialect.
 pub struct Native;
@@ -113,7 +113,7 @@ fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
 }
 
 fn initial_subscriptions(list: &Field<'_>) -> Result<Vec<Subscribe>, Refusal> {
-    list.list(MOST_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect()
+    list.list(MAX_SUBSCRIPTIONS)?.iter().map(initial_subscription).collect()
 }
 
 fn initial_subscription(field: &Field<'_>) -> Result<Subscribe, Refusal> {
@@ -212,7 +212,7 @@ fn write(out: &mut String, event: &Event) {
         Event::Authenticated(authenticated) => self::authenticated(out, authenticated),
         Event::AuthFailed(code) => {
             open(out, "auth_error");
-            text_member(out, "code", Some(code.wire()));
+            text_member(out, "code", Some(code.as_str()));
             text_member(out, "message", Some(code.sentence()));
         }
         Event::AuthExpired => open(out, "auth_expired"),
@@ -241,7 +241,7 @@ fn write(out: &mut String, event: &Event) {
 fn change(out: &mut String, schema: &str, table: &str, view: &View) {
     open(out, "postgres_changes");
     text_member(out, "table", Some(table));
-    text_member(out, "eventType", Some(view.operation.wire()));
+    text_member(out, "eventType", Some(view.operation.as_str()));
     text_member(out, "schema", Some(schema));
     row_member(out, "new", view.new.as_ref());
     row_member(out, "old", view.old.as_ref());
@@ -255,7 +255,7 @@ fn authenticated(out: &mut String, authenticated: &Authenticated) {
     nullable_member(out, "role", principal.roles.first());
     // A list of texts always has a JSON form.
     member(out, "roles", &serde_json::to_string(principal.roles.as_slice()).unwrap_or_default());
-    text_member(out, "authMethod", Some(principal.method.wire()));
+    text_member(out, "authMethod", Some(principal.method.as_str()));
     text_member(out, "epoch", position.as_ref().map(|position| position.epoch.as_str()));
     offset_member(out, position.as_ref().map(|position| position.offset));
     boolean_member(out, "recovered", *recovered);
@@ -263,7 +263,7 @@ fn authenticated(out: &mut String, authenticated: &Authenticated) {
 
 fn refused(out: &mut String, refusal: &Refusal, id: Option<&str>) {
     open(out, "error");
-    text_member(out, "code", Some(refusal.code.wire()));
+    text_member(out, "code", Some(refusal.code.as_str()));
     text_member(out, "message", Some(&refusal.message));
     text_member(out, "field", refusal.field.as_deref());
     text_member(out, "id", id);

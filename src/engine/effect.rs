@@ -14,7 +14,7 @@ pub enum Effect {
         /// Whom.
         to: Vec<SocketId>,
         /// How their frames are written.
-        wire: DialectId,
+        dialect: DialectId,
         /// In which channel; `None` for connections that carry none.
         address: Option<Address>,
         /// What.

@@ -59,7 +59,7 @@ pub struct Open {
     /// Its public id, random.
     pub client_id: String,
     /// How its frames are written.
-    pub wire: DialectId,
+    pub dialect: DialectId,
     /// Who it is, where ticket or header have proven it.
     pub principal: Option<Principal>,
     /// The ticket it came with.

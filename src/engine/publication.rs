@@ -7,10 +7,10 @@ use std::rc::Rc;
 use base64ct::{Base64, Encoding};
 
 use crate::code::{Code, Refusal};
-use crate::policy::channel::{MOST_TOPIC, Topic};
+use crate::policy::channel::{MAX_TOPIC, Topic};
 use crate::policy::limits::{ID_BYTES, NAME_BYTES};
-use crate::policy::masking::{MOST_ROLES, Masking};
-use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation, distinct, types};
+use crate::policy::masking::{MAX_ROLES, Masking};
+use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS, Operation, distinct, types};
 use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
@@ -102,7 +102,7 @@ impl Publication {
             content,
             topic: topic(&mut form)?,
             user: form.take("userId").map(|user| user.name(NAME_BYTES)).transpose()?,
-            target_roles: form.take("targetRoles").map(|roles| roles.texts(MOST_ROLES)).transpose()?,
+            target_roles: form.take("targetRoles").map(|roles| roles.texts(MAX_ROLES)).transpose()?,
             // A message has no columns: `fields` there is a mistake, and is refused as an unknown key.
             fields: if is_change { fields(&mut form)? } else { None },
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
@@ -289,7 +289,7 @@ fn is_payload(json: &str) -> bool {
 /// # Errors
 /// When one is of a wrong type, or `private` stands without a topic.
 pub fn topic(form: &mut Form<'_>) -> Result<Option<Topic>, Refusal> {
-    let name = form.take("topic").map(|topic| topic.name(MOST_TOPIC)).transpose()?;
+    let name = form.take("topic").map(|topic| topic.name(MAX_TOPIC)).transpose()?;
     let private = form.take("private").map(|private| private.boolean()).transpose()?;
     match (name, private) {
         (Some(name), private) => Ok(Some(Topic { private: private.unwrap_or(true), name: Rc::from(name) })),
@@ -299,6 +299,6 @@ pub fn topic(form: &mut Form<'_>) -> Result<Option<Topic>, Refusal> {
 }
 
 fn fields(form: &mut Form<'_>) -> Result<Option<BTreeSet<String>>, Refusal> {
-    let read = |fields: Field<'_>| fields.texts(MOST_COLUMNS).map(distinct);
+    let read = |fields: Field<'_>| fields.texts(MAX_COLUMNS).map(distinct);
     form.take("fields").map(read).transpose()
 }

@@ -81,8 +81,8 @@ impl Tenant {
     }
 
     /// How a connection's frames are read; `None` when there is no such connection.
-    pub fn wire(&self, socket: SocketId) -> Option<DialectId> {
-        self.delivery.wire(socket)
+    pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
+        self.delivery.dialect(socket)
     }
 
     /// Carries messages until there are none, then writes what must outlive memory.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::masking::MOST_ROLES;
+use super::masking::MAX_ROLES;
 use super::organization::is_organization;
 use super::principal::{Method, Principal};
 use super::roles::Roles;
@@ -12,9 +12,9 @@ use crate::code::{Code, Refusal};
 use crate::value::form::Field;
 
 /// Keys of one deployment: a variable has 5 KB at Cloudflare, so this is no limit in practice.
-const MOST_KEYS: usize = 1_000;
+const MAX_KEYS: usize = 1_000;
 /// Bytes of a key's name or user.
-const MOST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 
 /// The keys of `API_KEYS`, by the digest of the key.
 #[derive(Clone, Debug, Default)]
@@ -38,9 +38,9 @@ impl ApiKeys {
     /// On a malformed entry. The message names the place, never a hash.
     pub fn read(field: &Field<'_>) -> Result<ApiKeys, Refusal> {
         let mut keys: Vec<([u8; 32], ApiKey)> = Vec::new();
-        for entry in field.list(MOST_KEYS)? {
+        for entry in field.list(MAX_KEYS)? {
             let mut form = entry.form()?;
-            form.require("name")?.name(MOST_NAME)?;
+            form.require("name")?.name(MAX_NAME)?;
             let hash = form.require("hash")?;
             let digest =
                 digest_from_hex(&hash.text()?).ok_or_else(|| hash.refuse("must be a SHA-256 in hexadecimal"))?;
@@ -49,8 +49,8 @@ impl ApiKeys {
             if !is_organization(&organization) {
                 return Err(place.refuse("is no organization id"));
             }
-            let user = form.take("userId").map(|user| user.name(MOST_NAME)).transpose()?;
-            let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?.unwrap_or_default();
+            let user = form.take("userId").map(|user| user.name(MAX_NAME)).transpose()?;
+            let roles = form.take("roles").map(|roles| roles.texts(MAX_ROLES)).transpose()?.unwrap_or_default();
             form.finish()?;
             if keys.iter().any(|(known, _)| *known == digest) {
                 return Err(hash.refuse("stands twice: a key is of one organization"));

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::masking::MOST_ROLES;
+use super::masking::MAX_ROLES;
 use super::principal::{Principal, SUBJECT};
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
 /// Bytes of a topic's name: one byte counts them in Supabase's binary frames (docs/protocol-supabase.md).
-pub const MOST_TOPIC: usize = 255;
+pub const MAX_TOPIC: usize = 255;
 
 /// A topic of one of the two spaces, which never meet (docs/protocol-native.md, Topics and presence).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ impl Channel {
     pub fn read(field: &Field<'_>) -> Result<Channel, Refusal> {
         let mut form = field.form()?;
         let topic = form.require("topic")?;
-        let pattern = pieces(&topic.name(MOST_TOPIC)?).map_err(|what| topic.refuse(what))?;
+        let pattern = pieces(&topic.name(MAX_TOPIC)?).map_err(|what| topic.refuse(what))?;
         let presence = Grant::read(&mut form, "presence")?.unwrap_or_default();
         let channel = Channel {
             pattern,
@@ -119,7 +119,7 @@ impl Grant {
     fn read(form: &mut Form<'_>, name: &str) -> Result<Option<Grant>, Refusal> {
         let Some(field) = form.take(name) else { return Ok(None) };
         let mut form = field.form()?;
-        let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?;
+        let roles = form.take("roles").map(|roles| roles.texts(MAX_ROLES)).transpose()?;
         form.finish()?;
         Ok(Some(roles.map_or(Grant::Everyone, Grant::Roles)))
     }

@@ -40,7 +40,7 @@ const ORGANIZATION_WORDS: [&str; 21] = [
     "ref",
 ];
 /// Values kept of one claim, and roles of one token.
-const MOST_VALUES: usize = 1_000;
+const MAX_VALUES: usize = 1_000;
 
 /// The claims of a verified token.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,7 @@ fn speaks_of_organizations(name: &str) -> bool {
 /// The roles that a claim names: its elements, or the parts of a text such as Better Auth's `admin,member`.
 fn role_names(value: &Value) -> Vec<String> {
     match value {
-        Value::String(names) => names.split(',').map(|name| name.trim().to_owned()).take(MOST_VALUES).collect(),
+        Value::String(names) => names.split(',').map(|name| name.trim().to_owned()).take(MAX_VALUES).collect(),
         value => texts(value),
     }
 }
@@ -149,7 +149,7 @@ fn texts(value: &Value) -> Vec<String> {
         _ => None,
     };
     match value {
-        Value::Array(elements) => elements.iter().filter_map(text).take(MOST_VALUES).collect(),
+        Value::Array(elements) => elements.iter().filter_map(text).take(MAX_VALUES).collect(),
         value => text(value).into_iter().collect(),
     }
 }

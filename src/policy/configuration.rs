@@ -16,11 +16,11 @@ use crate::value::form::Form;
 use crate::value::json;
 
 /// Bytes that `JWT_SECRET` has at least: HMAC keys are as long as the hash (RFC 7518, 3.2).
-const LEAST_JWT_SECRET: usize = 32;
+const MIN_JWT_SECRET: usize = 32;
 /// Bytes that `ACCESS_TOKEN` has at least.
-const LEAST_ACCESS_TOKEN: usize = 16;
+const MIN_ACCESS_TOKEN: usize = 16;
 /// Channel policies; the first match decides, so all may be tried.
-const MOST_CHANNELS: usize = 1_000;
+const MAX_CHANNELS: usize = 1_000;
 
 /// Everything that a deployment decides.
 #[derive(Clone, Debug)]
@@ -51,9 +51,9 @@ impl Configuration {
     /// # Errors
     /// [`Code::Configuration`] with the variable's name as the field. A secret's value is in no message.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Refusal> {
-        let access_token = secret(variable, "ACCESS_TOKEN", LEAST_ACCESS_TOKEN)?;
+        let access_token = secret(variable, "ACCESS_TOKEN", MIN_ACCESS_TOKEN)?;
         let access_token = access_token.ok_or_else(|| malformed("ACCESS_TOKEN", "is required: set it as a secret"))?;
-        let previous = secret(variable, "ACCESS_TOKEN_PREVIOUS", LEAST_ACCESS_TOKEN)?;
+        let previous = secret(variable, "ACCESS_TOKEN_PREVIOUS", MIN_ACCESS_TOKEN)?;
         let realtime = variable("REALTIME").unwrap_or_else(|| String::from("{}"));
         let mut configuration = Configuration {
             access_tokens: std::iter::once(access_token).chain(previous).collect(),
@@ -118,7 +118,7 @@ impl Configuration {
             self.tables = std::mem::take(&mut self.tables).refusing_unknown(refuses);
         }
         if let Some(channels) = form.take("channels") {
-            self.channels = channels.list(MOST_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
+            self.channels = channels.list(MAX_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
         }
         if let Some(public_topics) = form.take("publicTopics") {
             self.public_topics = public_topics.boolean()?;
@@ -147,7 +147,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         return Err(malformed("JWKS_URL", "must be an https URL"));
     }
     let tokens = TokenRules {
-        secret: secret(variable, "JWT_SECRET", LEAST_JWT_SECRET)?,
+        secret: secret(variable, "JWT_SECRET", MIN_JWT_SECRET)?,
         key_set_url: url,
         issuer: expected(variable, "JWT_ISSUER")?,
         audience: expected(variable, "JWT_AUDIENCE")?,
@@ -235,4 +235,4 @@ fn below(name: &str, refusal: Refusal) -> Refusal {
 }
 
 // The longest names in the configuration and on the wire are the same, so a rule can name whatever a client can.
-const _: () = assert!(NAME_BYTES == super::channel::MOST_TOPIC);
+const _: () = assert!(NAME_BYTES == super::channel::MAX_TOPIC);

@@ -36,14 +36,14 @@ pub const WAITING_FRAMES: usize = 32;
 pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 macro_rules! limits {
-    ($(#[doc = $about:literal])* $type:ident { $( $name:ident $wire:literal $default:literal $doc:literal; )* }) => {
+    ($(#[doc = $about:literal])* $type:ident { $( $name:ident $key:literal $default:literal $doc:literal; )* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $type { $( #[doc = $doc] pub $name: u64, )* }
 
         impl $type {
             /// Name, default and meaning of each, in the order of the table.
-            pub const TABLE: &'static [(&'static str, u64, &'static str)] = &[ $( ($wire, $default, $doc), )* ];
+            pub const TABLE: &'static [(&'static str, u64, &'static str)] = &[ $( ($key, $default, $doc), )* ];
 
             /// Reads `{ name: number }`; what is not named keeps its default.
             ///
@@ -51,7 +51,7 @@ macro_rules! limits {
             /// On an unknown name or a value that is no whole number.
             pub fn read(field: &Field<'_>) -> Result<$type, Refusal> {
                 let mut form = field.form()?;
-                let limits = $type { $( $name: form.take($wire).map_or(Ok($default), |value| limit(&value, $wire))?, )* };
+                let limits = $type { $( $name: form.take($key).map_or(Ok($default), |value| limit(&value, $key))?, )* };
                 form.finish()?;
                 Ok(limits)
             }

@@ -10,13 +10,13 @@ use crate::value::json::{self, Kind};
 use crate::value::row::{Column, Row};
 
 /// Fields that one configuration may mask. More is a mistake, and work at every publication.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 /// Roles that one rule may name.
-pub(crate) const MOST_ROLES: usize = 64;
+pub(crate) const MAX_ROLES: usize = 64;
 /// Steps of a dotted path.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 /// Arrays within arrays that a path looks through: each takes stack, and whoever writes a row nests as deep as it likes.
-const MOST_ARRAYS: usize = 16;
+const MAX_ARRAYS: usize = 16;
 
 /// The rules of one masking configuration, or of several together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,12 +50,12 @@ impl Masking {
     pub fn read(field: &Field<'_>) -> Result<Masking, Refusal> {
         let mut form = field.form()?;
         let entries = form.rest();
-        if entries.len() > MOST_FIELDS {
-            return Err(field.refuse(&format!("must name at most {MOST_FIELDS} fields")));
+        if entries.len() > MAX_FIELDS {
+            return Err(field.refuse(&format!("must name at most {MAX_FIELDS} fields")));
         }
         let fields = entries.into_iter().map(|(name, value)| {
-            if name.split('.').count() > MOST_STEPS {
-                return Err(value.refuse(&format!("must have at most {MOST_STEPS} steps")));
+            if name.split('.').count() > MAX_STEPS {
+                return Err(value.refuse(&format!("must have at most {MAX_STEPS} steps")));
             }
             Ok(FieldRules { field: Rc::from(name), rules: vec![Rule::read(&value)?] })
         });
@@ -116,7 +116,7 @@ impl Masking {
         let mut seen = json.to_owned();
         for (field, mask) in self.fields.iter().zip(&hidden.0) {
             if let Some(mask) = mask {
-                seen = hide_within(&seen, &steps(&field.field), *mask, MOST_ARRAYS);
+                seen = hide_within(&seen, &steps(&field.field), *mask, MAX_ARRAYS);
             }
         }
         seen
@@ -133,7 +133,7 @@ impl Rule {
         if let Some(show) = form.take("show") {
             let mut show = show.form()?;
             if let Some(roles) = show.take("roles") {
-                rule.roles = roles.texts(MOST_ROLES)?;
+                rule.roles = roles.texts(MAX_ROLES)?;
             }
             if let Some(or) = show.take("or") {
                 rule.owner = or.text()? == "owner";
@@ -160,7 +160,7 @@ fn hide(seen: &mut Row, original: &Row, field: &str, mask: Mask) {
         if whole && &*column.name == field {
             column.json = Rc::from(mask.json(&column.json));
         } else if !whole && let Some(further) = beyond(&steps, &column.name) {
-            column.json = Rc::from(hide_within(&column.json, further, mask, MOST_ARRAYS));
+            column.json = Rc::from(hide_within(&column.json, further, mask, MAX_ARRAYS));
         }
     }
 }

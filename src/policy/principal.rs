@@ -41,7 +41,7 @@ pub enum Method {
 
 impl Method {
     /// The word on the wire.
-    pub fn wire(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Method::Session => "session",
             Method::ApiKey => "api_key",

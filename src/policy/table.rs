@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::filter::ColumnType;
 use super::limits::NAME_BYTES;
-use super::masking::{MOST_ROLES, Masking};
+use super::masking::{MAX_ROLES, Masking};
 use super::visibility::Visibility;
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
@@ -14,7 +14,7 @@ pub const DEFAULT_SCHEMA: &str = "public";
 /// The column that identifies a row, where the configuration names none.
 pub const PRIMARY_KEY: &str = "id";
 /// Columns that one list may name.
-pub const MOST_COLUMNS: usize = 1_000;
+pub const MAX_COLUMNS: usize = 1_000;
 
 /// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub enum Operation {
 
 impl Operation {
     /// The word on the wire.
-    pub fn wire(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Operation::Insert => "INSERT",
             Operation::Update => "UPDATE",
@@ -39,7 +39,9 @@ impl Operation {
 
     /// The operation of a word.
     pub fn named(word: &str) -> Option<Operation> {
-        [Operation::Insert, Operation::Update, Operation::Delete].into_iter().find(|operation| operation.wire() == word)
+        [Operation::Insert, Operation::Update, Operation::Delete]
+            .into_iter()
+            .find(|operation| operation.as_str() == word)
     }
 }
 
@@ -91,8 +93,8 @@ impl Table {
         let mut form = field.form()?;
         let flag = |form: &mut Form<'_>, name: &str| form.take(name).map_or(Ok(true), |value| value.boolean());
         let table = Table {
-            required_roles: form.take("requiredRoles").map(|roles| roles.texts(MOST_ROLES)).transpose()?,
-            fields: form.take("fields").map(|fields| fields.texts(MOST_COLUMNS)).transpose()?.map(distinct),
+            required_roles: form.take("requiredRoles").map(|roles| roles.texts(MAX_ROLES)).transpose()?,
+            fields: form.take("fields").map(|fields| fields.texts(MAX_COLUMNS)).transpose()?.map(distinct),
             masking: form.take("masking").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
             visibility: form.take("rows").map(|rows| Visibility::read(&rows)).transpose()?.unwrap_or_default(),
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
@@ -154,7 +156,7 @@ pub(crate) fn distinct(texts: Vec<String>) -> BTreeSet<String> {
 
 fn primary_key(form: &mut Form<'_>) -> Result<Vec<String>, Refusal> {
     let Some(field) = form.take("primaryKey") else { return Ok(vec![PRIMARY_KEY.to_owned()]) };
-    let columns = field.texts(MOST_COLUMNS)?;
+    let columns = field.texts(MAX_COLUMNS)?;
     let distinct = distinct(columns.clone()).len() == columns.len();
     let named = !columns.is_empty() && columns.iter().all(|column| !column.is_empty());
     if distinct && named { Ok(columns) } else { Err(field.refuse("must list one or several columns, each once")) }

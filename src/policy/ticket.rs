@@ -14,7 +14,7 @@ pub const LIFETIME_SECONDS: u64 = 60;
 /// What sets the derived key apart from the secret's own use as a bearer token.
 const PURPOSE: &[u8] = b"realtime-worker ticket 1";
 /// Bytes of a ticket: it travels in a URL.
-const MOST_TICKET: usize = 8 * 1024;
+const MAX_TICKET: usize = 8 * 1024;
 
 /// What a ticket says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl Ticket {
     pub fn sign(&self, secret: &Secret) -> Option<String> {
         let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(self).ok()?);
         let signature = Base64UrlUnpadded::encode_string(&signature(secret, &payload)?.finalize().into_bytes());
-        Some(format!("{payload}.{signature}")).filter(|text| text.len() <= MOST_TICKET)
+        Some(format!("{payload}.{signature}")).filter(|text| text.len() <= MAX_TICKET)
     }
 
     /// Reads a ticket that one of `secrets` has signed; `now` in Unix milliseconds.
@@ -42,7 +42,7 @@ impl Ticket {
     /// # Errors
     /// [`Code::InvalidToken`] or [`Code::TokenExpired`]. Whether it was used before is for the organization's object.
     pub fn verify<'a>(text: &str, secrets: impl Iterator<Item = &'a Secret>, now: u64) -> Result<Ticket, Code> {
-        if text.len() > MOST_TICKET {
+        if text.len() > MAX_TICKET {
             return Err(Code::InvalidToken);
         }
         let (payload, mac) = text.split_once('.').ok_or(Code::InvalidToken)?;

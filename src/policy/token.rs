@@ -15,7 +15,7 @@ use crate::value::json;
 /// How far clocks may differ, in milliseconds.
 pub const LEEWAY: u64 = 30_000;
 /// Bytes of a token.
-pub const MOST_TOKEN: usize = 16 * 1024;
+pub const MAX_TOKEN: usize = 16 * 1024;
 
 /// What a deployment says about its session tokens.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +78,7 @@ impl TokenRules {
     /// Why it is not, with [`Code::InvalidToken`] or [`Code::KeysUnavailable`], or that keys are needed first.
     pub fn verify(&self, now: u64, token: &str, keys: &KeySet) -> Result<Claims, TokenError> {
         let invalid = TokenError::Refused(Code::InvalidToken);
-        if token.len() > MOST_TOKEN {
+        if token.len() > MAX_TOKEN {
             return Err(TokenError::Malformed);
         }
         let parsed: Token<'_> = UntrustedToken::try_from(token).map_err(|_| TokenError::Malformed)?;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::masking::MOST_ROLES;
+use super::masking::MAX_ROLES;
 use super::principal::Principal;
 use crate::code::Refusal;
 use crate::value::form::Field;
 use crate::value::row::Row;
 
 /// Rules of one table; more is a mistake.
-const MOST_RULES: usize = 32;
+const MAX_RULES: usize = 32;
 /// Bytes of a column or claim name.
-const MOST_NAME: usize = 128;
+const MAX_NAME: usize = 128;
 
 /// The `rows` of a table: a row is visible when any rule matches. No rules given means every row is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Visibility {
     /// # Errors
     /// On an unknown key, a wrong type, or a rule that names nothing.
     pub fn read(field: &Field<'_>) -> Result<Visibility, Refusal> {
-        let rules = field.list(MOST_RULES)?;
+        let rules = field.list(MAX_RULES)?;
         Ok(Visibility { rules: Some(rules.iter().map(RowRule::read).collect::<Result<_, Refusal>>()?) })
     }
 
@@ -79,9 +79,9 @@ impl Visibility {
 impl RowRule {
     fn read(field: &Field<'_>) -> Result<RowRule, Refusal> {
         let mut form = field.form()?;
-        let roles = form.take("roles").map(|roles| roles.texts(MOST_ROLES)).transpose()?;
-        let column = form.take("column").map(|column| column.name(MOST_NAME)).transpose()?;
-        let claim = form.take("claim").map(|claim| claim.name(MOST_NAME)).transpose()?;
+        let roles = form.take("roles").map(|roles| roles.texts(MAX_ROLES)).transpose()?;
+        let column = form.take("column").map(|column| column.name(MAX_NAME)).transpose()?;
+        let claim = form.take("claim").map(|claim| claim.name(MAX_NAME)).transpose()?;
         form.finish()?;
         let matched = match (column, claim) {
             (Some(column), Some(claim)) => Some(ColumnClaim { column, claim }),

@@ -26,8 +26,8 @@ pub struct Admission {
     /// The position, epoch and offset, after which events were missed.
     pub missed_after: Option<(String, u64)>,
     /// How its frames are written.
-    #[serde(default)]
-    pub wire: u8,
+    #[serde(default, rename = "wire")]
+    pub dialect: u8,
     /// The subprotocol that is agreed to.
     #[serde(default)]
     pub protocol: Option<String>,
@@ -57,7 +57,7 @@ impl Admission {
         Open {
             socket,
             client_id,
-            wire: DialectId(self.wire),
+            dialect: DialectId(self.dialect),
             principal: self.principal,
             ticket: self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used }),
             recover,
@@ -65,9 +65,9 @@ impl Admission {
     }
 }
 
-/// The answer to a socket of this wire that the engine refuses, in its client's words.
-pub fn refused(wire: DialectId, refusal: &Refusal) -> Answer {
-    let at_handshake = dialect::profile(wire).is_some_and(|profile| profile.rejects_at_handshake);
+/// The answer to a socket of this dialect that the engine refuses, in its client's words.
+pub fn refused(dialect: DialectId, refusal: &Refusal) -> Answer {
+    let at_handshake = dialect::profile(dialect).is_some_and(|profile| profile.rejects_at_handshake);
     if at_handshake { supabase::refused(refusal) } else { Answer::from(refusal) }
 }
 

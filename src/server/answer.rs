@@ -27,7 +27,7 @@ impl Answer {
 impl From<&Refusal> for Answer {
     /// `{"error":{"code","message","field"}}`
     fn from(refusal: &Refusal) -> Answer {
-        let mut error = json!({ "code": refusal.code.wire(), "message": refusal.message });
+        let mut error = json!({ "code": refusal.code.as_str(), "message": refusal.message });
         if let (Some(field), Some(error)) = (&refusal.field, error.as_object_mut()) {
             error.insert("field".to_owned(), Value::from(field.as_str()));
         }
@@ -61,7 +61,7 @@ impl Answer {
         let by_dialect = figures
             .by_dialect
             .iter()
-            .filter_map(|(wire, count)| Some((dialect::profile(*wire)?.name.to_owned(), *count)));
+            .filter_map(|(dialect, count)| Some((dialect::profile(*dialect)?.name.to_owned(), *count)));
         let by_role = figures.by_role.iter().cloned();
         let body = json!({
             "organizationId": organization,

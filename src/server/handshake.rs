@@ -50,8 +50,8 @@ pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Res
     }
     head.check_origin(configuration)?;
     if supabase::is_client(head) {
-        let (wire, credential) = supabase::credential(head)?;
-        let admission = Admission { wire: wire.0, protocol: protocol(head), ..Admission::default() };
+        let (dialect, credential) = supabase::credential(head)?;
+        let admission = Admission { dialect: dialect.0, protocol: protocol(head), ..Admission::default() };
         return Ok(Step::Verify(Box::new(Unverified { credential, asked: Asked::Host(head.host.clone()), admission })));
     }
     native(head, configuration, now)

@@ -13,7 +13,7 @@ pub fn log_line(log: &Log, organization: &str) -> String {
         line.insert("connection".to_owned(), Value::from(&**connection));
     }
     if let Some(code) = log.code {
-        line.insert("code".to_owned(), Value::from(code.wire()));
+        line.insert("code".to_owned(), Value::from(code.as_str()));
     }
     for (name, value) in &log.details {
         line.insert((*name).to_owned(), Value::from(value.as_str()));

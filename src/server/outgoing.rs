@@ -19,12 +19,12 @@ impl Outgoing {
     /// The frames of one [`crate::engine::effect::Effect::Deliver`], in their order: several, one, or none.
     pub fn of(
         to: Vec<SocketId>,
-        wire: DialectId,
+        dialect: DialectId,
         address: Option<&Address>,
         event: &Event,
     ) -> impl Iterator<Item = Outgoing> + use<> {
         // A socket of an unknown dialect was closed when it was opened or woken: there are no words for it.
-        let frames = dialect::of(wire).map(|dialect| dialect.encode(address, event)).unwrap_or_default();
+        let frames = dialect::of(dialect).map(|dialect| dialect.encode(address, event)).unwrap_or_default();
         repeat_n(to, frames.len()).zip(frames).map(|(to, frame)| Outgoing { to, frame })
     }
 }

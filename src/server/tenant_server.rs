@@ -42,7 +42,7 @@ impl TenantServer {
 
     fn decode(&self, socket: SocketId, frame: Received<'_>) -> Result<Command, Malformed> {
         // A frame of a socket that is not there reaches nobody, whatever it says.
-        let dialect = self.tenant.wire(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
+        let dialect = self.tenant.dialect(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
         if frame.len() as u64 <= self.max_frame {
             return dialect.decode(frame);
         }

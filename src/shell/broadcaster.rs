@@ -151,7 +151,7 @@ impl Broadcaster {
         let pair = WebSocketPair::new().map_err(failed)?;
         let client_id = uuid().map_err(failed)?;
         let opening = raw(&pair.server).clone();
-        let (wire, protocol) = (DialectId(admission.wire), admission.protocol.clone());
+        let (dialect, protocol) = (DialectId(admission.dialect), admission.protocol.clone());
         let open = self.with_life(|life| {
             let is_used = match &admission.ticket {
                 Some((id, _)) => life.storage.is_spent(id)?,
@@ -162,7 +162,7 @@ impl Broadcaster {
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome)?;
         match outcome.turned_away {
-            Some(refusal) => Ok(http::respond(&admission::refused(wire, &refusal))),
+            Some(refusal) => Ok(http::respond(&admission::refused(dialect, &refusal))),
             None => Ok(http::upgrade(pair.client, protocol.as_deref())),
         }
     }
@@ -278,8 +278,8 @@ impl Life {
         let mut inputs = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Deliver { to, wire, address, event } => {
-                    sends.extend(Outgoing::of(to, wire, address.as_ref(), &event));
+                Effect::Deliver { to, dialect, address, event } => {
+                    sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
                 }
                 Effect::Do(task) => {
                     self.sockets.send(&std::mem::take(&mut sends));

@@ -24,7 +24,7 @@ impl From<worker::Error> for Fault {
 /// Neither the address's parameters nor the refusal's message: both may quote what a caller sent. What is wrong with the
 /// configuration no caller has sent.
 pub fn log_refused(path: &str, refusal: &Refusal) {
-    let mut line = json!({ "event": "refused", "path": path, "code": refusal.code.wire() });
+    let mut line = json!({ "event": "refused", "path": path, "code": refusal.code.as_str() });
     if let (Code::Configuration, Some(line)) = (refusal.code, line.as_object_mut()) {
         line.insert("message".to_owned(), refusal.message.as_ref().into());
     }

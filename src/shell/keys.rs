@@ -14,7 +14,7 @@ use crate::policy::token::TokenError;
 /// How long the issuer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a key set.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 thread_local! {
     /// The key set of this isolate, shared by all requests that the Worker itself authenticates.
@@ -34,7 +34,7 @@ pub async fn fetch(url: &str) -> Option<String> {
     let answer = async {
         let mut response = Fetch::Request(request).send().await.ok()?;
         let is_ok = response.status_code() == 200;
-        response.text().await.ok().filter(|text| is_ok && text.len() <= MOST_BYTES)
+        response.text().await.ok().filter(|text| is_ok && text.len() <= MAX_BYTES)
     };
     let answer = match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
         Either::Left((answer, _)) => answer,

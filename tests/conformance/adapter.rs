@@ -11,7 +11,7 @@ use serde_json::Value;
 #[derive(Clone, Copy)]
 pub struct Dialect {
     pub name: &'static str,
-    pub wire: DialectId,
+    pub dialect: DialectId,
     /// Where its golden frames are, below `tests/dialects/`.
     pub golden: &'static str,
     /// The role of the key with which a connection is opened; `None`: it is opened by nobody in particular, and its first
@@ -36,7 +36,7 @@ pub enum Bytes {
 impl Dialect {
     /// Whether the dialect's clients can do something, as its profile says, by which the engine goes.
     pub fn can(&self, can: Can) -> bool {
-        let profile = dialect::profile(self.wire).expect("a dialect of the script is one of the product");
+        let profile = dialect::profile(self.dialect).expect("a dialect of the script is one of the product");
         let has_channels = profile.sessions == Sessions::Many;
         match can {
             Can::HearUnasked => profile.receives_unasked,
@@ -248,7 +248,7 @@ pub const LOBBY: &str = "";
 /// The code of a word of the table of codes.
 #[track_caller]
 pub fn code(word: &str) -> Code {
-    let found = Code::ALL.iter().find(|code| code.wire() == word);
+    let found = Code::ALL.iter().find(|code| code.as_str() == word);
     *found.unwrap_or_else(|| panic!("{word:?} is no code"))
 }
 

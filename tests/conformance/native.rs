@@ -12,7 +12,7 @@ use super::adapter::{
 
 pub const NATIVE: Dialect = Dialect {
     name: "native",
-    wire: native::WIRE,
+    dialect: native::ID,
     golden: "native",
     key: None,
     bytes: Bytes::HeardAndSpoken,
@@ -33,7 +33,7 @@ struct Native {
     offset: u64,
 }
 
-/// A subscription and how many of its parts were confirmed: each table is a subscription of its own on the wire.
+/// A subscription and how many of its parts were confirmed: each table is a subscription of its own on the dialect.
 struct Standing {
     subscription: Subscription,
     confirmed: usize,

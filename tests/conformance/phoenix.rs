@@ -13,7 +13,7 @@ use super::adapter::{
 
 pub const ONE: Dialect = Dialect {
     name: "phoenix 1",
-    wire: phoenix::WIRE_ONE,
+    dialect: phoenix::V1,
     golden: "phoenix",
     key: Some("anon"),
     bytes: Bytes::None,
@@ -23,7 +23,7 @@ pub const ONE: Dialect = Dialect {
 
 pub const TWO: Dialect = Dialect {
     name: "phoenix 2",
-    wire: phoenix::WIRE_TWO,
+    dialect: phoenix::V2,
     bytes: Bytes::Heard,
     adapter: |user| adapter(user, Framing::Two),
     ..ONE

@@ -74,7 +74,7 @@ impl<'a> Stage<'a> {
 
     fn open(&mut self, dialect: Dialect, user: &str) -> Client {
         let principal = dialect.key.map(|role| token::principal(role, &[role], None));
-        let client = self.rig.open_at(dialect.wire, principal, None, Recover::Off).unwrap();
+        let client = self.rig.open_at(dialect.dialect, principal, None, Recover::Off).unwrap();
         self.ids.push((client.id.clone(), user.to_owned()));
         client
     }

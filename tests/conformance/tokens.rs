@@ -206,10 +206,10 @@ pub fn a_first_token_that_is_not_good(stage: &mut Stage<'_>) {
     ] {
         let ada = stage.connect_with_token("ada", &token);
         if stage.can(ada, Can::LoseConnection) {
-            stage.sees(ada, [refused(TOKEN, code.wire()), Observation::Closed(code)]);
+            stage.sees(ada, [refused(TOKEN, code.as_str()), Observation::Closed(code)]);
         } else {
-            stage.refused(ada, &to(private("room:1")), code.wire());
-            stage.refused(ada, &all_of("notes"), code.wire());
+            stage.refused(ada, &to(private("room:1")), code.as_str());
+            stage.refused(ada, &all_of("notes"), code.as_str());
         }
         stage.publish(insert("notes", json!({})));
         stage.sees(ada, []);

@@ -39,7 +39,7 @@ pub const API_KEY: &str = "the-api-key-of-the-robot";
 /// The rig's `ACCESS_TOKEN`.
 pub const ACCESS_TOKEN: &str = "the-access-token-of-the-rig";
 /// Alarms that one advance may bring; more would be a loop.
-const MOST_ALARMS: usize = 1_000;
+const MAX_ALARMS: usize = 1_000;
 
 /// What happens to the object between two steps of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,13 +192,13 @@ impl Rig {
         ticket: Option<(&str, u64)>,
         recover: Recover,
     ) -> Result<Client, Refusal> {
-        self.open_at(native::WIRE, principal, ticket, recover)
+        self.open_at(native::ID, principal, ticket, recover)
     }
 
     /// The same in another dialect.
     pub fn open_at(
         &mut self,
-        wire: DialectId,
+        dialect: DialectId,
         principal: Option<Principal>,
         ticket: Option<(&str, u64)>,
         recover: Recover,
@@ -210,7 +210,7 @@ impl Rig {
         let ticket =
             ticket.map(|(id, expires)| UsedTicket { id: id.to_owned(), expires, spent: self.storage.is_spent(id) });
         let client_id = client.id.clone();
-        let open = Open { socket, client_id, wire, principal, ticket, recover };
+        let open = Open { socket, client_id, dialect, principal, ticket, recover };
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome);
         match outcome.turned_away {
@@ -337,7 +337,7 @@ impl Rig {
         let mut alarms = 0;
         while let Some(time) = self.alarm.filter(|time| *time <= end) {
             alarms += 1;
-            assert!(alarms < MOST_ALARMS, "the alarm comes for ever");
+            assert!(alarms < MAX_ALARMS, "the alarm comes for ever");
             self.now = self.now.max(time);
             self.alarm = None;
             self.step();

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{Client, Interruption, ORGANIZATION, Rig, Transcript, client, configuration};
 
 /// workerd refuses an attachment above this many bytes of V8's serialization, of which a string's header takes a few.
-const MOST_ATTACHMENT: usize = 16_384 - 16;
+const MAX_ATTACHMENT: usize = 16_384 - 16;
 
 /// What a request is answered with.
 #[derive(Default)]
@@ -149,8 +149,8 @@ impl Rig {
 
     fn execute(&mut self, effect: Effect, outcome: &mut Outcome) -> Option<Input> {
         match effect {
-            Effect::Deliver { to, wire, address, event } => {
-                Outgoing::of(to, wire, address.as_ref(), &event).for_each(|outgoing| self.send(outgoing));
+            Effect::Deliver { to, dialect, address, event } => {
+                Outgoing::of(to, dialect, address.as_ref(), &event).for_each(|outgoing| self.send(outgoing));
                 None
             }
             Effect::Do(task) => self.execute_task(task, outcome),
@@ -182,7 +182,7 @@ impl Rig {
             }
             Task::Attach { socket, state } => {
                 let client = self.client(socket).id.clone();
-                assert!(v8_bytes(&state) <= MOST_ATTACHMENT, "an attachment of {} bytes", v8_bytes(&state));
+                assert!(v8_bytes(&state) <= MAX_ATTACHMENT, "an attachment of {} bytes", v8_bytes(&state));
                 self.attachments.insert(client, state);
             }
             Task::Write(write) => self.storage.write(&write),

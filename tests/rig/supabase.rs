@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::{Client, Rig, SESSION_SECONDS};
 
 /// A socket of a user, as the Worker hands it over.
-pub fn socket(rig: &mut Rig, wire: DialectId, user: &str, roles: &[&str]) -> Client {
-    try_socket(rig, wire, user, roles).unwrap()
+pub fn socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str]) -> Client {
+    try_socket(rig, dialect, user, roles).unwrap()
 }
 
 /// The same where it may be turned away.
-pub fn try_socket(rig: &mut Rig, wire: DialectId, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
+pub fn try_socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
     let principal = Principal {
         user: Some(user.to_owned()),
         roles: Roles::new(roles.iter().map(|role| role.to_string())),
@@ -23,7 +23,7 @@ pub fn try_socket(rig: &mut Rig, wire: DialectId, user: &str, roles: &[&str]) ->
         expires: Some(rig.now + SESSION_SECONDS * 1_000),
         claims: Default::default(),
     };
-    rig.open_at(wire, Some(principal), None, Recover::Off)
+    rig.open_at(dialect, Some(principal), None, Recover::Off)
 }
 
 pub fn join(rig: &mut Rig, client: &Client, reference: &str, topic: &str, config: Value) {

@@ -77,7 +77,7 @@ export interface Owner {
 }
 
 /** Refused tokens in a row after which fetching another one helps nobody. */
-const MOST_REJECTIONS = 3;
+const MAX_REJECTIONS = 3;
 /** Why a connection is left on purpose; nothing is reported. */
 const ON_PURPOSE = 1000;
 
@@ -221,7 +221,7 @@ export class Connection {
 		const retry = retryOf(code);
 		if (retry !== "token") return retry === "no";
 		this.#tokens.reject();
-		return !this.#tokens.renewable || ++this.#rejections > MOST_REJECTIONS;
+		return !this.#tokens.renewable || ++this.#rejections > MAX_REJECTIONS;
 	}
 
 	/** Leaves the socket there is, for good: nothing that it still says is heard. */

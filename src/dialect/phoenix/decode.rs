@@ -9,7 +9,7 @@ use super::push::{MessageBody, Push, Pushed};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command};
 use crate::engine::publication::Payload;
-use crate::policy::channel::MOST_TOPIC;
+use crate::policy::channel::MAX_TOPIC;
 use crate::policy::limits::NAME_BYTES;
 use crate::value::json::{self, Kind};
 
@@ -18,7 +18,7 @@ const PERSIST: &str = "persist";
 /// What a message is called by those who need a name for it, where its client gave none.
 const UNNAMED: &str = "broadcast";
 /// Seconds for which a client may ask that a message be kept: three days.
-const MOST_TTL: u64 = 259_200;
+const MAX_TTL: u64 = 259_200;
 
 /// What a push asks for.
 pub(super) fn command(push: Push<'_>) -> Command {
@@ -62,7 +62,7 @@ fn act(push: &Push<'_>) -> ChannelAct {
         Pushed::Json(json) => (json, Lenient::read(json)),
     };
     match (push.topic.strip_prefix(PREFIX), push.event.as_str()) {
-        (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MOST_TOPIC => match join::read(topic, &payload) {
+        (Some(topic), "phx_join") if topic.len() + PREFIX.len() <= MAX_TOPIC => match join::read(topic, &payload) {
             Ok(join) => ChannelAct::Join(Box::new(join)),
             Err(refusal) => ChannelAct::Refused(refusal),
         },
@@ -93,7 +93,7 @@ fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
 
 /// Whether so many seconds may be asked for, for which a message is kept.
 pub fn is_ttl(seconds: &str) -> bool {
-    seconds.parse::<u64>().is_ok_and(|seconds| (1..=MOST_TTL).contains(&seconds))
+    seconds.parse::<u64>().is_ok_and(|seconds| (1..=MAX_TTL).contains(&seconds))
 }
 
 fn publish(event: String, payload: Payload, whole: Option<Rc<str>>, persist: bool) -> ChannelAct {

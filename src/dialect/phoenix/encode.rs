@@ -178,7 +178,7 @@ fn change(schema: &str, table: &str, view: &View, bindings: &Bindings) -> String
     out.push_str(",\"commit_timestamp\":\"");
     out.push_str(&time::iso(bindings.time));
     out.push_str("\",\"type\":\"");
-    out.push_str(view.operation.wire());
+    out.push_str(view.operation.as_str());
     out.push_str("\",\"columns\":[");
     columns(&mut out, view.new.as_ref().or(view.old.as_ref()), &bindings.types);
     out.push(']');

@@ -8,13 +8,13 @@ use crate::engine::command::{Join, Replay, TableTarget};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
 use crate::policy::limits::{NAME_BYTES, REGULAR_EXPRESSIONS};
-use crate::policy::table::{DEFAULT_SCHEMA, MOST_COLUMNS, Operation, distinct};
+use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS, Operation, distinct};
 use crate::value::json::{self, Kind};
 
 /// Messages that a replay gives at most, and where it does not say how many.
-const MOST_REPLAYED: u64 = 25;
+const MAX_REPLAYED: u64 = 25;
 /// Table bindings of one join that are looked at.
-const MOST_BINDINGS: usize = 100;
+const MAX_BINDINGS: usize = 100;
 
 /// Reads how `topic` is to be entered. Unknown keys are passed over, wrong types count as absent.
 ///
@@ -24,12 +24,8 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Result<Join, Refusal> 
     let config = payload.within("config");
     let (broadcast, presence) = (config.within("broadcast"), config.within("presence"));
     let bindings = config.get("postgres_changes").and_then(|list| json::array(list).ok()).unwrap_or_default();
-    let bindings: Vec<&str> = bindings
-        .iter()
-        .map(|one| one.get())
-        .filter(|one| json::kind(one) == Kind::Object)
-        .take(MOST_BINDINGS)
-        .collect();
+    let bindings: Vec<&str> =
+        bindings.iter().map(|one| one.get()).filter(|one| json::kind(one) == Kind::Object).take(MAX_BINDINGS).collect();
     Ok(Join {
         topic: Topic { private: config.boolean("private").unwrap_or(false), name: Rc::from(topic) },
         token: payload.token("access_token").or_else(|| payload.token("user_token")),
@@ -82,7 +78,7 @@ fn replay(replay: &Lenient<'_>) -> Replay {
         |name| replay.get(name).and_then(|json| serde_json::from_str::<f64>(json).ok()).filter(|number| *number >= 0.0);
     // A float becomes the nearest integer that fits: `as` saturates. Without a start nothing is replayed.
     let since = number("since").map_or(u64::MAX, |since| since as u64);
-    Replay { since, limit: number("limit").map_or(MOST_REPLAYED, |limit| (limit as u64).clamp(1, MOST_REPLAYED)) }
+    Replay { since, limit: number("limit").map_or(MAX_REPLAYED, |limit| (limit as u64).clamp(1, MAX_REPLAYED)) }
 }
 
 /// Reads the bindings. Once they have more regular expressions than a connection may have no further filter is looked at:
@@ -136,6 +132,6 @@ fn columns(list: &str, table: &str) -> Result<Vec<String>, Refusal> {
     let list = json::array(list).map_err(|_| refused())?;
     let columns = list.iter().map(|column| json::string(column.get())).collect::<Option<Vec<String>>>();
     let is_short = |columns: &Vec<String>| columns.iter().all(|column| column.len() <= NAME_BYTES);
-    let columns = columns.filter(is_short).filter(|columns| columns.len() <= MOST_COLUMNS && table != "*");
+    let columns = columns.filter(is_short).filter(|columns| columns.len() <= MAX_COLUMNS && table != "*");
     columns.ok_or_else(refused)
 }

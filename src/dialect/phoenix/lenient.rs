@@ -1,7 +1,7 @@
 //! A JSON object as the protocol's own server reads it: what cannot be understood is not there.
 
 use crate::policy::secret::Secret;
-use crate::policy::token::MOST_TOKEN;
+use crate::policy::token::MAX_TOKEN;
 use crate::value::json;
 
 /// The members of an object; none where it is something else.
@@ -47,7 +47,7 @@ impl<'a> Lenient<'a> {
     /// any nothing is left, which is no token either: many may have to wait for keys.
     pub(super) fn token(&self, name: &str) -> Option<Secret> {
         let mut token = self.text(name).filter(|token| !token.starts_with("sb_"))?;
-        if token.len() > MOST_TOKEN {
+        if token.len() > MAX_TOKEN {
             token = String::new();
         }
         Some(Secret::new(token))
@@ -64,8 +64,8 @@ mod tests {
             let text = format!("{{\"t\":\"{token}\"}}");
             Lenient::read(&text).token("t").map(|token| token.expose().len())
         };
-        assert_eq!(left(&"x".repeat(MOST_TOKEN)), Some(MOST_TOKEN));
-        assert_eq!(left(&"x".repeat(MOST_TOKEN + 1)), Some(0), "and not the socket's own");
+        assert_eq!(left(&"x".repeat(MAX_TOKEN)), Some(MAX_TOKEN));
+        assert_eq!(left(&"x".repeat(MAX_TOKEN + 1)), Some(0), "and not the socket's own");
         assert_eq!(left(""), Some(0), "an empty one is no token");
         assert_eq!(left("sb_publishable_x"), None);
     }

@@ -21,9 +21,9 @@ use crate::engine::profile::{Duplicate, Expiry, LostTable, PresenceAudience, Pro
 use frame::Version;
 
 /// Version 1.0.0.
-pub const WIRE_ONE: DialectId = DialectId(1);
+pub const V1: DialectId = DialectId(1);
 /// Version 2.0.0.
-pub const WIRE_TWO: DialectId = DialectId(2);
+pub const V2: DialectId = DialectId(2);
 /// What is particular to the dialect, in both versions.
 pub const PROFILE: Profile = Profile {
     name: "supabase",

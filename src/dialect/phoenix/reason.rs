@@ -40,7 +40,7 @@ pub(super) fn join(refusal: &Refusal, channel: &str) -> String {
         (Code::TopicLimit, _) => String::from("ChannelRateLimitReached: Too many channels"),
         (Code::RateLimited, _) => String::from("ClientJoinRateLimitReached: Too many joins per second"),
         (Code::TokenExpired, _) => ["InvalidJWTToken: ", &*refusal.message].concat(),
-        (code, _) => format!("{}: {}", code.wire(), refusal.message),
+        (code, _) => format!("{}: {}", code.as_str(), refusal.message),
     }
 }
 

@@ -41,7 +41,8 @@ struct Attachment {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    wire: u8,
+    #[serde(rename = "wire")]
+    dialect: u8,
     opened: u64,
     principal: Option<Principal>,
     #[serde(default)]
@@ -145,7 +146,7 @@ pub(super) fn read(
     let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
     let stored: Attachment = if overflowed { serde_json::from_str(text).ok()? } else { attached };
     let state = stored.state?;
-    let dialect = (DialectId(state.wire), profiles(DialectId(state.wire))?);
+    let dialect = (DialectId(state.dialect), profiles(DialectId(state.dialect))?);
     let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
     socket.opened = state.opened;
     socket.errors = ErrorWindow { start: state.errors.0, count: state.errors.1 };
@@ -168,7 +169,7 @@ impl State {
     fn of(socket: &Socket) -> State {
         let whole = socket.sessions.first().filter(|_| socket.profile.sessions == Sessions::One);
         State {
-            wire: socket.wire.0,
+            dialect: socket.dialect.0,
             opened: socket.opened,
             principal: socket
                 .opened_as
@@ -275,7 +276,7 @@ impl StoredSubscription {
                 id,
                 schema: target.schema.clone(),
                 table: target.table.clone(),
-                event: target.event.map(|event| event.wire().to_owned()),
+                event: target.event.map(|event| event.as_str().to_owned()),
                 filter: target.filter.text().to_owned(),
                 select: target.select.as_ref().map(|select| select.iter().cloned().collect()),
                 number: target.number,

@@ -28,7 +28,7 @@ pub(super) enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
-    pub(super) wire: DialectId,
+    pub(super) dialect: DialectId,
     /// The name that frames call the channel by, where they do.
     pub(super) channel: Option<Rc<str>>,
     pub(super) offsets: bool,
@@ -112,7 +112,7 @@ impl ClassKey {
     fn first(scope: Scope) -> ClassKey {
         ClassKey {
             scope,
-            wire: DialectId(0),
+            dialect: DialectId(0),
             channel: None,
             offsets: false,
             roles: Rc::default(),

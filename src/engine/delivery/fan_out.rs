@@ -28,7 +28,7 @@ struct Group {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Said {
     view: ViewNumber,
-    wire: DialectId,
+    dialect: DialectId,
     offsets: bool,
     in_channel: bool,
     pass: Pass,
@@ -56,7 +56,7 @@ impl Delivery {
         let mut told: Option<(Said, Option<Event>)> = None;
         for (Group { said, channel }, to) in std::mem::take(&mut gathering.groups) {
             // Groups that are told the same stand side by side, and share the event.
-            let wire = said.wire;
+            let dialect = said.dialect;
             let event = match told.take() {
                 Some((known, event)) if known == said => told.insert((known, event)),
                 _ => told.insert((said.clone(), gathering.event(&said))),
@@ -64,7 +64,7 @@ impl Delivery {
             if let (_, Some(event)) = event {
                 frames += to.len() as u64;
                 let address = channel.map(|name| Address { name, reference: None });
-                Self::deliver(to, wire, address, event.clone(), out);
+                Self::deliver(to, dialect, address, event.clone(), out);
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
@@ -101,7 +101,7 @@ impl Delivery {
         for (class, members) in self.classes.of(&Scope::Presence(topic)) {
             let to = members.iter().copied().collect();
             let address = class.channel.clone().map(|name| Address { name, reference: None });
-            Self::deliver(to, class.wire, address, event.clone(), out);
+            Self::deliver(to, class.dialect, address, event.clone(), out);
         }
     }
 
@@ -158,7 +158,7 @@ struct Gathering<'a> {
 
 impl Said {
     fn to(class: &ClassKey, view: ViewNumber, pass: Pass) -> Said {
-        Said { view, wire: class.wire, offsets: class.offsets, in_channel: class.channel.is_some(), pass }
+        Said { view, dialect: class.dialect, offsets: class.offsets, in_channel: class.channel.is_some(), pass }
     }
 }
 

@@ -21,12 +21,12 @@ impl Delivery {
         bytes: usize,
         out: &mut Out,
     ) {
-        let most_topics = self.configuration.limits.topics;
+        let max_topics = self.configuration.limits.topics;
         let has_room = self.waiting_bytes + bytes <= WAITING_BYTES;
         let Some(known) = self.sockets.get_mut(socket) else { return };
         let limited = !known.bucket_for(&frame).take(1, now);
         let waits = known.waiting.is_some();
-        let full = !limited && waits && !(has_room && known.has_room_for(&frame, most_topics));
+        let full = !limited && waits && !(has_room && known.has_room_for(&frame, max_topics));
         if limited || full {
             if let Ok(Command::Channel(frame)) = frame {
                 return self.slow_down(now, socket, *frame, limited, out);
@@ -71,13 +71,13 @@ type Waiting = VecDeque<Result<Command, Malformed>>;
 impl Socket {
     /// Whether one more frame may wait. A client that comes back enters all its channels at once, and brings each a fresh
     /// token: where some of these were refused they would be missing for long.
-    fn has_room_for(&self, frame: &Result<Command, Malformed>, most_topics: u64) -> bool {
+    fn has_room_for(&self, frame: &Result<Command, Malformed>, max_topics: u64) -> bool {
         let mut waiting = self.waiting.iter().flatten();
         if let Some(name) = refreshed(frame) {
             return self.named(name).is_some() || waiting.any(|known| entered(known) == Some(name));
         }
         if entered(frame).is_some() {
-            return (waiting.filter_map(entered).count() as u64) < most_topics;
+            return (waiting.filter_map(entered).count() as u64) < max_topics;
         }
         waiting.filter(|known| refreshed(known).or(entered(known)).is_none()).count() < WAITING_FRAMES
     }

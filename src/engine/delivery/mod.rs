@@ -184,8 +184,8 @@ impl Delivery {
     }
 
     /// How a socket's frames are read.
-    pub(super) fn wire(&self, socket: SocketId) -> Option<DialectId> {
-        self.sockets.get(socket).map(|socket| socket.wire)
+    pub(super) fn dialect(&self, socket: SocketId) -> Option<DialectId> {
+        self.sockets.get(socket).map(|socket| socket.dialect)
     }
 
     /// When something is due next, in Unix milliseconds.
@@ -198,7 +198,7 @@ impl Delivery {
         figures.topics = self.classes.topics();
         for socket in self.sockets.iter() {
             figures.connections += 1;
-            count(&mut figures.by_dialect, &socket.wire);
+            count(&mut figures.by_dialect, &socket.dialect);
             match socket.principal() {
                 None => figures.pending += 1,
                 Some(principal) => {
@@ -215,21 +215,21 @@ impl Delivery {
         let Some(socket) = self.sockets.get(id.socket) else { return };
         if let Some(session) = socket.session(id.number) {
             let address = session.address().cloned();
-            out.effects.push(Effect::Deliver { to: vec![id.socket], wire: socket.wire, address, event });
+            out.effects.push(Effect::Deliver { to: vec![id.socket], dialect: socket.dialect, address, event });
         }
     }
 
     /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
     fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
         if let Some(socket) = self.sockets.get(id) {
-            out.effects.push(Effect::Deliver { to: vec![id], wire: socket.wire, address, event });
+            out.effects.push(Effect::Deliver { to: vec![id], dialect: socket.dialect, address, event });
         }
     }
 
     /// Tells several sessions of one dialect variant the same: their sockets get it.
-    fn deliver(to: Vec<SessionId>, wire: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
+    fn deliver(to: Vec<SessionId>, dialect: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
         let to = to.into_iter().map(|session| session.socket).collect();
-        out.effects.push(Effect::Deliver { to, wire, address, event });
+        out.effects.push(Effect::Deliver { to, dialect, address, event });
     }
 
     /// Tells a session that something is refused.
@@ -333,8 +333,8 @@ impl Delivery {
     }
 
     fn list(&mut self, id: SessionId) {
-        let Some(Socket { wire, profile, .. }) = self.sockets.get(id.socket) else { return };
-        let dialect = (*wire, *profile);
+        let Some(Socket { dialect, profile, .. }) = self.sockets.get(id.socket) else { return };
+        let dialect = (*dialect, *profile);
         let Some(session) = self.sockets.session_mut(id) else { return };
         session.classes = session.class_keys(dialect, &self.configuration);
         for key in &session.classes {

@@ -31,7 +31,7 @@ struct Beginning {
 impl Delivery {
     /// Accepts a socket, or turns it away. One of an unknown dialect could neither be read nor written to.
     pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
-        let Some(profile) = (self.profiles)(open.wire) else {
+        let Some(profile) = (self.profiles)(open.dialect) else {
             return out.run(Task::TurnAway(Refusal::of(Code::Internal)));
         };
         if let Some(ticket) = open.ticket {
@@ -52,7 +52,7 @@ impl Delivery {
         let client_id: Rc<str> = Rc::from(open.client_id);
         out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         let limits = &self.configuration.limits;
-        let mut socket = Socket::new(open.socket, client_id, (open.wire, profile), now, limits);
+        let mut socket = Socket::new(open.socket, client_id, (open.dialect, profile), now, limits);
         let principal = open.principal.filter(|_| !is_full).map(Rc::new);
         if profile.sessions == Sessions::Many {
             socket.opened_as = principal.clone();
@@ -166,7 +166,7 @@ impl Delivery {
     ) {
         let Some(client_id) = self.sockets.get(socket).map(|socket| socket.client_id.clone()) else { return };
         let id = SessionId { socket, number: 0 };
-        let details = vec![("method", principal.method.wire().to_owned())];
+        let details = vec![("method", principal.method.as_str().to_owned())];
         let mut session = Session::new(id, client_id.clone(), principal);
         session.offsets = recover != Recover::Off;
         session.subscriptions = beginning.subscriptions;

@@ -139,7 +139,7 @@ impl Session {
     /// The classes that it belongs to, from who it is and what it is subscribed to.
     pub(super) fn class_keys(
         &self,
-        (wire, profile): (DialectId, &Profile),
+        (dialect, profile): (DialectId, &Profile),
         configuration: &Configuration,
     ) -> Vec<Rc<ClassKey>> {
         let roles = Rc::new(self.principal.roles.sorted());
@@ -150,7 +150,7 @@ impl Session {
         let narrowing = Rc::new(Narrowing::new(is_open, targets));
         let key = |scope| ClassKey {
             scope,
-            wire,
+            dialect,
             channel: self.address().map(|address| address.name.clone()),
             offsets: self.offsets,
             roles: roles.clone(),

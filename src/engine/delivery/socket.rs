@@ -17,7 +17,7 @@ pub(super) struct Socket {
     pub(super) id: SocketId,
     /// The public id, random.
     pub(super) client_id: Rc<str>,
-    pub(super) wire: DialectId,
+    pub(super) dialect: DialectId,
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
@@ -74,14 +74,14 @@ impl Socket {
     pub(super) fn new(
         id: SocketId,
         client_id: Rc<str>,
-        (wire, profile): (DialectId, &'static Profile),
+        (dialect, profile): (DialectId, &'static Profile),
         now: u64,
         limits: &Limits,
     ) -> Socket {
         Socket {
             id,
             client_id,
-            wire,
+            dialect,
             profile,
             opened: now,
             opened_as: None,

@@ -16,7 +16,7 @@ type Place = Option<Topic>;
 
 /// Everyone present in one tenant, as the storage has it.
 pub(in crate::engine) struct Presence {
-    most_members: u64,
+    max_members: u64,
     /// By topic, then by public id.
     members: BTreeMap<(Place, Rc<str>), Rc<Member>>,
     /// Where each member is, so that a disconnect looks at no other topic.
@@ -26,7 +26,7 @@ pub(in crate::engine) struct Presence {
 impl Presence {
     pub(super) fn wake(limits: &Limits, rows: &[PresenceRow]) -> Presence {
         let mut presence =
-            Presence { most_members: limits.presence_members, members: BTreeMap::new(), places: BTreeSet::new() };
+            Presence { max_members: limits.presence_members, members: BTreeMap::new(), places: BTreeSet::new() };
         for row in rows {
             let member = Member {
                 client_id: Rc::from(row.client_id.as_str()),
@@ -45,7 +45,7 @@ impl Presence {
     pub(super) fn track(&mut self, tracking: Tracking, out: &mut Out) {
         let Tracking { session, topic, member, roster, id } = tracking;
         let is_there = self.members.contains_key(&(topic.clone(), member.client_id.clone()));
-        if !is_there && self.of(&topic).count() as u64 >= self.most_members {
+        if !is_there && self.of(&topic).count() as u64 >= self.max_members {
             let refusal = Refusal::of(Code::PresenceLimit);
             out.to_delivery.push_back(ToDelivery::Refused { session, refusal, id });
             return;

@@ -5,22 +5,22 @@ use super::{Comparison, Condition, Filter, OPERATORS, Test, Truth};
 use crate::code::{Code, Refusal};
 
 /// Bytes of a filter: a hundred quoted UUIDs and room to spare.
-const MOST_BYTES: usize = 8_192;
+const MAX_BYTES: usize = 8_192;
 /// Values of one `in` list (docs/protocol-native.md, Filters).
-const MOST_VALUES: usize = 100;
+const MAX_VALUES: usize = 100;
 /// Conditions of one filter.
-const MOST_CONDITIONS: usize = 32;
+const MAX_CONDITIONS: usize = 32;
 
 pub(super) fn filter(text: &str) -> Result<Filter, Refusal> {
-    if text.len() > MOST_BYTES {
-        return Err(refuse(format!("a filter has at most {MOST_BYTES} bytes")));
+    if text.len() > MAX_BYTES {
+        return Err(refuse(format!("a filter has at most {MAX_BYTES} bytes")));
     }
     let conditions = match text.trim() {
         "" => Vec::new(),
         text => split(text)?.into_iter().map(condition).collect::<Result<_, _>>()?,
     };
-    if conditions.len() > MOST_CONDITIONS {
-        return Err(refuse(format!("a filter has at most {MOST_CONDITIONS} conditions")));
+    if conditions.len() > MAX_CONDITIONS {
+        return Err(refuse(format!("a filter has at most {MAX_CONDITIONS} conditions")));
     }
     Ok(Filter { text: text.to_owned(), conditions })
 }
@@ -100,8 +100,8 @@ fn list(value: &str) -> Result<Vec<String>, Refusal> {
         return Ok(Vec::new());
     }
     let values = split(inner)?;
-    if values.len() > MOST_VALUES {
-        return Err(refuse(format!("in takes at most {MOST_VALUES} values")));
+    if values.len() > MAX_VALUES {
+        return Err(refuse(format!("in takes at most {MAX_VALUES} values")));
     }
     values.into_iter().map(literal).collect()
 }

@@ -5,12 +5,12 @@ use regex_lite::{Regex, RegexBuilder};
 use crate::value::json;
 
 /// Bytes of a regular expression's text, and of its compiled form.
-const MOST_EXPRESSION: usize = 256;
-const MOST_COMPILED: usize = 16 * 1024;
+const MAX_EXPRESSION: usize = 256;
+const MAX_COMPILED: usize = 16 * 1024;
 /// Bytes of a cell that a pattern is held against: the work is the product of both lengths, and a regular expression's
 /// step is a hundred times that of a `like`.
-const MOST_TEXT: usize = 4_096;
-const MOST_REGEX_TEXT: usize = 512;
+const MAX_TEXT: usize = 4_096;
+const MAX_REGEX_TEXT: usize = 512;
 
 /// A compiled pattern.
 #[derive(Clone, Debug)]
@@ -48,12 +48,12 @@ impl Pattern {
 
     /// A regular expression, found anywhere in the text unless anchored.
     pub(super) fn regex(pattern: &str, any_case: bool) -> Result<Pattern, String> {
-        if pattern.len() > MOST_EXPRESSION {
-            return Err(format!("a regular expression has at most {MOST_EXPRESSION} bytes"));
+        if pattern.len() > MAX_EXPRESSION {
+            return Err(format!("a regular expression has at most {MAX_EXPRESSION} bytes"));
         }
         let folded = if any_case { fold(pattern) } else { pattern.to_owned() };
         let regex =
-            RegexBuilder::new(&folded).case_insensitive(any_case).size_limit(MOST_COMPILED).nest_limit(16).build();
+            RegexBuilder::new(&folded).case_insensitive(any_case).size_limit(MAX_COMPILED).nest_limit(16).build();
         regex
             .map(|regex| Pattern::Regex { regex, any_case })
             .map_err(|_| String::from("the regular expression is malformed or too large"))
@@ -61,7 +61,7 @@ impl Pattern {
 
     /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on.
     pub(super) fn matches(&self, cell: &str) -> Option<bool> {
-        let most = if matches!(self, Pattern::Regex { .. }) { MOST_REGEX_TEXT } else { MOST_TEXT };
+        let most = if matches!(self, Pattern::Regex { .. }) { MAX_REGEX_TEXT } else { MAX_TEXT };
         let text = json::string(cell).filter(|text| text.len() <= most)?;
         Some(match self {
             Pattern::Regex { regex, any_case: true } => regex.is_match(&fold(&text)),
@@ -139,10 +139,10 @@ mod tests {
     fn hostile_patterns_stay_cheap() {
         assert!(Pattern::regex(&"(a*)*".repeat(60), false).is_err());
         assert!(Pattern::regex("((a{99}){99}){99}", false).is_err());
-        let long = format!("\"{}\"", "a".repeat(MOST_REGEX_TEXT + 1));
+        let long = format!("\"{}\"", "a".repeat(MAX_REGEX_TEXT + 1));
         assert_eq!(Pattern::regex("a", false).unwrap().matches(&long), None);
-        let text = format!("\"{}\"", "a".repeat(MOST_TEXT));
+        let text = format!("\"{}\"", "a".repeat(MAX_TEXT));
         assert_eq!(Pattern::like(&"%a".repeat(500), false).matches(&text), Some(true));
-        assert_eq!(Pattern::like("%", false).matches(&format!("\"{}\"", "a".repeat(MOST_TEXT + 1))), None);
+        assert_eq!(Pattern::like("%", false).matches(&format!("\"{}\"", "a".repeat(MAX_TEXT + 1))), None);
     }
 }

@@ -6,7 +6,7 @@ pub mod rest;
 use super::answer::Answer;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
-use crate::dialect::phoenix::{WIRE_ONE, WIRE_TWO, reason};
+use crate::dialect::phoenix::{V1, V2, reason};
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
@@ -28,9 +28,9 @@ pub fn is_client(head: &RequestHead) -> bool {
 /// When there is none, or the serializer is not spoken.
 pub fn credential(head: &RequestHead) -> Result<(DialectId, String), Refusal> {
     let unspoken = || Refusal::because(Code::InvalidRequest, "The vsn must match ~> 1.0.0 or ~> 2.0.0");
-    let wire = dialect_of_version(head.parameter("vsn")).ok_or_else(unspoken)?;
+    let dialect = dialect_of_version(head.parameter("vsn")).ok_or_else(unspoken)?;
     let key = key(head.x_api_key.as_deref(), head.parameter("apikey")).ok_or(Code::Unauthorized)?;
-    Ok((wire, key))
+    Ok((dialect, key))
 }
 
 /// Who publishes over REST.
@@ -60,14 +60,14 @@ pub fn publisher(head: &RequestHead, configuration: &Configuration) -> Result<Pu
     organization.map(|name| Publisher::Service(name.to_owned())).ok_or(Code::WrongOrganization)
 }
 
-/// The wire of a serializer's version; `None` for one that is not spoken. Without any it is the first.
+/// The dialect of a serializer's version; `None` for one that is not spoken. Without any it is the first.
 pub fn dialect_of_version(version: Option<&str>) -> Option<DialectId> {
-    let Some(version) = version else { return Some(WIRE_ONE) };
+    let Some(version) = version else { return Some(V1) };
     let (serializer, patch) = version.rsplit_once('.')?;
     let is_number = patch.parse::<u32>().is_ok_and(|number| number.to_string() == patch);
     match serializer {
-        "1.0" if is_number => Some(WIRE_ONE),
-        "2.0" if is_number => Some(WIRE_TWO),
+        "1.0" if is_number => Some(V1),
+        "2.0" if is_number => Some(V2),
         _ => None,
     }
 }
@@ -108,7 +108,7 @@ pub fn refused(refusal: &Refusal) -> Answer {
     let mut body = String::from("{\"error\":");
     json::write_string(&mut body, message);
     body.push_str(",\"code\":\"");
-    body.push_str(refusal.code.wire());
+    body.push_str(refusal.code.as_str());
     body.push_str("\"}");
     Answer { status, body, retry_after: None }
 }
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn two_serializers_are_spoken() {
         assert_eq!(dialect_of_version(None), Some(DialectId(1)));
-        for (version, wire) in [("1.0.0", 1), ("1.0.7", 1), ("2.0.0", 2), ("2.0.10", 2)] {
-            assert_eq!(dialect_of_version(Some(version)), Some(DialectId(wire)), "{version}");
+        for (version, number) in [("1.0.0", 1), ("1.0.7", 1), ("2.0.0", 2), ("2.0.10", 2)] {
+            assert_eq!(dialect_of_version(Some(version)), Some(DialectId(number)), "{version}");
         }
         let others = ["", "1", "2", "1.0", "2.0", "1.1.0", "2.1.0", "3.0.0", "0.0.0", "v2.0.0", "2.0.0.0", "2.0.x"];
         for version in others.into_iter().chain(["2.0.", "2.0.00", "02.0.0", "2.0.0 ", "2.0.-1", "2.0.+1", "2.0.0-a"]) {

@@ -101,7 +101,7 @@ pub fn frame(text: &str) {
         let open = Open {
             socket: SocketId(number),
             client_id: format!("client-{number}"),
-            wire: native::WIRE,
+            dialect: native::ID,
             principal,
             ticket: None,
             recover: Recover::Off,
