@@ -6,16 +6,19 @@ mod signing;
 use std::rc::Rc;
 
 use realtime_worker::code::{Code, Refusal};
+use realtime_worker::dialect::native;
 use realtime_worker::dialect::{Frame, Received};
 use realtime_worker::engine::command::{Position, Recover};
-use realtime_worker::engine::input::SocketId;
+use realtime_worker::engine::input::{DialectId, SocketId};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use realtime_worker::policy::ticket::Ticket;
-use realtime_worker::server::admission::{self, Admission};
-use realtime_worker::server::handshake::{Step, admit, refused};
+use realtime_worker::server::admission::Admission;
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::entrance::Rejection;
+use realtime_worker::server::handshake::{Step, admit, refused, refused_by_object};
 use realtime_worker::server::held_socket::{HeldSocket, HeldStep};
 use realtime_worker::server::request_head::{Query, RequestHead, authorize};
 use realtime_worker::server::supabase::{Publisher, publisher};
@@ -35,6 +38,13 @@ fn configuration(variables: &[(&str, &str)]) -> Configuration {
         })
     };
     Configuration::read(&read).unwrap()
+}
+
+fn answer_of(rejection: Rejection) -> Answer {
+    match rejection {
+        Rejection::Answer(answer) => answer,
+        Rejection::Close { .. } => panic!("rejected after the upgrade"),
+    }
 }
 
 fn head(query: &str) -> RequestHead {
@@ -76,7 +86,7 @@ fn decide(head: &RequestHead, configuration: &Configuration) -> Result<(String, 
             let proven = credentials.verify(NOW, unverified.credential(), &KeySet::default());
             unverified.conclude(credentials, proven)
         }
-        Step::Hold => panic!("the socket is held"),
+        Step::Hold(_) => panic!("the socket is held"),
     }
 }
 
@@ -109,7 +119,7 @@ fn a_socket_without_a_credential_goes_where_its_address_says() {
     let (organization, admission) = decide(&head("?organizationId=org_1"), &configuration).unwrap();
     assert_eq!((&*organization, &admission), ("org_1", &Admission::default()));
     for query in ["", "?organizationId=", "?other=1"] {
-        assert_eq!(admit(&head(query), &configuration, NOW), Ok(Step::Hold), "{query}");
+        assert_eq!(admit(&head(query), &configuration, NOW), Ok(Step::Hold(native::ID)), "{query}");
     }
     for name in ["a/b", "%ff", "%00", "a%20b", "+", &"x".repeat(129)] {
         let query = format!("?organizationId={name}");
@@ -136,7 +146,7 @@ fn a_header_proves_who_someone_is_in_one_organization() {
     is_refused(&with_token("?organizationId=org_1", &expired), &configuration, Code::TokenExpired, None);
     // Another scheme is no credential: the first frame has to bring one.
     let basic = RequestHead { authorization: Some("Basic dTpw".to_owned()), ..head("") };
-    assert_eq!(admit(&basic, &configuration, NOW), Ok(Step::Hold));
+    assert_eq!(admit(&basic, &configuration, NOW), Ok(Step::Hold(native::ID)));
 }
 
 #[test]
@@ -215,7 +225,7 @@ fn a_client_of_supabase_comes_in_with_a_key_and_is_refused_in_its_words() {
     assert!(decide(&by_header, &configuration).is_ok());
     let told = |head: &RequestHead| {
         let refusal = decide(head, &configuration).unwrap_err();
-        let answer = refused(head, &refusal);
+        let answer = answer_of(refused(head, &refusal));
         (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap()["error"].clone())
     };
     assert_eq!(told(&head("?vsn=2.0.0")), (401, json!("API key is missing")));
@@ -240,9 +250,8 @@ fn what_was_verified_reaches_the_object_whole() {
     assert_eq!(before.recover, Recover::From(Position { epoch: "e1".to_owned(), offset: 7 }));
     assert_eq!(Admission::read("nonsense"), None);
     let limit = Refusal::of(Code::ConnectionLimit);
-    let statuses =
-        [0, 1, 2].map(|dialect| admission::refused(realtime_worker::engine::input::DialectId(dialect), &limit).status);
-    assert_eq!(statuses, [503, 429, 429]);
+    let statuses = [0, 1, 2, 99].map(|dialect| answer_of(refused_by_object(DialectId(dialect), &limit)).status);
+    assert_eq!(statuses, [503, 429, 429, 503]);
 }
 
 /// What a held socket is told, and what becomes of it.
@@ -264,7 +273,7 @@ fn hold(held: &mut HeldSocket, text: &str) -> (Vec<String>, Option<Code>, Option
 #[test]
 fn a_held_socket_waits_for_the_frame_that_names_its_organization() {
     let configuration = Rc::new(configuration(&[]));
-    let start = || HeldSocket::new(configuration.clone());
+    let start = || HeldSocket::new(native::ID, configuration.clone()).unwrap();
     let mut held = start();
     assert_eq!(hold(&mut held, r#"{"type":"ping"}"#), (vec!["pong".to_owned()], None, None));
     let auth = r#"{"type":"auth","token":"t","organizationId":"org_1"}"#;
@@ -275,7 +284,9 @@ fn a_held_socket_waits_for_the_frame_that_names_its_organization() {
     let other = r#"{"type":"subscribe","id":"s","table":"t"}"#;
     assert_eq!(hold(&mut start(), other).1, Some(Code::AuthRequired));
     let default = self::configuration(&[("DEFAULT_ORGANIZATION", "main")]);
-    let step = HeldSocket::new(Rc::new(default)).receive(Received::Text(r#"{"type":"auth","token":"t"}"#));
+    let step = HeldSocket::new(native::ID, Rc::new(default))
+        .unwrap()
+        .receive(Received::Text(r#"{"type":"auth","token":"t"}"#));
     assert_eq!(step, HeldStep::Enter("main".to_owned()));
 }
 
@@ -285,13 +296,13 @@ fn a_held_socket_that_errs_again_and_again_is_closed() {
     let most = configuration.limits.errors_per_minute;
     let large = "x".repeat(usize::try_from(configuration.limits.frame_bytes).unwrap() + 1);
     for text in ["nonsense", &large] {
-        let mut held = HeldSocket::new(configuration.clone());
+        let mut held = HeldSocket::new(native::ID, configuration.clone()).unwrap();
         for _ in 1..most {
             assert_eq!(hold(&mut held, text), (vec!["error".to_owned()], None, None));
         }
         assert_eq!(hold(&mut held, text), (vec!["error".to_owned()], Some(Code::TooManyErrors), None));
     }
-    let binary = HeldSocket::new(configuration).receive(Received::Binary(&[]));
+    let binary = HeldSocket::new(native::ID, configuration).unwrap().receive(Received::Binary(&[]));
     assert!(matches!(binary, HeldStep::Answer(frames) if frames.len() == 1));
 }
 

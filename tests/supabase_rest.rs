@@ -10,8 +10,9 @@ use realtime_worker::code::Code;
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::api::Rejected;
 use realtime_worker::server::publish::PublishRequest;
-use realtime_worker::server::supabase::rest::{self, Body, Rejected, Sender};
+use realtime_worker::server::supabase::rest::{self, Body, Sender};
 use rig::token::principal;
 use rig::{Client, ORGANIZATION, Rig, configuration, every_way};
 use serde_json::{Value, json};
@@ -266,7 +267,7 @@ fn no_payload_of_a_client_is_larger_than_its_frames_may_be() {
     is_answered(ask(Sender::Client(&guest), Body::Binary(vec![0; 17])), 422, large());
     is_answered(ask(Sender::Client(&guest), json_of(r#"{"a":"123456789"}"#)), 422, large());
     is_answered(ask(Sender::Client(&guest), json_of("\"this is too long\"")), 422, large());
-    is_answered(Err::<(), _>(Rejected::from(Code::PayloadTooLarge)), 422, large());
+    is_answered(Err::<(), _>(rest::rejected(Code::PayloadTooLarge)), 422, large());
     assert!(ask(Sender::Service, Body::Binary(vec![0; 17])).is_ok());
     let body = json!({ "messages": [{ "topic": "t", "event": "e", "payload": { "a": "123456789" } }] }).to_string();
     let errors = json!({ "errors": { "messages": [{ "payload": ["Payload size exceeds tenant limit"] }] } });
@@ -291,11 +292,11 @@ fn too_much_at_once_is_told_in_supabases_words() {
 fn every_other_refusal_has_its_status_and_words() {
     let unauthorized = || json!({ "message": "Unauthorized" });
     for code in [Code::Unauthorized, Code::InvalidToken, Code::TokenExpired, Code::WrongOrganization] {
-        is_answered(Err::<(), _>(Rejected::from(code)), 401, unauthorized());
+        is_answered(Err::<(), _>(rest::rejected(code)), 401, unauthorized());
     }
-    is_answered(Err::<(), _>(Rejected::from(Code::OriginNotAllowed)), 403, unauthorized());
+    is_answered(Err::<(), _>(rest::rejected(Code::OriginNotAllowed)), 403, unauthorized());
     let media = "Unsupported Media Type. Use application/json or application/octet-stream";
-    is_answered(Err::<(), _>(Rejected::from(Code::UnsupportedMediaType)), 415, json!({ "error": media }));
+    is_answered(Err::<(), _>(rest::rejected(Code::UnsupportedMediaType)), 415, json!({ "error": media }));
     let overloaded = json!({ "message": Code::Overloaded.sentence() });
     is_answered(rest::answered(503), 503, overloaded);
     is_answered(rest::answered(500), 500, json!({ "message": Code::Internal.sentence() }));

@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
-use super::supabase;
-use crate::code::Refusal;
-use crate::dialect;
+use super::request_head::RequestHead;
 use crate::engine::command::{Position, Recover};
 use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use crate::policy::principal::Principal;
@@ -34,6 +31,12 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// What is known of every socket of this dialect from the head of its request.
+    pub fn of(dialect: DialectId, head: &RequestHead) -> Admission {
+        let protocol = head.subprotocol().map(str::to_owned);
+        Admission { dialect: dialect.0, protocol, ..Admission::default() }
+    }
+
     /// The header's text: JSON in ASCII only, for a header's value is Latin-1 and a user's name may be anything.
     ///
     /// # Errors
@@ -63,12 +66,6 @@ impl Admission {
             recover,
         }
     }
-}
-
-/// The answer to a socket of this dialect that the engine refuses, in its client's words.
-pub fn refused(dialect: DialectId, refusal: &Refusal) -> Answer {
-    let at_handshake = dialect::profile(dialect).is_some_and(|profile| profile.rejects_at_handshake);
-    if at_handshake { supabase::refused(refusal) } else { Answer::from(refusal) }
 }
 
 fn ascii(json: &str) -> String {

@@ -1,13 +1,12 @@
-//! A socket whose address names no organization: its first frames, until one does
-//! (docs/protocol-native.md, Connecting).
+//! A socket whose address names no organization: its first frames, until one does.
 
 use std::rc::Rc;
 
 use crate::code::{Code, Refusal};
-use crate::dialect::native::Native;
-use crate::dialect::{Dialect, Frame, Received};
+use crate::dialect::{self, Dialect, Frame, Received};
 use crate::engine::command::Command;
 use crate::engine::event::Event;
+use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
 
@@ -24,14 +23,15 @@ pub enum HeldStep {
 
 /// A socket that waits for the frame that authenticates.
 pub struct HeldSocket {
+    dialect: &'static dyn Dialect,
     configuration: Rc<Configuration>,
     errors: u64,
 }
 
 impl HeldSocket {
-    /// A socket that has said nothing yet.
-    pub fn new(configuration: Rc<Configuration>) -> HeldSocket {
-        HeldSocket { configuration, errors: 0 }
+    /// A socket that has said nothing yet; `None` where nothing speaks its dialect.
+    pub fn new(dialect: DialectId, configuration: Rc<Configuration>) -> Option<HeldSocket> {
+        Some(HeldSocket { dialect: dialect::of(dialect)?, configuration, errors: 0 })
     }
 
     /// Handles a frame.
@@ -40,15 +40,15 @@ impl HeldSocket {
         let decoded = if frame.len() as u64 > limits.frame_bytes {
             Err(Refusal::of(Code::FrameTooLarge).into())
         } else {
-            Native.decode(frame)
+            self.dialect.decode(frame)
         };
         match decoded {
             Ok(Command::Authenticate(frame)) => self.enter(frame.organization),
-            Ok(Command::Ping { id }) => HeldStep::Answer(Native.encode(None, &Event::Pong { id })),
-            Ok(_) => HeldSocket::refuse(Code::AuthRequired),
+            Ok(Command::Ping { id }) => HeldStep::Answer(self.dialect.encode(None, &Event::Pong { id })),
+            Ok(_) => self.refuse(Code::AuthRequired),
             Err(malformed) => {
                 let event = Event::Refused { refusal: malformed.refusal, id: malformed.id };
-                let frames = Native.encode(None, &event);
+                let frames = self.dialect.encode(None, &event);
                 self.errors += 1;
                 let is_last = self.errors >= limits.errors_per_minute;
                 if is_last { HeldStep::End(frames, Code::TooManyErrors) } else { HeldStep::Answer(frames) }
@@ -57,15 +57,15 @@ impl HeldSocket {
     }
 
     /// Refuses the authentication: no frame came in time, or the object cannot be reached.
-    pub fn refuse(code: Code) -> HeldStep {
-        HeldStep::End(Native.encode(None, &Event::AuthFailed(code)), code)
+    pub fn refuse(&self, code: Code) -> HeldStep {
+        HeldStep::End(self.dialect.encode(None, &Event::AuthFailed(code)), code)
     }
 
     fn enter(&self, named: Option<String>) -> HeldStep {
         let organization = named.or_else(|| self.configuration.credentials.default_organization.clone());
         match organization.filter(|name| is_organization(name)) {
             Some(organization) => HeldStep::Enter(organization),
-            None => HeldSocket::refuse(Code::WrongOrganization),
+            None => self.refuse(Code::WrongOrganization),
         }
     }
 }

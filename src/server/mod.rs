@@ -2,6 +2,7 @@
 
 pub mod request_head;
 pub mod route;
+pub mod entrance;
 pub mod handshake;
 pub mod held_socket;
 pub mod admission;
@@ -12,4 +13,7 @@ pub mod outgoing;
 pub mod log;
 pub mod answer;
 pub mod fault;
+pub mod api;
+pub mod dialects;
+pub mod native;
 pub mod supabase;

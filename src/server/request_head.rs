@@ -15,6 +15,8 @@ const NO_TEXT: &str = "\u{fffd}";
 pub struct RequestHead {
     /// The host's name, without its port.
     pub host: String,
+    /// The method.
+    pub method: String,
     /// The path, still encoded, as [`super::route::normal`] gives it.
     pub path: String,
     /// The parameters of the query.
@@ -29,6 +31,8 @@ pub struct RequestHead {
     pub api_key: Option<String>,
     /// `x-api-key`
     pub x_api_key: Option<String>,
+    /// The media type of `Content-Type`, in lower case and without parameters.
+    pub media_type: Option<String>,
     /// `Sec-WebSocket-Protocol`
     pub protocols: Option<String>,
 }

@@ -1,12 +1,13 @@
 //! The HTTP surface (docs/protocol-native.md, HTTP): which path and method mean what.
 
-use super::supabase::rest;
+use super::api::Api;
+use super::dialects;
 use crate::code::Code;
 
 /// What a request is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Route {
-    /// A native socket.
+    /// A socket.
     WebSocket,
     /// A publication.
     Broadcast,
@@ -14,14 +15,10 @@ pub enum Route {
     Ticket,
     /// A browser asks whether its page may ask for a ticket.
     TicketPreflight,
-    /// Messages of a Supabase client.
-    SupabaseBatch,
-    /// One message of a Supabase client, whose topic and event stand in the path.
-    SupabaseSingle,
-    /// A Supabase client asks whether anyone is there.
-    SupabasePing,
-    /// A browser asks whether its page may do one of these.
-    SupabasePreflight,
+    /// The API of a dialect.
+    Api(&'static dyn Api),
+    /// A browser asks whether its page may use it.
+    ApiPreflight(&'static dyn Api),
     /// The figures of a tenant.
     Stats,
     /// Liveness.
@@ -44,28 +41,27 @@ pub fn normal(path: &str) -> &str {
 /// [`Code::NotFound`] or [`Code::MethodNotAllowed`].
 pub fn route(method: &str, path: &str) -> Result<Route, Code> {
     let (allowed, route): (&[&str], Route) = match path {
-        "/realtime/v1/websocket" => (&["GET"], Route::WebSocket),
         "/broadcast" | "/realtime/v1/broadcast" => (&["POST"], Route::Broadcast),
         "/realtime/v1/ws-ticket" if method == "OPTIONS" => return Ok(Route::TicketPreflight),
         "/realtime/v1/ws-ticket" => (&["POST"], Route::Ticket),
-        rest::BROADCAST => (&["POST", "OPTIONS"], Route::SupabaseBatch),
-        rest::PING => (&["GET", "HEAD", "OPTIONS"], Route::SupabasePing),
-        path if rest::place(path).is_some() => (&["POST", "OPTIONS"], Route::SupabaseSingle),
         "/realtime/v1/stats" => (&["GET"], Route::Stats),
         "/health" => (&["GET", "HEAD"], Route::Health),
-        path if !path.starts_with("/realtime/") => (&["GET", "HEAD"], Route::Page),
-        _ => return Err(Code::NotFound),
+        path if dialects::opens_sockets(path) => (&["GET"], Route::WebSocket),
+        path => match dialects::api(path) {
+            Some(api) if method == "OPTIONS" => return Ok(Route::ApiPreflight(api)),
+            Some(api) => (api.methods(path).unwrap_or_default(), Route::Api(api)),
+            None if !path.starts_with("/realtime/") => (&["GET", "HEAD"], Route::Page),
+            None => return Err(Code::NotFound),
+        },
     };
-    match route {
-        _ if !allowed.contains(&method) => Err(Code::MethodNotAllowed),
-        _ if method == "OPTIONS" => Ok(Route::SupabasePreflight),
-        route => Ok(route),
-    }
+    if allowed.contains(&method) { Ok(route) } else { Err(Code::MethodNotAllowed) }
 }
 
 /// The methods that a path answers, for the header `Allow` of a refusal.
 pub fn allowed(path: &str) -> String {
-    let answers = ["GET", "HEAD", "POST", "OPTIONS"].into_iter().filter(|method| route(method, path).is_ok());
+    let answers = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        .into_iter()
+        .filter(|method| route(method, path).is_ok());
     answers.collect::<Vec<_>>().join(", ")
 }
 
@@ -90,27 +86,41 @@ mod tests {
         }
     }
 
+    /// What a request is about, in a word that tests can compare.
+    fn kind(method: &str, path: &str) -> Result<&'static str, Code> {
+        route(method, path).map(|route| match route {
+            Route::WebSocket => "socket",
+            Route::Broadcast => "broadcast",
+            Route::Ticket => "ticket",
+            Route::TicketPreflight => "ticket preflight",
+            Route::Api(_) => "api",
+            Route::ApiPreflight(_) => "api preflight",
+            Route::Stats => "stats",
+            Route::Health => "health",
+            Route::Page => "page",
+        })
+    }
+
     #[test]
     fn every_route_answers_its_methods_only() {
-        assert_eq!(route("POST", "/broadcast"), Ok(Route::Broadcast));
-        assert_eq!(route("GET", "/broadcast"), Err(Code::MethodNotAllowed));
-        assert_eq!(route("GET", "/realtime/v1/nothing"), Err(Code::NotFound));
-        assert_eq!(route("GET", "/"), Ok(Route::Page));
+        assert_eq!(kind("POST", "/broadcast"), Ok("broadcast"));
+        assert_eq!(kind("GET", "/broadcast"), Err(Code::MethodNotAllowed));
+        assert_eq!(kind("GET", "/realtime/v1/websocket"), Ok("socket"));
+        assert_eq!(kind("GET", "/realtime/v1/nothing"), Err(Code::NotFound));
+        assert_eq!(kind("GET", "/"), Ok("page"));
+        assert_eq!(kind("OPTIONS", "/realtime/v1/ws-ticket"), Ok("ticket preflight"));
         assert_eq!(allowed("/realtime/v1/ws-ticket"), "POST, OPTIONS");
         assert_eq!(allowed("/broadcast"), "POST");
-        for (path, route_of_post) in [("", Route::SupabaseBatch), ("/a%2Fb/events/c", Route::SupabaseSingle)] {
+        for path in ["", "/a%2Fb/events/c"] {
             let path = format!("/realtime/v1/api/broadcast{path}");
-            assert_eq!(route("POST", &path), Ok(route_of_post));
-            assert_eq!(route("OPTIONS", &path), Ok(Route::SupabasePreflight));
+            assert_eq!(kind("POST", &path), Ok("api"));
+            assert_eq!(kind("OPTIONS", &path), Ok("api preflight"));
             assert_eq!(allowed(&path), "POST, OPTIONS");
         }
-        assert_eq!(route("GET", "/realtime/v1/api/ping"), Ok(Route::SupabasePing));
+        assert_eq!(kind("GET", "/realtime/v1/api/ping"), Ok("api"));
         for unknown in ["a/events/%ff", "a/events", "a/b/events/c", "a/events/b/c", "events/a", "/"] {
-            assert_eq!(
-                route("POST", &format!("/realtime/v1/api/broadcast/{unknown}")),
-                Err(Code::NotFound),
-                "{unknown}"
-            );
+            let path = format!("/realtime/v1/api/broadcast/{unknown}");
+            assert_eq!(kind("POST", &path), Err(Code::NotFound), "{unknown}");
         }
     }
 }

@@ -16,16 +16,17 @@ use super::fault::{failed, log_fault, log_refused};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
-use super::{environment, http, keys};
+use super::{environment, http, keys, rejection};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::effect::{Effect, Figures, Receipt, Task};
 use crate::engine::input::{DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
-use crate::server::admission::{self, Admission, HEADER};
+use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::fault::Fault;
+use crate::server::handshake;
 use crate::server::log::log_line;
 use crate::server::outgoing::Outgoing;
 use crate::server::publish::PublishRequest;
@@ -162,7 +163,9 @@ impl Broadcaster {
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome)?;
         match outcome.turned_away {
-            Some(refusal) => Ok(http::respond(&admission::refused(dialect, &refusal))),
+            Some(refusal) => {
+                Ok(rejection::respond(&handshake::refused_by_object(dialect, &refusal), protocol.as_deref()))
+            }
             None => Ok(http::upgrade(pair.client, protocol.as_deref())),
         }
     }

@@ -7,14 +7,14 @@ use worker::{Context, Env, Request, Response, Result, event};
 
 use super::fault::{failed, log_refused, unreachable};
 use super::runtime::{now, random_hex};
-use super::{environment, gate, http, keys, supabase};
+use super::{api, environment, gate, http, keys};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
+use crate::server::api::Cors;
 use crate::server::publish::PublishRequest;
 use crate::server::request_head::authorize;
 use crate::server::route::{self, Route};
-use crate::server::supabase::rest;
 use crate::server::ticket;
 
 /// Sets the hook that shows a panic's message before the instance is lost.
@@ -55,7 +55,7 @@ async fn answer(
     request: Request,
     env: &Env,
 ) -> std::result::Result<web_sys::Response, Refusal> {
-    if route == Route::Health {
+    if matches!(route, Route::Health) {
         let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
         return http::respond(&Answer::json(200, &body)).map(Into::into).map_err(failed);
     }
@@ -64,12 +64,12 @@ async fn answer(
         Route::Broadcast => return broadcast(request, env, &configuration).await,
         Route::Stats => return stats(request, env, &configuration).await,
         Route::WebSocket => gate::connect(&request, env, &configuration).await,
-        Route::SupabaseBatch | Route::SupabaseSingle | Route::SupabasePing => {
-            let origin = http::header(&request, "origin");
+        Route::Api(api) => {
             let head = http::head(&request)?;
-            let answer = supabase::answer(route, request, &head, env, &configuration).await;
+            let origin = head.origin.clone();
+            let answer = api::answer(api, request, head, env, &configuration).await;
             let response = http::respond(&answer).map_err(failed)?;
-            SUPABASE.apply(response, origin.as_deref(), &configuration).map_err(failed)
+            allow_origin(api.cors(), response, origin.as_deref(), &configuration).map_err(failed)
         }
         Route::Ticket => {
             let origin = http::header(&request, "origin");
@@ -78,13 +78,10 @@ async fn answer(
                 Answer::from(&refusal)
             });
             let response = http::respond(&answer).map_err(failed)?;
-            TICKETS.apply(response, origin.as_deref(), &configuration).map_err(failed)
+            allow_origin(TICKETS, response, origin.as_deref(), &configuration).map_err(failed)
         }
-        Route::TicketPreflight | Route::SupabasePreflight => {
-            let rules = if route == Route::TicketPreflight { TICKETS } else { SUPABASE };
-            let response = Response::empty().map_err(failed)?.with_status(204);
-            rules.apply(response, http::header(&request, "origin").as_deref(), &configuration).map_err(failed)
-        }
+        Route::TicketPreflight => preflight(TICKETS, &request, &configuration),
+        Route::ApiPreflight(api) => preflight(api.cors(), &request, &configuration),
         Route::Page if configuration.inspector => page(request, env).await,
         Route::Page | Route::Health => Err(Refusal::of(Code::NotFound)),
     };
@@ -132,30 +129,31 @@ async fn page(request: Request, env: &Env) -> std::result::Result<Response, Refu
     assets.fetch_request(request).await.map_err(failed)
 }
 
-/// What a page of another origin may send.
-struct Cors {
-    methods: &'static str,
-    headers: &'static str,
+const TICKETS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
+
+fn preflight(cors: Cors, request: &Request, configuration: &Configuration) -> std::result::Result<Response, Refusal> {
+    let response = Response::empty().map_err(failed)?.with_status(204);
+    allow_origin(cors, response, http::header(request, "origin").as_deref(), configuration).map_err(failed)
 }
 
-const TICKETS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
-const SUPABASE: Cors = Cors { methods: "GET, POST", headers: rest::HEADERS };
-
-impl Cors {
-    /// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
-    fn apply(&self, response: Response, origin: Option<&str>, configuration: &Configuration) -> Result<Response> {
-        let headers = response.headers();
-        match (&configuration.allowed_origins, origin) {
-            (None, _) => headers.set("access-control-allow-origin", "*")?,
-            (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
-                headers.set("access-control-allow-origin", origin)?;
-            }
-            _ => {}
+/// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
+fn allow_origin(
+    cors: Cors,
+    response: Response,
+    origin: Option<&str>,
+    configuration: &Configuration,
+) -> Result<Response> {
+    let headers = response.headers();
+    match (&configuration.allowed_origins, origin) {
+        (None, _) => headers.set("access-control-allow-origin", "*")?,
+        (Some(_), Some(origin)) if configuration.allows_origin(Some(origin)) => {
+            headers.set("access-control-allow-origin", origin)?;
         }
-        headers.set("vary", "origin")?;
-        headers.set("access-control-allow-methods", self.methods)?;
-        headers.set("access-control-allow-headers", self.headers)?;
-        headers.set("access-control-max-age", "86400")?;
-        Ok(response)
+        _ => {}
     }
+    headers.set("vary", "origin")?;
+    headers.set("access-control-allow-methods", cors.methods)?;
+    headers.set("access-control-allow-headers", cors.headers)?;
+    headers.set("access-control-max-age", "86400")?;
+    Ok(response)
 }

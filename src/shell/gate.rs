@@ -7,11 +7,12 @@ use worker::{Env, Headers, Request, Response, Result};
 
 use super::fault::{failed, log_refused, unreachable};
 use super::runtime::now;
-use super::{http, keys, pump};
-use crate::code::Refusal;
+use super::{http, keys, pump, rejection};
+use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::handshake::{self, Step};
+use crate::server::held_socket::HeldSocket;
 use crate::server::request_head::RequestHead;
 
 /// Opens a socket, or answers why not in its client's words.
@@ -27,7 +28,7 @@ pub async fn connect(
     let opened = admit(&head, env, configuration).await;
     opened.or_else(|refusal| {
         log_refused(&head.path, &refusal);
-        http::respond(&handshake::refused(&head, &refusal)).map_err(failed)
+        rejection::respond(&handshake::refused(&head, &refusal), head.subprotocol()).map_err(failed)
     })
 }
 
@@ -38,7 +39,10 @@ async fn admit(
 ) -> std::result::Result<Response, Refusal> {
     let (organization, admission) = match handshake::admit(head, configuration, now())? {
         Step::Open(organization, admission) => (organization, *admission),
-        Step::Hold => return pump::hold(env.clone(), configuration.clone(), head.subprotocol()).map_err(failed),
+        Step::Hold(dialect) => {
+            let held = HeldSocket::new(dialect, configuration.clone()).ok_or(Code::Internal)?;
+            return pump::hold(env.clone(), held, head.subprotocol()).map_err(failed);
+        }
         Step::Verify(unverified) => {
             let proven = keys::verify(&configuration.credentials, unverified.credential()).await;
             unverified.conclude(&configuration.credentials, proven)?

@@ -28,6 +28,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
     let header = |name| header(request, name);
     Ok(RequestHead {
         host: url.hostname(),
+        method: request.method().to_string(),
         path: route::normal(&url.pathname()).to_owned(),
         query: Query::read(&url.search()),
         upgrade: header("upgrade"),
@@ -35,6 +36,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
         authorization: header("authorization"),
         api_key: header("apikey"),
         x_api_key: header("x-api-key"),
+        media_type: media_type(request),
         protocols: header("sec-websocket-protocol"),
     })
 }
@@ -44,10 +46,10 @@ pub fn header(request: &Request, name: &str) -> Option<String> {
     request.headers().get(name).ok().flatten()
 }
 
-/// Whether the body is said to be of this media type.
-pub fn is_of_type(request: &Request, wanted: &str) -> bool {
-    let media_type = header(request, "content-type").unwrap_or_default();
-    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
+/// What the body is said to be, in lower case and without parameters.
+fn media_type(request: &Request) -> Option<String> {
+    let declared = header(request, "content-type")?;
+    Some(declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
 /// The body as JSON text, read no further than it may be long.
@@ -55,7 +57,7 @@ pub fn is_of_type(request: &Request, wanted: &str) -> bool {
 /// # Errors
 /// [`Code::UnsupportedMediaType`], [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it is no UTF-8.
 pub async fn json_body(request: &mut Request) -> std::result::Result<String, Code> {
-    if !is_of_type(request, "application/json") {
+    if media_type(request).as_deref() != Some("application/json") {
         return Err(Code::UnsupportedMediaType);
     }
     String::from_utf8(body(request).await?).map_err(|_| Code::InvalidRequest)

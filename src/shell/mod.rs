@@ -1,10 +1,10 @@
 //! The runtime: the only place that names `worker` or JavaScript. It decides nothing; it reads, writes and sends.
 
 // The Worker.
+mod api;
 mod entry;
 mod gate;
 mod pump;
-mod supabase;
 // The Durable Object.
 mod broadcaster;
 mod sockets;
@@ -14,4 +14,5 @@ mod environment;
 mod fault;
 mod http;
 mod keys;
+mod rejection;
 mod runtime;

@@ -1,7 +1,6 @@
 //! A socket that the Worker itself holds: its address names no organization, so it waits here for the frame that does,
-//! then everything is passed on both ways (docs/protocol-native.md, Connecting, first way).
+//! then everything is passed on both ways.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,18 +12,17 @@ use super::fault::log_fault;
 use super::{gate, http};
 use crate::code::Code;
 use crate::dialect::{Frame, Received};
-use crate::policy::configuration::Configuration;
 use crate::policy::limits::AUTH_DEADLINE;
 use crate::server::admission::Admission;
 use crate::server::held_socket::{HeldSocket, HeldStep};
 
 /// Holds a new socket and answers the request for it.
-pub fn hold(env: Env, configuration: Rc<Configuration>, protocol: Option<&str>) -> Result<Response> {
+pub fn hold(env: Env, held: HeldSocket, protocol: Option<&str>) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
     accept(&server)?;
     worker::wasm_bindgen_futures::spawn_local(async move {
-        if let Err(error) = serve(&env, &server, configuration).await {
+        if let Err(error) = serve(&env, &server, held).await {
             log_fault(error);
             close(&server, Code::Internal);
         }
@@ -32,19 +30,20 @@ pub fn hold(env: Env, configuration: Rc<Configuration>, protocol: Option<&str>) 
     http::upgrade(pair.client, protocol)
 }
 
-async fn serve(env: &Env, client: &WebSocket, configuration: Rc<Configuration>) -> Result<()> {
+async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket) -> Result<()> {
     let mut events = client.events()?;
     let deadline = Delay::from(Duration::from_millis(AUTH_DEADLINE));
-    let first = match select(std::pin::pin!(first_frame(client, &mut events, configuration)), deadline).await {
-        Either::Left((first, _)) => first?,
-        Either::Right(_) => {
-            end(client, HeldSocket::refuse(Code::AuthTimeout));
-            return Ok(());
-        }
+    let first = match select(std::pin::pin!(first_frame(client, &mut events, &mut held)), deadline).await {
+        Either::Left((first, _)) => Some(first?),
+        Either::Right(_) => None,
+    };
+    let Some(first) = first else {
+        end(client, held.refuse(Code::AuthTimeout));
+        return Ok(());
     };
     let Some((text, organization)) = first else { return Ok(()) };
     let Some(object) = gate::open(env, &organization, &Admission::default()).await?.websocket() else {
-        end(client, HeldSocket::refuse(Code::Overloaded));
+        end(client, held.refuse(Code::Overloaded));
         return Ok(());
     };
     let mut object_events = object.events()?;
@@ -68,9 +67,8 @@ fn accept(socket: &WebSocket) -> Result<()> {
 async fn first_frame(
     client: &WebSocket,
     events: &mut worker::EventStream<'_>,
-    configuration: Rc<Configuration>,
+    held: &mut HeldSocket,
 ) -> Result<Option<(String, String)>> {
-    let mut held = HeldSocket::new(configuration);
     while let Some(event) = events.next().await {
         let WebsocketEvent::Message(message) = event? else { return Ok(None) };
         let text = message.text();
@@ -78,7 +76,7 @@ async fn first_frame(
         let step = held.receive(text.as_deref().map_or(Received::Binary(&[]), Received::Text));
         match step {
             HeldStep::Enter(organization) => return Ok(text.map(|text| (text, organization))),
-            HeldStep::Answer(frames) => send(client, frames),
+            HeldStep::Answer(frames) => send(client, &frames),
             HeldStep::End(..) => {
                 end(client, step);
                 return Ok(None);
@@ -119,7 +117,7 @@ fn close_like(close: &CloseEvent, to: &WebSocket) {
 }
 
 /// A client that is gone already cannot be sent to; its end is about to be told.
-fn send(client: &WebSocket, frames: Vec<Frame>) {
+pub fn send(client: &WebSocket, frames: &[Frame]) {
     for frame in frames {
         let _ = match frame {
             Frame::Text(text) => client.send_with_str(text),
@@ -131,7 +129,7 @@ fn send(client: &WebSocket, frames: Vec<Frame>) {
 /// Executes the last step of a held socket.
 fn end(client: &WebSocket, step: HeldStep) {
     if let HeldStep::End(frames, code) = step {
-        send(client, frames);
+        send(client, &frames);
         close(client, code);
     }
 }

@@ -3,12 +3,17 @@
 
 pub mod rest;
 
+use super::admission::Admission;
 use super::answer::Answer;
+use super::entrance::{Entrance, Rejection};
+use super::handshake::{Step, Unverified};
+use super::native::WEBSOCKET;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::dialect::phoenix::{V1, V2, reason};
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
+use crate::policy::credential::{Credentials, Proven};
 use crate::policy::organization::is_organization;
 use crate::policy::principal::{Method, Principal};
 use crate::policy::token::TokenError;
@@ -17,20 +22,44 @@ use crate::value::{json, percent};
 /// Who was let in: the organization, and who it is there.
 pub type Admitted = (String, Principal);
 
-/// Whether a socket is asked for by a client of Supabase.
-pub fn is_client(head: &RequestHead) -> bool {
-    ["vsn", "apikey"].into_iter().any(|name| head.parameter(name).is_some())
-}
+/// How sockets of Supabase's clients are opened: they come to the same path as native ones, with a key.
+pub struct SupabaseEntrance;
 
-/// How the client of a socket speaks, and the key that it presents.
-///
-/// # Errors
-/// When there is none, or the serializer is not spoken.
-pub fn credential(head: &RequestHead) -> Result<(DialectId, String), Refusal> {
-    let unspoken = || Refusal::because(Code::InvalidRequest, "The vsn must match ~> 1.0.0 or ~> 2.0.0");
-    let dialect = dialect_of_version(head.parameter("vsn")).ok_or_else(unspoken)?;
-    let key = key(head.x_api_key.as_deref(), head.parameter("apikey")).ok_or(Code::Unauthorized)?;
-    Ok((dialect, key))
+impl Entrance for SupabaseEntrance {
+    fn dialects(&self) -> &'static [DialectId] {
+        &[V1, V2]
+    }
+
+    fn is_path(&self, path: &str) -> bool {
+        path == WEBSOCKET
+    }
+
+    fn recognizes(&self, head: &RequestHead) -> bool {
+        self.is_path(&head.path) && ["vsn", "apikey"].into_iter().any(|name| head.parameter(name).is_some())
+    }
+
+    fn admit(&self, head: &RequestHead, _configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
+        let unspoken = || Refusal::because(Code::InvalidRequest, "The vsn must match ~> 1.0.0 or ~> 2.0.0");
+        let dialect = dialect_of_version(head.parameter("vsn")).ok_or_else(unspoken)?;
+        let key = key(head.x_api_key.as_deref(), head.parameter("apikey")).ok_or(Code::Unauthorized)?;
+        let admission = Admission::of(dialect, head);
+        Ok(Step::Verify(Box::new(Unverified::new(key, head.host.clone(), admission))))
+    }
+
+    /// `asked` is the host: it says which of several organizations is meant.
+    fn enter(
+        &self,
+        asked: String,
+        credentials: &Credentials,
+        proven: Result<Proven<'_>, TokenError>,
+    ) -> Result<(String, Principal), Refusal> {
+        let tenant = |proven| credentials.tenant(&proven, &asked).map_err(TokenError::Refused);
+        admitted(proven.and_then(tenant))
+    }
+
+    fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {
+        Rejection::Answer(refused(refusal))
+    }
 }
 
 /// Who publishes over REST.

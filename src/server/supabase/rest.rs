@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::code::{Code, Refusal};
+use serde_json::json;
+
+use super::{Publisher, publisher};
+use crate::code::Code;
 use crate::dialect::phoenix::decode::is_ttl;
 use crate::dialect::phoenix::reason::INVALID_TTL;
 use crate::engine::publication::{Payload, Publication};
@@ -11,6 +14,8 @@ use crate::policy::configuration::Configuration;
 use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
 use crate::policy::principal::Principal;
 use crate::server::answer::Answer;
+use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind, Object};
 use crate::value::percent;
 
@@ -42,35 +47,81 @@ pub enum Sender<'a> {
     Client(&'a Principal),
 }
 
-/// A request that is turned away: why, and in which words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// Our own word for it, for the log.
-    pub code: Code,
-    /// The answer.
-    pub answer: Answer,
-}
+/// The endpoints.
+pub struct Rest;
 
-impl From<Code> for Rejected {
-    fn from(code: Code) -> Rejected {
-        match code {
-            Code::Unauthorized | Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => {
-                rejected(code, 401, "message", UNAUTHORIZED)
-            }
-            Code::Forbidden | Code::PublicTopicsDisabled | Code::OriginNotAllowed => {
-                rejected(code, 403, "message", UNAUTHORIZED)
-            }
-            Code::UnsupportedMediaType => rejected(code, 415, "error", MEDIA_TYPES),
-            Code::PayloadTooLarge => unprocessable(&wrong("payload", LARGE)),
-            Code::RateLimited => rejected(code, 429, "message", "Too many requests"),
-            code => rejected(code, code.status(), "message", code.sentence()),
+impl Api for Rest {
+    fn methods(&self, path: &str) -> Option<&'static [&'static str]> {
+        match path {
+            BROADCAST => Some(&["POST"]),
+            PING => Some(&["GET", "HEAD"]),
+            path => place(path).map(|_| &["POST"] as &[_]),
+        }
+    }
+
+    fn cors(&self) -> Cors {
+        Cors { methods: "GET, POST", headers: HEADERS }
+    }
+
+    fn rejected(&self, code: Code) -> Rejected {
+        rejected(code)
+    }
+
+    fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected> {
+        if head.path == PING {
+            return Ok(ApiStep::Answer(Answer::json(200, &json!({ "message": "Success" }))));
+        }
+        match publisher(&head, configuration).map_err(rejected)? {
+            Publisher::Service(organization) => Ok(read_body(head, organization, None)),
+            Publisher::Client(key) => Ok(ApiStep::verify(key, move |configuration, proven| {
+                let proven = proven.map_err(|error| rejected(error.code()))?;
+                let tenant = configuration.credentials.tenant(&proven, &head.host);
+                let (organization, principal) = tenant.map_err(rejected)?;
+                Ok(read_body(head, organization, Some(principal)))
+            })),
         }
     }
 }
 
-impl From<Refusal> for Rejected {
-    fn from(refusal: Refusal) -> Rejected {
-        Rejected::from(refusal.code)
+/// Reads what a sender publishes, and hands on what it may; nobody in particular sends with the access token.
+fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Principal>) -> ApiStep {
+    ApiStep::read_body(move |configuration, body| {
+        let sender = principal.as_ref().map_or(Sender::Service, Sender::Client);
+        let publications = publications(configuration, sender, &head, Body::of(&head, body)?)?;
+        if publications.is_empty() {
+            return Ok(ApiStep::Answer(accepted()));
+        }
+        let body = Some(request(&organization, &publications));
+        let question = Question { organization, path: "/publish", body };
+        Ok(ApiStep::ask(question, |_, status, _| answered(status).map(ApiStep::Answer)))
+    })
+}
+
+fn publications(
+    configuration: &Configuration,
+    sender: Sender<'_>,
+    head: &RequestHead,
+    body: Body,
+) -> Result<Vec<Publication>, Rejected> {
+    let Some(place) = place(&head.path) else { return batch(configuration, sender, &body) };
+    let private = head.parameter("private") == Some("true");
+    let persist = persists(head.parameter("persist"), head.parameter("persist[ttl]"))?;
+    Ok(vec![single(configuration, sender, place, (private, persist), body)?])
+}
+
+/// The rejection for this reason, in Supabase's words.
+pub fn rejected(code: Code) -> Rejected {
+    match code {
+        Code::Unauthorized | Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => {
+            one_key(code, 401, "message", UNAUTHORIZED)
+        }
+        Code::Forbidden | Code::PublicTopicsDisabled | Code::OriginNotAllowed => {
+            one_key(code, 403, "message", UNAUTHORIZED)
+        }
+        Code::UnsupportedMediaType => one_key(code, 415, "error", MEDIA_TYPES),
+        Code::PayloadTooLarge => unprocessable(&wrong("payload", LARGE)),
+        Code::RateLimited => one_key(code, 429, "message", "Too many requests"),
+        code => one_key(code, code.status(), "message", code.sentence()),
     }
 }
 
@@ -86,12 +137,12 @@ pub fn place(path: &str) -> Option<(String, String)> {
 /// # Errors
 /// When the body is not of the documented form; it names what is wrong with each message.
 pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> Result<Vec<Publication>, Rejected> {
-    let Body::Json(body) = body else { return Err(Rejected::from(Code::UnsupportedMediaType)) };
-    let body = json::object(body).map_err(|_| Code::InvalidRequest)?;
+    let Body::Json(body) = body else { return Err(rejected(Code::UnsupportedMediaType)) };
+    let body = json::object(body).map_err(|_| rejected(Code::InvalidRequest))?;
     let messages = member(&body, "messages").ok_or(BLANK).and_then(|list| json::array(list).map_err(|_| INVALID));
     let messages = messages.map_err(|what| unprocessable(&wrong("messages", what)))?;
     if messages.len() > BATCH_EVENTS {
-        return Err(rejected(Code::RateLimited, 429, "message", REDUCE));
+        return Err(one_key(Code::RateLimited, 429, "message", REDUCE));
     }
     let (mut publications, mut errors, mut is_right) = (Vec::new(), Vec::new(), true);
     for message in messages {
@@ -100,7 +151,7 @@ pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> 
         errors.push(read.as_ref().err().map_or("", String::as_str).to_owned());
         match read.map(|message| message.publication(configuration, sender, false)) {
             Ok(Err(Code::Forbidden | Code::PublicTopicsDisabled)) | Err(_) => {}
-            Ok(published) => publications.push(published?),
+            Ok(published) => publications.push(published.map_err(rejected)?),
         }
     }
     let named = || format!("\"messages\":[{{{}}}]", errors.join("},{"));
@@ -113,7 +164,7 @@ pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> 
 /// When the time for which it is to be kept is none.
 pub fn persists(flag: Option<&str>, ttl: Option<&str>) -> Result<bool, Rejected> {
     if !ttl.is_none_or(is_ttl) {
-        return Err(rejected(Code::InvalidRequest, 422, "error", INVALID_TTL));
+        return Err(one_key(Code::InvalidRequest, 422, "error", INVALID_TTL));
     }
     Ok(ttl.is_some() || flag == Some("true"))
 }
@@ -135,7 +186,7 @@ pub fn single(
     match payload {
         Ok(payload) if errors.iter().all(|(_, what)| what.is_none()) => {
             let topic = Topic { private, name: Rc::from(topic) };
-            Ok(Message { topic, event, payload }.publication(configuration, sender, persist)?)
+            Message { topic, event, payload }.publication(configuration, sender, persist).map_err(rejected)
         }
         _ => Err(unprocessable(&named(&errors))),
     }
@@ -163,9 +214,9 @@ pub fn request(organization: &str, publications: &[Publication]) -> String {
 pub fn answered(status: u16) -> Result<Answer, Rejected> {
     match status {
         202 => Ok(accepted()),
-        429 => Err(Rejected::from(Code::RateLimited)),
-        503 => Err(Rejected::from(Code::Overloaded)),
-        _ => Err(Rejected::from(Code::Internal)),
+        429 => Err(rejected(Code::RateLimited)),
+        503 => Err(rejected(Code::Overloaded)),
+        _ => Err(rejected(Code::Internal)),
     }
 }
 
@@ -184,6 +235,16 @@ pub enum Body {
 }
 
 impl Body {
+    fn of(head: &RequestHead, bytes: Vec<u8>) -> Result<Body, Rejected> {
+        match head.media_type.as_deref() {
+            Some("application/octet-stream") => Ok(Body::Binary(bytes)),
+            Some("application/json") => {
+                String::from_utf8(bytes).map(Body::Json).map_err(|_| rejected(Code::InvalidRequest))
+            }
+            _ => Err(rejected(Code::UnsupportedMediaType)),
+        }
+    }
+
     /// The payload; JSON that is no object is put into one.
     fn payload(self, most: usize) -> Result<Payload, &'static str> {
         match self {
@@ -315,7 +376,7 @@ fn unprocessable(errors: &str) -> Rejected {
 }
 
 /// An answer of one key.
-fn rejected(code: Code, status: u16, key: &str, text: &str) -> Rejected {
+fn one_key(code: Code, status: u16, key: &str, text: &str) -> Rejected {
     let retry_after = (code == Code::RateLimited).then_some(1);
     Rejected { code, answer: Answer { status, body: format!("{{\"{key}\":\"{text}\"}}"), retry_after } }
 }

@@ -1,0 +1,99 @@
+//! HTTP requests of a dialect's own API, as steps: each names what is needed next, and goes on with what came of it.
+
+use std::rc::Rc;
+
+use super::answer::Answer;
+use super::request_head::RequestHead;
+use crate::code::Code;
+use crate::policy::configuration::Configuration;
+use crate::policy::credential::Proven;
+use crate::policy::token::TokenError;
+
+/// An API that belongs to a dialect. Each stands in its route module, and in the table of [`super::dialects`].
+pub trait Api: Sync {
+    /// The methods that a path answers, beside `OPTIONS`; `None` where the path is not of this API.
+    fn methods(&self, path: &str) -> Option<&'static [&'static str]>;
+
+    /// What pages of other origins may send.
+    fn cors(&self) -> Cors;
+
+    /// The rejection for this reason, in the words of this API.
+    fn rejected(&self, code: Code) -> Rejected;
+
+    /// Takes the first step of a request.
+    ///
+    /// # Errors
+    /// The answer to a request that is refused.
+    fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected>;
+}
+
+/// What a page of another origin may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// `Access-Control-Allow-Methods`
+    pub methods: &'static str,
+    /// `Access-Control-Allow-Headers`
+    pub headers: &'static str,
+}
+
+/// What a request needs next.
+pub enum ApiStep {
+    /// Nothing: this is its answer.
+    Answer(Answer),
+    /// What a credential proves.
+    Verify(String, Box<AfterProof>),
+    /// The body, of at most [`crate::policy::limits::BODY_BYTES`] bytes.
+    ReadBody(Box<AfterBody>),
+    /// What an organization's object answers.
+    Ask(Question, Box<AfterAnswer>),
+}
+
+/// Goes on with what a credential proved.
+pub type AfterProof = dyn FnOnce(&Configuration, Result<Proven<'_>, TokenError>) -> Result<ApiStep, Rejected>;
+/// Goes on with the body.
+pub type AfterBody = dyn FnOnce(&Configuration, Vec<u8>) -> Result<ApiStep, Rejected>;
+/// Goes on with the status and body of the object's answer.
+pub type AfterAnswer = dyn FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected>;
+
+impl ApiStep {
+    /// Asks for what a credential proves.
+    pub fn verify(
+        credential: String,
+        then: impl FnOnce(&Configuration, Result<Proven<'_>, TokenError>) -> Result<ApiStep, Rejected> + 'static,
+    ) -> ApiStep {
+        ApiStep::Verify(credential, Box::new(then))
+    }
+
+    /// Asks for the body.
+    pub fn read_body(then: impl FnOnce(&Configuration, Vec<u8>) -> Result<ApiStep, Rejected> + 'static) -> ApiStep {
+        ApiStep::ReadBody(Box::new(then))
+    }
+
+    /// Asks an organization's object.
+    pub fn ask(
+        question: Question,
+        then: impl FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected> + 'static,
+    ) -> ApiStep {
+        ApiStep::Ask(question, Box::new(then))
+    }
+}
+
+/// A request to an organization's object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The organization.
+    pub organization: String,
+    /// The object's path, such as `/publish`.
+    pub path: &'static str,
+    /// The body of a `POST`; `None` for a `GET`.
+    pub body: Option<String>,
+}
+
+/// A request that is refused: why, and in which words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Our own word for it, for the log.
+    pub code: Code,
+    /// The answer.
+    pub answer: Answer,
+}

@@ -1,0 +1,104 @@
+//! Admission of native sockets (docs/protocol-native.md, Connecting): a ticket, a header, or the first frame.
+
+use super::answer::Answer;
+use super::entrance::{Entrance, Rejection};
+use super::handshake::{Step, Unverified};
+use super::request_head::RequestHead;
+use crate::code::{Code, Refusal};
+use crate::dialect::native::ID;
+use crate::engine::input::DialectId;
+use crate::policy::configuration::Configuration;
+use crate::policy::credential::{Credentials, Proven};
+use crate::policy::organization::is_organization;
+use crate::policy::principal::Principal;
+use crate::policy::ticket::Ticket;
+use crate::policy::token::TokenError;
+use crate::server::admission::Admission;
+
+/// The path of native sockets.
+pub const WEBSOCKET: &str = "/realtime/v1/websocket";
+
+/// How native sockets are opened.
+pub struct NativeEntrance;
+
+impl Entrance for NativeEntrance {
+    fn dialects(&self) -> &'static [DialectId] {
+        &[ID]
+    }
+
+    fn is_path(&self, path: &str) -> bool {
+        path == WEBSOCKET
+    }
+
+    fn recognizes(&self, head: &RequestHead) -> bool {
+        self.is_path(&head.path)
+    }
+
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
+        let named = head.parameter("organizationId");
+        if named.is_some_and(|name| !is_organization(name)) {
+            return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
+        }
+        let (recover, missed_after) = recovery(head)?;
+        let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
+        if let Some(ticket) = head.parameter("ws_ticket") {
+            return with_ticket(ticket, named, admission, configuration, now);
+        }
+        if let Some(token) = head.bearer() {
+            let organization = named.or(configuration.credentials.default_organization.as_deref());
+            let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
+            let asked = organization.ok_or_else(missing)?.to_owned();
+            return Ok(Step::Verify(Box::new(Unverified::new(token.to_owned(), asked, admission))));
+        }
+        Ok(match named {
+            Some(organization) => Step::Open(organization.to_owned(), Box::new(admission)),
+            None => Step::Hold(ID),
+        })
+    }
+
+    fn enter(
+        &self,
+        asked: String,
+        credentials: &Credentials,
+        proven: Result<Proven<'_>, TokenError>,
+    ) -> Result<(String, Principal), Refusal> {
+        let principal = credentials.within(&proven.map_err(TokenError::code)?, &asked)?;
+        Ok((asked, principal))
+    }
+
+    fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {
+        Rejection::Answer(Answer::from(refusal))
+    }
+}
+
+fn with_ticket(
+    ticket: &str,
+    named: Option<&str>,
+    admission: Admission,
+    configuration: &Configuration,
+    now: u64,
+) -> Result<Step, Refusal> {
+    let ticket = Ticket::verify(ticket, configuration.access_tokens.iter(), now)?;
+    if named.is_some_and(|name| name != ticket.organization) {
+        return Err(Refusal::because(Code::InvalidToken, "The ticket is for another organization."));
+    }
+    let admission =
+        Admission { principal: Some(ticket.principal), ticket: Some((ticket.id, ticket.expires)), ..admission };
+    Ok(Step::Open(ticket.organization, Box::new(admission)))
+}
+
+/// `recover=true`, or `epoch` and `offset`: recovery for those who are authenticated before their first frame.
+fn recovery(head: &RequestHead) -> Result<(bool, Option<(String, u64)>), Refusal> {
+    let malformed = |field| Refusal::at(Code::InvalidRequest, field, format!("{field} is malformed"));
+    match (head.parameter("epoch"), head.parameter("offset"), head.parameter("recover")) {
+        (Some(epoch), Some(offset), _) => {
+            let offset = offset.parse().map_err(|_| malformed("offset"))?;
+            Ok((true, Some((epoch.to_owned(), offset))))
+        }
+        (Some(_), None, _) => Err(malformed("offset")),
+        (None, Some(_), _) => Err(malformed("epoch")),
+        (None, None, Some("true")) => Ok((true, None)),
+        (None, None, None | Some("false")) => Ok((false, None)),
+        (None, None, Some(_)) => Err(malformed("recover")),
+    }
+}

@@ -1,0 +1,69 @@
+//! Requests to the API of a dialect: what its steps need of the runtime, between the server's decisions.
+
+use std::rc::Rc;
+
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::RequestInit;
+use worker::{Env, Request};
+
+use super::fault::{log_refused, unreachable};
+use super::{http, keys};
+use crate::code::{Code, Refusal};
+use crate::policy::configuration::Configuration;
+use crate::server::answer::Answer;
+use crate::server::api::{Api, ApiStep, Question, Rejected};
+use crate::server::request_head::RequestHead;
+
+/// Answers a request.
+pub async fn answer(
+    api: &dyn Api,
+    request: Request,
+    head: RequestHead,
+    env: &Env,
+    configuration: &Configuration,
+) -> Answer {
+    let head = Rc::new(head);
+    let refused = |rejected: Rejected| {
+        log_refused(&head.path, &Refusal::of(rejected.code));
+        rejected.answer
+    };
+    call(api, request, head.clone(), env, configuration).await.unwrap_or_else(refused)
+}
+
+async fn call(
+    api: &dyn Api,
+    mut request: Request,
+    head: Rc<RequestHead>,
+    env: &Env,
+    configuration: &Configuration,
+) -> Result<Answer, Rejected> {
+    let mut step = api.call(head, configuration)?;
+    loop {
+        step = match step {
+            ApiStep::Answer(answer) => return Ok(answer),
+            ApiStep::Verify(credential, then) => {
+                then(configuration, keys::verify(&configuration.credentials, &credential).await)?
+            }
+            ApiStep::ReadBody(then) => {
+                let body = http::body(&mut request).await.map_err(|code| api.rejected(code))?;
+                then(configuration, body)?
+            }
+            ApiStep::Ask(question, then) => {
+                let (status, body) = ask(env, question).await.map_err(|refusal| api.rejected(refusal.code))?;
+                then(configuration, status, &body)?
+            }
+        };
+    }
+}
+
+async fn ask(env: &Env, question: Question) -> Result<(u16, String), Refusal> {
+    let init = RequestInit::new();
+    if let Some(body) = &question.body {
+        init.set_method("POST");
+        init.set_body(&JsValue::from_str(body));
+    }
+    let response = http::ask(env, &question.organization, question.path, &init).await.map_err(unreachable)?;
+    let text = response.text().map_err(unreachable)?;
+    let text = js_sys::futures::JsFuture::from(text).await.map_err(unreachable)?;
+    Ok((response.status(), text.dyn_into::<js_sys::JsString>().map(String::from).map_err(|_| Code::Internal)?))
+}
