@@ -102,6 +102,10 @@ fn only_an_upgrade_of_an_allowed_page_is_looked_at() {
     for upgrade in [None, Some(""), Some("h2c")] {
         let head = RequestHead { upgrade: upgrade.map(str::to_owned), ..head("?organizationId=org_1") };
         is_refused(&head, &open, Code::UpgradeRequired, None);
+        let in_their_words = RequestHead { query: Query::read("?vsn=2.0.0&apikey=x"), ..head };
+        let answer = answer_of(refused(&in_their_words, &Refusal::of(Code::UpgradeRequired)));
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, &body["code"]), (426, &json!("upgrade_required")), "no socket says so");
     }
     let closed = configuration(&[("ALLOWED_ORIGINS", "https://app.example.com")]);
     let from = |query: &str, origin: &str| RequestHead { origin: Some(origin.to_owned()), ..head(query) };

@@ -45,8 +45,10 @@ pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Res
 
 /// How the client of a socket learns that it is refused. Where no socket was asked for, none is opened to say so.
 pub fn refused(head: &RequestHead, refusal: &Refusal) -> Rejection {
-    let entrance = dialects::entrance(head).filter(|_| refusal.code != Code::UpgradeRequired);
-    in_its_words(entrance, Some(head), refusal)
+    match in_its_words(dialects::entrance(head), Some(head), refusal) {
+        Rejection::Close { .. } if refusal.code == Code::UpgradeRequired => Rejection::Answer(Answer::from(refusal)),
+        rejection => rejection,
+    }
 }
 
 /// The same where the organization's object refuses a socket of this dialect.
