@@ -58,6 +58,7 @@ async function deploy(context, vars) {
 
 for (const [what, [vars, field]] of Object.entries(broken)) {
 	test(`${what} is told by its name`, async (context) => {
+		const before = logs.length;
 		const server = await deploy(context, vars);
 		const response = await post(server, { organizationId: "org_1", ...message(1) });
 		const text = await response.text();
@@ -66,6 +67,9 @@ for (const [what, [vars, field]] of Object.entries(broken)) {
 		assert.deepEqual([error.code, error.field], ["configuration", field]);
 		assert.match(error.message, new RegExp(field.split(/[.[]/)[0]));
 		assert.doesNotMatch(text, new RegExp(SECRET));
+		const lines = logs.slice(before).map((line) => JSON.parse(line));
+		const line = lines.find(({ event, code }) => event === "refused" && code === "configuration");
+		assert.equal(line?.message, error.message, "whoever reads the log learns as much");
 		const health = await fetch(`${server.url}/health`);
 		assert.equal(health.status, 200);
 	});
