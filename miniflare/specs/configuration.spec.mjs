@@ -42,6 +42,7 @@ const broken = {
 	"a channel whose grant is a list": [{ REALTIME: channel({ read: ["member"] }) }, "REALTIME.channels[0].read"],
 	"an unknown limit": [{ REALTIME: { limits: { conections: 1 } } }, "REALTIME.limits.conections"],
 	"a limit that is no number": [{ REALTIME: { limits: { connections: "10" } } }, "REALTIME.limits.connections"],
+	"a frame larger than a message": [{ REALTIME: { limits: { frameBytes: 1_048_577 } } }, "REALTIME.limits.frameBytes"],
 	"publicTopics that is no truth value": [{ REALTIME: { publicTopics: "no" } }, "REALTIME.publicTopics"],
 	"a malformed history": [{ REALTIME: { history: { count: -1 } } }, "REALTIME.history.count"],
 };
@@ -58,6 +59,7 @@ async function deploy(context, vars) {
 
 for (const [what, [vars, field]] of Object.entries(broken)) {
 	test(`${what} is told by its name`, async (context) => {
+		const before = logs.length;
 		const server = await deploy(context, vars);
 		const response = await post(server, { organizationId: "org_1", ...message(1) });
 		const text = await response.text();
@@ -66,6 +68,9 @@ for (const [what, [vars, field]] of Object.entries(broken)) {
 		assert.deepEqual([error.code, error.field], ["configuration", field]);
 		assert.match(error.message, new RegExp(field.split(/[.[]/)[0]));
 		assert.doesNotMatch(text, new RegExp(SECRET));
+		const lines = logs.slice(before).map((line) => JSON.parse(line));
+		const line = lines.find(({ event, code }) => event === "refused" && code === "configuration");
+		assert.equal(line?.message, error.message, "whoever reads the log learns as much");
 		const health = await fetch(`${server.url}/health`);
 		assert.equal(health.status, 200);
 	});

@@ -22,11 +22,7 @@ impl PublishRequest {
     /// [`Code::InvalidRequest`] or [`Code::UnknownMaskType`] with the path of the offending key.
     pub fn read(body: &str) -> Result<PublishRequest, Refusal> {
         let mut form = Form::read(body, Code::InvalidRequest)?;
-        let organization = form.require("organizationId")?;
-        let name = organization.text()?;
-        if !is_organization(&name) {
-            return Err(organization.refuse("must be 1 to 128 characters of A-Z, a-z, 0-9, _ . : -"));
-        }
+        let organization = organization(&mut form)?;
         let publications = match form.take("messages") {
             None => vec![Publication::read(form, body)?],
             Some(messages) => {
@@ -39,11 +35,28 @@ impl PublishRequest {
                 read.collect::<Result<_, Refusal>>()?
             }
         };
-        Ok(PublishRequest { organization: name, publications })
+        Ok(PublishRequest { organization, publications })
+    }
+
+    /// The organization that a body names, which the Worker routes by; the organization's object reads all of it.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] when the body is no JSON object or names none.
+    pub fn organization(body: &str) -> Result<String, Refusal> {
+        organization(&mut Form::read(body, Code::InvalidRequest)?)
     }
 
     /// The idempotency keys, to be looked up before the request is handled.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.publications.iter().filter_map(|publication| publication.id.as_deref())
     }
+}
+
+fn organization(form: &mut Form<'_>) -> Result<String, Refusal> {
+    let organization = form.require("organizationId")?;
+    let name = organization.text()?;
+    if is_organization(&name) {
+        return Ok(name);
+    }
+    Err(organization.refuse("must be 1 to 128 characters of A-Z, a-z, 0-9, _ . : -"))
 }
