@@ -74,7 +74,10 @@ impl Dialect for Native {
         command(form).map_err(|refusal| Malformed { refusal, id })
     }
 
-    fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
+    fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        if let Event::PresenceChanged { changes, .. } = event {
+            return changes.iter().flat_map(|change| self.encode(address, change)).collect();
+        }
         let mut out = String::with_capacity(256);
         write(&mut out, event);
         // What concerns channels has no words here, and is told to nobody of this dialect.
@@ -231,9 +234,12 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
-        Event::Joined { .. } | Event::NotJoined { .. } | Event::Live { .. } | Event::Left { .. } | Event::Ended(_) => {
-            return;
-        }
+        Event::Joined { .. }
+        | Event::NotJoined { .. }
+        | Event::Live { .. }
+        | Event::Left { .. }
+        | Event::Ended(_)
+        | Event::PresenceChanged { .. } => return,
     }
     out.push('}');
 }

@@ -69,6 +69,8 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The time of a [`super::effect::Task::SetTimer`] has come.
+    Tick,
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.

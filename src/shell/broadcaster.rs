@@ -3,17 +3,16 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use js_sys::Promise;
-use js_sys::futures::{JsFuture, spawn_local};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
-    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
     durable_object,
 };
 
-use super::fault::{failed, log_fault, log_refused};
-use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
+use super::fault::{failed, log_fault, log_refused, watch};
+use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys, rejection, source_link};
@@ -59,6 +58,7 @@ struct Outcome {
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
     fetch_keys: bool,
+    timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
 }
@@ -262,6 +262,7 @@ impl Broadcaster {
         if std::mem::take(&mut outcome.fetch_keys) {
             self.fetch_keys();
         }
+        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
     }
@@ -272,6 +273,15 @@ impl Broadcaster {
         self.state.wait_until(async move {
             let answer = source_link::ask(&object.env, &database, &request).await;
             let _ = object.happen(request.answered(answer));
+        });
+    }
+
+    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    fn tick_at(&self, time: u64) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(time.saturating_sub(now()))).await;
+            let _ = object.happen(Input::Tick);
         });
     }
 
@@ -354,6 +364,7 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
@@ -371,15 +382,6 @@ impl Life {
     }
 }
 
-/// Logs the fault of a call that nothing waits for.
-fn watch(what: &'static str, promise: Promise) {
-    spawn_local(async move {
-        if let Err(error) = JsFuture::from(promise).await {
-            log_fault(Fault::from(error).during(what));
-        }
-    });
-}
-
 fn raw(socket: &WebSocket) -> &RawSocket {
     let socket: &web_sys::WebSocket = socket.as_ref();
     socket.unchecked_ref()
@@ -388,11 +390,4 @@ fn raw(socket: &WebSocket) -> &RawSocket {
 /// Who asked for history that cannot be read is told so; the object goes on.
 fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
     Input::HistoryRead(rows.map_err(log_fault).ok())
-}
-
-/// A random UUID (RFC 9562, version 4).
-fn uuid() -> Result<String> {
-    let hex = random_hex(16)?;
-    let part = |from, to| hex.get(from..to).unwrap_or_default();
-    Ok(format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32)))
 }

@@ -14,6 +14,7 @@ mod identity;
 mod judging;
 mod opening;
 mod people;
+mod presence_windows;
 mod rules;
 mod session;
 mod socket;
@@ -37,6 +38,7 @@ use class::Classes;
 use database::DatabaseLink;
 use judging::Judging;
 use people::People;
+use presence_windows::PresenceWindows;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
@@ -49,6 +51,7 @@ pub(super) struct Delivery {
     sockets: Sockets,
     classes: Classes,
     people: People,
+    presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
     fetching_keys: bool,
@@ -97,6 +100,7 @@ impl Delivery {
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
+            presence_windows: PresenceWindows::default(),
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
@@ -150,8 +154,8 @@ impl Delivery {
             ToDelivery::Roster { session, topic, members } => {
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
-            ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
-            ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
+            ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
+            ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Refused { session, refusal, id } => self.refuse(now, session, refusal, id, out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
         }
@@ -380,15 +384,6 @@ impl Delivery {
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }
-    }
-
-    fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool) {
-        self.relist(id, |session| {
-            session.present.retain(|place| *place != topic);
-            if present {
-                session.present.push(topic);
-            }
-        });
     }
 }
 
