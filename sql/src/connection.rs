@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use native_tls::{Certificate, TlsConnector};
 use postgres::config::{Host, SslMode};
 use postgres::error::SqlState;
 use postgres::{Client, Config};
-use postgres_native_tls::MakeTlsConnector;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a server has to answer.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -34,12 +36,13 @@ pub fn connect(url: &str, authority: Option<&[u8]>) -> Result<Client> {
     config.connect(tls(authority)?).map_err(|error| explain(&error, &config))
 }
 
-fn tls(authority: Option<&[u8]>) -> Result<MakeTlsConnector> {
-    let mut builder = TlsConnector::builder();
+fn tls(authority: Option<&[u8]>) -> Result<MakeRustlsConnect> {
+    let mut trusted = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = authority {
-        builder.add_root_certificate(Certificate::from_pem(pem).context("the file of --ca is no certificate in PEM")?);
+        let certificate = CertificateDer::from_pem_slice(pem).context("the file of --ca is no certificate in PEM")?;
+        trusted.add(certificate).context("the certificate of --ca cannot be used")?;
     }
-    Ok(MakeTlsConnector::new(builder.build()?))
+    Ok(MakeRustlsConnect::new(ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth()))
 }
 
 /// Why there is no connection, and what to change.
@@ -62,7 +65,9 @@ fn explain(error: &postgres::Error, config: &Config) -> anyhow::Error {
     if words.contains("password missing") {
         anyhow!("the server asks for a password, and the URL has none")
     } else if words.contains("TLS") {
-        anyhow!("no TLS with {place}: {cause}. A private certificate authority is given by --ca FILE; ?sslmode=disable is for loopback")
+        anyhow!(
+            "no TLS with {place}: {cause}. A private certificate authority is given by --ca FILE; ?sslmode=disable is for loopback"
+        )
     } else {
         anyhow!("no answer from {place}: {cause}. Is the server running, and the address right?")
     }

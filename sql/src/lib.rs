@@ -6,8 +6,8 @@
 mod connection;
 
 use anyhow::{Context, Result, bail, ensure};
-use postgres::error::SqlState;
 use postgres::Transaction;
+use postgres::error::SqlState;
 
 pub use connection::connect;
 pub use postgres::Client;
@@ -63,7 +63,10 @@ pub fn install_up_to(client: &mut Client, version: usize) -> Result<Installed> {
     transaction.batch_execute("select pg_catalog.pg_advisory_xact_lock(7261401)")?;
     let from = installed_version(&mut transaction)?;
     let known = i32::try_from(VERSIONS.len())?;
-    ensure!(from <= known, "the database has version {from} of the SQL, and this program knows {known}: update the program");
+    ensure!(
+        from <= known,
+        "the database has version {from} of the SQL, and this program knows {known}: update the program"
+    );
     for (name, sql) in VERSIONS.iter().take(version).skip(usize::try_from(from)?) {
         transaction.batch_execute(sql).map_err(explain).with_context(|| format!("sql/{name}.sql"))?;
     }
@@ -107,7 +110,10 @@ pub fn status(client: &mut Client) -> Result<String> {
     let version = installed_version(&mut transaction)?;
     ensure!(version > 0, "realtime-worker is not installed in this database: run `cargo xtask database install`");
     let known = VERSIONS.len();
-    ensure!(usize::try_from(version)? >= known, "version {version} of the SQL is installed, {known} is the newest: run `cargo xtask database install`");
+    ensure!(
+        usize::try_from(version)? >= known,
+        "version {version} of the SQL is installed, {known} is the newest: run `cargo xtask database install`"
+    );
     let row = transaction.query_one("select realtime_worker.status()::text", &[]).map_err(explain)?;
     Ok(row.try_get(0)?)
 }
@@ -135,7 +141,8 @@ fn installed_version(transaction: &mut Transaction<'_>) -> Result<i32> {
 }
 
 fn check_server(client: &mut Client) -> Result<()> {
-    let row = client.query_one("select current_setting('server_version_num')::int, current_setting('server_version')", &[])?;
+    let row = client
+        .query_one("select current_setting('server_version_num')::int, current_setting('server_version')", &[])?;
     let (number, text): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
     ensure!(number >= MIN_SERVER, "the server is PostgreSQL {text}, and 15 is the oldest that can be used");
     Ok(())

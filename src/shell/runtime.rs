@@ -68,6 +68,10 @@ extern "C" {
     #[wasm_bindgen(js_name = WebSocket)]
     pub type RawSocket;
 
+    /// Sends what another socket has received, without taking it into the Wasm's memory.
+    #[wasm_bindgen(method, catch, js_name = send)]
+    pub fn pass_on(this: &RawSocket, message: &JsValue) -> Result<(), JsValue>;
+
     #[wasm_bindgen(method, catch)]
     pub fn close(this: &RawSocket, code: u16, reason: &str) -> Result<(), JsValue>;
 

@@ -1,91 +1,46 @@
-//! `cargo xtask database`: the SQL of the PostgreSQL source, installed, described and removed.
+//! `cargo xtask database`: the SQL of the PostgreSQL source in a database of yours.
+//!
+//! A program of its own does it, so that whoever builds the Worker does not compile a client of PostgreSQL.
 
-use std::fs;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use realtime_worker_database as database;
+use anyhow::Result;
 
-const USAGE: &str = "\
-Usage: cargo xtask database install|status|uninstall --url postgres://user:password@host:5432/database
+use crate::project::{Project, become_command};
 
-  --url URL        the database, as its owner; without it, the environment variable DATABASE_URL
-  --ca FILE        the certificate authority (PEM) of a server whose own is private
-  --roles A,B      install: the roles of subscribers, which the reader judges as
-  The environment variable READER_PASSWORD is the password that install gives the role realtime_worker_reader.";
-
-/// The command line.
-#[derive(Default)]
-struct Options {
-    url: Option<String>,
-    authority: Option<Vec<u8>>,
-    roles: Option<String>,
-}
-
-/// Runs one of the three.
-pub fn run(arguments: &[String]) -> Result<()> {
-    let Some((action, rest)) = arguments.split_first() else { bail!("{USAGE}") };
-    let options = Options::parse(rest)?;
-    let command = match action.as_str() {
-        "install" => install,
-        "status" => status,
-        "uninstall" => uninstall,
-        unknown => bail!("unknown command `database {unknown}`\n\n{USAGE}"),
-    };
-    command(&mut options.connect()?, &options)
-}
-
-fn install(client: &mut database::Client, options: &Options) -> Result<()> {
-    let done = database::install(client)?;
-    match (done.from, done.to) {
-        (from, to) if from == to => println!("version {to} is installed already; the reader's rights were renewed"),
-        (0, to) => println!("installed version {to}"),
-        (from, to) => println!("upgraded from version {from} to {to}"),
+/// Becomes the program. The URL has a password, which everyone on the machine could read on a command line, so it is handed
+/// on in the environment.
+pub fn run(project: &Project, arguments: &[String]) -> Result<ExitCode> {
+    let mut command = project.cargo();
+    command.args(["run", "--quiet", "--package", "realtime-worker-database", "--"]);
+    let (url, others) = take_url(arguments);
+    if let Some(url) = url {
+        command.env("DATABASE_URL", url);
     }
-    for warning in &done.warnings {
-        eprintln!("warning: {warning}");
-    }
-    if let Some(roles) = &options.roles {
-        database::grant_roles(client, &database::parse_roles(roles)?)?;
-        println!("{} judges as {roles}", database::READER);
-    }
-    if let Ok(password) = std::env::var("READER_PASSWORD") {
-        database::set_reader_password(client, &password)?;
-        println!("{} has the password of READER_PASSWORD", database::READER);
-    }
-    Ok(())
+    become_command(command.args(others))
 }
 
-fn status(client: &mut database::Client, _: &Options) -> Result<()> {
-    println!("{}", database::status(client)?);
-    Ok(())
-}
-
-fn uninstall(client: &mut database::Client, _: &Options) -> Result<()> {
-    database::uninstall(client)?;
-    println!("removed");
-    Ok(())
-}
-
-impl Options {
-    fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self::default();
-        let mut arguments = arguments.iter();
-        while let Some(name) = arguments.next() {
-            let value = || arguments.clone().next().cloned().with_context(|| format!("{name} takes a value\n\n{USAGE}"));
-            match name.as_str() {
-                "--url" => options.url = Some(value()?),
-                "--ca" => options.authority = Some(fs::read(value()?).context("--ca")?),
-                "--roles" => options.roles = Some(value()?),
-                unknown => bail!("unknown argument `{unknown}`\n\n{USAGE}"),
-            }
-            arguments.next();
+/// The value of `--url`, and the other arguments. A `--url` without a value stays with them, for the program to refuse.
+fn take_url(arguments: &[String]) -> (Option<&String>, Vec<&String>) {
+    match arguments.windows(2).position(|pair| matches!(pair, [name, _] if name == "--url")) {
+        Some(place) => {
+            let others = arguments.iter().enumerate().filter(|(at, _)| *at != place && *at != place + 1);
+            (arguments.get(place + 1), others.map(|(_, argument)| argument).collect())
         }
-        Ok(options)
+        None => (None, arguments.iter().collect()),
     }
+}
 
-    fn connect(&self) -> Result<database::Client> {
-        let url = self.url.clone().or_else(|| std::env::var("DATABASE_URL").ok());
-        let url = url.with_context(|| format!("which database? --url is missing\n\n{USAGE}"))?;
-        database::connect(&url, self.authority.as_deref())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_no_argument_of_the_program() {
+        let arguments = ["install", "--url", "postgres://u:secret@h/d", "--roles", "anon"].map(str::to_owned);
+        let (url, others) = take_url(&arguments);
+        assert_eq!(url.map(String::as_str), Some("postgres://u:secret@h/d"));
+        assert_eq!(others, ["install", "--roles", "anon"]);
+        assert_eq!(take_url(&["status".to_owned(), "--url".to_owned()]).1.len(), 2);
     }
 }

@@ -3,6 +3,8 @@
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
 mod build;
+mod database;
+mod bundle;
 mod node;
 mod project;
 mod tally;
@@ -54,10 +56,7 @@ fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
         "test" => test::test(project, arguments),
-        "database" => {
-            database::run(arguments)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        "database" => database::run(project, arguments),
         "bench" => serve(project, "miniflare/bench/main.mjs", arguments),
         "deploy" => {
             set_up(project)?;
@@ -80,6 +79,8 @@ fn serve(project: &Project, script: &str, arguments: &[String]) -> Result<ExitCo
 
 /// Installs what building and running the Worker need and is missing.
 fn set_up(project: &Project) -> Result<()> {
+    let steps = [tools::missing(project), node::missing(project), build::missing(project)];
+    project::announce(&steps.into_iter().flatten().collect::<Vec<_>>());
     tools::install(project)?;
     node::install(project)
 }
