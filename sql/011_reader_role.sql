@@ -1,4 +1,4 @@
--- Version 8: the role that the Worker connects as. It owns nothing and reads no table: it may call seven functions, and
+-- Version 11: the role that the Worker connects as. It owns nothing and reads no table: it may call six functions, and
 -- become the roles that it is a member of in order to judge as them.
 select pg_advisory_xact_lock(7261401);
 
@@ -45,5 +45,6 @@ begin
     end loop;
 end $$;
 select realtime_worker.grant_reader();
+select realtime_worker.grant_supabase();
 
-insert into realtime_worker.version values (8, 'reader_role');
+insert into realtime_worker.version values (11, 'reader_role');
