@@ -39,9 +39,9 @@ begin
     );
     create index messages_inserted_at on realtime.messages (inserted_at);
     alter table realtime.messages enable row level security;
-    create trigger messages_notify_change after insert on realtime.messages
+    create trigger broadcast_message after insert on realtime.messages
         for each row when (new.extension = 'broadcast') execute function realtime_worker.capture_message();
-    create trigger messages_notify_knock after insert on realtime.messages
+    create trigger broadcast_knock after insert on realtime.messages
         for each statement execute function realtime_worker.knock();
 
     -- The topic that a policy is asked about.

@@ -96,6 +96,15 @@ pub fn grant_roles(client: &mut Client, roles: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Lets the Worker enable and disable tables, or forbids it.
+///
+/// # Errors
+/// When nothing is installed, or whoever is connected does not own it.
+pub fn allow_control_plane(client: &mut Client, allowed: bool) -> Result<()> {
+    client.execute("select realtime_worker.allow_control_plane($1)", &[&allowed]).map_err(explain)?;
+    Ok(())
+}
+
 /// Sets the password that the reader connects with. The server gets its verifier, so no log has the password.
 ///
 /// # Errors

@@ -189,6 +189,11 @@ fn the_reader_may_call_what_it_needs_and_nothing_else() {
     for role in ["app_owner", "postgres"] {
         assert_eq!(refused(&mut reader, &format!("set role {role}")), "42501");
     }
+    database::allow_control_plane(&mut owner, true).unwrap();
+    database::install(&mut owner).unwrap();
+    reader.batch_execute("select realtime_worker.disable_realtime('public', 'secret')").unwrap();
+    database::allow_control_plane(&mut owner, false).unwrap();
+    assert_eq!(refused(&mut reader, "select realtime_worker.enable_realtime('public', 'secret')"), "42501");
     let mut other = database.connect("authenticated_login");
     for call in ["take(null, 1)", "status()", "judge('{}')", "next_batch(null, 1)", "register('{}')"] {
         assert_eq!(refused(&mut other, &format!("select realtime_worker.{call}")), "42501", "{call}");
