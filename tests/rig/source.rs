@@ -3,8 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use realtime_worker::engine::input::Input;
-use realtime_worker::server::changes::SourceRequest;
+use realtime_worker::policy::key_set::KeySet;
+use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::changes::{self, SourceRequest};
 use serde_json::{Value, json};
+
+use super::runtime::Outcome;
+use super::{ORGANIZATION, Published, Rig};
 
 /// The name of the rig's database.
 pub const DATABASE: &str = "main";
@@ -137,6 +143,44 @@ impl Source {
                 "images": [number], "groups": [group["id"]], "sees": [if sees { "1" } else { "0" }], "failed": {} }));
         }
         json!({ "verdicts": verdicts })
+    }
+}
+
+impl Rig {
+    /// The database's object hands over a batch.
+    pub fn hand_over(&mut self, batch: &Value) -> Published {
+        self.step();
+        let answer = match changes::changes(&batch.to_string(), ORGANIZATION, &self.configuration) {
+            Err(refusal) => Answer::from(&refusal),
+            Ok(input) => {
+                let mut outcome = Outcome::default();
+                self.run(input, &mut outcome);
+                changes::taken(outcome.taken.expect("a batch is answered"))
+            }
+        };
+        let body = serde_json::from_str(&answer.body).unwrap();
+        Published { status: answer.status, body, retry_after: answer.retry_after }
+    }
+
+    /// The database's object says how the feed of changes does.
+    pub fn feed(&mut self, feed: &Value) {
+        self.step();
+        let input = changes::feed(&feed.to_string(), ORGANIZATION, &self.configuration).unwrap();
+        self.run(input, &mut Outcome::default());
+    }
+
+    /// The database's object answers at last.
+    pub fn answer_source(&mut self) {
+        self.source.is_slow = false;
+        while let Some(input) = self.source.answer() {
+            self.run(input, &mut Outcome::default());
+        }
+    }
+
+    /// The principal that a token proves to the Worker.
+    pub fn principal_of(&self, token: &str) -> Principal {
+        let credentials = &self.configuration.credentials;
+        credentials.principal(self.now, token, ORGANIZATION, &KeySet::default()).expect("the token is good")
     }
 }
 

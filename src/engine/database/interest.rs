@@ -120,11 +120,6 @@ impl Interest {
         self.groups.len() as u64
     }
 
-    /// Whether the object has answered to a group at all.
-    pub fn is_known(&self) -> bool {
-        !self.known.groups.is_empty()
-    }
-
     /// How many groups the object judges a table's changes for.
     pub fn groups_of(&self, schema: &str, table: &str) -> u64 {
         self.known.counts.get(&(schema.to_owned(), table.to_owned())).copied().unwrap_or(0)
@@ -184,9 +179,9 @@ impl Interest {
         }
     }
 
-    /// Whether messages of the database come in for those who listen to nothing else.
+    /// Whether changes of the database come in at all.
     pub fn is_open(&self) -> bool {
-        !self.is_lost && self.bypass.as_ref().is_some_and(|group| self.known.groups.contains(&group.id))
+        !self.is_lost && !self.known.groups.is_empty()
     }
 
     /// What must be told now; `None` where the object knows all, or an answer or the time to ask again is awaited.

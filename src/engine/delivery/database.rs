@@ -312,7 +312,7 @@ impl Delivery {
         let link = self.database.as_ref()?;
         Some(DatabaseFigures {
             name: link.interest.database().name.to_string(),
-            is_live: link.interest.is_open() || (!link.interest.is_lost() && link.interest.is_known()),
+            is_live: link.interest.is_open(),
             groups: link.interest.count(),
             unjudged: link.unjudged.get(),
             without_row_security: self.without_row_security(),
