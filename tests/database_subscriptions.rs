@@ -368,3 +368,26 @@ fn a_renewed_session_is_judged_by_its_new_claims() {
         ada.gets_nothing();
     });
 }
+
+/// A subscription that stands says that changes come: it ends where that is true no more.
+#[test]
+fn a_table_that_is_taken_away_ends_its_subscriptions() {
+    every_way(realtime(json!({})), |rig| {
+        let notes = table("notes", &[("id", "int8")], &ROLES);
+        rig.source.tables = Some(json!([messages(), notes]));
+        let ada = connect(rig, "ada", json!({}));
+        for name in ["messages", "notes"] {
+            subscribe(rig, &ada, name, name);
+            ada.gets(json!({ "type": "subscribed", "id": name }));
+        }
+        let mut disabled = messages();
+        disabled["enabled"] = json!(false);
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": { "tables": [disabled, notes] } }));
+        assert_eq!(ada.is_refused("table_not_enabled")["id"], "messages");
+        let mut denied = notes.clone();
+        denied["roles"]["authenticated"]["state"] = json!("denied");
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": [disabled, denied] }));
+        assert_eq!(ada.is_refused("table_denied")["id"], "notes");
+        ada.gets_nothing();
+    });
+}

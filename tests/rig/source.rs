@@ -149,8 +149,12 @@ impl Source {
 impl Rig {
     /// The database's object hands over a batch.
     pub fn hand_over(&mut self, batch: &Value) -> Published {
+        self.hand_over_text(&batch.to_string())
+    }
+
+    pub fn hand_over_text(&mut self, batch: &str) -> Published {
         self.step();
-        let answer = match changes::changes(&batch.to_string(), ORGANIZATION, &self.configuration) {
+        let answer = match changes::changes(batch, ORGANIZATION, &self.configuration) {
             Err(refusal) => Answer::from(&refusal),
             Ok(input) => {
                 let mut outcome = Outcome::default();

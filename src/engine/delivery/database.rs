@@ -122,7 +122,7 @@ impl Delivery {
         out: &mut Out,
     ) {
         let Some(link) = &mut self.database else { return };
-        let was_lost = link.interest.is_lost();
+        let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
         let catalog = text.as_deref().and_then(Catalog::read);
         let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
         let text = text.unwrap_or_default();
@@ -135,11 +135,13 @@ impl Delivery {
         }
         self.warn(out);
         self.tell_ready(now, out);
+        self.end_unreadable(now, &before, out);
     }
 
     /// Takes in that the feed of changes has stopped, or goes on.
     pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
         let Some(link) = &mut self.database else { return };
+        let before = link.interest.catalog().clone();
         let catalog = text.as_deref().and_then(Catalog::read);
         let has_catalog = catalog.is_some();
         if !link.interest.fed(is_lost, catalog) {
@@ -153,6 +155,30 @@ impl Delivery {
         let event = if is_lost { "feed_lost" } else { "feed_live" };
         out.run(Task::Log(Log { event, connection: None, code: None, details: Vec::new() }));
         self.tell_ready(now, out);
+        self.end_unreadable(now, &before, out);
+    }
+
+    /// Tells those whose table has been taken away. What is a channel's rests, as where its right is lost.
+    fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
+        let Some(link) = &self.database else { return };
+        let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
+        if !link.interest.catalog().takes_away(before, is_asked) {
+            return;
+        }
+        let mut refused = Vec::new();
+        for session in self.sockets.iter().flat_map(|socket| &socket.sessions) {
+            for subscription in &session.subscriptions {
+                if let Some(Readiness::Refused(refusal)) = self.readiness_of(session, &subscription.id) {
+                    refused.push((session.id, session.channel.is_some(), subscription.id.clone(), refusal));
+                }
+            }
+        }
+        for (id, is_channel, name, refusal) in refused {
+            match is_channel {
+                true => self.tell(id, Event::Live { tables: Some(Err(refusal)), announce: false }, out),
+                false => self.drop_subscription(now, id, name, refusal, out),
+            }
+        }
     }
 
     /// Says in the log which tables have no row-level security.
