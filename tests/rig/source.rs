@@ -25,11 +25,14 @@ pub struct Source {
     pub policy: Policy,
     /// Whether `/judge` is answered.
     pub judges: bool,
+    /// What the policies grant in a topic: role, claims, topic; `None`: there is no answer.
+    pub grants: fn(&str, &Value, &str) -> Option<Value>,
     /// While set, answers are on their way.
     pub is_slow: bool,
     /// Every interest that it was told, and every question to judge.
     pub interests: Vec<Value>,
     pub judged: Vec<Value>,
+    pub authorized: Vec<Value>,
     asked: VecDeque<SourceRequest>,
     batch: u64,
 }
@@ -40,9 +43,11 @@ impl Default for Source {
             tables: Some(json!([])),
             policy: |_, _, _, _| false,
             judges: true,
+            grants: |_, _, _| Some(json!({})),
             is_slow: false,
             interests: Vec::new(),
             judged: Vec::new(),
+            authorized: Vec::new(),
             asked: VecDeque::new(),
             batch: 0,
         }
@@ -60,6 +65,7 @@ impl Source {
         match request.path {
             "/interest" => self.interests.push(body),
             "/judge" => self.judged.push(body),
+            "/authorize" => self.authorized.push(body),
             path => panic!("{path} is no path of a database's object"),
         }
         self.asked.push_back(request);
@@ -79,6 +85,7 @@ impl Source {
         let body: Value = serde_json::from_str(&request.body).unwrap();
         let answer = match request.path {
             "/interest" => self.tables.clone().map(|tables| json!({ "revision": body["revision"], "tables": tables })),
+            "/authorize" => (self.grants)(&text(&body["role"]), &body["claims"], &text(&body["topic"])),
             _ => self.judges.then(|| self.judge(&body)),
         };
         let failed = (503, json!({ "error": { "code": "source_unavailable", "message": "" } }).to_string());

@@ -1,7 +1,11 @@
 //! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::grants::Grants;
+use super::judging::Judging;
 use super::session::{Awaiting, Session, Subscribed, Subscription};
 use super::socket::Socket;
 use super::{Delivery, Due};
@@ -28,7 +32,16 @@ const LOST: &str = "lost";
 pub(super) struct DatabaseLink {
     pub(super) interest: Interest,
     /// Groups that were denied because nobody had judged for them.
-    unjudged: std::cell::Cell<u64>,
+    unjudged: Cell<u64>,
+}
+
+/// Who waits for the database to answer.
+#[derive(Default)]
+pub(super) struct Waits {
+    /// Sessions with subscriptions that are not live yet.
+    pub(super) awaiting: BTreeSet<SessionId>,
+    pub(super) judging: Judging,
+    pub(super) grants: Grants,
 }
 
 impl DatabaseLink {
@@ -39,7 +52,7 @@ impl DatabaseLink {
         let told = fact(INTEREST).cloned();
         let is_lost = fact(FEED).is_some_and(|state| state == LOST);
         let interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
-        DatabaseLink { interest, unjudged: std::cell::Cell::new(0) }
+        DatabaseLink { interest, unjudged: Cell::new(0) }
     }
 }
 
@@ -197,7 +210,7 @@ impl Delivery {
 
     /// Tells the sessions that wait what has become of their subscriptions.
     fn tell_ready(&mut self, now: u64, out: &mut Out) {
-        let waiting: Vec<SessionId> = self.awaiting.iter().copied().collect();
+        let waiting: Vec<SessionId> = self.waits.awaiting.iter().copied().collect();
         waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
     }
 
@@ -305,7 +318,7 @@ impl Delivery {
             link.interest.add(standing, tables);
         }
         if let Some(awaiting) = &session.awaiting {
-            self.awaiting.insert(id);
+            self.waits.awaiting.insert(id);
             self.deadlines.extend(awaiting.until.map(|until| (until, Due::Database(id))));
         }
     }
@@ -318,7 +331,7 @@ impl Delivery {
             link.interest.remove(standing, &tables);
         }
         if let Some(awaiting) = &session.awaiting {
-            self.awaiting.remove(&id);
+            self.waits.awaiting.remove(&id);
             awaiting.until.iter().for_each(|until| _ = self.deadlines.remove(&(*until, Due::Database(id))));
         }
     }

@@ -98,13 +98,13 @@ impl Delivery {
             (Some(Standing::Group(group)), Some(link)) => (group, link),
             _ => return Some((Some(Missed::TooMuch), then)),
         };
-        self.judging.last += 1;
-        let number = self.judging.last;
+        self.waits.judging.last += 1;
+        let number = self.waits.judging.last;
         let question = Question::Judge { number, body: body(&publications, &group) };
         out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
         let (group, position) = (group.id.clone(), position.clone());
-        self.judging.held.insert(session.socket, Vec::new());
-        self.judging.open.insert(number, Recovery { session, group, position, missed: publications, then });
+        self.waits.judging.held.insert(session.socket, Vec::new());
+        self.waits.judging.open.insert(number, Recovery { session, group, position, missed: publications, then });
         if let Some(socket) = self.sockets.get_mut(session.socket) {
             socket.waiting.get_or_insert_default();
         }
@@ -114,33 +114,34 @@ impl Delivery {
 
     /// Takes in the verdicts. What could not be judged is denied, and whoever asked is told that it did not recover.
     pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
-        let Some(recovery) = self.judging.open.remove(&number) else { return };
+        let Some(recovery) = self.waits.judging.open.remove(&number) else { return };
         let Recovery { session, group, position, missed, then } = recovery;
         let sights = text.and_then(|text| sights(&text, &group)).unwrap_or_default();
         let missed = with_verdicts(missed, &group, &sights).map_or(Missed::TooMuch, Missed::Everything);
-        let held = self.judging.held.remove(&session.socket).unwrap_or_default();
+        let held = self.waits.judging.held.remove(&session.socket).unwrap_or_default();
         self.tell_resumed(session, position, Some(missed), then, out);
         out.effects.extend(held);
         self.unsaved.insert(session.socket);
         let frames = self.sockets.get_mut(session.socket).and_then(|socket| socket.waiting.take());
         self.released.extend(frames.into_iter().flatten().map(|frame| (session.socket, frame)));
-        if !self.fetching_keys && self.judging.is_idle() {
+        if !self.fetching_keys && self.waits.judging.is_idle() {
             self.waiting_bytes = 0;
         }
     }
 
     /// Keeps back what held sockets would be told. One that is told too much meanwhile ends.
     pub(in crate::engine) fn hold(&mut self, out: &mut Out) {
-        if self.judging.is_idle() {
+        if self.waits.judging.is_idle() {
             return;
         }
         for effect in take(&mut out.effects) {
             match effect {
                 Effect::Deliver { to, dialect, address, event } => {
-                    let (held, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|socket| self.judging.holds(*socket));
+                    let (held, to): (Vec<_>, Vec<_>) =
+                        to.into_iter().partition(|socket| self.waits.judging.holds(*socket));
                     for socket in held {
                         let (address, event) = (address.clone(), event.clone());
-                        let frames = self.judging.held.entry(socket).or_default();
+                        let frames = self.waits.judging.held.entry(socket).or_default();
                         frames.push(Effect::Deliver { to: vec![socket], dialect, address, event });
                     }
                     if !to.is_empty() {
@@ -150,7 +151,7 @@ impl Delivery {
                 task @ Effect::Do(_) => out.effects.push(task),
             }
         }
-        let full = self.judging.held.iter().filter(|(_, frames)| frames.len() > MAX_HELD);
+        let full = self.waits.judging.held.iter().filter(|(_, frames)| frames.len() > MAX_HELD);
         let full: Vec<SocketId> = full.map(|(socket, _)| *socket).collect();
         full.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
     }

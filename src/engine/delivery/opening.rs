@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
+use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
 use crate::code::{Code, Refusal};
@@ -84,7 +85,21 @@ impl Delivery {
             (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
             (Err(error), None) => self.fail(socket, error.code(), out),
             (Ok(_), None) if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
-            (Ok(principal), None) => self.start(now, socket, principal, frame, out),
+            (Ok(principal), None) => {
+                let principal = Rc::new(principal);
+                let command = Command::Authenticate(frame);
+                let granted = self.granted(now, &principal, &topics_of(&command));
+                match (granted, command) {
+                    (Err(NoGrant::Unknown(group, topic)), command) => {
+                        self.wait_for_grant(socket, (group, topic), command, out);
+                    }
+                    // What is not granted is refused with its subscription.
+                    (granted, Command::Authenticate(frame)) => {
+                        self.start(now, socket, granted.unwrap_or(principal), frame, out);
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -145,7 +160,7 @@ impl Delivery {
     }
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
-    fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
+    fn start(&mut self, now: u64, socket: SocketId, principal: Rc<Principal>, frame: Authenticate, out: &mut Out) {
         let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
@@ -176,7 +191,7 @@ impl Delivery {
                 socket.errors.add(now, u64::MAX);
             }
         }
-        self.begin(socket, Rc::new(principal), frame.recover, beginning, out);
+        self.begin(socket, principal, frame.recover, beginning, out);
     }
 
     /// From here on the socket is authenticated.
