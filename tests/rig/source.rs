@@ -126,7 +126,9 @@ impl Source {
         };
         let of_image = |image: &str| groups.iter().map(|group| sees(group, image)).collect::<Vec<_>>();
         let ids: Vec<&Value> = groups.iter().map(|group| &group["id"]).collect();
-        Some(json!({ "schema": schema, "table": table, "role": role, "columns": self.columns(schema, table, role)?,
+        let images = numbers.iter().flat_map(|number| ["new", "old"].map(|image| &changes[*number][image]));
+        let columns = all_or(self.columns(schema, table, role)?, images);
+        Some(json!({ "schema": schema, "table": table, "role": role, "columns": columns,
             "changes": numbers, "groups": ids, "new": of_image("new"), "old": of_image("old"), "failed": {} }))
     }
 
@@ -146,6 +148,7 @@ impl Source {
             let table = text(&image["table"]);
             let sees = (self.policy)(&role, &group["claims"], &table, &image["row"]);
             let Some(columns) = self.columns(&text(&image["schema"]), &table, &role) else { continue };
+            let columns = all_or(columns, std::iter::once(&image["row"]));
             verdicts.push(json!({ "schema": image["schema"], "table": table, "role": role, "columns": columns,
                 "images": [number], "groups": [group["id"]], "sees": [if sees { "1" } else { "0" }], "failed": {} }));
         }
@@ -193,6 +196,16 @@ impl Rig {
         let credentials = &self.configuration.credentials;
         credentials.principal(self.now, token, ORGANIZATION, &KeySet::default()).expect("the token is good")
     }
+}
+
+/// The columns that are listed, or those of all rows where the list is `"*"`.
+fn all_or<'a>(columns: Value, rows: impl Iterator<Item = &'a Value>) -> Value {
+    if columns != "*" {
+        return columns;
+    }
+    let names = rows.filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str));
+    // A table has columns, even where a script's row has none.
+    json!(names.chain(["id"]).collect::<BTreeSet<&str>>())
 }
 
 /// A table whose columns every role may read, as `register` describes it.

@@ -216,6 +216,11 @@ impl Delivery {
 
     /// Tells one session; what the database has not answered to goes on waiting.
     pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
+        match (self.is_resuming(id), self.is_pending(id)) {
+            (true, true) => return,
+            (true, false) => return self.resume(id, out),
+            (false, _) => {}
+        }
         let Some(session) = self.sockets.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
         let (mut left, mut answers) = (Vec::new(), Vec::new());
@@ -259,12 +264,20 @@ impl Delivery {
     }
 
     /// Whether one of a session's table subscriptions is live.
-    fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
+    pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
         let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
         match &subscription.target {
             Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
             Subscribed::Topic(_) => None,
         }
+    }
+
+    /// Whether the database has not answered for one of the tables that a session listens to.
+    pub(super) fn is_pending(&self, id: SessionId) -> bool {
+        let (Some(link), Some(session)) = (&self.database, self.sockets.session(id)) else { return false };
+        let Some(standing) = &session.standing else { return false };
+        let mut tables = session.listens.iter().flatten();
+        tables.any(|table| link.interest.readiness(standing, table) == Readiness::Pending)
     }
 
     /// A channel is told once, when nothing is left to wait for.
@@ -295,6 +308,9 @@ impl Delivery {
     pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.sockets.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
+        if self.is_resuming(id) {
+            return self.resume(id, out);
+        }
         let refusal = Refusal::of(Code::SourceUnavailable);
         if session.channel.is_some() {
             let has_tables = !awaiting.ids.is_empty();
