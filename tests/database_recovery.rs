@@ -248,3 +248,14 @@ fn who_comes_back_to_a_table_that_is_gone_is_told_which() {
         );
     });
 }
+
+/// Without the database nobody can judge what it said.
+#[test]
+fn a_deployment_without_the_database_tells_nothing_of_it() {
+    let mut rig = Rig::new(&realtime());
+    let (_other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    rig.deploy_with(&json!({}));
+    let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+    assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+}
