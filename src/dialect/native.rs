@@ -74,9 +74,9 @@ impl Dialect for Native {
         command(form).map_err(|refusal| Malformed { refusal, id })
     }
 
-    fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
+    fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
         if let Event::PresenceChanged { changes, .. } = event {
-            return changes.iter().flat_map(|change| self.encode(address, change)).collect();
+            return changes.iter().flat_map(|change| self.encode(None, change)).collect();
         }
         let mut out = String::with_capacity(256);
         write(&mut out, event);

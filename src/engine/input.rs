@@ -71,6 +71,13 @@ pub enum Input {
     },
     /// The time of a [`super::effect::Task::SetTimer`] has come.
     Tick,
+    /// The answer to [`super::effect::Question::Authorize`].
+    Authorized {
+        /// Which question it is.
+        number: u64,
+        /// The text of the answer; `None` when there was none.
+        grant: Option<String>,
+    },
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.

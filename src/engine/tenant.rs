@@ -76,6 +76,7 @@ impl Tenant {
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
             Input::Tick => self.timer = None,
+            Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
