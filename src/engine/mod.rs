@@ -18,3 +18,4 @@ mod message;
 mod stream;
 mod delivery;
 mod bucket;
+mod budget;

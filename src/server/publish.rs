@@ -23,19 +23,28 @@ impl PublishRequest {
     pub fn read(body: &str) -> Result<PublishRequest, Refusal> {
         let mut form = Form::read(body, Code::InvalidRequest)?;
         let organization = organization(&mut form)?;
-        let publications = match form.take("messages") {
-            None => vec![Publication::read(form, body)?],
-            Some(messages) => {
-                form.finish()?;
-                let messages = messages.list(BATCH_EVENTS)?;
-                if messages.is_empty() {
-                    return Err(Refusal::at(Code::InvalidRequest, "messages", "messages must not be empty"));
-                }
-                let read = messages.iter().map(|message| Publication::read(message.form()?, message.json()));
-                read.collect::<Result<_, Refusal>>()?
-            }
-        };
-        Ok(PublishRequest { organization, publications })
+        Ok(PublishRequest { organization, publications: PublishRequest::publications(form, body)? })
+    }
+
+    fn publications(mut form: Form<'_>, body: &str) -> Result<Vec<Publication>, Refusal> {
+        let Some(messages) = form.take("messages") else { return Ok(vec![Publication::read(form, body)?]) };
+        form.finish()?;
+        let messages = messages.list(BATCH_EVENTS)?;
+        if messages.is_empty() {
+            return Err(Refusal::at(Code::InvalidRequest, "messages", "messages must not be empty"));
+        }
+        messages.iter().map(|message| Publication::read(message.form()?, message.json())).collect()
+    }
+
+    /// Reads what a client publishes, as the Worker hands it over: the same body, with the client's user in `publisher`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_for_client(body: &str) -> Result<(Option<String>, Vec<Publication>), Refusal> {
+        let mut form = Form::read(body, Code::InvalidRequest)?;
+        organization(&mut form)?;
+        let user = form.take("publisher").map(|user| user.text()).transpose()?;
+        Ok((user, PublishRequest::publications(form, body)?))
     }
 
     /// The organization that a body names, which the Worker routes by; the organization's object reads all of it.

@@ -74,9 +74,9 @@ impl DurableObject for Broadcaster {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let answered = match request.path().as_str() {
             "/open" => self.open(&request),
-            "/publish" => {
+            path @ ("/publish" | "/publish-for-client") => {
                 let body = request.text().await?;
-                self.publish(&body).map(|answer| http::respond(&answer))
+                self.publish(path, &body).map(|answer| http::respond(&answer))
             }
             "/changes" => {
                 let body = request.text().await?;
@@ -181,11 +181,16 @@ impl Broadcaster {
         }
     }
 
-    fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
-        let request = PublishRequest::read(body)?;
-        let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
-        let outcome = self.happen(Input::Publish { publications: request.publications, remembered })?;
-        let receipt = outcome.published.ok_or(Code::Internal)??;
+    fn publish(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        let input = if path == "/publish" {
+            let request = PublishRequest::read(body)?;
+            let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
+            Input::Publish { publications: request.publications, remembered }
+        } else {
+            let (user, publications) = PublishRequest::read_for_client(body)?;
+            Input::PublishForClient { user, publications }
+        };
+        let receipt = self.happen(input)?.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
     }
 

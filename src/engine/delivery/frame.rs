@@ -55,7 +55,11 @@ impl Delivery {
             Err(malformed) => return self.refuse_frame(now, id, malformed, out),
         };
         let is_authenticated = socket.principal().is_some();
-        match (socket.session_of(&command), command) {
+        let session = socket.session_of(&command);
+        if let Some((session, Err(refusal))) = session.map(|session| (session, self.pay(now, session, &command))) {
+            return self.refuse(now, session, refusal, reference(command), out);
+        }
+        match (session, command) {
             (_, Command::Authenticate(frame)) => self.authenticate(now, id, frame, out),
             (_, Command::Ping { id: reference }) => self.tell_socket(id, None, Event::Pong { id: reference }, out),
             _ if !is_authenticated => self.fail(id, Code::AuthRequired, out),
@@ -63,6 +67,16 @@ impl Delivery {
             (Some(session), command) => self.execute(now, session, command, out),
             (None, _) => self.refuse_frame(now, id, Refusal::of(Code::UnknownSubscription).into(), out),
         }
+    }
+}
+
+/// What the client calls the answer that it waits for.
+fn reference(command: Command) -> Option<String> {
+    match command {
+        Command::Subscribe(subscribe) => Some(subscribe.id),
+        Command::Publish { id, .. } => id,
+        Command::Channel(frame) => frame.id,
+        _ => None,
     }
 }
 

@@ -19,12 +19,14 @@ mod presence_windows;
 mod rules;
 mod session;
 mod socket;
+mod spending;
 mod sockets;
 mod subscribe;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::command::{Command, Malformed};
 use super::effect::{Effect, Figures, Log, Task, Write};
 use super::event::{Address, Event};
@@ -51,6 +53,7 @@ pub(super) struct Delivery {
     sockets: Sockets,
     classes: Classes,
     people: People,
+    budget: Budget,
     presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
@@ -93,6 +96,7 @@ impl Delivery {
             database: database.map(|database| DatabaseLink::wake(database, stored)),
             waits: Waits::default(),
             organization,
+            budget: Budget::new(&configuration.limits, now),
             configuration,
             profiles,
             sockets: Sockets::default(),
@@ -147,9 +151,11 @@ impl Delivery {
         match message {
             ToDelivery::Publish { accepted, origin } => self.publish(&accepted, origin, out),
             ToDelivery::Resumed { session, position, missed, then } => {
+                self.charge_replay(now, session, missed.as_ref());
                 self.resumed(session, position, missed, then, out);
             }
             ToDelivery::Roster { session, topic, members } => {
+                self.charge_roster(now, session, members.iter().map(|member| &**member));
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),

@@ -62,7 +62,7 @@ impl PresenceWindows {
     }
 
     /// What waits to be told of a member.
-    fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
+    pub(super) fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
         self.windows.get(place)?.waiting.get(client_id)
     }
 

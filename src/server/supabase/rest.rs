@@ -91,8 +91,13 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
         if publications.is_empty() {
             return Ok(ApiStep::Answer(accepted()));
         }
-        let body = Some(request(&organization, &publications));
-        let question = Question { organization, path: "/publish", body };
+        let (path, body) = match sender {
+            Sender::Service => ("/publish", request(&organization, None, &publications)),
+            Sender::Client(client) => {
+                ("/publish-for-client", request(&organization, client.user.as_deref(), &publications))
+            }
+        };
+        let question = Question { organization, path, body: Some(body) };
         Ok(ApiStep::ask(question, |_, status, _| answered(status).map(ApiStep::Answer)))
     })
 }
@@ -192,10 +197,15 @@ pub fn single(
     }
 }
 
-/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
-pub fn request(organization: &str, publications: &[Publication]) -> String {
+/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing), with the user who
+/// publishes where one does.
+pub fn request(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);
+    if let Some(user) = user {
+        body.push_str(",\"publisher\":");
+        json::write_string(&mut body, user);
+    }
     body.push_str(",\"messages\":[");
     for (index, publication) in publications.iter().enumerate() {
         if index > 0 {
