@@ -116,8 +116,8 @@ fn answers() -> Vec<(&'static str, Event)> {
     let id = |id: &str| id.to_owned();
     let missing = Refusal::at(Code::InvalidFrame, "payload", "payload is required");
     vec![
-        ("subscribed", Event::Subscribed { id: id("s1"), recovered: None }),
-        ("subscribed_recovered", Event::Subscribed { id: id("s1"), recovered: Some(false) }),
+        ("subscribed", Event::Subscribed { id: id("s1"), answer: None, recovered: None }),
+        ("subscribed_recovered", Event::Subscribed { id: id("s1"), answer: None, recovered: Some(false) }),
         ("unsubscribed", Event::Unsubscribed { id: id("s1") }),
         ("ack", Event::Acknowledged { id: id("c9"), kept: None }),
         ("error", Event::Refused { refusal: Refusal::of(Code::Forbidden), id: None }),
@@ -164,13 +164,13 @@ fn is_recovery(command: Command, expected: Recover, count: usize) -> bool {
 }
 
 fn is_table(command: Command, event: Option<Operation>, filter: &str) -> bool {
-    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Table(table) }) if id == "s1"
+    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Table(table), .. }) if id == "s1"
         && (table.schema.as_str(), table.table.as_str()) == ("public", "claims")
         && table.event == event && table.filter.text() == filter)
 }
 
 fn is_topic(command: Command, private: bool, asks_for_more: bool) -> bool {
-    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Topic { topic: at, presence, recover } })
+    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Topic { topic: at, presence }, recover, .. })
         if id == "s2" && Some(&at) == topic(private).as_ref() && presence == asks_for_more && recover.is_some() == asks_for_more)
 }
 

@@ -8,7 +8,10 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::DialectId;
-use crate::engine::profile::{Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions};
+use crate::engine::profile::{
+    Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions, TableDelivery,
+    UnknownSubscription,
+};
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
@@ -37,6 +40,14 @@ pub const PROFILE: Profile = Profile {
     duplicate: Duplicate::Refused,
     names_subscriptions: false,
     roster_on_appearing: true,
+    heartbeat: None,
+    unknown_subscription: UnknownSubscription::Refused,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
 };
 /// The `type` of every frame that a client may send. docs/protocol-native.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
@@ -142,15 +153,16 @@ fn position(field: &Field<'_>) -> Result<Position, Refusal> {
 fn subscribe(form: &mut Form<'_>) -> Result<Subscribe, Refusal> {
     let id = form.require("id")?.name(ID_BYTES)?;
     let target = match (topic(form)?, form.take("table")) {
-        (Some(topic), None) => Target::Topic {
-            topic,
-            presence: form.take("presence").map_or(Ok(false), |presence| presence.boolean())?,
-            recover: form.take("recover").map(|recover| position(&recover)).transpose()?,
-        },
+        (Some(topic), None) => {
+            Target::Topic { topic, presence: form.take("presence").map_or(Ok(false), |presence| presence.boolean())? }
+        }
         (None, Some(table)) => Target::Table(table_target(form, &table)?),
         _ => return Err(Refusal::because(Code::InvalidFrame, "A subscription is to a table or to a topic.")),
     };
-    Ok(Subscribe { id, target })
+    // Of a table it is no known key: everything missed comes with the authentication.
+    let recover = if matches!(target, Target::Topic { .. }) { form.take("recover") } else { None };
+    let recover = recover.map(|recover| position(&recover)).transpose()?;
+    Ok(Subscribe { id, target, recover, answer: None })
 }
 
 fn table_target(form: &mut Form<'_>, table: &Field<'_>) -> Result<TableTarget, Refusal> {
@@ -216,7 +228,7 @@ fn write(out: &mut String, event: &Event) {
             text_member(out, "message", Some(code.sentence()));
         }
         Event::AuthExpired => open(out, "auth_expired"),
-        Event::Subscribed { id, recovered } => {
+        Event::Subscribed { id, recovered, .. } => {
             open(out, "subscribed");
             text_member(out, "id", Some(id));
             boolean_member(out, "recovered", *recovered);
@@ -231,9 +243,14 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
-        Event::Joined { .. } | Event::NotJoined { .. } | Event::Live { .. } | Event::Left { .. } | Event::Ended(_) => {
-            return;
-        }
+        Event::Warned { .. }
+        | Event::Called(_)
+        | Event::Heartbeat { .. }
+        | Event::Joined { .. }
+        | Event::NotJoined { .. }
+        | Event::Live { .. }
+        | Event::Left { .. }
+        | Event::Ended(_) => return,
     }
     out.push('}');
 }

@@ -54,6 +54,8 @@ pub enum Command {
         /// `None`: the lobby.
         topic: Option<Topic>,
     },
+    /// Let a function answer an event.
+    Call(Call),
     /// Do something in one of the channels that a connection carries.
     Channel(Box<ChannelFrame>),
     /// Ask whether anyone is there.
@@ -61,6 +63,17 @@ pub enum Command {
         /// Asks for an answer with this id.
         id: Option<String>,
     },
+}
+
+/// An event for a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The event's name, by which the function is found.
+    pub event: Rc<str>,
+    /// JSON text.
+    pub payload: Rc<str>,
+    /// The client's name for the call, as JSON text.
+    pub id: Option<String>,
 }
 
 /// A frame about a channel: a topic that a connection joins with a principal and subscriptions of its own (Phoenix).
@@ -187,13 +200,17 @@ pub struct Subscribe {
     pub id: String,
     /// What it is to.
     pub target: Target,
+    /// From where what it is to was missed.
+    pub recover: Option<Position>,
+    /// What the answer to it repeats; the engine only hands it back.
+    pub answer: Option<Rc<str>>,
 }
 
 impl Subscribe {
     /// The topic whose members present are asked for at once.
     pub fn watched(&self) -> Option<Topic> {
         match &self.target {
-            Target::Topic { topic, presence: true, .. } => Some(topic.clone()),
+            Target::Topic { topic, presence: true } => Some(topic.clone()),
             _ => None,
         }
     }
@@ -210,8 +227,6 @@ pub enum Target {
         topic: Topic,
         /// Whether the members present are asked for at once.
         presence: bool,
-        /// From where messages of the topic were missed.
-        recover: Option<Position>,
     },
 }
 

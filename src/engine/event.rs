@@ -59,6 +59,8 @@ pub enum Event {
     Subscribed {
         /// The client's name for it.
         id: String,
+        /// As the subscription gave it.
+        answer: Option<Rc<str>>,
         /// Whether everything missed was replayed, where that was asked for.
         recovered: Option<bool>,
     },
@@ -66,6 +68,15 @@ pub enum Event {
     Unsubscribed {
         /// The client's name for it.
         id: String,
+    },
+    /// A subscription stands, to which nothing will come for now.
+    Warned {
+        /// The client's name for it.
+        id: String,
+        /// Why.
+        warning: TableWarning,
+        /// The tenant.
+        organization: Rc<str>,
     },
     /// A message was published.
     Acknowledged {
@@ -111,6 +122,13 @@ pub enum Event {
         /// Who.
         member: Rc<Member>,
     },
+    /// A function has answered.
+    Called(Called),
+    /// The server is there.
+    Heartbeat {
+        /// When, in Unix milliseconds.
+        time: u64,
+    },
     /// The answer to a ping.
     Pong {
         /// The client's name for it.
@@ -144,6 +162,28 @@ pub enum Event {
     },
     /// The channel has ended though its client did not ask for it.
     Ended(Refusal),
+}
+
+/// Why nothing will come to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableWarning {
+    /// The table is not enabled.
+    NotEnabled,
+    /// No rule says who may see its rows.
+    NoPolicy,
+}
+
+/// What a function answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// The event's name.
+    pub event: Rc<str>,
+    /// The client's name for the call, as JSON text.
+    pub id: Option<String>,
+    /// The status of the answer.
+    pub status: u16,
+    /// Its body.
+    pub body: Rc<str>,
 }
 
 /// The channel that an event is told in, for connections that carry several.

@@ -34,6 +34,22 @@ pub struct Profile {
     pub names_subscriptions: bool,
     /// Whether whoever appears is told who is there; where not, that it is done.
     pub roster_on_appearing: bool,
+    /// How often the server says that it is there, in milliseconds; `None`: clients ask.
+    pub heartbeat: Option<u64>,
+    /// What it does to end a subscription that does not stand.
+    pub unknown_subscription: UnknownSubscription,
+    /// Whether its clients understand messages; where not, none is sent.
+    pub hears_messages: bool,
+    /// Whether whoever appears or changes is told so too, and is listed among those who are there.
+    pub hears_oneself_appear: bool,
+    /// Whether changing what one says of oneself before one has appeared is an error; where not, it does nothing.
+    pub untracked_is_error: bool,
+    /// Whether an update that takes a row out of a subscription's filter is told as a removal.
+    pub removes_unmatched: bool,
+    /// Of which tables changes are sent.
+    pub table_delivery: TableDelivery,
+    /// Whether a socket counts as a listener of its app, of which a plan allows so many.
+    pub is_listener: bool,
 }
 
 /// How many sessions a socket carries.
@@ -70,6 +86,24 @@ pub enum Renewal {
     Answered,
     /// It may be any user's, and is not answered; one that is no good ends the session.
     Silent,
+}
+
+/// What it does to end a subscription that does not stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSubscription {
+    /// It is refused.
+    Refused,
+    /// It has ended, which is what was asked for.
+    Ended,
+}
+
+/// Of which tables changes are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableDelivery {
+    /// Of all that are published.
+    Published,
+    /// Of those that are enabled, and that have a rule for who may see their rows or are marked public.
+    Enabled,
 }
 
 /// What happens to a table subscription whose right is lost.

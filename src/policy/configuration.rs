@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
+use super::app::{Apps, SERVICE};
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
@@ -41,6 +42,10 @@ pub struct Configuration {
     pub limits: Limits,
     /// How much history is kept.
     pub history: HistoryLimits,
+    /// The organizations that are opened as apps; `None` where none is.
+    pub apps: Option<Apps>,
+    /// Whether sockets whose dialect has them get heartbeats.
+    pub heartbeats: bool,
     /// Whether the page at `/` is served.
     pub inspector: bool,
 }
@@ -64,6 +69,8 @@ impl Configuration {
             public_topics: true,
             limits: Limits::default(),
             history: HistoryLimits::default(),
+            apps: None,
+            heartbeats: true,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
         };
         configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
@@ -129,6 +136,14 @@ impl Configuration {
         if let Some(history) = form.take("history") {
             self.history = HistoryLimits::read(&history)?;
         }
+        if let Some(heartbeats) = form.take("heartbeats") {
+            self.heartbeats = heartbeats.boolean()?;
+        }
+        if let Some(apps) = form.take("butterbase") {
+            self.apps = Some(Apps::read(&apps)?);
+            self.credentials.tokens.are_of_apps = true;
+            self.tables.admit_everywhere(SERVICE);
+        }
         form.finish()
     }
 
@@ -151,6 +166,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         key_set_url: url,
         issuer: expected(variable, "JWT_ISSUER")?,
         audience: expected(variable, "JWT_AUDIENCE")?,
+        are_of_apps: false,
     };
     let api_keys = match variable("API_KEYS") {
         None => ApiKeys::default(),
@@ -193,7 +209,7 @@ fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Opt
 
 /// A local issuer has no certificate; anything else must, or the keys could be anyone's. A user name before the host
 /// would make `http://localhost:1@elsewhere` look local.
-fn is_safe(url: &str) -> bool {
+pub(super) fn is_safe(url: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let local = || url.strip_prefix("http://127.0.0.1:").or_else(|| url.strip_prefix("http://localhost:"));
     let safe = match url.strip_prefix("https://").map(host) {

@@ -19,6 +19,8 @@ pub mod visibility;
 pub mod filter;
 pub mod channel;
 pub mod table;
+pub mod function;
+pub mod app;
 // What the deployment says about both.
 pub mod limits;
 pub mod configuration;

@@ -37,6 +37,8 @@ pub enum Method {
     Session,
     /// An API key.
     ApiKey,
+    /// Not at all: no credential was brought where none is needed.
+    Anonymous,
 }
 
 impl Method {
@@ -45,6 +47,7 @@ impl Method {
         match self {
             Method::Session => "session",
             Method::ApiKey => "api_key",
+            Method::Anonymous => "anonymous",
         }
     }
 }

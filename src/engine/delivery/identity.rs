@@ -286,7 +286,9 @@ mod tests {
 
     use super::*;
     use crate::engine::input::Stored;
-    use crate::engine::profile::{Duplicate, PresenceAudience, Profile, Profiles, Refusals, Sessions};
+    use crate::engine::profile::{
+        Duplicate, PresenceAudience, Profile, Profiles, Refusals, Sessions, TableDelivery, UnknownSubscription,
+    };
     use crate::policy::configuration::Configuration;
 
     const SECRET: &str = "a-secret-of-thirty-two-bytes-or-more";
@@ -307,6 +309,14 @@ mod tests {
         duplicate: Duplicate::Replaces,
         names_subscriptions: true,
         roster_on_appearing: false,
+        heartbeat: None,
+        unknown_subscription: UnknownSubscription::Refused,
+        hears_messages: true,
+        hears_oneself_appear: true,
+        untracked_is_error: true,
+        removes_unmatched: false,
+        table_delivery: TableDelivery::Published,
+        is_listener: false,
     };
     const PRINCIPAL: &str = r#"{"user":"ada","roles":["member"],"method":"session","expires":null,"claims":{}}"#;
 

@@ -104,7 +104,7 @@ impl Delivery {
                 watch
             }
             Announcement::Subscribed { id, topic, watch } => {
-                self.tell(session, Event::Subscribed { id, recovered }, out);
+                self.tell(session, Event::Subscribed { id, answer: None, recovered }, out);
                 only = Some(topic.clone());
                 watch.then_some(topic).into_iter().collect()
             }
@@ -137,7 +137,11 @@ impl Delivery {
             let watched = subscribe.watched();
             match self.admit(&principal, &beginning.subscriptions, subscribe) {
                 Ok(subscription) => {
-                    beginning.then.push(Event::Subscribed { id: subscription.id.clone(), recovered: None });
+                    beginning.then.push(Event::Subscribed {
+                        id: subscription.id.clone(),
+                        answer: None,
+                        recovered: None,
+                    });
                     beginning.subscriptions.push(subscription);
                     beginning.watch.extend(watched);
                 }

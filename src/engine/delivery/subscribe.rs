@@ -43,7 +43,7 @@ impl Delivery {
                 (Ok(()), None)
             }
             // Handled before anyone's identity matters.
-            Command::Authenticate(_) | Command::Channel(_) | Command::Ping { .. } => (Ok(()), None),
+            Command::Authenticate(_) | Command::Channel(_) | Command::Ping { .. } | Command::Call(_) => (Ok(()), None),
         };
         if let Err(refusal) = done {
             self.refuse(now, session, refusal, id, out);
@@ -57,13 +57,13 @@ impl Delivery {
         present: &[Subscription],
         subscribe: Subscribe,
     ) -> Result<Subscription, (Refusal, String)> {
-        let Subscribe { id, target } = subscribe;
+        let Subscribe { id, target, .. } = subscribe;
         let refusal = match &target {
             _ if present.iter().any(|subscription| subscription.id == id) => {
                 Some(Refusal::of(Code::SubscriptionExists))
             }
             Target::Table(target) => self.refuse_table(principal, present, target),
-            Target::Topic { topic, presence, .. } => self.refuse_topic(principal, present, topic, *presence),
+            Target::Topic { topic, presence } => self.refuse_topic(principal, present, topic, *presence),
         };
         match (refusal, target) {
             (Some(refusal), _) => Err((refusal, id)),
@@ -132,8 +132,9 @@ impl Delivery {
         if known.state_bytes > STATE_BYTES {
             return Err(Refusal::of(Code::SubscriptionLimit));
         }
+        let answer = subscribe.answer.clone();
         let asked = match &subscribe.target {
-            Target::Topic { topic, presence, recover } => Some((topic.clone(), *presence, recover.clone())),
+            Target::Topic { topic, presence } => Some((topic.clone(), *presence, subscribe.recover.clone())),
             Target::Table(_) => None,
         };
         let mut present = known.session(session.number).ok_or(Code::Internal)?.subscriptions.clone();
@@ -146,7 +147,7 @@ impl Delivery {
         self.change(session, |session| session.subscriptions = present);
         match asked {
             Some((topic, presence, recover)) => self.subscribed_to_topic(session, id, topic, presence, recover, out),
-            None => self.tell(session, Event::Subscribed { id, recovered: None }, out),
+            None => self.tell(session, Event::Subscribed { id, answer, recovered: None }, out),
         }
         Ok(())
     }

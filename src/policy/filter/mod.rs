@@ -14,6 +14,7 @@
 
 mod column_type;
 mod compare;
+mod exact;
 mod index;
 mod instant;
 mod parse;
@@ -53,6 +54,8 @@ enum Test {
     Is(Truth),
     Pattern(Pattern),
     Distinct(String),
+    /// Equal to this JSON value, type included.
+    Exact(String),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,22 @@ impl Filter {
     /// [`crate::code::Code::InvalidFilter`] with what is wrong.
     pub fn parse(text: &str) -> Result<Filter, Refusal> {
         parse::filter(text)
+    }
+
+    /// Reads a filter that is written as a JSON object: each column has exactly this value, type included.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] with what is wrong.
+    pub fn exact(text: &str) -> Result<Filter, Refusal> {
+        exact::filter(text)
+    }
+
+    /// Reads back what [`Filter::text`] gave, of a filter of either kind.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] where an earlier build accepted what this one does not.
+    pub fn restore(text: &str) -> Result<Filter, Refusal> {
+        if text.starts_with('{') { exact::filter(text).or_else(|_| parse::filter(text)) } else { parse::filter(text) }
     }
 
     /// The filter as it was given.
@@ -129,6 +148,7 @@ impl Condition {
             Test::Is(truth) => truth.is(cell, declared)?,
             Test::Distinct(literal) => cell == "null" || compare(cell, literal, declared)? != Ordering::Equal,
             Test::Compare(comparison, literal) => comparison.accepts(compare(cell, literal, declared)?),
+            Test::Exact(value) => exact::equal(cell, value),
             Test::In(literals) => in_list(cell, literals, declared)?,
             Test::Pattern(pattern) => pattern.matches(cell)?,
         };
