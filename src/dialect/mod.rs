@@ -1,6 +1,7 @@
 //! Wire formats: one file each, a frame to a command and an event to a frame, no decisions. To add one, see
 //! `docs/adding-a-dialect.md`.
 
+pub mod fluxbase;
 pub mod native;
 pub mod phoenix;
 
@@ -68,13 +69,14 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
         native::ID => &native::Native,
         phoenix::V1 => &phoenix::Phoenix(Version::One),
         phoenix::V2 => &phoenix::Phoenix(Version::Two),
+        fluxbase::ID => &fluxbase::Fluxbase,
         _ => return None,
     })
 }
 
 /// What the runtime answers without waking the object, and with what. It knows one pair for all sockets of an object.
 pub fn auto_response() -> Option<(&'static str, &'static str)> {
-    [native::PROFILE, phoenix::PROFILE].iter().find_map(|profile| profile.auto_response)
+    [native::PROFILE, phoenix::PROFILE, fluxbase::PROFILE].iter().find_map(|profile| profile.auto_response)
 }
 
 /// The profile of a dialect; `None` for an unknown one.
@@ -82,6 +84,7 @@ pub fn profile(id: DialectId) -> Option<&'static Profile> {
     Some(match id {
         native::ID => &native::PROFILE,
         phoenix::V1 | phoenix::V2 => &phoenix::PROFILE,
+        fluxbase::ID => &fluxbase::PROFILE,
         _ => return None,
     })
 }

@@ -21,4 +21,5 @@ pub mod channel;
 pub mod table;
 // What the deployment says about both.
 pub mod limits;
+pub mod fluxbase;
 pub mod configuration;
