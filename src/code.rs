@@ -117,6 +117,10 @@ pub enum Reason {
     ReadRevoked,
     /// The time for which a message is to be retained is none.
     InvalidRetention,
+    /// Without a credential this cannot be subscribed to.
+    CredentialRequired,
+    /// The table does not exist, or its changes are switched off.
+    TableNotEnabled,
 }
 
 /// A request or frame that is turned away: why, in which words, and where in the input.

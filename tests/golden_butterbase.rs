@@ -11,7 +11,7 @@ use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{Command, Position, Recover, Subscribe, TableTarget, Target};
 use realtime_worker::engine::event::{Authenticated, Bindings, Called, Event, Member, TableWarning, View};
 use realtime_worker::engine::shared_text::SharedText;
-use realtime_worker::policy::app::{SERVICE, anonymous};
+use realtime_worker::policy::app::{ANONYMOUS, SERVICE};
 use realtime_worker::policy::channel::Topic;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
@@ -75,13 +75,13 @@ fn connections() -> Vec<(&'static str, Event)> {
     };
     let success = |principal: Principal, position: Option<Position>, recovered| {
         let (organization, principal) = (Rc::from("app_abc123"), Rc::new(principal));
-        Event::Authenticated(Authenticated { organization, principal, position, recovered })
+        Event::Authenticated(Authenticated { organization, principal, position, recovered, is_renewal: false })
     };
     let user = || named(&["butterbase_user", "editor"], Method::Session);
     let position = Position { epoch: "epoch1".to_owned(), offset: 41 };
     vec![
         ("connected", success(user(), None, None)),
-        ("connected_as_anonymous", success(anonymous(), None, None)),
+        ("connected_as_anonymous", success(Principal::anonymous(ANONYMOUS), None, None)),
         ("connected_as_service", success(named(&[SERVICE], Method::ApiKey), None, None)),
         ("connected_with_position", success(user(), Some(position), Some(true))),
         ("heartbeat", Event::Heartbeat { time: MINUTE + 30_000 }),
@@ -101,7 +101,7 @@ fn answers() -> Vec<(&'static str, Event)> {
         let (event, id, body) = (Rc::from("chat_message"), id.map(str::to_owned), Rc::from(body));
         Event::Called(Called { event, id, status, body })
     };
-    let refused = |refusal, id: Option<&str>| Event::Refused { refusal, id: id.map(str::to_owned) };
+    let refused = |refusal, id: Option<&str>| Event::Refused { refusal, id: id.map(str::to_owned), topic: None };
     let because = |code, message: &'static str| Refusal::because(code, message);
     vec![
         ("subscribed", subscribed("messages\u{1f}", None, None)),
@@ -178,7 +178,7 @@ fn is_room(topic: Option<&Topic>) -> bool {
 }
 
 fn is_track(command: Command, in_room: bool, metadata: &str) -> bool {
-    matches!(command, Command::Track { topic, metadata: said }
+    matches!(command, Command::Track { topic, metadata: said, .. }
         if is_room(topic.as_ref()) == in_room && topic.is_some() == in_room && &*said == metadata)
 }
 
@@ -222,7 +222,7 @@ fn checks() -> Vec<(&'static str, Check)> {
             matches!(c, Command::Update { topic: None, metadata }
                 if &*metadata == r#"{"name":"Alice","cursor":{"x":120,"y":60}}"#)
         }),
-        ("presence_untrack", |c| matches!(c, Command::Untrack { topic: None })),
+        ("presence_untrack", |c| matches!(c, Command::Untrack { topic: None, .. })),
         ("event", |c| is_call(c, r#"{"text":"hello"}"#, None)),
         ("event_with_id", |c| is_call(c, "null", Some("\"c1\""))),
         ("auth", |c| {

@@ -2,6 +2,7 @@
 //! `docs/adding-a-dialect.md`.
 
 pub mod butterbase;
+pub mod fluxbase;
 pub mod native;
 pub mod phoenix;
 
@@ -75,13 +76,16 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
         phoenix::V1 => &phoenix::Phoenix(Version::One),
         phoenix::V2 => &phoenix::Phoenix(Version::Two),
         butterbase::ID => &butterbase::Butterbase,
+        fluxbase::ID => &fluxbase::Fluxbase,
         _ => return None,
     })
 }
 
 /// What the runtime answers without waking the object, and with what. It knows one pair for all sockets of an object.
 pub fn auto_response() -> Option<(&'static str, &'static str)> {
-    [native::PROFILE, phoenix::PROFILE, butterbase::PROFILE].iter().find_map(|profile| profile.auto_response)
+    [native::PROFILE, phoenix::PROFILE, butterbase::PROFILE, fluxbase::PROFILE]
+        .iter()
+        .find_map(|profile| profile.auto_response)
 }
 
 /// The profile of a dialect; `None` for an unknown one.
@@ -90,6 +94,7 @@ pub fn profile(id: DialectId) -> Option<&'static Profile> {
         native::ID => &native::PROFILE,
         phoenix::V1 | phoenix::V2 => &phoenix::PROFILE,
         butterbase::ID => &butterbase::PROFILE,
+        fluxbase::ID => &fluxbase::PROFILE,
         _ => return None,
     })
 }

@@ -9,8 +9,8 @@ use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions, TableDelivery,
-    UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
@@ -48,6 +48,12 @@ pub const PROFILE: Profile = Profile {
     removes_unmatched: false,
     table_delivery: TableDelivery::Published,
     is_listener: false,
+    default_role: None,
+    tables: SubscribableTables::Any,
+    publishing_subscribes: false,
+    marks_own: false,
+    presence_frames: PresenceFrames::Difference,
+    keys_are_owned: false,
 };
 /// The `type` of every frame that a client may send. docs/protocol-native.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
@@ -101,9 +107,9 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
         "subscribe" => Command::Subscribe(subscribe(&mut form)?),
         "unsubscribe" => Command::Unsubscribe { id: form.require("id")?.name(ID_BYTES)? },
         "broadcast" => publish(&mut form)?,
-        "presence_track" => Command::Track { topic: topic(&mut form)?, metadata: metadata(&mut form)? },
+        "presence_track" => Command::Track { topic: topic(&mut form)?, key: None, metadata: metadata(&mut form)? },
         "presence_update" => Command::Update { topic: topic(&mut form)?, metadata: metadata(&mut form)? },
-        "presence_untrack" => Command::Untrack { topic: topic(&mut form)? },
+        "presence_untrack" => Command::Untrack { topic: topic(&mut form)?, key: None },
         "ping" => Command::Ping { id: None },
         _ => return Err(Refusal::of(Code::UnknownType)),
     };
@@ -159,10 +165,12 @@ fn subscribe(form: &mut Form<'_>) -> Result<Subscribe, Refusal> {
         (None, Some(table)) => Target::Table(table_target(form, &table)?),
         _ => return Err(Refusal::because(Code::InvalidFrame, "A subscription is to a table or to a topic.")),
     };
-    // Of a table it is no known key: everything missed comes with the authentication.
-    let recover = if matches!(target, Target::Topic { .. }) { form.take("recover") } else { None };
-    let recover = recover.map(|recover| position(&recover)).transpose()?;
-    Ok(Subscribe { id, target, recover, answer: None })
+    // Changes are recovered with the connection.
+    let recover = match &target {
+        Target::Topic { .. } => form.take("recover").map(|recover| position(&recover)).transpose()?,
+        Target::Table(_) => None,
+    };
+    Ok(Subscribe { id, is_numbered: false, target, recover, answer: None })
 }
 
 fn table_target(form: &mut Form<'_>, table: &Field<'_>) -> Result<TableTarget, Refusal> {
@@ -235,7 +243,7 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::Unsubscribed { id } => identified(out, "unsubscribed", id),
         Event::Acknowledged { id, .. } => identified(out, "ack", id),
-        Event::Refused { refusal, id } => refused(out, refusal, id.as_deref()),
+        Event::Refused { refusal, id, .. } => refused(out, refusal, id.as_deref()),
         Event::PresenceState { topic, members } => presence_state(out, topic.as_ref(), members),
         Event::PresenceJoined { topic, member } => presence(out, "presence_join", topic.as_ref(), member, [true, true]),
         Event::PresenceUpdated { topic, member, .. } => {
@@ -250,7 +258,8 @@ fn write(out: &mut String, event: &Event) {
         | Event::NotJoined { .. }
         | Event::Live { .. }
         | Event::Left { .. }
-        | Event::Ended(_) => return,
+        | Event::Ended(_)
+        | Event::Roster { .. } => return,
     }
     out.push('}');
 }
@@ -265,7 +274,7 @@ fn change(out: &mut String, schema: &str, table: &str, view: &View) {
 }
 
 fn authenticated(out: &mut String, authenticated: &Authenticated) {
-    let Authenticated { organization, principal, position, recovered } = authenticated;
+    let Authenticated { organization, principal, position, recovered, .. } = authenticated;
     open(out, "auth_success");
     text_member(out, "organizationId", Some(organization));
     nullable_member(out, "userId", principal.user.as_deref());

@@ -19,8 +19,14 @@ pub enum Command {
     Subscribe(Subscribe),
     /// End the subscription with this id.
     Unsubscribe {
-        /// As given when subscribing.
+        /// As given when subscribing, or its number.
         id: String,
+    },
+    /// End the table subscription with this id where it has no number, else whatever has this id and all that have a
+    /// number; without an id, all subscriptions.
+    UnsubscribeAll {
+        /// As given when subscribing.
+        id: Option<String>,
     },
     /// Publish a message to a topic.
     Publish {
@@ -39,6 +45,8 @@ pub enum Command {
     Track {
         /// `None`: the lobby.
         topic: Option<Topic>,
+        /// The key under which one wants to be listed; `None`: one's public id.
+        key: Option<Rc<str>>,
         /// A JSON object.
         metadata: Rc<str>,
     },
@@ -53,6 +61,8 @@ pub enum Command {
     Untrack {
         /// `None`: the lobby.
         topic: Option<Topic>,
+        /// The key under which one is listed there; `None`: whatever it is.
+        key: Option<Rc<str>>,
     },
     /// Let a function answer an event.
     Call(Call),
@@ -198,6 +208,8 @@ pub struct Position {
 pub struct Subscribe {
     /// The client's name for it.
     pub id: String,
+    /// Whether its number becomes its name, so that several of the same target may stand.
+    pub is_numbered: bool,
     /// What it is to.
     pub target: Target,
     /// From where what it is to was missed.

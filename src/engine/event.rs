@@ -46,6 +46,8 @@ pub enum Event {
         offset: Option<u64>,
         /// The name under which it is kept, for those whose frames say so.
         kept: Option<Rc<Kept>>,
+        /// Whether it goes to the one who said it, in dialects whose frames tell.
+        is_own: bool,
         /// What is written of it alike in channels of every name.
         shared: SharedText,
     },
@@ -66,7 +68,7 @@ pub enum Event {
     },
     /// A subscription has ended.
     Unsubscribed {
-        /// The client's name for it.
+        /// The client's name for it; empty where it named several by none.
         id: String,
     },
     /// A subscription stands, to which nothing will come for now.
@@ -91,6 +93,8 @@ pub enum Event {
         refusal: Refusal,
         /// The client's name for what was refused.
         id: Option<String>,
+        /// The topic that it was about.
+        topic: Option<Topic>,
     },
     /// Who was present before.
     PresenceState {
@@ -128,6 +132,13 @@ pub enum Event {
     Heartbeat {
         /// When, in Unix milliseconds.
         time: u64,
+    },
+    /// Who is present after a member appeared, changed or disappeared, for dialects whose frames say that each time.
+    Roster {
+        /// What happened.
+        change: Box<Event>,
+        /// All members.
+        members: Vec<Rc<Member>>,
     },
     /// The answer to a ping.
     Pong {
@@ -226,6 +237,8 @@ pub struct Authenticated {
     pub position: Option<Position>,
     /// Whether everything missed follows, for those who asked for it.
     pub recovered: Option<bool>,
+    /// Whether it was authenticated before, and goes on with a fresh token.
+    pub is_renewal: bool,
 }
 
 /// What one class of recipients sees of a change: projected and masked.
@@ -250,4 +263,11 @@ pub struct Member {
     pub key: Option<Rc<str>>,
     /// A JSON object.
     pub metadata: Rc<str>,
+}
+
+impl Member {
+    /// The key under which it is listed.
+    pub fn listed_as(&self) -> &str {
+        self.key.as_deref().unwrap_or(&self.client_id)
+    }
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::function::Functions;
 use super::limits::NAME_BYTES;
 use super::organization::is_organization;
-use super::principal::{Method, Principal};
 use super::roles::Roles;
 use super::table::MAX_COLUMNS;
 use crate::code::Refusal;
@@ -149,17 +148,6 @@ impl TableNames {
     /// Whether a table of the schema `public` is one of them.
     pub fn contain(&self, table: &str) -> bool {
         self.0.contains(table) || self.0.contains(EVERY_TABLE)
-    }
-}
-
-/// Whoever brings no credential.
-pub fn anonymous() -> Principal {
-    Principal {
-        user: None,
-        roles: Roles::new([ANONYMOUS.to_owned()]),
-        method: Method::Anonymous,
-        expires: None,
-        claims: BTreeMap::new(),
     }
 }
 

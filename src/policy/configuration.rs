@@ -6,9 +6,10 @@ use super::api_key::ApiKeys;
 use super::app::{Apps, SERVICE};
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
+use super::fluxbase::{self, Fluxbase};
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
-use super::principal::{Principal, SUBJECT};
+use super::principal::{Method, Principal, SUBJECT};
 use super::secret::Secret;
 use super::table::Tables;
 use super::token::TokenRules;
@@ -48,6 +49,8 @@ pub struct Configuration {
     pub heartbeats: bool,
     /// Whether the page at `/` is served.
     pub inspector: bool,
+    /// What Fluxbase's clients may; `None`: they are not served.
+    pub fluxbase: Option<Fluxbase>,
 }
 
 impl Configuration {
@@ -72,6 +75,7 @@ impl Configuration {
             apps: None,
             heartbeats: true,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
+            fluxbase: None,
         };
         configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
@@ -97,6 +101,7 @@ impl Configuration {
     /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
     pub fn authorize(&self, action: Action, topic: &Topic, principal: &Principal) -> Result<(), Code> {
         match (topic.private, self.public_topics) {
+            (false, true) if principal.method == Method::Anonymous => Err(Code::Forbidden),
             (false, true) => Ok(()),
             (false, false) => Err(Code::PublicTopicsDisabled),
             (true, _) => match self.channel(topic, principal) {
@@ -104,6 +109,12 @@ impl Configuration {
                 _ => Err(Code::Forbidden),
             },
         }
+    }
+
+    /// Whether changes of a table may be subscribed to without a credential, where a dialect has such sockets.
+    pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
+        let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
+        self.fluxbase.as_ref().is_some_and(named)
     }
 
     /// The policy that governs a private topic for this principal: the first that matches.
@@ -143,6 +154,11 @@ impl Configuration {
             self.apps = Some(Apps::read(&apps)?);
             self.credentials.tokens.are_of_apps = true;
             self.tables.admit_everywhere(SERVICE);
+        }
+        if let Some(fluxbase) = form.take("fluxbase") {
+            self.fluxbase = Some(Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?);
+            // Before all others, so that none of them can give what they must not.
+            self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
         }
         form.finish()
     }

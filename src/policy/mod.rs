@@ -23,4 +23,5 @@ pub mod function;
 pub mod app;
 // What the deployment says about both.
 pub mod limits;
+pub mod fluxbase;
 pub mod configuration;

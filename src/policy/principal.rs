@@ -37,7 +37,7 @@ pub enum Method {
     Session,
     /// An API key.
     ApiKey,
-    /// Not at all: no credential was brought where none is needed.
+    /// Not at all: nothing was presented.
     Anonymous,
 }
 
@@ -53,6 +53,17 @@ impl Method {
 }
 
 impl Principal {
+    /// Who has presented nothing, with the one role that the dialect gives it.
+    pub fn anonymous(role: &str) -> Principal {
+        Principal {
+            user: None,
+            roles: Roles::new([role.to_owned()]),
+            method: Method::Anonymous,
+            expires: None,
+            claims: BTreeMap::new(),
+        }
+    }
+
     /// The values that this principal has for a claim; none when it has not that claim.
     pub fn claim(&self, name: &str) -> &[String] {
         if name == SUBJECT { self.user.as_slice() } else { self.claims.get(name).map_or(&[], Vec::as_slice) }

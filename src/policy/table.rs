@@ -13,6 +13,8 @@ use crate::value::form::{Field, Form};
 pub const DEFAULT_SCHEMA: &str = "public";
 /// The column that identifies a row, where the configuration names none.
 pub const PRIMARY_KEY: &str = "id";
+/// Schemas whose tables are a database's own, or hold credentials.
+pub const SYSTEM_SCHEMAS: [&str; 4] = ["pg_catalog", "information_schema", "auth", "realtime"];
 /// Columns that one list may name.
 pub const MAX_COLUMNS: usize = 1_000;
 
@@ -255,6 +257,12 @@ impl Tables {
     /// Whether the configuration says anything of a table.
     pub fn declares(&self, schema: &str, table: &str) -> bool {
         self.tables.contains_key(&format!("{schema}.{table}"))
+    }
+
+    /// Whether a table is declared and none of the database's own. `*` stands for all that are.
+    pub fn is_enabled(&self, schema: &str, table: &str) -> bool {
+        !SYSTEM_SCHEMAS.contains(&schema)
+            && (schema == "*" || table == "*" || self.tables.contains_key(&format!("{schema}.{table}")))
     }
 
     /// The rules of what is in no table: none.

@@ -33,9 +33,9 @@ pub fn command(text: &str) -> Result<Command, Malformed> {
     let command = match kind.as_deref() {
         Some("subscribe") => Command::Subscribe(subscribe(&members)?),
         Some("unsubscribe") => Command::Unsubscribe { id: subscription_id(&members)? },
-        Some("presence_track") => Command::Track { topic: room(&members)?, metadata: metadata(&members) },
+        Some("presence_track") => Command::Track { topic: room(&members)?, key: None, metadata: metadata(&members) },
         Some("presence_update") => Command::Update { topic: room(&members)?, metadata: metadata(&members) },
-        Some("presence_untrack") => Command::Untrack { topic: room(&members)? },
+        Some("presence_untrack") => Command::Untrack { topic: room(&members)?, key: None },
         Some("event") => Command::Call(call(&members)?),
         Some("auth") => Command::Authenticate(authenticate(&members)?),
         Some(other) => return Err(unknown(other)),
@@ -76,7 +76,13 @@ fn subscribe(members: &Members<'_>) -> Result<Subscribe, Malformed> {
     if members.get("table").is_none()
         && let Some(topic) = room(members)?
     {
-        return Ok(Subscribe { id, target: Target::Topic { topic, presence: true }, recover, answer: None });
+        return Ok(Subscribe {
+            id,
+            is_numbered: false,
+            target: Target::Topic { topic, presence: true },
+            recover,
+            answer: None,
+        });
     }
     let filter = members.object("filter");
     let target = TableTarget {
@@ -87,7 +93,7 @@ fn subscribe(members: &Members<'_>) -> Result<Subscribe, Malformed> {
         select: columns(members)?,
         number: number(members)?,
     };
-    Ok(Subscribe { id, target: Target::Table(target), recover, answer: filter.map(Rc::from) })
+    Ok(Subscribe { id, is_numbered: false, target: Target::Table(target), recover, answer: filter.map(Rc::from) })
 }
 
 /// What a subscription is known by: its table and number, or its room.

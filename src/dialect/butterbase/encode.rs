@@ -19,7 +19,7 @@ pub fn frame(event: &Event) -> Option<String> {
         Event::Authenticated(authenticated) => connected(authenticated),
         Event::AuthFailed(code) => error(&Refusal::of(*code), None),
         Event::Ended(refusal) => error(refusal, None),
-        Event::Refused { refusal, id } => error(refusal, id.as_deref()),
+        Event::Refused { refusal, id, .. } => error(refusal, id.as_deref()),
         Event::Subscribed { id, recovered, answer } => {
             let mut out = open("subscribed");
             subscription(&mut out, id);
@@ -52,7 +52,8 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::Joined { .. }
         | Event::NotJoined { .. }
         | Event::Live { .. }
-        | Event::Left { .. } => return None,
+        | Event::Left { .. }
+        | Event::Roster { .. } => return None,
     };
     Some(out + "}")
 }

@@ -11,8 +11,8 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions, TableDelivery,
-    UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
 /// Its number.
@@ -35,6 +35,12 @@ pub const PROFILE: Profile = Profile {
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
     roster_on_appearing: true,
+    default_role: None,
+    tables: SubscribableTables::Any,
+    publishing_subscribes: false,
+    marks_own: false,
+    presence_frames: PresenceFrames::Difference,
+    keys_are_owned: false,
     heartbeat: Some(HEARTBEAT),
     unknown_subscription: UnknownSubscription::Ended,
     hears_messages: false,

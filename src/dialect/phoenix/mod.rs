@@ -18,8 +18,8 @@ use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions, TableDelivery,
-    UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use frame::Version;
 
@@ -53,6 +53,12 @@ pub const PROFILE: Profile = Profile {
     removes_unmatched: false,
     table_delivery: TableDelivery::Published,
     is_listener: false,
+    default_role: None,
+    tables: SubscribableTables::Any,
+    publishing_subscribes: false,
+    marks_own: false,
+    presence_frames: PresenceFrames::Difference,
+    keys_are_owned: false,
 };
 /// What a channel's name begins with.
 const PREFIX: &str = "realtime:";

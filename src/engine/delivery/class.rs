@@ -7,7 +7,7 @@ use super::filter_index::FilterIndex;
 use super::rules::Rules;
 use crate::engine::command::TableTarget;
 use crate::engine::input::DialectId;
-use crate::engine::message::SessionId;
+use crate::engine::message::{Missable, SessionId};
 use crate::policy::channel::Topic;
 use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
@@ -108,6 +108,13 @@ impl Narrowing {
 }
 
 impl ClassKey {
+    /// The same for a single one of its table subscriptions; `None` where all of them matter.
+    pub(super) fn narrowed_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
+        let Missable::Table(target) = only else { return None };
+        let narrowing = Rc::new(Narrowing::new(false, std::iter::once(target.clone())));
+        Some(Rc::new(ClassKey { narrowing, ..self.clone() }))
+    }
+
     /// The key that comes before all others of its scope.
     fn first(scope: Scope) -> ClassKey {
         ClassKey {

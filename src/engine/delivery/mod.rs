@@ -135,7 +135,8 @@ impl Delivery {
             }
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
             ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
-            ToDelivery::Refused { session, refusal, id } => self.refuse(now, session, refusal, id, out),
+            ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
+            ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
         }
     }
@@ -233,12 +234,19 @@ impl Delivery {
     }
 
     /// Tells a session that something is refused.
-    fn refuse(&mut self, now: u64, id: SessionId, refusal: Refusal, reference: Option<String>, out: &mut Out) {
+    fn refuse(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        refusal: Refusal,
+        (reference, topic): (Option<String>, Option<Topic>),
+        out: &mut Out,
+    ) {
         let profile = self.profile(id.socket).filter(|_| self.sockets.session(id).is_some());
         let Some(profile) = profile else { return };
         let code = refusal.code;
         self.log_session("refused", id, Some(code), out);
-        self.tell(id, Event::Refused { refusal, id: reference }, out);
+        self.tell(id, Event::Refused { refusal, id: reference, topic }, out);
         if profile.refusals == Refusals::Errors {
             self.count_error(now, id.socket, out);
         }
@@ -248,7 +256,7 @@ impl Delivery {
     fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
         let Malformed { refusal, id: reference } = malformed;
         self.log("refused", id, Some(refusal.code), out);
-        self.tell_socket(id, None, Event::Refused { refusal, id: reference }, out);
+        self.tell_socket(id, None, Event::Refused { refusal, id: reference, topic: None }, out);
         self.count_error(now, id, out);
     }
 
@@ -273,7 +281,11 @@ impl Delivery {
     fn end(&mut self, id: SessionId, refusal: Refusal, out: &mut Out) {
         match self.profile(id.socket).map(|profile| profile.sessions) {
             None => {}
-            Some(Sessions::One) => self.close(id.socket, refusal.code, out),
+            Some(Sessions::One) => {
+                let code = refusal.code;
+                self.tell(id, Event::Ended(refusal), out);
+                self.close(id.socket, code, out);
+            }
             Some(Sessions::Many) => {
                 self.log_session("closed", id, Some(refusal.code), out);
                 self.tell(id, Event::Ended(refusal), out);

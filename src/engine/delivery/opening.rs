@@ -53,7 +53,7 @@ impl Delivery {
         out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         let limits = &self.configuration.limits;
         let mut socket = Socket::new(open.socket, client_id, (open.dialect, profile), now, limits);
-        let principal = open.principal.filter(|_| !is_full).map(Rc::new);
+        let principal = open.principal.filter(|_| !is_full).map(|principal| Rc::new(profile.with_role(principal)));
         if profile.sessions == Sessions::Many {
             socket.opened_as = principal.clone();
         }
@@ -74,7 +74,7 @@ impl Delivery {
         else {
             return;
         };
-        let named = self.identify(now, &frame);
+        let named = self.identify(now, socket, &frame);
         match (named, session) {
             (named, Some(session)) => {
                 self.renew(now, session, named.map(Rc::new), Command::Authenticate(frame), out);
@@ -99,14 +99,14 @@ impl Delivery {
         let (mut only, mut live) = (None, None);
         let watch = match then {
             Announcement::Authenticated { with_position, then, watch } => {
-                self.welcome(session, with_position.then_some(position), recovered, out);
+                self.welcome(session, (with_position.then_some(position), recovered), false, out);
                 then.into_iter().for_each(|event| self.tell(session, event, out));
                 watch
             }
-            Announcement::Subscribed { id, topic, watch } => {
-                self.tell(session, Event::Subscribed { id, answer: None, recovered }, out);
-                only = Some(topic.clone());
-                watch.then_some(topic).into_iter().collect()
+            Announcement::Subscribed { id, answer, to, watch } => {
+                self.tell(session, Event::Subscribed { id, answer, recovered }, out);
+                only = Some(to);
+                watch.into_iter().collect()
             }
             Announcement::Joined { id, answer, live: after, watch } => {
                 self.tell(session, Event::Joined { id, answer }, out);
@@ -118,8 +118,10 @@ impl Delivery {
             Some(Missed::Everything(publications)) => publications,
             Some(Missed::TooMuch) | None => Vec::new(),
         };
-        for accepted in publications.iter().filter(|one| only.is_none() || one.publication.topic == only) {
-            self.events_for(session, accepted).into_iter().for_each(|event| self.tell(session, event, out));
+        for accepted in &publications {
+            self.events_for(session, accepted, only.as_ref())
+                .into_iter()
+                .for_each(|event| self.tell(session, event, out));
         }
         live.into_iter().for_each(|event| self.tell(session, event, out));
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
@@ -137,17 +139,14 @@ impl Delivery {
             let watched = subscribe.watched();
             match self.admit(&principal, &beginning.subscriptions, subscribe) {
                 Ok(subscription) => {
-                    beginning.then.push(Event::Subscribed {
-                        id: subscription.id.clone(),
-                        answer: None,
-                        recovered: None,
-                    });
+                    let id = subscription.id.clone();
+                    beginning.then.push(Event::Subscribed { id, answer: None, recovered: None });
                     beginning.subscriptions.push(subscription);
                     beginning.watch.extend(watched);
                 }
                 Err((refusal, id)) => {
                     refused += 1;
-                    beginning.then.push(Event::Refused { refusal, id: Some(id) });
+                    beginning.then.push(Event::Refused { refusal, id: Some(id), topic: None });
                 }
             }
         }
@@ -187,10 +186,17 @@ impl Delivery {
     }
 
     /// Tells a session who it is.
-    pub(super) fn welcome(&self, id: SessionId, position: Option<Position>, recovered: Option<bool>, out: &mut Out) {
+    pub(super) fn welcome(
+        &self,
+        id: SessionId,
+        (position, recovered): (Option<Position>, Option<bool>),
+        is_renewal: bool,
+        out: &mut Out,
+    ) {
         let Some(session) = self.sockets.session(id) else { return };
         let (organization, principal) = (self.organization.clone(), session.principal.clone());
-        self.tell(id, Event::Authenticated(Authenticated { organization, principal, position, recovered }), out);
+        let authenticated = Authenticated { organization, principal, position, recovered, is_renewal };
+        self.tell(id, Event::Authenticated(authenticated), out);
     }
 
     /// Ends a socket that could not authenticate.

@@ -66,6 +66,11 @@ pub(super) enum Subscribed {
 }
 
 impl Subscription {
+    /// Whether its number is its name.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.table().is_some_and(|target| target.number > 0 && self.id == target.number.to_string())
+    }
+
     /// The changes that it is to, where it is to a table's.
     pub(super) fn table(&self) -> Option<&TableTarget> {
         match &self.target {

@@ -5,6 +5,7 @@
 
 use super::column_type::ColumnType;
 use super::compare::Decimal;
+use super::path;
 use super::{Comparison, Condition, Filter, Test};
 use crate::value::json::{self, Kind};
 
@@ -38,7 +39,7 @@ impl Filter {
 impl Condition {
     fn equality(&self) -> Option<Equality<'_>> {
         let literals = match &self.test {
-            _ if self.negated => return None,
+            _ if self.negated || path::is_path(&self.column) => return None,
             Test::Compare(Comparison::Equal, literal) => std::slice::from_ref(literal),
             Test::In(literals) => literals,
             Test::Exact(value) => {

@@ -8,6 +8,7 @@
 //! in := "(" [value ("," value)*] ")"                   at most 100; none matches nothing
 //! is := null|true|false|unknown
 //! ```
+//! A column may be a path into its JSON: `data->address->>city`.
 //! White space around a condition, a column and a value of a list does not count.
 //!
 //! A filter is judged on the row as its subscriber sees it, so a masked or unselected value can be guessed by nobody.
@@ -18,6 +19,7 @@ mod exact;
 mod index;
 mod instant;
 mod parse;
+mod path;
 mod pattern;
 
 pub use column_type::ColumnType;
@@ -101,6 +103,14 @@ impl Filter {
         if text.starts_with('{') { exact::filter(text).or_else(|_| parse::filter(text)) } else { parse::filter(text) }
     }
 
+    /// The conditions of a filter's text, each still as text.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] when a quoted value does not end.
+    pub fn split(text: &str) -> Result<Vec<&str>, Refusal> {
+        parse::split(text)
+    }
+
     /// The filter as it was given.
     pub fn text(&self) -> &str {
         &self.text
@@ -142,7 +152,7 @@ impl Ord for Filter {
 impl Condition {
     /// `None` is SQL's unknown: the column is missing or NULL, or cannot be compared with the literal.
     fn holds(&self, row: &Row, declared: &dyn Fn(&str) -> Option<ColumnType>) -> Option<bool> {
-        let cell = row.get(&self.column)?;
+        let cell = path::cell(row, &self.column)?;
         let declared = declared(&self.column);
         let holds = match &self.test {
             Test::Is(truth) => truth.is(cell, declared)?,

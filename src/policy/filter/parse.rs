@@ -31,7 +31,7 @@ pub(super) fn refuse(message: impl Into<String>) -> Refusal {
 
 /// Splits at the commas that stand outside parentheses and quotes, without the white space around each part. A quote
 /// opens only right after `.`, `(` or `,`, white space after the last two aside.
-fn split(text: &str) -> Result<Vec<&str>, Refusal> {
+pub(super) fn split(text: &str) -> Result<Vec<&str>, Refusal> {
     let (mut parts, mut start, mut depth, mut quoted, mut escaped, mut previous) =
         (Vec::new(), 0, 0_u32, false, false, ',');
     for (place, c) in text.char_indices() {
