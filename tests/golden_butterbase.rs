@@ -46,7 +46,12 @@ fn change(
         view: Rc::new(View { operation, new: new.map(row), old: old.map(row) }),
         topic: None,
         offset,
-        bindings: Some(Rc::new(Bindings { numbers: numbers.to_vec(), types: BTreeMap::new(), time: MINUTE + time })),
+        bindings: Some(Rc::new(Bindings {
+            numbers: numbers.to_vec(),
+            types: BTreeMap::new(),
+            time: MINUTE + time,
+            database: None,
+        })),
         shared: SharedText::default(),
     }
 }
@@ -72,6 +77,7 @@ fn connections() -> Vec<(&'static str, Event)> {
         method,
         expires: None,
         claims: BTreeMap::new(),
+        all_claims: None,
     };
     let success = |principal: Principal, position: Option<Position>, recovered| {
         let (organization, principal) = (Rc::from("app_abc123"), Rc::new(principal));

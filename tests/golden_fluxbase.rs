@@ -39,7 +39,7 @@ fn topic(name: &str) -> Topic {
 
 fn change(numbers: &[u32], operation: Operation, new: Option<&str>, old: Option<&str>, offset: Option<u64>) -> Event {
     let row = |text: &str| Row::read(text).unwrap();
-    let bindings = Bindings { numbers: numbers.to_vec(), types: BTreeMap::new(), time: 0 };
+    let bindings = Bindings { numbers: numbers.to_vec(), types: BTreeMap::new(), time: 0, database: None };
     Event::Change {
         schema: Rc::from("public"),
         table: Rc::from("products"),

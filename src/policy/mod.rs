@@ -21,6 +21,7 @@ pub mod channel;
 pub mod table;
 pub mod function;
 pub mod app;
+pub mod database;
 // What the deployment says about both.
 pub mod limits;
 pub mod fluxbase;

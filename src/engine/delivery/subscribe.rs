@@ -7,6 +7,7 @@ use super::Delivery;
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{Command, Subscribe, TableTarget, Target};
+use crate::engine::database::interest::Readiness;
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionId, ToStream, Tracking};
 use crate::engine::profile::{Duplicate, SubscribableTables, UnknownSubscription};
@@ -27,7 +28,7 @@ impl Delivery {
         let (done, id) = match command {
             Command::Subscribe(subscribe) => {
                 let id = subscribe.id.clone();
-                (self.subscribe(session, principal, subscribe, out), Some(id))
+                (self.subscribe(now, session, principal, subscribe, out), Some(id))
             }
             Command::Unsubscribe { id } => (self.unsubscribe(session, &id, out), Some(id)),
             Command::UnsubscribeAll { id } => {
@@ -142,6 +143,7 @@ impl Delivery {
 
     fn subscribe(
         &mut self,
+        now: u64,
         session: SessionId,
         principal: &Principal,
         subscribe: Subscribe,
@@ -160,10 +162,18 @@ impl Delivery {
         }
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
         let subscription = self.admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
+        let is_live = self.is_live(principal, &subscription)?;
         let Subscription { id, target } = subscription.clone();
         present.push(subscription);
-        self.change(session, |session| session.subscriptions = present);
+        self.change(session, |session| {
+            session.subscriptions = present;
+            session.wait_no_more(&id);
+        });
         let to = match target {
+            Subscribed::Table(_) if !is_live => {
+                self.wait_for_database(now, session, vec![id]);
+                return Ok(());
+            }
             Subscribed::Table(_) if from.is_none() => {
                 self.tell(session, Event::Subscribed { id, answer, recovered: None }, out);
                 return Ok(());
@@ -176,6 +186,16 @@ impl Delivery {
         let from = from.map_or(From::Now, From::Position);
         out.to_stream.push_back(ToStream::Resume { session, from, then });
         Ok(())
+    }
+
+    /// Whether a subscription is live at once; where not, the database has to answer first.
+    pub(super) fn is_live(&self, principal: &Principal, subscription: &Subscription) -> Result<bool, Refusal> {
+        let Some(target) = subscription.table() else { return Ok(true) };
+        match self.readiness(self.standing(principal).as_ref(), target) {
+            Readiness::Live => Ok(true),
+            Readiness::Pending => Ok(false),
+            Readiness::Refused(refusal) => Err(refusal),
+        }
     }
 
     /// Whether a table exists for subscribers, and for those without a credential.
@@ -195,7 +215,10 @@ impl Delivery {
         let has = |session: &Session| session.subscriptions.iter().any(|subscription| subscription.id == id);
         let profile = self.profile(session.socket).ok_or(Code::Internal)?;
         if self.sockets.session(session).is_some_and(has) {
-            self.change(session, |session| session.subscriptions.retain(|subscription| subscription.id != id));
+            self.change(session, |session| {
+                session.subscriptions.retain(|subscription| subscription.id != id);
+                session.wait_no_more(id);
+            });
         } else if profile.unknown_subscription == UnknownSubscription::Refused {
             return Err(Refusal::of(Code::UnknownSubscription));
         }
