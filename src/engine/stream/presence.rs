@@ -135,10 +135,10 @@ impl Presence {
         out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
     }
 
-    /// Hands a presence back with everyone present.
+    /// Hands a presence back with everyone present. It comes before what follows upon the presence: who disappears is told so.
     pub(super) fn gather(&self, topic: Place, change: Box<Event>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
-        out.to_delivery.push_back(ToDelivery::Gathered { topic, event: Event::Roster { change, members } });
+        out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members } });
     }
 
     /// The public id of every member with each topic that it is in.
