@@ -72,6 +72,8 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Called(answer) => self.delivery.called(answer, &mut out),
+            Input::Tables(request) => self.delivery.administer(now, request, &mut out),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);

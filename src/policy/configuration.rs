@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
-use super::app::{Apps, SERVICE};
+use super::app::{App, Apps, SERVICE};
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
 use super::database::Databases;
@@ -116,6 +116,11 @@ impl Configuration {
     pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
         let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
         self.fluxbase.as_ref().is_some_and(named)
+    }
+
+    /// What is said of an organization as an app; `None` where none is one.
+    pub fn app(&self, organization: &str) -> Option<&App> {
+        self.apps.as_ref().map(|apps| apps.get(organization))
     }
 
     /// The databases that organizations take their changes from.

@@ -8,6 +8,7 @@ pub mod held_socket;
 pub mod admission;
 pub mod ticket;
 pub mod publish;
+pub mod table_administration;
 pub mod changes;
 pub mod tenant_server;
 pub mod outgoing;

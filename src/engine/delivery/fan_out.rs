@@ -104,7 +104,7 @@ impl Delivery {
             return None;
         }
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
-        if !rules.announces() || !is_meant || !rules.admits(&class.roles) {
+        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(publication, class) {
             return None;
         }
         let mut gathering = Gathering::new(accepted, &rules, self.profiles, true);
@@ -136,11 +136,32 @@ impl Delivery {
                 are_others = true;
                 continue;
             }
-            let to = members.iter().copied().collect();
+            let to = self.told_of(class, members, event);
+            if to.is_empty() {
+                continue;
+            }
             let address = class.channel.clone().map(|name| Address { name, reference: None });
             Self::deliver(to, class.dialect, address, event.clone(), out);
         }
         are_others
+    }
+
+    /// Those members of a class who are told of a presence: in some dialects not whose it is.
+    fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
+        let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
+        let (Event::PresenceJoined { member, .. } | Event::PresenceUpdated { member, .. }) = event else {
+            return members.iter().copied().collect();
+        };
+        let is_oneself =
+            |id: &SessionId| self.sockets.session(*id).is_some_and(|session| session.client_id == member.client_id);
+        members.iter().copied().filter(|id| hears_oneself || !is_oneself(id)).collect()
+    }
+
+    /// Whether the table of a change is one whose changes a class gets in its dialect.
+    fn delivers(&self, publication: &Publication, class: &ClassKey) -> bool {
+        let Content::Change { schema, table, .. } = &publication.content else { return true };
+        let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
+        delivery.is_some_and(|delivery| self.withheld(delivery, (schema, table), &class.roles).is_none())
     }
 
     fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>) {
@@ -167,7 +188,7 @@ impl Delivery {
                 gathering.is_own = false;
             }
         };
-        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles);
+        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(publication, class);
         match &publication.content {
             Content::Change { schema, table, .. } => match rules.verdict() {
                 Some(verdict) => {
@@ -287,14 +308,17 @@ impl<'a> Gathering<'a> {
     /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
     /// about a value that is masked for them.
     fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
+        let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, .. } = &self.accepted.publication.content else {
             // A channel receives the messages of its topic only.
-            let is_heard = class.channel.is_none() || class.scope != Scope::Organization;
+            let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
             return if is_heard { vec![Pass::default()] } else { Vec::new() };
         };
         let Some(view) = self.seen(view) else { return Vec::new() };
         let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
-        class.narrowing.passes(schema, table, view.operation, row.as_ref(), self.rules.table)
+        let is_told = profile.removes_unmatched && view.operation == Operation::Update;
+        let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
+        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table)
     }
 
     /// The number of a view.
@@ -320,6 +344,7 @@ impl<'a> Gathering<'a> {
             Content::Change { schema, table, .. } => {
                 let seen = self.seen(said.view)?;
                 let view = said.pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
+                let view = if said.pass.has_left { removed(&view) } else { view };
                 let bindings = said.in_detail.then(|| self.bindings(&said.pass));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
             }
@@ -358,6 +383,11 @@ impl<'a> Gathering<'a> {
         let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
         self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
+}
+
+/// A change for those from whose sight it takes the row.
+fn removed(view: &View) -> Rc<View> {
+    Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
 }
 
 /// Who can hear a publication at all.

@@ -4,6 +4,7 @@
 //! sessions (invariant 6).
 
 mod attachment;
+pub mod call;
 mod channel;
 mod class;
 mod database;
@@ -11,6 +12,7 @@ mod fan_out;
 mod figures;
 mod filter_index;
 mod frame;
+mod heartbeat;
 mod identity;
 mod judging;
 mod opening;
@@ -20,6 +22,7 @@ mod session;
 mod socket;
 mod sockets;
 mod subscribe;
+mod tables;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -36,11 +39,13 @@ use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
 use database::DatabaseLink;
+use heartbeat::{BEAT, Heartbeats};
 use judging::Judging;
 use people::People;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
+use tables::{TABLES, TableStates};
 
 /// One tenant's sockets and sessions.
 pub(super) struct Delivery {
@@ -64,6 +69,10 @@ pub(super) struct Delivery {
     /// Sessions that wait for it to answer.
     awaiting: BTreeSet<SessionId>,
     judging: Judging,
+    heartbeats: Heartbeats,
+    tables: TableStates,
+    /// Calls of functions that wait for their answers.
+    calls: u64,
 }
 
 /// What is due at a deadline.
@@ -104,6 +113,9 @@ impl Delivery {
             waiting_bytes: 0,
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
+            heartbeats: Heartbeats::after(stored.facts.get(BEAT)),
+            tables: TableStates::read(stored.facts.get(TABLES)),
+            calls: 0,
         };
         if let Some((time, keys)) = &stored.keys {
             delivery.keys.answered(*time, Some(keys));
@@ -119,26 +131,12 @@ impl Delivery {
                     }
                     delivery.insert(socket);
                 }
-                None => out.run(Task::Close { socket: *id, code: Code::ServiceRestart }),
+                None => out.run(Task::Close { socket: *id, dialect: None, code: Code::ServiceRestart }),
             }
         }
         delivery.clean(stored, places, out);
         delivery.tell_database(now, out);
         delivery
-    }
-
-    /// Removes what is left of sockets that did not survive.
-    fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
-        let sessions = self.sockets.iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
-        let mut living: Vec<&str> = self.sockets.iter().map(|socket| &*socket.client_id).chain(sessions).collect();
-        living.sort_unstable();
-        let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
-        for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
-            out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
-        }
-        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
-            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
-        }
     }
 
     /// Handles a message of the stream.
@@ -148,7 +146,8 @@ impl Delivery {
             ToDelivery::Resumed { session, position, missed, then } => {
                 self.resumed(session, position, missed, then, out);
             }
-            ToDelivery::Roster { session, topic, members } => {
+            ToDelivery::Roster { session, topic, mut members } => {
+                self.leave_out_oneself(session, &mut members);
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
@@ -166,6 +165,7 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.sockets.remove(id) else { return };
+        self.heartbeats.remove(&socket);
         self.judging.forget(id);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
@@ -214,7 +214,7 @@ impl Delivery {
     /// When something is due next, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         let due = self.deadlines.first().map(|(time, _)| *time);
-        due.into_iter().chain(self.database_deadline()).min()
+        due.into_iter().chain(self.database_deadline()).chain(self.heartbeats.deadline()).min()
     }
 
     /// Tells one session something.
@@ -279,7 +279,7 @@ impl Delivery {
     /// Ends a socket.
     fn close(&mut self, id: SocketId, code: Code, out: &mut Out) {
         self.log("closed", id, Some(code), out);
-        out.run(Task::Close { socket: id, code });
+        out.run(Task::Close { socket: id, dialect: self.dialect(id), code });
         self.closed(id, out);
     }
 
@@ -318,6 +318,9 @@ impl Delivery {
     fn insert(&mut self, socket: Socket) {
         if socket.principal().is_none() {
             self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
+        }
+        if self.configuration.heartbeats {
+            self.heartbeats.add(&socket);
         }
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         self.sockets.insert(socket);
