@@ -39,7 +39,7 @@ fn topic(name: &str) -> Topic {
 
 fn change(numbers: &[u32], operation: Operation, new: Option<&str>, old: Option<&str>, offset: Option<u64>) -> Event {
     let row = |text: &str| Row::read(text).unwrap();
-    let bindings = Bindings { numbers: numbers.to_vec(), types: BTreeMap::new(), time: 0 };
+    let bindings = Bindings { numbers: numbers.to_vec(), types: BTreeMap::new(), time: 0, database: None };
     Event::Change {
         schema: Rc::from("public"),
         table: Rc::from("products"),
@@ -162,7 +162,7 @@ fn refusals() -> Vec<Said> {
         ("error_full", Event::AuthFailed(Code::ConnectionLimit)),
         ("error_keys_unavailable", Event::AuthFailed(Code::KeysUnavailable)),
         ("error_no_credential", with(Reason::CredentialRequired)),
-        ("error_not_enabled", with(Reason::TableNotEnabled)),
+        ("error_not_enabled", refused(Refusal::of(Code::TableNotEnabled), Some(&table), None)),
         ("error_bad_token", refused(Refusal::of(Code::InvalidToken), None, None)),
         ("error_token_ended", Event::Ended(Refusal::of(Code::TokenExpired))),
         ("error_admin_channel", refused(forbidden(), Some(&admin), None)),

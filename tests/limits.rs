@@ -195,3 +195,12 @@ fn names_have_a_greatest_length() {
         }
     });
 }
+
+/// The module that workerd loads looks at a message's length before the Wasm does.
+#[test]
+fn the_entry_closes_what_is_longer_than_a_message_may_be() {
+    let entry = include_str!("../xtask/src/entry.js");
+    let (_, after) = entry.split_once("const MAX_MESSAGE_LENGTH = ").unwrap();
+    let length: u32 = after.split(';').next().unwrap().replace('_', "").parse().unwrap();
+    assert_eq!(length, realtime_worker::policy::limits::MESSAGE_LENGTH);
+}

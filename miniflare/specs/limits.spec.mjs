@@ -45,6 +45,17 @@ for (const parameters of [{ organizationId: "org_1" }, {}]) {
 	});
 }
 
+for (const parameters of [{ organizationId: "org_1" }, {}]) {
+	const how = parameters.organizationId ? "straight to the object" : "held by the Worker";
+	for (const [kind, message] of [["text", "x".repeat(1_048_577)], ["binary", Buffer.alloc(1_048_577)]]) {
+		test(`a ${kind} message of more than 1 MiB closes its socket, ${how}`, async () => {
+			const client = await connect(socketUrl(server, parameters));
+			client.send(message);
+			assert.equal((await client.closed).code, 1009);
+		});
+	}
+}
+
 test("bytes are counted, not characters, and a deployment may allow fewer", async () => {
 	const client = await join(small, "u");
 	const size = (payload) => Buffer.byteLength(JSON.stringify({ type: "broadcast", topic: "room:1", event: "e", id: "f", payload }));

@@ -19,6 +19,8 @@ pub const IDEMPOTENCY_WINDOW: u64 = 10 * 60_000;
 pub const AUTH_DEADLINE: u64 = 10_000;
 /// How long an expired token keeps its connection, in milliseconds.
 pub const EXPIRY_GRACE: u64 = 30_000;
+/// How long a subscription waits for the database to answer before its client is told so, in milliseconds.
+pub const MAX_DATABASE_WAIT: u64 = 15_000;
 /// The window in which errors are counted, in milliseconds.
 pub const ERROR_WINDOW: u64 = 60_000;
 /// Regular expressions in all filters of one connection.
@@ -63,10 +65,17 @@ macro_rules! limits {
     };
 }
 
-/// A rate of nothing would have no bucket to be taken from, which would be no limit.
+/// A message of a client longer than this, in UTF-16 units or bytes, closes its socket with 1009 before it is copied into
+/// the Wasm's memory.
+pub const MESSAGE_LENGTH: u32 = 1 << 20;
+
+/// A rate of nothing would have no bucket to be taken from, which would be no limit; and no frame is larger than a message.
 fn limit(value: &Field<'_>, name: &str) -> Result<u64, Refusal> {
     match value.count()? {
         0 if name.ends_with("PerSecond") => Err(value.refuse("must be at least 1")),
+        count if name == "frameBytes" && count > u64::from(MESSAGE_LENGTH) => {
+            Err(value.refuse("must be at most 1048576"))
+        }
         count => Ok(count),
     }
 }

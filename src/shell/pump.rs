@@ -5,16 +5,21 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use wasm_bindgen::{JsCast, JsValue};
 use worker::ws_events::{CloseEvent, MessageEvent};
 use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
 
 use super::fault::log_fault;
+use super::runtime::RawSocket;
 use super::{gate, http};
 use crate::code::Code;
 use crate::dialect::{Frame, Received};
-use crate::policy::limits::AUTH_DEADLINE;
+use crate::policy::limits::{AUTH_DEADLINE, MESSAGE_LENGTH};
 use crate::server::admission::Admission;
 use crate::server::held_socket::{HeldSocket, HeldStep};
+
+/// RFC 6455, 7.4.1
+const MESSAGE_TOO_BIG: (u16, &str) = (1009, "message too big");
 
 /// Holds a new socket and answers the request for it.
 pub fn hold(env: Env, held: HeldSocket, protocol: Option<&str>) -> Result<Response> {
@@ -71,6 +76,10 @@ async fn first_frame(
 ) -> Result<Option<(String, String)>> {
     while let Some(event) = events.next().await {
         let WebsocketEvent::Message(message) = event? else { return Ok(None) };
+        if is_too_long(&message) {
+            close_as(client, MESSAGE_TOO_BIG);
+            return Ok(None);
+        }
         let text = message.text();
         // No binary frame authenticates, so none is looked into.
         let step = held.receive(text.as_deref().map_or(Received::Binary(&[]), Received::Text));
@@ -97,12 +106,21 @@ async fn pass_on(from: &mut worker::EventStream<'_>, to: &WebSocket) {
     }
 }
 
-fn forward(message: &MessageEvent, to: &WebSocket) -> Result<()> {
-    match (message.text(), message.bytes()) {
-        (Some(text), _) => to.send_with_str(text),
-        (None, Some(bytes)) => to.send_with_bytes(bytes),
-        (None, None) => Ok(()),
-    }
+fn forward(message: &MessageEvent, to: &WebSocket) -> std::result::Result<(), JsValue> {
+    let message: &web_sys::MessageEvent = message.as_ref();
+    let to: &web_sys::WebSocket = to.as_ref();
+    to.unchecked_ref::<RawSocket>().pass_on(&message.data())
+}
+
+/// The object closes such a socket by itself; here it would be copied before anyone could look at its length.
+fn is_too_long(message: &MessageEvent) -> bool {
+    let message: &web_sys::MessageEvent = message.as_ref();
+    let data = message.data();
+    let length = match data.dyn_ref::<js_sys::JsString>() {
+        Some(text) => text.length(),
+        None => data.dyn_ref::<js_sys::ArrayBuffer>().map_or(0, js_sys::ArrayBuffer::byte_length),
+    };
+    length > MESSAGE_LENGTH
 }
 
 /// Codes that stand for no code or no handshake may not be sent (RFC 6455, 7.4.1).
@@ -135,7 +153,10 @@ fn end(client: &WebSocket, step: HeldStep) {
 }
 
 fn close(client: &WebSocket, code: Code) {
-    let (number, reason) = code.closing();
+    close_as(client, code.closing());
+}
+
+fn close_as(client: &WebSocket, (number, reason): (u16, &str)) {
     // A side that is gone already cannot be closed once more.
     let _ = client.close(Some(number), Some(reason));
 }

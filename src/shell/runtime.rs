@@ -29,6 +29,10 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = BROADCASTER)]
     pub fn objects(this: &RawEnv) -> RawNamespace;
 
+    /// The objects of the databases, where the binding is there.
+    #[wasm_bindgen(method, getter, js_name = SOURCE)]
+    pub fn sources(this: &RawEnv) -> Option<RawNamespace>;
+
     /// `DurableObjectNamespace`
     pub type RawNamespace;
 
@@ -67,6 +71,10 @@ extern "C" {
     #[derive(Clone)]
     #[wasm_bindgen(js_name = WebSocket)]
     pub type RawSocket;
+
+    /// Sends what another socket has received, without taking it into the Wasm's memory.
+    #[wasm_bindgen(method, catch, js_name = send)]
+    pub fn pass_on(this: &RawSocket, message: &JsValue) -> Result<(), JsValue>;
 
     #[wasm_bindgen(method, catch)]
     pub fn close(this: &RawSocket, code: u16, reason: &str) -> Result<(), JsValue>;

@@ -4,13 +4,18 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::bundle::{self, Optimize};
 use crate::node;
 use crate::project::{Project, output, progress, run};
-use crate::tools::{WASM, WASM_BINDGEN, WORKER_BUILD};
+use crate::tools::WASM;
+
+/// What [`build`] has to do that takes a while.
+pub fn missing(project: &Project) -> Option<&'static str> {
+    (!wasm_file(project).exists()).then_some("the Worker, compiled and bundled (one or two minutes)")
+}
 
 /// Builds the Worker, unless `build/` is up to date, and prints its size. Two builds at a time wait for each other.
 pub fn build(project: &Project) -> Result<()> {
@@ -24,7 +29,9 @@ pub fn build(project: &Project) -> Result<()> {
     let origin = origin(project)?;
     let stamp = folder.join(".built-from");
     if !fs::read_to_string(&stamp).is_ok_and(|built_from| built_from == origin) {
-        bundle(project)?;
+        // It is not incremental and takes seconds, hence the stamp.
+        progress("bundling the Worker");
+        bundle::bundle(project, &wasm_file(project), &folder, Optimize::ForSize)?;
         fs::write(&stamp, origin)?;
     }
     bundle_client(project)?;
@@ -33,26 +40,17 @@ pub fn build(project: &Project) -> Result<()> {
 
 /// Lets cargo judge what is out of date: it knows every file that the Worker is made of.
 fn compile(project: &Project) -> Result<()> {
-    let wasm = wasm_file(project);
-    if !wasm.exists() {
-        progress("compiling the Worker: about a minute the first time");
+    if !wasm_file(project).exists() {
+        progress("compiling the Worker");
     }
-    let mut command = project.cargo();
-    command.args(["build", "--lib", "--release", "--target", WASM]);
-    run(build_environment(&mut command))
+    compile_library(project, &[])
 }
 
 /// Builds the API worker in Rust that the specs run.
 pub fn build_example(project: &Project) -> Result<()> {
-    let folder = project.root.join("sdk/rust/api");
-    run(worker_build(project)?.current_dir(folder))
-}
-
-/// Turns the Wasm file into a Worker. It is not incremental and takes seconds, hence the stamp.
-fn bundle(project: &Project) -> Result<()> {
-    progress("bundling the Worker");
-    run(&mut worker_build(project)?)?;
-    strip(project)
+    compile_library(project, &["--package", "realtime-worker-api-example"])?;
+    let wasm = project.target.join(WASM).join("release/realtime_worker_api_example.wasm");
+    bundle::bundle(project, &wasm, &project.root.join("sdk/rust/api/build"), Optimize::No)
 }
 
 /// Puts the SDK's browser client beside the page that uses it. It takes milliseconds, and needs none of the SDK's packages.
@@ -69,48 +67,23 @@ fn bundle_client(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// worker-build with the helpers that are installed.
-fn worker_build(project: &Project) -> Result<Command> {
-    let mut command = project.command(WORKER_BUILD.path()?);
-    command
-        .arg("--release")
-        // Without these it would download its own.
-        .env("WASM_BINDGEN_BIN", WASM_BINDGEN.path()?)
-        .env("WASM_OPT_BIN", node::program(project, "wasm-opt"))
-        .env("ESBUILD_BIN", node::program(project, "esbuild"));
-    node::put_first_on_path(project, &mut command);
-    build_environment(&mut command);
-    Ok(command)
+fn compile_library(project: &Project, more: &[&str]) -> Result<()> {
+    let mut command = project.cargo();
+    command.args(["build", "--lib", "--release", "--target", WASM]).args(more);
+    // `worker` is made for wasm-bindgen's types of js-sys, which this chooses.
+    run(command.env("WASM_BINDGEN_USE_JS_SYS", "1"))
 }
 
-/// Takes the names of functions away, a tenth of what is uploaded. worker-build keeps them whatever it is told.
-fn strip(project: &Project) -> Result<()> {
-    let wasm = project.root.join("build/index_bg.wasm");
-    let mut command = project.command(node::program(project, "wasm-opt"));
-    // Those that worker-build allows: a newer encoding might be one that workerd cannot read yet.
-    let features =
-        ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"];
-    command.args(features.map(|feature| format!("--enable-{feature}")));
-    command.args(["--enable-exception-handling", "--strip-debug", "--strip-producers"]);
-    command.arg(&wasm).arg("--output").arg(&wasm);
-    node::put_first_on_path(project, &mut command);
-    run(&mut command)
-}
-
-/// worker-build compiles with this variable. cargo does not see it as a reason to compile again, so what is compiled here
-/// has to be compiled the same way.
-fn build_environment(command: &mut Command) -> &mut Command {
-    command.env("WASM_BINDGEN_USE_JS_SYS", "1")
-}
-
-/// What `build/` is made of: the Wasm file, the tools, and what they are told.
+/// What `build/` is made of: the Wasm file, the tools in their versions, and what they are told.
 fn origin(project: &Project) -> Result<String> {
     let wasm = wasm_file(project);
     let mut hasher = DefaultHasher::new();
     fs::read(&wasm).with_context(|| wasm.display().to_string())?.hash(&mut hasher);
-    fs::read(project.root.join("Cargo.toml"))?.hash(&mut hasher);
-    include_str!("build.rs").hash(&mut hasher);
-    Ok(format!("{:016x}, {}, {}\n", hasher.finish(), WASM_BINDGEN.name(), WORKER_BUILD.name()))
+    fs::read(project.root.join("Cargo.lock"))?.hash(&mut hasher);
+    for source in [include_str!("bundle.rs"), include_str!("entry.js")] {
+        source.hash(&mut hasher);
+    }
+    Ok(format!("{:016x}\n", hasher.finish()))
 }
 
 fn wasm_file(project: &Project) -> PathBuf {

@@ -3,6 +3,7 @@
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
 mod build;
+mod bundle;
 mod node;
 mod project;
 mod tally;
@@ -74,6 +75,8 @@ fn serve(project: &Project, script: &str, arguments: &[String]) -> Result<ExitCo
 
 /// Installs what building and running the Worker need and is missing.
 fn set_up(project: &Project) -> Result<()> {
+    let steps = [tools::missing(project), node::missing(project), build::missing(project)];
+    project::announce(&steps.into_iter().flatten().collect::<Vec<_>>());
     tools::install(project)?;
     node::install(project)
 }

@@ -14,6 +14,11 @@ pub fn install(project: &Project) -> Result<()> {
     install_folder(project, "miniflare", "the Node packages (workerd, Node 24, wrangler): about 500 MB")
 }
 
+/// What [`install`] has to do.
+pub fn missing(project: &Project) -> Option<&'static str> {
+    (!is_installed(project, "miniflare")).then_some("the Node packages (500 MB, a minute)")
+}
+
 /// Installs the packages of `sdk/`, which only building and testing it need.
 pub fn install_sdk(project: &Project) -> Result<()> {
     install_folder(project, "sdk", "the SDK's development packages (TypeScript, React): about 40 MB")
@@ -27,12 +32,7 @@ pub fn build_sdk(project: &Project) -> Result<()> {
 
 /// Installs the packages of a folder's `package-lock.json`, unless they are what the lock says.
 fn install_folder(project: &Project, folder: &str, what: &str) -> Result<()> {
-    let folder = project.root.join(folder);
-    let lock = folder.join("package-lock.json");
-    let lock = fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
-    // `npm ci` begins by deleting node_modules, and this file with it: an interrupted run is done again.
-    let installed = folder.join("node_modules/.installed-lock.json");
-    if fs::read_to_string(&installed).is_ok_and(|installed| installed == lock) {
+    if is_installed(project, folder) {
         return Ok(());
     }
     progress(&format!("installing {what}, once per clone"));
@@ -40,9 +40,24 @@ fn install_folder(project: &Project, folder: &str, what: &str) -> Result<()> {
     command
         // The Node that bootstraps may be older than what the packages ask for: they run on the one they bring.
         .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(folder);
+        .current_dir(project.root.join(folder));
     run(&mut command).context("the Node packages (npm comes with Node, https://nodejs.org)")?;
-    fs::write(&installed, lock).with_context(|| installed.display().to_string())
+    let (lock, installed) = locks(project, folder);
+    fs::copy(lock, &installed).with_context(|| installed.display().to_string())?;
+    Ok(())
+}
+
+/// Whether a folder's packages are what its lock says.
+fn is_installed(project: &Project, folder: &str) -> bool {
+    let (lock, installed) = locks(project, folder);
+    fs::read(lock).is_ok_and(|lock| fs::read(installed).is_ok_and(|installed| installed == lock))
+}
+
+/// The lock of a folder, and its copy. `npm ci` begins by deleting node_modules, and the copy with it: an interrupted run is
+/// done again.
+fn locks(project: &Project, folder: &str) -> (PathBuf, PathBuf) {
+    let folder = project.root.join(folder);
+    (folder.join("package-lock.json"), folder.join("node_modules/.installed-lock.json"))
 }
 
 /// The path of a program that a package brings.

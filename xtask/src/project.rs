@@ -3,6 +3,8 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -38,19 +40,22 @@ impl Project {
     }
 }
 
-/// The folder in the user's cache where one version of a tool lives: outside the checkout, so that every clone shares it.
-pub fn cached(tool: &str, version: &str) -> Result<PathBuf> {
-    let cache = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
-        Some(folder) if folder.is_absolute() => folder,
-        _ if cfg!(target_os = "macos") => home()?.join("Library/Caches"),
-        _ => home()?.join(".cache"),
-    };
-    Ok(cache.join("realtime-worker").join(format!("{tool}-{version}")))
+/// When this program started.
+#[expect(clippy::disallowed_methods, reason = "this is no part of the Worker")]
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Says what is going on, and after what time.
+pub fn progress(message: &str) {
+    let seconds = STARTED.elapsed().as_secs();
+    eprintln!("xtask {}:{:02} {message}", seconds / 60, seconds % 60);
 }
 
-/// Says what is going on, and why it takes a while when it does.
-pub fn progress(message: &str) {
-    eprintln!("xtask: {message}");
+/// Says at the start which steps are to come.
+pub fn announce(steps: &[&str]) {
+    LazyLock::force(&STARTED);
+    if !steps.is_empty() {
+        progress(&format!("{} to do: {}", steps.len(), steps.join("; ")));
+    }
 }
 
 /// Runs a command to its end; its output goes straight to the terminal.
@@ -81,8 +86,4 @@ pub fn become_command(command: &mut Command) -> Result<ExitCode> {
 fn name(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-}
-
-fn home() -> Result<PathBuf> {
-    std::env::home_dir().context("there is no home folder: set HOME")
 }

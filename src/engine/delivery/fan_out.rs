@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::class::{ClassKey, Pass, Scope};
-use super::rules::{Rules, ViewKey};
+use super::rules::{Judged, Rules, ViewKey};
 use crate::engine::event::{Address, Bindings, Event, Kept, View};
 use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, Missable, Origin, Out, SessionId, ToStream};
@@ -49,9 +49,10 @@ struct Seen {
 impl Delivery {
     /// Sends a publication to everyone who may see it, and says in how many frames.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
-        let rules = Rules::of(&accepted.publication, &self.configuration);
+        let rules = Rules::of(accepted, &self.configuration);
         let mut gathering = Gathering::new(accepted, &rules, self.profiles, false);
         if rules.announces() {
+            self.count_unjudged(accepted);
             let speaker = origin.as_ref().map(|origin| Speaker {
                 session: origin.session,
                 hears: origin.echo,
@@ -94,7 +95,7 @@ impl Delivery {
         if matches!(only, Some(Missable::Topic(topic)) if publication.topic.as_ref() != Some(topic)) {
             return None;
         }
-        let rules = Rules::of(publication, &self.configuration);
+        let rules = Rules::of(accepted, &self.configuration);
         let scope = scope(publication);
         let class = session.classes.iter().find(|class| class.scope == scope)?;
         let narrowed = only.and_then(|only| class.narrowed_to(only));
@@ -107,7 +108,8 @@ impl Delivery {
             return None;
         }
         let mut gathering = Gathering::new(accepted, &rules, self.profiles, true);
-        let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal))?);
+        let judged = rules.judged(&class.judge)?;
+        let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
         let passes = gathering.passes(class, view);
         let said = |pass| gathering.said(class, view, pass);
         Some(passes.into_iter().filter_map(|pass| gathering.event(&said(pass))).collect())
@@ -146,11 +148,12 @@ impl Delivery {
         let scope = scope(publication);
         let named = self.named(publication, rules);
         let add = |(class, members): (&Rc<ClassKey>, &BTreeSet<SessionId>)| {
+            let Some(judged) = rules.judged(&class.judge) else { return };
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
             single.extend(speaker.map(|speaker| speaker.session).filter(|session| members.contains(session)));
             if publication.user.is_none() {
-                gathering.add_class(class, members, &single);
+                gathering.add_class(class, members, &single, &judged);
             }
             for session in single {
                 let speaks = speaker.filter(|speaker| speaker.session == session);
@@ -160,15 +163,19 @@ impl Delivery {
                 let principal = self.sockets.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
                 gathering.is_own = speaks.is_some();
-                gathering.add(class, rules.view_key(&class.roles, sight), std::iter::once(session));
+                gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
                 gathering.is_own = false;
             }
         };
         let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles);
         match &publication.content {
-            Content::Change { schema, table, .. } => {
-                self.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add);
-            }
+            Content::Change { schema, table, .. } => match rules.verdict() {
+                Some(verdict) => {
+                    let judged = self.classes.of_judged(&scope, (schema, table), rules, verdict);
+                    judged.into_iter().filter(admits).for_each(add);
+                }
+                None => self.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add),
+            },
             Content::Message { .. } => self.classes.of(&scope).filter(admits).for_each(add),
         }
     }
@@ -238,8 +245,14 @@ impl<'a> Gathering<'a> {
     }
 
     /// Adds those members of a class who are nothing but that.
-    fn add_class(&mut self, class: &ClassKey, members: &BTreeSet<SessionId>, single: &BTreeSet<SessionId>) {
-        let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles));
+    fn add_class(
+        &mut self,
+        class: &ClassKey,
+        members: &BTreeSet<SessionId>,
+        single: &BTreeSet<SessionId>,
+        judged: &Judged,
+    ) {
+        let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles), judged);
         if single.is_empty() {
             self.add(class, key, members.iter().copied());
         } else {
@@ -321,9 +334,14 @@ impl<'a> Gathering<'a> {
 
     /// The view with the selected columns and the primary key.
     fn selected(&self, view: &View, select: &BTreeSet<String>) -> Rc<View> {
-        let keys = &self.rules.table.primary_key;
+        let database = self.accepted.publication.database.as_ref();
+        let keys: Vec<&String> = match database {
+            Some(database) => database.key.iter().collect(),
+            None => self.rules.table.primary_key.iter().collect(),
+        };
         let project = |row: &Option<Row>| {
-            row.clone().map(|row| row.project(|column| select.contains(column) || keys.iter().any(|key| key == column)))
+            row.clone()
+                .map(|row| row.project(|column| select.contains(column) || keys.iter().any(|key| *key == column)))
         };
         Rc::new(View { operation: view.operation, new: project(&view.new), old: project(&view.old) })
     }
@@ -331,7 +349,9 @@ impl<'a> Gathering<'a> {
     fn bindings(&self, pass: &Pass) -> Rc<Bindings> {
         let mut types = self.rules.table.columns.clone();
         types.extend(self.accepted.publication.columns.clone());
-        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time: self.accepted.time })
+        let database = self.accepted.publication.database.clone();
+        let time = database.as_ref().and_then(|database| database.at).unwrap_or(self.accepted.time);
+        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time, database })
     }
 
     fn kept(&self) -> Option<Rc<Kept>> {

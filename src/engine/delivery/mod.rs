@@ -6,10 +6,12 @@
 mod attachment;
 mod channel;
 mod class;
+mod database;
 mod fan_out;
 mod filter_index;
 mod frame;
 mod identity;
+mod judging;
 mod opening;
 mod people;
 mod rules;
@@ -17,21 +19,24 @@ mod session;
 mod socket;
 mod sockets;
 mod subscribe;
+mod telling;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::command::{Command, Malformed};
-use super::effect::{Effect, Figures, Log, Task, Write};
-use super::event::{Address, Event};
+use super::effect::{Figures, Task, Write};
+use super::event::Event;
 use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
-use super::profile::{Profile, Profiles, Refusals, Sessions};
+use super::profile::{Profile, Profiles, Sessions};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
+use database::DatabaseLink;
+use judging::Judging;
 use people::People;
 use session::Session;
 use socket::Socket;
@@ -54,6 +59,11 @@ pub(super) struct Delivery {
     released: VecDeque<(SocketId, Result<Command, Malformed>)>,
     /// Sockets whose stored state is not what memory has.
     unsaved: BTreeSet<SocketId>,
+    /// The database that the organization takes its changes from.
+    database: Option<DatabaseLink>,
+    /// Sessions that wait for it to answer.
+    awaiting: BTreeSet<SessionId>,
+    judging: Judging,
 }
 
 /// What is due at a deadline.
@@ -63,6 +73,8 @@ enum Due {
     Authentication(SocketId),
     /// The end of a session's token, or of its grace.
     Expiry(SessionId),
+    /// The end of a session's wait for the database.
+    Database(SessionId),
 }
 
 impl Delivery {
@@ -75,7 +87,11 @@ impl Delivery {
         places: &BTreeSet<(Rc<str>, Option<Topic>)>,
         out: &mut Out,
     ) -> Delivery {
+        let database = configuration.databases().of(&organization).cloned();
         let mut delivery = Delivery {
+            database: database.map(|database| DatabaseLink::wake(database, stored)),
+            awaiting: BTreeSet::new(),
+            judging: Judging::default(),
             organization,
             configuration,
             profiles,
@@ -94,7 +110,8 @@ impl Delivery {
         }
         for (id, text) in &stored.sockets {
             let limits = &delivery.configuration.limits;
-            match attachment::read(*id, text, &stored.overflow, (profiles, limits), now) {
+            let read = attachment::read(*id, text, &stored.overflow, (profiles, limits), now);
+            match read.filter(|socket| delivery.is_judgeable(socket)) {
                 Some(mut socket) => {
                     for session in &mut socket.sessions {
                         session.be_present(places);
@@ -106,6 +123,7 @@ impl Delivery {
             }
         }
         delivery.clean(stored, places, out);
+        delivery.tell_database(now, out);
         delivery
     }
 
@@ -148,6 +166,7 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.sockets.remove(id) else { return };
+        self.judging.forget(id);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != id);
@@ -167,9 +186,12 @@ impl Delivery {
     }
 
     /// Writes what must outlive memory, before the effects of this input end (invariant 4).
-    pub(super) fn save(&mut self, out: &mut Out) {
+    pub(super) fn save(&mut self, now: u64, out: &mut Out) {
+        self.tell_database(now, out);
         for id in std::mem::take(&mut self.unsaved) {
+            let is_held = self.judging.holds(id);
             let Some(socket) = self.sockets.get_mut(id) else { continue };
+            socket.is_held = is_held;
             (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);
         }
     }
@@ -191,12 +213,14 @@ impl Delivery {
 
     /// When something is due next, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.deadlines.first().map(|(time, _)| *time)
+        let due = self.deadlines.first().map(|(time, _)| *time);
+        due.into_iter().chain(self.database_deadline()).min()
     }
 
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
+        figures.database = self.database_figures();
         for socket in self.sockets.iter() {
             figures.connections += 1;
             count(&mut figures.by_dialect, &socket.dialect);
@@ -208,65 +232,6 @@ impl Delivery {
                     }
                 }
             }
-        }
-    }
-
-    /// Tells one session something.
-    fn tell(&self, id: SessionId, event: Event, out: &mut Out) {
-        let Some(socket) = self.sockets.get(id.socket) else { return };
-        if let Some(session) = socket.session(id.number) {
-            let address = session.address().cloned();
-            out.effects.push(Effect::Deliver { to: vec![id.socket], dialect: socket.dialect, address, event });
-        }
-    }
-
-    /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
-    fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
-        if let Some(socket) = self.sockets.get(id) {
-            out.effects.push(Effect::Deliver { to: vec![id], dialect: socket.dialect, address, event });
-        }
-    }
-
-    /// Tells several sessions of one dialect variant the same: their sockets get it.
-    fn deliver(to: Vec<SessionId>, dialect: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
-        let to = to.into_iter().map(|session| session.socket).collect();
-        out.effects.push(Effect::Deliver { to, dialect, address, event });
-    }
-
-    /// Tells a session that something is refused.
-    fn refuse(
-        &mut self,
-        now: u64,
-        id: SessionId,
-        refusal: Refusal,
-        (reference, topic): (Option<String>, Option<Topic>),
-        out: &mut Out,
-    ) {
-        let profile = self.profile(id.socket).filter(|_| self.sockets.session(id).is_some());
-        let Some(profile) = profile else { return };
-        let code = refusal.code;
-        self.log_session("refused", id, Some(code), out);
-        self.tell(id, Event::Refused { refusal, id: reference, topic }, out);
-        if profile.refusals == Refusals::Errors {
-            self.count_error(now, id.socket, out);
-        }
-    }
-
-    /// Tells a socket that a frame is refused that no session could be found for, or that makes no sense.
-    fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
-        let Malformed { refusal, id: reference } = malformed;
-        self.log("refused", id, Some(refusal.code), out);
-        self.tell_socket(id, None, Event::Refused { refusal, id: reference, topic: None }, out);
-        self.count_error(now, id, out);
-    }
-
-    /// Too many errors within a minute end a socket.
-    fn count_error(&mut self, now: u64, id: SocketId, out: &mut Out) {
-        let max = self.configuration.limits.errors_per_minute;
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        self.unsaved.insert(id);
-        if socket.errors.add(now, max) {
-            self.close(id, Code::TooManyErrors, out);
         }
     }
 
@@ -296,16 +261,6 @@ impl Delivery {
 
     fn profile(&self, id: SocketId) -> Option<&'static Profile> {
         self.sockets.get(id).map(|socket| socket.profile)
-    }
-
-    fn log(&self, event: &'static str, id: SocketId, code: Option<Code>, out: &mut Out) {
-        let connection = self.sockets.get(id).map(|socket| socket.client_id.clone());
-        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
-    }
-
-    fn log_session(&self, event: &'static str, id: SessionId, code: Option<Code>, out: &mut Out) {
-        let connection = self.sockets.session(id).map(|session| session.client_id.clone());
-        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
     }
 
     /// Takes a socket in, with its sessions.
@@ -347,16 +302,20 @@ impl Delivery {
     fn list(&mut self, id: SessionId) {
         let Some(Socket { dialect, profile, .. }) = self.sockets.get(id.socket) else { return };
         let dialect = (*dialect, *profile);
+        let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
         let Some(session) = self.sockets.session_mut(id) else { return };
+        session.standing = standing;
         session.classes = session.class_keys(dialect, &self.configuration);
         for key in &session.classes {
             self.classes.join(key, id);
         }
         self.people.add(id, &session.principal);
         self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
+        self.listen(id);
     }
 
     fn unlist(&mut self, id: SessionId) {
+        self.listen_no_more(id);
         let Some(session) = self.sockets.session_mut(id) else { return };
         for key in std::mem::take(&mut session.classes) {
             self.classes.leave(&key, id);

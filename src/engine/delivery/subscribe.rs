@@ -7,6 +7,7 @@ use super::Delivery;
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{Command, Subscribe, TableTarget, Target};
+use crate::engine::database::interest::Readiness;
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionId, ToStream, Tracking};
 use crate::engine::profile::{Duplicate, SubscribableTables, UnknownSubscription};
@@ -14,6 +15,7 @@ use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS, STATE_BYTES};
 use crate::policy::principal::{Method, Principal};
+use crate::policy::table::is_system_schema;
 
 /// What the names of subscriptions begin with that nobody asked for; no client's word begins so.
 const SPOKEN: &str = "\u{0}";
@@ -27,7 +29,7 @@ impl Delivery {
         let (done, id) = match command {
             Command::Subscribe(subscribe) => {
                 let id = subscribe.id.clone();
-                (self.subscribe(session, principal, subscribe, out), Some(id))
+                (self.subscribe(now, session, principal, subscribe, out), Some(id))
             }
             Command::Unsubscribe { id } => (self.unsubscribe(session, &id, out), Some(id)),
             Command::UnsubscribeAll { id } => {
@@ -142,6 +144,7 @@ impl Delivery {
 
     fn subscribe(
         &mut self,
+        now: u64,
         session: SessionId,
         principal: &Principal,
         subscribe: Subscribe,
@@ -161,9 +164,17 @@ impl Delivery {
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
         let subscription = self.admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
         let Subscription { id, target } = subscription.clone();
+        let is_live = self.is_live(principal, &subscription)?;
         present.push(subscription);
-        self.change(session, |session| session.subscriptions = present);
+        self.change(session, |session| {
+            session.subscriptions = present;
+            session.wait_no_more(&id);
+        });
         let to = match target {
+            Subscribed::Table(_) if !is_live => {
+                self.wait_for_database(now, session, vec![(id, answer)]);
+                return Ok(());
+            }
             Subscribed::Table(_) if from.is_none() => {
                 self.tell(session, Event::Subscribed { id, answer, recovered: None }, out);
                 return Ok(());
@@ -178,24 +189,35 @@ impl Delivery {
         Ok(())
     }
 
-    /// Whether a table exists for subscribers, and for those without a credential.
+    /// Whether a subscription is live at once; where not, the database has to answer first.
+    pub(super) fn is_live(&self, principal: &Principal, subscription: &Subscription) -> Result<bool, Refusal> {
+        let Some(target) = subscription.table() else { return Ok(true) };
+        match self.readiness(self.standing(principal).as_ref(), target) {
+            Readiness::Live => Ok(true),
+            Readiness::Pending => Ok(false),
+            Readiness::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether a table exists for subscribers, and for those without a credential. What a database has it says itself.
     fn check_enabled(&self, principal: &Principal, target: &Target) -> Result<(), Refusal> {
         let Target::Table(target) = target else { return Ok(()) };
         let is_anonymous = principal.method == Method::Anonymous;
         if is_anonymous && !self.configuration.is_open_to_anonymous(&target.schema, &target.table) {
             return Err(Refusal::with(Code::Forbidden, Reason::CredentialRequired));
         }
-        match self.configuration.tables.is_enabled(&target.schema, &target.table) {
-            true => Ok(()),
-            false => Err(Refusal::with(Code::Forbidden, Reason::TableNotEnabled)),
-        }
+        let is_there = self.database.is_some() || self.configuration.tables.is_declared(&target.schema, &target.table);
+        if is_there && !is_system_schema(&target.schema) { Ok(()) } else { Err(Refusal::of(Code::TableNotEnabled)) }
     }
 
     fn unsubscribe(&mut self, session: SessionId, id: &str, out: &mut Out) -> Result<(), Refusal> {
         let has = |session: &Session| session.subscriptions.iter().any(|subscription| subscription.id == id);
         let profile = self.profile(session.socket).ok_or(Code::Internal)?;
         if self.sockets.session(session).is_some_and(has) {
-            self.change(session, |session| session.subscriptions.retain(|subscription| subscription.id != id));
+            self.change(session, |session| {
+                session.subscriptions.retain(|subscription| subscription.id != id);
+                session.wait_no_more(id);
+            });
         } else if profile.unknown_subscription == UnknownSubscription::Refused {
             return Err(Refusal::of(Code::UnknownSubscription));
         }
@@ -209,8 +231,12 @@ impl Delivery {
         let is_named = |one: &Subscription| id == Some(one.id.as_str());
         let is_alone = known.subscriptions.iter().any(|one| is_named(one) && one.table().is_some());
         let ends = |one: &Subscription| is_named(one) || id.is_none() || (!is_alone && one.is_numbered());
-        if known.subscriptions.iter().any(ends) {
-            self.change(session, |session| session.subscriptions.retain(|one| !ends(one)));
+        let ended: Vec<String> = known.subscriptions.iter().filter(|one| ends(one)).map(|one| one.id.clone()).collect();
+        if !ended.is_empty() {
+            self.change(session, |session| {
+                session.subscriptions.retain(|one| !ended.contains(&one.id));
+                ended.iter().for_each(|id| session.wait_no_more(id));
+            });
         }
         let id = id.filter(|_| is_alone).unwrap_or_default().to_owned();
         self.tell(session, Event::Unsubscribed { id }, out);
