@@ -124,8 +124,6 @@ pub enum Reason {
     InvalidRetention,
     /// Without a credential this cannot be subscribed to.
     CredentialRequired,
-    /// The table does not exist, or its changes are switched off.
-    TableNotEnabled,
 }
 
 /// A request or frame that is turned away: why, in which words, and where in the input.

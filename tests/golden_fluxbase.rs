@@ -162,7 +162,7 @@ fn refusals() -> Vec<Said> {
         ("error_full", Event::AuthFailed(Code::ConnectionLimit)),
         ("error_keys_unavailable", Event::AuthFailed(Code::KeysUnavailable)),
         ("error_no_credential", with(Reason::CredentialRequired)),
-        ("error_not_enabled", with(Reason::TableNotEnabled)),
+        ("error_not_enabled", refused(Refusal::of(Code::TableNotEnabled), Some(&table), None)),
         ("error_bad_token", refused(Refusal::of(Code::InvalidToken), None, None)),
         ("error_token_ended", Event::Ended(Refusal::of(Code::TokenExpired))),
         ("error_admin_channel", refused(forbidden(), Some(&admin), None)),

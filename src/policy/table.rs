@@ -178,6 +178,11 @@ impl Deletes {
     }
 }
 
+/// Whether the tables of a schema are a database's own, or hold credentials.
+pub fn is_system_schema(schema: &str) -> bool {
+    SYSTEM_SCHEMAS.contains(&schema)
+}
+
 /// A set of texts. Filling it one by one spares the sorting code that `collect` would bring into the Wasm.
 pub(crate) fn distinct(texts: Vec<String>) -> BTreeSet<String> {
     let mut set = BTreeSet::new();
@@ -283,10 +288,9 @@ impl Tables {
         self.tables.contains_key(&format!("{schema}.{table}"))
     }
 
-    /// Whether a table is declared and none of the database's own. `*` stands for all that are.
-    pub fn is_enabled(&self, schema: &str, table: &str) -> bool {
-        !SYSTEM_SCHEMAS.contains(&schema)
-            && (schema == "*" || table == "*" || self.tables.contains_key(&format!("{schema}.{table}")))
+    /// Whether a table is declared. `*` stands for all that are.
+    pub fn is_declared(&self, schema: &str, table: &str) -> bool {
+        schema == "*" || table == "*" || self.tables.contains_key(&format!("{schema}.{table}"))
     }
 
     /// The rules of what is in no table: none.

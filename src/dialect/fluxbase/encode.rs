@@ -259,7 +259,7 @@ fn sentence(refusal: &Refusal, named: Option<&Named<'_>>) -> String {
     let is_admin = matches!(named, Some(Named::Channel(name)) if name.starts_with(ADMIN_CHANNELS));
     match (refusal.code, refusal.reason) {
         (_, Some(Reason::CredentialRequired)) => String::from("authentication required for subscriptions"),
-        (_, Some(Reason::TableNotEnabled)) => format!("table {table} not enabled for realtime"),
+        (Code::TableNotEnabled | Code::UnknownTable, _) => format!("table {table} not enabled for realtime"),
         (Code::InvalidFilter, _) => format!("invalid filter: {}", refusal.message),
         (Code::InvalidToken | Code::WrongOrganization, _) => String::from("invalid token"),
         (Code::TokenExpired, _) if named.is_none() => String::from("invalid token"),

@@ -13,7 +13,7 @@ use crate::engine::command::Position;
 use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::effect::{Effect, Question, Task};
 use crate::engine::input::SocketId;
-use crate::engine::message::{Accepted, Announcement, Missed, Out, SessionId};
+use crate::engine::message::{Accepted, Announcement, Missable, Missed, Out, SessionId};
 use crate::engine::publication::Content;
 use crate::policy::database::{Group, Standing};
 use crate::policy::table::distinct;
@@ -87,7 +87,12 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) -> Option<(Option<Missed>, Announcement)> {
-        let is_whole = matches!(then, Announcement::Authenticated { .. });
+        let to_table = |to: &Missable| matches!(to, Missable::Table(_));
+        let is_whole = match &then {
+            Announcement::Authenticated { .. } => true,
+            Announcement::Subscribed { to, .. } => to_table(to),
+            Announcement::Joined { .. } => false,
+        };
         let publications = match missed {
             Some(Missed::Everything(publications)) if is_whole && publications.iter().any(is_unjudged) => publications,
             missed => return Some((missed, then)),

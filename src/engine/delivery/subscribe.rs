@@ -15,6 +15,7 @@ use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{KEPT_BYTES, REGULAR_EXPRESSIONS, STATE_BYTES};
 use crate::policy::principal::{Method, Principal};
+use crate::policy::table::is_system_schema;
 
 /// What the names of subscriptions begin with that nobody asked for; no client's word begins so.
 const SPOKEN: &str = "\u{0}";
@@ -173,7 +174,7 @@ impl Delivery {
         });
         let to = match target {
             Subscribed::Table(_) if !is_live => {
-                self.wait_for_database(now, session, vec![id]);
+                self.wait_for_database(now, session, vec![(id, answer)]);
                 return Ok(());
             }
             Subscribed::Table(_) if from.is_none() => {
@@ -202,17 +203,15 @@ impl Delivery {
         }
     }
 
-    /// Whether a table exists for subscribers, and for those without a credential.
+    /// Whether a table exists for subscribers, and for those without a credential. What a database has it says itself.
     fn check_enabled(&self, principal: &Principal, target: &Target) -> Result<(), Refusal> {
         let Target::Table(target) = target else { return Ok(()) };
         let is_anonymous = principal.method == Method::Anonymous;
         if is_anonymous && !self.configuration.is_open_to_anonymous(&target.schema, &target.table) {
             return Err(Refusal::with(Code::Forbidden, Reason::CredentialRequired));
         }
-        match self.configuration.tables.is_enabled(&target.schema, &target.table) {
-            true => Ok(()),
-            false => Err(Refusal::with(Code::Forbidden, Reason::TableNotEnabled)),
-        }
+        let is_there = self.database.is_some() || self.configuration.tables.is_declared(&target.schema, &target.table);
+        if is_there && !is_system_schema(&target.schema) { Ok(()) } else { Err(Refusal::of(Code::TableNotEnabled)) }
     }
 
     fn unsubscribe(&mut self, session: SessionId, id: &str, out: &mut Out) -> Result<(), Refusal> {
@@ -236,8 +235,12 @@ impl Delivery {
         let is_named = |one: &Subscription| id == Some(one.id.as_str());
         let is_alone = known.subscriptions.iter().any(|one| is_named(one) && one.table().is_some());
         let ends = |one: &Subscription| is_named(one) || id.is_none() || (!is_alone && one.is_numbered());
-        if known.subscriptions.iter().any(ends) {
-            self.change(session, |session| session.subscriptions.retain(|one| !ends(one)));
+        let ended: Vec<String> = known.subscriptions.iter().filter(|one| ends(one)).map(|one| one.id.clone()).collect();
+        if !ended.is_empty() {
+            self.change(session, |session| {
+                session.subscriptions.retain(|one| !ended.contains(&one.id));
+                ended.iter().for_each(|id| session.wait_no_more(id));
+            });
         }
         let id = id.filter(|_| is_alone).unwrap_or_default().to_owned();
         self.tell(session, Event::Unsubscribed { id }, out);
