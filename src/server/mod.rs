@@ -18,4 +18,5 @@ pub mod fault;
 pub mod api;
 pub mod dialects;
 pub mod native;
+pub mod butterbase;
 pub mod supabase;
