@@ -111,6 +111,7 @@ fn open(number: u32, role: &str) -> Open {
         method: Method::Session,
         expires: None,
         claims: BTreeMap::new(),
+        all_claims: None,
     };
     Open {
         socket: SocketId(number),

@@ -11,7 +11,7 @@ import { Pairing } from "./pairing.js";
 import { PublishView } from "./publish-view.js";
 import { Service } from "./service.js";
 import { SideView } from "./side-view.js";
-import { makeTabs } from "./tabs.js";
+import { makeParts, makeTabs } from "./tabs.js";
 import { TimelineView } from "./timeline-view.js";
 import { takeTokens } from "./token.js";
 import { TrafficView } from "./traffic-view.js";
@@ -41,6 +41,7 @@ new FramesView(journal);
 new TimelineView(links);
 new TrafficView(figures);
 makeTabs(byId("watch-tabs"));
+makeParts(byId("parts"));
 
 const drawSides = () => sides.forEach((side) => side.draw());
 journal.addEventListener("added", ({ detail: { entry, frame } }) => {
@@ -55,8 +56,9 @@ service.addEventListener("published", drawSides);
 figures.addEventListener("changed", drawSides);
 
 /** Offers tokens, and connects the first two. */
-function begin({ service: serviceToken, offered }) {
+function begin({ service: serviceToken, secret, offered }) {
 	if (serviceToken) service.token = serviceToken;
+	if (secret) for (const side of sides) side.offerAnyone(secret);
 	if (offered.length === 0) return;
 	for (const side of sides) side.offer(offered);
 	offered.slice(0, sides.length).forEach((token, index) => sides[index].connect(token));

@@ -1,11 +1,11 @@
 /**
  * A line over time, with its figures as text.
  */
-import { element, shape } from "./dom.js";
+import { element, shape, timeOf } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
 /** How much time the width may be, in seconds. */
-const SPANS = [30, 60, 120, 300];
+const SPANS = [30, 60, 120, 300, 900, 3_600];
 
 /**
  * Draws into a `<figure>`.
@@ -30,17 +30,28 @@ export function drawChart(figure, { title, short }, points, now) {
 	});
 	const label = `${title}, the last ${span} seconds: ${said}`;
 	const box = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label };
+	const caption = element("span", { class: "quiet" }, ` ${said}`);
+	const drawing = shape("svg", box, ...grid, ...lines);
+	const answer = (pointed) => (caption.textContent = pointed ? ` ${rounded(pointed.value)} at ${timeOf(pointed.time).slice(0, 8)}` : ` ${said}`);
+	drawing.addEventListener("pointermove", (event) => answer(nearest(points, now - (1 - event.offsetX / drawing.clientWidth) * span * 1_000)));
+	drawing.addEventListener("pointerleave", () => answer(undefined));
 	figure.replaceChildren(
-		element("figcaption", {}, element("strong", {}, short), element("span", { class: "quiet" }, ` ${said}`)),
+		element("figcaption", {}, element("strong", {}, short), caption),
 		element(
 			"div",
 			{ class: "plot" },
-			shape("svg", box, ...grid, ...lines),
+			drawing,
 			element("span", { class: "top", "aria-hidden": "true" }, rounded(top)),
 			element("span", { class: "bottom", "aria-hidden": "true" }, "0"),
 		),
 		element("div", { class: "times quiet", "aria-hidden": "true" }, element("span", {}, span < 120 ? `${span} s ago` : `${span / 60} min ago`), element("span", {}, "now")),
 	);
+}
+
+/** The point whose time is closest. */
+function nearest(points, time) {
+	const known = points.filter(({ value }) => value !== undefined);
+	return known.reduce((best, point) => (best && Math.abs(best.time - time) <= Math.abs(point.time - time) ? best : point), undefined);
 }
 
 /** Points without a hole between them. */

@@ -1,13 +1,13 @@
 /**
  * Side by side: each event as a table with a column for each connection.
  */
-import { badge, byId, element, oncePerPicture, timeOf } from "./dom.js";
+import { ago, badge, byId, element, oncePerPicture } from "./dom.js";
 import { compare } from "./pairing.js";
 
 /** How many events are on the page; the others are among the frames. */
-const MOST_CARDS = 30;
+const MAX_CARDS = 30;
 /** How much of a value is. */
-const MOST_TEXT = 160;
+const MAX_TEXT = 160;
 
 /** Shows the events of a pairing, newest first. */
 export class CompareView {
@@ -39,7 +39,7 @@ export class CompareView {
 	}
 
 	#drawAll() {
-		const shown = [...this.#pairing.pairs.values()].slice(-MOST_CARDS).reverse();
+		const shown = [...this.#pairing.pairs.values()].slice(-MAX_CARDS).reverse();
 		const keys = new Set(shown.map(({ key }) => key));
 		for (const key of this.#cards.keys()) if (!keys.has(key)) this.#cards.delete(key);
 		for (const pair of shown) {
@@ -49,14 +49,14 @@ export class CompareView {
 		byId("events").replaceChildren(...shown.map(({ key }) => this.#cards.get(key)));
 		byId("no-events").hidden = shown.length > 0;
 		const { size } = this.#pairing.pairs;
-		byId("event-count").textContent = size > MOST_CARDS ? `the newest ${MOST_CARDS} of ${size}` : "";
+		byId("event-count").textContent = size > MAX_CARDS ? `the newest ${MAX_CARDS} of ${size}` : "";
 	}
 
 	#card({ title, topic, offset, time, frames }) {
 		const received = this.#links.map(({ name }) => frames.get(name));
 		const isChange = received.some((frame) => frame?.type === "postgres_changes");
 		const heading = element("h3", {}, title, topic !== undefined && element("span", { class: "place" }, ` in ${topic}`));
-		const when = element("p", { class: "quiet" }, `${isChange ? "row change" : "message"} · offset ${offset ?? "–"} · ${timeOf(time)}`);
+		const when = element("p", { class: "quiet" }, `${isChange ? "row change" : "message"} · offset ${offset ?? "–"} · `, ago(time));
 		return element("li", { class: "card" }, element("div", { class: "card-head" }, heading, when), this.#table(received, isChange));
 	}
 
@@ -92,7 +92,7 @@ export class CompareView {
 
 /** A long value is whole in its frame. */
 function shortened(text) {
-	return text.length > MOST_TEXT ? `${text.slice(0, MOST_TEXT)}… (${text.length} characters)` : text;
+	return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}… (${text.length} characters)` : text;
 }
 
 const nothing = (text) => element("span", { class: "nothing" }, text);

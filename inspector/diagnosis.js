@@ -123,7 +123,7 @@ function behind({ welcome, last, position }, { latest }) {
 }
 
 function allIsWell({ counts, last, identity, organizationId }, { now }) {
-	const title = last ? "Events arrive" : "Nothing stands in the way";
+	const title = last ? "Events arrive" : "Nothing is wrong here";
 	const ago = last && Math.max(0, Math.round((now - last.time) / 1_000));
 	const detail = last
 		? `${counts.events} so far, the last ${ago} s ago at offset ${last.offset}.`

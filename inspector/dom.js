@@ -71,6 +71,23 @@ export function oncePerPicture(callback) {
 	};
 }
 
+/** How long ago something was, with its time of day for whoever points at it. It goes on by itself while it is shown. */
+export function ago(time) {
+	return element("time", { "data-time": time, title: timeOf(time) }, agoOf(time));
+}
+
+const agoOf = (time) => {
+	const seconds = Math.max(0, Math.round((Date.now() - time) / 1_000));
+	if (seconds < 5) return "just now";
+	if (seconds < 60) return `${seconds} s ago`;
+	return seconds < 3_600 ? `${Math.floor(seconds / 60)} min ago` : timeOf(time).slice(0, 8);
+};
+
+setInterval(() => {
+	if (document.visibilityState !== "visible") return;
+	for (const shown of document.querySelectorAll("time[data-time]")) shown.textContent = agoOf(Number(shown.dataset.time));
+}, 5_000);
+
 /** The time of day, with milliseconds. */
 export function timeOf(time) {
 	const at = new Date(time);

@@ -89,6 +89,40 @@ function listOf(text = "") {
 	return items.length > 0 ? items : undefined;
 }
 
+/** The event as a call of the SDK: the API worker's, or a client's for a message that a connection sends. */
+export function sdkOf(origin, { as, organizationId }, event) {
+	const json = (value) => JSON.stringify(value, null, 2);
+	if (as !== "service") {
+		const call = `await client.topic(${json(event.topic ?? "")}, { private: ${event.private !== false} }).send(${json(event.event)}, ${json(event.payload)});`;
+		return [`import { createClient } from "realtime-worker/client";`, "", `const client = createClient(${json(origin)}, { organizationId: ${json(organizationId)}, getToken });`, call].join("\n");
+	}
+	return [`import { createRealtime } from "realtime-worker/server";`, "", `const realtime = createRealtime(env);`, callOf(organizationId, event)].join("\n");
+}
+
+function callOf(organizationId, event) {
+	const { type, table, eventType, new: row, old, event: name, payload, ...rest } = event;
+	const options = JSON.stringify({ organizationId, ...rest }, null, 2);
+	const given = (...values) => [...values.map((value) => JSON.stringify(value, null, 2)), options].join(", ");
+	if (type === "broadcast") return `await realtime.broadcast(${given(name, payload)});`;
+	const calls = { INSERT: ["insert", row], UPDATE: ["update", row, old], DELETE: ["delete", old] };
+	const [method, ...rows] = calls[eventType];
+	return `await realtime.${method}(${given(table, ...rows.filter((value) => value !== undefined))});`;
+}
+
+/** What is set under Advanced, in few words. */
+export function advancedOf(values, event) {
+	const columns = Object.keys(event.maskingConfig ?? {}).length;
+	const parts = [
+		values.as !== "service" && `as connection ${values.as}`,
+		columns > 0 && `${columns} ${columns === 1 ? "column" : "columns"} masked`,
+		event.targetRoles && `only ${event.targetRoles.join(", ")}`,
+		event.userId && `only ${event.userId}`,
+		event.fields && `${event.fields.length} columns`,
+		event.id && "idempotency key",
+	];
+	return parts.filter(Boolean).join(" · ") || "audience, masking, organization";
+}
+
 /** The event as a command for a terminal. */
 export function curlOf(origin, organizationId, event) {
 	const body = JSON.stringify({ organizationId, ...event }, null, 2).replaceAll("'", "'\\''");

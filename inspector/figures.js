@@ -3,8 +3,8 @@
  */
 
 const INTERVAL = 2_000;
-/** How many points are kept: five minutes of them. */
-const MOST_POINTS = 150;
+/** How many points are kept: an hour of them. */
+const MAX_POINTS = 1_800;
 
 /**
  * @typedef {{time: number, publications: number | undefined, deliveries: number | undefined, connections: number}} Point
@@ -73,7 +73,7 @@ export class Figures extends EventTarget {
 		const seconds = isSame ? (time - before.time) / 1_000 : 0;
 		const rate = (name) => (seconds > 0 ? Math.max(0, latest[name] - before.latest[name]) / seconds : undefined);
 		this.points.push({ time, publications: rate("publications"), deliveries: rate("deliveries"), connections: latest.connections });
-		this.points.splice(0, this.points.length - MOST_POINTS);
+		this.points.splice(0, this.points.length - MAX_POINTS);
 		this.latest = latest;
 		this.#previous = { latest, time };
 	}

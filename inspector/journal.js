@@ -3,8 +3,8 @@
  */
 
 /** How many frames, and how many characters of them, are kept. */
-const MOST_FRAMES = 50_000;
-const MOST_CHARACTERS = 50_000_000;
+const MAX_FRAMES = 50_000;
+const MAX_CHARACTERS = 50_000_000;
 /** The oldest go in portions, so that it is not one at a time. */
 const PORTION = 0.1;
 
@@ -51,7 +51,7 @@ export class Journal extends EventTarget {
 		const entry = { sequence: (this.#last += 1), time: Date.now(), side, direction, type, kind, summary: summaryOf(frame), offset, text };
 		this.entries.push(entry);
 		this.#characters += text.length;
-		if (this.entries.length > MOST_FRAMES || this.#characters > MOST_CHARACTERS) this.#trim();
+		if (this.entries.length > MAX_FRAMES || this.#characters > MAX_CHARACTERS) this.#trim();
 		this.dispatchEvent(new CustomEvent("added", { detail: { entry, frame } }));
 		return frame;
 	}

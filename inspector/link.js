@@ -7,7 +7,7 @@ import { tapped } from "./tap.js";
 import { expiryOf, organizationsOf } from "./token.js";
 
 /** How many lines of a side's history, and how many refusals, are kept. */
-const MOST_LINES = 500;
+const MAX_LINES = 500;
 
 /**
  * A side. It tells `changed` for everything but events, which the journal tells, and `happened` (with the line) for its
@@ -157,13 +157,13 @@ export class Link extends EventTarget {
 
 	#note({ code, message, target }) {
 		this.refusals.push({ time: Date.now(), code, message, target });
-		this.refusals.splice(0, this.refusals.length - MOST_LINES);
+		this.refusals.splice(0, this.refusals.length - MAX_LINES);
 	}
 
 	#happened(kind, text) {
 		const line = { time: Date.now(), side: this.name, kind, text };
 		this.history.push(line);
-		this.history.splice(0, this.history.length - MOST_LINES);
+		this.history.splice(0, this.history.length - MAX_LINES);
 		this.dispatchEvent(new CustomEvent("happened", { detail: line }));
 		this.#changed();
 	}

@@ -4,7 +4,7 @@
 import { maskedPaths } from "./masking.js";
 
 /** How many events are kept for comparison. */
-const MOST_EVENTS = 200;
+const MAX_EVENTS = 200;
 
 /**
  * An event.
@@ -28,7 +28,7 @@ export class Pairing {
 		if (!pair) {
 			pair = { key, title: nameOf(frame), topic: frame.topic, offset: frame.offset, time: Date.now(), frames: new Map() };
 			this.pairs.set(key, pair);
-			if (this.pairs.size > MOST_EVENTS) this.pairs.delete(this.pairs.keys().next().value);
+			if (this.pairs.size > MAX_EVENTS) this.pairs.delete(this.pairs.keys().next().value);
 		}
 		pair.frames.set(side, frame);
 		return pair;

@@ -2,7 +2,7 @@
  * The form that publishes: with the service token, or a topic's message as one of the connections.
  */
 import { byId, copy, element } from "./dom.js";
-import { curlOf, eventOf, EXAMPLES, formatted, JSON_FIELDS } from "./draft.js";
+import { advancedOf, curlOf, eventOf, EXAMPLES, formatted, JSON_FIELDS, sdkOf } from "./draft.js";
 
 /** The form and its receipt. */
 export class PublishView {
@@ -30,6 +30,9 @@ export class PublishView {
 		byId("copy-curl").addEventListener("click", () => {
 			void copy(curlOf(location.origin, this.#values.organizationId, eventOf(this.#values).event), "the command");
 		});
+		byId("copy-sdk").addEventListener("click", () => {
+			void copy(sdkOf(location.origin, this.#values, eventOf(this.#values).event), "the code");
+		});
 		this.#begin(EXAMPLES.masked);
 	}
 
@@ -42,13 +45,14 @@ export class PublishView {
 		const { isKnown } = this.#service;
 		byId("service-form").hidden = isKnown;
 		byId("service-known").hidden = !isKnown;
-		const chosen = [values.what, `${values.what}-${values.eventType}`, values.as, values.topic.trim() !== "" && "topic"];
+		const chosen = [values.what, `${values.what}-${values.eventType}`, values.as, `${values.as}-${values.what}`, values.topic.trim() !== "" && "topic"];
 		for (const part of this.#form.querySelectorAll("[data-for]")) {
 			part.hidden = !part.dataset.for.split(" ").some((name) => chosen.includes(name));
 		}
 		const { event, errors } = eventOf(values);
 		for (const field of JSON_FIELDS) this.#mark(field, errors.find((error) => error.field === field)?.message ?? "");
 		const sent = values.as === "service" ? { organizationId: values.organizationId, ...event } : event;
+		byId("advanced-summary").textContent = advancedOf(values, event);
 		byId("body-preview").textContent = JSON.stringify(sent, null, 2);
 		byId("publish").disabled = values.as === "service" && !isKnown;
 		byId("publish-needs").hidden = !byId("publish").disabled;
@@ -98,6 +102,13 @@ export class PublishView {
 		this.draw();
 	}
 
+	/** Focuses a field, which may stand under Advanced. */
+	#focus(field) {
+		const area = this.#form.elements[field];
+		area.closest("details")?.setAttribute("open", "");
+		area.focus();
+	}
+
 	#mark(field, message) {
 		const area = this.#form.elements[field];
 		area.setAttribute("aria-invalid", message !== "");
@@ -108,7 +119,7 @@ export class PublishView {
 		submission.preventDefault();
 		const values = this.#values;
 		const { event, errors } = eventOf(values);
-		if (errors.length > 0) return this.#form.elements[errors[0].field].focus();
+		if (errors.length > 0) return this.#focus(errors[0].field);
 		if (values.as === "service" && !this.#service.isKnown) return byId("service-token").focus();
 		byId("publish").setAttribute("aria-busy", "true");
 		try {
@@ -123,9 +134,9 @@ export class PublishView {
 	async #publish(organizationId, event) {
 		const { status, answer } = await this.#service.publish(organizationId, event);
 		if (status === 202) {
-			const { accepted, duplicate, offset, delivered, epoch } = answer;
+			const { accepted, duplicate, offset, delivered } = answer;
 			const again = duplicate ? " It had been published before, under the same id." : "";
-			return { isGood: true, title: `${status} accepted: delivered to ${delivered}`, text: `${accepted} event, offset ${offset}, epoch ${epoch}.${again}` };
+			return { isGood: true, title: `${status} accepted: delivered to ${delivered}`, text: `${accepted} event at offset ${offset}.${again}` };
 		}
 		const { code = "", message = "", field } = answer.error ?? {};
 		return { isGood: false, title: `${status} ${code}`, text: field ? `${field}: ${message}` : message };

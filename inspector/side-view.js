@@ -5,7 +5,7 @@ import { diagnose } from "./diagnosis.js";
 import { byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
 import { PresenceView } from "./presence-view.js";
 import { SubscriptionsView } from "./subscriptions-view.js";
-import { organizationsOf } from "./token.js";
+import { mintToken, organizationsOf } from "./token.js";
 
 const STATES = { idle: "not connected", connecting: "connecting", connected: "connected", waiting: "waiting", closed: "closed" };
 const SIGNS = { connected: "●", connecting: "◌", waiting: "◌", idle: "○", closed: "✕" };
@@ -20,6 +20,8 @@ export class SideView {
 	#subscriptions;
 	#presence;
 	#editing = false;
+	/** What tokens of anyone are signed with, on a development server. */
+	#secret = "";
 	draw = oncePerPicture(() => this.#drawNow());
 
 	/**
@@ -51,6 +53,12 @@ export class SideView {
 		offered.replaceChildren(element("option", { value: "" }, "paste one"), ...tokens.map(({ name }, index) => element("option", { value: index }, name)));
 	}
 
+	/** Lets the connection become anyone, with tokens that are signed with this secret. */
+	offerAnyone(secret) {
+		this.#secret = secret;
+		this.draw();
+	}
+
 	/** Connects with a token that was offered. */
 	connect({ name, token }) {
 		this.#editing = false;
@@ -59,7 +67,7 @@ export class SideView {
 	}
 
 	#listen() {
-		const { connectForm, offered, resume, drop, disconnect, change } = this.#parts;
+		const { connectForm, becomeForm, offered, resume, drop, disconnect, change, toggle, more } = this.#parts;
 		this.#link.addEventListener("changed", this.draw);
 		connectForm.addEventListener("submit", (event) => this.#connect(event));
 		connectForm.elements.token.addEventListener("input", ({ target }) => this.#readOrganization(target.value));
@@ -67,6 +75,11 @@ export class SideView {
 			const chosen = this.#offered[target.value];
 			connectForm.elements.token.value = chosen?.token ?? "";
 			this.#readOrganization(chosen?.token ?? "");
+		});
+		becomeForm.addEventListener("submit", (event) => void this.#become(event));
+		toggle.addEventListener("click", () => {
+			more.hidden = !more.hidden;
+			this.draw();
 		});
 		resume.addEventListener("click", () => this.#link.resume());
 		drop.addEventListener("click", () => this.#link.drop());
@@ -94,16 +107,26 @@ export class SideView {
 		this.draw();
 	}
 
+	async #become(event) {
+		event.preventDefault();
+		const { user, roles } = Object.fromEntries(new FormData(this.#parts.becomeForm));
+		const organizationId = this.#link.organizationId || organizationsOf(this.#offered[0]?.token ?? "")[0];
+		const who = { user: user.trim(), roles: roles.split(",").map((role) => role.trim()).filter(Boolean), organizationId };
+		this.connect({ name: who.roles.join(", "), token: await mintToken(this.#secret, who) });
+	}
+
 	#drawNow() {
 		const { status, identity, label } = this.#link;
 		const parts = this.#parts;
 		const { state } = status;
 		const isUp = !["idle", "closed"].includes(state);
 		parts.who.textContent = identity?.userId ?? (label || "no token yet");
-		parts.label.textContent = identity && label ? label : "";
 		parts.countdown.textContent = countdownOf(status);
 		parts.state.dataset.state = state;
 		refill(parts.state, [element("span", { "aria-hidden": "true" }, `${SIGNS[state]} `), element("span", {}, STATES[state])]);
+		parts.glance.textContent = this.#glance();
+		parts.toggle.setAttribute("aria-expanded", !parts.more.hidden);
+		parts.becomeForm.hidden = this.#secret === "" || (parts.more.hidden && isUp);
 		parts.connectForm.hidden = isUp && !this.#editing;
 		parts.actions.hidden = state === "idle";
 		parts.resume.hidden = state !== "closed";
@@ -116,6 +139,15 @@ export class SideView {
 		this.#drawFindings();
 	}
 
+	/** The line that is always there. */
+	#glance() {
+		const { identity, counts, position, interests } = this.#link;
+		if (!identity) return "";
+		const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+		const parts = [identity.roles.join(", ") || "no role", counted(interests.list.length, "subscription"), counted(counts.events, "event"), position && `offset ${position.offset}`];
+		return parts.filter(Boolean).join(" · ");
+	}
+
 	#facts() {
 		const { identity, welcome, position, counts, claimed, organizationId } = this.#link;
 		if (!identity) return [];
@@ -126,7 +158,7 @@ export class SideView {
 			["organization", organizationId],
 			["method", identity.authMethod],
 			["offset", position?.offset ?? "–"],
-			["epoch", element("code", {}, position?.epoch ?? "–")],
+			["epoch", element("code", { title: position?.epoch ?? "" }, position?.epoch.slice(0, 8) ?? "–")],
 			["events", counts.events],
 			["reconnects", counts.gaps > 0 ? `${reconnects}, ${counts.gaps} with a gap` : reconnects],
 			["recovered", { true: "yes", false: "no" }[welcome?.recovered] ?? "not yet"],
@@ -140,6 +172,7 @@ export class SideView {
 		const hints = findings.filter(({ level }) => level === "hint").length;
 		const first = problems > 1 ? `${problems} problems` : findings[0].title;
 		const more = hints > 0 && findings[0].level !== "hint" && `${hints} ${hints === 1 ? "hint" : "hints"}`;
+		this.#parts.worst.textContent = problems > 0 ? first : "";
 		this.#parts.findingsSummary.textContent = [first, more].filter(Boolean).join(", ");
 		this.#parts.findingsSummary.dataset.level = problems > 0 ? "problem" : "";
 		refill(this.#parts.findings, findings.map(findingOf));

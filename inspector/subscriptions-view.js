@@ -4,7 +4,7 @@
 import { nameOfTarget } from "./diagnosis.js";
 import { element } from "./dom.js";
 
-const STATES = { idle: "when connected", asked: "asked for", standing: "stands", refused: "refused" };
+const STATES = { idle: "when connected", asked: "requested", standing: "active", refused: "refused" };
 
 /** The subscriptions part of a side. */
 export class SubscriptionsView {

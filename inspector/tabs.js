@@ -2,6 +2,17 @@
  * Tabs: arrow keys move between them, and only the chosen one is in the order of the Tab key.
  */
 
+/** On a small screen one part of the page is shown at a time: the one whose link was chosen, the events first. */
+export function makeParts(nav) {
+	const links = [...nav.querySelectorAll("a")];
+	const choose = (chosen) => {
+		document.body.dataset.part = chosen.hash.slice(1);
+		for (const link of links) link.toggleAttribute("aria-current", link === chosen);
+	};
+	for (const link of links) link.addEventListener("click", () => choose(link));
+	choose(links[0]);
+}
+
 /** Makes tabs of a `role="tablist"` whose buttons have `aria-controls`. */
 export function makeTabs(list) {
 	const tabs = [...list.querySelectorAll('[role="tab"]')];

@@ -3,7 +3,7 @@
  */
 import { badge, byId, element, oncePerPicture, timeOf } from "./dom.js";
 
-const MOST_LINES = 200;
+const MAX_LINES = 200;
 /** What a line is, for those who do not see its colour. */
 const SIGNS = { good: "✓", problem: "✕", step: "→", drop: "↯" };
 
@@ -20,7 +20,7 @@ export class TimelineView {
 
 	#drawNow() {
 		const lines = this.#links.flatMap(({ history }) => history).sort((one, other) => other.time - one.time);
-		byId("timeline").replaceChildren(...lines.slice(0, MOST_LINES).map(lineOf));
+		byId("timeline").replaceChildren(...lines.slice(0, MAX_LINES).map(lineOf));
 		byId("no-timeline").hidden = lines.length > 0;
 	}
 }

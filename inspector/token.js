@@ -34,8 +34,22 @@ export function expiryOf(token) {
  */
 export function takeTokens() {
 	const entries = [...new URLSearchParams(location.hash.slice(1))].filter(([, token]) => token !== "");
-	if (entries.length === 0) return { service: "", offered: [] };
+	if (entries.length === 0) return { service: "", secret: "", offered: [] };
 	history.replaceState(null, "", location.pathname);
-	const service = entries.find(([name]) => name === "service")?.[1] ?? "";
-	return { service, offered: entries.filter(([name]) => name !== "service").map(([name, token]) => ({ name, token })) };
+	const { service = "", secret = "" } = Object.fromEntries(entries);
+	const offered = entries.filter(([name]) => name !== "service" && name !== "secret").map(([name, token]) => ({ name, token }));
+	return { service, secret, offered };
+}
+
+/** How long a token lasts that is made here, in seconds. */
+const LIFETIME = 86_400;
+
+/** A session token of anyone, for a development server whose `JWT_SECRET` the address gave: `#secret=…`. */
+export async function mintToken(secret, { user, roles, organizationId }) {
+	const encode = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+	const utf8 = (text) => new TextEncoder().encode(text);
+	const claims = { sub: user, roles, organizationId, exp: Math.floor(Date.now() / 1_000) + LIFETIME };
+	const signed = [{ alg: "HS256", typ: "JWT" }, claims].map((part) => encode(utf8(JSON.stringify(part)))).join(".");
+	const key = await crypto.subtle.importKey("raw", utf8(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+	return `${signed}.${encode(new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8(signed))))}`;
 }

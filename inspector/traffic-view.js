@@ -5,7 +5,7 @@ import { drawChart } from "./chart.js";
 import { byId, element, facts, refill, timeOf } from "./dom.js";
 
 /** How many points the table has, which says the same as the charts. */
-const MOST_ROWS = 15;
+const MAX_ROWS = 15;
 const CHARTS = [
 	["publications", { title: "Publications per second", short: "Publications/s" }],
 	["deliveries", { title: "Deliveries per second", short: "Deliveries/s" }],
@@ -33,7 +33,7 @@ export class TrafficView {
 		}
 		if (latest) refill(byId("figures"), facts(entriesOf(latest)));
 		const rate = (value) => (value === undefined ? "–" : value.toFixed(1));
-		const rows = points.slice(-MOST_ROWS).reverse().map(({ time, publications, deliveries, connections }) => {
+		const rows = points.slice(-MAX_ROWS).reverse().map(({ time, publications, deliveries, connections }) => {
 			return element("tr", {}, ...[timeOf(time).slice(0, 8), rate(publications), rate(deliveries), connections].map((cell) => element("td", {}, cell)));
 		});
 		byId("traffic-rows").replaceChildren(...rows);
@@ -45,13 +45,13 @@ function entriesOf(latest) {
 	return [
 		["organization", latest.organizationId],
 		["connections", latest.connections],
-		["unproven", latest.pending],
+		["unauthenticated", latest.pending],
 		["by role", counts(latest.byRole)],
 		["by dialect", counts(latest.byDialect)],
 		["topics", latest.topics],
 		["present", latest.presence],
 		["offset", latest.offset],
-		["kept for recovery", latest.history],
+		["retained", latest.history],
 		["publications", latest.publications],
 		["deliveries", latest.deliveries],
 		["counted since", new Date(latest.since).toLocaleString("en-GB")],

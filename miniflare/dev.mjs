@@ -20,7 +20,7 @@ function welcome(url, secrets) {
   1. Open the Inspector in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive, and
      publishes; the tokens in its address stay in the tab:
 
-${url}/#admin=${admin}&member=${member}&service=${encodeURIComponent(secrets.ACCESS_TOKEN)}
+${url}/#admin=${admin}&member=${member}&service=${encodeURIComponent(secrets.ACCESS_TOKEN)}&secret=${encodeURIComponent(secrets.JWT_SECRET)}
 
   2. Press Publish there, or paste this into another terminal. The admin gets the row in full, the member gets it masked:
 

@@ -21,8 +21,27 @@ export async function openInspector(browser, server, { tokens, ...options } = {}
 	const page = await openTab(browser, options);
 	await page.goto(address(server, tokens));
 	const sides = ["A", "B"].map((name) => page.getByRole("region", { name: `Connection ${name}` }));
-	for (const side of sides) await state(side, "connected");
+	await show(page, "Connections");
+	for (const side of sides) {
+		await state(side, "connected");
+		await openDetails(side);
+	}
+	await show(page, "Publish");
+	await page.locator("#advanced > summary").click();
+	await show(page, "Events");
 	return Object.assign(page, { sides });
+}
+
+/** Shows a part of the page, where that is so small that one is shown at a time. */
+export async function show(page, part) {
+	const link = page.locator("#parts").getByRole("link", { name: part });
+	if (await link.isVisible()) await link.click();
+}
+
+/** Shows more of a side than its line. */
+export async function openDetails(side) {
+	const toggle = side.getByRole("button", { name: "Details" });
+	if ((await toggle.getAttribute("aria-expanded")) === "false") await toggle.click();
 }
 
 /** Waits until a side says that this is how it stands. */
@@ -32,11 +51,13 @@ export function state(side, text) {
 
 /** What a side says about itself under a name, such as `roles`. */
 export async function fact(side, name) {
+	await openDetails(side);
 	return side.locator(".facts > div", { has: side.page().locator("dt", { hasText: new RegExp(`^${name}$`) }) }).locator("dd").innerText();
 }
 
 /** Opens a part of a side, such as `Subscriptions`, and gives it. */
 export async function openPart(side, name) {
+	await openDetails(side);
 	const part = side.locator("details", { has: side.page().locator("summary", { hasText: name }) });
 	if ((await part.getAttribute("open")) === null) await part.locator("summary").click();
 	return part;
@@ -59,5 +80,5 @@ export async function compared(page, title) {
 
 /** Waits until every side has this many events. */
 export async function events(page, count) {
-	for (const side of page.sides) await side.locator(".facts > div", { hasText: new RegExp(`^events\\s*${count}$`) }).waitFor();
+	for (const side of page.sides) await side.locator(".facts > div", { hasText: new RegExp(`^events\\s*${count}$`) }).waitFor({ state: "attached" });
 }

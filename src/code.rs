@@ -81,6 +81,11 @@ codes! {
     JoinLimit "join_limit" 429 1001 Later "Too many channels were entered in a short time.";
     PresenceLimit "presence_limit" 429 - No "The topic or the connection has as many presences as it may.";
     MetadataTooLarge "metadata_too_large" 413 - No "The presence metadata is too large.";
+    UnknownTable "unknown_table" 404 - No "The database has no such table.";
+    TableNotEnabled "table_not_enabled" 409 - No "The table is not enabled for realtime.";
+    TableDenied "table_denied" 403 - No "The database role may not read the table.";
+    NoPolicy "no_policy" 403 - No "Row-level security is on, and no policy lets the database role see a row.";
+    SourceUnavailable "source_unavailable" 503 - Later "The database has not answered yet.";
     NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";
     TooManyErrors "too_many_errors" 429 1008 Later "Too many refused frames within a minute.";
     ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";

@@ -57,6 +57,7 @@ fn principal(user: &str, roles: &[&str]) -> Principal {
         method: Method::Session,
         expires: None,
         claims: [("teams".to_owned(), vec!["red".to_owned()])].into(),
+        all_claims: None,
     }
 }
 

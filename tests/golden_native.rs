@@ -94,6 +94,7 @@ fn authentications() -> Vec<(&'static str, Event)> {
         method,
         expires: None,
         claims: BTreeMap::new(),
+        all_claims: None,
     };
     let success = |principal: Principal, position: Option<Position>, recovered| {
         let (organization, principal) = (Rc::from("org_1"), Rc::new(principal));

@@ -95,7 +95,7 @@ fn changes() -> Vec<Said> {
         types.into_iter().map(|(column, kind)| (column.to_owned(), kind.to_owned())).collect();
     let change = |operation, new: Option<&str>, old: Option<&str>| {
         let row = |text: &str| Row::read(text).unwrap();
-        let bindings = Bindings { numbers: vec![1, 3], types: types.clone(), time: 1_763_511_760_877 };
+        let bindings = Bindings { numbers: vec![1, 3], types: types.clone(), time: 1_763_511_760_877, database: None };
         Event::Change {
             schema: Rc::from("public"),
             table: Rc::from("test"),

@@ -72,6 +72,7 @@ fn sealed_ticket(organization: &str, expires: u64) -> String {
         method: Method::Session,
         expires: None,
         claims: [("name".to_owned(), vec!["Zoë 🦀".to_owned()])].into(),
+        all_claims: None,
     };
     let ticket = Ticket { id: "t1".into(), organization: organization.into(), expires, principal };
     ticket.sign(configuration(&[]).access_tokens.first().unwrap()).unwrap()

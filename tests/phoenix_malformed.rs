@@ -82,6 +82,7 @@ fn socket(rig: &mut Rig, dialect: DialectId) -> Client {
         method: Method::Session,
         expires: None,
         claims: Default::default(),
+        all_claims: None,
     };
     rig.open_at(dialect, Some(principal), None, Recover::Off).unwrap()
 }

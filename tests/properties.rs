@@ -59,6 +59,7 @@ fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
         method: Method::ApiKey,
         expires: None,
         claims: Default::default(),
+        all_claims: None,
     };
     let client = rig.open_at(V2, Some(nobody), None, Recover::Off).unwrap();
     let config = json!({ "postgres_changes": person.subscriptions, "presence": { "enabled": false } });

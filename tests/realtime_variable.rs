@@ -36,6 +36,7 @@ fn principal(user: &str, roles: &[&str]) -> Principal {
         method: Method::Session,
         expires: None,
         claims: [("teams".to_owned(), vec!["red".to_owned(), String::new()])].into(),
+        all_claims: None,
     }
 }
 

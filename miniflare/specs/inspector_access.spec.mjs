@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { after, afterEach, test } from "node:test";
 import { closeTabs, keepPicture, launch, openTab } from "../browser.mjs";
 import { ACCESS_TOKEN, message, publish, start, tokenOf } from "../fixture.mjs";
-import { events, openInspector, openPart, state } from "../inspector.mjs";
+import { events, openInspector, openPart, show, state } from "../inspector.mjs";
 
 const server = await start({}, { vars: { INSPECTOR: "on" } });
 after(() => server.dispose());
@@ -17,7 +17,7 @@ afterEach(() => closeTabs(browser));
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true };
-const VIEWS = ["Side by side", "Frames", "Timeline", "Traffic"];
+const VIEWS = ["Side by side", "Frames", "Timeline", "Metrics"];
 
 /** What axe objects to, as lines. */
 async function violations(page) {
@@ -30,6 +30,7 @@ async function violations(page) {
 async function openFull(options) {
 	const page = await openInspector(browser, server, options);
 	const [ada, mel] = page.sides;
+	await show(page, "Connections");
 	for (const side of [ada, mel]) for (const name of ["Why do I get nothing?", "Subscriptions", "Presence"]) await openPart(side, name);
 	await ada.getByPlaceholder("room:1").fill("room:1");
 	await ada.getByRole("form", { name: /^Subscribe to a topic/ }).getByRole("button").click();
@@ -39,11 +40,15 @@ async function openFull(options) {
 	await mel.getByText("invalid_filter:").waitFor();
 	await ada.getByRole("button", { name: "Track", exact: true }).click();
 	await ada.getByText("the lobby: 1").waitFor();
+	await show(page, "Publish");
 	await page.getByRole("button", { name: "Publish", exact: true }).click();
 	await page.locator("#receipt strong").waitFor();
+	await show(page, "Events");
 	await page.locator("#events > li").first().waitFor();
+	await show(page, "Connections");
 	await mel.getByRole("button", { name: "Disconnect" }).click();
 	await state(mel, "closed");
+	await show(page, "Events");
 	return page;
 }
 
@@ -59,15 +64,19 @@ for (const [name, options] of [
 		for (const view of VIEWS) {
 			await page.getByRole("tab", { name: view }).click();
 			if (view === "Frames") await page.locator("#frames [role=option]").first().click();
-			if (view === "Traffic") await page.getByRole("img", { name: /^Connections, the last 30 seconds: now/ }).waitFor();
+			if (view === "Metrics") await page.getByRole("img", { name: /^Connections, the last 30 seconds: now/ }).waitFor();
 			assert.deepEqual(await violations(page), [], view);
 			const { inner, scroll } = await page.evaluate(() => ({ inner: innerWidth, scroll: document.documentElement.scrollWidth }));
 			assert.equal(scroll, inner, view);
 			await page.locator("#watch").scrollIntoViewIfNeeded();
 			await keepPicture(page, `inspector-${name}-${view.toLowerCase().replaceAll(" ", "-")}`);
 		}
-		await page.evaluate(() => scrollTo(0, 0));
-		await keepPicture(page, `inspector-${name}`);
+		for (const part of ["Publish", "Connections"]) {
+			await show(page, part);
+			assert.deepEqual(await violations(page), [], part);
+			await page.evaluate(() => scrollTo(0, 0));
+			await keepPicture(page, `inspector-${name}-${part.toLowerCase()}`);
+		}
 		});
 }
 
@@ -120,12 +129,14 @@ test("with the keyboard alone one connects, publishes, reads a frame and unsubsc
 	assert.equal(JSON.parse(await page.evaluate(() => navigator.clipboard.readText())).table, "employees");
 	await press("Home");
 	await page.locator("#frame-title", { hasText: "#1 opening" }).waitFor();
-	for (const _ of ["B", "A"]) await tabTo("Subscriptions", "Shift+Tab");
+	for (const _ of ["B", "A"]) await tabTo("Details", "Shift+Tab");
+	await press("Enter");
+	await tabTo("Subscriptions");
 	await press("Enter");
 	await tabTo("Table");
 	await page.keyboard.insertText("claims");
 	await press("Enter");
-	await side.locator("li", { hasText: "all changes of public.claims" }).getByText("stands").waitFor();
+	await side.locator("li", { hasText: "all changes of public.claims" }).getByText("active").waitFor();
 	await tabTo("Remove all changes of public.claims", "Shift+Tab");
 	// What arrives meanwhile takes the focus from nothing.
 	await publish(server, message(1));
@@ -136,7 +147,7 @@ test("with the keyboard alone one connects, publishes, reads a frame and unsubsc
 
 test("what is focused can be seen", async () => {
 	const page = await openInspector(browser, server);
-	for (const target of [page.getByRole("tab", { name: "Frames" }), page.getByLabel("New row"), page.getByText("Why do I get nothing?").first(), page.getByRole("link", { name: "Publish" })]) {
+	for (const target of [page.getByRole("tab", { name: "Frames" }), page.getByLabel("New row"), page.getByText("Why do I get nothing?").first(), page.getByRole("link", { name: "Skip to the events" })]) {
 		await page.keyboard.press("Tab");
 		await target.focus();
 		const { outlineStyle, outlineWidth } = await target.evaluate((element) => {

@@ -66,15 +66,15 @@ test("an event that only one side may see is not received by the other, which is
 	const page = await openInspector(browser, server);
 	const [, mel] = page.sides;
 	const findings = await openFindings(mel);
-	await page.getByLabel("Roles").fill("admin, hr");
+	await page.getByLabel("Only roles").fill("admin, hr");
 	assert.match(await send(page), /delivered to 1/);
 	await page.locator("#events").getByText("not received").first().waitFor();
 	await findings.getByText("It was for holders of admin or hr; this connection holds member.").waitFor();
-	await page.getByLabel("Roles").fill("");
-	await page.getByLabel("User").fill("ada");
+	await page.getByLabel("Only roles").fill("");
+	await page.getByLabel("Only user").fill("ada");
 	await send(page);
 	await findings.getByText("It was for the user ada; this is mel.").waitFor();
-	await page.getByLabel("User").fill("");
+	await page.getByLabel("Only user").fill("");
 	await page.getByLabel("Topic", { exact: true }).and(page.locator("#publish-form input")).fill("room:9");
 	await send(page);
 	await findings.getByText("It went to the public topic room:9, to which this connection is not subscribed.").waitFor();
@@ -92,7 +92,7 @@ test("a table subscription with a filter narrows one side, until it is taken awa
 	const page = await openInspector(browser, server);
 	const [, mel] = page.sides;
 	const part = await subscribe(mel, "Subscribe to a table", { Table: "claims", Filter: "status=eq.open" });
-	await part.getByText("stands", { exact: true }).waitFor();
+	await part.getByText("active", { exact: true }).waitFor();
 	assert.equal(await part.locator("li").count(), 1);
 	await publish(server, { messages: [insert("claims", { id: 1, status: "closed" }), insert("claims", { id: 2, status: "open" }), insert("other", { id: 3 })] });
 	await page.locator("#events > li").nth(2).waitFor();
@@ -103,7 +103,7 @@ test("a table subscription with a filter narrows one side, until it is taken awa
 	await findings.getByText("Only these arrive: all changes of public.claims where status=eq.open.").waitFor();
 	await part.getByRole("button", { name: /^Remove/ }).click();
 	assert.equal(await page.evaluate(() => document.activeElement.name), "table");
-	await part.locator("li", { hasText: "every change" }).getByText("stands").waitFor();
+	await part.locator("li", { hasText: "every change" }).getByText("active").waitFor();
 	await publish(server, insert("third", { id: 4 }));
 	await page.locator("#events > li", { hasText: "public.third" }).waitFor();
 	assert.deepEqual(await compared(page, "public.third"), { id: ["4", "4"] });
@@ -124,16 +124,16 @@ test("a topic is heard by who entered it; who is there is seen, and a message ca
 	for (const side of [ada, mel]) {
 		const part = await subscribe(side, "Subscribe to a topic", { Topic: "room:1" });
 		await part.getByText("public topic room:1").waitFor();
-		await part.locator("li", { hasText: "room:1" }).getByText("stands").waitFor();
+		await part.locator("li", { hasText: "room:1" }).getByText("active").waitFor();
 	}
 	const presence = await openPart(mel, "Presence");
-	await presence.getByLabel("Place").selectOption("room:1");
+	await presence.getByLabel("Topic").selectOption("room:1");
 	await presence.getByLabel("Metadata").fill(`{"name": "Mel"}`);
 	await presence.getByRole("button", { name: "Track", exact: true }).click();
 	const seen = await openPart(ada, "Presence");
 	await seen.getByRole("cell", { name: `{"name":"Mel"}` }).waitFor();
 	await page.getByLabel("Example").selectOption("topic");
-	await page.getByRole("combobox", { name: "As", exact: true }).selectOption("B");
+	await page.getByRole("combobox", { name: "Publish as", exact: true }).selectOption("B");
 	assert.match(await send(page), /^ack/);
 	await page.locator("#events > li", { hasText: "cursor in room:1" }).waitFor();
 	await events(page, 1);
@@ -151,7 +151,7 @@ test("the figures come from the server, as charts and as text", async () => {
 	await page.goto(address(server, { admin, member }));
 	const side = page.getByRole("region", { name: "Connection B" });
 	await state(side, "connected");
-	await page.getByRole("tab", { name: "Traffic" }).click();
+	await page.getByRole("tab", { name: "Metrics" }).click();
 	await page.clock.runFor(2_100);
 	await page.getByRole("img", { name: "Connections, the last 30 seconds: now 2, most 2" }).waitFor();
 	await publish(server, { organizationId: organization, messages: [message(1), message(2), message(3), message(4)] });
@@ -167,7 +167,7 @@ test("the figures come from the server, as charts and as text", async () => {
 		await page.clock.runFor(2_100);
 		await page.locator("#traffic-rows tr").nth(rows).waitFor({ state: "attached" });
 	}
-	await page.getByText("The newest figures as a table").click();
+	await page.getByText("Latest metrics as a table").click();
 	await keepPicture(page, "inspector-traffic");
 	await page.getByRole("button", { name: "Forget it" }).click();
 	await page.getByText("The figures need the service token.").waitFor();

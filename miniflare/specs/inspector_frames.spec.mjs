@@ -112,7 +112,7 @@ test("after an eviction that breaks the sockets both sides come back, and recove
 test("a connection that is dropped by hand comes back; one that is ended stays away until it is resumed", async () => {
 	const page = await openInspector(browser, server);
 	const [, mel] = page.sides;
-	await mel.getByRole("button", { name: "Drop the connection" }).click();
+	await mel.getByRole("button", { name: "Simulate a network drop" }).click();
 	await mel.locator(".facts > div", { hasText: /^reconnects\s*1$/ }).waitFor();
 	await state(mel, "connected");
 	assert.equal(await fact(mel, "recovered"), "yes");

@@ -107,10 +107,10 @@ const titles = async (link, more = {}) => {
 
 test("every reason for silence that can be seen from here is named", async () => {
 	const noTopic = "hint: No topic is subscribed to";
-	assert.deepEqual(await titles(link()), ["good: Nothing stands in the way", noTopic]);
-	assert.deepEqual(await titles(link({ identity: { userId: null, roles: [] } })), ["good: Nothing stands in the way", "hint: This user has no role", noTopic]);
-	assert.deepEqual(await titles(link(), { latest: 5 }), ["good: Nothing stands in the way", noTopic, "hint: 2 newer events were not for this connection"]);
-	assert.deepEqual(await titles(link({ claimed: { expiry: 60_000 } })), ["good: Nothing stands in the way", "hint: The token expires in 60 seconds", noTopic]);
+	assert.deepEqual(await titles(link()), ["good: Nothing is wrong here", noTopic]);
+	assert.deepEqual(await titles(link({ identity: { userId: null, roles: [] } })), ["good: Nothing is wrong here", "hint: This user has no role", noTopic]);
+	assert.deepEqual(await titles(link(), { latest: 5 }), ["good: Nothing is wrong here", noTopic, "hint: 2 newer events were not for this connection"]);
+	assert.deepEqual(await titles(link({ claimed: { expiry: 60_000 } })), ["good: Nothing is wrong here", "hint: The token expires in 60 seconds", noTopic]);
 	const broken = { state: "waiting", attempt: 1, error: { code: "disconnected", message: "" } };
 	assert.deepEqual(await titles(link({ status: broken, ended: { code: 1006 } })), ["problem: The socket broke without a word (1006)"]);
 	assert.deepEqual(await titles(link({ status: { state: "closed", error: { code: "connection_limit" } } })), ["problem: Ended: connection_limit"]);

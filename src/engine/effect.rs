@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::database::interest::Telling;
 use super::event::{Address, Event};
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
 use crate::code::{Code, Refusal};
@@ -77,6 +78,15 @@ pub enum Task {
         /// Rows at most.
         rows: u64,
     },
+    /// Ask the object of a database, and answer with the question's own input.
+    AskDatabase {
+        /// The database's name.
+        database: Rc<str>,
+        /// What.
+        question: Question,
+    },
+    /// Answer the database's object: the batch of this number is taken.
+    Taken(Result<u64, Refusal>),
     /// Answer the publisher.
     Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
@@ -85,11 +95,32 @@ pub enum Task {
     Log(Log),
 }
 
+/// A question to the object of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Who listens to which tables; answered with [`super::input::Input::InterestAnswered`].
+    Interest(Telling),
+    /// Who sees these rows now; answered with [`super::input::Input::Judged`].
+    Judge {
+        /// Which question it is.
+        number: u64,
+        /// Rows and groups.
+        body: String,
+    },
+}
+
 /// A change of the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// The stream has begun.
+    /// The stream has begun, or begins anew.
     Epoch(String),
+    /// A fact about the database, in place of what was known.
+    Fact {
+        /// Which.
+        name: &'static str,
+        /// Its text.
+        value: String,
+    },
     /// A publication is kept.
     Append {
         /// Its offset.
@@ -198,6 +229,27 @@ pub struct Figures {
     pub deliveries: u64,
     /// When the object came to life, in Unix milliseconds.
     pub since: u64,
+    /// What there is to say of the database, where there is one.
+    pub database: Option<DatabaseFigures>,
+}
+
+/// Figures of the database's part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseFigures {
+    /// The database.
+    pub name: String,
+    /// Whether its changes come in.
+    pub is_live: bool,
+    /// Groups of principals for which it judges.
+    pub groups: u64,
+    /// Times a group was denied because nobody had judged for it, since the object came to life.
+    pub unjudged: u64,
+    /// Times the database could not judge for a group since then.
+    pub failed: u64,
+    /// Changes that could not be told since then.
+    pub lost: u64,
+    /// Enabled tables without row-level security: each of their rows goes to every subscriber.
+    pub without_row_security: Vec<String>,
 }
 
 /// One line of log.

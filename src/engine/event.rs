@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::command::Position;
-use super::publication::Payload;
+use super::publication::{FromDatabase, Payload};
 use super::shared_text::SharedText;
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
@@ -162,8 +162,10 @@ pub struct Bindings {
     pub numbers: Vec<u32>,
     /// Database types of columns, where publisher or configuration know them.
     pub types: BTreeMap<String, String>,
-    /// When it was accepted, in Unix milliseconds.
+    /// When it was committed where that is known, else accepted, in Unix milliseconds.
     pub time: u64,
+    /// What a database says of it.
+    pub database: Option<Rc<FromDatabase>>,
 }
 
 /// What a frame says of a message that is kept.

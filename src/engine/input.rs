@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::command::{Command, Malformed, Recover};
+use super::database::batch::Batch;
 use super::publication::Publication;
 use crate::policy::principal::Principal;
 
@@ -45,6 +46,29 @@ pub enum Input {
     HistoryRead(Option<Vec<StoredPublication>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
     KeysFetched(Option<String>),
+    /// The database's object hands over changes.
+    Changes(Box<Batch>),
+    /// The database's object says that the feed of changes has stopped, or goes on.
+    Feed {
+        /// Whether it has stopped.
+        is_lost: bool,
+        /// The tables, where it says them.
+        catalog: Option<String>,
+    },
+    /// The answer to [`super::effect::Question::Interest`].
+    InterestAnswered {
+        /// The revision that was told.
+        revision: u64,
+        /// The text of the answer; `None` when there was none.
+        catalog: Option<String>,
+    },
+    /// The answer to [`super::effect::Question::Judge`].
+    Judged {
+        /// Which question it is.
+        number: u64,
+        /// The text of the answer; `None` when there was none.
+        verdicts: Option<String>,
+    },
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.
@@ -108,6 +132,8 @@ pub struct StoredPublication {
 pub struct Stored {
     /// The stream's epoch, once it has one.
     pub epoch: Option<String>,
+    /// What was stored of the database, by name.
+    pub facts: BTreeMap<String, String>,
     /// The newest row of the history.
     pub newest: Option<Newest>,
     /// Time of the oldest row of the history that has its text, in Unix milliseconds.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::command::{Position, Replay};
+use super::database::verdict::Verdict;
 use super::effect::{Effect, Task};
 use super::event::{Event, Member};
 use super::input::SocketId;
@@ -79,6 +80,8 @@ pub(super) struct Accepted {
     pub(super) time: u64,
     /// Whether the history has it.
     pub(super) is_kept: bool,
+    /// Who may see it, where a database has judged that.
+    pub(super) verdict: Option<Rc<Verdict>>,
 }
 
 /// What a connection wants to see that was published before.

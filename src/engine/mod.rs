@@ -10,6 +10,7 @@ pub mod shared_text;
 pub mod event;
 pub mod input;
 pub mod effect;
+pub mod database;
 pub mod profile;
 // What is in between.
 pub mod tenant;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use base64ct::{Base64, Encoding};
+use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, Refusal};
 use crate::policy::channel::{MAX_TOPIC, Topic};
@@ -41,8 +42,23 @@ pub struct Publication {
     pub id: Option<String>,
     /// Whether the history may keep it.
     pub history: bool,
+    /// What a database says of a change of its own.
+    pub database: Option<Rc<FromDatabase>>,
     /// The JSON text of all this: what the history keeps.
     pub source: Rc<str>,
+}
+
+/// What a database says of a change of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromDatabase {
+    /// When it was committed, in Unix milliseconds, where that is known.
+    pub at: Option<u64>,
+    /// Whether large columns were left out.
+    pub truncated: bool,
+    /// The columns that identify a row.
+    pub key: BTreeSet<String>,
+    /// The columns of an old row that replication would send; `None`: all.
+    pub identity: Option<BTreeSet<String>>,
 }
 
 /// What happened.
@@ -115,6 +131,7 @@ impl Publication {
             masking: form.take("maskingConfig").map(|masking| Masking::read(&masking)).transpose()?.unwrap_or_default(),
             id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
             history: form.take("history").map_or(Ok(true), |history| history.boolean())?,
+            database: None,
             source: Rc::from(source),
         };
         if publication.is_binary() && !publication.masking.is_empty() {
@@ -132,11 +149,61 @@ impl Publication {
         let mut form = Form::read(text, Code::InvalidRequest).ok()?;
         form.take("organizationId");
         let said = form.take("whole").map(|whole| Rc::from(whole.json()));
+        // What cannot be read of it would be a change that nobody has to judge.
+        let database = form.take("database").map(|database| serde_json::from_str(database.json())).transpose().ok()?;
         let mut publication = Publication::read(form, text).ok()?;
+        publication.database = database.map(Rc::new);
         if let Content::Message { whole, .. } = &mut publication.content {
             *whole = said;
         }
         Some(publication)
+    }
+
+    /// A change of a row that a database has committed.
+    pub fn from_database(
+        (schema, table): (&Rc<str>, &Rc<str>),
+        (operation, new, old): (Operation, Option<Row>, Option<Row>),
+        columns: BTreeMap<String, String>,
+        database: FromDatabase,
+    ) -> Publication {
+        let mut source = String::from("{\"type\":\"postgres_changes\",\"schema\":");
+        json::write_string(&mut source, schema);
+        source.push_str(",\"table\":");
+        json::write_string(&mut source, table);
+        source.push_str(",\"eventType\":\"");
+        source.push_str(operation.as_str());
+        source.push('"');
+        for (name, row) in [("new", &new), ("old", &old)] {
+            let Some(row) = row else { continue };
+            source.push_str(&[",\"", name, "\":"].concat());
+            row.write(&mut source);
+        }
+        // Maps of texts always have a JSON form.
+        source.push_str(",\"columns\":");
+        source.push_str(&serde_json::to_string(&columns).unwrap_or_default());
+        source.push_str(",\"database\":");
+        source.push_str(&serde_json::to_string(&database).unwrap_or_default());
+        source.push('}');
+        let content = Content::Change { schema: schema.clone(), table: table.clone(), operation, new, old };
+        Publication { content, columns, database: Some(Rc::new(database)), ..Publication::plain(Rc::from(source)) }
+    }
+
+    /// A message to nobody in particular, of which the rest is to be said.
+    fn plain(source: Rc<str>) -> Publication {
+        Publication {
+            content: Content::Message { event: Rc::from(""), payload: Payload::Json(Rc::from("null")), whole: None },
+            topic: None,
+            user: None,
+            target_roles: None,
+            fields: None,
+            owner_field: None,
+            columns: BTreeMap::new(),
+            masking: Masking::default(),
+            id: None,
+            history: true,
+            database: None,
+            source,
+        }
     }
 
     /// A message that a client publishes to a topic.
@@ -159,19 +226,8 @@ impl Publication {
         source.push_str(",\"topic\":");
         json::write_string(&mut source, &topic.name);
         source.push_str(if topic.private { "}" } else { ",\"private\":false}" });
-        Ok(Publication {
-            content: Content::Message { event: Rc::from(event), payload, whole: None },
-            topic: Some(topic),
-            user: None,
-            target_roles: None,
-            fields: None,
-            owner_field: None,
-            columns: BTreeMap::new(),
-            masking: Masking::default(),
-            id: None,
-            history: true,
-            source: Rc::from(source),
-        })
+        let content = Content::Message { event: Rc::from(event), payload, whole: None };
+        Ok(Publication { content, topic: Some(topic), ..Publication::plain(Rc::from(source)) })
     }
 
     /// The private topic that it is a message of.

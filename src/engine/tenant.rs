@@ -38,10 +38,12 @@ impl Tenant {
     pub fn wake(surroundings: Surroundings, profiles: Profiles, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
         let mut out = Out::default();
-        let stream = Stream::wake(now, configuration.clone(), epoch, &stored);
+        let organization: Rc<str> = Rc::from(organization);
+        let surroundings = (configuration.clone(), &*organization);
+        let mut stream = Stream::wake(now, surroundings, epoch, &stored);
         let places = stream.presence().places();
-        let organization = Rc::from(organization);
         let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
+        stream.learn(delivery.catalog());
         let mut tenant = Tenant { stream, delivery, alarm: None, since: now };
         // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
@@ -60,6 +62,16 @@ impl Tenant {
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
             Input::KeysFetched(answer) => self.delivery.keys_fetched(now, answer.as_deref()),
+            Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),
+            Input::Feed { is_lost, catalog } => {
+                self.delivery.fed(now, is_lost, catalog, &mut out);
+                self.stream.learn(self.delivery.catalog());
+            }
+            Input::InterestAnswered { revision, catalog } => {
+                self.delivery.interest_answered(now, revision, catalog, &mut out);
+                self.stream.learn(self.delivery.catalog());
+            }
+            Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
@@ -88,18 +100,28 @@ impl Tenant {
     /// Carries messages until there are none, then writes what must outlive memory.
     fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
         loop {
+            self.carry(now, &mut out);
+            self.delivery.hold(&mut out);
+            if out.to_stream.is_empty() && out.to_delivery.is_empty() {
+                break;
+            }
+        }
+        self.delivery.save(now, &mut out);
+        effects.append(&mut out.effects);
+    }
+
+    fn carry(&mut self, now: u64, out: &mut Out) {
+        loop {
             if let Some(message) = out.to_stream.pop_front() {
-                self.stream.receive(now, message, &mut out);
+                self.stream.receive(now, message, out);
             } else if let Some(message) = out.to_delivery.pop_front() {
-                self.delivery.receive(now, message, &mut out);
-            } else if self.stream.is_reading() || !self.delivery.release(now, &mut out) {
+                self.delivery.receive(now, message, out);
+            } else if self.stream.is_reading() || !self.delivery.release(now, out) {
                 // What has waited goes on once the history that an earlier frame asked for is read: frames keep their
                 // order, and only one connection is read for at a time.
                 break;
             }
         }
-        self.delivery.save(&mut out);
-        effects.append(&mut out.effects);
     }
 
     /// Sets the alarm where it would come too late, or so early that it would wake an object that sleeps. One that comes
@@ -127,6 +149,9 @@ impl Tenant {
             ..Figures::default()
         };
         self.delivery.figures(&mut figures);
+        if let Some(database) = &mut figures.database {
+            (database.failed, database.lost) = (self.stream.failed, self.stream.lost);
+        }
         figures
     }
 }

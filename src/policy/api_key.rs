@@ -89,6 +89,7 @@ impl ApiKey {
             method: Method::ApiKey,
             expires: None,
             claims: BTreeMap::new(),
+            all_claims: None,
         })
     }
 }

@@ -196,6 +196,7 @@ mod tests {
             method: Method::Session,
             expires: None,
             claims: [("teams".to_owned(), teams.iter().map(|team| team.to_string()).collect())].into(),
+            all_claims: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::api_key::ApiKeys;
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
+use super::database::Databases;
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
 use super::principal::{Principal, SUBJECT};
@@ -99,6 +100,11 @@ impl Configuration {
         }
     }
 
+    /// The databases that organizations take their changes from.
+    pub fn databases(&self) -> &Databases {
+        &self.credentials.databases
+    }
+
     /// The policy that governs a private topic for this principal: the first that matches.
     pub fn channel(&self, topic: &Topic, principal: &Principal) -> Option<&Channel> {
         self.channels.iter().find(|channel| topic.private && channel.matches(&topic.name, principal))
@@ -116,6 +122,13 @@ impl Configuration {
                 _ => return Err(unknown.refuse("must be \"publish\" or \"refuse\"")),
             };
             self.tables = std::mem::take(&mut self.tables).refusing_unknown(refuses);
+        }
+        if let Some(databases) = form.take("databases") {
+            self.credentials.databases = Databases::read(&databases)?;
+        }
+        if let Some(table) = self.tables.of_database().filter(|_| self.databases().is_empty()) {
+            let path = format!("tables.{table}.deletes");
+            return Err(form.refuse(&path, "is for tables of a database, and there is none in databases"));
         }
         if let Some(channels) = form.take("channels") {
             self.channels = channels.list(MAX_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
@@ -173,7 +186,14 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
     if organization_domain.as_deref().is_some_and(|domain| !domain.split('.').all(|label| is_of(label, b"-"))) {
         return Err(malformed("ORGANIZATION_DOMAIN", "must be a domain in lower case"));
     }
-    Ok(Credentials { tokens, api_keys, default_organization, organization_domain, claims: BTreeSet::new() })
+    Ok(Credentials {
+        tokens,
+        api_keys,
+        default_organization,
+        organization_domain,
+        claims: BTreeSet::new(),
+        databases: Databases::default(),
+    })
 }
 
 fn secret(variable: &dyn Fn(&str) -> Option<String>, name: &str, least: usize) -> Result<Option<Secret>, Refusal> {

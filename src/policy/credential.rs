@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::api_key::{ApiKey, ApiKeys};
 use super::claims::Claims;
+use super::database::{Databases, canonical};
 use super::key_set::KeySet;
 use super::organization::is_organization;
 use super::principal::Principal;
@@ -23,6 +24,8 @@ pub struct Credentials {
     pub organization_domain: Option<String>,
     /// Claims that the configuration's rules refer to, and that a principal keeps therefore.
     pub claims: BTreeSet<String>,
+    /// The databases, whose policies may refer to any claim.
+    pub databases: Databases,
 }
 
 /// What a credential that was found good says.
@@ -67,7 +70,11 @@ impl Credentials {
     pub fn within(&self, proven: &Proven<'_>, organization: &str) -> Result<Principal, Code> {
         match proven {
             Proven::Key(key) => key.principal(organization),
-            Proven::Token(claims) => claims.principal(organization, &self.claims, self.default_organization.as_deref()),
+            Proven::Token(claims) => {
+                let principal = claims.principal(organization, &self.claims, self.default_organization.as_deref())?;
+                let all_claims = self.databases.of(organization).map(|_| canonical(&claims.values));
+                Ok(Principal { all_claims, ..principal })
+            }
         }
     }
 

@@ -19,6 +19,7 @@ pub mod visibility;
 pub mod filter;
 pub mod channel;
 pub mod table;
+pub mod database;
 // What the deployment says about both.
 pub mod limits;
 pub mod configuration;

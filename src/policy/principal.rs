@@ -27,6 +27,9 @@ pub struct Principal {
     pub expires: Option<u64>,
     /// Values of the claims that the configuration's rules refer to, without [`SUBJECT`].
     pub claims: BTreeMap<String, Vec<String>>,
+    /// All claims as [`super::database::canonical`] writes them, where a database judges by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_claims: Option<String>,
 }
 
 /// How an identity was proven.

@@ -45,6 +45,16 @@ impl Operation {
     }
 }
 
+/// Who is told that a row of a database's table is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletes {
+    /// Those who saw it, as the database's policies judge the row before.
+    #[default]
+    Policy,
+    /// Every subscriber of the table; they get the primary key only.
+    Key,
+}
+
 /// The rules of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -64,6 +74,8 @@ pub struct Table {
     pub columns: BTreeMap<String, String>,
     /// Whether changes are kept for recovery.
     pub history: bool,
+    /// Who is told of a row that a database has deleted; `None` where the configuration does not say that it is a database's.
+    pub deletes: Option<Deletes>,
     operations: [bool; 3],
 }
 
@@ -79,6 +91,7 @@ impl Default for Table {
             primary_key: vec![PRIMARY_KEY.to_owned()],
             columns: BTreeMap::new(),
             history: true,
+            deletes: None,
             operations: [true; 3],
         }
     }
@@ -101,6 +114,7 @@ impl Table {
             primary_key: primary_key(&mut form)?,
             columns: form.take("columns").map(|columns| known_types(&columns)).transpose()?.unwrap_or_default(),
             history: flag(&mut form, "history")?,
+            deletes: form.take("deletes").map(|deletes| Deletes::read(&deletes)).transpose()?,
             operations: [flag(&mut form, "onInsert")?, flag(&mut form, "onUpdate")?, flag(&mut form, "onDelete")?],
         };
         form.finish()?;
@@ -143,6 +157,16 @@ impl Table {
                 Err(field.refuse(&format!("has {rule} for {column}, which columns does not declare")))
             }
             None => Ok(()),
+        }
+    }
+}
+
+impl Deletes {
+    fn read(field: &Field<'_>) -> Result<Deletes, Refusal> {
+        match field.text()?.as_str() {
+            "policy" => Ok(Deletes::Policy),
+            "key" => Ok(Deletes::Key),
+            _ => Err(field.refuse("must be \"policy\" or \"key\"")),
         }
     }
 }
@@ -242,6 +266,17 @@ impl Tables {
     /// The rules of what is in no table: none.
     pub fn unknown(&self) -> &Table {
         &self.unknown
+    }
+
+    /// Whether the configuration names this table.
+    pub fn is_configured(&self, schema: &str, table: &str) -> bool {
+        self.tables.contains_key(&format!("{schema}.{table}"))
+    }
+
+    /// A table that only a database can have.
+    pub fn of_database(&self) -> Option<&str> {
+        let mut named = self.tables.iter().filter(|(_, table)| table.deletes.is_some());
+        named.next().map(|(name, _)| name.as_str())
     }
 
     /// The claims that row rules refer to.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::code::{Code, Refusal};
 use crate::dialect;
-use crate::engine::effect::{Figures, Receipt};
+use crate::engine::effect::{DatabaseFigures, Figures, Receipt};
 
 /// An HTTP answer with a JSON body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Answer {
             .iter()
             .filter_map(|(dialect, count)| Some((dialect::profile(*dialect)?.name.to_owned(), *count)));
         let by_role = figures.by_role.iter().cloned();
-        let body = json!({
+        let mut body = json!({
             "organizationId": organization,
             "connections": figures.connections,
             "pending": figures.pending,
@@ -78,8 +78,23 @@ impl Answer {
             "deliveries": figures.deliveries,
             "since": figures.since,
         });
+        if let (Some(database), Some(body)) = (&figures.database, body.as_object_mut()) {
+            body.insert("database".to_owned(), database_figures(database));
+        }
         Answer::json(200, &body)
     }
+}
+
+fn database_figures(figures: &DatabaseFigures) -> Value {
+    json!({
+        "name": figures.name,
+        "live": figures.is_live,
+        "groups": figures.groups,
+        "unjudged": figures.unjudged,
+        "failed": figures.failed,
+        "lost": figures.lost,
+        "withoutRowSecurity": figures.without_row_security,
+    })
 }
 
 /// An object of counts, those of the same name added up.

@@ -8,6 +8,7 @@ pub mod held_socket;
 pub mod admission;
 pub mod ticket;
 pub mod publish;
+pub mod changes;
 pub mod tenant_server;
 pub mod outgoing;
 pub mod log;

@@ -16,7 +16,7 @@ use super::fault::{failed, log_fault, log_refused};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
-use super::{environment, http, keys, rejection};
+use super::{environment, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::effect::{Effect, Figures, Receipt, Task};
@@ -25,6 +25,7 @@ use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
+use crate::server::changes::{self, SourceRequest};
 use crate::server::fault::Fault;
 use crate::server::handshake;
 use crate::server::log::log_line;
@@ -58,6 +59,8 @@ struct Outcome {
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
     fetch_keys: bool,
+    taken: Option<std::result::Result<u64, Refusal>>,
+    questions: Vec<(Rc<str>, SourceRequest)>,
 }
 
 impl DurableObject for Broadcaster {
@@ -74,6 +77,14 @@ impl DurableObject for Broadcaster {
             "/publish" => {
                 let body = request.text().await?;
                 self.publish(&body).map(|answer| http::respond(&answer))
+            }
+            "/changes" => {
+                let body = request.text().await?;
+                self.take_changes(&body).map(|answer| http::respond(&answer))
+            }
+            "/feed" => {
+                let body = request.text().await?;
+                self.feed(&body).map(|answer| http::respond(&answer))
             }
             _ => self.stats().map(|answer| http::respond(&answer)),
         };
@@ -178,6 +189,16 @@ impl Broadcaster {
         Ok(Answer::from(&receipt))
     }
 
+    fn take_changes(&self, body: &str) -> std::result::Result<Answer, Refusal> {
+        let input = self.with_life(|life| Ok(changes::changes(body, &life.organization, &life.configuration)))??;
+        Ok(changes::taken(self.happen(input)?.taken.ok_or(Code::Internal)?))
+    }
+
+    fn feed(&self, body: &str) -> std::result::Result<Answer, Refusal> {
+        let input = self.with_life(|life| Ok(changes::feed(body, &life.organization, &life.configuration)))??;
+        self.happen(input).map(|_| Answer::json(200, &serde_json::json!({})))
+    }
+
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
         let figures = self.happen(Input::Stats)?.figures.ok_or(Code::Internal)?;
         self.with_life(|life| {
@@ -241,7 +262,17 @@ impl Broadcaster {
         if std::mem::take(&mut outcome.fetch_keys) {
             self.fetch_keys();
         }
+        std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
+    }
+
+    /// Asks the object of a database while this one goes on.
+    fn ask(&self, database: Rc<str>, request: SourceRequest) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let answer = source_link::ask(&object.env, &database, &request).await;
+            let _ = object.happen(request.answered(answer));
+        });
     }
 
     /// Fetches the key set while the object goes on; frames of those who wait for it are kept in their order.
@@ -330,6 +361,8 @@ impl Life {
             Task::ReadTopic { topic, since, rows } => {
                 return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }
+            Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
+            Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Log(entry) => log(&log_line(&entry, &self.organization)),

@@ -29,6 +29,10 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = BROADCASTER)]
     pub fn objects(this: &RawEnv) -> RawNamespace;
 
+    /// The objects of the databases, where the binding is there.
+    #[wasm_bindgen(method, getter, js_name = SOURCE)]
+    pub fn sources(this: &RawEnv) -> Option<RawNamespace>;
+
     /// `DurableObjectNamespace`
     pub type RawNamespace;
 

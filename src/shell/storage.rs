@@ -87,13 +87,17 @@ impl Storage {
             total_bytes: integer(row, 2),
         });
         let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
-        let mut overflow = BTreeMap::new();
+        let (mut facts, mut overflow) = (BTreeMap::new(), BTreeMap::new());
+        for row in self.rows("SELECT key, value FROM meta", &[])? {
+            facts.insert(text(&row, 0), text(&row, 1));
+        }
         for row in self.rows("SELECT client_id, state FROM overflow", &[])? {
             overflow.insert(text(&row, 0), text(&row, 1));
         }
         let presence = self.rows("SELECT client_id, place, topic, user, metadata, key FROM presence", &[])?;
         Ok(Stored {
-            epoch: self.meta("epoch")?,
+            epoch: facts.get("epoch").cloned(),
+            facts,
             newest,
             oldest: oldest.first().map(|row| integer(row, 0)),
             overflow,
@@ -109,6 +113,9 @@ impl Storage {
         }
         match write {
             Write::Epoch(epoch) => self.run("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", &[epoch.into()]),
+            Write::Fact { name, value } => {
+                self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[(*name).into(), value.into()])
+            }
             Write::Append { offset, time, version, text, topic, total_bytes } => {
                 let topic = optional(topic.as_deref());
                 let values =

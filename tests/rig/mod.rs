@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod runtime;
+pub mod source;
 pub mod storage;
 pub mod supabase;
 pub mod token;
@@ -22,10 +23,12 @@ use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicke
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
+use realtime_worker::server::changes;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::TenantServer;
 use runtime::Outcome;
 use serde_json::{Value, json};
+use source::Source;
 use storage::Storage;
 
 /// The organization of every rig.
@@ -81,6 +84,8 @@ pub struct Rig {
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
+    /// The object of the database.
+    pub source: Source,
     configuration: Rc<Configuration>,
     server: Option<TenantServer>,
     clients: Vec<Client>,
@@ -141,6 +146,7 @@ impl Rig {
             storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
+            source: Source::default(),
             configuration: Rc::new(configuration),
             server: None,
             clients: Vec::new(),
@@ -304,6 +310,36 @@ impl Rig {
         let published = Published { status: answer.status, body, retry_after: answer.retry_after };
         self.answers.push(published.clone());
         published
+    }
+
+    /// The database's object hands over a batch.
+    pub fn hand_over(&mut self, batch: &Value) -> Published {
+        self.step();
+        let answer = match changes::changes(&batch.to_string(), ORGANIZATION, &self.configuration) {
+            Err(refusal) => Answer::from(&refusal),
+            Ok(input) => {
+                let mut outcome = Outcome::default();
+                self.run(input, &mut outcome);
+                changes::taken(outcome.taken.expect("a batch is answered"))
+            }
+        };
+        let body = serde_json::from_str(&answer.body).unwrap();
+        Published { status: answer.status, body, retry_after: answer.retry_after }
+    }
+
+    /// The database's object says how the feed of changes does.
+    pub fn feed(&mut self, feed: &Value) {
+        self.step();
+        let input = changes::feed(&feed.to_string(), ORGANIZATION, &self.configuration).unwrap();
+        self.run(input, &mut Outcome::default());
+    }
+
+    /// The database's object answers at last.
+    pub fn answer_source(&mut self) {
+        self.source.is_slow = false;
+        while let Some(input) = self.source.answer() {
+            self.run(input, &mut Outcome::default());
+        }
     }
 
     /// Publishes what must be accepted, and says to how many sockets it went.

@@ -27,6 +27,7 @@ pub struct Outcome {
     pub published: Option<Result<Receipt, Refusal>>,
     pub figures: Option<Box<Figures>>,
     pub fetch_keys: bool,
+    pub taken: Option<Result<u64, Refusal>>,
 }
 
 impl Rig {
@@ -46,7 +47,7 @@ impl Rig {
     /// Interrupts, unless keys are being fetched: an object that waits for an answer does not hibernate.
     pub(super) fn step(&mut self) {
         match self.interruption {
-            _ if self.fetching => {}
+            _ if self.fetching || self.source.is_asked() => {}
             Interruption::None => {}
             Interruption::Hibernate => self.hibernate(),
             Interruption::Crash => self.crash(),
@@ -109,6 +110,7 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
+        self.source.forget();
         self.settle(effects, &mut Outcome::default());
     }
 
@@ -144,6 +146,9 @@ impl Rig {
             if !self.hold_keys {
                 self.answer_keys();
             }
+        }
+        while let Some(input) = self.source.answer() {
+            self.run(input, &mut Outcome::default());
         }
     }
 
@@ -202,6 +207,8 @@ impl Rig {
                 let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));
                 return Some(Input::HistoryRead(read));
             }
+            Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
+            Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),

@@ -22,6 +22,8 @@ pub struct HistoryRow {
 #[derive(Clone, Debug, Default)]
 pub struct Storage {
     pub epoch: Option<String>,
+    /// What was stored of the database.
+    pub facts: BTreeMap<String, String>,
     pub history: BTreeMap<u64, HistoryRow>,
     /// By sequence: id, and what is answered to it.
     pub idempotency: BTreeMap<u64, (String, Remembered)>,
@@ -43,6 +45,7 @@ impl Storage {
         });
         Stored {
             epoch: self.epoch.clone(),
+            facts: self.facts.clone(),
             newest,
             oldest: self.history.values().find(|row| row.version > 0).map(|row| row.time),
             overflow: self.overflow.clone(),
@@ -56,6 +59,9 @@ impl Storage {
         self.writes += 1;
         match write {
             Write::Epoch(epoch) => self.epoch = Some(epoch.clone()),
+            Write::Fact { name, value } => {
+                self.facts.insert((*name).to_owned(), value.clone());
+            }
             Write::Append { offset, time, version, text, topic, total_bytes } => {
                 let (text, topic) = (text.to_string(), topic.as_deref().map(str::to_owned));
                 let row = HistoryRow { time: *time, version: *version, text, topic, total_bytes: *total_bytes };

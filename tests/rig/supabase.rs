@@ -22,6 +22,7 @@ pub fn try_socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str])
         method: Method::Session,
         expires: Some(rig.now + SESSION_SECONDS * 1_000),
         claims: Default::default(),
+        all_claims: None,
     };
     rig.open_at(dialect, Some(principal), None, Recover::Off)
 }

@@ -63,5 +63,6 @@ pub fn principal(user: &str, roles: &[&str], expires: Option<u64>) -> Principal 
         method: Method::Session,
         expires,
         claims: BTreeMap::new(),
+        all_claims: None,
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::session::{JoinedChannel, Session, Subscribed, Subscription};
+use super::session::{Awaiting, JoinedChannel, Session, Subscribed, Subscription};
 use super::socket::{ErrorWindow, Socket};
 use crate::engine::command::TableTarget;
 use crate::engine::effect::{Task, Write};
@@ -55,6 +55,11 @@ struct State {
     subscriptions: Vec<StoredSubscription>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     explicit: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaiting: Option<Awaiting>,
+    /// It was told nothing yet of what it missed: with the memory its question is lost, and it has to come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carries: Option<StoredChannels>,
 }
@@ -103,6 +108,8 @@ struct StoredChannel {
     echo: bool,
     acknowledge: bool,
     tables: Vec<StoredSubscription>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaiting: Option<Awaiting>,
 }
 
 /// Writes the state of a socket and its sessions where it fits, and says whether that was no attachment, and how many
@@ -145,7 +152,7 @@ pub(super) fn read(
     let overflowed = attached.overflow;
     let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
     let stored: Attachment = if overflowed { serde_json::from_str(text).ok()? } else { attached };
-    let state = stored.state?;
+    let state = stored.state.filter(|state| !state.held)?;
     let dialect = (DialectId(state.dialect), profiles(DialectId(state.dialect))?);
     let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
     socket.opened = state.opened;
@@ -181,6 +188,8 @@ impl State {
             errors: (socket.errors.start, socket.errors.count),
             subscriptions: whole.map(|session| stored(&session.subscriptions)).unwrap_or_default(),
             explicit: whole.is_some_and(|session| session.explicit),
+            awaiting: whole.and_then(|session| session.awaiting.clone()),
+            held: socket.is_held,
             carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket)),
         }
     }
@@ -194,6 +203,7 @@ impl State {
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.subscriptions)?;
         session.explicit = self.explicit;
+        session.awaiting = self.awaiting;
         Some(Some(session))
     }
 }
@@ -237,6 +247,7 @@ impl StoredChannel {
             echo: channel.echo,
             acknowledge: channel.acknowledge,
             tables: stored(&session.subscriptions),
+            awaiting: session.awaiting.clone(),
         }
     }
 
@@ -244,6 +255,7 @@ impl StoredChannel {
         let mut session = Session::new(id, Rc::from(self.client_id), principals.get(self.principal)?.clone());
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.tables)?;
+        session.awaiting = self.awaiting;
         session.channel = Some(Box::new(JoinedChannel {
             address: Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) },
             topic: Topic { private: self.private, name: Rc::from(self.topic) },

@@ -24,6 +24,8 @@ struct Entry {
     tables: Vec<Subscription>,
     /// Whether its table subscriptions are live, where it asked for any.
     live: Option<Result<(), Refusal>>,
+    /// The subscriptions that the database has not answered for yet.
+    pending: Vec<String>,
 }
 
 impl Delivery {
@@ -123,7 +125,7 @@ impl Delivery {
             }
         };
         match admitted {
-            Ok(entry) => self.entered(socket, frame, join, entry, out),
+            Ok(entry) => self.entered(now, socket, frame, join, entry, out),
             Err(refusal) => {
                 if self.is_beyond_bearing(now, socket, out) {
                     return;
@@ -162,7 +164,8 @@ impl Delivery {
         if join.replay.is_some() && !join.topic.private {
             return Err(Refusal::with(Code::InvalidFrame, Reason::PublicReplay));
         }
-        let (mut tables, mut live) = (Vec::new(), (!join.tables.is_empty()).then_some(Ok(())));
+        let (mut tables, mut pending) = (Vec::new(), Vec::new());
+        let mut live = (!join.tables.is_empty()).then_some(Ok(()));
         for target in &join.tables {
             match target {
                 Err(refusal) => live = Some(Err(refusal.clone())),
@@ -170,12 +173,17 @@ impl Delivery {
                     self.refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
                     let subscription =
                         Subscription { id: target.number.to_string(), target: Subscribed::Table(target.clone()) };
+                    match self.is_live(&principal, &subscription) {
+                        Ok(true) => {}
+                        Ok(false) => pending.push(subscription.id.clone()),
+                        Err(refusal) => live = Some(Err(refusal)),
+                    }
                     present.push(subscription.clone());
                     tables.push(subscription);
                 }
             }
         }
-        Ok(Entry { principal, messages, presence, tables, live })
+        Ok(Entry { principal, messages, presence, tables, live, pending })
     }
 
     /// Whether messages and members of a topic may be seen; one of both is needed to enter.
@@ -188,7 +196,7 @@ impl Delivery {
         }
     }
 
-    fn entered(&mut self, socket: SocketId, frame: &ChannelFrame, join: &Join, entry: Entry, out: &mut Out) {
+    fn entered(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, entry: Entry, out: &mut Out) {
         let Some(known) = self.sockets.get_mut(socket) else { return };
         let client_id: Rc<str> = Rc::from(format!("{}.{}", known.client_id, known.entered));
         let id = SessionId { socket, number: known.next_number() };
@@ -207,6 +215,11 @@ impl Delivery {
             echo: join.echo,
             acknowledge: join.acknowledge,
         }));
+        // That messages are flowing is not said before it is true, nor of tables before all of them are live.
+        let announces_later = join.announce && !self.hears_database();
+        let is_refused = matches!(entry.live, Some(Err(_)));
+        let waits = !is_refused && (announces_later || !entry.pending.is_empty());
+        session.awaiting = Self::awaiting(now, entry.pending, join.announce).filter(|_| waits);
         let watch = session.watched(&self.configuration).cloned();
         self.enter(session);
         out.run(Task::Log(Log { event: "joined", connection: Some(client_id), code: None, details: Vec::new() }));
@@ -214,7 +227,10 @@ impl Delivery {
             Some(replay) if entry.messages => From::Topic(join.topic.name.clone(), replay),
             _ => From::Now,
         };
-        let live = Event::Live { tables: entry.live, announce: join.announce };
+        let live = Event::Live {
+            tables: entry.live.filter(|_| !waits),
+            announce: join.announce && !waits && !announces_later,
+        };
         let reference = frame.id.clone().unwrap_or_default();
         let then = Announcement::Joined { id: reference, answer: join.answer.clone(), live, watch };
         out.to_stream.push_back(ToStream::Resume { session: id, from, then });

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::filter_index::FilterIndex;
 use super::rules::Rules;
 use crate::engine::command::TableTarget;
+use crate::engine::database::verdict::Verdict;
 use crate::engine::input::DialectId;
 use crate::engine::message::SessionId;
 use crate::policy::channel::Topic;
@@ -24,10 +25,24 @@ pub(super) enum Scope {
     Presence(Option<Topic>),
 }
 
+/// Who decides which rows of a database a connection sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Judge {
+    /// Nobody: it sees none.
+    #[default]
+    Nobody,
+    /// Nobody has to: it sees all.
+    Bypass,
+    /// The policies, for the group of this id.
+    Group(Rc<str>),
+}
+
 /// Everything that decides what a connection without rights of its own sees, and in which bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
+    /// The second key of the order, so that a change finds the classes of a group side by side.
+    pub(super) judge: Judge,
     pub(super) dialect: DialectId,
     /// The name that frames call the channel by, where they do.
     pub(super) channel: Option<Rc<str>>,
@@ -108,10 +123,11 @@ impl Narrowing {
 }
 
 impl ClassKey {
-    /// The key that comes before all others of its scope.
-    fn first(scope: Scope) -> ClassKey {
+    /// The key that comes before all others of its scope and judge.
+    fn first(scope: Scope, judge: Judge) -> ClassKey {
         ClassKey {
             scope,
+            judge,
             dialect: DialectId(0),
             channel: None,
             offsets: false,
@@ -137,12 +153,40 @@ impl Classes {
         (schema, table): (&str, &str),
         rules: &Rules<'_>,
     ) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
+        range(&self.members, scope).chain(self.found(scope, (schema, table), rules))
+    }
+
+    /// The classes of which a filter asks for a value of the rows.
+    fn found<'a>(
+        &'a self,
+        scope: &Scope,
+        (schema, table): (&str, &str),
+        rules: &Rules<'_>,
+    ) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> + use<'a> {
         let place = (scope.clone(), schema.to_owned(), table.to_owned());
         let (new, old) = rules.rows();
         let rows: Vec<_> = new.into_iter().chain(old).collect();
         let found = self.index.find(&place, &rows, rules);
-        let with_members = found.into_iter().filter_map(|key| self.filtered.get_key_value(key));
-        range(&self.members, scope).chain(with_members)
+        found.into_iter().filter_map(|key| self.filtered.get_key_value(key))
+    }
+
+    /// The classes of those who see a change that a database has judged.
+    pub(super) fn of_judged<'a>(
+        &'a self,
+        scope: &'a Scope,
+        (schema, table): (&str, &str),
+        rules: &Rules<'_>,
+        verdict: &Verdict,
+    ) -> Vec<(&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
+        let groups = verdict.seeing().map(|(group, _)| Judge::Group(group.clone()));
+        let mut found = Vec::new();
+        for judge in std::iter::once(Judge::Bypass).chain(groups) {
+            let from = Rc::new(ClassKey::first(scope.clone(), judge.clone()));
+            let is_of = |key: &Rc<ClassKey>| key.scope == *scope && key.judge == judge;
+            found.extend(self.members.range(from..).take_while(|(key, _)| is_of(key)));
+        }
+        found.extend(self.found(scope, (schema, table), rules));
+        found
     }
 
     /// Adds a member to the class of `key`.
@@ -184,6 +228,6 @@ fn range<'a>(
     classes: &'a Members,
     scope: &'a Scope,
 ) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
-    let from = Rc::new(ClassKey::first(scope.clone()));
+    let from = Rc::new(ClassKey::first(scope.clone(), Judge::Nobody));
     classes.range(from..).take_while(move |(key, _)| key.scope == *scope)
 }

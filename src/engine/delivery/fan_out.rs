@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::class::{ClassKey, Pass, Scope};
-use super::rules::{Rules, ViewKey};
+use super::rules::{Judged, Rules, ViewKey};
 use crate::engine::event::{Address, Bindings, Event, Kept, View};
 use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, Origin, Out, SessionId, ToStream};
@@ -46,9 +46,10 @@ struct Seen {
 impl Delivery {
     /// Sends a publication to everyone who may see it, and says in how many frames.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
-        let rules = Rules::of(&accepted.publication, &self.configuration);
+        let rules = Rules::of(accepted, &self.configuration);
         let mut gathering = Gathering::new(accepted, &rules, false);
         if rules.announces() {
+            self.count_unjudged(accepted);
             let unheard = origin.as_ref().filter(|origin| !origin.echo).map(|origin| origin.session);
             self.gather(&rules, unheard, &mut gathering);
         }
@@ -83,7 +84,7 @@ impl Delivery {
         let session = self.sockets.session(id)?;
         let principal = &session.principal;
         let publication = &accepted.publication;
-        let rules = Rules::of(publication, &self.configuration);
+        let rules = Rules::of(accepted, &self.configuration);
         let scope = scope(publication);
         let class = session.classes.iter().find(|class| class.scope == scope)?;
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
@@ -91,7 +92,8 @@ impl Delivery {
             return None;
         }
         let mut gathering = Gathering::new(accepted, &rules, true);
-        let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal))?);
+        let judged = rules.judged(&class.judge)?;
+        let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
         let passes = gathering.passes(class, view);
         Some(passes.into_iter().filter_map(|pass| gathering.event(&Said::to(class, view, pass))).collect())
     }
@@ -110,23 +112,28 @@ impl Delivery {
         let scope = scope(publication);
         let named = self.named(publication, rules);
         let add = |(class, members): (&Rc<ClassKey>, &BTreeSet<SessionId>)| {
+            let Some(judged) = rules.judged(&class.judge) else { return };
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
             single.extend(unheard.filter(|session| members.contains(session)));
             if publication.user.is_none() {
-                gathering.add_class(class, members, &single);
+                gathering.add_class(class, members, &single, &judged);
             }
             for session in single.into_iter().filter(|session| Some(*session) != unheard) {
                 let principal = self.sockets.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
-                gathering.add(class, rules.view_key(&class.roles, sight), std::iter::once(session));
+                gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
             }
         };
         let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles);
         match &publication.content {
-            Content::Change { schema, table, .. } => {
-                self.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add);
-            }
+            Content::Change { schema, table, .. } => match rules.verdict() {
+                Some(verdict) => {
+                    let judged = self.classes.of_judged(&scope, (schema, table), rules, verdict);
+                    judged.into_iter().filter(admits).for_each(add);
+                }
+                None => self.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add),
+            },
             Content::Message { .. } => self.classes.of(&scope).filter(admits).for_each(add),
         }
     }
@@ -168,8 +175,14 @@ impl<'a> Gathering<'a> {
     }
 
     /// Adds those members of a class who are nothing but that.
-    fn add_class(&mut self, class: &ClassKey, members: &BTreeSet<SessionId>, single: &BTreeSet<SessionId>) {
-        let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles));
+    fn add_class(
+        &mut self,
+        class: &ClassKey,
+        members: &BTreeSet<SessionId>,
+        single: &BTreeSet<SessionId>,
+        judged: &Judged,
+    ) {
+        let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles), judged);
         if single.is_empty() {
             self.add(class, key, members.iter().copied());
         } else {
@@ -251,9 +264,14 @@ impl<'a> Gathering<'a> {
 
     /// The view with the selected columns and the primary key.
     fn selected(&self, view: &View, select: &BTreeSet<String>) -> Rc<View> {
-        let keys = &self.rules.table.primary_key;
+        let database = self.accepted.publication.database.as_ref();
+        let keys: Vec<&String> = match database {
+            Some(database) => database.key.iter().collect(),
+            None => self.rules.table.primary_key.iter().collect(),
+        };
         let project = |row: &Option<Row>| {
-            row.clone().map(|row| row.project(|column| select.contains(column) || keys.iter().any(|key| key == column)))
+            row.clone()
+                .map(|row| row.project(|column| select.contains(column) || keys.iter().any(|key| *key == column)))
         };
         Rc::new(View { operation: view.operation, new: project(&view.new), old: project(&view.old) })
     }
@@ -261,7 +279,9 @@ impl<'a> Gathering<'a> {
     fn bindings(&self, pass: &Pass) -> Rc<Bindings> {
         let mut types = self.rules.table.columns.clone();
         types.extend(self.accepted.publication.columns.clone());
-        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time: self.accepted.time })
+        let database = self.accepted.publication.database.clone();
+        let time = database.as_ref().and_then(|database| database.at).unwrap_or(self.accepted.time);
+        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time, database })
     }
 
     fn kept(&self) -> Option<Rc<Kept>> {

@@ -137,7 +137,7 @@ impl Delivery {
         if is_answered {
             self.welcome(id, None, None, out);
         }
-        self.reauthorize(id, user_changed, before, out);
+        self.reauthorize(now, id, user_changed, before, out);
     }
 
     /// What a session reads of the channel that it joined: messages, members.
@@ -148,7 +148,7 @@ impl Delivery {
 
     /// Decides again what a session may, after its principal changed. `before` is what it read of its channel until then:
     /// who loses a part of that loses the channel, as its client would not know what it misses.
-    fn reauthorize(&mut self, id: SessionId, user_changed: bool, before: (bool, bool), out: &mut Out) {
+    fn reauthorize(&mut self, now: u64, id: SessionId, user_changed: bool, before: (bool, bool), out: &mut Out) {
         let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
         if let Some(channel) = &session.channel {
             let messages = match self.sight(&channel.topic, channel.presence, &session.principal) {
@@ -163,7 +163,7 @@ impl Delivery {
         self.withdraw(id, user_changed, out);
         match profile.lost_table {
             LostTable::Ends => self.end_lost(id, out),
-            LostTable::Rests => self.tell_live(id, out),
+            LostTable::Rests => self.tell_live(now, id, out),
         }
         let watches = self.sockets.session(id).and_then(|session| session.watched(&self.configuration));
         if let Some(topic) = watches.filter(|_| !before.1) {
@@ -203,18 +203,6 @@ impl Delivery {
         }
     }
 
-    /// Tells whether all table subscriptions are allowed, where there are any. Those that are not rest, for a later token
-    /// may give their right back: whom a table's changes reach is decided for each.
-    fn tell_live(&self, id: SessionId, out: &mut Out) {
-        let Some(session) = self.sockets.session(id) else { return };
-        let mut targets = session.tables().peekable();
-        if targets.peek().is_some() {
-            let is_live = targets.all(|target| self.admits(target, &session.principal));
-            let tables = Some(if is_live { Ok(()) } else { Err(Refusal::of(Code::Forbidden)) });
-            self.tell(id, Event::Live { tables, announce: false }, out);
-        }
-    }
-
     /// Does what is due: sockets that never said who they are, tokens that have expired.
     pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
         while let Some((time, due)) = self.deadlines.first().copied().filter(|(time, _)| *time <= now) {
@@ -222,6 +210,7 @@ impl Delivery {
             match due {
                 Due::Authentication(socket) => self.fail(socket, Code::AuthTimeout, out),
                 Due::Expiry(session) => self.expired(now, time, session, out),
+                Due::Database(session) => self.waited_in_vain(now, session, out),
             }
         }
     }
@@ -248,6 +237,9 @@ impl Delivery {
         self.waiting_bytes = 0;
         for socket in self.sockets.iter_mut() {
             let id = socket.id;
+            if self.judging.holds(id) {
+                continue;
+            }
             self.released.extend(socket.waiting.take().into_iter().flatten().map(|frame| (id, frame)));
         }
     }

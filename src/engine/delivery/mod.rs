@@ -6,10 +6,12 @@
 mod attachment;
 mod channel;
 mod class;
+mod database;
 mod fan_out;
 mod filter_index;
 mod frame;
 mod identity;
+mod judging;
 mod opening;
 mod people;
 mod rules;
@@ -32,6 +34,8 @@ use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
+use database::DatabaseLink;
+use judging::Judging;
 use people::People;
 use session::Session;
 use socket::Socket;
@@ -54,6 +58,11 @@ pub(super) struct Delivery {
     released: VecDeque<(SocketId, Result<Command, Malformed>)>,
     /// Sockets whose stored state is not what memory has.
     unsaved: BTreeSet<SocketId>,
+    /// The database that the organization takes its changes from.
+    database: Option<DatabaseLink>,
+    /// Sessions that wait for it to answer.
+    awaiting: BTreeSet<SessionId>,
+    judging: Judging,
 }
 
 /// What is due at a deadline.
@@ -63,6 +72,8 @@ enum Due {
     Authentication(SocketId),
     /// The end of a session's token, or of its grace.
     Expiry(SessionId),
+    /// The end of a session's wait for the database.
+    Database(SessionId),
 }
 
 impl Delivery {
@@ -75,7 +86,11 @@ impl Delivery {
         places: &BTreeSet<(Rc<str>, Option<Topic>)>,
         out: &mut Out,
     ) -> Delivery {
+        let database = configuration.databases().of(&organization).cloned();
         let mut delivery = Delivery {
+            database: database.map(|database| DatabaseLink::wake(database, stored)),
+            awaiting: BTreeSet::new(),
+            judging: Judging::default(),
             organization,
             configuration,
             profiles,
@@ -94,7 +109,8 @@ impl Delivery {
         }
         for (id, text) in &stored.sockets {
             let limits = &delivery.configuration.limits;
-            match attachment::read(*id, text, &stored.overflow, (profiles, limits), now) {
+            let read = attachment::read(*id, text, &stored.overflow, (profiles, limits), now);
+            match read.filter(|socket| delivery.is_judgeable(socket)) {
                 Some(mut socket) => {
                     for session in &mut socket.sessions {
                         session.be_present(places);
@@ -106,6 +122,7 @@ impl Delivery {
             }
         }
         delivery.clean(stored, places, out);
+        delivery.tell_database(now, out);
         delivery
     }
 
@@ -147,6 +164,7 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.sockets.remove(id) else { return };
+        self.judging.forget(id);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != id);
@@ -166,9 +184,12 @@ impl Delivery {
     }
 
     /// Writes what must outlive memory, before the effects of this input end (invariant 4).
-    pub(super) fn save(&mut self, out: &mut Out) {
+    pub(super) fn save(&mut self, now: u64, out: &mut Out) {
+        self.tell_database(now, out);
         for id in std::mem::take(&mut self.unsaved) {
+            let is_held = self.judging.holds(id);
             let Some(socket) = self.sockets.get_mut(id) else { continue };
+            socket.is_held = is_held;
             (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);
         }
     }
@@ -190,12 +211,14 @@ impl Delivery {
 
     /// When something is due next, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.deadlines.first().map(|(time, _)| *time)
+        let due = self.deadlines.first().map(|(time, _)| *time);
+        due.into_iter().chain(self.database_deadline()).min()
     }
 
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
+        figures.database = self.database_figures();
         for socket in self.sockets.iter() {
             figures.connections += 1;
             count(&mut figures.by_dialect, &socket.dialect);
@@ -335,16 +358,20 @@ impl Delivery {
     fn list(&mut self, id: SessionId) {
         let Some(Socket { dialect, profile, .. }) = self.sockets.get(id.socket) else { return };
         let dialect = (*dialect, *profile);
+        let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
         let Some(session) = self.sockets.session_mut(id) else { return };
+        session.standing = standing;
         session.classes = session.class_keys(dialect, &self.configuration);
         for key in &session.classes {
             self.classes.join(key, id);
         }
         self.people.add(id, &session.principal);
         self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
+        self.listen(id);
     }
 
     fn unlist(&mut self, id: SessionId) {
+        self.listen_no_more(id);
         let Some(session) = self.sockets.session_mut(id) else { return };
         for key in std::mem::take(&mut session.classes) {
             self.classes.leave(&key, id);

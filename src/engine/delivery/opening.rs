@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
-use super::session::{Session, Subscription};
+use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
@@ -26,6 +26,8 @@ struct Beginning {
     then: Vec<Event>,
     /// Topics whose members it is told of at once.
     watch: Vec<Topic>,
+    /// What it waits for the database to answer.
+    awaiting: Option<Awaiting>,
 }
 
 impl Delivery {
@@ -95,6 +97,19 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) {
+        if let Some((missed, then)) = self.judge_first(session, &position, missed, then, out) {
+            self.tell_resumed(session, position, missed, then, out);
+        }
+    }
+
+    pub(super) fn tell_resumed(
+        &mut self,
+        session: SessionId,
+        position: Position,
+        missed: Option<Missed>,
+        then: Announcement,
+        out: &mut Out,
+    ) {
         let recovered = missed.as_ref().map(|missed| matches!(missed, Missed::Everything(_)));
         let (mut only, mut live) = (None, None);
         let watch = match then {
@@ -132,12 +147,20 @@ impl Delivery {
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
     fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
         let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
-        let mut refused = 0;
+        let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
-            match self.admit(&principal, &beginning.subscriptions, subscribe) {
-                Ok(subscription) => {
-                    beginning.then.push(Event::Subscribed { id: subscription.id.clone(), recovered: None });
+            let admitted = self.admit(&principal, &beginning.subscriptions, subscribe).and_then(|subscription| {
+                let is_live = self.is_live(&principal, &subscription);
+                is_live.map_err(|refusal| (refusal, subscription.id.clone())).map(|is_live| (subscription, is_live))
+            });
+            match admitted {
+                Ok((subscription, is_live)) => {
+                    let id = subscription.id.clone();
+                    match is_live {
+                        true => beginning.then.push(Event::Subscribed { id, recovered: None }),
+                        false => pending.push(id),
+                    }
                     beginning.subscriptions.push(subscription);
                     beginning.watch.extend(watched);
                 }
@@ -147,6 +170,7 @@ impl Delivery {
                 }
             }
         }
+        beginning.awaiting = Self::awaiting(now, pending, false);
         if let Some(socket) = self.sockets.get_mut(socket) {
             for _ in 0..refused {
                 socket.errors.add(now, u64::MAX);
@@ -171,6 +195,7 @@ impl Delivery {
         session.offsets = recover != Recover::Off;
         session.subscriptions = beginning.subscriptions;
         session.explicit = beginning.explicit;
+        session.awaiting = beginning.awaiting;
         self.enter(session);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;

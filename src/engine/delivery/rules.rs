@@ -1,21 +1,27 @@
 //! The rules of one publication: the configuration's and the request's together, the narrower of each
 //! (docs/configuration.md).
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::class::Judge;
+use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::event::View;
+use crate::engine::message::Accepted;
 use crate::engine::publication::{Content, Payload, Publication};
 use crate::policy::configuration::Configuration;
 use crate::policy::masking::{Hidden, Masking};
 use crate::policy::principal::{self, Principal};
 use crate::policy::roles::Roles;
-use crate::policy::table::{Operation, Table};
+use crate::policy::table::{Deletes, Operation, Table};
 use crate::value::json::{self, Kind};
 use crate::value::row::Row;
 
 /// Everything that decides who sees what of one publication.
 pub(super) struct Rules<'a> {
     publication: &'a Publication,
+    /// What a database says of who may see it.
+    verdict: Option<&'a Verdict>,
     pub(super) table: &'a Table,
     masking: Masking,
     new_owner: Option<String>,
@@ -31,16 +37,28 @@ pub(super) struct Sight {
     pub(super) owns_old: bool,
 }
 
+/// What a database lets a recipient see, before any other rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Judged {
+    sees_new: bool,
+    sees_old: bool,
+    /// The columns that may be read; `None`: all.
+    columns: Option<Rc<BTreeSet<String>>>,
+}
+
 /// What a recipient sees, before it is worked out: equal keys give equal views.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ViewKey {
     operation: Option<Operation>,
     new: Option<Hidden>,
     old: Option<Hidden>,
+    /// The columns that a database lets the recipient read; `None`: all.
+    columns: Option<Rc<BTreeSet<String>>>,
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn of(publication: &'a Publication, configuration: &'a Configuration) -> Rules<'a> {
+    pub(super) fn of(accepted: &'a Accepted, configuration: &'a Configuration) -> Rules<'a> {
+        let publication = &*accepted.publication;
         let table = match &publication.content {
             Content::Change { schema, table, .. } => configuration.tables.get(schema, table),
             Content::Message { .. } => configuration.tables.unknown(),
@@ -55,7 +73,7 @@ impl<'a> Rules<'a> {
             Content::Message { payload: Payload::Json(json), .. } => (owner(Row::read(json).ok().as_ref()), None),
             Content::Message { payload: Payload::Binary(_), .. } => (None, None),
         };
-        Rules { publication, table, masking, new_owner, old_owner }
+        Rules { publication, verdict: accepted.verdict.as_deref(), table, masking, new_owner, old_owner }
     }
 
     /// Whether anything goes out at all.
@@ -70,6 +88,37 @@ impl<'a> Rules<'a> {
     pub(super) fn admits(&self, roles: &Roles) -> bool {
         let holds = |wanted: &Option<Vec<String>>| wanted.as_ref().is_none_or(|wanted| roles.any(wanted));
         holds(&self.publication.target_roles) && holds(&self.table.required_roles)
+    }
+
+    /// What a database lets those see for whom `judge` decides; `None`: nothing. What nobody has judged is seen by nobody.
+    pub(super) fn judged(&self, judge: &Judge) -> Option<Judged> {
+        let all = Judged { sees_new: true, sees_old: true, columns: None };
+        let Some(database) = &self.publication.database else { return Some(all) };
+        let judged = match judge {
+            Judge::Nobody => return None,
+            Judge::Bypass => all,
+            Judge::Group(group) => {
+                let Seen { new, old, columns } = self.verdict?.seen_by(group)?;
+                Judged { sees_new: new, sees_old: old, columns: Some(columns) }
+            }
+        };
+        if !self.deletes_by_key() {
+            return (judged.sees_new || judged.sees_old).then_some(judged);
+        }
+        let may_read = |column: &&String| judged.columns.as_ref().is_none_or(|columns| columns.contains(*column));
+        let key: BTreeSet<String> = database.key.iter().filter(may_read).cloned().collect();
+        (!key.is_empty()).then(|| Judged { sees_new: false, sees_old: true, columns: Some(Rc::new(key)) })
+    }
+
+    /// The verdict by which the recipients are found; `None` where every subscriber may be one.
+    pub(super) fn verdict(&self) -> Option<&'a Verdict> {
+        self.verdict.filter(|_| !self.deletes_by_key())
+    }
+
+    /// Whether every subscriber is told the key of a row that is gone.
+    fn deletes_by_key(&self) -> bool {
+        let is_delete = matches!(self.publication.content, Content::Change { operation: Operation::Delete, .. });
+        self.publication.database.is_some() && is_delete && self.table.deletes == Some(Deletes::Key)
     }
 
     /// Whether somebody may see another value in this column than the rows have.
@@ -116,10 +165,13 @@ impl<'a> Rules<'a> {
     }
 
     /// What a recipient of these roles and this sight sees; `None`: nothing.
-    pub(super) fn view_key(&self, roles: &Roles, sight: Sight) -> Option<ViewKey> {
+    pub(super) fn view_key(&self, roles: &Roles, sight: Sight, judged: &Judged) -> Option<ViewKey> {
+        let sight =
+            Sight { sees_new: sight.sees_new && judged.sees_new, sees_old: sight.sees_old && judged.sees_old, ..sight };
+        let columns = judged.columns.clone();
         let hidden = |owns| self.masking.hidden(roles, owns);
         let Content::Change { operation, old, .. } = &self.publication.content else {
-            return Some(ViewKey { operation: None, new: Some(hidden(sight.owns_new)), old: None });
+            return Some(ViewKey { operation: None, new: Some(hidden(sight.owns_new)), old: None, columns });
         };
         let operation = self.operation_for(*operation, old.is_some(), sight)?;
         let with_new = operation != Operation::Delete;
@@ -128,13 +180,17 @@ impl<'a> Rules<'a> {
             operation: Some(operation),
             new: with_new.then(|| hidden(sight.owns_new)),
             old: with_old.then(|| hidden(sight.owns_old)),
+            columns,
         })
     }
 
     /// The change as its recipients see it.
     pub(super) fn view(&self, key: &ViewKey) -> Option<View> {
         let (new, old) = self.rows();
-        let seen = |row: Option<&Row>, hidden: &Option<Hidden>| Some(self.seen(row?, hidden.as_ref()?));
+        let seen = |row: Option<&Row>, hidden: &Option<Hidden>| {
+            let row = self.seen(row?, hidden.as_ref()?);
+            Some(key.columns.as_ref().map_or(row.clone(), |columns| row.project(|column| columns.contains(column))))
+        };
         Some(View { operation: key.operation?, new: seen(new, &key.new), old: seen(old, &key.old) })
     }
 

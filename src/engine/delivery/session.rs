@@ -4,14 +4,18 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::class::{ClassKey, Narrowing, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::class::{ClassKey, Judge, Narrowing, Scope};
 use crate::engine::command::TableTarget;
+use crate::engine::database::interest::TableName;
 use crate::engine::event::Address;
 use crate::engine::input::DialectId;
 use crate::engine::message::SessionId;
 use crate::engine::profile::{PresenceAudience, Profile};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::configuration::Configuration;
+use crate::policy::database::Standing;
 use crate::policy::limits::EXPIRY_GRACE;
 use crate::policy::principal::Principal;
 
@@ -34,6 +38,23 @@ pub(super) struct Session {
     pub(super) present: Vec<Option<Topic>>,
     /// The classes it is a member of.
     pub(super) classes: Vec<Rc<ClassKey>>,
+    /// How it stands to the rows of the database; `None` where there is none.
+    pub(super) standing: Option<Standing>,
+    /// The tables under which the database was told of it, where it was.
+    pub(super) listens: Option<BTreeSet<TableName>>,
+    /// What it waits for the database to answer.
+    pub(super) awaiting: Option<Awaiting>,
+}
+
+/// What a session waits for the database to answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Awaiting {
+    /// When it is told that there is no answer yet, in Unix milliseconds; `None` when it was.
+    pub(super) until: Option<u64>,
+    /// The table subscriptions that are not live yet.
+    pub(super) ids: Vec<String>,
+    /// Whether it wants to be told once that messages are flowing.
+    pub(super) announce: bool,
 }
 
 /// A channel, as it was joined.
@@ -97,7 +118,16 @@ impl Session {
             channel: None,
             present: Vec::new(),
             classes: Vec::new(),
+            standing: None,
+            listens: None,
+            awaiting: None,
         }
+    }
+
+    /// Takes a subscription from those that it waits for.
+    pub(super) fn wait_no_more(&mut self, id: &str) {
+        self.awaiting.iter_mut().for_each(|awaiting| awaiting.ids.retain(|known| known != id));
+        self.awaiting.take_if(|awaiting| awaiting.ids.is_empty() && !awaiting.announce);
     }
 
     /// When something must happen to it though nothing is said, in Unix milliseconds.
@@ -150,6 +180,7 @@ impl Session {
         let narrowing = Rc::new(Narrowing::new(is_open, targets));
         let key = |scope| ClassKey {
             scope,
+            judge: Judge::Nobody,
             dialect,
             channel: self.address().map(|address| address.name.clone()),
             offsets: self.offsets,
@@ -167,11 +198,31 @@ impl Session {
         let places = self.places(profile.presence, &topics, configuration);
         let mut keys = Vec::new();
         if !narrowing.passes_nothing() {
-            keys.push(Rc::new(key(Scope::Organization)));
+            // Only changes are judged, and those of a database go to the whole organization.
+            keys.push(Rc::new(ClassKey { judge: self.judge(), ..key(Scope::Organization) }));
         }
         keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
         keys.extend(places.into_iter().map(|place| Rc::new(presence_key(place))));
         keys
+    }
+
+    /// Who decides which rows of the database it sees.
+    fn judge(&self) -> Judge {
+        match &self.standing {
+            None | Some(Standing::Nobody) => Judge::Nobody,
+            Some(Standing::Bypass) => Judge::Bypass,
+            Some(Standing::Group(group)) => Judge::Group(group.id.clone()),
+        }
+    }
+
+    /// The tables that it listens to; `None` where neither changes nor messages matter to it.
+    pub(super) fn listened(&self, profile: &Profile) -> Option<BTreeSet<TableName>> {
+        let mut tables: BTreeSet<TableName> =
+            self.tables().map(|target| (target.schema.clone(), target.table.clone())).collect();
+        if profile.receives_unasked && !self.explicit && tables.is_empty() {
+            tables.insert(("*".to_owned(), "*".to_owned()));
+        }
+        (!tables.is_empty() || self.topics().next().is_some()).then_some(tables)
     }
 
     /// Where it is told who comes and goes.

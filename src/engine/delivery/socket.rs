@@ -37,6 +37,8 @@ pub(super) struct Socket {
     pub(super) verified: Option<Verified>,
     /// Frames that wait for the key set, while it is being fetched.
     pub(super) waiting: Option<VecDeque<Result<Command, Malformed>>>,
+    /// Whether it waits for what it missed to be judged.
+    pub(super) is_held: bool,
     /// Whether its state is in a row because it is too large for an attachment.
     pub(super) overflowed: bool,
     /// Bytes of its state when that was last written, with its sessions.
@@ -93,6 +95,7 @@ impl Socket {
             rejected: ErrorWindow::default(),
             verified: None,
             waiting: None,
+            is_held: false,
             overflowed: false,
             state_bytes: 0,
         }

@@ -7,6 +7,7 @@ use super::Delivery;
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
+use crate::engine::database::interest::Readiness;
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream, Tracking};
 use crate::engine::profile::Duplicate;
@@ -23,7 +24,7 @@ impl Delivery {
         let (done, id) = match command {
             Command::Subscribe(subscribe) => {
                 let id = subscribe.id.clone();
-                (self.subscribe(session, principal, subscribe, out), Some(id))
+                (self.subscribe(now, session, principal, subscribe, out), Some(id))
             }
             Command::Unsubscribe { id } => (self.unsubscribe(session, &id, out), Some(id)),
             Command::Publish { topic, event, payload, id, echo } => {
@@ -123,6 +124,7 @@ impl Delivery {
 
     fn subscribe(
         &mut self,
+        now: u64,
         session: SessionId,
         principal: &Principal,
         subscribe: Subscribe,
@@ -142,13 +144,28 @@ impl Delivery {
         }
         let subscription = self.admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
         let id = subscription.id.clone();
+        let is_live = self.is_live(principal, &subscription)?;
         present.push(subscription);
-        self.change(session, |session| session.subscriptions = present);
+        self.change(session, |session| {
+            session.subscriptions = present;
+            session.wait_no_more(&id);
+        });
         match asked {
             Some((topic, presence, recover)) => self.subscribed_to_topic(session, id, topic, presence, recover, out),
-            None => self.tell(session, Event::Subscribed { id, recovered: None }, out),
+            None if is_live => self.tell(session, Event::Subscribed { id, recovered: None }, out),
+            None => self.wait_for_database(now, session, vec![id]),
         }
         Ok(())
+    }
+
+    /// Whether a subscription is live at once; where not, the database has to answer first.
+    pub(super) fn is_live(&self, principal: &Principal, subscription: &Subscription) -> Result<bool, Refusal> {
+        let Some(target) = subscription.table() else { return Ok(true) };
+        match self.readiness(self.standing(principal).as_ref(), target) {
+            Readiness::Live => Ok(true),
+            Readiness::Pending => Ok(false),
+            Readiness::Refused(refusal) => Err(refusal),
+        }
     }
 
     fn subscribed_to_topic(
@@ -171,7 +188,10 @@ impl Delivery {
         if !self.sockets.session(session).is_some_and(has) {
             return Err(Refusal::of(Code::UnknownSubscription));
         }
-        self.change(session, |session| session.subscriptions.retain(|subscription| subscription.id != id));
+        self.change(session, |session| {
+            session.subscriptions.retain(|subscription| subscription.id != id);
+            session.wait_no_more(id);
+        });
         self.tell(session, Event::Unsubscribed { id: id.to_owned() }, out);
         Ok(())
     }

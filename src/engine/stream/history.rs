@@ -11,6 +11,8 @@ use crate::policy::limits::HistoryLimits;
 
 /// Publications between two trimmings.
 const TRIM_EVERY: u64 = 64;
+/// The version of a row without a text, as the last one has when its time is over.
+const GAP_VERSION: u64 = 0;
 /// Rows that a trimming on the way looks at: a few times as many as came since the last.
 const TRIM_ROWS: u64 = 4 * TRIM_EVERY;
 
@@ -42,21 +44,31 @@ impl History {
 
     /// Keeps a publication and gives its offset.
     pub(super) fn append(&mut self, now: u64, publication: &Publication, out: &mut Out) -> u64 {
+        let (text, topic) = (publication.source.clone(), publication.private_topic());
+        self.push(now, (STORED_VERSION, text, topic), out)
+    }
+
+    /// Leaves a place for what cannot be told: nobody comes back over it and takes the stream for complete.
+    pub(super) fn append_gap(&mut self, now: u64, out: &mut Out) -> u64 {
+        self.push(now, (GAP_VERSION, Rc::from(""), None), out)
+    }
+
+    fn push(&mut self, now: u64, (version, text, topic): (u64, Rc<str>, Option<Rc<str>>), out: &mut Out) -> u64 {
         let before = self.newest.unwrap_or(Newest { offset: 0, time: now, total_bytes: 0 });
         let newest = Newest {
             offset: before.offset.saturating_add(1),
             // A clock that goes back must not make the history go back: trimming relies on the order.
             time: now.max(before.time),
-            total_bytes: before.total_bytes.saturating_add(publication.source.len() as u64),
+            total_bytes: before.total_bytes.saturating_add(text.len() as u64),
         };
         self.newest = Some(newest);
         self.deadline.get_or_insert(end_of_life(&self.limits, newest.time));
         out.run(Task::Write(Write::Append {
             offset: newest.offset,
             time: newest.time,
-            version: STORED_VERSION,
-            text: publication.source.clone(),
-            topic: publication.private_topic(),
+            version,
+            text,
+            topic,
             total_bytes: newest.total_bytes,
         }));
         if newest.offset.is_multiple_of(TRIM_EVERY) {
@@ -135,7 +147,7 @@ pub(super) fn newest(mut rows: Vec<StoredPublication>, limits: &HistoryLimits) -
 /// A row as it was accepted; `None` when it cannot be read any more.
 fn accepted(row: StoredPublication) -> Option<Accepted> {
     let publication = Rc::new(Publication::stored(row.version, &row.text)?);
-    Some(Accepted { publication, offset: row.offset, time: row.time, is_kept: true })
+    Some(Accepted { publication, offset: row.offset, time: row.time, is_kept: true, verdict: None })
 }
 
 fn end_of_life(limits: &HistoryLimits, time: u64) -> u64 {

@@ -1,5 +1,6 @@
 //! The stream half of a tenant: the order of its publications, what is kept of them, and who is present.
 
+mod changes;
 mod history;
 mod presence;
 mod publish;
@@ -8,10 +9,13 @@ use std::rc::Rc;
 
 use super::bucket::Bucket;
 use super::command::Position;
+use super::database::catalog::Catalog;
 use super::effect::{Task, Write};
 use super::input::{Stored, StoredPublication};
 use super::message::{Accepted, From, Missed, Out, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
+use crate::policy::database::Database;
+use changes::Mark;
 use history::{History, Reading, newest};
 use presence::Presence;
 use publish::Request;
@@ -27,6 +31,15 @@ pub(super) struct Stream {
     rate: Bucket,
     request: Option<Request>,
     reading: Option<Reading>,
+    /// The database whose changes are taken.
+    database: Option<Rc<Database>>,
+    /// The last batch of it that was taken.
+    mark: Option<Mark>,
+    catalog: Option<Rc<Catalog>>,
+    /// Changes that could not be told since the object came to life.
+    pub(super) lost: u64,
+    /// Times the database could not judge for a group since then.
+    pub(super) failed: u64,
     /// Publications accepted since the object came to life.
     pub(super) publications: u64,
     /// Frames handed to sockets since then.
@@ -35,8 +48,18 @@ pub(super) struct Stream {
 
 impl Stream {
     /// The stream as its storage tells it; a new one begins with `epoch`.
-    pub(super) fn wake(now: u64, configuration: Rc<Configuration>, epoch: String, stored: &Stored) -> Stream {
+    pub(super) fn wake(
+        now: u64,
+        (configuration, organization): (Rc<Configuration>, &str),
+        epoch: String,
+        stored: &Stored,
+    ) -> Stream {
         Stream {
+            database: configuration.databases().of(organization).cloned(),
+            mark: Mark::read(stored),
+            catalog: None,
+            lost: 0,
+            failed: 0,
             has_begun: stored.epoch.is_some(),
             epoch: Rc::from(stored.epoch.as_deref().unwrap_or(&epoch)),
             rate: Bucket::full(configuration.limits.publications_per_second, now),
@@ -48,6 +71,11 @@ impl Stream {
             publications: 0,
             deliveries: 0,
         }
+    }
+
+    /// Takes in what the database says of its tables.
+    pub(super) fn learn(&mut self, catalog: Option<Rc<Catalog>>) {
+        self.catalog = catalog;
     }
 
     /// Stores the epoch with the first accepted authentication or publication.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::Stream;
 use crate::code::{Code, Refusal};
+use crate::engine::database::verdict::Verdict;
 use crate::engine::effect::{Receipt, Task, Write};
 use crate::engine::input::Remembered;
 use crate::engine::message::{Accepted, Origin, Out, ToDelivery};
@@ -53,7 +54,7 @@ impl Stream {
                 let id = publication.id.clone();
                 taken.extend(id.clone());
                 let keep = self.is_kept(&publication);
-                let offset = self.accept(now, publication, keep, None, out);
+                let offset = self.accept(now, publication, keep, (None, None), out);
                 request.offset = offset;
                 request.waiting.push_back((id, offset));
             }
@@ -65,6 +66,10 @@ impl Stream {
     /// Why a change of this table may not be published.
     fn refuse_table(&self, (index, publication): (usize, &Publication)) -> Option<Refusal> {
         let Content::Change { schema, table, .. } = &publication.content else { return None };
+        if self.catalog.as_ref().is_some_and(|catalog| catalog.enabled(schema, table).is_some()) {
+            let message = format!("the table of event {} is the database's, which tells its changes itself", index + 1);
+            return Some(Refusal::because(Code::InvalidRequest, message));
+        }
         let what = self.configuration.tables.check(schema, table).err()?;
         Some(Refusal::because(Code::InvalidRequest, format!("the table of event {} {what}", index + 1)))
     }
@@ -78,7 +83,7 @@ impl Stream {
         origin: Origin,
         out: &mut Out,
     ) {
-        self.accept(now, publication, keep, Some(origin), out);
+        self.accept(now, publication, keep, (Some(origin), None), out);
     }
 
     /// Counts the frames of the publication that was waiting longest.
@@ -95,7 +100,7 @@ impl Stream {
     }
 
     /// Whether what the API worker publishes is kept for recovery.
-    fn is_kept(&self, publication: &Publication) -> bool {
+    pub(super) fn is_kept(&self, publication: &Publication) -> bool {
         let may_be = match &publication.content {
             Content::Change { schema, table, .. } => self.configuration.tables.get(schema, table).history,
             Content::Message { .. } => true,
@@ -105,11 +110,18 @@ impl Stream {
 
     /// Gives a publication its place. One that is not kept leaves the offset where it is: an offset that no row holds
     /// would be given again after a restart.
-    fn accept(&mut self, now: u64, publication: Publication, keep: bool, origin: Option<Origin>, out: &mut Out) -> u64 {
+    pub(super) fn accept(
+        &mut self,
+        now: u64,
+        publication: Publication,
+        keep: bool,
+        (origin, verdict): (Option<Origin>, Option<Rc<Verdict>>),
+        out: &mut Out,
+    ) -> u64 {
         self.begin(out);
         self.publications += 1;
         let offset = if keep { self.history.append(now, &publication, out) } else { self.history.offset() };
-        let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_kept: keep };
+        let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_kept: keep, verdict };
         out.to_delivery.push_back(ToDelivery::Publish { accepted, origin });
         offset
     }

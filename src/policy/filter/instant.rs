@@ -5,7 +5,7 @@ const DAY: i64 = 24 * 60 * MINUTE;
 
 /// Microseconds since 1970 of `2026-08-22 09:30:00.5+02`, of the same with `T` and `Z`, or of a date alone; without an
 /// offset the time is in UTC. `None` for anything else.
-pub(super) fn microseconds(text: &str) -> Option<i64> {
+pub fn microseconds(text: &str) -> Option<i64> {
     let text = text.trim();
     let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00:00"));
     let days = days(date)?;

@@ -22,6 +22,7 @@ mod pattern;
 pub use column_type::ColumnType;
 use compare::compare;
 pub use index::{Cell, Equality};
+pub use instant::microseconds;
 use pattern::Pattern;
 
 use crate::code::Refusal;

@@ -1,0 +1,253 @@
+//! A batch of changes as the database's object hands it over: rows, messages, and the verdicts on them.
+//!
+//! What cannot be read is kept in its place as [`Content::Lost`], so that nobody takes the stream for complete.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::verdict::{RoleVerdicts, Verdict};
+use crate::code::{Code, Refusal};
+use crate::policy::database::Serves;
+use crate::policy::filter::microseconds;
+use crate::policy::table::{Operation, distinct};
+use crate::value::json;
+use crate::value::row::Row;
+
+/// Changes in the order of their commits.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The database.
+    pub database: String,
+    /// The life of the database: another one after it was restored.
+    pub epoch: String,
+    /// Its number, greater than that of the batch before.
+    pub number: u64,
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// Groups for which the database could not judge, by the SQLSTATE that it gave.
+    pub failed: BTreeMap<String, u64>,
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The table's schema.
+    pub schema: Rc<str>,
+    /// The table.
+    pub table: Rc<str>,
+    /// When it was committed, in Unix milliseconds, where that is known.
+    pub at: Option<u64>,
+    /// Whether large columns were left out.
+    pub truncated: bool,
+    /// What happened.
+    pub content: Content,
+    /// Who may see it.
+    pub verdict: Verdict,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A row was inserted, updated or deleted.
+    Row {
+        /// Which of these.
+        operation: Operation,
+        /// The row after it.
+        new: Option<Row>,
+        /// The row before it.
+        old: Option<Row>,
+    },
+    /// A message to a topic, as the text of a publication.
+    Message(String),
+    /// Rows are gone that nobody has counted.
+    Truncate,
+    /// Something that cannot be told.
+    Lost,
+}
+
+#[derive(Deserialize)]
+struct BatchText<'a> {
+    database: String,
+    epoch: String,
+    batch: u64,
+    #[serde(borrow)]
+    changes: Vec<ChangeText<'a>>,
+    #[serde(default)]
+    verdicts: Vec<VerdictText>,
+}
+
+#[derive(Deserialize)]
+struct ChangeText<'a> {
+    #[serde(default)]
+    schema: Option<String>,
+    #[serde(default)]
+    table: Option<String>,
+    op: String,
+    #[serde(default)]
+    at: Option<String>,
+    #[serde(default)]
+    organization: Option<String>,
+    #[serde(default)]
+    old_organization: Option<String>,
+    #[serde(borrow, default)]
+    new: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    old: Option<&'a RawValue>,
+    #[serde(default)]
+    truncated: bool,
+    #[serde(borrow, default)]
+    message: Option<MessageText<'a>>,
+}
+
+#[derive(Deserialize)]
+struct MessageText<'a> {
+    topic: String,
+    event: String,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+    #[serde(default = "yes")]
+    private: bool,
+    #[serde(default)]
+    binary: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct VerdictText {
+    schema: String,
+    table: String,
+    #[serde(default)]
+    columns: Vec<String>,
+    changes: Vec<usize>,
+    groups: Vec<String>,
+    new: Vec<String>,
+    old: Vec<String>,
+    #[serde(default)]
+    failed: BTreeMap<String, String>,
+}
+
+impl Batch {
+    /// Reads the body of a hand-over for `organization`, whose rows `serves` tells apart.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] when the whole makes no sense.
+    pub fn read(text: &str, organization: &str, serves: &Serves) -> Result<Batch, Refusal> {
+        let text: BatchText<'_> = serde_json::from_str(text).map_err(|_| Refusal::of(Code::InvalidRequest))?;
+        let by_column = matches!(serves, Serves::Column(_));
+        let read = |change: ChangeText<'_>| change.read(by_column.then_some(organization));
+        let mut changes: Vec<Change> = text.changes.into_iter().map(read).collect();
+        let mut failed = BTreeMap::new();
+        for verdict in text.verdicts {
+            verdict.failed.values().for_each(|state| *failed.entry(state.clone()).or_default() += 1);
+            verdict.give_to(&mut changes);
+        }
+        Ok(Batch { database: text.database, epoch: text.epoch, number: text.batch, changes, failed })
+    }
+}
+
+impl ChangeText<'_> {
+    /// `organization` is the one whose rows are wanted, where the rows of several stand in one table.
+    fn read(self, organization: Option<&str>) -> Change {
+        let content = self.content(organization).unwrap_or(Content::Lost);
+        Change {
+            schema: Rc::from(self.schema.unwrap_or_default()),
+            table: Rc::from(self.table.unwrap_or_default()),
+            at: self.at.and_then(|at| u64::try_from(microseconds(&at)? / 1_000).ok()),
+            truncated: self.truncated,
+            content,
+            verdict: Verdict::default(),
+        }
+    }
+
+    fn content(&self, organization: Option<&str>) -> Option<Content> {
+        match self.op.as_str() {
+            "TRUNCATE" => Some(Content::Truncate),
+            "MESSAGE" => self.message.as_ref().map(|message| Content::Message(message.publication())),
+            word => {
+                let operation = Operation::named(word)?;
+                let is_mine =
+                    |named: &Option<String>| organization.is_none_or(|wanted| named.as_deref() == Some(wanted));
+                let new = image(self.new.filter(|_| is_mine(&self.organization)))?;
+                let old = image(self.old.filter(|_| is_mine(&self.old_organization)))?;
+                let comes = self.old.is_some() && old.is_none();
+                within(operation, new, old, comes)
+            }
+        }
+    }
+}
+
+/// What a change is within one organization: a row that comes from another one is new, and one that goes there is gone.
+fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool) -> Option<Content> {
+    let operation = match (operation, &new, &old) {
+        (Operation::Insert, Some(_), _) => Operation::Insert,
+        (Operation::Update, Some(_), _) => {
+            if comes {
+                Operation::Insert
+            } else {
+                Operation::Update
+            }
+        }
+        (Operation::Update, None, Some(_)) | (Operation::Delete, _, Some(_)) => Operation::Delete,
+        _ => return None,
+    };
+    let new = new.filter(|_| operation != Operation::Delete);
+    let old = old.filter(|_| operation != Operation::Insert);
+    Some(Content::Row { operation, new, old })
+}
+
+/// An image that is there must be a row.
+fn image(text: Option<&RawValue>) -> Option<Option<Row>> {
+    match text {
+        None => Some(None),
+        Some(text) => Row::read(text.get()).ok().map(Some),
+    }
+}
+
+impl MessageText<'_> {
+    /// The message as a publisher would write it.
+    fn publication(&self) -> String {
+        let mut out = String::from("{\"type\":\"broadcast\",\"event\":");
+        json::write_string(&mut out, &self.event);
+        out.push_str(",\"payload\":");
+        match (&self.binary, self.payload) {
+            (Some(bytes), _) => {
+                json::write_string(&mut out, bytes);
+                out.push_str(",\"encoding\":\"base64\"");
+            }
+            (None, payload) => out.push_str(payload.map_or("null", RawValue::get)),
+        }
+        out.push_str(",\"topic\":");
+        json::write_string(&mut out, &self.topic);
+        out.push_str(if self.private { "" } else { ",\"private\":false" });
+        if let Some(id) = &self.id {
+            out.push_str(",\"id\":");
+            json::write_string(&mut out, id);
+        }
+        out.push('}');
+        out
+    }
+}
+
+impl VerdictText {
+    /// Gives every change that it is about its part. One about a change of another table would widen an audience.
+    fn give_to(self, changes: &mut [Change]) {
+        let digits = self.new.into_iter().zip(self.old);
+        let groups = self.groups.into_iter().map(Rc::from).zip(digits).collect();
+        let role = Rc::new(RoleVerdicts { columns: Rc::new(distinct(self.columns)), groups });
+        for (place, number) in self.changes.into_iter().enumerate() {
+            let change = changes.get_mut(number);
+            let mine = |change: &&mut Change| *change.schema == *self.schema && *change.table == *self.table;
+            if let Some(change) = change.filter(mine) {
+                change.verdict.add(role.clone(), place);
+            }
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,133 @@
+//! The tables of a database, as its answer to an interest describes them.
+//!
+//! Names may be added to the text: it is stored, and the other side may be of another version while one is deployed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+use crate::code::{Code, Refusal};
+use crate::policy::database::Standing;
+
+/// Every table that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    tables: BTreeMap<(String, String), Rc<CatalogTable>>,
+}
+
+/// One table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct CatalogTable {
+    schema: String,
+    table: String,
+    #[serde(default)]
+    enabled: bool,
+    #[serde(default)]
+    unknown: bool,
+    /// Whether policies judge its rows at all; taken for true where that is not said.
+    #[serde(default = "yes")]
+    row_security: bool,
+    #[serde(default)]
+    columns: Vec<CatalogColumn>,
+    #[serde(default)]
+    primary_key: Vec<String>,
+    #[serde(default)]
+    replica_identity: String,
+    #[serde(default)]
+    roles: BTreeMap<String, CatalogRole>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+struct CatalogColumn {
+    name: String,
+    #[serde(rename = "type")]
+    type_name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+struct CatalogRole {
+    #[serde(default)]
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    #[serde(default)]
+    tables: Vec<CatalogTable>,
+}
+
+impl Catalog {
+    /// Reads the text of an answer; `None` when it makes no sense.
+    pub fn read(text: &str) -> Option<Catalog> {
+        let Text { tables } = serde_json::from_str(text).ok()?;
+        let by_name = |table: CatalogTable| ((table.schema.clone(), table.table.clone()), Rc::new(table));
+        Some(Catalog { tables: tables.into_iter().map(by_name).collect() })
+    }
+
+    /// A table that the database has enabled.
+    pub fn enabled(&self, schema: &str, table: &str) -> Option<&Rc<CatalogTable>> {
+        self.get(schema, table).filter(|table| table.enabled)
+    }
+
+    /// Whether a principal of this standing may listen to a table: what is refused, and why.
+    ///
+    /// # Errors
+    /// The code that says what the table lacks.
+    pub fn admit(&self, schema: &str, table: &str, standing: &Standing) -> Result<(), Refusal> {
+        let known = self.get(schema, table).filter(|known| !known.unknown);
+        let known = known.ok_or_else(|| Refusal::of(Code::UnknownTable))?;
+        if !known.enabled {
+            return Err(Refusal::of(Code::TableNotEnabled));
+        }
+        let group = match standing {
+            Standing::Bypass => return Ok(()),
+            Standing::Nobody => return Err(Refusal::of(Code::TableDenied)),
+            Standing::Group(group) => group,
+        };
+        match known.roles.get(&group.role).map(|role| role.state.as_str()) {
+            Some("live") => Ok(()),
+            Some("no_policy") => Err(Refusal::of(Code::NoPolicy)),
+            _ => Err(Refusal::of(Code::TableDenied)),
+        }
+    }
+
+    /// Enabled tables whose rows nobody judges: every one goes to every subscriber.
+    pub fn without_row_security(&self) -> impl Iterator<Item = &CatalogTable> {
+        self.tables.values().map(|table| &**table).filter(|table| table.enabled && !table.row_security)
+    }
+
+    fn get(&self, schema: &str, table: &str) -> Option<&Rc<CatalogTable>> {
+        self.tables.get(&(schema.to_owned(), table.to_owned()))
+    }
+}
+
+impl CatalogTable {
+    /// Schema and name.
+    pub fn name(&self) -> (&str, &str) {
+        (&self.schema, &self.table)
+    }
+
+    /// The types of its columns.
+    pub fn types(&self) -> BTreeMap<String, String> {
+        self.columns.iter().map(|column| (column.name.clone(), column.type_name.clone())).collect()
+    }
+
+    /// The columns that identify a row.
+    pub fn key(&self) -> &[String] {
+        &self.primary_key
+    }
+
+    /// The columns of an old row that replication would send; `None`: all.
+    pub fn identity(&self) -> Option<BTreeSet<String>> {
+        match self.replica_identity.as_str() {
+            "full" => None,
+            "nothing" => Some(BTreeSet::new()),
+            _ => Some(self.primary_key.iter().cloned().collect()),
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}

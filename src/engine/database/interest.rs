@@ -1,0 +1,296 @@
+//! Who listens to which tables of the database, as its object is told: groups of principals, never single ones.
+//!
+//! The whole is told each time, one question at a time: what changes while an answer is awaited is told after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+
+use super::catalog::Catalog;
+use crate::code::{Code, Refusal};
+use crate::policy::database::{Database, Group, Standing};
+use crate::value::json;
+
+/// The first and the longest time after which a question that was not answered is asked again, in milliseconds.
+const MIN_BACKOFF: u64 = 250;
+const MAX_BACKOFF: u64 = 5_000;
+
+/// Schema and name of a table, each of which may be `*`.
+pub type TableName = (String, String);
+
+/// The listeners of one organization, and what the database's object knows of them.
+pub struct Interest {
+    database: Rc<Database>,
+    /// Those who see every row listen as this group.
+    bypass: Option<Rc<Group>>,
+    groups: BTreeMap<Rc<str>, Listeners>,
+    /// Whether the groups or their tables may differ from what was told.
+    is_changed: bool,
+    /// What the object has answered to, by its digest.
+    told: Option<String>,
+    known: Known,
+    asking: Option<Asking>,
+    revision: u64,
+    failures: u32,
+    retry: Option<u64>,
+    catalog: Rc<Catalog>,
+    is_lost: bool,
+}
+
+/// The sessions of one group.
+struct Listeners {
+    group: Rc<Group>,
+    sessions: u64,
+    tables: BTreeMap<TableName, u64>,
+}
+
+/// A question that waits for its answer.
+struct Asking {
+    revision: u64,
+    digest: String,
+    known: Known,
+}
+
+/// What the object has answered to: groups, and their tables.
+#[derive(Default)]
+struct Known {
+    groups: BTreeSet<Rc<str>>,
+    tables: BTreeSet<(Rc<str>, TableName)>,
+    /// How many groups each table has.
+    counts: BTreeMap<TableName, u64>,
+}
+
+/// Whether changes of a table reach a subscriber.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They do.
+    Live,
+    /// The database has not answered yet.
+    Pending,
+    /// They never will as things are.
+    Refused(Refusal),
+}
+
+/// What is to be sent to the database's object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// Greater than that of any before.
+    pub revision: u64,
+    /// The body.
+    pub body: String,
+}
+
+impl Interest {
+    /// The interest of an organization in which nobody listens yet. `told` is the digest that was stored last.
+    pub fn wake(database: Rc<Database>, told: Option<String>, catalog: Rc<Catalog>, is_lost: bool) -> Interest {
+        Interest {
+            bypass: database.group_of_bypass(),
+            database,
+            groups: BTreeMap::new(),
+            is_changed: true,
+            told,
+            known: Known::default(),
+            asking: None,
+            revision: 0,
+            failures: 0,
+            retry: None,
+            catalog,
+            is_lost,
+        }
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Rc<Database> {
+        &self.database
+    }
+
+    /// What the database said last of its tables.
+    pub fn catalog(&self) -> &Rc<Catalog> {
+        &self.catalog
+    }
+
+    /// Whether the feed of changes has stopped for a while.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// How many groups listen.
+    pub fn count(&self) -> u64 {
+        self.groups.len() as u64
+    }
+
+    /// Whether the object has answered to a group at all.
+    pub fn is_known(&self) -> bool {
+        !self.known.groups.is_empty()
+    }
+
+    /// How many groups the object judges a table's changes for.
+    pub fn groups_of(&self, schema: &str, table: &str) -> u64 {
+        self.known.counts.get(&(schema.to_owned(), table.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Adds a session that listens to these tables; to none where only messages matter to it.
+    pub fn add(&mut self, standing: &Standing, tables: &BTreeSet<TableName>) {
+        let Some(group) = self.group(standing, tables) else { return };
+        let listeners = self.groups.entry(group.id.clone());
+        let is_changed = &mut self.is_changed;
+        let listeners = listeners.or_insert_with(|| {
+            *is_changed = true;
+            Listeners { group, sessions: 0, tables: BTreeMap::new() }
+        });
+        listeners.sessions += 1;
+        for table in tables {
+            let count = listeners.tables.entry(table.clone()).or_default();
+            *count += 1;
+            *is_changed |= *count == 1;
+        }
+    }
+
+    /// Removes it again.
+    pub fn remove(&mut self, standing: &Standing, tables: &BTreeSet<TableName>) {
+        let Some(group) = self.group(standing, tables) else { return };
+        let Some(listeners) = self.groups.get_mut(&group.id) else { return };
+        for table in tables {
+            let Some(count) = listeners.tables.get_mut(table) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                listeners.tables.remove(table);
+                self.is_changed = true;
+            }
+        }
+        listeners.sessions -= 1;
+        if listeners.sessions == 0 {
+            self.groups.remove(&group.id);
+            self.is_changed = true;
+        }
+    }
+
+    /// Whether changes of a table reach a principal.
+    pub fn readiness(&self, standing: &Standing, table: &TableName) -> Readiness {
+        let group = match (standing, &self.bypass) {
+            (Standing::Group(group), _) | (Standing::Bypass, Some(group)) => group,
+            _ => return Readiness::Refused(Refusal::of(Code::TableDenied)),
+        };
+        if !self.known.tables.contains(&(group.id.clone(), table.clone())) {
+            return Readiness::Pending;
+        }
+        let (schema, name) = table;
+        let admitted = if schema == "*" || name == "*" { Ok(()) } else { self.catalog.admit(schema, name, standing) };
+        match admitted {
+            Err(refusal) => Readiness::Refused(refusal),
+            Ok(()) if self.is_lost => Readiness::Pending,
+            Ok(()) => Readiness::Live,
+        }
+    }
+
+    /// Whether messages of the database come in for those who listen to nothing else.
+    pub fn is_open(&self) -> bool {
+        !self.is_lost && self.bypass.as_ref().is_some_and(|group| self.known.groups.contains(&group.id))
+    }
+
+    /// What must be told now; `None` where the object knows all, or an answer or the time to ask again is awaited.
+    pub fn telling(&mut self, now: u64, organization: &str) -> Option<Telling> {
+        if !self.is_changed || self.asking.is_some() || self.retry.is_some_and(|time| time > now) {
+            return None;
+        }
+        self.retry = None;
+        let groups = self.text();
+        let digest = digest(&self.database.name, &groups);
+        self.is_changed = false;
+        let nothing_was_told = self.told.is_none() && self.groups.is_empty();
+        if self.told.as_ref() == Some(&digest) || nothing_was_told {
+            self.known = self.listening();
+            return None;
+        }
+        // Greater than that of any life before, without a row for it.
+        self.revision = now.max(self.revision.saturating_add(1));
+        let revision = self.revision;
+        self.asking = Some(Asking { revision, digest, known: self.listening() });
+        let mut body = String::from("{\"database\":");
+        json::write_string(&mut body, &self.database.name);
+        body.push_str(",\"organization\":");
+        json::write_string(&mut body, organization);
+        body.push_str(&format!(",\"revision\":{revision},\"groups\":{groups}}}"));
+        Some(Telling { revision, body })
+    }
+
+    /// Takes in the answer to a telling, `None` where there was none; says what is to be remembered of it.
+    pub fn answered(&mut self, now: u64, revision: u64, catalog: Option<Catalog>) -> Option<String> {
+        let asking = self.asking.take_if(|asking| asking.revision == revision)?;
+        let Some(catalog) = catalog else {
+            let backoff = MIN_BACKOFF.saturating_mul(1 << self.failures.min(8)).min(MAX_BACKOFF);
+            self.failures = self.failures.saturating_add(1);
+            self.retry = Some(now.saturating_add(backoff));
+            self.is_changed = true;
+            return None;
+        };
+        self.failures = 0;
+        self.known = asking.known;
+        self.catalog = Rc::new(catalog);
+        self.is_lost = false;
+        self.told = Some(asking.digest);
+        self.told.clone()
+    }
+
+    /// Takes in that the feed has stopped, or goes on with these tables; says whether that is news.
+    pub fn fed(&mut self, is_lost: bool, catalog: Option<Catalog>) -> bool {
+        let is_news = self.is_lost != is_lost || catalog.as_ref().is_some_and(|catalog| *catalog != *self.catalog);
+        self.is_lost = is_lost;
+        self.catalog = catalog.map_or_else(|| self.catalog.clone(), Rc::new);
+        is_news
+    }
+
+    /// When the question is asked again, in Unix milliseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        self.retry
+    }
+
+    /// The group that a session is one of. Whoever listens to messages only is in that of the bypass, whose verdicts nobody asks.
+    fn group(&self, standing: &Standing, tables: &BTreeSet<TableName>) -> Option<Rc<Group>> {
+        match standing {
+            Standing::Group(group) if !tables.is_empty() => Some(group.clone()),
+            Standing::Nobody if !tables.is_empty() => None,
+            _ => self.bypass.clone(),
+        }
+    }
+
+    fn listening(&self) -> Known {
+        let mut known = Known::default();
+        for (id, listeners) in &self.groups {
+            known.groups.insert(id.clone());
+            listeners.tables.keys().for_each(|table| *known.counts.entry(table.clone()).or_default() += 1);
+            known.tables.extend(listeners.tables.keys().map(|table| (id.clone(), table.clone())));
+        }
+        known
+    }
+
+    /// The groups as JSON.
+    fn text(&self) -> String {
+        let mut out = String::from("[");
+        for (index, listeners) in self.groups.values().enumerate() {
+            out.push_str(if index > 0 { ",{\"id\":" } else { "{\"id\":" });
+            json::write_string(&mut out, &listeners.group.id);
+            out.push_str(",\"role\":");
+            json::write_string(&mut out, &listeners.group.role);
+            out.push_str(",\"claims\":");
+            out.push_str(&listeners.group.claims);
+            out.push_str(",\"tables\":[");
+            for (index, (schema, table)) in listeners.tables.keys().enumerate() {
+                out.push_str(if index > 0 { ",[" } else { "[" });
+                json::write_string(&mut out, schema);
+                out.push(',');
+                json::write_string(&mut out, table);
+                out.push(']');
+            }
+            out.push_str("]}");
+        }
+        out.push(']');
+        out
+    }
+}
+
+fn digest(database: &str, groups: &str) -> String {
+    let digest = Sha256::new().chain_update(database).chain_update([0]).chain_update(groups).finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,327 @@
+//! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
+
+use std::rc::Rc;
+
+use super::session::{Awaiting, Session, Subscribed, Subscription};
+use super::socket::Socket;
+use super::{Delivery, Due};
+use crate::code::{Code, Refusal};
+use crate::engine::command::TableTarget;
+use crate::engine::database::catalog::Catalog;
+use crate::engine::database::interest::{Interest, Readiness};
+use crate::engine::effect::{DatabaseFigures, Log, Question, Task, Write};
+use crate::engine::event::Event;
+use crate::engine::input::Stored;
+use crate::engine::message::{Accepted, Out, SessionId};
+use crate::engine::publication::Content;
+use crate::policy::database::{Database, Standing};
+use crate::policy::limits::{KEPT_BYTES, MAX_DATABASE_WAIT};
+use crate::policy::principal::Principal;
+
+/// The facts under which a wake finds what the database said last.
+const CATALOG: &str = "database.catalog";
+const INTEREST: &str = "database.interest";
+const FEED: &str = "database.feed";
+const LOST: &str = "lost";
+
+/// The part of the delivery that a database has.
+pub(super) struct DatabaseLink {
+    pub(super) interest: Interest,
+    /// Groups that were denied because nobody had judged for them.
+    unjudged: std::cell::Cell<u64>,
+}
+
+impl DatabaseLink {
+    /// The link as its storage tells it.
+    pub(super) fn wake(database: Rc<Database>, stored: &Stored) -> DatabaseLink {
+        let fact = |name: &str| stored.facts.get(name).filter(|text| !text.is_empty());
+        let catalog = fact(CATALOG).and_then(|text| Catalog::read(text)).unwrap_or_default();
+        let told = fact(INTEREST).cloned();
+        let is_lost = fact(FEED).is_some_and(|state| state == LOST);
+        let interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
+        DatabaseLink { interest, unjudged: std::cell::Cell::new(0) }
+    }
+}
+
+impl Delivery {
+    /// What the database said of its tables.
+    pub(in crate::engine) fn catalog(&self) -> Option<Rc<Catalog>> {
+        self.database.as_ref().map(|link| link.interest.catalog().clone())
+    }
+
+    /// How a principal stands to the rows of the database; `None` where there is none.
+    pub(super) fn standing(&self, principal: &Principal) -> Option<Standing> {
+        self.database.as_ref().map(|link| link.interest.database().standing(principal))
+    }
+
+    /// Whether everyone on a socket was let in with what the policies may ask for: the database may have come later.
+    pub(super) fn is_judgeable(&self, socket: &Socket) -> bool {
+        let mut principals = socket.sessions.iter().map(|session| &session.principal);
+        principals.all(|principal| self.standing(principal) != Some(Standing::Nobody))
+    }
+
+    /// Whether changes of a table reach a principal of this standing.
+    pub(super) fn readiness(&self, standing: Option<&Standing>, target: &TableTarget) -> Readiness {
+        let (Some(link), Some(standing)) = (&self.database, standing) else { return Readiness::Live };
+        let readiness = link.interest.readiness(standing, &(target.schema.clone(), target.table.clone()));
+        match readiness {
+            Readiness::Refused(refusal) if is_missing(&refusal) && self.is_published(target) => Readiness::Live,
+            readiness => readiness,
+        }
+    }
+
+    /// Whether a table that is not the database's is one that is published over HTTP.
+    fn is_published(&self, target: &TableTarget) -> bool {
+        let tables = &self.configuration.tables;
+        tables.is_configured(&target.schema, &target.table)
+            && tables.get(&target.schema, &target.table).deletes.is_none()
+    }
+
+    /// Whether the messages of the database come in.
+    pub(super) fn hears_database(&self) -> bool {
+        self.database.as_ref().is_none_or(|link| link.interest.is_open())
+    }
+
+    /// What a session waits for from now on.
+    pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Awaiting> {
+        let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
+        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce })
+    }
+
+    /// Adds subscriptions to those that a session waits for.
+    pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, ids: Vec<String>) {
+        self.change(id, |session| {
+            let mut awaiting = session.awaiting.take().unwrap_or_default();
+            awaiting.until = Some(now.saturating_add(MAX_DATABASE_WAIT));
+            awaiting.ids.retain(|known| !ids.contains(known));
+            awaiting.ids.extend(ids);
+            session.awaiting = Some(awaiting);
+        });
+    }
+
+    /// Tells the database's object who listens, where it does not know.
+    pub(super) fn tell_database(&mut self, now: u64, out: &mut Out) {
+        let Some(link) = &mut self.database else { return };
+        if let Some(telling) = link.interest.telling(now, &self.organization) {
+            let database = link.interest.database().name.clone();
+            out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
+        }
+    }
+
+    /// When the database is asked again, in Unix milliseconds.
+    pub(super) fn database_deadline(&self) -> Option<u64> {
+        self.database.as_ref().and_then(|link| link.interest.deadline())
+    }
+
+    /// Takes in what the database's object answers to an interest.
+    pub(in crate::engine) fn interest_answered(
+        &mut self,
+        now: u64,
+        revision: u64,
+        text: Option<String>,
+        out: &mut Out,
+    ) {
+        let Some(link) = &mut self.database else { return };
+        let was_lost = link.interest.is_lost();
+        let catalog = text.as_deref().and_then(Catalog::read);
+        let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
+        let text = text.unwrap_or_default();
+        // What cannot be stored is asked again by the next life.
+        let (digest, text) = if text.len() <= KEPT_BYTES { (digest, text) } else { Default::default() };
+        out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
+        out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
+        if was_lost {
+            out.run(Task::Write(Write::Fact { name: FEED, value: String::new() }));
+        }
+        self.warn(out);
+        self.tell_ready(now, out);
+    }
+
+    /// Takes in that the feed of changes has stopped, or goes on.
+    pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
+        let Some(link) = &mut self.database else { return };
+        let catalog = text.as_deref().and_then(Catalog::read);
+        let has_catalog = catalog.is_some();
+        if !link.interest.fed(is_lost, catalog) {
+            return;
+        }
+        let state = if is_lost { LOST } else { "" };
+        out.run(Task::Write(Write::Fact { name: FEED, value: state.to_owned() }));
+        if let Some(text) = text.filter(|text| has_catalog && text.len() <= KEPT_BYTES) {
+            out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
+        }
+        let event = if is_lost { "feed_lost" } else { "feed_live" };
+        out.run(Task::Log(Log { event, connection: None, code: None, details: Vec::new() }));
+        self.tell_ready(now, out);
+    }
+
+    /// Says in the log which tables have no row-level security.
+    fn warn(&self, out: &mut Out) {
+        for table in self.without_row_security() {
+            let details = vec![("table", table)];
+            out.run(Task::Log(Log { event: "no_row_security", connection: None, code: None, details }));
+        }
+    }
+
+    fn without_row_security(&self) -> Vec<String> {
+        let name = |(schema, table): (&str, &str)| [schema, ".", table].concat();
+        let catalog = self.catalog().unwrap_or_default();
+        catalog.without_row_security().map(|table| name(table.name())).collect()
+    }
+
+    /// Tells the sessions that wait what has become of their subscriptions.
+    fn tell_ready(&mut self, now: u64, out: &mut Out) {
+        let waiting: Vec<SessionId> = self.awaiting.iter().copied().collect();
+        waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
+    }
+
+    /// Tells one session; what the database has not answered to goes on waiting.
+    pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let Some(awaiting) = session.awaiting.clone() else { return };
+        let (mut left, mut answers) = (Vec::new(), Vec::new());
+        for name in awaiting.ids {
+            match self.readiness_of(session, &name) {
+                None => {}
+                Some(Readiness::Pending) => left.push(name),
+                Some(Readiness::Live) => answers.push((name, Ok(()))),
+                Some(Readiness::Refused(refusal)) => answers.push((name, Err(refusal))),
+            }
+        }
+        if session.channel.is_some() {
+            return self.tell_channel(id, Awaiting { ids: left, ..awaiting }, answers, out);
+        }
+        let awaiting = Some(Awaiting { ids: left, ..awaiting }).filter(|awaiting| !awaiting.ids.is_empty());
+        self.change(id, |session| session.awaiting = awaiting);
+        for (name, answer) in answers {
+            match answer {
+                Ok(()) => self.tell(id, Event::Subscribed { id: name, recovered: None }, out),
+                Err(refusal) => self.drop_subscription(now, id, name, refusal, out),
+            }
+        }
+    }
+
+    /// Tells whether all table subscriptions are allowed, where there are any. Those that are not rest, for a later token
+    /// may give their right back: whom a table's changes reach is decided for each.
+    pub(super) fn tell_live(&mut self, now: u64, id: SessionId, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        if session.tables().next().is_none() {
+            return;
+        }
+        if !session.tables().all(|target| self.admits(target, &session.principal)) {
+            let tables = Some(Err(Refusal::of(Code::Forbidden)));
+            return self.tell(id, Event::Live { tables, announce: false }, out);
+        }
+        let is_table = |subscription: &&Subscription| subscription.table().is_some();
+        let tables = session.subscriptions.iter().filter(is_table);
+        let ids = tables.map(|subscription| subscription.id.clone()).collect();
+        self.wait_for_database(now, id, ids);
+        self.settle_awaiting(now, id, out);
+    }
+
+    /// Whether one of a session's table subscriptions is live.
+    fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
+        let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
+        match &subscription.target {
+            Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
+            Subscribed::Topic(_) => None,
+        }
+    }
+
+    /// A channel is told once, when nothing is left to wait for.
+    fn tell_channel(
+        &mut self,
+        id: SessionId,
+        awaiting: Awaiting,
+        answers: Vec<(String, Result<(), Refusal>)>,
+        out: &mut Out,
+    ) {
+        let refused = answers.into_iter().find_map(|(_, answer)| answer.err());
+        let is_open = !awaiting.announce || self.hears_database();
+        if refused.is_none() && (!awaiting.ids.is_empty() || !is_open) {
+            return;
+        }
+        let has_tables = self.sockets.session(id).is_some_and(|session| session.tables().next().is_some());
+        let tables = has_tables.then(|| refused.map_or(Ok(()), Err));
+        self.change(id, |session| session.awaiting = None);
+        self.tell(id, Event::Live { tables, announce: awaiting.announce && is_open }, out);
+    }
+
+    fn drop_subscription(&mut self, now: u64, id: SessionId, name: String, refusal: Refusal, out: &mut Out) {
+        self.change(id, |session| session.subscriptions.retain(|subscription| subscription.id != name));
+        self.refuse(now, id, refusal, Some(name), out);
+    }
+
+    /// Tells a session that the database has not answered in time. What is a channel's goes on waiting all the same.
+    pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
+        let Some(session) = self.sockets.session(id) else { return };
+        let Some(awaiting) = session.awaiting.clone() else { return };
+        let refusal = Refusal::of(Code::SourceUnavailable);
+        if session.channel.is_some() {
+            let has_tables = !awaiting.ids.is_empty();
+            self.change(id, |session| session.awaiting = Some(Awaiting { until: None, ..awaiting }));
+            let tables = has_tables.then_some(Err(refusal));
+            return self.tell(id, Event::Live { tables, announce: false }, out);
+        }
+        self.change(id, |session| session.awaiting = None);
+        for name in awaiting.ids {
+            self.drop_subscription(now, id, name, refusal.clone(), out);
+        }
+    }
+
+    /// Brings what is known of a session's listening up to date.
+    pub(super) fn listen(&mut self, id: SessionId) {
+        let Some(link) = &mut self.database else { return };
+        let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        session.listens = session.listened(profile);
+        if let (Some(standing), Some(tables)) = (&session.standing, &session.listens) {
+            link.interest.add(standing, tables);
+        }
+        if let Some(awaiting) = &session.awaiting {
+            self.awaiting.insert(id);
+            self.deadlines.extend(awaiting.until.map(|until| (until, Due::Database(id))));
+        }
+    }
+
+    /// Forgets it.
+    pub(super) fn listen_no_more(&mut self, id: SessionId) {
+        let Some(link) = &mut self.database else { return };
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        if let (Some(standing), Some(tables)) = (&session.standing, session.listens.take()) {
+            link.interest.remove(standing, &tables);
+        }
+        if let Some(awaiting) = &session.awaiting {
+            self.awaiting.remove(&id);
+            awaiting.until.iter().for_each(|until| _ = self.deadlines.remove(&(*until, Due::Database(id))));
+        }
+    }
+
+    /// Counts the groups that listen to a change's table and that nobody has judged for.
+    pub(super) fn count_unjudged(&self, accepted: &Accepted) {
+        let (Some(link), Some(verdict)) = (&self.database, &accepted.verdict) else { return };
+        if let Content::Change { schema, table, .. } = &accepted.publication.content {
+            let listening = link.interest.groups_of(schema, table);
+            let unjudged = listening.saturating_sub(verdict.count() as u64);
+            link.unjudged.set(link.unjudged.get().saturating_add(unjudged));
+        }
+    }
+
+    /// What there is to say of the database.
+    pub(super) fn database_figures(&self) -> Option<DatabaseFigures> {
+        let link = self.database.as_ref()?;
+        Some(DatabaseFigures {
+            name: link.interest.database().name.to_string(),
+            is_live: link.interest.is_open() || (!link.interest.is_lost() && link.interest.is_known()),
+            groups: link.interest.count(),
+            unjudged: link.unjudged.get(),
+            without_row_security: self.without_row_security(),
+            ..DatabaseFigures::default()
+        })
+    }
+}
+
+/// Whether a refusal says that the table is not the database's.
+fn is_missing(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::UnknownTable | Code::TableNotEnabled)
+}

@@ -1,0 +1,229 @@
+//! Recovery under the policies of now: what a session has missed of a database's changes is judged once more before it
+//! is told. Meanwhile its socket is held: what it says waits, and what it would be told comes after what it missed.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+use super::Delivery;
+use crate::code::Code;
+use crate::engine::command::Position;
+use crate::engine::database::verdict::{Seen, Verdict};
+use crate::engine::effect::{Effect, Question, Task};
+use crate::engine::input::SocketId;
+use crate::engine::message::{Accepted, Announcement, Missed, Out, SessionId};
+use crate::engine::publication::Content;
+use crate::policy::database::{Group, Standing};
+use crate::policy::table::distinct;
+use crate::value::json;
+use crate::value::row::Row;
+
+/// Frames for one held socket; more is a client that had better come back.
+const MAX_HELD: usize = 1_000;
+
+/// Questions that wait for their answers.
+#[derive(Default)]
+pub(super) struct Judging {
+    last: u64,
+    open: BTreeMap<u64, Recovery>,
+    held: BTreeMap<SocketId, Vec<Effect>>,
+}
+
+/// A session that is told what it missed once that is judged.
+struct Recovery {
+    session: SessionId,
+    group: Rc<str>,
+    position: Position,
+    missed: Vec<Accepted>,
+    then: Announcement,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    verdicts: Vec<AnswerPart>,
+}
+
+#[derive(Deserialize)]
+struct AnswerPart {
+    #[serde(default)]
+    columns: Vec<String>,
+    images: Vec<usize>,
+    groups: Vec<String>,
+    sees: Vec<String>,
+    #[serde(default)]
+    failed: BTreeMap<String, String>,
+}
+
+/// What the group sees of each image: whether, and which columns.
+type Sights = BTreeMap<usize, (bool, Rc<std::collections::BTreeSet<String>>)>;
+
+impl Judging {
+    /// Whether a socket is held.
+    pub(super) fn holds(&self, socket: SocketId) -> bool {
+        self.held.contains_key(&socket)
+    }
+
+    /// Whether nothing is.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Forgets a socket that has ended.
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.held.remove(&socket);
+        self.open.retain(|_, recovery| recovery.session.socket != socket);
+    }
+}
+
+impl Delivery {
+    /// Lets what a session missed be judged, where that is needed; hands back what needs no judge.
+    pub(super) fn judge_first(
+        &mut self,
+        session: SessionId,
+        position: &Position,
+        missed: Option<Missed>,
+        then: Announcement,
+        out: &mut Out,
+    ) -> Option<(Option<Missed>, Announcement)> {
+        let is_whole = matches!(then, Announcement::Authenticated { .. });
+        let publications = match missed {
+            Some(Missed::Everything(publications)) if is_whole && publications.iter().any(is_unjudged) => publications,
+            missed => return Some((missed, then)),
+        };
+        let standing = self.sockets.session(session).and_then(|session| session.standing.clone());
+        let (group, link) = match (standing, &self.database) {
+            (Some(Standing::Bypass), _) => return Some((Some(Missed::Everything(publications)), then)),
+            (Some(Standing::Group(group)), Some(link)) => (group, link),
+            _ => return Some((Some(Missed::TooMuch), then)),
+        };
+        self.judging.last += 1;
+        let number = self.judging.last;
+        let question = Question::Judge { number, body: body(&publications, &group) };
+        out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
+        let (group, position) = (group.id.clone(), position.clone());
+        self.judging.held.insert(session.socket, Vec::new());
+        self.judging.open.insert(number, Recovery { session, group, position, missed: publications, then });
+        if let Some(socket) = self.sockets.get_mut(session.socket) {
+            socket.waiting.get_or_insert_default();
+        }
+        self.unsaved.insert(session.socket);
+        None
+    }
+
+    /// Takes in the verdicts. What could not be judged is denied, and whoever asked is told that it did not recover.
+    pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
+        let Some(recovery) = self.judging.open.remove(&number) else { return };
+        let Recovery { session, group, position, missed, then } = recovery;
+        let sights = text.and_then(|text| sights(&text, &group)).unwrap_or_default();
+        let missed = with_verdicts(missed, &group, &sights).map_or(Missed::TooMuch, Missed::Everything);
+        let held = self.judging.held.remove(&session.socket).unwrap_or_default();
+        self.tell_resumed(session, position, Some(missed), then, out);
+        out.effects.extend(held);
+        self.unsaved.insert(session.socket);
+        let frames = self.sockets.get_mut(session.socket).and_then(|socket| socket.waiting.take());
+        self.released.extend(frames.into_iter().flatten().map(|frame| (session.socket, frame)));
+        if !self.fetching_keys && self.judging.is_idle() {
+            self.waiting_bytes = 0;
+        }
+    }
+
+    /// Keeps back what held sockets would be told. One that is told too much meanwhile ends.
+    pub(in crate::engine) fn hold(&mut self, out: &mut Out) {
+        if self.judging.is_idle() {
+            return;
+        }
+        for effect in take(&mut out.effects) {
+            match effect {
+                Effect::Deliver { to, dialect, address, event } => {
+                    let (held, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|socket| self.judging.holds(*socket));
+                    for socket in held {
+                        let (address, event) = (address.clone(), event.clone());
+                        let frames = self.judging.held.entry(socket).or_default();
+                        frames.push(Effect::Deliver { to: vec![socket], dialect, address, event });
+                    }
+                    if !to.is_empty() {
+                        out.effects.push(Effect::Deliver { to, dialect, address, event });
+                    }
+                }
+                task @ Effect::Do(_) => out.effects.push(task),
+            }
+        }
+        let full = self.judging.held.iter().filter(|(_, frames)| frames.len() > MAX_HELD);
+        let full: Vec<SocketId> = full.map(|(socket, _)| *socket).collect();
+        full.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+    }
+}
+
+/// Whether a publication is a row change of a database without a verdict.
+fn is_unjudged(accepted: &Accepted) -> bool {
+    accepted.publication.database.is_some() && accepted.verdict.is_none()
+}
+
+/// The rows of a change of a database: after it, before it.
+fn images(accepted: &Accepted) -> [Option<&Row>; 2] {
+    match &accepted.publication.content {
+        Content::Change { new, old, .. } if is_unjudged(accepted) => [new.as_ref(), old.as_ref()],
+        _ => [None, None],
+    }
+}
+
+fn body(missed: &[Accepted], group: &Group) -> String {
+    let mut out = String::from("{\"images\":[");
+    let mut is_first = true;
+    for accepted in missed {
+        let Content::Change { schema, table, .. } = &accepted.publication.content else { continue };
+        for row in images(accepted).into_iter().flatten() {
+            out.push_str(if is_first { "{\"schema\":" } else { ",{\"schema\":" });
+            is_first = false;
+            json::write_string(&mut out, schema);
+            out.push_str(",\"table\":");
+            json::write_string(&mut out, table);
+            out.push_str(",\"row\":");
+            row.write(&mut out);
+            out.push('}');
+        }
+    }
+    out.push_str("],\"groups\":[{\"id\":");
+    json::write_string(&mut out, &group.id);
+    out.push_str(",\"role\":");
+    json::write_string(&mut out, &group.role);
+    out.push_str(",\"claims\":");
+    out.push_str(&group.claims);
+    out.push_str("}]}");
+    out
+}
+
+/// What an answer says of the images for a group; those that it does not speak of are not in it.
+fn sights(text: &str, group: &str) -> Option<Sights> {
+    let Answer { verdicts } = serde_json::from_str(text).ok()?;
+    let mut sights = Sights::new();
+    for part in verdicts {
+        let place = part.groups.iter().position(|id| id == group).filter(|_| !part.failed.contains_key(group));
+        let Some(digits) = place.and_then(|place| part.sees.get(place)) else { continue };
+        let columns = Rc::new(distinct(part.columns));
+        for (image, digit) in part.images.iter().zip(digits.bytes()) {
+            sights.insert(*image, (digit == b'1', columns.clone()));
+        }
+    }
+    Some(sights)
+}
+
+/// The publications with their verdicts; `None` where an image has none.
+fn with_verdicts(mut missed: Vec<Accepted>, group: &Rc<str>, sights: &Sights) -> Option<Vec<Accepted>> {
+    let mut next = 0;
+    for accepted in missed.iter_mut().filter(|accepted| is_unjudged(accepted)) {
+        let mut seen = Seen { new: false, old: false, columns: Rc::default() };
+        let [new, old] = images(accepted).map(|row| row.is_some());
+        for (is_there, sees) in [(new, &mut seen.new), (old, &mut seen.old)] {
+            if is_there {
+                let (is_seen, columns) = sights.get(&next)?;
+                (*sees, seen.columns) = (*is_seen, columns.clone());
+                next += 1;
+            }
+        }
+        accepted.verdict = Some(Rc::new(Verdict::of_group(group.clone(), &seen)));
+    }
+    Some(missed)
+}

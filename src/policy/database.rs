@@ -1,0 +1,319 @@
+//! The databases that organizations take their changes from, and the groups in which row-level security judges rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::limits::NAME_BYTES;
+use super::organization::is_organization;
+use super::principal::{Method, Principal, SUBJECT};
+use super::table::distinct;
+use crate::code::Refusal;
+use crate::value::form::{Field, Form};
+use crate::value::json;
+use crate::value::row::Row;
+
+/// Databases of one deployment.
+const MAX_DATABASES: usize = 100;
+/// Roles that one list of a database may name.
+const MAX_ROLES: usize = 32;
+/// Bytes of a role's or column's name in PostgreSQL.
+const MAX_IDENTIFIER: usize = 63;
+/// Bytes of a group's id, in hexadecimal digits.
+const GROUP_DIGITS: usize = 16;
+/// The claim that names a database role.
+const ROLE: &str = "role";
+/// Claims that differ from token to token of one user: with them every renewal would be a group of its own.
+const TIMES: [&str; 4] = ["exp", "iat", "nbf", "jti"];
+
+const POLL_MILLISECONDS: u64 = 1_000;
+const MIN_POLL_MILLISECONDS: u64 = 100;
+const DRAIN_SECONDS: u64 = 300;
+const MIN_DRAIN_SECONDS: u64 = 10;
+
+/// `REALTIME.databases`, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Databases {
+    databases: BTreeMap<String, Rc<Database>>,
+}
+
+/// One database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Its name, which is that of its object too.
+    pub name: Rc<str>,
+    /// The secret with its URL, or the Hyperdrive binding.
+    pub connection: String,
+    /// Whose changes it has.
+    pub serves: Serves,
+    /// How often it is asked while somebody is subscribed and nothing rings, in milliseconds.
+    pub poll_milliseconds: u64,
+    /// How often it is emptied while nobody is subscribed, in seconds; 0: not at all.
+    pub drain_seconds: u64,
+    /// Database roles that judge; the first is that of principals who name none.
+    roles: Vec<String>,
+    /// Roles whose holders see every row.
+    bypass: Vec<String>,
+}
+
+/// The organizations that a database has rows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// One.
+    Organization(String),
+    /// The one that this column of a row names.
+    Column(String),
+}
+
+/// Principals whom row-level security cannot tell apart: the same database role, the same claims.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// Its id: hexadecimal digits of a digest of the other two.
+    pub id: Rc<str>,
+    /// The database role.
+    pub role: String,
+    /// The claims: a JSON object with sorted keys.
+    pub claims: String,
+}
+
+/// How a principal stands to the rows of a database.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing is known that could be judged: no row is visible.
+    Nobody,
+    /// Every row is visible.
+    Bypass,
+    /// What is visible is judged for this group.
+    Group(Rc<Group>),
+}
+
+impl Databases {
+    /// Reads `{ name: database }`.
+    ///
+    /// # Errors
+    /// On a malformed database, or two that serve the same organizations, with the path.
+    pub fn read(field: &Field<'_>) -> Result<Databases, Refusal> {
+        let entries = field.form()?.rest();
+        if entries.len() > MAX_DATABASES {
+            return Err(field.refuse(&format!("must have at most {MAX_DATABASES} databases")));
+        }
+        let mut databases: BTreeMap<String, Rc<Database>> = BTreeMap::new();
+        for (name, value) in entries {
+            if name.is_empty() || name.len() > NAME_BYTES {
+                return Err(value.refuse("needs a name of 1 to 255 bytes"));
+            }
+            let database = Database::read(&name, &value)?;
+            if databases.values().any(|known| known.serves.overlaps(&database.serves)) {
+                return Err(value.refuse("serves the organizations of another database too"));
+            }
+            databases.insert(name, Rc::new(database));
+        }
+        Ok(Databases { databases })
+    }
+
+    /// The database with this name.
+    pub fn get(&self, name: &str) -> Option<&Rc<Database>> {
+        self.databases.get(name)
+    }
+
+    /// The database that an organization takes its changes from: its own, else the one that has a column for it.
+    pub fn of(&self, organization: &str) -> Option<&Rc<Database>> {
+        let own = |database: &&Rc<Database>| database.serves == Serves::Organization(organization.to_owned());
+        let shared = |database: &&Rc<Database>| matches!(database.serves, Serves::Column(_));
+        let mut all = self.databases.values();
+        all.clone().find(own).or_else(|| all.find(shared))
+    }
+
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<Database>> {
+        self.databases.values()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.databases.is_empty()
+    }
+}
+
+impl Serves {
+    /// Reads an organization's id, or `{ column }`.
+    fn read(field: &Field<'_>) -> Result<Serves, Refusal> {
+        if json::kind(field.json()) != json::Kind::Object {
+            let organization = field.text().map_err(|_| field.refuse("must be an organization id, or { column }"))?;
+            return match is_organization(&organization) {
+                true => Ok(Serves::Organization(organization)),
+                false => Err(field.refuse("is no organization id")),
+            };
+        }
+        let mut form = field.form()?;
+        let column = form.require("column")?.name(MAX_IDENTIFIER)?;
+        form.finish()?;
+        Ok(Serves::Column(column))
+    }
+
+    /// Whether two databases would both be the one of some organization.
+    fn overlaps(&self, other: &Serves) -> bool {
+        match (self, other) {
+            (Serves::Organization(one), Serves::Organization(other)) => one == other,
+            (Serves::Column(_), Serves::Column(_)) => true,
+            (Serves::Organization(_), Serves::Column(_)) | (Serves::Column(_), Serves::Organization(_)) => false,
+        }
+    }
+}
+
+impl Database {
+    fn read(name: &str, field: &Field<'_>) -> Result<Database, Refusal> {
+        let mut form = field.form()?;
+        let connection = form.require("connection")?;
+        let database = Database {
+            name: Rc::from(name),
+            connection: binding(&connection)?,
+            serves: Serves::read(&form.require("organization")?)?,
+            roles: roles(&form.require("roles")?)?,
+            bypass: form.take("bypass").map(|bypass| roles(&bypass)).transpose()?.unwrap_or_default(),
+            poll_milliseconds: interval(&mut form, "pollMilliseconds", POLL_MILLISECONDS, MIN_POLL_MILLISECONDS)?,
+            drain_seconds: interval(&mut form, "drainSeconds", DRAIN_SECONDS, MIN_DRAIN_SECONDS)?,
+        };
+        if database.roles.is_empty() {
+            return Err(form.refuse("roles", "must name at least one role"));
+        }
+        if database.poll_milliseconds == 0 {
+            return Err(form.refuse("pollMilliseconds", "must not be 0: changes would wait for ever"));
+        }
+        if database.bypass.iter().any(|role| database.roles.contains(role)) {
+            return Err(form.refuse("bypass", "names a role that stands in roles too"));
+        }
+        form.finish()?;
+        Ok(database)
+    }
+
+    /// The database roles that judge.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// How a principal stands to the rows.
+    pub fn standing(&self, principal: &Principal) -> Standing {
+        if principal.roles.any(&self.bypass) {
+            return Standing::Bypass;
+        }
+        let claims = match (&principal.all_claims, principal.method) {
+            (Some(claims), _) => claims.clone(),
+            (None, Method::ApiKey) => self.claims_of_key(principal),
+            // Whoever was let in before there was a database: policies may deny by a claim that is not known here.
+            (None, Method::Session) => return Standing::Nobody,
+        };
+        self.role(&claims, principal).map_or(Standing::Nobody, |role| {
+            Standing::Group(Rc::new(Group { id: Rc::from(group_id(role, &claims)), role: role.to_owned(), claims }))
+        })
+    }
+
+    /// The group under which those who see every row say which tables they listen to. Its verdicts are not asked.
+    pub fn group_of_bypass(&self) -> Option<Rc<Group>> {
+        let role = self.roles.first()?.clone();
+        let claims = String::from("{}");
+        Some(Rc::new(Group { id: Rc::from(group_id(&role, &claims)), role, claims }))
+    }
+
+    /// A key has no claims; policies may ask for its user and its role.
+    fn claims_of_key(&self, principal: &Principal) -> String {
+        let mut claims = Map::new();
+        if let Some(role) = self.role("{}", principal) {
+            claims.insert(ROLE.to_owned(), Value::from(role));
+        }
+        claims.extend(principal.user.iter().map(|user| (SUBJECT.to_owned(), Value::from(user.as_str()))));
+        canonical(&claims)
+    }
+
+    /// The database role that judges for a principal: the one that its claim names, else one that it holds, else the first.
+    fn role(&self, claims: &str, principal: &Principal) -> Option<&str> {
+        let claimed = Row::read(claims).ok().and_then(|claims| json::string(claims.get(ROLE)?));
+        let known = |role: &str| self.roles.iter().find(|known| *known == role);
+        let held = || principal.roles.as_slice().iter().find_map(|role| known(role));
+        claimed.and_then(|role| known(&role)).or_else(held).or(self.roles.first()).map(String::as_str)
+    }
+}
+
+/// The claims that row-level security may look at, as one text: without those that differ from token to token.
+pub fn canonical(claims: &Map<String, Value>) -> String {
+    let mut sorted: Vec<(&String, &Value)> =
+        claims.iter().filter(|(name, _)| !TIMES.contains(&name.as_str())).collect();
+    sorted.sort_by_key(|(name, _)| name.as_str());
+    let mut out = String::new();
+    write_members(&mut out, &sorted);
+    out
+}
+
+/// Writes a value with the keys of all its objects sorted, whatever order the map of a build has.
+fn write_sorted(out: &mut String, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+            sorted.sort_by_key(|(name, _)| name.as_str());
+            write_members(out, &sorted);
+        }
+        Value::Array(elements) => {
+            out.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                write_sorted(out, element);
+            }
+            out.push(']');
+        }
+        scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+fn write_members(out: &mut String, members: &[(&String, &Value)]) {
+    out.push('{');
+    for (index, (name, value)) in members.iter().enumerate() {
+        out.push_str(if index > 0 { "," } else { "" });
+        json::write_string(out, name);
+        out.push(':');
+        write_sorted(out, value);
+    }
+    out.push('}');
+}
+
+fn group_id(role: &str, claims: &str) -> String {
+    let digest = Sha256::new().chain_update(role).chain_update("\n").chain_update(claims).finalize();
+    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(hexadecimal).take(GROUP_DIGITS).collect()
+}
+
+fn hexadecimal(digit: u8) -> Option<char> {
+    char::from_digit(u32::from(digit), 16)
+}
+
+/// The name of a secret or binding. A URL here would be in every copy of the configuration, password and all.
+fn binding(field: &Field<'_>) -> Result<String, Refusal> {
+    let name = field.name(NAME_BYTES)?;
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.bytes().next().is_some_and(|first| first.is_ascii_digit());
+    match is_name {
+        true => Ok(name),
+        false => Err(field.refuse("must be the name of a secret or of a Hyperdrive binding, not the URL itself")),
+    }
+}
+
+fn roles(field: &Field<'_>) -> Result<Vec<String>, Refusal> {
+    let roles = field.texts(MAX_ROLES)?;
+    let is_name = |role: &String| (1..=MAX_IDENTIFIER).contains(&role.len());
+    if !roles.iter().all(is_name) {
+        return Err(field.refuse("must name roles of 1 to 63 bytes"));
+    }
+    let names: BTreeSet<String> = distinct(roles.clone());
+    match names.len() == roles.len() {
+        true => Ok(roles),
+        false => Err(field.refuse("must name each role once")),
+    }
+}
+
+fn interval(form: &mut Form<'_>, name: &str, default: u64, least: u64) -> Result<u64, Refusal> {
+    let Some(field) = form.take(name) else { return Ok(default) };
+    match field.count()? {
+        count if count == 0 || count >= least => Ok(count),
+        _ => Err(field.refuse(&format!("must be at least {least}"))),
+    }
+}

@@ -1,0 +1,44 @@
+//! Questions to the object of a database, and what it calls back with.
+
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use js_sys::futures::JsFuture;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::RequestInit;
+use worker::{Delay, Env};
+
+use super::fault::log_fault;
+use super::runtime::RawEnv;
+use crate::server::changes::SourceRequest;
+use crate::server::fault::Fault;
+
+/// How long the object may take: somebody waits for the answer, and asks again where there is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Status and body of the answer of a database's object; `None` where there was none.
+pub async fn ask(env: &Env, database: &str, request: &SourceRequest) -> Option<(u16, String)> {
+    let asked = Box::pin(send(env, database, request));
+    match select(asked, Box::pin(Delay::from(PATIENCE))).await {
+        Either::Left((answer, _)) => {
+            answer.map_err(|fault| log_fault(fault.during("asking the database's object"))).ok()
+        }
+        Either::Right(_) => {
+            log_fault(Fault::new("the database's object did not answer in time"));
+            None
+        }
+    }
+}
+
+async fn send(env: &Env, database: &str, request: &SourceRequest) -> Result<(u16, String), Fault> {
+    let env: &RawEnv = env.unchecked_ref();
+    let objects = env.sources().ok_or_else(|| Fault::new("the binding SOURCE is missing"))?;
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(&JsValue::from_str(&request.body));
+    let url = format!("https://object{}", request.path);
+    let answer = JsFuture::from(objects.by_name(database)?.fetch(&url, &init)?).await?;
+    let answer: web_sys::Response = answer.unchecked_into();
+    let text = JsFuture::from(answer.text()?).await?;
+    Ok((answer.status(), text.as_string().unwrap_or_default()))
+}

@@ -1,0 +1,183 @@
+//! What was missed of a database's changes is told under the policies of now, or said not to be told.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod rig;
+
+use rig::source::{change, table};
+use rig::{Client, ORGANIZATION, Rig, every_way, token};
+use serde_json::{Value, json};
+
+fn realtime() -> Value {
+    json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
+        "roles": ["authenticated"], "bypass": ["service_role"] } } })
+}
+
+fn prepare(rig: &mut Rig) {
+    rig.source.tables = Some(json!([table("messages", &[("id", "int8"), ("owner", "text")], &["authenticated"])]));
+    rig.source.policy = |_, claims, _, row| claims["sub"] == row["owner"];
+}
+
+/// A first client that listens, so that a group is judged for, and the position before anything has happened.
+fn begin(rig: &mut Rig, user: &str) -> (Client, Value) {
+    prepare(rig);
+    let claims = rig.claims(user, &[]);
+    let client = rig.connect_saying(&claims, json!({ "recover": true }));
+    let position = json!({ "epoch": rig.epoch(), "offset": 0 });
+    (client, position)
+}
+
+fn hand_over(rig: &mut Rig, changes: &[Value]) {
+    let batch = rig.source.batch(changes);
+    assert_eq!(rig.hand_over(&batch).status, 200);
+}
+
+fn insert(id: u64, owner: &str) -> Value {
+    change("INSERT", "messages", json!({ "id": id, "owner": owner }), Value::Null)
+}
+
+/// Comes back to a position.
+fn come_back(rig: &mut Rig, user: &str, more: Value, position: &Value) -> Client {
+    let client = rig.open();
+    let mut claims = rig.claims(user, &[]);
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    rig.authenticate_saying(&client, &token::hs256(&claims), json!({ "recover": position }));
+    client
+}
+
+fn ids(frames: &[Value]) -> Vec<Value> {
+    frames.iter().map(|frame| json!([frame["eventType"], frame["new"]["id"], frame["old"]["id"]])).collect()
+}
+
+#[test]
+fn what_was_missed_is_told_to_whoever_may_see_it_now() {
+    every_way(realtime(), |rig| {
+        let (_ada, start) = begin(rig, "ada");
+        let moved =
+            change("UPDATE", "messages", json!({ "id": 2, "owner": "bob" }), json!({ "id": 2, "owner": "ada" }));
+        let gone = change("DELETE", "messages", Value::Null, json!({ "id": 1, "owner": "ada" }));
+        hand_over(rig, &[insert(1, "ada"), insert(3, "bob"), moved, gone]);
+        // Nobody has judged for bob when it happened.
+        let bob = come_back(rig, "bob", json!({}), &start);
+        let frames = bob.frames();
+        assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
+        assert_eq!(ids(&frames[1..]), [json!(["INSERT", 3, null]), json!(["INSERT", 2, null])]);
+        let ada = come_back(rig, "ada", json!({}), &start);
+        let told = [json!(["INSERT", 1, null]), json!(["DELETE", null, 2]), json!(["DELETE", null, 1])];
+        assert_eq!(ids(&ada.frames()[1..]), told);
+        let chief = come_back(rig, "chief", json!({ "role": "service_role" }), &start);
+        assert_eq!(ids(&chief.frames()[1..]).len(), 4);
+        // A policy that was changed since holds for what happened before.
+        rig.source.policy = |_, _, _, _| false;
+        let frames = come_back(rig, "ada", json!({}), &start).frames();
+        assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(true)));
+    });
+}
+
+#[test]
+fn what_cannot_be_judged_is_not_recovered() {
+    every_way(realtime(), |rig| {
+        let (_ada, start) = begin(rig, "ada");
+        hand_over(rig, &[insert(1, "ada")]);
+        rig.source.judges = false;
+        let frames = come_back(rig, "ada", json!({}), &start).frames();
+        assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+        // The table is gone from the database: nobody can judge its rows.
+        rig.source.judges = true;
+        rig.source.tables = Some(json!([]));
+        let frames = come_back(rig, "ada", json!({}), &start).frames();
+        assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+        let chief = come_back(rig, "chief", json!({ "role": "service_role" }), &start).frames();
+        assert_eq!((chief.len(), &chief[0]["recovered"]), (2, &json!(true)), "who sees all needs no judge");
+    });
+}
+
+#[test]
+fn what_comes_while_the_judge_is_asked_is_told_after_it() {
+    let mut rig = Rig::new(&realtime());
+    let (other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    rig.source.is_slow = true;
+    let ada = come_back(&mut rig, "ada", json!({}), &start);
+    ada.gets_nothing();
+    hand_over(&mut rig, &[insert(2, "ada"), insert(9, "bob")]);
+    rig.say("hello");
+    rig.frame(&ada, json!({ "type": "subscribe", "id": "p", "topic": "p", "private": false }));
+    ada.gets_nothing();
+    assert_eq!(other.frames().len(), 3, "nobody else waits");
+    rig.answer_source();
+    let frames = ada.frames();
+    assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
+    assert_eq!(ids(&frames[1..3]), [json!(["INSERT", 1, null]), json!(["INSERT", 2, null])]);
+    assert_eq!((&frames[3]["event"], &frames[4]), (&json!("hello"), &json!({ "type": "subscribed", "id": "p" })));
+    assert_eq!(frames.len(), 5);
+    hand_over(&mut rig, &[insert(3, "ada")]);
+    assert_eq!(ids(&ada.frames()), [json!(["INSERT", 3, null])]);
+}
+
+/// With the memory its question is lost: it was told nothing yet, and comes back to where it was.
+#[test]
+fn a_crash_while_the_judge_is_asked_loses_nothing() {
+    let mut rig = Rig::new(&realtime());
+    let (_other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    rig.source.is_slow = true;
+    let ada = come_back(&mut rig, "ada", json!({}), &start);
+    rig.crash();
+    ada.is_closed(1012, "service_restart");
+    rig.source.is_slow = false;
+    let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+    assert_eq!(ids(&frames[1..]), [json!(["INSERT", 1, null])]);
+}
+
+#[test]
+fn a_client_that_leaves_while_the_judge_is_asked_is_forgotten() {
+    let mut rig = Rig::new(&realtime());
+    let (other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    other.frames();
+    rig.source.is_slow = true;
+    let ada = come_back(&mut rig, "ada", json!({}), &start);
+    rig.disconnect(&ada);
+    let next = rig.open();
+    rig.answer_source();
+    next.gets_nothing();
+    hand_over(&mut rig, &[insert(2, "ada")]);
+    assert_eq!((other.frames().len(), next.frames().len()), (1, 0));
+}
+
+/// Nothing waits in memory without a bound.
+#[test]
+fn a_client_that_is_told_too_much_meanwhile_comes_back() {
+    let mut rig = Rig::new(&realtime());
+    let (_other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    rig.source.is_slow = true;
+    let ada = come_back(&mut rig, "ada", json!({}), &start);
+    for _ in 0..11 {
+        let changes: Vec<Value> = (0..100).map(|id| insert(id, "ada")).collect();
+        hand_over(&mut rig, &changes);
+    }
+    ada.is_closed(1012, "service_restart");
+    rig.answer_source();
+}
+
+#[test]
+fn a_stored_change_is_no_publication_that_nobody_judges() {
+    let mut rig = Rig::new(&realtime());
+    let (_other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "bob")]);
+    let row = rig.storage.history.get_mut(&1).unwrap();
+    assert!(row.text.contains("\"database\":{"), "{}", row.text);
+    // One that a later build has written in another way is not guessed at.
+    row.text = row.text.replace("\"database\":{", "\"database\":{\"key\":7,");
+    let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+    assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+}
+
+#[test]
+fn nobody_publishes_in_the_databases_name() {
+    let mut rig = Rig::new(&realtime());
+    let forged = json!({ "type": "postgres_changes", "table": "t", "eventType": "INSERT", "new": { "id": 1 },
+        "database": { "at": null, "truncated": false, "key": ["id"], "identity": null } });
+    assert_eq!(rig.publish(forged).status, 400);
+}

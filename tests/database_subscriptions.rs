@@ -1,0 +1,370 @@
+//! A subscription to a table of the database stands when its changes come, and not before; who listens is told to the
+//! database in groups.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod rig;
+
+use rig::source::{change, table};
+use rig::{Client, ORGANIZATION, Rig, every_way, token};
+use serde_json::{Value, json};
+
+const ROLES: [&str; 2] = ["authenticated", "auditor"];
+/// How long a subscription waits for the database.
+const MAX_WAIT: u64 = 15_000;
+
+fn realtime(more: Value) -> Value {
+    let mut realtime = json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
+        "roles": ROLES, "bypass": ["service_role"] } } });
+    realtime.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    realtime
+}
+
+fn messages() -> Value {
+    table("messages", &[("id", "int8"), ("owner", "text")], &ROLES)
+}
+
+fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
+    let mut claims = rig.claims(user, &[]);
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let client = rig.open();
+    rig.authenticate_saying(&client, &token::hs256(&claims), json!({ "subscriptions": [] }));
+    assert_eq!(client.next()["type"], "auth_success");
+    client
+}
+
+fn subscribe(rig: &mut Rig, client: &Client, id: &str, table: &str) {
+    rig.frame(client, json!({ "type": "subscribe", "id": id, "table": table }));
+}
+
+fn tables(rig: &Rig) -> Vec<Value> {
+    rig.source.groups().iter().map(|group| group["tables"].clone()).collect()
+}
+
+#[test]
+fn each_state_of_a_table_is_told_by_its_code() {
+    let state = |state: &str| {
+        let mut table = messages();
+        table["roles"]["authenticated"]["state"] = json!(state);
+        table
+    };
+    let with = |key: &str, value: Value| {
+        let mut table = messages();
+        table[key] = value;
+        table
+    };
+    let no_role = with("roles", json!({}));
+    let disabled = with("enabled", json!(false));
+    let unknown = json!({ "schema": "public", "table": "messages", "enabled": false, "unknown": true });
+    let cases = [
+        (json!([state("denied")]), "table_denied"),
+        (json!([state("no_policy")]), "no_policy"),
+        (json!([state("later word")]), "table_denied"),
+        (json!([no_role]), "table_denied"),
+        (json!([disabled]), "table_not_enabled"),
+        (json!([unknown]), "unknown_table"),
+        (json!([]), "unknown_table"),
+    ];
+    for (tables, code) in cases {
+        every_way(realtime(json!({})), |rig| {
+            rig.source.tables = Some(tables.clone());
+            let ada = connect(rig, "ada", json!({}));
+            subscribe(rig, &ada, "m", "messages");
+            assert_eq!(ada.is_refused(code)["id"], "m");
+            ada.gets_nothing();
+            assert_eq!(rig.source.groups(), Vec::<Value>::new(), "it listens no more");
+            // Nothing is left of it: the same id may be used again.
+            subscribe(rig, &ada, "m", "messages");
+            assert_eq!(ada.is_refused(code)["id"], "m");
+        });
+    }
+}
+
+#[test]
+fn a_bypass_needs_no_policy() {
+    let mut table = messages();
+    table["roles"] = json!({});
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([table]));
+        let chief = connect(rig, "chief", json!({ "role": "service_role" }));
+        subscribe(rig, &chief, "m", "messages");
+        chief.gets(json!({ "type": "subscribed", "id": "m" }));
+    });
+}
+
+#[test]
+fn a_table_without_row_security_is_live_with_a_warning() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    let mut table = messages();
+    table["row_security"] = json!(false);
+    rig.source.tables = Some(json!([table]));
+    let ada = connect(&mut rig, "ada", json!({}));
+    subscribe(&mut rig, &ada, "m", "messages");
+    ada.gets(json!({ "type": "subscribed", "id": "m" }));
+    let warning = |line: &&String| line.contains("\"no_row_security\"") && line.contains("public.messages");
+    assert_eq!(rig.logs.iter().filter(warning).count(), 1);
+    assert_eq!(rig.stats()["database"]["withoutRowSecurity"], json!(["public.messages"]));
+}
+
+#[test]
+fn a_subscription_stands_when_the_database_has_answered() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    rig.source.tables = Some(json!([messages()]));
+    rig.source.is_slow = true;
+    let ada = connect(&mut rig, "ada", json!({}));
+    subscribe(&mut rig, &ada, "m", "messages");
+    ada.gets_nothing();
+    rig.hibernate();
+    ada.gets_nothing();
+    rig.answer_source();
+    ada.gets(json!({ "type": "subscribed", "id": "m" }));
+    // What is known already needs no second answer.
+    rig.source.is_slow = true;
+    subscribe(&mut rig, &ada, "n", "messages");
+    ada.gets(json!({ "type": "subscribed", "id": "n" }));
+}
+
+#[test]
+fn subscriptions_that_come_with_the_authentication_wait_too() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        let ada = rig.open();
+        let asked = ["messages", "others"].map(|table| json!({ "id": table, "table": table }));
+        let token = rig.token("ada", &[]);
+        rig.authenticate_saying(&ada, &token, json!({ "subscriptions": asked }));
+        assert_eq!(ada.next()["type"], "auth_success");
+        ada.gets(json!({ "type": "subscribed", "id": "messages" }));
+        assert_eq!(ada.is_refused("unknown_table")["id"], "others");
+    });
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_asked_again_within_five_seconds() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = None;
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "m", "messages");
+        for _ in 0..4 {
+            rig.advance(2_000);
+            ada.gets_nothing();
+        }
+        rig.source.tables = Some(json!([messages()]));
+        rig.advance(5_000);
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+    });
+}
+
+#[test]
+fn questions_come_ever_more_slowly_and_each_is_newer() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    rig.source.tables = None;
+    let ada = connect(&mut rig, "ada", json!({}));
+    subscribe(&mut rig, &ada, "m", "messages");
+    rig.advance(60_000);
+    let revisions: Vec<u64> = rig.source.interests.iter().map(|told| told["revision"].as_u64().unwrap()).collect();
+    assert!((5..=18).contains(&revisions.len()), "{revisions:?}");
+    assert!(revisions.windows(2).all(|pair| pair[0] < pair[1] && pair[1] - pair[0] <= 5_000), "{revisions:?}");
+}
+
+#[test]
+fn who_has_waited_long_enough_is_told() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = None;
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "m", "messages");
+        rig.advance(MAX_WAIT - 1);
+        ada.gets_nothing();
+        rig.advance(1);
+        assert_eq!(ada.is_refused("source_unavailable")["id"], "m");
+        rig.source.tables = Some(json!([messages()]));
+        rig.advance(60_000);
+        ada.gets_nothing();
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+    });
+}
+
+#[test]
+fn whoever_ends_a_subscription_waits_for_it_no_more() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = None;
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "m", "messages");
+        rig.frame(&ada, json!({ "type": "unsubscribe", "id": "m" }));
+        ada.gets(json!({ "type": "unsubscribed", "id": "m" }));
+        rig.advance(60_000);
+        ada.gets_nothing();
+    });
+}
+
+#[test]
+fn sessions_of_one_role_and_claims_are_one_group() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    rig.source.tables = Some(json!([messages(), table("notes", &[("id", "int8")], &ROLES)]));
+    let clients: Vec<Client> = (0..5).map(|_| connect(&mut rig, "ada", json!({}))).collect();
+    for client in &clients {
+        subscribe(&mut rig, client, "m", "messages");
+        client.gets(json!({ "type": "subscribed", "id": "m" }));
+    }
+    assert_eq!(rig.source.interests.len(), 1, "the others are no news");
+    let group = &rig.source.groups()[0];
+    assert_eq!((&group["role"], &group["claims"]["sub"]), (&json!("authenticated"), &json!("ada")));
+    assert_eq!(group["tables"], json!([["public", "messages"]]));
+    let bob = connect(&mut rig, "bob", json!({ "role": "auditor" }));
+    subscribe(&mut rig, &bob, "n", "notes");
+    assert_eq!((rig.source.groups().len(), rig.source.interests.len()), (2, 2));
+    // The last one who leaves takes the group along.
+    for client in &clients {
+        rig.disconnect(client);
+    }
+    assert_eq!(tables(&rig), [json!([["public", "notes"]])]);
+    rig.disconnect(&bob);
+    assert_eq!(rig.source.groups(), Vec::<Value>::new(), "nobody listens any more");
+    assert_eq!(rig.stats()["database"]["groups"], 0);
+}
+
+#[test]
+fn what_changes_while_an_answer_is_awaited_is_told_after_it() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    let tables = [messages(), table("notes", &[("id", "int8")], &ROLES)];
+    rig.source.tables = Some(json!(tables));
+    rig.source.is_slow = true;
+    let clients: Vec<Client> = (0..20).map(|n| connect(&mut rig, &format!("u{n}"), json!({}))).collect();
+    for client in &clients {
+        subscribe(&mut rig, client, "m", "messages");
+    }
+    assert_eq!(rig.source.interests.len(), 1);
+    clients.iter().for_each(Client::gets_nothing);
+    rig.answer_source();
+    assert_eq!((rig.source.interests.len(), rig.source.groups().len()), (2, 20));
+    clients.iter().for_each(|client| client.gets(json!({ "type": "subscribed", "id": "m" })));
+}
+
+/// Hibernation is the normal state: to say the same again at every wake would be a request each.
+#[test]
+fn a_wake_tells_nothing_that_is_known() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    rig.source.tables = Some(json!([messages()]));
+    let ada = connect(&mut rig, "ada", json!({}));
+    subscribe(&mut rig, &ada, "m", "messages");
+    ada.frames();
+    for _ in 0..3 {
+        rig.hibernate();
+    }
+    assert_eq!(rig.source.interests.len(), 1);
+    subscribe(&mut rig, &ada, "n", "messages");
+    ada.gets(json!({ "type": "subscribed", "id": "n" }));
+    rig.lose(&ada);
+    rig.hibernate();
+    assert_eq!(rig.source.groups(), Vec::<Value>::new(), "who was lost listens no more");
+}
+
+#[test]
+fn without_a_database_nobody_is_asked() {
+    let mut rig = Rig::new(&json!({}));
+    let ada = connect(&mut rig, "ada", json!({}));
+    subscribe(&mut rig, &ada, "m", "messages");
+    ada.gets(json!({ "type": "subscribed", "id": "m" }));
+    assert_eq!(rig.source.interests.len(), 0);
+    assert!(rig.stats().get("database").is_none());
+}
+
+/// Messages that the database sends must reach those who listen to nothing but topics.
+#[test]
+fn a_listener_of_topics_keeps_the_feed_open() {
+    let channels = json!({ "channels": [{ "topic": "room:*", "read": {} }] });
+    let mut rig = Rig::new(&realtime(channels));
+    let ada = connect(&mut rig, "ada", json!({}));
+    assert_eq!(rig.source.interests.len(), 0, "whoever listens to nothing keeps nothing open");
+    rig.frame(&ada, json!({ "type": "subscribe", "id": "t", "topic": "room:1" }));
+    ada.gets(json!({ "type": "subscribed", "id": "t" }));
+    let groups = rig.source.groups();
+    assert_eq!((groups.len(), &groups[0]["claims"], &groups[0]["tables"]), (1, &json!({}), &json!([])));
+}
+
+#[test]
+fn a_table_that_is_published_over_http_goes_on_as_it_is() {
+    let tables = json!({ "tables": { "employees": {}, "messages": { "deletes": "policy" } } });
+    every_way(realtime(tables), |rig| {
+        rig.source.tables = Some(json!([]));
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "e", "employees");
+        ada.gets(json!({ "type": "subscribed", "id": "e" }));
+        let insert =
+            json!({ "type": "postgres_changes", "table": "employees", "eventType": "INSERT", "new": { "id": 1 } });
+        assert_eq!((rig.accepted(insert), ada.next()["new"]["id"].clone()), (1, json!(1)));
+        // One that is said to be the database's is not.
+        subscribe(rig, &ada, "m", "messages");
+        assert_eq!(ada.is_refused("unknown_table")["id"], "m");
+    });
+}
+
+#[test]
+fn whoever_subscribes_to_all_tables_hears_those_of_the_database() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        rig.source.policy = |_, claims, _, row| claims["sub"] == row["owner"];
+        let (ada, bob) = (rig.connect("ada", &[]), rig.connect("bob", &[]));
+        assert_eq!(tables(rig), [json!([["*", "*"]]), json!([["*", "*"]])]);
+        let batch = rig.source.batch(&[change("INSERT", "messages", json!({ "id": 1, "owner": "ada" }), Value::Null)]);
+        rig.hand_over(&batch);
+        assert_eq!(ada.next()["new"]["id"], 1);
+        bob.gets_nothing();
+    });
+}
+
+#[test]
+fn while_the_feed_is_lost_sockets_stay_and_nothing_is_called_live() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        rig.source.policy = |_, _, _, _| true;
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+        rig.feed(&json!({ "database": "main", "state": "lost" }));
+        assert_eq!(rig.stats()["database"]["live"], false);
+        subscribe(rig, &ada, "n", "messages");
+        ada.gets_nothing();
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": { "revision": 1, "tables": [messages()] } }));
+        ada.gets(json!({ "type": "subscribed", "id": "n" }));
+        assert_eq!(rig.stats()["database"]["live"], true);
+        let batch = rig.source.batch(&[change("INSERT", "messages", json!({ "id": 1 }), Value::Null)]);
+        rig.hand_over(&batch);
+        assert_eq!(ada.frames().len(), 1);
+    });
+}
+
+/// Whoever was let in before there was a database has claims that nobody knows: it comes back with a token.
+#[test]
+fn a_session_from_before_the_database_connects_again() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    let ada = connect(&mut rig, "ada", json!({}));
+    let attached = rig.attachment(&ada).unwrap().clone();
+    let mut older: Value = serde_json::from_str(&attached).unwrap();
+    older["state"]["principal"].as_object_mut().unwrap().remove("all_claims").expect("they are kept");
+    rig.set_attachment(&ada, &older.to_string());
+    rig.hibernate();
+    ada.is_closed(1012, "service_restart");
+}
+
+#[test]
+fn a_renewed_session_is_judged_by_its_new_claims() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        rig.source.policy = |_, claims, _, _| claims["plan"] == "pro";
+        let ada = connect(rig, "ada", json!({ "plan": "pro" }));
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+        let insert = |rig: &mut Rig| {
+            let batch = rig.source.batch(&[change("INSERT", "messages", json!({ "id": 1 }), Value::Null)]);
+            rig.hand_over(&batch);
+        };
+        insert(rig);
+        assert_eq!(ada.frames().len(), 1);
+        let mut claims = rig.claims("ada", &[]);
+        claims["plan"] = json!("free");
+        rig.authenticate(&ada, &token::hs256(&claims));
+        assert_eq!(ada.next()["type"], "auth_success");
+        insert(rig);
+        ada.gets_nothing();
+    });
+}
