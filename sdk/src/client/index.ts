@@ -38,3 +38,4 @@ export type { Subscription } from "./subscription.ts";
 export { browser, type Surroundings } from "./surroundings.ts";
 export type { TokenReason, TokenSource } from "./token.ts";
 export type { SendOptions, Topic, TopicOptions } from "./topic.ts";
+export { type Filter, type Scalar, type Where, where } from "./where.ts";
