@@ -100,7 +100,7 @@ export async function application(server) {
 
 /** The rows that are read and those that have come, those present, the state, or the event. */
 function hasRendered({ textContent }) {
-	return /First.*Third|Ada|connected|m1/.test(textContent);
+	return /First.*Third|Ada|connected|m1|entered/.test(textContent);
 }
 
 /** The application's API; everything else is fetched as it is. */
