@@ -17,10 +17,23 @@ const RUNTIME = JSON.parse(readFileSync(new URL("../dist/worker/runtime.json", i
 
 /** Serves the Worker on this machine, with secrets that are made once. */
 export async function dev(given) {
+	return wrangler("dev", await prepare(given));
+}
+
+/** Writes what wrangler is to read, for one that runs both Workers. */
+export async function config(given) {
+	const [unknown] = await prepare(given);
+	if (unknown !== undefined) throw new Error(`config has no argument ${unknown}`);
+	console.error(`wrote ${FOLDER}/wrangler.json: wrangler dev -c wrangler.json -c ${FOLDER}/wrangler.json`);
+	return 0;
+}
+
+/** Writes the configuration and the secrets of this machine, and gives the arguments that are wrangler's. */
+async function prepare(given) {
 	const rest = await writeConfiguration(given);
 	const lines = Object.entries(readSecrets()).map(([name, value]) => `${name}=${value}\n`);
 	writeFileSync(`${FOLDER}/.dev.vars`, lines.join(""), { mode: 0o600 });
-	return wrangler("dev", rest);
+	return rest;
 }
 
 /** Deploys the Worker. */
@@ -36,13 +49,13 @@ async function writeConfiguration(given) {
 	const { value: file, rest } = takeOption(given, "--config");
 	const { name = "realtime-worker", tables = {}, channels, limits, publicTopics, vars } = await loadConfig(file);
 	const sections = { tables, channels, limits, publicTopics };
-	const given_ = Object.fromEntries(Object.entries(sections).filter(([, value]) => value !== undefined));
+	const stated = Object.fromEntries(Object.entries(sections).filter(([, value]) => value !== undefined));
 	const main = relative(resolve(FOLDER), fileURLToPath(new URL("../dist/worker/index.js", import.meta.url)));
 	const configuration = {
 		name,
 		main: main.split(sep).join("/"),
 		...RUNTIME,
-		vars: { ...vars, REALTIME: realtimeVariable(given_) },
+		vars: { ...vars, REALTIME: realtimeVariable(stated) },
 		observability: { enabled: true },
 	};
 	mkdirSync(FOLDER, { recursive: true });

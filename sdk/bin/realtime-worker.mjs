@@ -2,7 +2,7 @@
 /**
  * `npx realtime-worker`: the realtime Worker for teams that have no Rust.
  */
-import { deploy, dev } from "./deployment.mjs";
+import { config, deploy, dev } from "./deployment.mjs";
 import { schema } from "./schema.mjs";
 import { token } from "./token.mjs";
 
@@ -10,6 +10,7 @@ const USAGE = `npx realtime-worker <command>
 
   dev      serves the Worker on this machine (arguments of \`wrangler dev\`)
   deploy   deploys it (arguments of \`wrangler deploy\`)
+  config   writes .realtime/, for a wrangler that runs it beside another Worker
   token    prints a session token for development
              --user u7  --roles hr,member  --organization org_dev  --hours 12
   schema   prints the migration that publishes what is written to D1
@@ -20,7 +21,7 @@ const USAGE = `npx realtime-worker <command>
                     database's \`schema\`. \`channels\`, \`limits\`, \`name\` and \`vars\` are the Worker's.
 `;
 
-const commands = { dev, deploy, token, schema };
+const commands = { dev, deploy, config, token, schema };
 const [name, ...given] = process.argv.slice(2);
 
 if (name === undefined || name === "help" || name === "--help") {

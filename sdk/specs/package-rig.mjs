@@ -46,7 +46,7 @@ export async function install() {
 	await mkdir(home);
 	await writeFile(join(home, "package.json"), '{ "name": "home", "private": true, "type": "module" }');
 	await run(home, "npm", "install", "--offline", "--no-audit", "--no-fund", "--legacy-peer-deps", tarball);
-	const brought = { [`${sdk}node_modules/`]: ["react", "react-dom", "drizzle-orm", "hono", "@types"], [`${checkout}miniflare/node_modules/`]: ["wrangler"] };
+	const brought = { [`${sdk}node_modules/`]: ["react", "react-dom", "drizzle-orm", "hono", "vue", "better-auth", "vite", "@types", "@cloudflare"], [`${checkout}miniflare/node_modules/`]: ["wrangler"] };
 	for (const [from, names] of Object.entries(brought)) {
 		for (const name of names) await symlink(await realpath(from + name), join(home, "node_modules", name));
 	}
