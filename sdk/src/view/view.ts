@@ -56,7 +56,8 @@ export function createView<const Names extends Tables>(tables: Names): View<Name
 	};
 }
 
-function show(table: Table, rows: readonly object[], viewer: Viewer): JsonRow[] {
+/** Rows of a table as a viewer sees them. */
+export function show(table: Table, rows: readonly object[], viewer: Viewer): JsonRow[] {
 	const roles = viewer.roles.filter((role) => role !== "");
 	const holds = (wanted: readonly string[] | undefined) => !wanted || wanted.some((role) => roles.includes(role));
 	if (!holds(table.requiredRoles)) return [];
