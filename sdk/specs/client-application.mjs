@@ -56,7 +56,7 @@ export async function application(server) {
 		badge: Object.defineProperty({}, "textContent", noted("badge")),
 		...Object.fromEntries(ACTS.map((act) => [act, note(act)])),
 	});
-	Object.defineProperty(globalThis, "sessionStorage", { value: { setItem: (_, text) => JSON.parse(text) && happened.add("keep") } });
+	Object.defineProperty(globalThis, "sessionStorage", { value: { getItem: () => null, setItem: (_, text) => JSON.parse(text) && happened.add("keep") } });
 	// React looks for a DOM when it is loaded.
 	const { createRoot } = await import("react-dom/client");
 	const { createElement } = await import("react");

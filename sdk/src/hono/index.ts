@@ -5,8 +5,10 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { createRealtime, type Realtime, type RealtimeEnv } from "../server/realtime.ts";
+import { RealtimeError } from "../server/error.ts";
 import type { Namespace } from "../server/namespace.ts";
 import type { Tables } from "../server/table.ts";
+import { type Channel, isAllowed, policyOf } from "../view/channels.ts";
 import { createView, type Seen, type View } from "../view/view.ts";
 import { sessionToken, type Viewer } from "../view/viewer.ts";
 
@@ -31,6 +33,8 @@ export interface HonoRealtimeOptions<Names extends Tables, Spaces extends readon
 	readonly viewer: (context: Context) => Viewer | null | Promise<Viewer | null>;
 	/** The outbox to flush, for the viewer's organization, after a request that may have written. */
 	readonly outbox?: (realtime: Realtime<Names, Spaces>, context: Context) => Flushable;
+	/** The Worker's channel policies: with them, `<path>/publish` takes what the client's `createQueue` delivers, each `id` once. */
+	readonly channels?: readonly Channel[];
 	/** Where tokens and tickets are served: `<path>/token` and `<path>/ticket`. Default: `/realtime`. */
 	readonly path?: string;
 	/** How long a token is good for, in seconds. Default: 300. */
@@ -84,6 +88,9 @@ export function realtime<const Names extends Tables, const Spaces extends readon
 		const isPost = context.req.method === "POST";
 		if (isPost && context.req.path === `${path}/token`) return serveToken(context, await viewer(), expiresIn);
 		if (isPost && context.req.path === `${path}/ticket`) return serveTicket(context, await viewer());
+		if (isPost && context.req.path === `${path}/publish` && options.channels) {
+			return servePublication(context, await viewer(), options.channels, publisher as Realtime);
+		}
 		context.set("realtime", publisher);
 		context.set("viewer", viewer);
 		context.set("view", async (table, rows) => view(table, rows as never, await viewer()) as never);
@@ -113,6 +120,22 @@ async function serveTicket(context: Context, viewer: Viewer | null): Promise<Res
 	};
 	const answer = (await (REALTIME ? REALTIME.fetch(url, init) : fetch(url, init))) as Response;
 	return context.json(await answer.json(), answer.status as 200, NO_STORE);
+}
+
+/** Publishes to a private topic what the policies let the viewer publish. The key is the viewer's own: nobody takes another's. */
+async function servePublication(context: Context, viewer: Viewer | null, channels: readonly Channel[], publisher: Realtime): Promise<Response> {
+	if (!viewer?.organizationId) return context.json({ error: "unauthorized" }, 401);
+	const { id, topic, event, payload } = (await context.req.json().catch(() => null)) ?? {};
+	if (![id, topic, event].every((text) => typeof text === "string" && text !== "")) return context.json({ error: "invalid_request" }, 400);
+	if (!isAllowed(channels, "write", topic, viewer)) return context.json({ error: "forbidden" }, 403);
+	const history = policyOf(channels, topic, viewer)?.history === true;
+	const key = `${viewer.userId ?? ""}:${id}`;
+	try {
+		return context.json(await publisher.broadcast(event, payload, viewer.organizationId, { topic, id: key, history }));
+	} catch (error) {
+		if (!(error instanceof RealtimeError)) throw error;
+		return context.json({ error: error.code }, error.retryable ? 503 : 400);
+	}
 }
 
 /** A flush that fails leaves everything for the next one, and is no reason to fail the request. */

@@ -6,10 +6,11 @@
 import type { ClientOptions } from "../client/options.ts";
 import type { RealtimeEnv } from "../server/realtime.ts";
 import type { Tables } from "../server/table.ts";
+import type { Channel } from "../view/channels.ts";
 import type { Viewer } from "../view/viewer.ts";
 import { TestSocket } from "./connection.ts";
 import { Organization } from "./organization.ts";
-import type { Channel, Publication } from "./rules.ts";
+import type { Publication } from "./rules.ts";
 
 export type { Channel, Publication, TestSocket };
 

@@ -1,11 +1,12 @@
 /**
  * One organization of the test server: its stream, its connections and who is present.
  */
+import { type Channel, holds, isAllowed, policyOf } from "../view/channels.ts";
 import type { Json, JsonRow } from "../view/masking.ts";
 import type { Viewer } from "../view/viewer.ts";
 import type { Tables } from "../server/table.ts";
 import type { Connection } from "./connection.ts";
-import { type Channel, frameFor, holds, isAllowed, isDecidable, isFor, policyOf, type Publication, tableOf } from "./rules.ts";
+import { frameFor, isDecidable, isFor, type Publication, tableOf } from "./rules.ts";
 
 /** What the test server is told of the deployment. */
 export interface Rules {
