@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createCollection } from "@tanstack/db";
+import { QueryClient } from "@tanstack/query-core";
 import { get } from "svelte/store";
 import { createSSRApp, effectScope, h } from "vue";
 import { renderToString } from "vue/server-renderer";
 import * as svelte from "realtime-worker/svelte";
-import { collection } from "realtime-worker/tanstack";
+import { collection, followQuery } from "realtime-worker/tanstack";
 import * as vue from "realtime-worker/vue";
 import { browser } from "realtime-worker/client";
 import { insert, publish, remove, startRig, until, update } from "./client-rig.mjs";
@@ -78,4 +79,18 @@ test("TanStack DB: a collection has the rows of the table", async (t) => {
 	await live("tanstack_claims", ids, () => claims.size === 1 && client.status.state === "connected");
 	assert.deepEqual({ ...claims.get("b") }.n, 2);
 	await claims.cleanup();
+});
+
+test("TanStack Query: a query has the rows of the table, until it is let go", async (t) => {
+	const client = open(t, {});
+	const cache = new QueryClient();
+	const end = followQuery(cache, ["claims"], client, "query_claims", { query });
+	const ids = () => (cache.getQueryData(["claims"]) ?? []).map(({ id }) => id).sort();
+	await live("query_claims", ids, () => ids().length === 1 && client.status.state === "connected");
+	end();
+	const after = Promise.withResolvers();
+	await client.on("after_query", "*", after.resolve).ready;
+	await publish(server.url, insert("query_claims", { id: "late" }), insert("after_query", {}));
+	await after.promise;
+	assert.deepEqual(ids(), ["b"]);
 });

@@ -1,5 +1,5 @@
 /**
- * A table as a collection of TanStack DB.
+ * A table as a collection of TanStack DB, or as a query of TanStack Query.
  *
  * @module
  */
@@ -71,4 +71,42 @@ function difference<R>(before: Map<string | number, R>, now: Map<string | number
 	}
 	commit();
 	return now;
+}
+
+/** What is used of TanStack Query's `QueryClient`. */
+export interface QueryCache {
+	setQueryData(queryKey: readonly unknown[], data: unknown): unknown;
+}
+
+/**
+ * Keeps a query of TanStack Query current: the rows are read by its function, kept current by the stream, and put where
+ * `useQuery` with the same key finds them. Give that `staleTime: Infinity`, for it need not read again.
+ *
+ * @returns ends it
+ *
+ * @example
+ * ```ts
+ * import { QueryClient } from "@tanstack/query-core";
+ * import { createClient } from "realtime-worker/client";
+ * import { followQuery } from "realtime-worker/tanstack";
+ *
+ * const client = createClient<{ tables: { claims: { id: string; title: string } } }>("https://realtime.example.com", { organizationId: "org_1", token: "…" });
+ * const cache = new QueryClient();
+ * const query = () => fetch("/api/claims").then((answer) => answer.json());
+ * const end = followQuery(cache, ["claims"], client, "claims", { query });
+ * ```
+ */
+export function followQuery<D extends Definitions, T extends TableName<D>>(
+	cache: QueryCache,
+	queryKey: readonly unknown[],
+	client: Client<D>,
+	table: T,
+	options: TableQuery<RowOf<D, T> & object>,
+): () => void {
+	const store = new TableStore<RowOf<D, T> & object>(client, table, () => options);
+	return store.subscribe(() => {
+		const { rows, status } = store.state();
+		// A query that has failed, and has nothing yet, leaves what is there.
+		if (status === "live" || status === "stale") cache.setQueryData(queryKey, rows);
+	});
 }
