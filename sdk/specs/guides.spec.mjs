@@ -4,11 +4,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { readFile, realpath, symlink } from "node:fs/promises";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Window } from "happy-dom";
-import { ACCESS_TOKEN, JWT_SECRET, start } from "../../miniflare/fixture.mjs";
+import { ACCESS_TOKEN, JWT_SECRET, now, start } from "../../miniflare/fixture.mjs";
+import { signToken } from "../../miniflare/token.mjs";
 import { until } from "./client-rig.mjs";
 import { checkout, install, program, run } from "./package-rig.mjs";
 
@@ -88,6 +90,47 @@ test("Next.js: routes, view and component work together", async (context) => {
 	assert.equal((await claims.POST(new Request("http://next.test/api/claims", { method: "POST" }))).status, 401);
 	assert.equal((await token.POST(new Request("http://next.test/api/realtime", { method: "POST" }))).status, 401);
 	root.unmount();
+});
+
+test("Supabase: what an edge function writes reaches Supabase's own client, masked for its role", async (context) => {
+	const folder = await projectOf("supabase");
+	await symlink(await realpath(`${checkout}miniflare/node_modules/@supabase`), join(folder, "../node_modules/@supabase"));
+	await run(folder, program("tsc"), ...TYPES, "--lib", "es2023,dom,dom.iterable", "--types", "", "page.ts", "supabase/functions/claims/index.ts");
+	for (const [entry, file] of [["page.ts", "page.mjs"], ["supabase/functions/claims/index.ts", "function.mjs"], ["realtime.config.ts", "config.mjs"]]) {
+		await run(folder, `${checkout}miniflare/node_modules/.bin/esbuild`, entry, "--bundle", "--packages=external", "--format=esm", `--outfile=${file}`);
+	}
+	const { default: config } = await import(join(folder, "config.mjs"));
+	const server = await start({ tables: config.tables }, { vars: config.vars });
+	context.after(() => server.dispose());
+	// PostgREST, as far as one insert goes.
+	const rest = createServer(async (request, response) => {
+		const chunks = await request.toArray();
+		response.setHeader("content-type", "application/json").end(JSON.stringify({ ...JSON.parse(Buffer.concat(chunks)), id: "c1" }));
+	});
+	await once(rest.listen(0, "127.0.0.1"), "listening");
+	context.after(() => rest.close());
+	const variables = { SUPABASE_URL: `http://127.0.0.1:${rest.address().port}`, SUPABASE_ANON_KEY: "anon", REALTIME_URL: server.url, ACCESS_TOKEN };
+	const served = Promise.withResolvers();
+	globalThis.Deno = { env: { get: (name) => variables[name] }, serve: served.resolve };
+	context.after(() => delete globalThis.Deno);
+	await import(join(folder, "function.mjs"));
+	const { listen } = await import(join(folder, "page.mjs"));
+
+	const exp = now() + 3_600;
+	const anonKey = signToken({ role: "anon", ref: "abcdefgh", exp }, JWT_SECRET);
+	const user = signToken({ role: "authenticated", sub: "u7", exp }, JWT_SECRET);
+	const shown = [null, user].map((userToken) => {
+		const claim = Promise.withResolvers();
+		const listener = listen(server.url, anonKey, userToken, claim.resolve);
+		context.after(listener.close);
+		return { ready: listener.ready, claim: claim.promise };
+	});
+	await Promise.all(shown.map(({ ready }) => ready));
+	const handler = await served.promise;
+	const request = new Request("http://functions.test", { method: "POST", headers: { Authorization: "Bearer user" }, body: JSON.stringify({ title: "First", phone: "(555) 123-4567" }) });
+	assert.equal((await handler(request)).status, 200);
+	const seen = await Promise.all(shown.map(({ claim }) => claim));
+	assert.deepEqual(seen.map(({ phone }) => phone), ["******4567", "(555) 123-4567"]);
 });
 
 /** Starts a program that serves, and gives its address. */
