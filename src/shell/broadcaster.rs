@@ -372,7 +372,7 @@ impl Life {
 }
 
 /// Logs the fault of a call that nothing waits for.
-fn watch(what: &'static str, promise: Promise) {
+pub fn watch(what: &'static str, promise: Promise) {
     spawn_local(async move {
         if let Err(error) = JsFuture::from(promise).await {
             log_fault(Fault::from(error).during(what));

@@ -8,6 +8,11 @@ mod pump;
 // The Durable Object.
 mod broadcaster;
 mod source_link;
+// The object of a database.
+mod connection;
+mod organization_link;
+mod source;
+mod source_storage;
 mod sockets;
 mod storage;
 // What both use.

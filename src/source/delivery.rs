@@ -74,7 +74,7 @@ impl Deliveries {
     pub(super) fn delivered(&mut self, now: u64, organization: &Rc<str>, batch: u64, status: u16, out: &mut Vec<Task>) {
         let Some(lane) = self.lanes.get_mut(organization) else { return };
         lane.is_sent = false;
-        if !lane.parts.front().is_some_and(|part| part.batch == batch) {
+        if lane.parts.front().is_none_or(|part| part.batch != batch) {
             return;
         }
         // What it finds malformed it will find malformed for ever.
