@@ -197,6 +197,7 @@ mod tests {
             expires: None,
             claims: [("teams".to_owned(), teams.iter().map(|team| team.to_string()).collect())].into(),
             all_claims: None,
+            grants: Default::default(),
         }
     }
 

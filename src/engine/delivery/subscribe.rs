@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::grants::{NoGrant, topics_of};
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
@@ -19,7 +20,19 @@ use crate::policy::principal::Principal;
 impl Delivery {
     /// Does what a session asks for, or says why not.
     pub(super) fn execute(&mut self, now: u64, session: SessionId, command: Command, out: &mut Out) {
-        let Some(principal) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let Some(before) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let principal = match self.granted(now, &before, &topics_of(&command)) {
+            Ok(principal) => principal,
+            Err(NoGrant::Unknown(group, topic)) => {
+                return self.wait_for_grant(session.socket, (group, topic), command, out);
+            }
+            Err(NoGrant::Unavailable) => {
+                return self.refuse(now, session, Refusal::of(Code::SourceUnavailable), id_of(&command), out);
+            }
+        };
+        if !Rc::ptr_eq(&before, &principal) {
+            self.change(session, |session| session.principal = principal.clone());
+        }
         let principal = &*principal;
         let (done, id) = match command {
             Command::Subscribe(subscribe) => {
@@ -258,5 +271,14 @@ impl Delivery {
         if let Some(known) = self.sockets.session(session) {
             out.to_stream.push_back(message(known.client_id.clone()));
         }
+    }
+}
+
+/// What a client calls a command by.
+fn id_of(command: &Command) -> Option<String> {
+    match command {
+        Command::Subscribe(subscribe) => Some(subscribe.id.clone()),
+        Command::Publish { id, .. } => id.clone(),
+        _ => None,
     }
 }
