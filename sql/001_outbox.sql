@@ -63,6 +63,7 @@ create table realtime_worker.reader (
     second        timestamptz not null default '-infinity',
     batches       int not null default 0,        -- batches in that second
     tidied_at     timestamptz not null default now(),
+    control_plane boolean not null default false, -- whether the reader may enable and disable tables
     search_path   text not null default 'public, extensions, pg_temp'
 ) with (fillfactor = 10);
 insert into realtime_worker.reader default values;

@@ -3,15 +3,14 @@ select pg_advisory_xact_lock(7261401);
 
 -- The policies of a command ('r' SELECT, 'a' INSERT) that bind a role, with the expression that PostgreSQL would apply.
 create function realtime_worker.policies_for(rel regclass, role_name text, command "char")
-returns table (id oid, permissive boolean, expression text, tree text)
+returns table (id oid, name name, permissive boolean, expression text, tree text)
 language sql stable set search_path = '' as $$
-    select p.oid, p.polpermissive, '(' || pg_get_expr(e.tree, p.polrelid) || ')', e.tree::text
+    select p.oid, p.polname, p.polpermissive, '(' || pg_get_expr(e.tree, p.polrelid) || ')', e.tree::text
       from pg_catalog.pg_policy p,
            lateral (select case when command = 'a' then coalesce(p.polwithcheck, p.polqual) else p.polqual end) e (tree)
      where p.polrelid = policies_for.rel and p.polcmd in (command, '*') and e.tree is not null
        and exists (select from unnest(p.polroles) r (role)
                     where r.role = 0 or pg_has_role(role_name, r.role, 'USAGE'))
-     order by p.polname
 $$;
 
 -- Whether row security does not apply to a role: none on the table, or a role that is above it.
@@ -72,15 +71,16 @@ begin
         state := 'denied'; expression := 'false'; return;
     end if;
     if realtime_worker.bypasses(rel, role_name) then return; end if;
-    select string_agg(p.expression, ' or ') filter (where p.permissive),
-           string_agg(p.expression, ' and ') filter (where not p.permissive),
+    -- In the order in which PostgreSQL asks them, so that what follows the first that lets a row pass cannot raise.
+    select string_agg(p.expression, ' or ' order by p.name desc) filter (where p.permissive),
+           string_agg(p.expression, ' and ' order by p.name) filter (where not p.permissive),
            coalesce(bool_or(realtime_worker.names_row(p.tree)), false)
       into permissive, restrictive, whole_row
       from realtime_worker.policies_for(rel, role_name, command) p;
     if permissive is null then
         state := 'no_policy'; expression := 'false'; whole_row := false; return;
     end if;
-    expression := '(' || permissive || ')' || coalesce(' and ' || restrictive, '');
+    expression := coalesce(restrictive || ' and ', '') || '(' || permissive || ')';
     -- The catalog knows which columns a policy names. A value that an image lacks must deny, not be read as NULL.
     select coalesce(array_agg(a.attname::text order by a.attnum), '{}') into needed
       from pg_catalog.pg_attribute a

@@ -109,6 +109,7 @@ declare
 begin
     perform pg_advisory_xact_lock(7261402);       -- a reader that is being replaced may still be at it
     perform realtime_worker.note_reader();
+    perform realtime_worker.delete_old_messages();
     delete from realtime_worker.batches b where b.id <= done returning b.changes into published;
     delete from realtime_worker.changes c where c.id = any (published);
     select b.id into batch from realtime_worker.batches b order by b.id limit 1;

@@ -33,15 +33,20 @@ language sql immutable set search_path = '' as $$
       from json_array_elements(p -> 'groups') e, json_array_elements(e -> 'tables') t
 $$;
 
--- Whether the triggers of a table are there and fire.
+-- Whether the triggers of a table are there, fire, and fire on the events that it is enabled for.
 create function realtime_worker.is_captured(rel regclass) returns boolean
 language sql stable set search_path = '' as $$
     select exists (select from pg_catalog.pg_trigger t
                     where t.tgrelid = is_captured.rel and t.tgenabled in ('O', 'A')
-                      and t.tgfoid = 'realtime_worker.capture'::pg_catalog.regproc)
+                      and t.tgfoid = 'realtime_worker.capture'::regproc
+                      and t.tgtype::int & 29 = 1                       -- for each row
+                          + case when 'INSERT' = any (e.events) then 4 else 0 end
+                          + case when 'DELETE' = any (e.events) then 8 else 0 end
+                          + case when 'UPDATE' = any (e.events) then 16 else 0 end)
        and exists (select from pg_catalog.pg_trigger t
                     where t.tgrelid = is_captured.rel and t.tgenabled in ('O', 'A')
-                      and t.tgfoid = 'realtime_worker.knock'::pg_catalog.regproc)
+                      and t.tgfoid = 'realtime_worker.knock'::regproc)
+      from (select (select events from realtime_worker.tables k where k.rel = is_captured.rel)) e (events)
 $$;
 
 -- A table by its name, without an error when there is none.
@@ -98,7 +103,7 @@ $$;
 
 -- Replaces who listens in an organization, and says of each table what they may have of it.
 create function realtime_worker.register(p json) returns json
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set jit = off as $$
 declare
     roles text[]; playable boolean[];
 begin
@@ -228,9 +233,10 @@ begin
     return verdicts;
 end $$;
 
--- One round trip: batch `done` is deleted, the next one is fixed or read again, and judged.
+-- One round trip: batch `done` is deleted, the next one is fixed or read again, and judged. Compiling a plan to machine code
+-- takes longer than all of this.
 create function realtime_worker.take(done bigint, max_changes int) returns json
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set jit = off as $$
 declare
     b record := realtime_worker.next_batch(done, max_changes); verdicts json[]; changes json;
 begin

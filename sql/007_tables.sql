@@ -136,12 +136,12 @@ $$;
 create function realtime_worker.disable_realtime(schema text, "table" text) returns json
 language plpgsql security definer set search_path = '' as $$
 declare
-    rel constant regclass := realtime_worker.find_table(schema, "table"); removed int;
+    target constant regclass := realtime_worker.find_table(schema, "table"); removed int;
 begin
     perform pg_advisory_xact_lock(7261403);
-    if rel is not null then perform realtime_worker.drop_triggers(rel); end if;
+    if target is not null then perform realtime_worker.drop_triggers(target); end if;
     delete from realtime_worker.tables t
-     where t.rel = disable_realtime.rel or (t.schema_name, t.table_name) = (disable_realtime.schema, disable_realtime."table");
+     where t.rel = target or (t.schema_name, t.table_name) = (disable_realtime.schema, disable_realtime."table");
     get diagnostics removed = row_count;
     return json_build_object('schema', schema, 'table', "table", 'enabled', false, 'changed', removed > 0);
 end $$;

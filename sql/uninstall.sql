@@ -9,6 +9,9 @@ begin
     if obj_description(to_regnamespace('realtime'), 'pg_namespace') like 'Installed by realtime-worker%' then
         drop schema realtime cascade;
     end if;
+    if obj_description(to_regprocedure('public.enable_realtime(text,text)'), 'pg_proc') = 'Installed by realtime-worker.' then
+        drop function public.enable_realtime(text, text), public.disable_realtime(text, text);
+    end if;
 end $$;
 
 -- The role belongs to the server. It stays where it has rights in other databases, or is another's to drop.

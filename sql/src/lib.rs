@@ -13,7 +13,7 @@ pub use connection::connect;
 pub use postgres::Client;
 
 /// Every version of the SQL, oldest first: version `n` is at place `n - 1`.
-pub const VERSIONS: [(&str, &str); 8] = [
+pub const VERSIONS: [(&str, &str); 11] = [
     ("001_outbox", include_str!("../001_outbox.sql")),
     ("002_policies", include_str!("../002_policies.sql")),
     ("003_judge", include_str!("../003_judge.sql")),
@@ -21,7 +21,10 @@ pub const VERSIONS: [(&str, &str); 8] = [
     ("005_reader", include_str!("../005_reader.sql")),
     ("006_history", include_str!("../006_history.sql")),
     ("007_tables", include_str!("../007_tables.sql")),
-    ("008_reader_role", include_str!("../008_reader_role.sql")),
+    ("008_sync", include_str!("../008_sync.sql")),
+    ("009_supabase", include_str!("../009_supabase.sql")),
+    ("010_unqualified", include_str!("../010_unqualified.sql")),
+    ("011_reader_role", include_str!("../011_reader_role.sql")),
 ];
 
 /// Removes everything that an installation made.
@@ -71,7 +74,9 @@ pub fn install_up_to(client: &mut Client, version: usize) -> Result<Installed> {
         transaction.batch_execute(sql).map_err(explain).with_context(|| format!("sql/{name}.sql"))?;
     }
     if version == VERSIONS.len() {
-        transaction.batch_execute("select realtime_worker.grant_reader()").map_err(explain)?;
+        transaction
+            .batch_execute("select realtime_worker.grant_reader(), realtime_worker.grant_supabase()")
+            .map_err(explain)?;
     }
     let to = installed_version(&mut transaction)?;
     let warnings = if reader_exists(&mut transaction)? { Vec::new() } else { vec![missing_reader()] };
@@ -88,6 +93,15 @@ pub fn grant_roles(client: &mut Client, roles: &[&str]) -> Result<()> {
         let statement = format!("grant {} to {READER}", quote(role));
         client.batch_execute(&statement).map_err(explain).with_context(|| format!("granting the role `{role}`"))?;
     }
+    Ok(())
+}
+
+/// Lets the Worker enable and disable tables, or forbids it.
+///
+/// # Errors
+/// When nothing is installed, or whoever is connected does not own it.
+pub fn allow_control_plane(client: &mut Client, allowed: bool) -> Result<()> {
+    client.execute("select realtime_worker.allow_control_plane($1)", &[&allowed]).map_err(explain)?;
     Ok(())
 }
 

@@ -12,6 +12,8 @@ Usage: cargo xtask database install|status|uninstall --url postgres://user:passw
   --url URL        the database, as its owner; without it, the environment variable DATABASE_URL
   --ca FILE        the certificate authority (PEM) of a server whose own is private
   --roles A,B      install: the roles of subscribers, which the reader judges as
+  --control-plane yes|no
+                   install: whether the Worker may enable and disable tables (no, unless it was allowed before)
   The environment variable READER_PASSWORD is the password that install gives the role realtime_worker_reader.";
 
 /// The command line.
@@ -20,6 +22,7 @@ struct Options {
     url: Option<String>,
     authority: Option<Vec<u8>>,
     roles: Option<String>,
+    control_plane: Option<bool>,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,10 @@ fn install(client: &mut database::Client, options: &Options) -> Result<()> {
         database::grant_roles(client, &database::parse_roles(roles)?)?;
         println!("{} judges as {roles}", database::READER);
     }
+    if let Some(allowed) = options.control_plane {
+        database::allow_control_plane(client, allowed)?;
+        println!("{} may{} enable and disable tables", database::READER, if allowed { "" } else { " not" });
+    }
     if let Ok(password) = std::env::var("READER_PASSWORD") {
         database::set_reader_password(client, &password)?;
         println!("{} has the password of READER_PASSWORD", database::READER);
@@ -77,6 +84,14 @@ fn uninstall(client: &mut database::Client, _: &Options) -> Result<()> {
     Ok(())
 }
 
+fn yes_or_no(value: &str) -> Result<bool> {
+    match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => bail!("--control-plane is yes or no, not `{other}`"),
+    }
+}
+
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
         let mut options = Self::default();
@@ -88,6 +103,7 @@ impl Options {
                 "--url" => options.url = Some(value()?),
                 "--ca" => options.authority = Some(fs::read(value()?).context("--ca")?),
                 "--roles" => options.roles = Some(value()?),
+                "--control-plane" => options.control_plane = Some(yes_or_no(&value()?)?),
                 unknown => bail!("unknown argument `{unknown}`\n\n{USAGE}"),
             }
             arguments.next();

@@ -49,13 +49,13 @@ pub struct Seen {
 impl Seen {
     /// The groups that see the new image.
     #[must_use]
-    pub fn new(&self) -> Vec<&str> {
+    pub fn sees_new(&self) -> Vec<&str> {
         self.by.iter().filter(|(_, new, _)| *new).map(|(group, ..)| group.as_str()).collect()
     }
 
     /// The groups that see the old image.
     #[must_use]
-    pub fn old(&self) -> Vec<&str> {
+    pub fn sees_old(&self) -> Vec<&str> {
         self.by.iter().filter(|(.., old)| *old).map(|(group, ..)| group.as_str()).collect()
     }
 

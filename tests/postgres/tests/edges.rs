@@ -33,7 +33,7 @@ fn listen(reader: &mut Reader, table: &str) -> Value {
 
 /// What each change was, and who sees its new and its old image.
 fn told(changes: &[Seen]) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
-    changes.iter().map(|change| (change.op(), change.new(), change.old())).collect()
+    changes.iter().map(|change| (change.op(), change.sees_new(), change.sees_old())).collect()
 }
 
 const ROOMS: &str = "
@@ -130,7 +130,7 @@ fn policies_are_those_of_now() {
         owner.batch_execute(setup).unwrap();
         owner.batch_execute("insert into plain values (1), (2)").unwrap();
         let changes = reader.changes();
-        (changes[0].new().join(""), changes[1].new().join(""))
+        (changes[0].sees_new().join(""), changes[1].sees_new().join(""))
     };
     assert_eq!(judged(""), (String::new(), both().join("")));
     assert_eq!(

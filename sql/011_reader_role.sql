@@ -1,4 +1,4 @@
--- Version 8: the role that the Worker connects as. It owns nothing and reads no table: it may call seven functions, and
+-- Version 11: the role that the Worker connects as. It owns nothing and reads no table: it may call six functions, and
 -- become the roles that it is a member of in order to judge as them.
 select pg_advisory_xact_lock(7261401);
 
@@ -39,11 +39,23 @@ begin
             'next_batch', 'batch_changes', 'batch_verdicts', 'verdict_json', 'timeout_json', 'listeners', 'timed_out', 'note_timeout',
             'backlog', 'epoch', 'change_json', 'is_large', 'shortened', 'iso', 'readable_columns', 'count_failures', 'failed',
             'judge_images', 'judge_tables', 'judge_roles', 'compile', 'reader_path', 'pick', 'sight_json', 'trial_rows', 'find_table', 'store_interest', 'named_tables', 'wanted',
-            'table_json', 'primary_key'))
+            'table_json', 'primary_key')
+            or p.proname in ('enable_realtime', 'disable_realtime') and (select control_plane from realtime_worker.reader))
     loop
         execute format('grant execute on function %s to realtime_worker_reader', name);
     end loop;
 end $$;
-select realtime_worker.grant_reader();
 
-insert into realtime_worker.version values (8, 'reader_role');
+-- Lets the Worker enable and disable tables, for clients that configure them over its API. Not by default: whoever has the
+-- reader's password could then capture any table of the owner, and the reader is handed every captured row.
+create function realtime_worker.allow_control_plane(allowed boolean) returns void
+language plpgsql set search_path = '' as $$
+begin
+    update realtime_worker.reader set control_plane = allowed;
+    perform realtime_worker.grant_reader();
+end $$;
+
+select realtime_worker.grant_reader();
+select realtime_worker.grant_supabase();
+
+insert into realtime_worker.version values (11, 'reader_role');
