@@ -48,6 +48,9 @@ struct World {
     batches: u64,
     registered: Vec<Value>,
     takes: u64,
+    epoch: &'static str,
+    tables: Value,
+    refuses: Option<Problem>,
     // The organizations.
     is_up: bool,
     taken: BTreeMap<String, Vec<(u64, Value)>>,
@@ -76,6 +79,9 @@ impl World {
             batches: 0,
             registered: Vec::new(),
             takes: 0,
+            epoch: "s1",
+            tables: json!([{ "schema": "public", "table": "t" }]),
+            refuses: None,
             is_up: true,
             taken: BTreeMap::new(),
             feeds: Vec::new(),
@@ -102,7 +108,11 @@ impl World {
             }
             Task::Disconnect => self.is_connected = false,
             Task::Query { query, statement } => {
-                let answer = if self.is_connected { Ok(self.answer(&statement)) } else { Err(Problem::Unreachable) };
+                let answer = match (self.is_connected, self.refuses) {
+                    (false, _) => Err(Problem::Unreachable),
+                    (true, Some(problem)) if !matches!(statement, Statement::Take { .. }) => Err(problem),
+                    (true, _) => Ok(self.answer(&statement)),
+                };
                 self.input(Input::Answered { query, answer });
             }
             Task::Deliver { organization, batch, body } => {
@@ -195,8 +205,9 @@ impl World {
             Statement::Register(body) => {
                 let body: Value = serde_json::from_str(body).unwrap();
                 self.registered.push(body.clone());
-                json!({ "revision": body["revision"], "tables": [{ "schema": "public", "table": "t" }] }).to_string()
+                json!({ "revision": body["revision"], "tables": self.tables }).to_string()
             }
+            Statement::Sync => json!({ "publication": false, "tables": [] }).to_string(),
             Statement::Take { done, .. } => self.take_batch(*done),
             Statement::Judge(_) => json!({ "verdicts": [] }).to_string(),
             other => panic!("{other:?} is not asked here"),
@@ -219,14 +230,15 @@ impl World {
         let ones: Vec<String> = groups.iter().map(|_| "1".repeat(changes.len())).collect();
         let verdict = json!({ "schema": "public", "table": "t", "role": "member", "columns": ["id"],
             "changes": (0..changes.len()).collect::<Vec<_>>(), "groups": groups, "new": ones, "old": ones, "failed": {} });
-        json!({ "batch": number, "system": "s1", "changes": changes, "verdicts": [verdict] }).to_string()
+        json!({ "batch": number, "system": self.epoch, "changes": changes, "verdicts": [verdict] }).to_string()
     }
 
     /// As an organization's object does it: a batch at or below its high-water mark is answered and nothing else.
     fn take(&mut self, organization: &str, batch: u64, body: &str) -> u16 {
         let taken = self.taken.entry(organization.to_owned()).or_default();
-        if taken.last().is_none_or(|(last, _)| *last < batch) {
-            taken.push((batch, serde_json::from_str(body).unwrap()));
+        let body: Value = serde_json::from_str(body).unwrap();
+        if taken.last().is_none_or(|(last, known)| *last < batch || known["epoch"] != body["epoch"]) {
+            taken.push((batch, body));
         }
         200
     }
@@ -388,6 +400,72 @@ fn what_makes_no_sense_is_refused_and_a_late_word_does_not_count() {
     world.listen(9, "org_1", &["g1", "g2"]);
     world.listen(3, "org_1", &["g1"]);
     assert!(world.interests["org_1"].contains("g2"));
+}
+
+#[test]
+fn a_new_word_is_answered_after_what_was_judged_for_the_old_one_has_arrived() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.commit(1);
+    while !matches!(world.tasks.front(), Some(Task::Deliver { .. })) {
+        assert!(world.step());
+    }
+    let deliver = world.tasks.pop_front().unwrap();
+    world.listen(2, "org_1", &["g1", "g2"]);
+    world.pass(100);
+    assert!(!world.replies.contains_key(&2), "the first batch is still on its way");
+    world.tasks.push_back(deliver);
+    world.settle();
+    assert_eq!((world.rows("org_1").len(), world.replies[&2].0), (1, 200));
+}
+
+#[test]
+fn a_restored_database_counts_again_and_loses_no_batch() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.commit(1);
+    world.settle();
+    world.commit(2);
+    while !matches!(world.tasks.front(), Some(Task::Query { statement: Statement::Take { done: Some(2), .. }, .. })) {
+        assert!(world.step());
+    }
+    world.commit(3);
+    // Another batch 2, of another timeline, stands where the old one is about to be told as taken.
+    world.tasks.clear();
+    world.fixed = Some((2, world.outbox.drain(..).collect()));
+    world.epoch = "s2";
+    world.is_connected = false;
+    world.input(Input::Failed(Problem::Unreachable));
+    world.pass(5_000);
+    let rows: Vec<u64> = world.rows("org_1").into_iter().map(|(_, id)| id).collect();
+    assert_eq!(rows, [1, 2, 3]);
+}
+
+#[test]
+fn what_becomes_of_tables_is_told_once() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(200_000);
+    assert!(world.feeds.is_empty(), "nothing is new: {:?}", world.feeds);
+    world.tables = json!([{ "schema": "public", "table": "t", "enabled": false }]);
+    world.pass(200_000);
+    let [(organization, feed)] = &world.feeds[..] else { panic!("{:?}", world.feeds) };
+    assert_eq!((&**organization, &feed["state"], &feed["tables"]), ("org_1", &json!("live"), &world.tables));
+}
+
+#[test]
+fn what_the_reader_may_not_do_is_forbidden_and_the_feed_goes_on() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.refuses = Some(Problem::MissingPrivilege);
+    let statement = Statement::Disable { schema: "public".to_owned(), table: "t".to_owned() };
+    world.input(Input::Ask { request: RequestId(2), statement });
+    world.settle();
+    assert_eq!(world.replies[&2].0, 403);
+    assert_eq!(world.replies[&2].1["error"]["message"], "missing_privilege");
+    world.commit(1);
+    world.settle();
+    assert_eq!((world.rows("org_1").len(), world.connects), (1, 1));
 }
 
 proptest! {

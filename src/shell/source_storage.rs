@@ -9,7 +9,7 @@ use crate::source::input::Stored;
 const CREATE: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS interest (organization TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS parked (sequence INTEGER PRIMARY KEY, organization TEXT NOT NULL, batch INTEGER NOT NULL, \
-     body TEXT NOT NULL, UNIQUE (organization, batch))",
+     body TEXT NOT NULL)",
 ];
 
 /// The tables.
@@ -53,13 +53,14 @@ impl SourceStorage {
 
     /// Stores a part.
     pub fn park(&self, organization: &str, batch: u64, body: &str) -> Result<()> {
-        let statement = "INSERT OR IGNORE INTO parked (organization, batch, body) VALUES (?, ?, ?)";
+        let statement = "INSERT INTO parked (organization, batch, body) VALUES (?, ?, ?)";
         self.run(statement, &[organization.into(), (batch as f64).into(), body.into()])
     }
 
-    /// Forgets a part.
+    /// Forgets a part: the oldest of that number, for a restored database counts again.
     pub fn unpark(&self, organization: &str, batch: u64) -> Result<()> {
-        let statement = "DELETE FROM parked WHERE organization = ? AND batch = ?";
+        let statement = "DELETE FROM parked WHERE sequence = \
+             (SELECT min(sequence) FROM parked WHERE organization = ? AND batch = ?)";
         self.run(statement, &[organization.into(), (batch as f64).into()])
     }
 

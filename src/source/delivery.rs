@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use serde::Deserialize;
+
 use super::task::Task;
 
 /// First wait after a failure, in milliseconds; it doubles up to [`MAX_WAIT`].
@@ -50,8 +52,8 @@ impl Deliveries {
     /// Takes in a part. One whose organization has parts stored is stored with them.
     pub(super) fn push(&mut self, now: u64, organization: Rc<str>, batch: u64, body: String, out: &mut Vec<Task>) {
         let lane = self.lanes.entry(organization.clone()).or_default();
-        // A batch comes again after a crash.
-        if lane.parts.iter().any(|part| part.batch == batch) {
+        // A batch comes again after a crash. A restored database counts from an earlier number on, in another epoch.
+        if lane.parts.iter().any(|part| part.batch == batch && epoch(&part.body) == epoch(&body)) {
             return;
         }
         lane.parts.push_back(Part { batch, body: Rc::from(body), is_parked: false });
@@ -92,6 +94,19 @@ impl Deliveries {
         (lane.attempts, lane.retry_at, lane.fails_since) = (0, now, None);
     }
 
+    /// Forgets what the database will give again on its next connection; a part that is being sent comes back all the same.
+    pub(super) fn forget(&mut self) {
+        for lane in self.lanes.values_mut() {
+            let mut is_sent = lane.is_sent;
+            lane.parts.retain(|part| std::mem::take(&mut is_sent) || part.is_parked);
+        }
+    }
+
+    /// Whether an organization has not yet taken all that was judged for it.
+    pub(super) fn has(&self, organization: &str) -> bool {
+        self.lanes.get(organization).is_some_and(|lane| !lane.parts.is_empty())
+    }
+
     /// Whether the database may forget the batch: every part has been taken, or is stored here.
     pub(super) fn is_settled(&self) -> bool {
         self.lanes.values().flat_map(|lane| &lane.parts).all(|part| part.is_parked)
@@ -128,4 +143,13 @@ impl Lane {
             out.push(Task::Park { organization: organization.clone(), batch: part.batch, body: part.body.clone() });
         }
     }
+}
+
+/// The epoch of a part.
+fn epoch(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Epoch {
+        epoch: String,
+    }
+    serde_json::from_str::<Epoch>(body).ok().map(|part| part.epoch)
 }

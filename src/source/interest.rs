@@ -21,6 +21,8 @@ struct Interest {
     groups: BTreeSet<String>,
     /// Whether the database knows, on the connection that stands.
     is_live: bool,
+    /// What the database said of its tables, as the organization was last told.
+    told: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +64,9 @@ impl Interests {
         if known.is_none_or(|known| known.body != body) {
             out.push(Task::StoreInterest { organization: organization.clone(), body: body.to_owned() });
         }
-        let is_live = known.is_some_and(|known| known.is_live);
+        let (is_live, told) = known.map_or((false, None), |known| (known.is_live, known.told.clone()));
         let groups = text.groups.into_iter().map(|group| group.id).collect();
-        let interest = Interest { revision: text.revision, body: body.to_owned(), groups, is_live };
+        let interest = Interest { revision: text.revision, body: body.to_owned(), groups, is_live, told };
         self.organizations.insert(organization.clone(), interest);
         Some(organization)
     }
@@ -90,11 +92,13 @@ impl Interests {
         self.organizations.get(organization).is_some_and(|interest| interest.groups.contains(group))
     }
 
-    /// The database knows what an organization said.
-    pub(super) fn live_again(&mut self, organization: &str) {
-        if let Some(interest) = self.organizations.get_mut(organization) {
-            interest.is_live = true;
-        }
+    /// The database knows what an organization said, and answered this. Whether the organization has yet to be told.
+    pub(super) fn registered(&mut self, organization: &str, answer: &str) -> bool {
+        let Some(interest) = self.organizations.get_mut(organization) else { return false };
+        let is_news = !interest.is_live || interest.told.as_deref() != Some(answer);
+        interest.is_live = true;
+        interest.told = Some(Box::from(answer));
+        is_news
     }
 
     /// The connection is gone: the organizations that were told that their feed is live.
@@ -112,6 +116,11 @@ pub(super) fn feed(database: &str, registered: Option<&str>) -> String {
     let state = if tables.is_some() { "live" } else { "lost" };
     serde_json::json!({ "database": database, "state": state, "tables": tables.map(|registered| registered.tables) })
         .to_string()
+}
+
+/// What an answer to `register` says of the tables.
+pub(super) fn tables(registered: &str) -> &str {
+    serde_json::from_str::<Registered<'_>>(registered).map_or(registered, |registered| registered.tables.get())
 }
 
 /// The answer to an organization in which nobody listens any more, which the database need not be asked for.

@@ -31,6 +31,8 @@ const MAX_CHANGES: u32 = 256;
 const POLL: u64 = 15;
 /// How often a connection that is quiet is asked, which shows that it lives, in milliseconds.
 const PROBE: u64 = 5_000;
+/// How often the captured tables follow the publication, and what changed of them is told, in milliseconds.
+const SYNC: u64 = 60_000;
 /// How long the connection stays after the last subscriber has left, in milliseconds.
 const LINGER: u64 = 10_000;
 /// A wait shorter than this is a timer's, a longer one the alarm's, in milliseconds.
@@ -49,6 +51,8 @@ pub struct Source {
     done: Option<u64>,
     /// When the next batch is asked for.
     take_at: u64,
+    /// When the captured tables follow the publication next.
+    sync_at: u64,
     /// When the connection is closed, because nobody listens.
     closes_at: Option<u64>,
     /// When the database is emptied, because nobody listens.
@@ -73,6 +77,7 @@ impl Source {
             current: None,
             done: None,
             take_at: now,
+            sync_at: now,
             closes_at: None,
             is_draining: false,
             alarm: None,
@@ -135,11 +140,18 @@ impl Source {
     fn connected(&mut self, now: u64, listens: bool) {
         self.link.connected(listens);
         self.take_at = now;
+        self.sync(now);
+    }
+
+    /// Lets the captured tables follow the publication, and every organization know what came of it.
+    fn sync(&mut self, now: u64) {
+        self.sync_at = now.saturating_add(SYNC);
         for (organization, body) in self.interests.live() {
             if !self.queries.registers(organization) {
                 self.queries.register(organization.clone(), None, body.to_owned());
             }
         }
+        self.queries.sync();
     }
 
     /// The connection is gone, or never came to be: everyone who waits is told, and it is tried again.
@@ -157,6 +169,9 @@ impl Source {
         out.push(Task::Log { event: "database_lost", details: vec![("problem", problem.as_str().to_owned())] });
         self.link.fail(now, problem);
         self.is_draining = false;
+        // The next connection may lead to a restored database, whose batch of that number is another one.
+        (self.current, self.done) = (None, None);
+        self.deliveries.forget();
     }
 
     fn answered(&mut self, now: u64, query: u64, answer: Result<String, Problem>, out: &mut Vec<Task>) {
@@ -164,7 +179,14 @@ impl Source {
         match (purpose, answer) {
             (Purpose::Ask(request), Ok(body)) => out.push(Task::Reply { request, status: 200, body }),
             (Purpose::Ask(request), Err(problem)) if problem != Problem::Unreachable => {
-                out.push(Task::Reply { request, status: 503, body: refusal(problem.as_str()) });
+                let status = if problem == Problem::MissingPrivilege { 403 } else { 503 };
+                out.push(Task::Reply { request, status, body: refusal(problem.as_str()) });
+            }
+            (Purpose::Sync, Ok(_)) => {}
+            // The tables that are captured are captured all the same.
+            (Purpose::Sync, Err(problem)) if problem != Problem::Unreachable => {
+                let details = vec![("problem", problem.as_str().to_owned())];
+                out.push(Task::Log { event: "publication_not_followed", details });
             }
             (Purpose::Register { organization, request }, Ok(body)) => {
                 self.link.proven();
@@ -189,9 +211,10 @@ impl Source {
         body: String,
         out: &mut Vec<Task>,
     ) {
-        self.interests.live_again(&organization);
+        let is_news = self.interests.registered(&organization, interest::tables(&body));
         match request {
             Some(request) => out.push(Task::Reply { request, status: 200, body }),
+            None if !is_news => {}
             None => {
                 let body = interest::feed(&self.database.name, Some(&body));
                 out.push(Task::Feed { organization, body });
@@ -274,8 +297,12 @@ impl Source {
             return;
         }
         let takes = self.current.is_none() && self.take_at <= now;
+        if self.sync_at <= now && self.interests.has_any() {
+            self.sync(now);
+        }
         let take = Statement::Take { done: self.done, max_changes: MAX_CHANGES };
-        if let Some((query, statement)) = self.queries.next(now, takes.then_some(take)) {
+        let is_behind = |organization: &str| self.deliveries.has(organization);
+        if let Some((query, statement)) = self.queries.next(now, takes.then_some(take), is_behind) {
             out.push(Task::Query { query, statement });
         }
     }
@@ -287,6 +314,7 @@ impl Source {
         let link = self.link.deadline().filter(|_| self.is_needed() || !matches!(self.link, Link::Closed { .. }));
         let dues = [
             may_take.then_some(self.take_at),
+            (self.link.is_up() && self.interests.has_any()).then_some(self.sync_at),
             link,
             self.queries.deadline(),
             self.deliveries.deadline(),

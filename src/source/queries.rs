@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Register { organization: Rc<str>, request: Option<RequestId> },
     /// Somebody waits for the answer itself.
     Ask(RequestId),
+    /// The database's captured tables follow its publication again.
+    Sync,
     /// The next batch is wanted.
     Take,
 }
@@ -40,7 +42,7 @@ impl Purpose {
         match self {
             Purpose::Register { request, .. } => *request,
             Purpose::Ask(request) => Some(*request),
-            Purpose::Take => None,
+            Purpose::Sync | Purpose::Take => None,
         }
     }
 }
@@ -56,6 +58,11 @@ impl Queries {
         self.waiting.push_back((Purpose::Ask(request), statement));
     }
 
+    /// Lets the captured tables follow the publication, before anything else.
+    pub(super) fn sync(&mut self) {
+        self.waiting.push_front((Purpose::Sync, Statement::Sync));
+    }
+
     /// Whether what an organization said waits to be sent.
     pub(super) fn registers(&self, organization: &str) -> bool {
         let of = |purpose: &Purpose| matches!(purpose, Purpose::Register { organization: known, .. } if **known == *organization);
@@ -67,12 +74,23 @@ impl Queries {
         self.waiting.is_empty() && self.sent.as_ref().is_none_or(|sent| sent.purpose == Purpose::Take)
     }
 
-    /// The next query to send, `take` where nothing else waits; none while one is being answered.
-    pub(super) fn next(&mut self, now: u64, take: Option<Statement>) -> Option<(u64, Statement)> {
+    /// The next query to send, `take` where nothing else may be sent; none while one is being answered. An organization of
+    /// which `is_behind` holds is told nothing yet: what it takes after the answer must have been judged for whom it named.
+    pub(super) fn next(
+        &mut self,
+        now: u64,
+        take: Option<Statement>,
+        is_behind: impl Fn(&str) -> bool,
+    ) -> Option<(u64, Statement)> {
         if self.sent.is_some() {
             return None;
         }
-        let (purpose, statement) = self.waiting.pop_front().or_else(|| take.map(|take| (Purpose::Take, take)))?;
+        let may_go = |(purpose, _): &(Purpose, Statement)| match purpose {
+            Purpose::Register { organization, request: Some(_) } => !is_behind(organization),
+            _ => true,
+        };
+        let ready = self.waiting.iter().position(may_go).and_then(|place| self.waiting.remove(place));
+        let (purpose, statement) = ready.or_else(|| take.map(|take| (Purpose::Take, take)))?;
         self.last += 1;
         self.sent = Some(Sent { query: self.last, purpose, time: now });
         Some((self.last, statement))
