@@ -1,6 +1,5 @@
 //! Requests to the object of a database: its own paths, the doorbell, and how it stands.
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
@@ -53,9 +52,17 @@ pub fn database(head: &RequestHead, configuration: &Configuration) -> Result<Str
 
 /// How it stands with the source and with its database, from what that answered.
 pub fn status(figures: Value, status: u16, body: &str) -> Answer {
-    let database = (status == 200).then(|| serde_json::from_str::<Box<RawValue>>(body).ok()).flatten();
     let mut answer = figures.as_object().cloned().unwrap_or_default();
-    let database = database.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or(Value::Null);
+    let body: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+    let database = match status {
+        200 => body,
+        _ => {
+            // Such as a database without the SQL, to which the connection stands.
+            let problem = body.pointer("/error/message").cloned().unwrap_or(Value::Null);
+            answer.insert("problem".to_owned(), problem);
+            Value::Null
+        }
+    };
     answer.insert("database".to_owned(), database);
     Answer::json(200, &Value::Object(answer))
 }
@@ -67,4 +74,33 @@ pub fn log_line(database: &str, event: &str, details: &[(&'static str, String)])
     line.insert("database".to_owned(), json!(database));
     line.extend(details.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
     Value::Object(line).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_failed_is_the_problem_of_the_status() {
+        let figures = || json!({ "connection": "listening", "problem": null });
+        let body = |answer: Answer| serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
+        let failed =
+            body(status(figures(), 503, r#"{"error":{"code":"source_unavailable","message":"not_installed"}}"#));
+        assert_eq!(failed, json!({ "connection": "listening", "problem": "not_installed", "database": null }));
+        let told = body(status(figures(), 200, r#"{"version":11}"#));
+        assert_eq!(told, json!({ "connection": "listening", "problem": null, "database": { "version": 11 } }));
+    }
+
+    #[test]
+    fn only_known_paths_and_bodies_that_make_sense_are_asked() {
+        let asked = |path: &str, body: &str| read(path, body.to_owned()).ok();
+        assert_eq!(asked("/wake", ""), Some(Asked::Wake));
+        assert_eq!(asked("/status", ""), Some(Asked::Question(Statement::Status)));
+        assert_eq!(asked("/take", ""), None);
+        assert_eq!(asked("/tables", r#"{"action":"drop","schema":"public","table":"t"}"#), None);
+        assert_eq!(
+            asked("/tables", r#"{"action":"disable","schema":"public","table":"t"}"#),
+            Some(Asked::Question(Statement::Disable { schema: "public".to_owned(), table: "t".to_owned() }))
+        );
+    }
 }

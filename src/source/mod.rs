@@ -181,6 +181,7 @@ impl Source {
             (Purpose::Ask(request), Err(problem)) if problem != Problem::Unreachable => {
                 let status = if problem == Problem::MissingPrivilege { 403 } else { 503 };
                 out.push(Task::Reply { request, status, body: refusal(problem.as_str()) });
+                out.push(Task::Log { event: "query_failed", details: vec![("problem", problem.as_str().to_owned())] });
             }
             (Purpose::Sync, Ok(_)) => {}
             // The tables that are captured are captured all the same.
