@@ -49,7 +49,7 @@ language sql immutable strict set search_path = '' as $$
       from json_each(image) where key = any (needed)
 $$;
 
--- The statement that finds the visible ones among `records[first:last]`, as positions into that slice. The row goes by
+-- The statement that finds the visible ones of `slice`, as positions into it. The row goes by
 -- the table's own name, because that is what pg_get_expr writes inside subqueries.
 create function realtime_worker.visible_statement(rel regclass, expression text, whole_row boolean) returns text
 language sql stable set search_path = '' as $$
@@ -60,10 +60,10 @@ language sql stable set search_path = '' as $$
         -- The row must be of the table's own type, so there is no room for its position in it.
         when whole_row then pg_catalog.format(
             'visible := array(select v.position from (select pg_catalog.row_number() over () as position, (%s) as seen'
-            ' from pg_catalog.unnest(records[first:last]) as %I) v where v.seen)',
+            ' from pg_catalog.unnest(slice) as %I) v where v.seen)',
             expression, c.relname)
         else pg_catalog.format(
-            'visible := array(select realtime_worker_position from pg_catalog.unnest(records[first:last])'
+            'visible := array(select realtime_worker_position from pg_catalog.unnest(slice)'
             ' with ordinality as %I (%s realtime_worker_position) where %s)',
             c.relname, (select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || ',', ' ' order by a.attnum)
                           from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
@@ -78,6 +78,7 @@ $$;
 --   only, and the next caller does not pay again for finding it.
 -- * A policy may not write: read-only lasts as long as the block it is set in.
 -- * A statement timeout fires once in a statement; whoever is being judged then is named, and `take` begins again.
+-- * A table of a policy that is locked, as a migration does, is nobody's fault: `canceled` is -1, and the batch comes again.
 create function realtime_worker.judge_body(rel regclass, role_name text, command "char") returns text
 language plpgsql stable set search_path = '' as $fn$
 declare
@@ -94,7 +95,7 @@ end';
 #variable_conflict use_column
 declare
     total constant int := pg_catalog.cardinality(images);
-    records %1$s[]; positions int[]; starts int[] := '{1}'; picked json[]; visible int[]; bits text; code text; lost text;
+    records %1$s[]; slice %1$s[]; positions int[]; starts int[] := '{1}'; picked json[]; visible int[]; bits text; code text; lost text; ignored text;
     piece int; first int; last int; place int; caller int; began timestamptz;
     session_role constant text := pg_catalog.current_setting('role');
     session_path constant text := pg_catalog.current_setting('search_path');
@@ -106,10 +107,12 @@ begin
     if coalesce(pg_catalog.cardinality(positions), 0) < (select pg_catalog.count(image) from pg_catalog.unnest(images) i (image)) then
         lost := '42703';
     end if;
-    perform pg_catalog.set_config('search_path', path, true), pg_catalog.set_config('role', %3$L, true);
+    perform pg_catalog.set_config('search_path', path, true), pg_catalog.set_config('realtime.topic', topic, true),
+            pg_catalog.set_config('request.jwt.claim.role', %3$L, true), pg_catalog.set_config('role', %3$L, true);
     begin
         records := array(select pg_catalog.json_populate_record(null::%1$s, i) from pg_catalog.unnest(picked) i);
-    exception when others then
+    exception when lock_not_available then raise;
+    when others then
         lost := sqlstate; records := '{}'; visible := '{}';
         for place in 1 .. pg_catalog.cardinality(picked) loop
             begin
@@ -120,24 +123,26 @@ begin
         end loop;
         positions := visible;
     end;
+    slice := records;
     for caller in 1 .. pg_catalog.cardinality(claims) loop
         bits := pg_catalog.repeat('0', total); code := lost; piece := 1; began := pg_catalog.clock_timestamp();
         while piece <= pg_catalog.cardinality(starts) and pg_catalog.cardinality(records) > 0 loop
             first := starts[piece]; last := coalesce(starts[piece + 1] - 1, pg_catalog.cardinality(records));
+            if pg_catalog.cardinality(starts) > 1 then slice := records[first:last]; end if;
             begin
-                perform pg_catalog.set_config('transaction_read_only', 'on', true),
-                        pg_catalog.set_config('request.jwt.claims', claims[caller], true),
-                        pg_catalog.set_config('request.jwt.claim.sub', coalesce(claims[caller]::json ->> 'sub', ''), true),
-                        pg_catalog.set_config('request.jwt.claim.role', %3$L, true),
-                        pg_catalog.set_config('realtime.topic', topic, true);
+                -- One expression and no SELECT: PERFORM would take as long as the rest of this caller.
+                ignored := pg_catalog.set_config('transaction_read_only', 'on', true)
+                    || pg_catalog.set_config('request.jwt.claims', claims[caller], true)
+                    || pg_catalog.set_config('request.jwt.claim.sub', coalesce(claims[caller]::json ->> 'sub', ''), true);
                 %4$s;
                 foreach place in array visible loop
                     bits := pg_catalog.overlay(bits, '1'::text, positions[first - 1 + place], 1);
                 end loop;
                 piece := piece + 1;
             exception
-                when query_canceled then
-                    canceled := caller; seconds := extract(epoch from pg_catalog.clock_timestamp() - began);
+                when query_canceled or lock_not_available then
+                    canceled := case when sqlstate = '55P03' then -1 else caller end;
+                    seconds := extract(epoch from pg_catalog.clock_timestamp() - began);
                     piece := null;
                 when assert_failure or others then
                     if first = last then
@@ -168,7 +173,8 @@ begin
        and to_regproc('realtime_worker.' || judge) is not null then
         return judge;
     end if;
-    perform pg_advisory_xact_lock(7261403);
+    -- A lock of its own: enabling a table may wait long for the table, and no batch may wait for that.
+    perform pg_advisory_xact_lock(7261404);
     execute format(
         'create or replace function realtime_worker.%I(images json[], claims text[], topic text, path text, out sees text[],'
         ' out codes text[], out canceled int, out seconds float8)'
@@ -205,6 +211,8 @@ begin
 exception
     when query_canceled then
         canceled := 0;                           -- outside of any caller
+    when lock_not_available then
+        canceled := -1;
     when assert_failure or others then
         sees := array_fill(repeat('0', cardinality(images)), array[cardinality(claims)]);
         codes := array_fill(sqlstate::text, array[cardinality(claims)]);

@@ -66,7 +66,7 @@ impl SourceStorage {
 
     /// Sets the alarm, in Unix milliseconds.
     pub fn set_alarm(&self, time: u64) -> Result<()> {
-        super::broadcaster::watch("setAlarm", self.raw.set_alarm(time as f64)?);
+        super::fault::watch("setAlarm", self.raw.set_alarm(time as f64)?);
         Ok(())
     }
 
