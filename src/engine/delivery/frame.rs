@@ -9,6 +9,7 @@ use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
+use crate::policy::channel::Topic;
 use crate::policy::limits::{WAITING_BYTES, WAITING_FRAMES};
 
 impl Delivery {
@@ -57,7 +58,7 @@ impl Delivery {
         let is_authenticated = socket.principal().is_some();
         let session = socket.session_of(&command);
         if let Some((session, Err(refusal))) = session.map(|session| (session, self.pay(now, session, &command))) {
-            return self.refuse(now, session, refusal, reference(command), out);
+            return self.refuse(now, session, refusal, named(command), out);
         }
         match (session, command) {
             (_, Command::Authenticate(frame)) => self.authenticate(now, id, frame, out),
@@ -70,13 +71,14 @@ impl Delivery {
     }
 }
 
-/// What the client calls the answer that it waits for.
-fn reference(command: Command) -> Option<String> {
+/// What the client calls the answer that it waits for, and the topic that it is about.
+fn named(command: Command) -> (Option<String>, Option<Topic>) {
     match command {
-        Command::Subscribe(subscribe) => Some(subscribe.id),
-        Command::Publish { id, .. } => id,
-        Command::Channel(frame) => frame.id,
-        _ => None,
+        Command::Subscribe(subscribe) => (Some(subscribe.id), None),
+        Command::Publish { id, topic, .. } => (id, Some(topic)),
+        Command::Track { topic, .. } | Command::Update { topic, .. } => (None, topic),
+        Command::Channel(frame) => (frame.id, None),
+        _ => (None, None),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Sockets {
     authenticated: u64,
     /// Authenticated sockets by their user.
     by_user: BTreeMap<String, u64>,
+    listeners: u64,
 }
 
 impl Sockets {
@@ -59,6 +60,7 @@ impl Sockets {
             self.count += 1;
             self.authenticated += u64::from(socket.principal().is_some());
             count(&mut self.by_user, &socket, true);
+            self.listeners += u64::from(socket.profile.is_listener);
             *free = Some(socket);
         }
     }
@@ -70,6 +72,7 @@ impl Sockets {
         self.count -= 1;
         self.authenticated -= u64::from(socket.principal().is_some());
         count(&mut self.by_user, &socket, false);
+        self.listeners -= u64::from(socket.profile.is_listener);
         Some(socket)
     }
 
@@ -101,6 +104,11 @@ impl Sockets {
     /// How many have said that they are this user.
     pub(super) fn of_user(&self, user: &str) -> u64 {
         self.by_user.get(user).copied().unwrap_or_default()
+    }
+
+    /// How many count as listeners of an app.
+    pub(super) fn listeners(&self) -> u64 {
+        self.listeners
     }
 
     /// How many have not.

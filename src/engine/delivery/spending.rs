@@ -60,7 +60,7 @@ impl Delivery {
     fn cost(&self, id: SessionId, command: &Command) -> u64 {
         match command {
             Command::Publish { topic, payload, .. } => self.cost_of_message(topic.clone(), payload),
-            Command::Track { topic, metadata } | Command::Update { topic, metadata } => {
+            Command::Track { topic, metadata, .. } | Command::Update { topic, metadata } => {
                 self.cost_of_presence(id, topic.clone(), metadata)
             }
             Command::Subscribe(_) => 1,
