@@ -7,10 +7,12 @@ use crate::value::json;
 /// Bytes of a regular expression's text, and of its compiled form.
 const MAX_EXPRESSION: usize = 256;
 const MAX_COMPILED: usize = 16 * 1024;
-/// Bytes of a cell that a pattern is held against: the work is the product of both lengths, and a regular expression's
+/// Bytes of a cell that a pattern is held against: a regular expression's work is the product of both lengths, and its
 /// step is a hundred times that of a `like`.
 const MAX_TEXT: usize = 4_096;
 const MAX_REGEX_TEXT: usize = 512;
+/// Steps of a `like` for each character of text and pattern.
+const MAX_STEPS: usize = 4;
 
 /// A compiled pattern.
 #[derive(Clone, Debug)]
@@ -66,8 +68,8 @@ impl Pattern {
         Some(match self {
             Pattern::Regex { regex, any_case: true } => regex.is_match(&fold(&text)),
             Pattern::Regex { regex, any_case: false } => regex.is_match(&text),
-            Pattern::Like { pieces, any_case: true } => like(pieces, &text.to_lowercase()),
-            Pattern::Like { pieces, any_case: false } => like(pieces, &text),
+            Pattern::Like { pieces, any_case: true } => like(pieces, &text.to_lowercase())?,
+            Pattern::Like { pieces, any_case: false } => like(pieces, &text)?,
         })
     }
 }
@@ -85,11 +87,14 @@ fn fold(text: &str) -> String {
     folded
 }
 
-/// Matches greedily and goes back to the last `%` only: time is bounded by the product of the lengths.
-fn like(pieces: &[Piece], text: &str) -> bool {
+/// Matches greedily and goes back to the last `%` only. That takes the product of the lengths where a text is made for it,
+/// so the steps are counted: `None` beyond a few times the sum, which no pattern takes that is meant to match.
+fn like(pieces: &[Piece], text: &str) -> Option<bool> {
     let text: Vec<char> = text.chars().collect();
+    let mut steps = MAX_STEPS.saturating_mul(text.len() + pieces.len());
     let (mut at_piece, mut at_text, mut back): (usize, usize, Option<(usize, usize)>) = (0, 0, None);
     while at_text < text.len() {
+        steps = steps.checked_sub(1)?;
         match pieces.get(at_piece) {
             Some(Piece::Any) => {
                 at_piece += 1;
@@ -99,7 +104,7 @@ fn like(pieces: &[Piece], text: &str) -> bool {
             Some(Piece::One) => {}
             Some(Piece::Literal(c)) if text.get(at_text) == Some(c) => {}
             _ => {
-                let Some((piece, place)) = back else { return false };
+                let Some((piece, place)) = back else { return Some(false) };
                 (at_piece, at_text) = (piece, place + 1);
                 back = Some((piece, place + 1));
                 continue;
@@ -108,7 +113,7 @@ fn like(pieces: &[Piece], text: &str) -> bool {
         at_piece += 1;
         at_text += 1;
     }
-    pieces.iter().skip(at_piece).all(|piece| *piece == Piece::Any)
+    Some(pieces.iter().skip(at_piece).all(|piece| *piece == Piece::Any))
 }
 
 #[cfg(test)]
@@ -143,6 +148,10 @@ mod tests {
         assert_eq!(Pattern::regex("a", false).unwrap().matches(&long), None);
         let text = format!("\"{}\"", "a".repeat(MAX_TEXT));
         assert_eq!(Pattern::like(&"%a".repeat(500), false).matches(&text), Some(true));
+        let bomb = format!("%{}b%", "a".repeat(500));
+        assert_eq!(Pattern::like(&bomb, false).matches(&text), None, "a product of the lengths");
+        let found = format!("\"{}needle{}\"", "need ".repeat(400), "le".repeat(900));
+        assert_eq!(Pattern::like("%need%needle%le", false).matches(&found), Some(true));
         assert_eq!(Pattern::like("%", false).matches(&format!("\"{}\"", "a".repeat(MAX_TEXT + 1))), None);
     }
 }
