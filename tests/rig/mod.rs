@@ -19,8 +19,8 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::effect::Calling;
-use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
+use realtime_worker::engine::effect::{Calling, TablesAnswer};
+use realtime_worker::engine::input::{CallAnswer, DialectId, Input, Open, SocketId, TableRequest, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
@@ -368,6 +368,21 @@ impl Rig {
         let figures = outcome.figures.expect("the figures are answered");
         let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
         serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// What a control plane asks for.
+    pub fn administer(&mut self, request: TableRequest) -> Result<TablesAnswer, Refusal> {
+        self.step();
+        let mut outcome = Outcome::default();
+        self.run(Input::Tables(request), &mut outcome);
+        outcome.tables.expect("a control plane is answered")
+    }
+
+    /// A function answers the oldest call, or does not.
+    pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        let Calling { socket, client_id, call, .. } = self.calls.remove(0);
+        let answer = answer.map(|(status, body)| (status, body.to_owned()));
+        self.run(Input::Called(CallAnswer { socket, client_id, call, answer }), &mut Outcome::default());
     }
 
     /// Lets time pass; alarms come when they are due.

@@ -149,7 +149,10 @@ impl Delivery {
     /// Those members of a class who are told of a presence: in some dialects not whose it is.
     fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
         let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
-        let (Event::PresenceJoined { member, .. } | Event::PresenceUpdated { member, .. }) = event else {
+        let (Event::PresenceJoined { member, .. }
+        | Event::PresenceUpdated { member, .. }
+        | Event::PresenceLeft { member, .. }) = event
+        else {
             return members.iter().copied().collect();
         };
         let is_oneself =
