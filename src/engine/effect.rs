@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::database::interest::Telling;
 use super::event::{Address, Event};
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
+use super::table_settings::TableState;
 use crate::code::{Code, Refusal};
 
 /// What comes of an input, in the order in which it is to be done.
@@ -91,6 +92,8 @@ pub enum Task {
     Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
     Figures(Box<Figures>),
+    /// Answer an administrator.
+    Administered(Result<Administered, Refusal>),
     /// Write one line of log.
     Log(Log),
 }
@@ -204,6 +207,35 @@ pub struct Receipt {
     pub delivered: u64,
 }
 
+/// What an administrator is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Administered {
+    /// Who is connected.
+    Connections(Connections),
+    /// How the tables are set.
+    Tables(Vec<TableState>),
+}
+
+/// Some of a tenant's connections, in the order in which they were opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// How many there are that were searched for.
+    pub total: u64,
+    /// The part that was asked for.
+    pub list: Vec<Connection>,
+}
+
+/// A connection, as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its public id.
+    pub id: Rc<str>,
+    /// Its user.
+    pub user: Option<String>,
+    /// When it was opened, in Unix milliseconds.
+    pub opened: u64,
+}
+
 /// Figures of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -217,6 +249,8 @@ pub struct Figures {
     pub by_role: Vec<(String, u64)>,
     /// Topics with at least one subscriber.
     pub topics: u64,
+    /// Tables with at least one subscriber.
+    pub tables: u64,
     /// Members present, over all topics.
     pub presence: u64,
     /// The stream's epoch.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::command::{Command, Malformed, Recover};
 use super::database::batch::Batch;
 use super::publication::Publication;
+use super::table_settings::TableChange;
 use crate::policy::principal::Principal;
 
 /// A connection in this life of the object. The caller gives the numbers and may use one again after its end.
@@ -73,6 +74,21 @@ pub enum Input {
     Alarm,
     /// Someone wants the figures.
     Stats,
+    /// Someone wants to know who is connected.
+    Connections(ConnectionQuery),
+    /// Someone wants to know how the tables are set, or to set one.
+    Tables(Option<TableChange>),
+}
+
+/// Which connections are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionQuery {
+    /// At most so many.
+    pub limit: u64,
+    /// Without so many before.
+    pub offset: u64,
+    /// Only those whose public id or user contains this.
+    pub search: String,
 }
 
 /// A connection that begins.

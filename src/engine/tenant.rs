@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::delivery::Delivery;
-use super::effect::{Effect, Figures, Task};
+use super::effect::{Administered, Effect, Figures, Task};
 use super::input::{DialectId, Input, SocketId, Stored};
 use super::message::Out;
 use super::profile::Profiles;
@@ -75,6 +75,14 @@ impl Tenant {
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
+            }
+            Input::Connections(query) => {
+                let connections = Administered::Connections(self.delivery.connections(&query));
+                out.run(Task::Administered(Ok(connections)));
+            }
+            Input::Tables(change) => {
+                let states = self.delivery.administer(now, change, &mut out).map(Administered::Tables);
+                out.run(Task::Administered(states));
             }
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
         }

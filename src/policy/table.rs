@@ -270,6 +270,11 @@ impl Tables {
         self.tables.get(&format!("{schema}.{table}")).unwrap_or(&self.unknown)
     }
 
+    /// Schema and name of every declared table, in their order.
+    pub fn declared(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tables.keys().filter_map(|name| name.split_once('.'))
+    }
+
     /// Whether a table is declared. `*` stands for all that are.
     pub fn is_declared(&self, schema: &str, table: &str) -> bool {
         schema == "*" || table == "*" || self.tables.contains_key(&format!("{schema}.{table}"))

@@ -19,10 +19,11 @@ use super::storage::Storage;
 use super::{environment, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Effect, Figures, Receipt, Task};
+use crate::engine::effect::{Administered, Effect, Figures, Receipt, Task};
 use crate::engine::input::{DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
+use crate::server::administration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
@@ -58,6 +59,7 @@ struct Outcome {
     turned_away: Option<Refusal>,
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
+    administered: Option<std::result::Result<Administered, Refusal>>,
     fetch_keys: bool,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
@@ -74,19 +76,10 @@ impl DurableObject for Broadcaster {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let answered = match request.path().as_str() {
             "/open" => self.open(&request),
-            "/publish" => {
+            path => {
                 let body = request.text().await?;
-                self.publish(&body).map(|answer| http::respond(&answer))
+                self.answer(path, &body).map(|answer| http::respond(&answer))
             }
-            "/changes" => {
-                let body = request.text().await?;
-                self.take_changes(&body).map(|answer| http::respond(&answer))
-            }
-            "/feed" => {
-                let body = request.text().await?;
-                self.feed(&body).map(|answer| http::respond(&answer))
-            }
-            _ => self.stats().map(|answer| http::respond(&answer)),
         };
         answered.unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)))
     }
@@ -181,6 +174,16 @@ impl Broadcaster {
         }
     }
 
+    fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        match path {
+            "/publish" => self.publish(body),
+            "/changes" => self.take_changes(body),
+            "/feed" => self.feed(body),
+            "/connections" | "/tables" => self.administer(path, body),
+            _ => self.stats(),
+        }
+    }
+
     fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let request = PublishRequest::read(body)?;
         let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
@@ -197,6 +200,11 @@ impl Broadcaster {
     fn feed(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let input = self.with_life(|life| Ok(changes::feed(body, &life.organization, &life.configuration)))??;
         self.happen(input).map(|_| Answer::json(200, &serde_json::json!({})))
+    }
+
+    fn administer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        let answer = self.happen(administration::input(path, body)?)?.administered.ok_or(Code::Internal)?;
+        answer.map(|administered| administration::answer(&administered))
     }
 
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
@@ -365,6 +373,7 @@ impl Life {
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
             Task::Log(entry) => log(&log_line(&entry, &self.organization)),
         }
         Ok(None)

@@ -22,6 +22,7 @@ use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::administration;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::changes;
 use realtime_worker::server::publish::PublishRequest;
@@ -364,6 +365,27 @@ impl Rig {
         let figures = outcome.figures.expect("the figures are answered");
         let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
         serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// What the object answers at one of its paths.
+    pub fn ask(&mut self, path: &str, body: &str) -> (u16, String) {
+        let answer = match path {
+            "/publish" => {
+                let published = self.publish_text(body);
+                return (published.status, published.body.to_string());
+            }
+            "/stats" => return (200, self.stats().to_string()),
+            _ => {
+                self.step();
+                let mut outcome = Outcome::default();
+                administration::input(path, body).and_then(|input| {
+                    self.run(input, &mut outcome);
+                    outcome.administered.expect("an administrator is answered")
+                })
+            }
+        };
+        let answer = answer.map_or_else(|refusal| Answer::from(&refusal), |answer| administration::answer(&answer));
+        (answer.status, answer.body)
     }
 
     /// Lets time pass; alarms come when they are due.

@@ -10,6 +10,7 @@ mod database;
 mod fan_out;
 mod filter_index;
 mod frame;
+mod gathering;
 mod identity;
 mod judging;
 mod opening;
@@ -25,11 +26,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::command::{Command, Malformed};
-use super::effect::{Figures, Task, Write};
+use super::effect::{Connection, Connections, Figures, Task, Write};
 use super::event::Event;
-use super::input::{DialectId, SocketId, Stored};
+use super::input::{ConnectionQuery, DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profile, Profiles, Sessions};
+use super::table_settings::{self, TableChange, TableSettings, TableState};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
@@ -47,6 +49,7 @@ pub(super) struct Delivery {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
     profiles: Profiles,
+    tables: TableSettings,
     sockets: Sockets,
     classes: Classes,
     people: People,
@@ -95,6 +98,7 @@ impl Delivery {
             organization,
             configuration,
             profiles,
+            tables: TableSettings::read(stored.facts.get(table_settings::FACT)),
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
@@ -217,9 +221,39 @@ impl Delivery {
         due.into_iter().chain(self.database_deadline()).min()
     }
 
+    /// Changes how a table is set, where that is asked for, and says how all are.
+    pub(super) fn administer(
+        &mut self,
+        now: u64,
+        change: Option<TableChange>,
+        out: &mut Out,
+    ) -> Result<Vec<TableState>, Refusal> {
+        if let Some(change) = change {
+            self.tables.change(now, change, &self.configuration.tables)?;
+            out.to_stream.push_back(ToStream::Begin);
+            out.run(Task::Write(Write::Fact { name: table_settings::FACT, value: self.tables.text() }));
+        }
+        Ok(self.tables.states(&self.configuration.tables))
+    }
+
+    /// Who is connected.
+    pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
+        let user = |socket: &Socket| socket.principal().and_then(|principal| principal.user.clone());
+        let is_meant = |socket: &&Socket| {
+            socket.client_id.contains(&query.search) || user(socket).is_some_and(|user| user.contains(&query.search))
+        };
+        let mut found: Vec<&Socket> = self.sockets.iter().filter(is_meant).collect();
+        found.sort_by_key(|socket| (socket.opened, socket.client_id.clone()));
+        let [offset, limit] = [query.offset, query.limit].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let connection =
+            |socket: &&Socket| Connection { id: socket.client_id.clone(), user: user(socket), opened: socket.opened };
+        Connections { total: found.len() as u64, list: found.iter().skip(offset).take(limit).map(connection).collect() }
+    }
+
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
+        figures.tables = self.classes.tables();
         figures.database = self.database_figures();
         for socket in self.sockets.iter() {
             figures.connections += 1;
