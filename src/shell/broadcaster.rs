@@ -13,7 +13,7 @@ use worker::{
 };
 
 use super::fault::{failed, log_fault, log_refused};
-use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
+use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
 use super::{environment, http, keys, rejection, source_link};
@@ -397,11 +397,4 @@ fn raw(socket: &WebSocket) -> &RawSocket {
 /// Who asked for history that cannot be read is told so; the object goes on.
 fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
     Input::HistoryRead(rows.map_err(log_fault).ok())
-}
-
-/// A random UUID (RFC 9562, version 4).
-fn uuid() -> Result<String> {
-    let hex = random_hex(16)?;
-    let part = |from, to| hex.get(from..to).unwrap_or_default();
-    Ok(format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32)))
 }
