@@ -6,7 +6,6 @@ mod rig;
 
 use realtime_worker::dialect::butterbase::{HEARTBEAT, ID};
 use realtime_worker::engine::command::{Position, Recover};
-use realtime_worker::engine::input::TableRequest;
 use realtime_worker::policy::app::{ANONYMOUS, SERVICE, USER};
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
@@ -212,26 +211,27 @@ fn tables_are_enabled_by_the_control_plane() {
         assert_eq!((&warning["code"], &warning["table"]), (&json!("TABLE_NOT_REALTIME_ENABLED"), &json!("messages")));
         assert!(warning["remediation"].as_str().unwrap().contains(&format!("/v1/{ORGANIZATION}/realtime/configure")));
         assert_eq!(insert(rig, json!({ "id": 1 })), 0);
-        let public = |table: &str| ("public".to_owned(), table.to_owned());
-        let both = TableRequest::Enable(vec![public("messages"), public("nope")]);
-        let refusal = rig.administer(both).unwrap_err();
-        assert_eq!((refusal.code.status(), refusal.field.as_deref()), (404, Some("nope")));
+        let enable = |tables: &[&str]| {
+            let events = ["INSERT", "UPDATE", "DELETE"];
+            json!({ "action": "enable", "schema": "public", "tables": tables, "events": events }).to_string()
+        };
+        let (status, answer) = rig.ask("/tables", &enable(&["messages", "nope", "neither"]));
+        assert_eq!(status, 404);
+        assert!(answer.contains("nope,neither"), "all that are missing are named: {answer}");
         assert_eq!(insert(rig, json!({ "id": 2 })), 0, "none is changed where one is missing");
         for _ in 0..2 {
-            let answer = rig.administer(TableRequest::Enable(vec![public("messages")])).unwrap();
-            assert!(answer.is_connected);
+            assert_eq!(rig.ask("/tables", &enable(&["messages"])).0, 200);
             assert_eq!(insert(rig, json!({ "id": 3 })), 1, "the subscription that stood receives");
             assert_eq!(change(&client).0, "INSERT");
-            rig.advance(1_000);
         }
-        let disable = || TableRequest::Disable { schema: "public".to_owned(), table: "messages".to_owned() };
+        let disable = json!({ "action": "disable", "schema": "public", "table": "messages" }).to_string();
         for _ in 0..2 {
-            let answer = rig.administer(disable()).unwrap();
-            let [table] = answer.tables.as_slice() else { panic!("one table") };
-            assert!(!table.is_enabled && table.updated > table.created, "it stays listed");
+            assert_eq!(rig.ask("/tables", &disable).0, 200);
             assert_eq!(insert(rig, json!({ "id": 4 })), 0);
         }
-        assert_eq!(rig.administer(TableRequest::List).unwrap().tables.len(), 1);
+        let (_, tables) = rig.ask("/tables", r#"{"action":"list"}"#);
+        let tables: Value = serde_json::from_str(&tables).unwrap();
+        assert_eq!(tables["tables"][0]["enabled"], false, "it stays listed");
     });
 }
 
@@ -430,7 +430,10 @@ fn a_function_answers_its_caller_only() {
         let [ann, bob] = ["ann", "bob"].map(|name| connected(rig, user(name)));
         rig.frame(&ann, json!({ "type": "event", "event": "chat_message", "payload": { "text": "hello" } }));
         let call = rig.calls.first().unwrap();
-        assert_eq!((call.path.as_str(), call.user.as_deref(), call.role.as_deref()), ("/chat", Some("ann"), Some(USER)));
+        assert_eq!(
+            (call.path.as_str(), call.user.as_deref(), call.role.as_deref()),
+            ("/chat", Some("ann"), Some(USER))
+        );
         assert_eq!(call.body, r#"{"event":"chat_message","payload":{"text":"hello"}}"#);
         rig.answer_call(Some((200, r#"{"echo":1}"#)));
         ann.gets(json!({ "type": "event_response", "event": "chat_message", "data": { "echo": 1 }, "status": 200 }));

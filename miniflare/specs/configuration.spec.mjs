@@ -42,7 +42,7 @@ const broken = {
 	"a channel whose grant is a list": [{ REALTIME: channel({ read: ["member"] }) }, "REALTIME.channels[0].read"],
 	"an unknown limit": [{ REALTIME: { limits: { conections: 1 } } }, "REALTIME.limits.conections"],
 	"a limit that is no number": [{ REALTIME: { limits: { connections: "10" } } }, "REALTIME.limits.connections"],
-	"a frame larger than a message": [{ REALTIME: { limits: { frameBytes: 1_048_577 } } }, "REALTIME.limits.frameBytes"],
+	"a frame larger than a message": [{ REALTIME: { limits: { frameBytes: 4_194_305 } } }, "REALTIME.limits.frameBytes"],
 	"publicTopics that is no truth value": [{ REALTIME: { publicTopics: "no" } }, "REALTIME.publicTopics"],
 	"a malformed history": [{ REALTIME: { history: { count: -1 } } }, "REALTIME.history.count"],
 };

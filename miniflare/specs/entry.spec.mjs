@@ -74,8 +74,8 @@ test("a message that is too long is closed and never reaches the Wasm", () => {
 	const room = new Room({}, "one");
 	const closed = [];
 	const socket = { close: (code) => closed.push(code) };
-	for (const message of ["x".repeat(1_048_577), new ArrayBuffer(1_048_577)]) room.webSocketMessage(socket, message);
+	for (const message of ["x".repeat(4_194_305), new ArrayBuffer(4_194_305)]) room.webSocketMessage(socket, message);
 	assert.deepEqual([closed, seen()], [[1009, 1009], ["construct one"]]);
-	for (const message of ["x".repeat(1_048_576), new ArrayBuffer(1_048_576)]) room.webSocketMessage(socket, message);
+	for (const message of ["x".repeat(4_194_304), new ArrayBuffer(4_194_304)]) room.webSocketMessage(socket, message);
 	assert.deepEqual([closed.length, seen()], [2, ["message", "message"]]);
 });

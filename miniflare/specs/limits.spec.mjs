@@ -47,8 +47,8 @@ for (const parameters of [{ organizationId: "org_1" }, {}]) {
 
 for (const parameters of [{ organizationId: "org_1" }, {}]) {
 	const how = parameters.organizationId ? "straight to the object" : "held by the Worker";
-	for (const [kind, message] of [["text", "x".repeat(1_048_577)], ["binary", Buffer.alloc(1_048_577)]]) {
-		test(`a ${kind} message of more than 1 MiB closes its socket, ${how}`, async () => {
+	for (const [kind, message] of [["text", "x".repeat(4_194_305)], ["binary", Buffer.alloc(4_194_305)]]) {
+		test(`a ${kind} message of more than 4 MiB closes its socket, ${how}`, async () => {
 			const client = await connect(socketUrl(server, parameters));
 			client.send(message);
 			assert.equal((await client.closed).code, 1009);

@@ -67,14 +67,14 @@ macro_rules! limits {
 
 /// A message of a client longer than this, in UTF-16 units or bytes, closes its socket with 1009 before it is copied into
 /// the Wasm's memory.
-pub const MESSAGE_LENGTH: u32 = 1 << 20;
+pub const MESSAGE_LENGTH: u32 = 1 << 22;
 
 /// A rate of nothing would have no bucket to be taken from, which would be no limit; and no frame is larger than a message.
 fn limit(value: &Field<'_>, name: &str) -> Result<u64, Refusal> {
     match value.count()? {
         0 if name.ends_with("PerSecond") => Err(value.refuse("must be at least 1")),
         count if name == "frameBytes" && count > u64::from(MESSAGE_LENGTH) => {
-            Err(value.refuse("must be at most 1048576"))
+            Err(value.refuse("must be at most 4194304"))
         }
         count => Ok(count),
     }
@@ -85,7 +85,7 @@ limits! {
     Limits {
         connections "connections" 10000 "connections of one organization";
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
-        frame_bytes "frameBytes" 65536 "bytes of one frame from a client";
+        frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
         joins_per_second "joinsPerSecond" 100 "channels that one socket of a Supabase client enters per second, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";

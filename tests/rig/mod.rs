@@ -19,10 +19,11 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::effect::{Calling, TablesAnswer};
-use realtime_worker::engine::input::{CallAnswer, DialectId, Input, Open, SocketId, TableRequest, UsedTicket};
+use realtime_worker::engine::effect::Calling;
+use realtime_worker::engine::input::{CallAnswer, DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::administration;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::changes;
 use realtime_worker::server::publish::PublishRequest;
@@ -370,19 +371,32 @@ impl Rig {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    /// What a control plane asks for.
-    pub fn administer(&mut self, request: TableRequest) -> Result<TablesAnswer, Refusal> {
-        self.step();
-        let mut outcome = Outcome::default();
-        self.run(Input::Tables(request), &mut outcome);
-        outcome.tables.expect("a control plane is answered")
-    }
-
     /// A function answers the oldest call, or does not.
     pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
         let Calling { socket, client_id, call, .. } = self.calls.remove(0);
         let answer = answer.map(|(status, body)| (status, body.to_owned()));
         self.run(Input::Called(CallAnswer { socket, client_id, call, answer }), &mut Outcome::default());
+    }
+
+    /// What the object answers at one of its paths.
+    pub fn ask(&mut self, path: &str, body: &str) -> (u16, String) {
+        let answer = match path {
+            "/publish" => {
+                let published = self.publish_text(body);
+                return (published.status, published.body.to_string());
+            }
+            "/stats" => return (200, self.stats().to_string()),
+            _ => {
+                self.step();
+                let mut outcome = Outcome::default();
+                administration::input(path, body).and_then(|input| {
+                    self.run(input, &mut outcome);
+                    outcome.administered.expect("an administrator is answered")
+                })
+            }
+        };
+        let answer = answer.map_or_else(|refusal| Answer::from(&refusal), |answer| administration::answer(&answer));
+        (answer.status, answer.body)
     }
 
     /// Lets time pass; alarms come when they are due.

@@ -3,7 +3,7 @@
 import * as wasm from "./index.js";
 
 /** Longer messages are closed with 1009 (RFC 6455, 7.4.1) before they are copied into the Wasm's memory. */
-const MAX_MESSAGE_LENGTH = 1_048_576;
+const MAX_MESSAGE_LENGTH = 4_194_304;
 
 Error.stackTraceLimit = 100;
 const instance = wasm.__worker_init_state();
