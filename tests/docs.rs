@@ -95,6 +95,7 @@ fn limits_that_are_fixed() {
         ("for how long a ticket is good", seconds(ticket::LIFETIME_SECONDS * 1_000)),
         ("for how long a connection may be silent before `auth`", seconds(limits::AUTH_DEADLINE)),
         ("for how long an expired token keeps its connection", seconds(limits::EXPIRY_GRACE)),
+        ("for how long a subscription waits for the database to answer", seconds(limits::MAX_DATABASE_WAIT)),
         (
             "frames of one connection that wait while keys are fetched, beside joins and fresh tokens of its channels",
             limits::WAITING_FRAMES.to_string(),

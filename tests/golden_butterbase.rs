@@ -78,6 +78,7 @@ fn connections() -> Vec<(&'static str, Event)> {
         expires: None,
         claims: BTreeMap::new(),
         all_claims: None,
+        grants: std::collections::BTreeMap::new(),
     };
     let success = |principal: Principal, position: Option<Position>, recovered| {
         let (organization, principal) = (Rc::from("app_abc123"), Rc::new(principal));

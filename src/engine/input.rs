@@ -71,6 +71,13 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The answer to [`super::effect::Question::Authorize`].
+    Authorized {
+        /// Which question it is.
+        number: u64,
+        /// The text of the answer; `None` when there was none.
+        grant: Option<String>,
+    },
     /// A function has answered, or has not.
     Called(CallAnswer),
     /// The alarm that was set has come.

@@ -72,6 +72,7 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
             Input::Alarm => {
                 self.alarm = None;

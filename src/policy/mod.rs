@@ -22,6 +22,7 @@ pub mod table;
 pub mod function;
 pub mod app;
 pub mod database;
+pub mod topic_grant;
 // What the deployment says about both.
 pub mod limits;
 pub mod fluxbase;

@@ -12,6 +12,7 @@ mod fan_out;
 mod figures;
 mod filter_index;
 mod frame;
+mod grants;
 mod heartbeat;
 mod gathering;
 mod identity;
@@ -41,9 +42,8 @@ use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
-use database::DatabaseLink;
+use database::{DatabaseLink, Waits};
 use heartbeat::{BEAT, Heartbeats};
-use judging::Judging;
 use people::People;
 use session::Session;
 use socket::Socket;
@@ -69,9 +69,8 @@ pub(super) struct Delivery {
     unsaved: BTreeSet<SocketId>,
     /// The database that the organization takes its changes from.
     database: Option<DatabaseLink>,
-    /// Sessions that wait for it to answer.
-    awaiting: BTreeSet<SessionId>,
-    judging: Judging,
+    /// Who waits for it to answer.
+    waits: Waits,
     heartbeats: Heartbeats,
     /// Calls of functions that wait for their answers.
     calls: u64,
@@ -101,8 +100,7 @@ impl Delivery {
         let database = configuration.databases().of(&organization).cloned();
         let mut delivery = Delivery {
             database: database.map(|database| DatabaseLink::wake(database, stored)),
-            awaiting: BTreeSet::new(),
-            judging: Judging::default(),
+            waits: Waits::default(),
             organization,
             configuration,
             profiles,
@@ -167,8 +165,9 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.sockets.remove(id) else { return };
+        self.waits.judging.forget(id);
+        self.waits.grants.forget(id);
         self.heartbeats.remove(&socket);
-        self.judging.forget(id);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != id);
@@ -191,7 +190,7 @@ impl Delivery {
     pub(super) fn save(&mut self, now: u64, out: &mut Out) {
         self.tell_database(now, out);
         for id in std::mem::take(&mut self.unsaved) {
-            let is_held = self.judging.holds(id);
+            let is_held = self.waits.judging.holds(id);
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_held = is_held;
             (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);

@@ -240,6 +240,13 @@ impl Session {
         (!tables.is_empty() || self.topics().next().is_some()).then_some(tables)
     }
 
+    /// The topics in which it has rights or is present.
+    pub(super) fn places_of_rights(&self) -> Vec<Topic> {
+        let joined = self.channel.iter().map(|channel| &channel.topic);
+        let subscribed = self.subscriptions.iter().filter_map(Subscription::topic);
+        joined.chain(subscribed).chain(self.present.iter().flatten()).cloned().collect()
+    }
+
     /// Where it is told who comes and goes.
     fn places(
         &self,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::grants::{NoGrant, topics_of};
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{Command, Subscribe, TableTarget, Target};
@@ -23,7 +24,20 @@ const SPOKEN: &str = "\u{0}";
 impl Delivery {
     /// Does what a session asks for, or says why not.
     pub(super) fn execute(&mut self, now: u64, session: SessionId, command: Command, out: &mut Out) {
-        let Some(principal) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let Some(before) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let principal = match self.granted(now, &before, &topics_of(&command)) {
+            Ok(principal) => principal,
+            Err(NoGrant::Unknown(group, topic)) => {
+                return self.wait_for_grant(session.socket, (group, topic), command, out);
+            }
+            Err(NoGrant::Unavailable) => {
+                let named = (id_of(&command), topic_of(&command).cloned());
+                return self.refuse(now, session, Refusal::of(Code::SourceUnavailable), named, out);
+            }
+        };
+        if !Rc::ptr_eq(&before, &principal) {
+            self.change(session, |session| session.principal = principal.clone());
+        }
         let principal = &*principal;
         let topic = topic_of(&command).cloned();
         let (done, id) = match command {
@@ -343,6 +357,14 @@ impl Delivery {
     }
 }
 
+/// What a client calls a command by.
+fn id_of(command: &Command) -> Option<String> {
+    match command {
+        Command::Subscribe(subscribe) => Some(subscribe.id.clone()),
+        Command::Publish { id, .. } => id.clone(),
+        _ => None,
+    }
+}
 /// The topic that a command is about.
 fn topic_of(command: &Command) -> Option<&Topic> {
     match command {

@@ -181,7 +181,7 @@ fn wake(stored: Stored) -> (TenantServer, Vec<Effect>) {
 
 fn principal() -> Principal {
     let roles = Roles::new(["member".to_owned()]);
-    Principal { user: Some("ada".into()), roles, method: Method::Session, expires: None, claims: Default::default(), all_claims: None }
+    Principal { user: Some("ada".into()), roles, method: Method::Session, expires: None, claims: Default::default(), all_claims: None, grants: Default::default() }
 }
 
 #[cfg(test)]
