@@ -25,6 +25,7 @@ fn user(name: &str) -> Principal {
         expires: None,
         claims: Default::default(),
         all_claims: None,
+        grants: Default::default(),
     }
 }
 
