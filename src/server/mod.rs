@@ -9,6 +9,7 @@ pub mod admission;
 pub mod ticket;
 pub mod publish;
 pub mod changes;
+pub mod source;
 pub mod tenant_server;
 pub mod outgoing;
 pub mod log;

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
-    DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, durable_object,
 };
 
 use super::fault::{failed, log_fault, log_refused, watch};
@@ -59,6 +60,7 @@ struct Outcome {
     figures: Option<Box<Figures>>,
     administered: Option<std::result::Result<Administered, Refusal>>,
     fetch_keys: bool,
+    timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
     calls: Vec<Calling>,
@@ -268,6 +270,7 @@ impl Broadcaster {
             self.fetch_keys();
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
+        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
     }
@@ -289,6 +292,15 @@ impl Broadcaster {
         self.state.wait_until(async move {
             let answer = source_link::ask(&object.env, &database, &request).await;
             let _ = object.happen(request.answered(answer));
+        });
+    }
+
+    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    fn tick_at(&self, time: u64) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(time.saturating_sub(now()))).await;
+            let _ = object.happen(Input::Tick);
         });
     }
 
@@ -371,6 +383,7 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
