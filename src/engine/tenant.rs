@@ -73,6 +73,8 @@ impl Tenant {
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
+            Input::Called(answer) => self.delivery.called(answer, &mut out),
+            Input::Tables(request) => self.delivery.administer(now, request, &mut out),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);

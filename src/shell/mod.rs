@@ -7,6 +7,7 @@ mod gate;
 mod pump;
 // The Durable Object.
 mod broadcaster;
+mod function;
 mod source_link;
 mod sockets;
 mod storage;

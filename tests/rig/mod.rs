@@ -19,6 +19,7 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::effect::Calling;
 use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
@@ -83,6 +84,8 @@ pub struct Rig {
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
+    /// Functions that are being called.
+    pub calls: Vec<Calling>,
     /// The object of the database.
     pub source: Source,
     configuration: Rc<Configuration>,
@@ -145,6 +148,7 @@ impl Rig {
             storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
+            calls: Vec::new(),
             source: Source::default(),
             configuration: Rc::new(configuration),
             server: None,

@@ -134,7 +134,8 @@ async function flush<Statement>(
 /** The most messages that one request may hold, and the most values that a statement of D1 may. */
 const BATCH = 100;
 
-const INSERT =
+/** The statement that the publishing functions of an outbox give. */
+export const INSERT =
 	"INSERT INTO realtime_outbox (organization_id, id, message, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
 const ORGANIZATIONS =
 	"SELECT organization_id FROM realtime_outbox WHERE error IS NULL GROUP BY organization_id ORDER BY MIN(position) LIMIT ?";

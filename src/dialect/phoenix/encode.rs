@@ -78,7 +78,7 @@ impl ChannelWriter<'_> {
                 payload.push_str("}}");
                 vec![self.reply(id, &payload)]
             }
-            Event::Refused { refusal, id: Some(id) } => {
+            Event::Refused { refusal, id: Some(id), .. } => {
                 vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
             }
             Event::PresenceState { members, .. } => vec![self.push("presence_state", &state(members))],
