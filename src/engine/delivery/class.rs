@@ -190,7 +190,7 @@ impl Classes {
         rules: &Rules<'_>,
         verdict: &Verdict,
     ) -> Vec<(&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
-        let groups = verdict.seeing().map(|(group, _)| Judge::Group(group.clone()));
+        let groups = verdict.seeing().map(|group| Judge::Group(group.clone()));
         let mut found = Vec::new();
         for judge in std::iter::once(Judge::Bypass).chain(groups) {
             let from = Rc::new(ClassKey::first(scope.clone(), judge.clone()));
