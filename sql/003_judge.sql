@@ -78,6 +78,7 @@ $$;
 --   only, and the next caller does not pay again for finding it.
 -- * A policy may not write: read-only lasts as long as the block it is set in.
 -- * A statement timeout fires once in a statement; whoever is being judged then is named, and `take` begins again.
+-- * A table of a policy that is locked, as a migration does, is nobody's fault: `canceled` is -1, and the batch comes again.
 create function realtime_worker.judge_body(rel regclass, role_name text, command "char") returns text
 language plpgsql stable set search_path = '' as $fn$
 declare
@@ -110,7 +111,8 @@ begin
             pg_catalog.set_config('request.jwt.claim.role', %3$L, true), pg_catalog.set_config('role', %3$L, true);
     begin
         records := array(select pg_catalog.json_populate_record(null::%1$s, i) from pg_catalog.unnest(picked) i);
-    exception when others then
+    exception when lock_not_available then raise;
+    when others then
         lost := sqlstate; records := '{}'; visible := '{}';
         for place in 1 .. pg_catalog.cardinality(picked) loop
             begin
@@ -138,8 +140,9 @@ begin
                 end loop;
                 piece := piece + 1;
             exception
-                when query_canceled then
-                    canceled := caller; seconds := extract(epoch from pg_catalog.clock_timestamp() - began);
+                when query_canceled or lock_not_available then
+                    canceled := case when sqlstate = '55P03' then -1 else caller end;
+                    seconds := extract(epoch from pg_catalog.clock_timestamp() - began);
                     piece := null;
                 when assert_failure or others then
                     if first = last then
@@ -170,7 +173,8 @@ begin
        and to_regproc('realtime_worker.' || judge) is not null then
         return judge;
     end if;
-    perform pg_advisory_xact_lock(7261403);
+    -- A lock of its own: enabling a table may wait long for the table, and no batch may wait for that.
+    perform pg_advisory_xact_lock(7261404);
     execute format(
         'create or replace function realtime_worker.%I(images json[], claims text[], topic text, path text, out sees text[],'
         ' out codes text[], out canceled int, out seconds float8)'
@@ -207,6 +211,8 @@ begin
 exception
     when query_canceled then
         canceled := 0;                           -- outside of any caller
+    when lock_not_available then
+        canceled := -1;
     when assert_failure or others then
         sees := array_fill(repeat('0', cardinality(images)), array[cardinality(claims)]);
         codes := array_fill(sqlstate::text, array[cardinality(claims)]);

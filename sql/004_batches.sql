@@ -13,12 +13,15 @@ create table realtime_worker.timeouts (
 -- Names this state of the outbox: another after a restore, a failover, a new installation, or a gap in the capture. The
 -- numbers of batches are comparable within one of these.
 create function realtime_worker.epoch() returns text
-language sql stable security definer set search_path = '' as $$
-    select s.system_identifier || '-' || c.timeline_id || '-' || d.oid || '-' || 'realtime_worker.batches'::pg_catalog.regclass::oid
-           || '-' || r.generation
-      from pg_control_system() s, pg_control_checkpoint() c, realtime_worker.reader r, pg_catalog.pg_database d
-     where d.datname = current_database()
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    here constant text := (select d.oid || '-' || 'realtime_worker.batches'::regclass::oid || '-' || r.generation
+                             from realtime_worker.reader r, pg_catalog.pg_database d where d.datname = current_database());
+begin
+    return (select s.system_identifier || '-' || c.timeline_id || '-' || here from pg_control_system() s, pg_control_checkpoint() c);
+exception when insufficient_privilege then
+    return here;                                 -- a provider that does not tell: a failover goes unseen, a restore does not
+end $$;
 
 -- The next changes in order: transactions by their last change, whole, as many as fit into `max_changes` and `max_bytes`.
 -- A transaction that fits nowhere is cut, and its rest comes before all others. Only the oldest `window_size` changes are
@@ -124,7 +127,7 @@ begin
     next := 'poll';
     if (select awake_until from realtime_worker.reader) > clock_timestamp() then return; end if;
     if exists (select from pg_catalog.pg_locks
-                where relation = 'realtime_worker.changes'::pg_catalog.regclass and mode = 'RowExclusiveLock'
+                where relation = 'realtime_worker.changes'::regclass and mode = 'RowExclusiveLock'
                   and database = (select oid from pg_catalog.pg_database where datname = current_database())
                   and pid is distinct from pg_backend_pid()) then
         return;

@@ -7,7 +7,9 @@ language plpgsql security definer set search_path = '' as $$
 declare
     org constant text := p ->> 'organization';
 begin
-    if org is null then raise exception 'register: `organization` is missing' using errcode = '22023'; end if;
+    if org is null or exists (select from json_array_elements(p -> 'groups') e where e ->> 'id' is null or e ->> 'role' is null) then
+        raise exception 'register: an organization, and groups with `id` and `role`' using errcode = '22023';
+    end if;
     insert into realtime_worker.organizations values (org, (p ->> 'revision')::bigint)
         on conflict (organization) do update set revision = excluded.revision
         where organizations.revision <= excluded.revision;
@@ -167,7 +169,13 @@ language sql stable security definer set search_path = '' as $$
                 else realtime_worker.columns(rel, role_name) end
 $$;
 
--- One table of a batch for one role. NULL: it ran into the statement timeout, which is noted.
+create function realtime_worker.batch_age(batch bigint) returns interval
+language sql stable security definer set search_path = '' as $$
+    select clock_timestamp() - b.fixed_at from realtime_worker.batches b where b.id = batch
+$$;
+
+-- One table of a batch for one role. NULL: a table of a policy is locked (which is waited for half a minute), or it ran into
+-- the statement timeout, which is noted.
 create function realtime_worker.verdict_json(batch bigint, rel regclass, schema_name text, table_name text, places int[],
     news json[], olds json[], role_name text, ids text[], claims text[]) returns json
 language plpgsql set search_path = '' as $$
@@ -178,7 +186,9 @@ declare
     j record;
 begin
     j := realtime_worker.judge_images(rel, role_name, 'r', images, claims, '');
-    if j.canceled is not null then
+    if j.canceled = -1 and realtime_worker.batch_age(batch) < interval '30 s' then
+        return null;
+    elsif j.canceled is not null then
         -- One that took at least half of the time is the reason; otherwise all of this role together are.
         perform realtime_worker.note_timeout(batch, rel, role_name, case
             when j.canceled > 0 and 2 * j.seconds >= extract(epoch from clock_timestamp() - began) then ids[j.canceled] end);
@@ -207,9 +217,9 @@ begin
         'changes', places, 'groups', ids, 'new', nothing, 'old', nothing, 'failed', realtime_worker.failed(ids, codes));
 end $$;
 
--- The verdicts of a batch; NULL when the statement timeout came in between.
+-- The verdicts of a batch; NULL when a timeout came in between.
 create function realtime_worker.batch_verdicts(batch bigint) returns json[]
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set lock_timeout = '1s' as $$
 declare
     t record; l record; verdict json; verdicts json[] := '{}';
 begin

@@ -12,6 +12,7 @@ mod conformance {
     pub mod words;
     pub mod stage;
 
+    pub mod fluxbase;
     pub mod native;
     pub mod phoenix;
 
@@ -33,6 +34,7 @@ const DIALECTS: &[Dialect] = &[
     conformance::phoenix::ONE,
     conformance::phoenix::TWO,
     conformance::phoenix::TWO_BINARY,
+    conformance::fluxbase::FLUXBASE,
 ];
 
 /// Something that holds in every dialect that has words for it.
@@ -97,7 +99,7 @@ behaviours! {
         who_has_unsubscribed_hears_nothing_until_it_subscribes_again,
         a_name_stands_for_one_subscription,
         a_connection_has_only_so_many_topics,
-        whether_anyone_is_there_is_answered;
+        whether_anyone_is_there_is_answered needs HearPong;
     presence:
         coming_changing_and_leaving_is_told_to_everyone_who_watches,
         who_appears_without_watching_is_told_from_then_on,

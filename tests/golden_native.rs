@@ -68,6 +68,7 @@ fn changes() -> Vec<(&'static str, Event)> {
         topic,
         offset,
         kept: None,
+        is_own: false,
         shared: SharedText::default(),
     };
     let complete = r#"{"materialId":"mat_123","claimCount":5,"duration":1234}"#;
@@ -99,7 +100,7 @@ fn authentications() -> Vec<(&'static str, Event)> {
     };
     let success = |principal: Principal, position: Option<Position>, recovered| {
         let (organization, principal) = (Rc::from("org_1"), Rc::new(principal));
-        Event::Authenticated(Authenticated { organization, principal, position, recovered })
+        Event::Authenticated(Authenticated { organization, principal, position, recovered, is_renewal: false })
     };
     let user = || principal(Some("u7"), &["admin", "hr"], Method::Session);
     let position = || Some(Position { epoch: "epoch1".to_owned(), offset: 41 });
@@ -118,12 +119,12 @@ fn answers() -> Vec<(&'static str, Event)> {
     let id = |id: &str| id.to_owned();
     let missing = Refusal::at(Code::InvalidFrame, "payload", "payload is required");
     vec![
-        ("subscribed", Event::Subscribed { id: id("s1"), recovered: None }),
-        ("subscribed_recovered", Event::Subscribed { id: id("s1"), recovered: Some(false) }),
+        ("subscribed", Event::Subscribed { id: id("s1"), answer: None, recovered: None }),
+        ("subscribed_recovered", Event::Subscribed { id: id("s1"), answer: None, recovered: Some(false) }),
         ("unsubscribed", Event::Unsubscribed { id: id("s1") }),
         ("ack", Event::Acknowledged { id: id("c9"), kept: None }),
-        ("error", Event::Refused { refusal: Refusal::of(Code::Forbidden), id: None }),
-        ("error_with_id_and_field", Event::Refused { refusal: missing, id: Some(id("c9")) }),
+        ("error", Event::Refused { refusal: Refusal::of(Code::Forbidden), id: None, topic: None }),
+        ("error_with_id_and_field", Event::Refused { refusal: missing, id: Some(id("c9")), topic: None }),
     ]
 }
 
@@ -166,13 +167,13 @@ fn is_recovery(command: Command, expected: Recover, count: usize) -> bool {
 }
 
 fn is_table(command: Command, event: Option<Operation>, filter: &str) -> bool {
-    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Table(table) }) if id == "s1"
+    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Table(table), .. }) if id == "s1"
         && (table.schema.as_str(), table.table.as_str()) == ("public", "claims")
         && table.event == event && table.filter.text() == filter)
 }
 
 fn is_topic(command: Command, private: bool, asks_for_more: bool) -> bool {
-    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Topic { topic: at, presence, recover } })
+    matches!(command, Command::Subscribe(Subscribe { id, target: Target::Topic { topic: at, presence }, recover, .. })
         if id == "s2" && Some(&at) == topic(private).as_ref() && presence == asks_for_more && recover.is_some() == asks_for_more)
 }
 
@@ -203,14 +204,14 @@ fn checks() -> Vec<(&'static str, Check)> {
         ),
         (
             "presence_track",
-            |c| matches!(c, Command::Track { topic: at, metadata } if at == topic(true) && &*metadata == "{}"),
+            |c| matches!(c, Command::Track { topic: at, metadata, .. } if at == topic(true) && &*metadata == "{}"),
         ),
         (
             "presence_track_in_the_lobby",
-            |c| matches!(c, Command::Track { topic: None, metadata } if &*metadata == r#"{"state":"busy"}"#),
+            |c| matches!(c, Command::Track { topic: None, metadata, .. } if &*metadata == r#"{"state":"busy"}"#),
         ),
         ("presence_update", |c| matches!(c, Command::Update { topic: at, .. } if at == topic(true))),
-        ("presence_untrack", |c| matches!(c, Command::Untrack { topic: at } if at == topic(true))),
+        ("presence_untrack", |c| matches!(c, Command::Untrack { topic: at, .. } if at == topic(true))),
         ("ping", |c| matches!(c, Command::Ping { id: None })),
     ]
 }

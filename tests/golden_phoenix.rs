@@ -70,7 +70,7 @@ fn joins() -> Vec<Said> {
 fn answers() -> Vec<Said> {
     let kept = Kept { id: "006554ce".to_owned(), replayed: false };
     let id = |id: &str| Some(id.to_owned());
-    let refused = |refusal| Event::Refused { refusal, id: id("9") };
+    let refused = |refusal| Event::Refused { refusal, id: id("9"), topic: None };
     let map = Refusal::because(Code::InvalidFrame, "Presence track payload must be a map");
     let expired = Refusal::because(Code::TokenExpired, "Token has expired 3 seconds ago");
     vec![
@@ -124,6 +124,7 @@ fn message(event: &str, payload: Payload, kept: Option<(&str, bool)>) -> Event {
         topic: None,
         offset: None,
         kept,
+        is_own: false,
         shared: SharedText::default(),
     }
 }

@@ -8,7 +8,10 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover, Subscribe, TableTarget, Target};
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::DialectId;
-use crate::engine::profile::{Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions};
+use crate::engine::profile::{
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    SubscribableTables, TableDelivery, UnknownSubscription,
+};
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
@@ -37,6 +40,20 @@ pub const PROFILE: Profile = Profile {
     duplicate: Duplicate::Refused,
     names_subscriptions: false,
     roster_on_appearing: true,
+    heartbeat: None,
+    unknown_subscription: UnknownSubscription::Refused,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
+    default_role: None,
+    tables: SubscribableTables::Any,
+    publishing_subscribes: false,
+    marks_own: false,
+    presence_frames: PresenceFrames::Difference,
+    keys_are_owned: false,
 };
 /// The `type` of every frame that a client may send. docs/protocol-native.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
@@ -75,6 +92,9 @@ impl Dialect for Native {
     }
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        if let Event::PresenceChanged { changes, .. } = event {
+            return changes.iter().flat_map(|change| self.encode(None, change)).collect();
+        }
         let mut out = String::with_capacity(256);
         write(&mut out, event);
         // What concerns channels has no words here, and is told to nobody of this dialect.
@@ -90,9 +110,9 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
         "subscribe" => Command::Subscribe(subscribe(&mut form)?),
         "unsubscribe" => Command::Unsubscribe { id: form.require("id")?.name(ID_BYTES)? },
         "broadcast" => publish(&mut form)?,
-        "presence_track" => Command::Track { topic: topic(&mut form)?, metadata: metadata(&mut form)? },
+        "presence_track" => Command::Track { topic: topic(&mut form)?, key: None, metadata: metadata(&mut form)? },
         "presence_update" => Command::Update { topic: topic(&mut form)?, metadata: metadata(&mut form)? },
-        "presence_untrack" => Command::Untrack { topic: topic(&mut form)? },
+        "presence_untrack" => Command::Untrack { topic: topic(&mut form)?, key: None },
         "ping" => Command::Ping { id: None },
         _ => return Err(Refusal::of(Code::UnknownType)),
     };
@@ -142,15 +162,18 @@ fn position(field: &Field<'_>) -> Result<Position, Refusal> {
 fn subscribe(form: &mut Form<'_>) -> Result<Subscribe, Refusal> {
     let id = form.require("id")?.name(ID_BYTES)?;
     let target = match (topic(form)?, form.take("table")) {
-        (Some(topic), None) => Target::Topic {
-            topic,
-            presence: form.take("presence").map_or(Ok(false), |presence| presence.boolean())?,
-            recover: form.take("recover").map(|recover| position(&recover)).transpose()?,
-        },
+        (Some(topic), None) => {
+            Target::Topic { topic, presence: form.take("presence").map_or(Ok(false), |presence| presence.boolean())? }
+        }
         (None, Some(table)) => Target::Table(table_target(form, &table)?),
         _ => return Err(Refusal::because(Code::InvalidFrame, "A subscription is to a table or to a topic.")),
     };
-    Ok(Subscribe { id, target })
+    // Changes are recovered with the connection.
+    let recover = match &target {
+        Target::Topic { .. } => form.take("recover").map(|recover| position(&recover)).transpose()?,
+        Target::Table(_) => None,
+    };
+    Ok(Subscribe { id, is_numbered: false, target, recover, answer: None })
 }
 
 fn table_target(form: &mut Form<'_>, table: &Field<'_>) -> Result<TableTarget, Refusal> {
@@ -216,14 +239,14 @@ fn write(out: &mut String, event: &Event) {
             text_member(out, "message", Some(code.sentence()));
         }
         Event::AuthExpired => open(out, "auth_expired"),
-        Event::Subscribed { id, recovered } => {
+        Event::Subscribed { id, recovered, .. } => {
             open(out, "subscribed");
             text_member(out, "id", Some(id));
             boolean_member(out, "recovered", *recovered);
         }
         Event::Unsubscribed { id } => identified(out, "unsubscribed", id),
         Event::Acknowledged { id, .. } => identified(out, "ack", id),
-        Event::Refused { refusal, id } => refused(out, refusal, id.as_deref()),
+        Event::Refused { refusal, id, .. } => refused(out, refusal, id.as_deref()),
         Event::PresenceState { topic, members } => presence_state(out, topic.as_ref(), members),
         Event::PresenceJoined { topic, member } => presence(out, "presence_join", topic.as_ref(), member, [true, true]),
         Event::PresenceUpdated { topic, member, .. } => {
@@ -231,9 +254,16 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
-        Event::Joined { .. } | Event::NotJoined { .. } | Event::Live { .. } | Event::Left { .. } | Event::Ended(_) => {
-            return;
-        }
+        Event::Warned { .. }
+        | Event::Called(_)
+        | Event::Heartbeat { .. }
+        | Event::Joined { .. }
+        | Event::NotJoined { .. }
+        | Event::Live { .. }
+        | Event::Left { .. }
+        | Event::Ended(_)
+        | Event::Roster { .. }
+        | Event::PresenceChanged { .. } => return,
     }
     out.push('}');
 }
@@ -248,7 +278,7 @@ fn change(out: &mut String, schema: &str, table: &str, view: &View) {
 }
 
 fn authenticated(out: &mut String, authenticated: &Authenticated) {
-    let Authenticated { organization, principal, position, recovered } = authenticated;
+    let Authenticated { organization, principal, position, recovered, .. } = authenticated;
     open(out, "auth_success");
     text_member(out, "organizationId", Some(organization));
     nullable_member(out, "userId", principal.user.as_deref());

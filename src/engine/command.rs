@@ -19,8 +19,14 @@ pub enum Command {
     Subscribe(Subscribe),
     /// End the subscription with this id.
     Unsubscribe {
-        /// As given when subscribing.
+        /// As given when subscribing, or its number.
         id: String,
+    },
+    /// End the table subscription with this id where it has no number, else whatever has this id and all that have a
+    /// number; without an id, all subscriptions.
+    UnsubscribeAll {
+        /// As given when subscribing.
+        id: Option<String>,
     },
     /// Publish a message to a topic.
     Publish {
@@ -39,6 +45,8 @@ pub enum Command {
     Track {
         /// `None`: the lobby.
         topic: Option<Topic>,
+        /// The key under which one wants to be listed; `None`: one's public id.
+        key: Option<Rc<str>>,
         /// A JSON object.
         metadata: Rc<str>,
     },
@@ -53,7 +61,11 @@ pub enum Command {
     Untrack {
         /// `None`: the lobby.
         topic: Option<Topic>,
+        /// The key under which one is listed there; `None`: whatever it is.
+        key: Option<Rc<str>>,
     },
+    /// Let a function answer an event.
+    Call(Call),
     /// Do something in one of the channels that a connection carries.
     Channel(Box<ChannelFrame>),
     /// Ask whether anyone is there.
@@ -61,6 +73,17 @@ pub enum Command {
         /// Asks for an answer with this id.
         id: Option<String>,
     },
+}
+
+/// An event for a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The event's name, by which the function is found.
+    pub event: Rc<str>,
+    /// JSON text.
+    pub payload: Rc<str>,
+    /// The client's name for the call, as JSON text.
+    pub id: Option<String>,
 }
 
 /// A frame about a channel: a topic that a connection joins with a principal and subscriptions of its own (Phoenix).
@@ -185,15 +208,21 @@ pub struct Position {
 pub struct Subscribe {
     /// The client's name for it.
     pub id: String,
+    /// Whether its number becomes its name, so that several of the same target may stand.
+    pub is_numbered: bool,
     /// What it is to.
     pub target: Target,
+    /// From where what it is to was missed.
+    pub recover: Option<Position>,
+    /// What the answer to it repeats; the engine only hands it back.
+    pub answer: Option<Rc<str>>,
 }
 
 impl Subscribe {
     /// The topic whose members present are asked for at once.
     pub fn watched(&self) -> Option<Topic> {
         match &self.target {
-            Target::Topic { topic, presence: true, .. } => Some(topic.clone()),
+            Target::Topic { topic, presence: true } => Some(topic.clone()),
             _ => None,
         }
     }
@@ -210,8 +239,6 @@ pub enum Target {
         topic: Topic,
         /// Whether the members present are asked for at once.
         presence: bool,
-        /// From where messages of the topic were missed.
-        recover: Option<Position>,
     },
 }
 

@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use super::command::Call;
 use super::database::interest::Telling;
 use super::event::{Address, Event};
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
 use crate::code::{Code, Refusal};
+use crate::policy::function::Service;
 
 /// What comes of an input, in the order in which it is to be done.
 #[derive(Clone, Debug)]
@@ -41,7 +43,9 @@ pub enum Task {
     Close {
         /// Which.
         socket: SocketId,
-        /// Why; see [`Code::closing`].
+        /// In whose words; `None` where that cannot be told.
+        dialect: Option<DialectId>,
+        /// Why.
         code: Code,
     },
     /// Keep this text with the connection over hibernation: at most 16 KiB as V8 serializes it.
@@ -57,6 +61,9 @@ pub enum Task {
     DeleteStorage,
     /// Wake the object at this time, in Unix milliseconds, in place of any other.
     SetAlarm(u64),
+    /// Answer with [`super::input::Input::Tick`] at this time, in Unix milliseconds and less than 100 ms away. Memory alone
+    /// holds it: what is due then is also done by whatever comes after that time.
+    SetTimer(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
@@ -87,6 +94,10 @@ pub enum Task {
     },
     /// Answer the database's object: the batch of this number is taken.
     Taken(Result<u64, Refusal>),
+    /// Call a function and answer with [`super::input::Input::Called`].
+    Call(Box<Calling>),
+    /// Answer the control plane.
+    Tables(Result<TablesAnswer, Refusal>),
     /// Answer the publisher.
     Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
@@ -114,6 +125,51 @@ pub enum Question {
         /// Rows and groups.
         body: String,
     },
+}
+
+/// A function that is to be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calling {
+    /// Who calls it.
+    pub socket: SocketId,
+    /// Its public id.
+    pub client_id: Rc<str>,
+    /// Where it is.
+    pub service: Service,
+    /// Its path there.
+    pub path: String,
+    /// The JSON text that is sent.
+    pub body: String,
+    /// The caller's user, where there is one.
+    pub user: Option<String>,
+    /// The caller's first role.
+    pub role: Option<String>,
+    /// What is called.
+    pub call: Call,
+}
+
+/// What a control plane is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TablesAnswer {
+    /// Every table of which something was asked for, by schema and name.
+    pub tables: Vec<TableState>,
+    /// Whether anybody is connected.
+    pub is_connected: bool,
+}
+
+/// What was asked for of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableState {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub table: String,
+    /// Whether it is enabled.
+    pub is_enabled: bool,
+    /// When it was first asked for, in Unix milliseconds.
+    pub created: u64,
+    /// When that last changed.
+    pub updated: u64,
 }
 
 /// A change of the storage.

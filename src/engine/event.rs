@@ -46,6 +46,8 @@ pub enum Event {
         offset: Option<u64>,
         /// The name under which it is kept, for those whose frames say so.
         kept: Option<Rc<Kept>>,
+        /// Whether it goes to the one who said it, in dialects whose frames tell.
+        is_own: bool,
         /// What is written of it alike in channels of every name.
         shared: SharedText,
     },
@@ -59,13 +61,24 @@ pub enum Event {
     Subscribed {
         /// The client's name for it.
         id: String,
+        /// As the subscription gave it.
+        answer: Option<Rc<str>>,
         /// Whether everything missed was replayed, where that was asked for.
         recovered: Option<bool>,
     },
     /// A subscription has ended.
     Unsubscribed {
+        /// The client's name for it; empty where it named several by none.
+        id: String,
+    },
+    /// A subscription stands, to which nothing will come for now.
+    Warned {
         /// The client's name for it.
         id: String,
+        /// Why.
+        warning: TableWarning,
+        /// The tenant.
+        organization: Rc<str>,
     },
     /// A message was published.
     Acknowledged {
@@ -80,6 +93,8 @@ pub enum Event {
         refusal: Refusal,
         /// The client's name for what was refused.
         id: Option<String>,
+        /// The topic that it was about.
+        topic: Option<Topic>,
     },
     /// Who was present before.
     PresenceState {
@@ -110,6 +125,27 @@ pub enum Event {
         topic: Option<Topic>,
         /// Who.
         member: Rc<Member>,
+    },
+    /// A function has answered.
+    Called(Called),
+    /// The server is there.
+    Heartbeat {
+        /// When, in Unix milliseconds.
+        time: u64,
+    },
+    /// Who is present after a member appeared, changed or disappeared, for dialects whose frames say that each time.
+    Roster {
+        /// What happened.
+        change: Box<Event>,
+        /// All members.
+        members: Vec<Rc<Member>>,
+    },
+    /// Members appeared, changed or are gone within a short time.
+    PresenceChanged {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// What happened to each.
+        changes: Rc<[Event]>,
     },
     /// The answer to a ping.
     Pong {
@@ -144,6 +180,28 @@ pub enum Event {
     },
     /// The channel has ended though its client did not ask for it.
     Ended(Refusal),
+}
+
+/// Why nothing will come to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableWarning {
+    /// The table is not enabled.
+    NotEnabled,
+    /// No rule says who may see its rows.
+    NoPolicy,
+}
+
+/// What a function answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// The event's name.
+    pub event: Rc<str>,
+    /// The client's name for the call, as JSON text.
+    pub id: Option<String>,
+    /// The status of the answer.
+    pub status: u16,
+    /// Its body.
+    pub body: Rc<str>,
 }
 
 /// The channel that an event is told in, for connections that carry several.
@@ -188,6 +246,8 @@ pub struct Authenticated {
     pub position: Option<Position>,
     /// Whether everything missed follows, for those who asked for it.
     pub recovered: Option<bool>,
+    /// Whether it was authenticated before, and goes on with a fresh token.
+    pub is_renewal: bool,
 }
 
 /// What one class of recipients sees of a change: projected and masked.
@@ -212,4 +272,11 @@ pub struct Member {
     pub key: Option<Rc<str>>,
     /// A JSON object.
     pub metadata: Rc<str>,
+}
+
+impl Member {
+    /// The key under which it is listed.
+    pub fn listed_as(&self) -> &str {
+        self.key.as_deref().unwrap_or(&self.client_id)
+    }
 }

@@ -1,8 +1,9 @@
 //! What can happen to a tenant.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::command::{Command, Malformed, Recover};
+use super::command::{Call, Command, Malformed, Recover};
 use super::database::batch::Batch;
 use super::publication::Publication;
 use crate::policy::principal::Principal;
@@ -69,6 +70,8 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The time of a [`super::effect::Task::SetTimer`] has come.
+    Tick,
     /// The answer to [`super::effect::Question::Authorize`].
     Authorized {
         /// Which question it is.
@@ -76,10 +79,43 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         grant: Option<String>,
     },
+    /// A function has answered, or has not.
+    Called(CallAnswer),
+    /// A control plane wants to know which tables are enabled, or to change that.
+    Tables(TableRequest),
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.
     Stats,
+}
+
+/// The answer to [`super::effect::Task::Call`].
+#[derive(Clone, Debug)]
+pub struct CallAnswer {
+    /// Who called.
+    pub socket: SocketId,
+    /// Its public id.
+    pub client_id: Rc<str>,
+    /// What was called.
+    pub call: Call,
+    /// Status and body; `None` when there was none in time.
+    pub answer: Option<(u16, String)>,
+}
+
+/// What a control plane asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableRequest {
+    /// The tables.
+    List,
+    /// To enable these, by schema and name: all or none.
+    Enable(Vec<(String, String)>),
+    /// To disable one.
+    Disable {
+        /// Its schema.
+        schema: String,
+        /// Its name.
+        table: String,
+    },
 }
 
 /// A connection that begins.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::command::{Position, Replay};
+use super::command::{Position, Replay, TableTarget};
 use super::database::verdict::Verdict;
 use super::effect::{Effect, Task};
 use super::event::{Event, Member};
@@ -35,9 +35,11 @@ pub(super) enum ToStream {
     /// A connection changes its metadata.
     Update { session: SessionId, topic: Option<Topic>, client_id: Rc<str>, metadata: Rc<str> },
     /// A connection disappears from a topic.
-    Untrack { session: SessionId, topic: Option<Topic>, client_id: Rc<str> },
+    Untrack { session: SessionId, topic: Option<Topic>, client_id: Rc<str>, key: Option<Rc<str>> },
     /// A connection wants to know who is present.
     Roster { session: SessionId, topic: Topic },
+    /// Some are told of a presence together with everyone present.
+    Gather { topic: Option<Topic>, change: Box<Event> },
     /// A connection is gone.
     Gone { client_id: Rc<str> },
 }
@@ -54,8 +56,10 @@ pub(super) enum ToDelivery {
     Present { session: SessionId, topic: Option<Topic>, present: bool },
     /// Someone appeared, changed or disappeared.
     Presence { topic: Option<Topic>, event: Event },
+    /// The same with everyone present, for those who are told them each time.
+    Gathered { topic: Option<Topic>, event: Event },
     /// What a connection asked for is refused.
-    Refused { session: SessionId, refusal: Refusal, id: Option<String> },
+    Refused { session: SessionId, refusal: Refusal, id: Option<String>, topic: Option<Topic> },
     /// What a connection asked for is done.
     Done { session: SessionId, id: String },
 }
@@ -65,6 +69,8 @@ pub(super) struct Tracking {
     pub(super) session: SessionId,
     pub(super) topic: Option<Topic>,
     pub(super) member: Rc<Member>,
+    /// Whether its key can be no other user's.
+    pub(super) owns_key: bool,
     /// Whether it is told first who is there.
     pub(super) roster: bool,
     /// Asks for an answer with this id.
@@ -115,9 +121,17 @@ pub(super) enum Announcement {
     /// Who is present in the topics of `watch` comes last.
     Authenticated { with_position: bool, then: Vec<Event>, watch: Vec<Topic> },
     /// This subscription stands.
-    Subscribed { id: String, topic: Topic, watch: bool },
+    Subscribed { id: String, answer: Option<Rc<str>>, to: Missable, watch: Option<Topic> },
     /// This channel is entered.
     Joined { id: String, answer: Rc<str>, live: Event, watch: Option<Topic> },
+}
+
+/// What a subscription is to that wants to see what it missed.
+pub(super) enum Missable {
+    /// Everything that is published to a topic.
+    Topic(Topic),
+    /// Changes.
+    Table(TableTarget),
 }
 
 /// What comes out of handling one input.

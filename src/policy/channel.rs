@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::masking::MAX_ROLES;
-use super::principal::{Principal, SUBJECT};
+use super::principal::{Method, Principal, SUBJECT};
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
@@ -85,6 +85,18 @@ impl Channel {
         Ok(channel)
     }
 
+    /// The policy by which only holders of these roles may read topics that begin so, and nobody may write there.
+    pub fn for_administrators(prefix: &str, roles: &[&str]) -> Channel {
+        Channel {
+            pattern: vec![Piece::Literal(prefix.to_owned()), Piece::Any],
+            read: Grant::Roles(roles.iter().map(|role| (*role).to_owned()).collect()),
+            write: Grant::Nobody,
+            presence: Grant::Nobody,
+            presence_read: Grant::Nobody,
+            history: false,
+        }
+    }
+
     /// Whether the policy speaks about this topic for this principal.
     pub fn matches(&self, topic: &str, principal: &Principal) -> bool {
         matches(&self.pattern, topic, principal)
@@ -100,7 +112,8 @@ impl Channel {
         };
         match grant {
             Grant::Nobody => false,
-            Grant::Everyone => true,
+            // Everyone who has shown who it is.
+            Grant::Everyone => principal.method != Method::Anonymous,
             Grant::Roles(roles) => principal.roles.any(roles),
         }
     }

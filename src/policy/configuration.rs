@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
+use super::app::{App, Apps, SERVICE};
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
 use super::database::Databases;
+use super::fluxbase::{self, Fluxbase};
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
-use super::principal::{Principal, SUBJECT};
+use super::principal::{Method, Principal, SUBJECT};
 use super::secret::Secret;
 use super::table::Tables;
 use super::token::TokenRules;
@@ -42,8 +44,14 @@ pub struct Configuration {
     pub limits: Limits,
     /// How much history is kept.
     pub history: HistoryLimits,
+    /// The organizations that are opened as apps; `None` where none is.
+    pub apps: Option<Apps>,
+    /// Whether sockets whose dialect has them get heartbeats.
+    pub heartbeats: bool,
     /// Whether the page at `/` is served.
     pub inspector: bool,
+    /// What Fluxbase's clients may; `None`: they are not served.
+    pub fluxbase: Option<Fluxbase>,
 }
 
 impl Configuration {
@@ -65,7 +73,10 @@ impl Configuration {
             public_topics: true,
             limits: Limits::default(),
             history: HistoryLimits::default(),
+            apps: None,
+            heartbeats: true,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
+            fluxbase: None,
         };
         configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
@@ -91,6 +102,7 @@ impl Configuration {
     /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
     pub fn authorize(&self, action: Action, topic: &Topic, principal: &Principal) -> Result<(), Code> {
         match (topic.private, self.public_topics) {
+            (false, true) if principal.method == Method::Anonymous => Err(Code::Forbidden),
             (false, true) => Ok(()),
             (false, false) => Err(Code::PublicTopicsDisabled),
             (true, _) => match self.channel(topic, principal) {
@@ -105,6 +117,17 @@ impl Configuration {
     /// Whether no policy speaks of a private topic, so that a database may.
     pub fn leaves_to_database(&self, topic: &Topic, principal: &Principal) -> bool {
         topic.private && self.channel(topic, principal).is_none()
+    }
+
+    /// Whether changes of a table may be subscribed to without a credential, where a dialect has such sockets.
+    pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
+        let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
+        self.fluxbase.as_ref().is_some_and(named)
+    }
+
+    /// What is said of an organization as an app; `None` where none is one.
+    pub fn app(&self, organization: &str) -> Option<&App> {
+        self.apps.as_ref().map(|apps| apps.get(organization))
     }
 
     /// The databases that organizations take their changes from.
@@ -149,6 +172,19 @@ impl Configuration {
         if let Some(history) = form.take("history") {
             self.history = HistoryLimits::read(&history)?;
         }
+        if let Some(heartbeats) = form.take("heartbeats") {
+            self.heartbeats = heartbeats.boolean()?;
+        }
+        if let Some(apps) = form.take("butterbase") {
+            self.apps = Some(Apps::read(&apps)?);
+            self.credentials.tokens.are_of_apps = true;
+            self.tables.admit_everywhere(SERVICE);
+        }
+        if let Some(fluxbase) = form.take("fluxbase") {
+            self.fluxbase = Some(Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?);
+            // Before all others, so that none of them can give what they must not.
+            self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
+        }
         form.finish()
     }
 
@@ -171,6 +207,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         key_set_url: url,
         issuer: expected(variable, "JWT_ISSUER")?,
         audience: expected(variable, "JWT_AUDIENCE")?,
+        are_of_apps: false,
     };
     let api_keys = match variable("API_KEYS") {
         None => ApiKeys::default(),
@@ -220,7 +257,7 @@ fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Opt
 
 /// A local issuer has no certificate; anything else must, or the keys could be anyone's. A user name before the host
 /// would make `http://localhost:1@elsewhere` look local.
-fn is_safe(url: &str) -> bool {
+pub(super) fn is_safe(url: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let local = || url.strip_prefix("http://127.0.0.1:").or_else(|| url.strip_prefix("http://localhost:"));
     let safe = match url.strip_prefix("https://").map(host) {

@@ -201,7 +201,7 @@ impl Database {
         }
         let claims = match (&principal.all_claims, principal.method) {
             (Some(claims), _) => claims.clone(),
-            (None, Method::ApiKey) => self.claims_of_key(principal),
+            (None, Method::ApiKey | Method::Anonymous) => self.claims_of_key(principal),
             // Whoever was let in before there was a database: policies may deny by a claim that is not known here.
             (None, Method::Session) => return Standing::Nobody,
         };
@@ -217,7 +217,7 @@ impl Database {
         Some(Rc::new(Group { id: Rc::from(group_id(&role, &claims)), role, claims }))
     }
 
-    /// A key has no claims; policies may ask for its user and its role.
+    /// A key has no claims, nor has who brings none; policies may ask for user and role.
     fn claims_of_key(&self, principal: &Principal) -> String {
         let mut claims = Map::new();
         if let Some(role) = self.role("{}", principal) {

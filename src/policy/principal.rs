@@ -44,6 +44,8 @@ pub enum Method {
     Session,
     /// An API key.
     ApiKey,
+    /// Not at all: nothing was presented.
+    Anonymous,
 }
 
 impl Method {
@@ -52,11 +54,25 @@ impl Method {
         match self {
             Method::Session => "session",
             Method::ApiKey => "api_key",
+            Method::Anonymous => "anonymous",
         }
     }
 }
 
 impl Principal {
+    /// Who has presented nothing, with the one role that the dialect gives it.
+    pub fn anonymous(role: &str) -> Principal {
+        Principal {
+            user: None,
+            roles: Roles::new([role.to_owned()]),
+            method: Method::Anonymous,
+            expires: None,
+            claims: BTreeMap::new(),
+            all_claims: None,
+            grants: BTreeMap::new(),
+        }
+    }
+
     /// The values that this principal has for a claim; none when it has not that claim.
     pub fn claim(&self, name: &str) -> &[String] {
         if name == SUBJECT { self.user.as_slice() } else { self.claims.get(name).map_or(&[], Vec::as_slice) }

@@ -13,6 +13,8 @@ use crate::value::form::{Field, Form};
 pub const DEFAULT_SCHEMA: &str = "public";
 /// The column that identifies a row, where the configuration names none.
 pub const PRIMARY_KEY: &str = "id";
+/// Schemas whose tables are a database's own, or hold credentials.
+pub const SYSTEM_SCHEMAS: [&str; 4] = ["pg_catalog", "information_schema", "auth", "realtime"];
 /// Columns that one list may name.
 pub const MAX_COLUMNS: usize = 1_000;
 
@@ -132,6 +134,11 @@ impl Table {
         }
     }
 
+    /// Whether a rule says who receives anything of it.
+    pub fn has_policy(&self) -> bool {
+        self.required_roles.is_some() || !self.visibility.is_open()
+    }
+
     /// The declared type of a column, as comparisons see it.
     pub fn column_type(&self, column: &str) -> Option<ColumnType> {
         // The configuration was refused where a type is not known.
@@ -169,6 +176,11 @@ impl Deletes {
             _ => Err(field.refuse("must be \"policy\" or \"key\"")),
         }
     }
+}
+
+/// Whether the tables of a schema are a database's own, or hold credentials.
+pub fn is_system_schema(schema: &str) -> bool {
+    SYSTEM_SCHEMAS.contains(&schema)
 }
 
 /// A set of texts. Filling it one by one spares the sorting code that `collect` would bring into the Wasm.
@@ -261,6 +273,24 @@ impl Tables {
     /// The rules of a table.
     pub fn get(&self, schema: &str, table: &str) -> &Table {
         self.tables.get(&format!("{schema}.{table}")).unwrap_or(&self.unknown)
+    }
+
+    /// Lets holders of a role receive every row of every table. What is masked stays masked for them.
+    pub fn admit_everywhere(&mut self, role: &str) {
+        for table in self.tables.values_mut() {
+            table.required_roles.iter_mut().for_each(|roles| roles.push(role.to_owned()));
+            table.visibility.admit(role);
+        }
+    }
+
+    /// Whether the configuration says anything of a table.
+    pub fn declares(&self, schema: &str, table: &str) -> bool {
+        self.tables.contains_key(&format!("{schema}.{table}"))
+    }
+
+    /// Whether a table is declared. `*` stands for all that are.
+    pub fn is_declared(&self, schema: &str, table: &str) -> bool {
+        schema == "*" || table == "*" || self.tables.contains_key(&format!("{schema}.{table}"))
     }
 
     /// The rules of what is in no table: none.

@@ -3,14 +3,15 @@
 use super::api::Api;
 use super::entrance::Entrance;
 use super::request_head::RequestHead;
-use super::{native, supabase};
+use super::{butterbase, native, supabase};
 use crate::engine::input::DialectId;
 
 /// In the order in which they are asked whether a request is theirs.
-const ENTRANCES: [&dyn Entrance; 2] = [&supabase::SupabaseEntrance, &native::NativeEntrance];
+const ENTRANCES: [&dyn Entrance; 3] =
+    [&butterbase::ButterbaseEntrance, &supabase::SupabaseEntrance, &native::NativeEntrance];
 
 /// The APIs that belong to a dialect.
-const APIS: [&dyn Api; 1] = [&supabase::rest::Rest];
+const APIS: [&dyn Api; 2] = [&supabase::rest::Rest, &butterbase::control::Control];
 
 /// The entrance of a request for a socket; `None` where no dialect knows it.
 pub fn entrance(head: &RequestHead) -> Option<&'static dyn Entrance> {

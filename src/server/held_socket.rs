@@ -47,7 +47,7 @@ impl HeldSocket {
             Ok(Command::Ping { id }) => HeldStep::Answer(self.dialect.encode(None, &Event::Pong { id })),
             Ok(_) => self.refuse(Code::AuthRequired),
             Err(malformed) => {
-                let event = Event::Refused { refusal: malformed.refusal, id: malformed.id };
+                let event = Event::Refused { refusal: malformed.refusal, id: malformed.id, topic: None };
                 let frames = self.dialect.encode(None, &event);
                 self.errors += 1;
                 let is_last = self.errors >= limits.errors_per_minute;

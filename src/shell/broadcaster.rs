@@ -3,24 +3,23 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use js_sys::Promise;
-use js_sys::futures::{JsFuture, spawn_local};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
-    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, durable_object,
 };
 
-use super::fault::{failed, log_fault, log_refused};
-use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex};
+use super::fault::{failed, log_fault, log_refused, watch};
+use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
 use super::sockets::{Sockets, tag};
 use super::storage::Storage;
-use super::{environment, http, keys, rejection, source_link};
+use super::{environment, function, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Effect, Figures, Receipt, Task};
-use crate::engine::input::{DialectId, Input, SocketId, StoredPublication};
+use crate::engine::effect::{Calling, Effect, Figures, Receipt, TablesAnswer, Task};
+use crate::engine::input::{CallAnswer, DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::admission::{Admission, HEADER};
@@ -29,8 +28,9 @@ use crate::server::changes::{self, SourceRequest};
 use crate::server::fault::Fault;
 use crate::server::handshake;
 use crate::server::log::log_line;
-use crate::server::outgoing::Outgoing;
+use crate::server::outgoing::{Outgoing, closing};
 use crate::server::publish::PublishRequest;
+use crate::server::table_administration;
 use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
@@ -59,8 +59,11 @@ struct Outcome {
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
     fetch_keys: bool,
+    timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
+    tables: Option<std::result::Result<TablesAnswer, Refusal>>,
+    calls: Vec<Calling>,
 }
 
 impl DurableObject for Broadcaster {
@@ -72,23 +75,19 @@ impl DurableObject for Broadcaster {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let answered = match request.path().as_str() {
-            "/open" => self.open(&request),
-            "/publish" => {
-                let body = request.text().await?;
-                self.publish(&body).map(|answer| http::respond(&answer))
-            }
-            "/changes" => {
-                let body = request.text().await?;
-                self.take_changes(&body).map(|answer| http::respond(&answer))
-            }
-            "/feed" => {
-                let body = request.text().await?;
-                self.feed(&body).map(|answer| http::respond(&answer))
-            }
-            _ => self.stats().map(|answer| http::respond(&answer)),
+        let path = request.path();
+        if path == "/open" {
+            return self.open(&request).unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)));
+        }
+        let body = if request.method() == Method::Post { request.text().await? } else { String::new() };
+        let answered = match path.as_str() {
+            "/publish" => self.publish(&body),
+            "/changes" => self.take_changes(&body),
+            "/feed" => self.feed(&body),
+            table_administration::PATH => self.administer(&body),
+            _ => self.stats(),
         };
-        answered.unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)))
+        http::respond(&answered.unwrap_or_else(|refusal| Answer::from(&refusal)))
     }
 
     async fn alarm(&self) -> Result<Response> {
@@ -199,6 +198,12 @@ impl Broadcaster {
         self.happen(input).map(|_| Answer::json(200, &serde_json::json!({})))
     }
 
+    fn administer(&self, body: &str) -> std::result::Result<Answer, Refusal> {
+        let request = table_administration::Request::read(body)?;
+        let tables = self.happen(Input::Tables(request))?.tables.ok_or(Code::Internal)??;
+        Ok(Answer::from(&tables))
+    }
+
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
         let figures = self.happen(Input::Stats)?.figures.ok_or(Code::Internal)?;
         self.with_life(|life| {
@@ -262,8 +267,21 @@ impl Broadcaster {
         if std::mem::take(&mut outcome.fetch_keys) {
             self.fetch_keys();
         }
+        std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
+        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
+    }
+
+    /// Calls a function while the object goes on.
+    fn call(&self, calling: Calling) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let organization = object.with_life(|life| Ok(life.organization.clone())).unwrap_or_default();
+            let answer = function::call(&object.env, &organization, &calling).await;
+            let Calling { socket, client_id, call, .. } = calling;
+            let _ = object.happen(Input::Called(CallAnswer { socket, client_id, call, answer }));
+        });
     }
 
     /// Asks the object of a database while this one goes on.
@@ -272,6 +290,15 @@ impl Broadcaster {
         self.state.wait_until(async move {
             let answer = source_link::ask(&object.env, &database, &request).await;
             let _ = object.happen(request.answered(answer));
+        });
+    }
+
+    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    fn tick_at(&self, time: u64) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(time.saturating_sub(now()))).await;
+            let _ = object.happen(Input::Tick);
         });
     }
 
@@ -339,8 +366,8 @@ impl Life {
                 self.sockets.insert(socket, &opening, &client_id);
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Close { socket, code } => {
-                let (number, reason) = code.closing();
+            Task::Close { socket, dialect, code } => {
+                let (number, reason) = closing(dialect, code);
                 if let Some(raw) = self.sockets.get(socket) {
                     let _ = raw.close(number, reason);
                 }
@@ -354,6 +381,7 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
@@ -362,6 +390,8 @@ impl Life {
                 return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
+            Task::Call(calling) => outcome.calls.push(*calling),
+            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
@@ -369,15 +399,6 @@ impl Life {
         }
         Ok(None)
     }
-}
-
-/// Logs the fault of a call that nothing waits for.
-fn watch(what: &'static str, promise: Promise) {
-    spawn_local(async move {
-        if let Err(error) = JsFuture::from(promise).await {
-            log_fault(Fault::from(error).during(what));
-        }
-    });
 }
 
 fn raw(socket: &WebSocket) -> &RawSocket {
@@ -388,11 +409,4 @@ fn raw(socket: &WebSocket) -> &RawSocket {
 /// Who asked for history that cannot be read is told so; the object goes on.
 fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
     Input::HistoryRead(rows.map_err(log_fault).ok())
-}
-
-/// A random UUID (RFC 9562, version 4).
-fn uuid() -> Result<String> {
-    let hex = random_hex(16)?;
-    let part = |from, to| hex.get(from..to).unwrap_or_default();
-    Ok(format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32)))
 }

@@ -3,8 +3,9 @@
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::{self, Frame};
+use realtime_worker::engine::event::Event;
 use realtime_worker::engine::input::DialectId;
-use realtime_worker::engine::profile::{Duplicate, Expiry, LostTable, Refusals, Renewal, Sessions};
+use realtime_worker::engine::profile::{Duplicate, Expiry, LostTable, PresenceFrames, Refusals, Renewal, Sessions};
 use serde_json::Value;
 
 /// A dialect as the script meets it.
@@ -45,19 +46,26 @@ impl Dialect {
             Can::HearBytes => self.bytes != Bytes::None,
             Can::Replace => profile.duplicate == Duplicate::Replaces,
             Can::HearEveryRefusal => profile.refusals == Refusals::Errors,
-            Can::HearRosterOnAppearing => profile.roster_on_appearing,
-            Can::HearRenewal | Can::SurviveBadToken => profile.renewal == Renewal::Answered,
-            Can::BecomeAnother => profile.renewal == Renewal::Silent,
+            Can::HearRosterOnAppearing => {
+                profile.roster_on_appearing || profile.presence_frames == PresenceFrames::Roster
+            }
+            Can::HearRenewal | Can::SurviveBadToken => profile.renewal.is_answered(),
+            Can::BecomeAnother => profile.renewal != Renewal::Answered,
+            Can::BeginAnonymously | Can::RecoverOneByOne => profile.renewal == Renewal::AnsweredForAnyone,
             Can::OutliveToken => profile.expiry == Expiry::Grace,
             Can::Rest => profile.lost_table == LostTable::Rests,
+            Can::HearPong => has_channels || self.has_words(&Event::Pong { id: None }),
+            Can::EnterLobby => self.has_words(&Event::PresenceState { topic: None, members: Vec::new() }),
             // What is said outside of any channel, and what stands with the socket.
-            Can::SpeakFromOutside
-            | Can::EnterLobby
-            | Can::StayWithoutSubscription
-            | Can::LoseConnection
-            | Can::RecoverEverything => !has_channels,
+            Can::SpeakFromOutside | Can::StayWithoutSubscription | Can::LoseConnection | Can::RecoverEverything => {
+                !has_channels
+            }
             Can::EnterPartly => has_channels,
         }
+    }
+
+    fn has_words(&self, event: &Event) -> bool {
+        dialect::of(self.dialect).is_some_and(|dialect| !dialect.encode(None, event).is_empty())
     }
 }
 
@@ -89,6 +97,12 @@ pub enum Can {
     HearEveryRefusal,
     /// Appearing in the lobby of the organization.
     EnterLobby,
+    /// Whether anyone is there is answered.
+    HearPong,
+    /// Its connection stands before its first token, as nobody's; a first token that is no good changes nothing.
+    BeginAnonymously,
+    /// What was missed is asked for with each subscription; where not, with the connection.
+    RecoverOneByOne,
     /// Whoever appears is told who was there before; where not, it is told that it is done.
     HearRosterOnAppearing,
     /// A subscription that asks who is present stands also where only the messages or only the members may be had; where

@@ -2,6 +2,7 @@
 
 use realtime_worker::dialect::Frame;
 use realtime_worker::engine::command::Recover;
+use realtime_worker::policy::principal::Principal;
 use serde_json::{Value, json};
 
 use super::adapter::{Adapter, Ask, Can, Dialect, Observation, Payload, Subscription, Topic, code};
@@ -79,8 +80,12 @@ impl<'a> Stage<'a> {
     }
 
     fn open(&mut self, dialect: Dialect, user: &str) -> Client {
-        let principal = dialect.key.map(|role| token::principal(role, &[role], None));
-        let client = self.rig.open_at(dialect.dialect, principal, None, Recover::Off).unwrap();
+        let principal = match dialect.key {
+            Some(role) => Some(token::principal(role, &[role], None)),
+            None => dialect.can(Can::BeginAnonymously).then(|| Principal::anonymous("anon")),
+        };
+        let recover = if dialect.can(Can::RecoverOneByOne) { Recover::On } else { Recover::Off };
+        let client = self.rig.open_at(dialect.dialect, principal, None, recover).unwrap();
         self.ids.push((client.id.clone(), user.to_owned()));
         client
     }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
-use realtime_worker::engine::effect::{Effect, Figures, Receipt, Task};
+use realtime_worker::engine::effect::{Effect, Figures, Receipt, TablesAnswer, Task};
 use realtime_worker::engine::input::{Input, SocketId};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::log::log_line;
-use realtime_worker::server::outgoing::Outgoing;
+use realtime_worker::server::outgoing::{Outgoing, closing};
 use realtime_worker::server::tenant_server::TenantServer;
 use serde_json::Value;
 
@@ -27,6 +27,7 @@ pub struct Outcome {
     pub published: Option<Result<Receipt, Refusal>>,
     pub figures: Option<Box<Figures>>,
     pub fetch_keys: bool,
+    pub tables: Option<Result<TablesAnswer, Refusal>>,
     pub taken: Option<Result<u64, Refusal>>,
 }
 
@@ -110,6 +111,7 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
+        self.timer = None;
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
     }
@@ -129,6 +131,11 @@ impl Rig {
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
+        // The rig's clock stands still within a step: its timer looks ahead.
+        while let Some(time) = self.timer.take_if(|_| !self.hold_timer) {
+            let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
+            self.settle(effects, &mut Outcome::default());
+        }
     }
 
     /// Executes effects in their order; the inputs that come of them are handled after them.
@@ -179,8 +186,8 @@ impl Rig {
                 assert!(self.sockets.insert(socket, client).is_none(), "a number in use");
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Close { socket, code } => {
-                let (number, reason) = code.closing();
+            Task::Close { socket, dialect, code } => {
+                let (number, reason) = closing(dialect, code);
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
                 client.end(number, reason);
                 self.attachments.remove(&client.id);
@@ -196,6 +203,7 @@ impl Rig {
                 (self.storage, self.alarm) = Default::default();
             }
             Task::SetAlarm(time) => self.alarm = Some(time),
+            Task::SetTimer(time) => self.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 self.history_reads += 1;
@@ -209,6 +217,8 @@ impl Rig {
             }
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),
+            Task::Call(calling) => self.calls.push(*calling),
+            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),

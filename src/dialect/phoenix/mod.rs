@@ -17,7 +17,10 @@ use crate::code::Refusal;
 use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
-use crate::engine::profile::{Duplicate, Expiry, LostTable, PresenceAudience, Profile, Refusals, Renewal, Sessions};
+use crate::engine::profile::{
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    SubscribableTables, TableDelivery, UnknownSubscription,
+};
 use frame::Version;
 
 /// Version 1.0.0.
@@ -42,6 +45,20 @@ pub const PROFILE: Profile = Profile {
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
     roster_on_appearing: false,
+    heartbeat: None,
+    unknown_subscription: UnknownSubscription::Refused,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
+    default_role: None,
+    tables: SubscribableTables::Any,
+    publishing_subscribes: false,
+    marks_own: false,
+    presence_frames: PresenceFrames::Difference,
+    keys_are_owned: false,
 };
 /// What a channel's name begins with.
 const PREFIX: &str = "realtime:";

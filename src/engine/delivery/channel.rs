@@ -56,7 +56,8 @@ impl Delivery {
             (None, _) => {
                 let unknown = Refusal::of(Code::UnknownSubscription);
                 let refusal = if let ChannelAct::Refused(refusal) = frame.act { refusal } else { unknown };
-                self.tell_socket(socket, address(frame.name, None), Event::Refused { refusal, id: frame.id }, out);
+                let event = Event::Refused { refusal, id: frame.id, topic: None };
+                self.tell_socket(socket, address(frame.name, None), event, out);
             }
         }
     }
@@ -83,7 +84,7 @@ impl Delivery {
             }
             (ChannelAct::Join(_), Some(id)) => Some(Event::NotJoined { id, refusal }),
             (ChannelAct::Refresh(_), _) => None,
-            (_, id) => Some(Event::Refused { refusal, id }),
+            (_, id) => Some(Event::Refused { refusal, id, topic: None }),
         };
         if let Some(event) = event {
             self.tell_socket(socket, address(frame.name, frame.reference), event, out);
@@ -263,7 +264,8 @@ impl Delivery {
             ChannelAct::Untrack => {
                 if known.present.contains(&Some(topic.clone())) {
                     let topic = Some(topic);
-                    self.tell_stream(session, |client_id| ToStream::Untrack { session, topic, client_id }, out);
+                    let untrack = |client_id| ToStream::Untrack { session, topic, client_id, key: None };
+                    self.tell_stream(session, untrack, out);
                 }
                 id.into_iter().for_each(|id| self.tell(session, Event::Acknowledged { id, kept: None }, out));
                 (Ok(()), None)
@@ -272,7 +274,7 @@ impl Delivery {
             ChannelAct::Join(_) | ChannelAct::Refresh(_) | ChannelAct::Nothing => (Ok(()), None),
         };
         if let Err(refusal) = done {
-            self.refuse(now, session, refusal, answer, out);
+            self.refuse(now, session, refusal, (answer, None), out);
         }
     }
 
@@ -289,7 +291,8 @@ impl Delivery {
         let channel = self.sockets.session(session).and_then(|session| session.channel.as_ref());
         let is_told = channel.is_some_and(|channel| channel.presence);
         let may_see = may_see_members(&self.configuration, &topic, principal);
-        self.track(session, principal, Some(topic), metadata, (!is_told && may_see, id), out)?;
+        let key = channel.and_then(|channel| channel.presence_key.clone());
+        self.track(session, principal, Some(topic), (key, metadata), (!is_told && may_see, id), out)?;
         if !is_told {
             self.change(session, |session| session.channel.iter_mut().for_each(|channel| channel.presence = true));
         }

@@ -8,7 +8,7 @@ use super::rules::Rules;
 use crate::engine::command::TableTarget;
 use crate::engine::database::verdict::Verdict;
 use crate::engine::input::DialectId;
-use crate::engine::message::SessionId;
+use crate::engine::message::{Missable, SessionId};
 use crate::policy::channel::Topic;
 use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
@@ -65,6 +65,8 @@ pub(super) struct Pass {
     pub(super) select: Option<Rc<BTreeSet<String>>>,
     /// The numbers of the subscriptions, where they have any.
     pub(super) numbers: Vec<u32>,
+    /// Whether it is over: the row has left the filter.
+    pub(super) has_left: bool,
 }
 
 type Members = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
@@ -94,35 +96,45 @@ impl Narrowing {
         !self.is_open && self.targets.is_empty()
     }
 
-    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns.
+    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns. `left`
+    /// is the row as it was, where its leaving a filter is told.
     pub(super) fn passes(
         &self,
-        schema: &str,
-        name: &str,
+        (schema, name): (&str, &str),
         operation: Operation,
-        row: Option<&Row>,
+        (row, left): (Option<&Row>, Option<&Row>),
         table: &Table,
     ) -> Vec<Pass> {
         if self.is_open {
             return vec![Pass::default()];
         }
         let is = |wanted: &str, given: &str| wanted == "*" || wanted == given;
-        let passes = |target: &TableTarget| {
+        let passes = |target: &TableTarget, operation: Operation, row: Option<&Row>| {
             is(&target.schema, schema)
                 && is(&target.table, name)
                 && target.event.is_none_or(|event| event == operation)
                 && row.is_some_and(|row| target.filter.matches(row, &|column| table.column_type(column)))
         };
         let mut ways: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-        for target in self.targets.iter().filter(|target| passes(target)) {
-            let numbers = ways.entry(target.select.clone()).or_default();
-            numbers.extend(Some(target.number).filter(|number| *number > 0));
+        for target in &self.targets {
+            let is_in = passes(target, operation, row);
+            if is_in || passes(target, Operation::Delete, left) {
+                let numbers = ways.entry((target.select.clone(), !is_in)).or_default();
+                numbers.extend(Some(target.number).filter(|number| *number > 0));
+            }
         }
-        ways.into_iter().map(|(select, numbers)| Pass { select, numbers }).collect()
+        ways.into_iter().map(|((select, has_left), numbers)| Pass { select, numbers, has_left }).collect()
     }
 }
 
 impl ClassKey {
+    /// The same for a single one of its table subscriptions; `None` where all of them matter.
+    pub(super) fn narrowed_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
+        let Missable::Table(target) = only else { return None };
+        let narrowing = Rc::new(Narrowing::new(false, std::iter::once(target.clone())));
+        Some(Rc::new(ClassKey { narrowing, ..self.clone() }))
+    }
+
     /// The key that comes before all others of its scope and judge.
     fn first(scope: Scope, judge: Judge) -> ClassKey {
         ClassKey {

@@ -1,7 +1,7 @@
 //! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::grants::Grants;
@@ -98,16 +98,19 @@ impl Delivery {
     /// What a session waits for from now on.
     pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Awaiting> {
         let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
-        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce })
+        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce, answers: BTreeMap::new() })
     }
 
     /// Adds subscriptions to those that a session waits for.
-    pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, ids: Vec<String>) {
+    pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, asked: Vec<(String, Option<Rc<str>>)>) {
+        let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
+        let answers = asked.into_iter().filter_map(|(id, answer)| Some((id, answer?.to_string())));
         self.change(id, |session| {
             let mut awaiting = session.awaiting.take().unwrap_or_default();
             awaiting.until = Some(now.saturating_add(MAX_DATABASE_WAIT));
             awaiting.ids.retain(|known| !ids.contains(known));
             awaiting.ids.extend(ids);
+            awaiting.answers.extend(answers);
             session.awaiting = Some(awaiting);
         });
     }
@@ -235,11 +238,16 @@ impl Delivery {
         if session.channel.is_some() {
             return self.tell_channel(id, Awaiting { ids: left, ..awaiting }, answers, out);
         }
+        let mut repeats = awaiting.answers.clone();
         let awaiting = Some(Awaiting { ids: left, ..awaiting }).filter(|awaiting| !awaiting.ids.is_empty());
         self.change(id, |session| session.awaiting = awaiting);
         for (name, answer) in answers {
             match answer {
-                Ok(()) => self.tell(id, Event::Subscribed { id: name, recovered: None }, out),
+                Ok(()) => {
+                    let answer = repeats.remove(&name).map(Rc::from);
+                    self.tell(id, Event::Subscribed { id: name.clone(), answer, recovered: None }, out);
+                    self.warn_of_table(id, &name, out);
+                }
                 Err(refusal) => self.drop_subscription(now, id, name, refusal, out),
             }
         }
@@ -258,7 +266,7 @@ impl Delivery {
         }
         let is_table = |subscription: &&Subscription| subscription.table().is_some();
         let tables = session.subscriptions.iter().filter(is_table);
-        let ids = tables.map(|subscription| subscription.id.clone()).collect();
+        let ids = tables.map(|subscription| (subscription.id.clone(), None)).collect();
         self.wait_for_database(now, id, ids);
         self.settle_awaiting(now, id, out);
     }
@@ -301,7 +309,7 @@ impl Delivery {
 
     fn drop_subscription(&mut self, now: u64, id: SessionId, name: String, refusal: Refusal, out: &mut Out) {
         self.change(id, |session| session.subscriptions.retain(|subscription| subscription.id != name));
-        self.refuse(now, id, refusal, Some(name), out);
+        self.refuse(now, id, refusal, (Some(name), None), out);
     }
 
     /// Tells a session that the database has not answered in time. What is a channel's goes on waiting all the same.

@@ -9,7 +9,8 @@ use super::class::{ClassKey, Pass, Scope};
 use super::rules::{Judged, Rules, ViewKey};
 use crate::engine::event::{Address, Bindings, Event, Kept, View};
 use crate::engine::input::DialectId;
-use crate::engine::message::{Accepted, Origin, Out, SessionId, ToStream};
+use crate::engine::message::{Accepted, Missable, Origin, Out, SessionId, ToStream};
+use crate::engine::profile::{PresenceFrames, Profiles};
 use crate::engine::publication::{Content, Publication};
 use crate::engine::shared_text::SharedText;
 use crate::policy::channel::Topic;
@@ -30,7 +31,9 @@ struct Said {
     view: ViewNumber,
     dialect: DialectId,
     offsets: bool,
-    in_channel: bool,
+    /// Whether frames say more of it than what it is.
+    in_detail: bool,
+    is_own: bool,
     pass: Pass,
 }
 
@@ -47,11 +50,15 @@ impl Delivery {
     /// Sends a publication to everyone who may see it, and says in how many frames.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
         let rules = Rules::of(accepted, &self.configuration);
-        let mut gathering = Gathering::new(accepted, &rules, false);
+        let mut gathering = Gathering::new(accepted, &rules, self.profiles, false);
         if rules.announces() {
             self.count_unjudged(accepted);
-            let unheard = origin.as_ref().filter(|origin| !origin.echo).map(|origin| origin.session);
-            self.gather(&rules, unheard, &mut gathering);
+            let speaker = origin.as_ref().map(|origin| Speaker {
+                session: origin.session,
+                hears: origin.echo,
+                is_told: self.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
+            });
+            self.gather(&rules, speaker.filter(|speaker| !speaker.hears || speaker.is_told), &mut gathering);
         }
         let mut frames = 0;
         let mut told: Option<(Said, Option<Event>)> = None;
@@ -76,38 +83,107 @@ impl Delivery {
     }
 
     /// The events that one connection gets of a publication, for a replay.
-    pub(super) fn events_for(&self, session: SessionId, accepted: &Accepted) -> Vec<Event> {
-        self.replay(session, accepted).unwrap_or_default()
+    pub(super) fn events_for(&self, session: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Vec<Event> {
+        self.replay(session, accepted, only).unwrap_or_default()
     }
 
-    fn replay(&self, id: SessionId, accepted: &Accepted) -> Option<Vec<Event>> {
+    /// `only`: what a single subscription is to that is told what it missed.
+    fn replay(&self, id: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Option<Vec<Event>> {
         let session = self.sockets.session(id)?;
         let principal = &session.principal;
         let publication = &accepted.publication;
+        if matches!(only, Some(Missable::Topic(topic)) if publication.topic.as_ref() != Some(topic)) {
+            return None;
+        }
         let rules = Rules::of(accepted, &self.configuration);
         let scope = scope(publication);
         let class = session.classes.iter().find(|class| class.scope == scope)?;
-        let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
-        if !rules.announces() || !is_meant || !rules.admits(&class.roles) {
+        let narrowed = only.and_then(|only| class.narrowed_to(only));
+        let class = narrowed.as_ref().unwrap_or(class);
+        if matches!(only, Some(Missable::Table(_))) && matches!(publication.content, Content::Message { .. }) {
             return None;
         }
-        let mut gathering = Gathering::new(accepted, &rules, true);
+        let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
+        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(publication, class) {
+            return None;
+        }
+        let mut gathering = Gathering::new(accepted, &rules, self.profiles, true);
         let judged = rules.judged(&class.judge)?;
         let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
         let passes = gathering.passes(class, view);
-        Some(passes.into_iter().filter_map(|pass| gathering.event(&Said::to(class, view, pass))).collect())
+        let said = |pass| gathering.said(class, view, pass);
+        Some(passes.into_iter().filter_map(|pass| gathering.event(&said(pass))).collect())
     }
 
-    /// Tells everyone in a topic who came, changed or left.
+    /// Tells everyone in a topic who came, changed or left. Where some want to know each time who is there, the stream
+    /// is asked once for all of them.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
-        for (class, members) in self.classes.of(&Scope::Presence(topic)) {
-            let to = members.iter().copied().collect();
-            let address = class.channel.clone().map(|name| Address { name, reference: None });
-            Self::deliver(to, class.dialect, address, event.clone(), out);
+        let changes = match &event {
+            Event::PresenceChanged { changes, .. } => changes,
+            one => std::slice::from_ref(one),
+        };
+        if !self.spread_to(PresenceFrames::Difference, &topic, (&event, changes), out) {
+            return;
+        }
+        for change in changes {
+            out.to_stream.push_back(ToStream::Gather { topic: topic.clone(), change: Box::new(change.clone()) });
         }
     }
 
-    fn gather(&self, rules: &Rules<'_>, unheard: Option<SessionId>, gathering: &mut Gathering<'_>) {
+    /// Tells those who want to know who is there.
+    pub(super) fn spread_with_roster(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
+        self.spread_to(PresenceFrames::Roster, &topic, (&event, std::slice::from_ref(&event)), out);
+    }
+
+    /// Tells those of a topic whose frames are these, and says whether there are others. `event` is all of `changes`.
+    fn spread_to(
+        &self,
+        frames: PresenceFrames,
+        topic: &Option<Topic>,
+        (event, changes): (&Event, &[Event]),
+        out: &mut Out,
+    ) -> bool {
+        let mut are_others = false;
+        for (class, members) in self.classes.of(&Scope::Presence(topic.clone())) {
+            let profile = (self.profiles)(class.dialect);
+            if profile.is_some_and(|profile| profile.presence_frames != frames) {
+                are_others = true;
+                continue;
+            }
+            // Where whoever appears is not told of it, each change has recipients of its own.
+            let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
+            let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
+            for event in events {
+                let to = self.told_of(class, members, event);
+                if to.is_empty() {
+                    continue;
+                }
+                let address = class.channel.clone().map(|name| Address { name, reference: None });
+                Self::deliver(to, class.dialect, address, event.clone(), out);
+            }
+        }
+        are_others
+    }
+
+    /// Those members of a class who are told of a presence: in some dialects not whose it is.
+    fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
+        let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
+        let (Event::PresenceJoined { member, .. } | Event::PresenceUpdated { member, .. }) = event else {
+            return members.iter().copied().collect();
+        };
+        let is_oneself =
+            |id: &SessionId| self.sockets.session(*id).is_some_and(|session| session.client_id == member.client_id);
+        members.iter().copied().filter(|id| hears_oneself || !is_oneself(id)).collect()
+    }
+
+    /// Whether the table of a change is one whose changes a class gets in its dialect.
+    fn delivers(&self, publication: &Publication, class: &ClassKey) -> bool {
+        let Content::Change { schema, table, .. } = &publication.content else { return true };
+        let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
+        delivery.is_some_and(|delivery| self.withheld(delivery, (schema, table), &class.roles).is_none())
+    }
+
+    fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>) {
         let publication = &*gathering.accepted.publication;
         let scope = scope(publication);
         let named = self.named(publication, rules);
@@ -115,17 +191,23 @@ impl Delivery {
             let Some(judged) = rules.judged(&class.judge) else { return };
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
-            single.extend(unheard.filter(|session| members.contains(session)));
+            single.extend(speaker.map(|speaker| speaker.session).filter(|session| members.contains(session)));
             if publication.user.is_none() {
                 gathering.add_class(class, members, &single, &judged);
             }
-            for session in single.into_iter().filter(|session| Some(*session) != unheard) {
+            for session in single {
+                let speaks = speaker.filter(|speaker| speaker.session == session);
+                if speaks.is_some_and(|speaker| !speaker.hears) {
+                    continue;
+                }
                 let principal = self.sockets.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
+                gathering.is_own = speaks.is_some();
                 gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
+                gathering.is_own = false;
             }
         };
-        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles);
+        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(publication, class);
         match &publication.content {
             Content::Change { schema, table, .. } => match rules.verdict() {
                 Some(verdict) => {
@@ -153,25 +235,53 @@ impl Delivery {
     }
 }
 
+/// The session that a message is from, where it does not get what the others get.
+#[derive(Clone, Copy)]
+struct Speaker {
+    session: SessionId,
+    /// Whether it gets its own message.
+    hears: bool,
+    /// Whether it is told that it is its own.
+    is_told: bool,
+}
+
 /// Recipients being gathered, with every view worked out once.
 struct Gathering<'a> {
     accepted: &'a Accepted,
     rules: &'a Rules<'a>,
+    profiles: Profiles,
     is_replay: bool,
+    /// Whether the next to be added is who said it.
+    is_own: bool,
     groups: BTreeMap<Group, Vec<SessionId>>,
     numbers: BTreeMap<ViewKey, ViewNumber>,
     views: Vec<Seen>,
 }
 
-impl Said {
-    fn to(class: &ClassKey, view: ViewNumber, pass: Pass) -> Said {
-        Said { view, dialect: class.dialect, offsets: class.offsets, in_channel: class.channel.is_some(), pass }
-    }
-}
-
 impl<'a> Gathering<'a> {
-    fn new(accepted: &'a Accepted, rules: &'a Rules<'a>, is_replay: bool) -> Gathering<'a> {
-        Gathering { accepted, rules, is_replay, groups: BTreeMap::new(), numbers: BTreeMap::new(), views: Vec::new() }
+    fn new(accepted: &'a Accepted, rules: &'a Rules<'a>, profiles: Profiles, is_replay: bool) -> Gathering<'a> {
+        Gathering {
+            accepted,
+            rules,
+            profiles,
+            is_replay,
+            is_own: false,
+            groups: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            views: Vec::new(),
+        }
+    }
+
+    fn said(&self, class: &ClassKey, view: ViewNumber, pass: Pass) -> Said {
+        let names_subscriptions = (self.profiles)(class.dialect).is_some_and(|profile| profile.names_subscriptions);
+        Said {
+            view,
+            dialect: class.dialect,
+            offsets: class.offsets,
+            in_detail: class.channel.is_some() || names_subscriptions,
+            is_own: self.is_own,
+            pass,
+        }
     }
 
     /// Adds those members of a class who are nothing but that.
@@ -201,11 +311,11 @@ impl<'a> Gathering<'a> {
         let mut passes = self.passes(class, view);
         let Some(last) = passes.pop() else { return };
         if passes.is_empty() {
-            return self.add_to_group(class, Said::to(class, view, last), members);
+            return self.add_to_group(class, self.said(class, view, last), members);
         }
         let members: Vec<SessionId> = members.collect();
         for pass in passes.into_iter().chain([last]) {
-            self.add_to_group(class, Said::to(class, view, pass), members.iter().copied());
+            self.add_to_group(class, self.said(class, view, pass), members.iter().copied());
         }
     }
 
@@ -217,14 +327,17 @@ impl<'a> Gathering<'a> {
     /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
     /// about a value that is masked for them.
     fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
+        let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, .. } = &self.accepted.publication.content else {
             // A channel receives the messages of its topic only.
-            let is_heard = class.channel.is_none() || class.scope != Scope::Organization;
+            let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
             return if is_heard { vec![Pass::default()] } else { Vec::new() };
         };
         let Some(view) = self.seen(view) else { return Vec::new() };
         let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
-        class.narrowing.passes(schema, table, view.operation, row.as_ref(), self.rules.table)
+        let is_told = profile.removes_unmatched && view.operation == Operation::Update;
+        let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
+        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table)
     }
 
     /// The number of a view.
@@ -250,14 +363,15 @@ impl<'a> Gathering<'a> {
             Content::Change { schema, table, .. } => {
                 let seen = self.seen(said.view)?;
                 let view = said.pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
-                let bindings = said.in_channel.then(|| self.bindings(&said.pass));
+                let view = if said.pass.has_left { removed(&view) } else { view };
+                let bindings = said.in_detail.then(|| self.bindings(&said.pass));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
             }
             Content::Message { event, payload, whole } => {
                 let whole = whole.clone().filter(|_| publication.masking.is_empty());
                 let payload = self.rules.payload(payload, &self.views.get(said.view)?.key);
-                let kept = said.in_channel.then(|| self.kept()).flatten();
-                Event::Message { event: event.clone(), payload, whole, topic, offset, kept, shared }
+                let (kept, is_own) = (said.in_detail.then(|| self.kept()).flatten(), said.is_own);
+                Event::Message { event: event.clone(), payload, whole, topic, offset, kept, is_own, shared }
             }
         })
     }
@@ -288,6 +402,11 @@ impl<'a> Gathering<'a> {
         let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
         self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
+}
+
+/// A change for those from whose sight it takes the row.
+fn removed(view: &View) -> Rc<View> {
+    Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
 }
 
 /// Who can hear a publication at all.

@@ -44,11 +44,12 @@ impl Delivery {
     }
 
     /// Whom an authentication frame names.
-    pub(super) fn identify(&self, now: u64, frame: &Authenticate) -> Result<Principal, TokenError> {
+    pub(super) fn identify(&self, now: u64, id: SocketId, frame: &Authenticate) -> Result<Principal, TokenError> {
         if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
             return Err(TokenError::Refused(Code::WrongOrganization));
         }
-        self.principal(now, &frame.token)
+        let principal = self.principal(now, &frame.token)?;
+        Ok(self.profile(id).map_or(principal.clone(), |profile| profile.with_role(principal)))
     }
 
     fn principal(&self, now: u64, token: &Secret) -> Result<Principal, TokenError> {
@@ -108,24 +109,26 @@ impl Delivery {
         match (profile.renewal, named) {
             (_, Err(TokenError::NeedsKeys)) => self.wait_for_keys(id.socket, again, out),
             // A bad token leaves the identity that stands; its own expiry will end it.
-            (Renewal::Answered, Err(error)) => self.refuse(now, id, Refusal::of(error.code()), None, out),
+            (Renewal::Answered | Renewal::AnsweredForAnyone, Err(error)) => {
+                self.refuse(now, id, Refusal::of(error.code()), (None, None), out);
+            }
             // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
             (Renewal::Silent, Err(TokenError::Refused(Code::KeysUnavailable))) => {}
             (Renewal::Silent, Err(error)) => self.end(id, Refusal::from(error), out),
             (Renewal::Answered, Ok(principal))
                 if before.user != principal.user || before.method != principal.method =>
             {
-                self.refuse(now, id, Refusal::of(Code::WrongUser), None, out);
+                self.refuse(now, id, Refusal::of(Code::WrongUser), (None, None), out);
             }
             // The same once more is no news.
             (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
             (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
-                (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal == Renewal::Answered, out),
+                (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal != Renewal::Silent, out),
                 (Err(NoGrant::Unknown(group, topic)), _) => self.wait_for_grant(id.socket, (group, topic), again, out),
-                (Err(NoGrant::Unavailable), Renewal::Answered) => {
-                    self.refuse(now, id, Refusal::of(Code::SourceUnavailable), None, out);
-                }
                 (Err(NoGrant::Unavailable), Renewal::Silent) => {}
+                (Err(NoGrant::Unavailable), _) => {
+                    self.refuse(now, id, Refusal::of(Code::SourceUnavailable), (None, None), out);
+                }
             },
         }
     }
@@ -140,7 +143,7 @@ impl Delivery {
             session.principal = principal;
         });
         if is_answered {
-            self.welcome(id, None, None, out);
+            self.welcome(id, (None, None), true, out);
         }
         self.reauthorize(now, id, user_changed, before, out);
     }
@@ -185,7 +188,7 @@ impl Delivery {
         };
         for topic in session.present.iter().filter(|topic| !may_stay(topic)).cloned() {
             let client_id = session.client_id.clone();
-            out.to_stream.push_back(ToStream::Untrack { session: id, topic, client_id });
+            out.to_stream.push_back(ToStream::Untrack { session: id, topic, client_id, key: None });
         }
     }
 
@@ -204,7 +207,7 @@ impl Delivery {
         // These are no frames of the client, and count for no mistakes of its own.
         for name in lost {
             self.log_session("refused", id, Some(Code::Forbidden), out);
-            self.tell(id, Event::Refused { refusal: Refusal::of(Code::Forbidden), id: Some(name) }, out);
+            self.tell(id, Event::Refused { refusal: Refusal::of(Code::Forbidden), id: Some(name), topic: None }, out);
         }
     }
 
@@ -218,6 +221,7 @@ impl Delivery {
                 Due::Database(session) => self.waited_in_vain(now, session, out),
             }
         }
+        self.beat(now, out);
     }
 
     fn expired(&mut self, now: u64, time: u64, id: SessionId, out: &mut Out) {
@@ -283,28 +287,11 @@ mod tests {
 
     use super::*;
     use crate::engine::input::Stored;
-    use crate::engine::profile::{Duplicate, PresenceAudience, Profile, Profiles, Refusals, Sessions};
+    use crate::engine::profile::{Profiles, SEVERAL};
     use crate::policy::configuration::Configuration;
 
     const SECRET: &str = "a-secret-of-thirty-two-bytes-or-more";
     const NOW: u64 = 1_700_000_000_000;
-    /// A dialect whose sockets carry several sessions.
-    const PROFILE: Profile = Profile {
-        name: "several",
-        sessions: Sessions::Many,
-        auto_response: None,
-        rejects_at_handshake: true,
-        receives_unasked: false,
-        presence: PresenceAudience::Requested,
-        expiry: Expiry::Ends,
-        renewal: Renewal::Silent,
-        lost_table: LostTable::Rests,
-        requires_role: true,
-        refusals: Refusals::Replies,
-        duplicate: Duplicate::Replaces,
-        names_subscriptions: true,
-        roster_on_appearing: false,
-    };
     const PRINCIPAL: &str = r#"{"user":"ada","roles":["member"],"method":"session","expires":null,"claims":{}}"#;
 
     fn token(seconds: u64) -> Secret {
@@ -334,7 +321,7 @@ mod tests {
             _ => None,
         };
         let configuration = Rc::new(Configuration::read(&variable).unwrap());
-        let surroundings = (configuration, (|_| Some(&PROFILE)) as Profiles);
+        let surroundings = (configuration, (|_| Some(&SEVERAL)) as Profiles);
         Delivery::wake(NOW, Rc::from("org_1"), surroundings, &stored, &Default::default(), &mut Out::default())
     }
 

@@ -15,7 +15,7 @@ use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::effect::{Effect, Question, Task};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
-use crate::engine::message::{Accepted, Announcement, From, Missed, Out, SessionId, ToStream};
+use crate::engine::message::{Accepted, Announcement, From, Missable, Missed, Out, SessionId, ToStream};
 use crate::engine::publication::Content;
 use crate::policy::database::{Group, Standing};
 use crate::policy::table::distinct;
@@ -53,12 +53,12 @@ struct Answer {
 #[derive(Deserialize)]
 struct AnswerPart {
     #[serde(default)]
-    columns: Vec<String>,
+    columns: Option<Vec<String>>,
     images: Vec<usize>,
     groups: Vec<String>,
     sees: Vec<String>,
     #[serde(default)]
-    failed: BTreeMap<String, String>,
+    failed: Option<BTreeMap<String, String>>,
 }
 
 /// What the group sees of each image: whether, and which columns.
@@ -93,7 +93,12 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) -> Option<(Option<Missed>, Announcement)> {
-        let is_whole = matches!(then, Announcement::Authenticated { .. });
+        let to_table = |to: &Missable| matches!(to, Missable::Table(_));
+        let is_whole = match &then {
+            Announcement::Authenticated { .. } => true,
+            Announcement::Subscribed { to, .. } => to_table(to),
+            Announcement::Joined { .. } => false,
+        };
         let publications = match missed {
             Some(Missed::Everything(publications)) if is_whole && publications.iter().any(is_unjudged) => publications,
             missed => return Some((missed, then)),
@@ -231,7 +236,7 @@ fn refuse_instead(event: &mut Event, refused: &BTreeMap<String, Refusal>) {
     if let Event::Subscribed { id, .. } = event
         && let Some(refusal) = refused.get(id)
     {
-        *event = Event::Refused { refusal: refusal.clone(), id: Some(id.clone()) };
+        *event = Event::Refused { refusal: refusal.clone(), id: Some(id.clone()), topic: None };
     }
 }
 
@@ -279,9 +284,10 @@ fn sights(text: &str, group: &str) -> Option<Sights> {
     let Answer { verdicts } = serde_json::from_str(text).ok()?;
     let mut sights = Sights::new();
     for part in verdicts {
-        let place = part.groups.iter().position(|id| id == group).filter(|_| !part.failed.contains_key(group));
+        let place = part.groups.iter().position(|id| id == group);
+        let place = place.filter(|_| !part.failed.as_ref().is_some_and(|failed| failed.contains_key(group)));
         let Some(digits) = place.and_then(|place| part.sees.get(place)) else { continue };
-        let columns = Rc::new(distinct(part.columns));
+        let columns = Rc::new(distinct(part.columns.unwrap_or_default()));
         for (image, digit) in part.images.iter().zip(digits.bytes()) {
             sights.insert(*image, (digit == b'1', columns.clone()));
         }

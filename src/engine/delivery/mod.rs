@@ -4,42 +4,51 @@
 //! sessions (invariant 6).
 
 mod attachment;
+pub mod call;
 mod channel;
 mod class;
 mod database;
 mod fan_out;
+mod figures;
 mod filter_index;
 mod frame;
 mod grants;
+mod heartbeat;
 mod identity;
 mod judging;
 mod opening;
 mod people;
+mod presence_windows;
 mod rules;
 mod session;
 mod socket;
 mod sockets;
 mod subscribe;
+mod tables;
+mod telling;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::command::{Command, Malformed};
-use super::effect::{Effect, Figures, Log, Task, Write};
-use super::event::{Address, Event};
+use super::effect::{Task, Write};
+use super::event::Event;
 use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
-use super::profile::{Profile, Profiles, Refusals, Sessions};
+use super::profile::{Profile, Profiles, Sessions};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
 use database::{DatabaseLink, Waits};
+use heartbeat::{BEAT, Heartbeats};
 use people::People;
+use presence_windows::PresenceWindows;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
+use tables::{TABLES, TableStates};
 
 /// One tenant's sockets and sessions.
 pub(super) struct Delivery {
@@ -49,6 +58,7 @@ pub(super) struct Delivery {
     sockets: Sockets,
     classes: Classes,
     people: People,
+    presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
     fetching_keys: bool,
@@ -62,6 +72,10 @@ pub(super) struct Delivery {
     database: Option<DatabaseLink>,
     /// Who waits for it to answer.
     waits: Waits,
+    heartbeats: Heartbeats,
+    tables: TableStates,
+    /// Calls of functions that wait for their answers.
+    calls: u64,
 }
 
 /// What is due at a deadline.
@@ -95,12 +109,16 @@ impl Delivery {
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
+            presence_windows: PresenceWindows::default(),
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
             waiting_bytes: 0,
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
+            heartbeats: Heartbeats::after(stored.facts.get(BEAT)),
+            tables: TableStates::read(stored.facts.get(TABLES)),
+            calls: 0,
         };
         if let Some((time, keys)) = &stored.keys {
             delivery.keys.answered(*time, Some(keys));
@@ -116,26 +134,12 @@ impl Delivery {
                     }
                     delivery.insert(socket);
                 }
-                None => out.run(Task::Close { socket: *id, code: Code::ServiceRestart }),
+                None => out.run(Task::Close { socket: *id, dialect: None, code: Code::ServiceRestart }),
             }
         }
         delivery.clean(stored, places, out);
         delivery.tell_database(now, out);
         delivery
-    }
-
-    /// Removes what is left of sockets that did not survive.
-    fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
-        let sessions = self.sockets.iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
-        let mut living: Vec<&str> = self.sockets.iter().map(|socket| &*socket.client_id).chain(sessions).collect();
-        living.sort_unstable();
-        let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
-        for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
-            out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
-        }
-        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
-            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
-        }
     }
 
     /// Handles a message of the stream.
@@ -145,12 +149,14 @@ impl Delivery {
             ToDelivery::Resumed { session, position, missed, then } => {
                 self.resumed(session, position, missed, then, out);
             }
-            ToDelivery::Roster { session, topic, members } => {
+            ToDelivery::Roster { session, topic, mut members } => {
+                self.leave_out_oneself(session, &mut members);
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
-            ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
-            ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
-            ToDelivery::Refused { session, refusal, id } => self.refuse(now, session, refusal, id, out),
+            ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
+            ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
+            ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
+            ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
         }
     }
@@ -164,6 +170,7 @@ impl Delivery {
         let Some(socket) = self.sockets.remove(id) else { return };
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
+        self.heartbeats.remove(&socket);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != id);
@@ -211,83 +218,13 @@ impl Delivery {
     /// When something is due next, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         let due = self.deadlines.first().map(|(time, _)| *time);
-        due.into_iter().chain(self.database_deadline()).min()
-    }
-
-    /// Adds what is known here to the figures.
-    pub(super) fn figures(&self, figures: &mut Figures) {
-        figures.topics = self.classes.topics();
-        figures.database = self.database_figures();
-        for socket in self.sockets.iter() {
-            figures.connections += 1;
-            count(&mut figures.by_dialect, &socket.dialect);
-            match socket.principal() {
-                None => figures.pending += 1,
-                Some(principal) => {
-                    for role in principal.roles.as_slice() {
-                        count(&mut figures.by_role, role);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells one session something.
-    fn tell(&self, id: SessionId, event: Event, out: &mut Out) {
-        let Some(socket) = self.sockets.get(id.socket) else { return };
-        if let Some(session) = socket.session(id.number) {
-            let address = session.address().cloned();
-            out.effects.push(Effect::Deliver { to: vec![id.socket], dialect: socket.dialect, address, event });
-        }
-    }
-
-    /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
-    fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
-        if let Some(socket) = self.sockets.get(id) {
-            out.effects.push(Effect::Deliver { to: vec![id], dialect: socket.dialect, address, event });
-        }
-    }
-
-    /// Tells several sessions of one dialect variant the same: their sockets get it.
-    fn deliver(to: Vec<SessionId>, dialect: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
-        let to = to.into_iter().map(|session| session.socket).collect();
-        out.effects.push(Effect::Deliver { to, dialect, address, event });
-    }
-
-    /// Tells a session that something is refused.
-    fn refuse(&mut self, now: u64, id: SessionId, refusal: Refusal, reference: Option<String>, out: &mut Out) {
-        let profile = self.profile(id.socket).filter(|_| self.sockets.session(id).is_some());
-        let Some(profile) = profile else { return };
-        let code = refusal.code;
-        self.log_session("refused", id, Some(code), out);
-        self.tell(id, Event::Refused { refusal, id: reference }, out);
-        if profile.refusals == Refusals::Errors {
-            self.count_error(now, id.socket, out);
-        }
-    }
-
-    /// Tells a socket that a frame is refused that no session could be found for, or that makes no sense.
-    fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
-        let Malformed { refusal, id: reference } = malformed;
-        self.log("refused", id, Some(refusal.code), out);
-        self.tell_socket(id, None, Event::Refused { refusal, id: reference }, out);
-        self.count_error(now, id, out);
-    }
-
-    /// Too many errors within a minute end a socket.
-    fn count_error(&mut self, now: u64, id: SocketId, out: &mut Out) {
-        let max = self.configuration.limits.errors_per_minute;
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        self.unsaved.insert(id);
-        if socket.errors.add(now, max) {
-            self.close(id, Code::TooManyErrors, out);
-        }
+        due.into_iter().chain(self.database_deadline()).chain(self.heartbeats.deadline()).min()
     }
 
     /// Ends a socket.
     fn close(&mut self, id: SocketId, code: Code, out: &mut Out) {
         self.log("closed", id, Some(code), out);
-        out.run(Task::Close { socket: id, code });
+        out.run(Task::Close { socket: id, dialect: self.dialect(id), code });
         self.closed(id, out);
     }
 
@@ -295,7 +232,11 @@ impl Delivery {
     fn end(&mut self, id: SessionId, refusal: Refusal, out: &mut Out) {
         match self.profile(id.socket).map(|profile| profile.sessions) {
             None => {}
-            Some(Sessions::One) => self.close(id.socket, refusal.code, out),
+            Some(Sessions::One) => {
+                let code = refusal.code;
+                self.tell(id, Event::Ended(refusal), out);
+                self.close(id.socket, code, out);
+            }
             Some(Sessions::Many) => {
                 self.log_session("closed", id, Some(refusal.code), out);
                 self.tell(id, Event::Ended(refusal), out);
@@ -308,20 +249,13 @@ impl Delivery {
         self.sockets.get(id).map(|socket| socket.profile)
     }
 
-    fn log(&self, event: &'static str, id: SocketId, code: Option<Code>, out: &mut Out) {
-        let connection = self.sockets.get(id).map(|socket| socket.client_id.clone());
-        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
-    }
-
-    fn log_session(&self, event: &'static str, id: SessionId, code: Option<Code>, out: &mut Out) {
-        let connection = self.sockets.session(id).map(|session| session.client_id.clone());
-        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
-    }
-
     /// Takes a socket in, with its sessions.
     fn insert(&mut self, socket: Socket) {
         if socket.principal().is_none() {
             self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
+        }
+        if self.configuration.heartbeats {
+            self.heartbeats.add(&socket);
         }
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         self.sockets.insert(socket);
@@ -379,21 +313,5 @@ impl Delivery {
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }
-    }
-
-    fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool) {
-        self.relist(id, |session| {
-            session.present.retain(|place| *place != topic);
-            if present {
-                session.present.push(topic);
-            }
-        });
-    }
-}
-
-fn count<T: Clone + PartialEq>(counts: &mut Vec<(T, u64)>, what: &T) {
-    match counts.iter_mut().find(|(known, _)| known == what) {
-        Some((_, count)) => *count += 1,
-        None => counts.push((what.clone(), 1)),
     }
 }

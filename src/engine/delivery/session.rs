@@ -1,7 +1,7 @@
 //! One session as the delivery knows it: a principal with its subscriptions and presences. It is all there is on its
 //! socket, or one of the channels that the socket carries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,16 @@ pub(super) struct Awaiting {
     pub(super) ids: Vec<String>,
     /// Whether it wants to be told once that messages are flowing.
     pub(super) announce: bool,
+    /// What the answers to these subscriptions repeat.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) answers: BTreeMap<String, String>,
+}
+
+impl Awaiting {
+    fn drop_id(&mut self, id: &str) {
+        self.ids.retain(|known| known != id);
+        self.answers.remove(id);
+    }
 }
 
 /// A channel, as it was joined.
@@ -87,6 +97,11 @@ pub(super) enum Subscribed {
 }
 
 impl Subscription {
+    /// Whether its number is its name.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.table().is_some_and(|target| target.number > 0 && self.id == target.number.to_string())
+    }
+
     /// The changes that it is to, where it is to a table's.
     pub(super) fn table(&self) -> Option<&TableTarget> {
         match &self.target {
@@ -126,7 +141,7 @@ impl Session {
 
     /// Takes a subscription from those that it waits for.
     pub(super) fn wait_no_more(&mut self, id: &str) {
-        self.awaiting.iter_mut().for_each(|awaiting| awaiting.ids.retain(|known| known != id));
+        self.awaiting.iter_mut().for_each(|awaiting| awaiting.drop_id(id));
         self.awaiting.take_if(|awaiting| awaiting.ids.is_empty() && !awaiting.announce);
     }
 

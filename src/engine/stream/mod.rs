@@ -113,8 +113,11 @@ impl Stream {
             ToStream::Update { session, topic, client_id, metadata } => {
                 self.presence.update(session, topic, &client_id, metadata, out);
             }
-            ToStream::Untrack { session, topic, client_id } => self.presence.untrack(session, topic, &client_id, out),
+            ToStream::Untrack { session, topic, client_id, key } => {
+                self.presence.untrack(session, topic, (&client_id, key.as_deref()), out);
+            }
             ToStream::Roster { session, topic } => self.presence.tell(session, Some(topic), out),
+            ToStream::Gather { topic, change } => self.presence.gather(topic, change, out),
             ToStream::Gone { client_id } => self.presence.gone(&client_id, out),
         }
     }

@@ -43,13 +43,15 @@ impl Presence {
 
     /// Adds a member; one that is there already gets its new metadata.
     pub(super) fn track(&mut self, tracking: Tracking, out: &mut Out) {
-        let Tracking { session, topic, member, roster, id } = tracking;
-        let is_there = self.members.contains_key(&(topic.clone(), member.client_id.clone()));
-        if !is_there && self.of(&topic).count() as u64 >= self.max_members {
-            let refusal = Refusal::of(Code::PresenceLimit);
-            out.to_delivery.push_back(ToDelivery::Refused { session, refusal, id });
+        let Tracking { session, topic, member, owns_key, roster, id } = tracking;
+        let before = self.members.get(&(topic.clone(), member.client_id.clone())).cloned();
+        if let Some(refusal) = self.refuse(&topic, &member, owns_key, before.is_some()) {
+            out.to_delivery.push_back(ToDelivery::Refused { session, refusal, id, topic });
             return;
         }
+        // Who appears under another key disappears under the one before.
+        let is_there =
+            before.is_some_and(|before| before.key == member.key || !self.remove(&topic, &member.client_id, out));
         out.to_delivery.extend(id.map(|id| ToDelivery::Done { session, id }));
         if roster {
             self.tell(session, topic.clone(), out);
@@ -65,6 +67,19 @@ impl Presence {
         out.to_delivery.push_back(ToDelivery::Presence { topic, event });
     }
 
+    /// Why somebody may not appear, or not under its key.
+    fn refuse(&self, topic: &Place, member: &Member, owns_key: bool, is_there: bool) -> Option<Refusal> {
+        if !is_there && self.of(topic).count() as u64 >= self.max_members {
+            return Some(Refusal::of(Code::PresenceLimit));
+        }
+        let is_other = |one: &Member| match &member.user {
+            Some(_) => one.user != member.user,
+            None => one.client_id != member.client_id,
+        };
+        let is_taken = owns_key && self.of(topic).any(|one| one.listed_as() == member.listed_as() && is_other(one));
+        is_taken.then(|| Refusal::because(Code::Forbidden, "The presence key belongs to somebody else."))
+    }
+
     /// Replaces a member's metadata; the same metadata again is no news.
     pub(super) fn update(
         &mut self,
@@ -75,7 +90,7 @@ impl Presence {
         out: &mut Out,
     ) {
         let Some(before) = self.members.get(&(topic.clone(), client_id.clone())) else {
-            out.to_delivery.push_back(not_tracked(session));
+            out.to_delivery.push_back(not_tracked(session, topic));
             return;
         };
         if before.metadata == metadata {
@@ -90,9 +105,17 @@ impl Presence {
     }
 
     /// Removes a member from one topic.
-    pub(super) fn untrack(&mut self, session: SessionId, topic: Place, client_id: &Rc<str>, out: &mut Out) {
-        if !self.remove(&topic, client_id, out) {
-            out.to_delivery.push_back(not_tracked(session));
+    pub(super) fn untrack(
+        &mut self,
+        session: SessionId,
+        topic: Place,
+        (client_id, key): (&Rc<str>, Option<&str>),
+        out: &mut Out,
+    ) {
+        let member = self.members.get(&(topic.clone(), client_id.clone()));
+        let is_meant = member.is_some_and(|member| key.is_none_or(|key| member.listed_as() == key));
+        if !is_meant || !self.remove(&topic, client_id, out) {
+            out.to_delivery.push_back(not_tracked(session, topic));
             return;
         }
         out.to_delivery.push_back(ToDelivery::Present { session, topic, present: false });
@@ -110,6 +133,12 @@ impl Presence {
     pub(super) fn tell(&self, session: SessionId, topic: Place, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
+    }
+
+    /// Hands a presence back with everyone present. It comes before what follows upon the presence: who disappears is told so.
+    pub(super) fn gather(&self, topic: Place, change: Box<Event>, out: &mut Out) {
+        let members = self.of(&topic).cloned().collect();
+        out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members } });
     }
 
     /// The public id of every member with each topic that it is in.
@@ -139,8 +168,8 @@ impl Presence {
     }
 }
 
-fn not_tracked(session: SessionId) -> ToDelivery {
-    ToDelivery::Refused { session, refusal: Refusal::of(Code::NotTracked), id: None }
+fn not_tracked(session: SessionId, topic: Place) -> ToDelivery {
+    ToDelivery::Refused { session, refusal: Refusal::of(Code::NotTracked), id: None, topic }
 }
 
 fn row(topic: &Place, member: &Member) -> PresenceRow {

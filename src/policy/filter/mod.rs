@@ -8,15 +8,18 @@
 //! in := "(" [value ("," value)*] ")"                   at most 100; none matches nothing
 //! is := null|true|false|unknown
 //! ```
+//! A column may be a path into its JSON: `data->address->>city`.
 //! White space around a condition, a column and a value of a list does not count.
 //!
 //! A filter is judged on the row as its subscriber sees it, so a masked or unselected value can be guessed by nobody.
 
 mod column_type;
 mod compare;
+mod exact;
 mod index;
 mod instant;
 mod parse;
+mod path;
 mod pattern;
 
 pub use column_type::ColumnType;
@@ -54,6 +57,8 @@ enum Test {
     Is(Truth),
     Pattern(Pattern),
     Distinct(String),
+    /// Equal to this JSON value, type included.
+    Exact(String),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +86,30 @@ impl Filter {
     /// [`crate::code::Code::InvalidFilter`] with what is wrong.
     pub fn parse(text: &str) -> Result<Filter, Refusal> {
         parse::filter(text)
+    }
+
+    /// Reads a filter that is written as a JSON object: each column has exactly this value, type included.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] with what is wrong.
+    pub fn exact(text: &str) -> Result<Filter, Refusal> {
+        exact::filter(text)
+    }
+
+    /// Reads back what [`Filter::text`] gave, of a filter of either kind.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] where an earlier build accepted what this one does not.
+    pub fn restore(text: &str) -> Result<Filter, Refusal> {
+        if text.starts_with('{') { exact::filter(text).or_else(|_| parse::filter(text)) } else { parse::filter(text) }
+    }
+
+    /// The conditions of a filter's text, each still as text.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] when a quoted value does not end.
+    pub fn split(text: &str) -> Result<Vec<&str>, Refusal> {
+        parse::split(text)
     }
 
     /// The filter as it was given.
@@ -124,12 +153,13 @@ impl Ord for Filter {
 impl Condition {
     /// `None` is SQL's unknown: the column is missing or NULL, or cannot be compared with the literal.
     fn holds(&self, row: &Row, declared: &dyn Fn(&str) -> Option<ColumnType>) -> Option<bool> {
-        let cell = row.get(&self.column)?;
+        let cell = path::cell(row, &self.column)?;
         let declared = declared(&self.column);
         let holds = match &self.test {
             Test::Is(truth) => truth.is(cell, declared)?,
             Test::Distinct(literal) => cell == "null" || compare(cell, literal, declared)? != Ordering::Equal,
             Test::Compare(comparison, literal) => comparison.accepts(compare(cell, literal, declared)?),
+            Test::Exact(value) => exact::equal(cell, value),
             Test::In(literals) => in_list(cell, literals, declared)?,
             Test::Pattern(pattern) => pattern.matches(cell)?,
         };
