@@ -6,6 +6,7 @@ import { rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { getDefaultDevRegistryPath } from "miniflare";
 import { HOURS, ORGANIZATION, mintToken, readSecrets } from "./dev_secrets.mjs";
 import { startServer } from "./server.mjs";
 
@@ -51,6 +52,8 @@ curl ${url}/broadcast \\
 
 cargo xtask token --user u7 --roles hr,member
 
+  An API worker under \`wrangler dev\` publishes to it by a service binding to \`realtime-worker\`, with this ACCESS_TOKEN in its .dev.vars.
+
   Ctrl-C stops it. The secrets are in .dev.vars, the state is in .dev (--fresh forgets it).
 `;
 }
@@ -79,7 +82,7 @@ async function main() {
 	await checkFree(port);
 	if (fresh) rmSync(STATE, { recursive: true, force: true });
 	const secrets = readSecrets();
-	const server = await startServer({ vars: { ...secrets, INSPECTOR: "on" }, port, persist: STATE });
+	const server = await startServer({ vars: { ...secrets, INSPECTOR: "on" }, port, persist: STATE, registry: getDefaultDevRegistryPath() });
 	// Miniflare ends workerd, and this process, on Ctrl-C.
 	console.log(welcome(server.url, secrets));
 }
