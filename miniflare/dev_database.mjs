@@ -44,8 +44,8 @@ function sample(postgres, server, secrets) {
 	const [ada, mel] = USERS.map(token);
 	const service = encodeURIComponent(secrets.ACCESS_TOKEN);
 	return `
-  PostgreSQL: a table \`messages\` whose rows are seen by their owner alone. Open this Inspector, whose left side is ada and
-  whose right side is mel, and subscribe both to the table \`messages\`:
+  PostgreSQL: a table \`messages\` whose rows are seen by their owner alone. Open this Inspector, in which ada and mel are
+  side by side:
 
 ${server}/#ada=${ada}&mel=${mel}&service=${service}
 
