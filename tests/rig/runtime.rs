@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
-use realtime_worker::engine::effect::{Effect, Figures, Receipt, TablesAnswer, Task};
+use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
 use realtime_worker::engine::input::{Input, SocketId};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
@@ -30,8 +30,8 @@ pub struct Outcome {
     pub turned_away: Option<Refusal>,
     pub published: Option<Result<Receipt, Refusal>>,
     pub figures: Option<Box<Figures>>,
+    pub administered: Option<Result<Administered, Refusal>>,
     pub fetch_keys: bool,
-    pub tables: Option<Result<TablesAnswer, Refusal>>,
     pub taken: Option<Result<u64, Refusal>>,
 }
 
@@ -135,7 +135,7 @@ impl Rig {
     /// What a client publishes over HTTP, as the Worker hands it over.
     pub fn publish_for_client(&mut self, user: Option<&str>, publications: Vec<Publication>) -> Answer {
         self.step();
-        let request = rest::request(ORGANIZATION, user, &publications);
+        let request = rest::client_request(ORGANIZATION, user, &publications);
         let (user, publications) = PublishRequest::read_for_client(&request).unwrap();
         let mut outcome = Outcome::default();
         self.run(Input::PublishForClient { user, publications }, &mut outcome);
@@ -235,9 +235,9 @@ impl Rig {
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Call(calling) => self.calls.push(*calling),
-            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),
         }
         None

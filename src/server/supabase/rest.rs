@@ -15,6 +15,7 @@ use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
 use crate::policy::principal::Principal;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+pub use crate::server::publish::{client_request, request};
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind, Object};
 use crate::value::percent;
@@ -92,9 +93,9 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
             return Ok(ApiStep::Answer(accepted()));
         }
         let (path, body) = match sender {
-            Sender::Service => ("/publish", request(&organization, None, &publications)),
+            Sender::Service => ("/publish", request(&organization, &publications)),
             Sender::Client(client) => {
-                ("/publish-for-client", request(&organization, client.user.as_deref(), &publications))
+                ("/publish-for-client", client_request(&organization, client.user.as_deref(), &publications))
             }
         };
         let question = Question { organization, path, body: Some(body) };
@@ -195,26 +196,6 @@ pub fn single(
         }
         _ => Err(unprocessable(&named(&errors))),
     }
-}
-
-/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing), with the user who
-/// publishes where one does.
-pub fn request(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
-    let mut body = String::from("{\"organizationId\":");
-    json::write_string(&mut body, organization);
-    if let Some(user) = user {
-        body.push_str(",\"publisher\":");
-        json::write_string(&mut body, user);
-    }
-    body.push_str(",\"messages\":[");
-    for (index, publication) in publications.iter().enumerate() {
-        if index > 0 {
-            body.push(',');
-        }
-        body.push_str(&publication.source);
-    }
-    body.push_str("]}");
-    body
 }
 
 /// The answer to what an organization's object answered with this status.
