@@ -122,6 +122,23 @@ impl Server {
         connect(&self.folder, self.port, database, user).unwrap()
     }
 
+    /// Dumps one database and restores it into another, as an operator does.
+    ///
+    /// # Panics
+    /// When either program fails.
+    pub fn copy(&self, from: &Database, to: &Database) {
+        let copy = "\"$1/pg_dump\" -h \"$2\" -p $3 -U postgres $4 >\"$2/dump.sql\"
+            \"$1/psql\" -q -h \"$2\" -p $3 -U postgres -d $5 -v ON_ERROR_STOP=1 -f \"$2/dump.sql\"";
+        let output = as_server(Command::new("sh"))
+            .args(["-e", "-c", copy, "sh"])
+            .arg(binaries())
+            .arg(&self.folder)
+            .args([&self.port.to_string(), &from.name, &to.name])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// The first connection of the superuser, as soon as the server takes one.
     fn wait(&self) -> Client {
         let started = Instant::now();
