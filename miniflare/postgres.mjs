@@ -27,6 +27,15 @@ const ROLES = `
 	alter role ${READER} set statement_timeout = '4s';
 	grant anon, authenticated to ${READER};`;
 
+/** A table whose rows are seen by their owner alone, by a policy. */
+export const SAMPLE = `
+	create table messages (id bigint generated always as identity primary key, owner text not null, body text not null);
+	grant select on messages to authenticated;
+	alter table messages enable row level security;
+	create policy own on messages for select to authenticated
+		using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
+	select realtime_worker.enable_realtime('public', 'messages');`;
+
 /** A server that runs in a folder until it is stopped. */
 export class Postgres {
 	/** The folder of its data, its socket and its log. */

@@ -3,17 +3,10 @@
  * takes its changes.
  */
 import { ACCESS_TOKEN, join, start, subscribe } from "./fixture.mjs";
-import { Postgres } from "./postgres.mjs";
+import { Postgres, SAMPLE } from "./postgres.mjs";
 
-/** A table with row-level security, and one that is not enabled. */
-const TABLES = `
-	create table messages (id bigint generated always as identity primary key, owner text not null, body text not null);
-	create table plain (id int primary key);
-	grant select on messages, plain to authenticated;
-	alter table messages enable row level security;
-	create policy own on messages for select to authenticated
-		using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
-	select realtime_worker.enable_realtime('public', 'messages');`;
+/** A table that is not enabled. */
+const PLAIN = "create table plain (id int primary key); grant select on plain to authenticated;";
 const PATIENCE = 30_000;
 
 /** A database, in a server of its own. */
@@ -26,7 +19,7 @@ export class Database {
 		const database = new Database();
 		database.postgres = await Postgres.start();
 		await database.postgres.database(database.name);
-		await database.sql(TABLES);
+		await database.sql(`${SAMPLE}${PLAIN}`);
 		return database;
 	}
 

@@ -32,8 +32,8 @@
 //!    constructor, *wake*, for first start, hibernation, deploy and crash.
 //! 5. A masked or unselected value enters no frame, log or error: it is dropped before encoding, in one place
 //!    (`engine::delivery::rules`).
-//! 6. A publication costs O(classes in scope + recipients), and a class behind an equality filter is found by index: nothing
-//!    walks all sockets, nothing per recipient parses or encodes.
+//! 6. A publication costs O(classes in scope + recipients), and a class behind an equality filter, or of a group that
+//!    a database has judged, is found by index: nothing walks all sockets, nothing per recipient parses or encodes.
 //! 7. No panic on any input, in any module: a panic hangs the caller and resets every object of the isolate.
 //! 8. Stored formats carry a version.
 //! 9. Nothing in the object prevents hibernation: no timer, no pending promise, one alarm for all deadlines.

@@ -302,6 +302,24 @@ fn a_knock_is_answered_at_once_and_quiet_is_probed() {
 }
 
 #[test]
+fn where_judging_is_dear_the_database_has_half_of_the_time_for_others() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(1_000);
+    world.commit(1);
+    while !matches!(world.tasks.front(), Some(Task::Query { .. })) {
+        assert!(world.step());
+    }
+    world.now += 100;
+    world.settle();
+    world.commit(2);
+    world.pass(99);
+    assert_eq!(world.rows("org_1").len(), 1, "it has been judging for 100 ms, and rests as long");
+    world.pass(2);
+    assert_eq!(world.rows("org_1").len(), 2);
+}
+
+#[test]
 fn without_knocks_the_database_is_polled() {
     let mut world = one();
     world.listens = false;

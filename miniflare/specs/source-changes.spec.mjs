@@ -75,3 +75,20 @@ test("a table that is not enabled, and one that is not there, are refused", asyn
 	assert.equal((await subscribe(ada, "a", { table: "plain" })).code, "table_not_enabled");
 	assert.equal((await subscribe(ada, "b", { table: "nowhere" })).code, "unknown_table");
 });
+
+test("names with quotes and capitals, rows of 3 MB and a policy that raises stop nothing else", async () => {
+	await database.sql(`
+		create table "Odd ""Name""" (id int primary key, "Body Text" text, divisor int);
+		grant select on "Odd ""Name""" to authenticated;
+		alter table "Odd ""Name""" enable row level security;
+		create policy raises on "Odd ""Name""" for select to authenticated using (1 / divisor = 1);
+		select realtime_worker.enable_realtime('public', 'Odd "Name"');`);
+	const ada = await join(server, "ada", ["authenticated"]);
+	assert.equal((await subscribe(ada, "odd", { table: 'Odd "Name"' })).type, "subscribed");
+	await database.sql(`insert into "Odd ""Name""" values (1, 'no', 0), (2, repeat('x', 3000000), 1), (3, 'yes', 1)`);
+	const large = await ada.next(({ type }) => type === "postgres_changes");
+	assert.deepEqual([large.new.id, large.new["Body Text"]], [2, undefined]);
+	const small = await ada.next(({ type }) => type === "postgres_changes");
+	assert.deepEqual([small.new.id, small.new["Body Text"]], [3, "yes"]);
+	assert.deepEqual(await unread(ada), []);
+});

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::delivery::Delivery;
-use super::effect::{Effect, Figures, Task};
+use super::effect::{Administered, Effect, Figures, Task};
 use super::input::{DialectId, Input, SocketId, Stored};
 use super::message::Out;
 use super::profile::Profiles;
@@ -78,10 +78,17 @@ impl Tenant {
             Input::Tick => self.timer = None,
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
-            Input::Tables(request) => self.delivery.administer(now, request, &mut out),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
+            }
+            Input::Connections(query) => {
+                let connections = Administered::Connections(self.delivery.connections(&query));
+                out.run(Task::Administered(Ok(connections)));
+            }
+            Input::Tables(changes) => {
+                let states = self.delivery.administer(now, changes, &mut out).map(Administered::Tables);
+                out.run(Task::Administered(states));
             }
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
         }

@@ -13,15 +13,16 @@ use worker::{
 
 use super::fault::{failed, log_fault, log_refused, watch};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
-use super::sockets::{Sockets, tag};
+use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
 use super::{environment, function, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Calling, Effect, Figures, Receipt, TablesAnswer, Task};
+use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
 use crate::engine::input::{CallAnswer, DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
+use crate::server::administration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
@@ -30,7 +31,6 @@ use crate::server::handshake;
 use crate::server::log::log_line;
 use crate::server::outgoing::{Outgoing, closing};
 use crate::server::publish::PublishRequest;
-use crate::server::table_administration;
 use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
@@ -58,11 +58,11 @@ struct Outcome {
     turned_away: Option<Refusal>,
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
+    administered: Option<std::result::Result<Administered, Refusal>>,
     fetch_keys: bool,
     timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
-    tables: Option<std::result::Result<TablesAnswer, Refusal>>,
     calls: Vec<Calling>,
 }
 
@@ -80,14 +80,7 @@ impl DurableObject for Broadcaster {
             return self.open(&request).unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)));
         }
         let body = if request.method() == Method::Post { request.text().await? } else { String::new() };
-        let answered = match path.as_str() {
-            "/publish" => self.publish(&body),
-            "/changes" => self.take_changes(&body),
-            "/feed" => self.feed(&body),
-            table_administration::PATH => self.administer(&body),
-            _ => self.stats(),
-        };
-        http::respond(&answered.unwrap_or_else(|refusal| Answer::from(&refusal)))
+        http::respond(&self.answer(&path, &body).unwrap_or_else(|refusal| Answer::from(&refusal)))
     }
 
     async fn alarm(&self) -> Result<Response> {
@@ -180,6 +173,16 @@ impl Broadcaster {
         }
     }
 
+    fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        match path {
+            "/publish" => self.publish(body),
+            "/changes" => self.take_changes(body),
+            "/feed" => self.feed(body),
+            "/connections" | "/tables" => self.administer(path, body),
+            _ => self.stats(),
+        }
+    }
+
     fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let request = PublishRequest::read(body)?;
         let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
@@ -198,10 +201,9 @@ impl Broadcaster {
         self.happen(input).map(|_| Answer::json(200, &serde_json::json!({})))
     }
 
-    fn administer(&self, body: &str) -> std::result::Result<Answer, Refusal> {
-        let request = table_administration::Request::read(body)?;
-        let tables = self.happen(Input::Tables(request))?.tables.ok_or(Code::Internal)??;
-        Ok(Answer::from(&tables))
+    fn administer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        let answer = self.happen(administration::input(path, body)?)?.administered.ok_or(Code::Internal)?;
+        answer.map(|administered| administration::answer(&administered))
     }
 
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
@@ -391,19 +393,14 @@ impl Life {
             }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
             Task::Call(calling) => outcome.calls.push(*calling),
-            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
             Task::Log(entry) => log(&log_line(&entry, &self.organization)),
         }
         Ok(None)
     }
-}
-
-fn raw(socket: &WebSocket) -> &RawSocket {
-    let socket: &web_sys::WebSocket = socket.as_ref();
-    socket.unchecked_ref()
 }
 
 /// Who asked for history that cannot be read is told so; the object goes on.

@@ -51,6 +51,8 @@ pub struct Source {
     done: Option<u64>,
     /// When the next batch is asked for.
     take_at: u64,
+    /// Until when the database is left to others, whoever knocks.
+    rests_until: u64,
     /// When the captured tables follow the publication next.
     sync_at: u64,
     /// When the connection is closed, because nobody listens.
@@ -77,6 +79,7 @@ impl Source {
             current: None,
             done: None,
             take_at: now,
+            rests_until: now,
             sync_at: now,
             closes_at: None,
             is_draining: false,
@@ -90,7 +93,7 @@ impl Source {
         match input {
             Input::Interest { request, body } => self.interest(now, request, body, out),
             Input::Ask { request, statement } => self.queries.ask(request, statement),
-            Input::Knock => self.take_at = now,
+            Input::Knock => self.take_at = now.max(self.rests_until),
             Input::Connected { listens } => self.connected(now, listens),
             Input::Failed(problem) => self.lost(now, problem, out),
             Input::Answered { query, answer } => self.answered(now, query, answer, out),
@@ -133,7 +136,7 @@ impl Source {
             out.push(Task::Reply { request, status: 200, body: interest::nobody(&body) });
             return;
         }
-        self.take_at = self.take_at.min(now);
+        self.take_at = self.take_at.min(now.max(self.rests_until));
         self.queries.register(organization, Some(request), body);
     }
 
@@ -242,7 +245,8 @@ impl Source {
         };
         self.current = Some(number);
         // Where judging is dear, the database has half of the time for others.
-        self.take_at = sent.saturating_add(2 * now.saturating_sub(sent));
+        self.rests_until = sent.saturating_add(2 * now.saturating_sub(sent));
+        self.take_at = self.rests_until;
         for (organization, part) in batch.parts(&self.database, &self.interests) {
             self.deliveries.push(now, organization, number, part, out);
         }

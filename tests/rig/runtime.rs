@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
-use realtime_worker::engine::effect::{Effect, Figures, Receipt, TablesAnswer, Task};
+use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
 use realtime_worker::engine::input::{Input, SocketId};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::log::log_line;
@@ -26,8 +26,8 @@ pub struct Outcome {
     pub turned_away: Option<Refusal>,
     pub published: Option<Result<Receipt, Refusal>>,
     pub figures: Option<Box<Figures>>,
+    pub administered: Option<Result<Administered, Refusal>>,
     pub fetch_keys: bool,
-    pub tables: Option<Result<TablesAnswer, Refusal>>,
     pub taken: Option<Result<u64, Refusal>>,
 }
 
@@ -218,9 +218,9 @@ impl Rig {
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Call(calling) => self.calls.push(*calling),
-            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),
         }
         None

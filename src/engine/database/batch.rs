@@ -249,13 +249,13 @@ impl VerdictText {
     fn give_to(self, changes: &mut [Change]) {
         let digits = self.new.into_iter().zip(self.old);
         let groups = self.groups.into_iter().map(Rc::from).zip(digits).collect();
-        let role = Rc::new(RoleVerdicts { columns: Rc::new(distinct(self.columns)), groups });
-        for (place, number) in self.changes.into_iter().enumerate() {
-            let change = changes.get_mut(number);
-            let mine = |change: &&mut Change| *change.schema == *self.schema && *change.table == *self.table;
-            if let Some(change) = change.filter(mine) {
-                change.verdict.add(role.clone(), place);
-            }
-        }
+        let role = RoleVerdicts { columns: Rc::new(distinct(self.columns)), groups };
+        let mut mine: BTreeMap<usize, &mut Verdict> = changes
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, change)| *change.schema == *self.schema && *change.table == *self.table)
+            .map(|(number, change)| (number, &mut change.verdict))
+            .collect();
+        Verdict::share(role, self.changes.into_iter().map(|number| mine.remove(&number)));
     }
 }

@@ -190,7 +190,7 @@ impl Classes {
         rules: &Rules<'_>,
         verdict: &Verdict,
     ) -> Vec<(&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
-        let groups = verdict.seeing().map(|(group, _)| Judge::Group(group.clone()));
+        let groups = verdict.seeing().map(|group| Judge::Group(group.clone()));
         let mut found = Vec::new();
         for judge in std::iter::once(Judge::Bypass).chain(groups) {
             let from = Rc::new(ClassKey::first(scope.clone(), judge.clone()));
@@ -226,6 +226,12 @@ impl Classes {
                 self.index.remove(key);
             }
         }
+    }
+
+    /// How many tables have a subscriber; `*` counts as one.
+    pub(super) fn tables(&self) -> u64 {
+        let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.narrowing.targets());
+        targets.map(|target| (&target.schema, &target.table)).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// How many topics have a subscriber.

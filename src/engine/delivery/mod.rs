@@ -14,6 +14,7 @@ mod filter_index;
 mod frame;
 mod grants;
 mod heartbeat;
+mod gathering;
 mod identity;
 mod judging;
 mod opening;
@@ -36,6 +37,7 @@ use super::event::Event;
 use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profile, Profiles, Sessions};
+use super::table_settings::{self, TableSettings};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
@@ -48,13 +50,13 @@ use presence_windows::PresenceWindows;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
-use tables::{TABLES, TableStates};
 
 /// One tenant's sockets and sessions.
 pub(super) struct Delivery {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
     profiles: Profiles,
+    tables: TableSettings,
     sockets: Sockets,
     classes: Classes,
     people: People,
@@ -73,7 +75,6 @@ pub(super) struct Delivery {
     /// Who waits for it to answer.
     waits: Waits,
     heartbeats: Heartbeats,
-    tables: TableStates,
     /// Calls of functions that wait for their answers.
     calls: u64,
 }
@@ -106,6 +107,7 @@ impl Delivery {
             organization,
             configuration,
             profiles,
+            tables: TableSettings::read(stored.facts.get(table_settings::FACT)),
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
@@ -117,7 +119,6 @@ impl Delivery {
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
             heartbeats: Heartbeats::after(stored.facts.get(BEAT)),
-            tables: TableStates::read(stored.facts.get(TABLES)),
             calls: 0,
         };
         if let Some((time, keys)) = &stored.keys {
