@@ -10,7 +10,7 @@
 use std::path::Path;
 
 /// The modules, each of which may name those before it.
-const ORDER: [&str; 7] = ["code", "value", "policy", "engine", "dialect", "server", "shell"];
+const ORDER: [&str; 8] = ["code", "value", "policy", "engine", "dialect", "source", "server", "shell"];
 /// What only the shell may name.
 const RUNTIME: [&str; 5] = ["worker", "js_sys", "web_sys", "wasm_bindgen", "getrandom"];
 /// The names of dialects, as code may write them.

@@ -61,6 +61,9 @@ pub enum Task {
     DeleteStorage,
     /// Wake the object at this time, in Unix milliseconds, in place of any other.
     SetAlarm(u64),
+    /// Answer with [`super::input::Input::Tick`] at this time, in Unix milliseconds and less than 100 ms away. Memory alone
+    /// holds it: what is due then is also done by whatever comes after that time.
+    SetTimer(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.

@@ -70,6 +70,8 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The time of a [`super::effect::Task::SetTimer`] has come.
+    Tick,
     /// The answer to [`super::effect::Question::Authorize`].
     Authorized {
         /// Which question it is.

@@ -10,6 +10,7 @@ pub mod ticket;
 pub mod publish;
 pub mod table_administration;
 pub mod changes;
+pub mod source;
 pub mod tenant_server;
 pub mod outgoing;
 pub mod log;

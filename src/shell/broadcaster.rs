@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
-    DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, durable_object,
 };
 
 use super::fault::{failed, log_fault, log_refused, watch};
@@ -58,6 +59,7 @@ struct Outcome {
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
     fetch_keys: bool,
+    timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
     tables: Option<std::result::Result<TablesAnswer, Refusal>>,
@@ -266,6 +268,7 @@ impl Broadcaster {
             self.fetch_keys();
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
+        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
     }
@@ -287,6 +290,15 @@ impl Broadcaster {
         self.state.wait_until(async move {
             let answer = source_link::ask(&object.env, &database, &request).await;
             let _ = object.happen(request.answered(answer));
+        });
+    }
+
+    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    fn tick_at(&self, time: u64) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(time.saturating_sub(now()))).await;
+            let _ = object.happen(Input::Tick);
         });
     }
 
@@ -369,6 +381,7 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));

@@ -71,6 +71,9 @@ pub struct Rig {
     pub now: u64,
     pub storage: Storage,
     pub alarm: Option<u64>,
+    /// When the timer comes; at the end of each step, unless it is held.
+    pub timer: Option<u64>,
+    pub hold_timer: bool,
     pub logs: Vec<String>,
     pub interruption: Interruption,
     /// What `JWKS_URL` answers; `None`: it does not.
@@ -139,6 +142,8 @@ impl Rig {
             now: START,
             storage: Storage::default(),
             alarm: None,
+            timer: None,
+            hold_timer: false,
             logs: Vec::new(),
             interruption: Interruption::None,
             key_set: None,
@@ -353,6 +358,12 @@ impl Rig {
             self.run(Input::Alarm, &mut Outcome::default());
         }
         self.now = end;
+    }
+
+    /// The timer comes at its time.
+    pub fn tick(&mut self) {
+        self.now = self.now.max(self.timer.take().expect("a timer is set"));
+        self.run(Input::Tick, &mut Outcome::default());
     }
 
     /// `JWKS_URL` answers at last, with what [`Rig::key_set`] holds.

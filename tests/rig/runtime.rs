@@ -111,6 +111,7 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
+        self.timer = None;
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
     }
@@ -130,6 +131,11 @@ impl Rig {
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
+        // The rig's clock stands still within a step: its timer looks ahead.
+        while let Some(time) = self.timer.take_if(|_| !self.hold_timer) {
+            let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
+            self.settle(effects, &mut Outcome::default());
+        }
     }
 
     /// Executes effects in their order; the inputs that come of them are handled after them.
@@ -197,6 +203,7 @@ impl Rig {
                 (self.storage, self.alarm) = Default::default();
             }
             Task::SetAlarm(time) => self.alarm = Some(time),
+            Task::SetTimer(time) => self.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 self.history_reads += 1;

@@ -118,30 +118,49 @@ impl Delivery {
     /// Tells everyone in a topic who came, changed or left. Where some want to know each time who is there, the stream
     /// is asked once for all of them.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
-        if self.spread_to(PresenceFrames::Difference, &topic, &event, out) {
-            out.to_stream.push_back(ToStream::Gather { topic, change: Box::new(event) });
+        let changes = match &event {
+            Event::PresenceChanged { changes, .. } => changes,
+            one => std::slice::from_ref(one),
+        };
+        if !self.spread_to(PresenceFrames::Difference, &topic, (&event, changes), out) {
+            return;
+        }
+        for change in changes {
+            out.to_stream.push_back(ToStream::Gather { topic: topic.clone(), change: Box::new(change.clone()) });
         }
     }
 
     /// Tells those who want to know who is there.
     pub(super) fn spread_with_roster(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
-        self.spread_to(PresenceFrames::Roster, &topic, &event, out);
+        self.spread_to(PresenceFrames::Roster, &topic, (&event, std::slice::from_ref(&event)), out);
     }
 
-    /// Tells those of a topic whose frames are these, and says whether there are others.
-    fn spread_to(&self, frames: PresenceFrames, topic: &Option<Topic>, event: &Event, out: &mut Out) -> bool {
+    /// Tells those of a topic whose frames are these, and says whether there are others. `event` is all of `changes`.
+    fn spread_to(
+        &self,
+        frames: PresenceFrames,
+        topic: &Option<Topic>,
+        (event, changes): (&Event, &[Event]),
+        out: &mut Out,
+    ) -> bool {
         let mut are_others = false;
         for (class, members) in self.classes.of(&Scope::Presence(topic.clone())) {
-            if (self.profiles)(class.dialect).is_some_and(|profile| profile.presence_frames != frames) {
+            let profile = (self.profiles)(class.dialect);
+            if profile.is_some_and(|profile| profile.presence_frames != frames) {
                 are_others = true;
                 continue;
             }
-            let to = self.told_of(class, members, event);
-            if to.is_empty() {
-                continue;
+            // Where whoever appears is not told of it, each change has recipients of its own.
+            let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
+            let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
+            for event in events {
+                let to = self.told_of(class, members, event);
+                if to.is_empty() {
+                    continue;
+                }
+                let address = class.channel.clone().map(|name| Address { name, reference: None });
+                Self::deliver(to, class.dialect, address, event.clone(), out);
             }
-            let address = class.channel.clone().map(|name| Address { name, reference: None });
-            Self::deliver(to, class.dialect, address, event.clone(), out);
         }
         are_others
     }

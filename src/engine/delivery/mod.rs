@@ -18,6 +18,7 @@ mod identity;
 mod judging;
 mod opening;
 mod people;
+mod presence_windows;
 mod rules;
 mod session;
 mod socket;
@@ -43,6 +44,7 @@ use class::Classes;
 use database::{DatabaseLink, Waits};
 use heartbeat::{BEAT, Heartbeats};
 use people::People;
+use presence_windows::PresenceWindows;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
@@ -56,6 +58,7 @@ pub(super) struct Delivery {
     sockets: Sockets,
     classes: Classes,
     people: People,
+    presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
     fetching_keys: bool,
@@ -106,6 +109,7 @@ impl Delivery {
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
+            presence_windows: PresenceWindows::default(),
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
@@ -149,8 +153,8 @@ impl Delivery {
                 self.leave_out_oneself(session, &mut members);
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
-            ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
-            ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
+            ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
+            ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
@@ -309,14 +313,5 @@ impl Delivery {
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }
-    }
-
-    fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool) {
-        self.relist(id, |session| {
-            session.present.retain(|place| *place != topic);
-            if present {
-                session.present.push(topic);
-            }
-        });
     }
 }
