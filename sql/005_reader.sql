@@ -123,7 +123,10 @@ end $$;
 -- The groups that listen to a table, without those that timed out in this batch. The same id is the same role and claims.
 create function realtime_worker.listeners(batch bigint, schema_name text, table_name text, rel regclass)
 returns table (role text, ids text[], claims text[])
-language sql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select g.role, array_agg(g.id order by g.id), array_agg(g.claims order by g.id)
       from (select distinct on (g.id) g.id, g.role, g.claims
               from realtime_worker.interest i join realtime_worker.groups g on (g.organization, g.id) = (i.organization, i.group_id)
@@ -132,19 +135,22 @@ language sql stable security definer set search_path = '' as $$
      where not exists (select from realtime_worker.timeouts t
                         where t.batch = listeners.batch and t.rel = listeners.rel and t.role = g.role
                           and (t.group_id is null or t.group_id = g.id))
-     group by g.role order by g.role
-$$;
+     group by g.role order by g.role;
+end $$;
 
 create function realtime_worker.timed_out(batch bigint, schema_name text, table_name text, rel regclass)
 returns table (role text, ids text[])
-language sql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select g.role, array_agg(distinct g.id)
       from realtime_worker.interest i join realtime_worker.groups g on (g.organization, g.id) = (i.organization, i.group_id)
       join realtime_worker.timeouts t on t.role = g.role and (t.group_id is null or t.group_id = g.id)
      where i.schema_name in ('*', timed_out.schema_name) and i.table_name in ('*', timed_out.table_name)
        and t.batch = timed_out.batch and t.rel = timed_out.rel
-     group by g.role
-$$;
+     group by g.role;
+end $$;
 
 -- Denies a group for the rest of this batch, or the whole role when another of its groups was denied before.
 create function realtime_worker.note_timeout(batch bigint, rel regclass, role_name text, group_id text) returns void
@@ -158,16 +164,18 @@ language sql security definer set search_path = '' as $$
 $$;
 
 create function realtime_worker.backlog() returns bigint
-language sql stable security definer set search_path = '' as $$
-    select count(*) from (select from realtime_worker.changes limit 100000) c
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    return (select count(*) from (select from realtime_worker.changes limit 100000) c);
+end $$;
 
--- The columns that a verdict may narrow a row to.
+-- The columns that a verdict may narrow a row to, as they were when the judge was made or found to be of now.
 create function realtime_worker.readable_columns(rel regclass, role_name text) returns text[]
-language sql stable security definer set search_path = '' as $$
-    select case when (realtime_worker.policy(rel, role_name, 'r')).state = 'denied' then '{}'
-                else realtime_worker.columns(rel, role_name) end
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    return coalesce((select j.columns from realtime_worker.judges j
+                      where j.rel = readable_columns.rel and j.role = role_name and j.command = 'r'), '{}');
+end $$;
 
 create function realtime_worker.batch_age(batch bigint) returns interval
 language sql stable security definer set search_path = '' as $$

@@ -38,7 +38,7 @@ begin
             -- what these call as the reader, since a function of the owner could not become another role
             'next_batch', 'batch_changes', 'batch_verdicts', 'verdict_json', 'timeout_json', 'listeners', 'timed_out', 'note_timeout', 'batch_age',
             'backlog', 'epoch', 'change_json', 'is_large', 'shortened', 'iso', 'readable_columns', 'count_failures', 'failed',
-            'judge_images', 'judge_tables', 'judge_roles', 'compile', 'reader_path', 'pick', 'sight_json', 'trial_rows', 'find_table', 'store_interest', 'named_tables', 'wanted',
+            'judge_images', 'judge_tables', 'judge_roles', 'compile', 'reader_path', 'sight_json', 'trial_rows', 'find_table', 'store_interest', 'named_tables', 'wanted',
             'table_json', 'primary_key')
             or p.proname in ('enable_realtime', 'disable_realtime') and (select control_plane from realtime_worker.reader))
     loop

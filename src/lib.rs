@@ -13,6 +13,8 @@
 //!                                      engine::tenant    stream ⇄ delivery (messages only)
 //!                                         ▼                        ▲
 //!                                      policy: who is it, what may they see?
+//!
+//!  PostgreSQL ◄─── shell::database ◄─► source: batches, judged by the database, to `/changes` of each organization's object
 //! ```
 //!
 //! ## The words
@@ -22,7 +24,7 @@
 //! what one **class** of recipients sees of it: filtered, projected, masked. A **frame** is a view in a dialect's bytes.
 //!
 //! ## What always holds
-//! 1. `value`, `policy`, `engine`, `dialect` and `server` do no I/O, read no clock, make no randomness: these are arguments.
+//! 1. `value`, `policy`, `engine`, `dialect`, `source` and `server` do no I/O, read no clock, make no randomness: these are arguments.
 //!    The runtime is a dependency of the Wasm build only, so the native build proves it.
 //! 2. One input is handled whole, then its effects run in order, before the next input. No await inside a decision.
 //! 3. A dialect never decides; the engine never formats.
@@ -39,7 +41,7 @@
 //! 11. What runtime or storage say of a failure (a fault) goes to the log and to nobody else.
 //! 12. Nothing is stored before someone has proven who they are.
 //!
-//! Names point one way: `shell` → `server` → `dialect` → `engine` → `policy` → `value` → `code`, never back
+//! Names point one way: `shell` → `server` → `source` → `dialect` → `engine` → `policy` → `value` → `code`, never back
 //! (`tests/architecture.rs`).
 
 // In the order in which they are best read.
@@ -48,6 +50,7 @@ pub mod value;
 pub mod policy;
 pub mod engine;
 pub mod dialect;
+pub mod source;
 pub mod server;
 #[cfg(target_arch = "wasm32")]
 mod shell;

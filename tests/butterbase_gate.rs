@@ -280,7 +280,12 @@ fn carry_out(
     (answer.status, serde_json::from_str(&answer.body).unwrap(), asked)
 }
 
-const LIST: &str = r#"{"tables":[{"schema":"public","table":"messages","enabled":true,"created":1785578400000,"updated":1785578400000},{"schema":"hr","table":"people","enabled":true,"created":0,"updated":0}],"connected":true}"#;
+/// What the object answers: its tables, and the figures beside them, so that one text answers both questions.
+const LIST: &str = r#"{"tables":[
+    {"schema":"public","table":"documents","enabled":true,"events":["INSERT"],"created_at":"1970-01-01T00:00:00.000Z","updated_at":"1970-01-01T00:00:00.000Z"},
+    {"schema":"public","table":"messages","enabled":true,"events":["INSERT","UPDATE","DELETE"],"created_at":"2026-08-01T10:00:00.000Z","updated_at":"2026-08-01T10:00:00.000Z"},
+    {"schema":"hr","table":"people","enabled":true,"events":[],"created_at":"2026-08-01T10:00:00.000Z","updated_at":"2026-08-01T10:00:00.000Z"}],
+    "connections":2}"#;
 
 #[test]
 fn tables_are_configured_by_the_owner() {
@@ -291,12 +296,11 @@ fn tables_are_configured_by_the_owner() {
         let configured =
             json!([{ "table": "messages", "status": "enabled" }, { "table": "documents", "status": "enabled" }]);
         assert_eq!(answer, json!({ "configured": configured }));
-        let question = Question {
-            organization: "app_abc123".to_owned(),
-            path: "/tables",
-            body: Some(r#"{"action":"enable","tables":[["public","messages"],["public","documents"]]}"#.to_owned()),
-        };
-        assert_eq!(asked, [question]);
+        assert_eq!((asked[0].organization.as_str(), asked[0].path), ("app_abc123", "/tables"));
+        let body: Value = serde_json::from_str(asked[0].body.as_deref().unwrap()).unwrap();
+        let events = ["INSERT", "UPDATE", "DELETE"];
+        let tables = ["messages", "documents"];
+        assert_eq!(body, json!({ "action": "enable", "schema": "public", "tables": tables, "events": events }));
     }
 }
 
@@ -304,6 +308,7 @@ fn tables_are_configured_by_the_owner() {
 fn the_configuration_is_told() {
     let (status, answer, asked) = carry_out("GET", "/config", Some(SERVICE_KEY), "", (200, LIST));
     assert_eq!((status, asked[0].body.as_deref()), (200, Some(r#"{"action":"list"}"#)));
+    assert_eq!((asked[1].path, asked[1].body.as_deref()), ("/stats", None));
     let table = json!({ "table_name": "messages", "events": ["INSERT", "UPDATE", "DELETE"], "enabled": true,
         "created_at": "2026-08-01T10:00:00.000Z", "updated_at": "2026-08-01T10:00:00.000Z",
         "trigger_installed": true, "drift": false });

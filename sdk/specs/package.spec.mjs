@@ -58,11 +58,13 @@ console.log(JSON.stringify(await arrived));
 client.close();
 `;
 
-test("a Worker without Rust exports the Broadcaster; Node, Deno and Bun talk through it", async (context) => {
+test("a Worker without Rust exports its classes; Node, Deno and Bun talk through it", async (context) => {
+	const runtime = JSON.parse(await readFile(join(home.installed, "dist/worker/runtime.json"), "utf8"));
+	const classes = runtime.durable_objects.bindings.map(({ name, class_name: className }) => [name, { className, useSQLite: true }]);
 	const folder = await home.project("worker", {
 		"index.ts": `
 			import realtime from "realtime-worker/worker";
-			export { Broadcaster } from "realtime-worker/worker";
+			export * from "realtime-worker/worker";
 			export default {
 				fetch(request: Request, env: unknown, context: unknown) {
 					return new URL(request.url).pathname === "/mine" ? new Response("mine") : realtime.fetch(request, env, context);
@@ -71,7 +73,7 @@ test("a Worker without Rust exports the Broadcaster; Node, Deno and Bun talk thr
 		"wrangler.json": JSON.stringify({
 			name: "mine",
 			main: "index.ts",
-			...JSON.parse(await readFile(join(home.installed, "dist/worker/runtime.json"), "utf8")),
+			...runtime,
 		}),
 		"exchange.mjs": EXCHANGE,
 	});
@@ -83,10 +85,11 @@ test("a Worker without Rust exports the Broadcaster; Node, Deno and Bun talk thr
 		handleStructuredLogs: () => {},
 		workers: [{
 			name: "mine",
-			compatibilityDate: "2026-07-30",
+			compatibilityDate: runtime.compatibility_date,
+			compatibilityFlags: runtime.compatibility_flags,
 			modulesRoot: join(folder, "out"),
 			modules: modules.map((name) => ({ type: name.endsWith(".js") ? "ESModule" : "CompiledWasm", path: join(folder, "out", name) })),
-			durableObjects: { BROADCASTER: { className: "Broadcaster", useSQLite: true } },
+			durableObjects: Object.fromEntries(classes),
 			bindings: { ACCESS_TOKEN, JWT_SECRET },
 		}],
 	});

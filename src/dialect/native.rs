@@ -92,6 +92,9 @@ impl Dialect for Native {
     }
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        if let Event::PresenceChanged { changes, .. } = event {
+            return changes.iter().flat_map(|change| self.encode(None, change)).collect();
+        }
         let mut out = String::with_capacity(256);
         write(&mut out, event);
         // What concerns channels has no words here, and is told to nobody of this dialect.
@@ -259,7 +262,8 @@ fn write(out: &mut String, event: &Event) {
         | Event::Live { .. }
         | Event::Left { .. }
         | Event::Ended(_)
-        | Event::Roster { .. } => return,
+        | Event::Roster { .. }
+        | Event::PresenceChanged { .. } => return,
     }
     out.push('}');
 }

@@ -6,6 +6,7 @@ use super::command::Call;
 use super::database::interest::Telling;
 use super::event::{Address, Event};
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
+use super::table_settings::TableState;
 use crate::code::{Code, Refusal};
 use crate::policy::function::Service;
 
@@ -61,6 +62,9 @@ pub enum Task {
     DeleteStorage,
     /// Wake the object at this time, in Unix milliseconds, in place of any other.
     SetAlarm(u64),
+    /// Answer with [`super::input::Input::Tick`] at this time, in Unix milliseconds and less than 100 ms away. Memory alone
+    /// holds it: what is due then is also done by whatever comes after that time.
+    SetTimer(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
@@ -93,12 +97,12 @@ pub enum Task {
     Taken(Result<u64, Refusal>),
     /// Call a function and answer with [`super::input::Input::Called`].
     Call(Box<Calling>),
-    /// Answer the control plane.
-    Tables(Result<TablesAnswer, Refusal>),
     /// Answer the publisher.
     Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
     Figures(Box<Figures>),
+    /// Answer an administrator.
+    Administered(Result<Administered, Refusal>),
     /// Write one line of log.
     Log(Log),
 }
@@ -143,30 +147,6 @@ pub struct Calling {
     pub role: Option<String>,
     /// What is called.
     pub call: Call,
-}
-
-/// What a control plane is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TablesAnswer {
-    /// Every table of which something was asked for, by schema and name.
-    pub tables: Vec<TableState>,
-    /// Whether anybody is connected.
-    pub is_connected: bool,
-}
-
-/// What was asked for of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableState {
-    /// Its schema.
-    pub schema: String,
-    /// Its name.
-    pub table: String,
-    /// Whether it is enabled.
-    pub is_enabled: bool,
-    /// When it was first asked for, in Unix milliseconds.
-    pub created: u64,
-    /// When that last changed.
-    pub updated: u64,
 }
 
 /// A change of the storage.
@@ -264,6 +244,35 @@ pub struct Receipt {
     pub delivered: u64,
 }
 
+/// What an administrator is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Administered {
+    /// Who is connected.
+    Connections(Connections),
+    /// How the tables are set.
+    Tables(Vec<TableState>),
+}
+
+/// Some of a tenant's connections, in the order in which they were opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// How many there are that were searched for.
+    pub total: u64,
+    /// The part that was asked for.
+    pub list: Vec<Connection>,
+}
+
+/// A connection, as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its public id.
+    pub id: Rc<str>,
+    /// Its user.
+    pub user: Option<String>,
+    /// When it was opened, in Unix milliseconds.
+    pub opened: u64,
+}
+
 /// Figures of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -277,6 +286,8 @@ pub struct Figures {
     pub by_role: Vec<(String, u64)>,
     /// Topics with at least one subscriber.
     pub topics: u64,
+    /// Tables with at least one subscriber.
+    pub tables: u64,
     /// Members present, over all topics.
     pub presence: u64,
     /// The stream's epoch.

@@ -140,6 +140,13 @@ pub enum Event {
         /// All members.
         members: Vec<Rc<Member>>,
     },
+    /// Members appeared, changed or are gone within a short time.
+    PresenceChanged {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// What happened to each.
+        changes: Rc<[Event]>,
+    },
     /// The answer to a ping.
     Pong {
         /// The client's name for it.

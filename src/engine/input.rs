@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::command::{Call, Command, Malformed, Recover};
 use super::database::batch::Batch;
 use super::publication::Publication;
+use super::table_settings::TableChange;
 use crate::policy::principal::Principal;
 
 /// A connection in this life of the object. The caller gives the numbers and may use one again after its end.
@@ -70,6 +71,8 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The time of a [`super::effect::Task::SetTimer`] has come.
+    Tick,
     /// The answer to [`super::effect::Question::Authorize`].
     Authorized {
         /// Which question it is.
@@ -79,12 +82,25 @@ pub enum Input {
     },
     /// A function has answered, or has not.
     Called(CallAnswer),
-    /// A control plane wants to know which tables are enabled, or to change that.
-    Tables(TableRequest),
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.
     Stats,
+    /// Someone wants to know who is connected.
+    Connections(ConnectionQuery),
+    /// Someone wants to know how the tables are set, or to set some: all or none.
+    Tables(Vec<TableChange>),
+}
+
+/// Which connections are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionQuery {
+    /// At most so many.
+    pub limit: u64,
+    /// Without so many before.
+    pub offset: u64,
+    /// Only those whose public id or user contains this.
+    pub search: String,
 }
 
 /// The answer to [`super::effect::Task::Call`].
@@ -98,22 +114,6 @@ pub struct CallAnswer {
     pub call: Call,
     /// Status and body; `None` when there was none in time.
     pub answer: Option<(u16, String)>,
-}
-
-/// What a control plane asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TableRequest {
-    /// The tables.
-    List,
-    /// To enable these, by schema and name: all or none.
-    Enable(Vec<(String, String)>),
-    /// To disable one.
-    Disable {
-        /// Its schema.
-        schema: String,
-        /// Its name.
-        table: String,
-    },
 }
 
 /// A connection that begins.

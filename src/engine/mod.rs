@@ -12,6 +12,7 @@ pub mod input;
 pub mod effect;
 pub mod database;
 pub mod profile;
+pub mod table_settings;
 // What is in between.
 pub mod tenant;
 mod message;

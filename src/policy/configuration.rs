@@ -181,7 +181,9 @@ impl Configuration {
             self.tables.admit_everywhere(SERVICE);
         }
         if let Some(fluxbase) = form.take("fluxbase") {
-            self.fluxbase = Some(Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?);
+            let fluxbase = Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?;
+            self.credentials.nameless_organization = Some(fluxbase.organization.clone());
+            self.fluxbase = Some(fluxbase);
             // Before all others, so that none of them can give what they must not.
             self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
         }
@@ -234,6 +236,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         tokens,
         api_keys,
         default_organization,
+        nameless_organization: None,
         organization_domain,
         claims: BTreeSet::new(),
         databases: Databases::default(),

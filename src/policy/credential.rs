@@ -20,6 +20,8 @@ pub struct Credentials {
     pub api_keys: ApiKeys,
     /// The organization of clients and of tokens that name none.
     pub default_organization: Option<String>,
+    /// Another organization that tokens are good for which name none.
+    pub nameless_organization: Option<String>,
     /// The domain whose hosts are organizations: below it the host decides, and no credential.
     pub organization_domain: Option<String>,
     /// Claims that the configuration's rules refer to, and that a principal keeps therefore.
@@ -71,7 +73,9 @@ impl Credentials {
         match proven {
             Proven::Key(key) => key.principal(organization),
             Proven::Token(claims) => {
-                let principal = claims.principal(organization, &self.claims, self.default_organization.as_deref())?;
+                let nameless = self.nameless_organization.as_deref().filter(|name| *name == organization);
+                let default = nameless.or(self.default_organization.as_deref());
+                let principal = claims.principal(organization, &self.claims, default)?;
                 let all_claims = self.databases.of(organization).map(|_| canonical(&claims.values));
                 Ok(Principal { all_claims, ..principal })
             }

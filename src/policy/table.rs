@@ -283,9 +283,9 @@ impl Tables {
         }
     }
 
-    /// Whether the configuration says anything of a table.
-    pub fn declares(&self, schema: &str, table: &str) -> bool {
-        self.tables.contains_key(&format!("{schema}.{table}"))
+    /// Schema and name of every declared table, in their order.
+    pub fn declared(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tables.keys().filter_map(|name| name.split_once('.'))
     }
 
     /// Whether a table is declared. `*` stands for all that are.

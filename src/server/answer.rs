@@ -70,6 +70,7 @@ impl Answer {
             "byDialect": sums(by_dialect),
             "byRole": sums(by_role),
             "topics": figures.topics,
+            "tables": figures.tables,
             "presence": figures.presence,
             "epoch": figures.epoch,
             "offset": figures.offset,

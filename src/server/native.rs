@@ -88,7 +88,7 @@ fn with_ticket(
 }
 
 /// `recover=true`, or `epoch` and `offset`: recovery for those who are authenticated before their first frame.
-fn recovery(head: &RequestHead) -> Result<(bool, Option<(String, u64)>), Refusal> {
+pub(super) fn recovery(head: &RequestHead) -> Result<(bool, Option<(String, u64)>), Refusal> {
     let malformed = |field| Refusal::at(Code::InvalidRequest, field, format!("{field} is malformed"));
     match (head.parameter("epoch"), head.parameter("offset"), head.parameter("recover")) {
         (Some(epoch), Some(offset), _) => {

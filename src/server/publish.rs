@@ -5,6 +5,7 @@ use crate::engine::publication::Publication;
 use crate::policy::limits::BATCH_EVENTS;
 use crate::policy::organization::is_organization;
 use crate::value::form::Form;
+use crate::value::json;
 
 /// A publisher's request, read and found to be of the documented form.
 #[derive(Clone, Debug)]
@@ -50,6 +51,21 @@ impl PublishRequest {
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.publications.iter().filter_map(|publication| publication.id.as_deref())
     }
+}
+
+/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
+pub fn request(organization: &str, publications: &[Publication]) -> String {
+    let mut body = String::from("{\"organizationId\":");
+    json::write_string(&mut body, organization);
+    body.push_str(",\"messages\":[");
+    for (index, publication) in publications.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body.push_str(&publication.source);
+    }
+    body.push_str("]}");
+    body
 }
 
 fn organization(form: &mut Form<'_>) -> Result<String, Refusal> {

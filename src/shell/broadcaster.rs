@@ -3,24 +3,26 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
-    DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, durable_object,
 };
 
 use super::fault::{failed, log_fault, log_refused, watch};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
-use super::sockets::{Sockets, tag};
+use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
 use super::{environment, function, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Calling, Effect, Figures, Receipt, TablesAnswer, Task};
+use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
 use crate::engine::input::{CallAnswer, DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
+use crate::server::administration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
@@ -29,7 +31,6 @@ use crate::server::handshake;
 use crate::server::log::log_line;
 use crate::server::outgoing::{Outgoing, closing};
 use crate::server::publish::PublishRequest;
-use crate::server::table_administration;
 use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
@@ -57,10 +58,11 @@ struct Outcome {
     turned_away: Option<Refusal>,
     published: Option<std::result::Result<Receipt, Refusal>>,
     figures: Option<Box<Figures>>,
+    administered: Option<std::result::Result<Administered, Refusal>>,
     fetch_keys: bool,
+    timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
-    tables: Option<std::result::Result<TablesAnswer, Refusal>>,
     calls: Vec<Calling>,
 }
 
@@ -78,14 +80,7 @@ impl DurableObject for Broadcaster {
             return self.open(&request).unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)));
         }
         let body = if request.method() == Method::Post { request.text().await? } else { String::new() };
-        let answered = match path.as_str() {
-            "/publish" => self.publish(&body),
-            "/changes" => self.take_changes(&body),
-            "/feed" => self.feed(&body),
-            table_administration::PATH => self.administer(&body),
-            _ => self.stats(),
-        };
-        http::respond(&answered.unwrap_or_else(|refusal| Answer::from(&refusal)))
+        http::respond(&self.answer(&path, &body).unwrap_or_else(|refusal| Answer::from(&refusal)))
     }
 
     async fn alarm(&self) -> Result<Response> {
@@ -178,6 +173,16 @@ impl Broadcaster {
         }
     }
 
+    fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        match path {
+            "/publish" => self.publish(body),
+            "/changes" => self.take_changes(body),
+            "/feed" => self.feed(body),
+            "/connections" | "/tables" => self.administer(path, body),
+            _ => self.stats(),
+        }
+    }
+
     fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let request = PublishRequest::read(body)?;
         let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
@@ -196,10 +201,9 @@ impl Broadcaster {
         self.happen(input).map(|_| Answer::json(200, &serde_json::json!({})))
     }
 
-    fn administer(&self, body: &str) -> std::result::Result<Answer, Refusal> {
-        let request = table_administration::Request::read(body)?;
-        let tables = self.happen(Input::Tables(request))?.tables.ok_or(Code::Internal)??;
-        Ok(Answer::from(&tables))
+    fn administer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        let answer = self.happen(administration::input(path, body)?)?.administered.ok_or(Code::Internal)?;
+        answer.map(|administered| administration::answer(&administered))
     }
 
     fn stats(&self) -> std::result::Result<Answer, Refusal> {
@@ -266,6 +270,7 @@ impl Broadcaster {
             self.fetch_keys();
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
+        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
     }
@@ -287,6 +292,15 @@ impl Broadcaster {
         self.state.wait_until(async move {
             let answer = source_link::ask(&object.env, &database, &request).await;
             let _ = object.happen(request.answered(answer));
+        });
+    }
+
+    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    fn tick_at(&self, time: u64) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(time.saturating_sub(now()))).await;
+            let _ = object.happen(Input::Tick);
         });
     }
 
@@ -369,6 +383,7 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
@@ -378,19 +393,14 @@ impl Life {
             }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
             Task::Call(calling) => outcome.calls.push(*calling),
-            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
             Task::Log(entry) => log(&log_line(&entry, &self.organization)),
         }
         Ok(None)
     }
-}
-
-fn raw(socket: &WebSocket) -> &RawSocket {
-    let socket: &web_sys::WebSocket = socket.as_ref();
-    socket.unchecked_ref()
 }
 
 /// Who asked for history that cannot be read is told so; the object goes on.

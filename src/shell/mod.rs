@@ -9,6 +9,11 @@ mod pump;
 mod broadcaster;
 mod function;
 mod source_link;
+// The object of a database.
+mod connection;
+mod organization_link;
+mod source;
+mod source_storage;
 mod sockets;
 mod storage;
 // What both use.

@@ -20,9 +20,10 @@ use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Calling;
-use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
+use realtime_worker::engine::input::{CallAnswer, DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::administration;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::TenantServer;
@@ -71,6 +72,9 @@ pub struct Rig {
     pub now: u64,
     pub storage: Storage,
     pub alarm: Option<u64>,
+    /// When the timer comes; at the end of each step, unless it is held.
+    pub timer: Option<u64>,
+    pub hold_timer: bool,
     pub logs: Vec<String>,
     pub interruption: Interruption,
     /// What `JWKS_URL` answers; `None`: it does not.
@@ -139,6 +143,8 @@ impl Rig {
             now: START,
             storage: Storage::default(),
             alarm: None,
+            timer: None,
+            hold_timer: false,
             logs: Vec::new(),
             interruption: Interruption::None,
             key_set: None,
@@ -339,6 +345,34 @@ impl Rig {
         serde_json::from_str(&answer.body).unwrap()
     }
 
+    /// A function answers the oldest call, or does not.
+    pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        let Calling { socket, client_id, call, .. } = self.calls.remove(0);
+        let answer = answer.map(|(status, body)| (status, body.to_owned()));
+        self.run(Input::Called(CallAnswer { socket, client_id, call, answer }), &mut Outcome::default());
+    }
+
+    /// What the object answers at one of its paths.
+    pub fn ask(&mut self, path: &str, body: &str) -> (u16, String) {
+        let answer = match path {
+            "/publish" => {
+                let published = self.publish_text(body);
+                return (published.status, published.body.to_string());
+            }
+            "/stats" => return (200, self.stats().to_string()),
+            _ => {
+                self.step();
+                let mut outcome = Outcome::default();
+                administration::input(path, body).and_then(|input| {
+                    self.run(input, &mut outcome);
+                    outcome.administered.expect("an administrator is answered")
+                })
+            }
+        };
+        let answer = answer.map_or_else(|refusal| Answer::from(&refusal), |answer| administration::answer(&answer));
+        (answer.status, answer.body)
+    }
+
     /// Lets time pass; alarms come when they are due.
     pub fn advance(&mut self, milliseconds: u64) {
         self.step();
@@ -353,6 +387,12 @@ impl Rig {
             self.run(Input::Alarm, &mut Outcome::default());
         }
         self.now = end;
+    }
+
+    /// The timer comes at its time.
+    pub fn tick(&mut self) {
+        self.now = self.now.max(self.timer.take().expect("a timer is set"));
+        self.run(Input::Tick, &mut Outcome::default());
     }
 
     /// `JWKS_URL` answers at last, with what [`Rig::key_set`] holds.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
-use realtime_worker::engine::effect::{Effect, Figures, Receipt, TablesAnswer, Task};
+use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
 use realtime_worker::engine::input::{Input, SocketId};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::log::log_line;
@@ -26,8 +26,8 @@ pub struct Outcome {
     pub turned_away: Option<Refusal>,
     pub published: Option<Result<Receipt, Refusal>>,
     pub figures: Option<Box<Figures>>,
+    pub administered: Option<Result<Administered, Refusal>>,
     pub fetch_keys: bool,
-    pub tables: Option<Result<TablesAnswer, Refusal>>,
     pub taken: Option<Result<u64, Refusal>>,
 }
 
@@ -111,6 +111,7 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
+        self.timer = None;
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
     }
@@ -130,6 +131,11 @@ impl Rig {
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
+        // The rig's clock stands still within a step: its timer looks ahead.
+        while let Some(time) = self.timer.take_if(|_| !self.hold_timer) {
+            let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
+            self.settle(effects, &mut Outcome::default());
+        }
     }
 
     /// Executes effects in their order; the inputs that come of them are handled after them.
@@ -197,6 +203,7 @@ impl Rig {
                 (self.storage, self.alarm) = Default::default();
             }
             Task::SetAlarm(time) => self.alarm = Some(time),
+            Task::SetTimer(time) => self.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 self.history_reads += 1;
@@ -211,9 +218,9 @@ impl Rig {
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Call(calling) => self.calls.push(*calling),
-            Task::Tables(tables) => outcome.tables = Some(tables),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),
         }
         None

@@ -87,7 +87,8 @@ async function flush<Statement>(
 			// Behind the others, who are not to wait for one with much to say.
 			if (rows.length === BATCH) queue.push(organization);
 		} catch (error) {
-			const isTheirs = error instanceof RealtimeError && error.retryable && error.status > 0;
+			// What is no answer of the Worker's own is about no organization: it does not run, or is not where we ask.
+			const isTheirs = error instanceof RealtimeError && error.retryable && error.status > 0 && error.code !== "unexpected_answer";
 			if (!isTheirs) throw error;
 			report.errors.push(error);
 		}

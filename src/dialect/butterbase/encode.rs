@@ -53,6 +53,7 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::NotJoined { .. }
         | Event::Live { .. }
         | Event::Left { .. }
+        | Event::PresenceChanged { .. }
         | Event::Roster { .. } => return None,
     };
     Some(out + "}")

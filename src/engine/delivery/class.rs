@@ -228,6 +228,12 @@ impl Classes {
         }
     }
 
+    /// How many tables have a subscriber; `*` counts as one.
+    pub(super) fn tables(&self) -> u64 {
+        let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.narrowing.targets());
+        targets.map(|target| (&target.schema, &target.table)).collect::<BTreeSet<_>>().len() as u64
+    }
+
     /// How many topics have a subscriber.
     pub(super) fn topics(&self) -> u64 {
         let scopes = self.members.keys().chain(self.filtered.keys()).map(|key| &key.scope);

@@ -15,10 +15,12 @@ mod filter_index;
 mod frame;
 mod grants;
 mod heartbeat;
+mod gathering;
 mod identity;
 mod judging;
 mod opening;
 mod people;
+mod presence_windows;
 mod rules;
 mod session;
 mod socket;
@@ -36,6 +38,7 @@ use super::event::Event;
 use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profile, Profiles, Sessions};
+use super::table_settings::{self, TableSettings};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
@@ -44,19 +47,21 @@ use class::Classes;
 use database::{DatabaseLink, Waits};
 use heartbeat::{BEAT, Heartbeats};
 use people::People;
+use presence_windows::PresenceWindows;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
-use tables::{TABLES, TableStates};
 
 /// One tenant's sockets and sessions.
 pub(super) struct Delivery {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
     profiles: Profiles,
+    tables: TableSettings,
     sockets: Sockets,
     classes: Classes,
     people: People,
+    presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
     fetching_keys: bool,
@@ -71,7 +76,6 @@ pub(super) struct Delivery {
     /// Who waits for it to answer.
     waits: Waits,
     heartbeats: Heartbeats,
-    tables: TableStates,
     /// Calls of functions that wait for their answers.
     calls: u64,
 }
@@ -104,9 +108,11 @@ impl Delivery {
             organization,
             configuration,
             profiles,
+            tables: TableSettings::read(stored.facts.get(table_settings::FACT)),
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
+            presence_windows: PresenceWindows::default(),
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
@@ -114,7 +120,6 @@ impl Delivery {
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
             heartbeats: Heartbeats::after(stored.facts.get(BEAT)),
-            tables: TableStates::read(stored.facts.get(TABLES)),
             calls: 0,
         };
         if let Some((time, keys)) = &stored.keys {
@@ -150,8 +155,8 @@ impl Delivery {
                 self.leave_out_oneself(session, &mut members);
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
-            ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
-            ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
+            ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
+            ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
@@ -310,14 +315,5 @@ impl Delivery {
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }
-    }
-
-    fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool) {
-        self.relist(id, |session| {
-            session.present.retain(|place| *place != topic);
-            if present {
-                session.present.push(topic);
-            }
-        });
     }
 }

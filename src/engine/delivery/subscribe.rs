@@ -227,8 +227,11 @@ impl Delivery {
         if is_anonymous && !self.configuration.is_open_to_anonymous(&target.schema, &target.table) {
             return Err(Refusal::with(Code::Forbidden, Reason::CredentialRequired));
         }
-        let is_there = self.database.is_some() || self.configuration.tables.is_declared(&target.schema, &target.table);
-        if is_there && !is_system_schema(&target.schema) { Ok(()) } else { Err(Refusal::of(Code::TableNotEnabled)) }
+        let (schema, table) = (&target.schema, &target.table);
+        let is_enabled = || self.tables.of(schema, table).is_none_or(|setting| setting.is_enabled);
+        let is_there =
+            self.database.is_some() || (self.configuration.tables.is_declared(schema, table) && is_enabled());
+        if is_there && !is_system_schema(schema) { Ok(()) } else { Err(Refusal::of(Code::TableNotEnabled)) }
     }
 
     fn unsubscribe(&mut self, session: SessionId, id: &str, out: &mut Out) -> Result<(), Refusal> {

@@ -6,19 +6,22 @@ use serde_json::{Value, json};
 
 use super::{place, service};
 use crate::code::Code;
+use crate::policy::app::App;
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::Proven;
 use crate::policy::limits::NAME_BYTES;
 use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS};
 use crate::policy::token::TokenError;
+use crate::server::administration::TABLES;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
 use crate::server::request_head::RequestHead;
-use crate::server::table_administration::{PATH, Request, Table, Tables};
 use crate::value::percent;
 use crate::value::time::iso;
 
 const CONFIGURE: &str = "/configure";
+/// All that is told of a table.
+const EVENTS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
 const CONFIG: &str = "/config";
 /// What a service key begins with.
 const KEY_PREFIX: &str = "bb_sk_";
@@ -87,29 +90,41 @@ fn owned(head: Rc<RequestHead>, app: String) -> Result<ApiStep, Rejected> {
     match (head.method.as_str(), rest) {
         ("POST", _) => Ok(ApiStep::read_body(move |_, body| {
             let tables = tables(&body)?;
-            let asked = tables.iter().map(|table| (DEFAULT_SCHEMA.to_owned(), table.clone())).collect();
-            let question = question(&app, &Request::Enable { tables: asked });
+            let asked = json!({ "action": "enable", "schema": DEFAULT_SCHEMA, "tables": &tables, "events": EVENTS });
+            let question = question(&app, &asked);
             Ok(ApiStep::ask(question, move |_, status, body| configured(&tables, status, body)))
         })),
         ("DELETE", rest) => {
             let name = table(rest).ok_or_else(|| rejected(Code::NotFound))?;
-            let request = Request::Disable { schema: DEFAULT_SCHEMA.to_owned(), table: name.clone() };
+            let request = json!({ "action": "disable", "schema": DEFAULT_SCHEMA, "table": &name });
             Ok(ApiStep::ask(question(&app, &request), move |_, status, _| match status {
-                200 => Ok(ApiStep::Answer(Answer::json(200, &json!({ "table": name, "status": "disabled" })))),
+                // A table that is not there has no changes either.
+                200 | 404 => Ok(ApiStep::Answer(Answer::json(200, &json!({ "table": name, "status": "disabled" })))),
                 _ => Err(rejected(Code::Internal)),
             }))
         }
         _ => {
             let address = [&*head.websocket_origin, "/v1/", &app, "/realtime"].concat();
-            Ok(ApiStep::ask(question(&app, &Request::List), move |_, status, body| {
-                listed(&app, &address, status, body)
+            let stats = Question { organization: app.clone(), path: "/stats", body: None };
+            Ok(ApiStep::ask(question(&app, &json!({ "action": "list" })), move |configuration, status, body| {
+                let tables = listed(configuration.app(&app), status, body)?;
+                Ok(ApiStep::ask(stats, move |_, status, body| {
+                    let connections = parsed(status, body)?.get("connections").and_then(Value::as_u64);
+                    let body = json!({
+                        "app_id": app,
+                        "tables": tables,
+                        "active_connection": connections.is_some_and(|count| count > 0),
+                        "websocket_url": address,
+                    });
+                    Ok(ApiStep::Answer(Answer::json(200, &body)))
+                }))
             }))
         }
     }
 }
 
-fn question(app: &str, request: &Request) -> Question {
-    Question { organization: app.to_owned(), path: PATH, body: Some(request.text()) }
+fn question(app: &str, request: &Value) -> Question {
+    Question { organization: app.to_owned(), path: TABLES, body: Some(request.to_string()) }
 }
 
 /// The tables that a body names, each once.
@@ -153,29 +168,36 @@ fn not_found(body: &str) -> Rejected {
     error(Code::NotFound, 404, "VALIDATION_TABLE_NOT_FOUND", &message, remediation, Some(details))
 }
 
-fn listed(app: &str, address: &str, status: u16, body: &str) -> Result<ApiStep, Rejected> {
-    let answer: Option<Tables> = serde_json::from_str(body).ok().filter(|_| status == 200);
-    let answer = answer.ok_or_else(|| rejected(Code::Internal))?;
-    let entry = |table: &Table| {
-        json!({
-            "table_name": table.table,
-            "events": ["INSERT", "UPDATE", "DELETE"],
-            "enabled": table.enabled,
-            "created_at": iso(table.created),
-            "updated_at": iso(table.updated),
+/// The tables of which something was asked for, by the owner or by the deployment.
+fn listed(app: Option<&App>, status: u16, body: &str) -> Result<Vec<Value>, Rejected> {
+    let answer = parsed(status, body)?;
+    let tables = answer.get("tables").and_then(Value::as_array).ok_or_else(|| rejected(Code::Internal))?;
+    let text = |table: &Value, name: &str| table.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entry = |table: &Value| {
+        let (name, created) = (text(table, "table"), text(table, "created_at"));
+        let is_set = created != iso(0);
+        let is_listed = app.is_some_and(|app| app.enabled.contain(&name));
+        if text(table, "schema") != DEFAULT_SCHEMA || !(is_set || is_listed) {
+            return None;
+        }
+        let is_enabled = if is_set { table.get("enabled") == Some(&Value::Bool(true)) } else { is_listed };
+        Some(json!({
+            "table_name": name,
+            "events": table.get("events"),
+            "enabled": is_enabled,
+            "created_at": created,
+            "updated_at": text(table, "updated_at"),
             // Without a database nothing can have been removed behind our back.
-            "trigger_installed": table.enabled,
+            "trigger_installed": is_enabled,
             "drift": false,
-        })
+        }))
     };
-    let own = answer.tables.iter().filter(|table| table.schema == DEFAULT_SCHEMA);
-    let body = json!({
-        "app_id": app,
-        "tables": own.map(entry).collect::<Vec<_>>(),
-        "active_connection": answer.connected,
-        "websocket_url": address,
-    });
-    Ok(ApiStep::Answer(Answer::json(200, &body)))
+    Ok(tables.iter().filter_map(entry).collect())
+}
+
+fn parsed(status: u16, body: &str) -> Result<Value, Rejected> {
+    let answer = serde_json::from_str(body).ok().filter(|_| status == 200);
+    answer.ok_or_else(|| rejected(Code::Internal))
 }
 
 /// The table that a path names.

@@ -15,6 +15,7 @@ use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
 use crate::policy::principal::Principal;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+pub use crate::server::publish::request;
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind, Object};
 use crate::value::percent;
@@ -190,21 +191,6 @@ pub fn single(
         }
         _ => Err(unprocessable(&named(&errors))),
     }
-}
-
-/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
-pub fn request(organization: &str, publications: &[Publication]) -> String {
-    let mut body = String::from("{\"organizationId\":");
-    json::write_string(&mut body, organization);
-    body.push_str(",\"messages\":[");
-    for (index, publication) in publications.iter().enumerate() {
-        if index > 0 {
-            body.push(',');
-        }
-        body.push_str(&publication.source);
-    }
-    body.push_str("]}");
-    body
 }
 
 /// The answer to what an organization's object answered with this status.

@@ -1,0 +1,247 @@
+//! Gathering: the recipients of one publication in groups that get the same bytes, each view worked out once.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::class::{ClassKey, Pass, Scope};
+use super::rules::{Judged, Rules, ViewKey};
+use crate::engine::event::{Bindings, Event, Kept, View};
+use crate::engine::input::DialectId;
+use crate::engine::message::{Accepted, SessionId};
+use crate::engine::profile::{Profile, Profiles, SubscribableTables, TableDelivery};
+use crate::engine::publication::Content;
+use crate::engine::shared_text::SharedText;
+use crate::engine::table_settings::TableSetting;
+use crate::policy::table::Operation;
+use crate::value::row::Row;
+
+/// Recipients who get the same bytes: the same view, in the same dialect, with offsets or without, in a channel of the
+/// same name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    pub(super) said: Said,
+    pub(super) channel: Option<Rc<str>>,
+}
+
+/// What the recipients of a group are told, whatever the name of their channel.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Said {
+    view: ViewNumber,
+    pub(super) dialect: DialectId,
+    offsets: bool,
+    /// Whether frames say more of it than what it is.
+    in_detail: bool,
+    is_own: bool,
+    pass: Pass,
+}
+
+/// Names a view of one publication: its place among those that were asked for.
+pub(super) type ViewNumber = usize;
+
+/// A view, once somebody looked.
+struct Seen {
+    key: ViewKey,
+    view: OnceCell<Option<Rc<View>>>,
+    /// The same without the columns that the table's setting excludes.
+    set: OnceCell<Option<Rc<View>>>,
+}
+
+/// Recipients being gathered, with every view worked out once.
+pub(super) struct Gathering<'a> {
+    pub(super) accepted: &'a Accepted,
+    rules: &'a Rules<'a>,
+    profiles: Profiles,
+    /// How the table is set, for dialects that go by it.
+    setting: Option<&'a TableSetting>,
+    is_replay: bool,
+    /// Whether the next to be added is who said it.
+    pub(super) is_own: bool,
+    pub(super) groups: BTreeMap<Group, Vec<SessionId>>,
+    numbers: BTreeMap<ViewKey, ViewNumber>,
+    views: Vec<Seen>,
+}
+
+impl<'a> Gathering<'a> {
+    pub(super) fn new(
+        accepted: &'a Accepted,
+        rules: &'a Rules<'a>,
+        (profiles, setting): (Profiles, Option<&'a TableSetting>),
+        is_replay: bool,
+    ) -> Gathering<'a> {
+        Gathering {
+            accepted,
+            rules,
+            profiles,
+            setting,
+            is_replay,
+            is_own: false,
+            groups: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            views: Vec::new(),
+        }
+    }
+
+    pub(super) fn said(&self, class: &ClassKey, view: ViewNumber, pass: Pass) -> Said {
+        let names_subscriptions = (self.profiles)(class.dialect).is_some_and(|profile| profile.names_subscriptions);
+        Said {
+            view,
+            dialect: class.dialect,
+            offsets: class.offsets,
+            in_detail: class.channel.is_some() || names_subscriptions,
+            is_own: self.is_own,
+            pass,
+        }
+    }
+
+    /// Adds those members of a class who are nothing but that.
+    pub(super) fn add_class(
+        &mut self,
+        class: &ClassKey,
+        members: &BTreeSet<SessionId>,
+        single: &BTreeSet<SessionId>,
+        judged: &Judged,
+    ) {
+        let key = self.rules.view_key(&class.roles, self.rules.sight_of_roles(&class.roles), judged);
+        if single.is_empty() {
+            self.add(class, key, members.iter().copied());
+        } else {
+            self.add(class, key, members.difference(single).copied());
+        }
+    }
+
+    /// Adds members of a class who all see the same, if that passes the class's subscriptions.
+    pub(super) fn add(&mut self, class: &ClassKey, key: Option<ViewKey>, members: impl Iterator<Item = SessionId>) {
+        let Some(key) = key else { return };
+        let mut members = members.peekable();
+        if members.peek().is_none() {
+            return;
+        }
+        let view = self.number(key);
+        let mut passes = self.passes(class, view);
+        let Some(last) = passes.pop() else { return };
+        if passes.is_empty() {
+            return self.add_to_group(class, self.said(class, view, last), members);
+        }
+        let members: Vec<SessionId> = members.collect();
+        for pass in passes.into_iter().chain([last]) {
+            self.add_to_group(class, self.said(class, view, pass), members.iter().copied());
+        }
+    }
+
+    fn add_to_group(&mut self, class: &ClassKey, said: Said, members: impl Iterator<Item = SessionId>) {
+        let group = Group { said, channel: class.channel.clone() };
+        self.groups.entry(group).or_default().extend(members);
+    }
+
+    /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
+    /// about a value that is masked for them.
+    pub(super) fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
+        let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
+        let Content::Change { schema, table, operation, .. } = &self.accepted.publication.content else {
+            // A channel receives the messages of its topic only.
+            let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
+            return if is_heard { vec![Pass::default()] } else { Vec::new() };
+        };
+        let flows = |setting: &TableSetting| setting.is_enabled && setting.operations.contains(operation);
+        if !self.setting_for(class.dialect).is_none_or(flows) {
+            return Vec::new();
+        }
+        let Some(view) = self.shown(view, class.dialect) else { return Vec::new() };
+        let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
+        let is_told = profile.removes_unmatched && view.operation == Operation::Update;
+        let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
+        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table)
+    }
+
+    /// The number of a view.
+    pub(super) fn number(&mut self, key: ViewKey) -> ViewNumber {
+        let views = &mut self.views;
+        *self.numbers.entry(key).or_insert_with_key(|key| {
+            views.push(Seen { key: key.clone(), view: OnceCell::new(), set: OnceCell::new() });
+            views.len() - 1
+        })
+    }
+
+    /// How the table is set for recipients of this dialect.
+    fn setting_for(&self, dialect: DialectId) -> Option<&TableSetting> {
+        let goes_by_it = |profile: &Profile| {
+            profile.tables == SubscribableTables::Enabled || profile.table_delivery == TableDelivery::Enabled
+        };
+        self.setting.filter(|_| (self.profiles)(dialect).is_some_and(goes_by_it))
+    }
+
+    /// A view as recipients of this dialect get it; filters are judged on it.
+    fn shown(&self, view: ViewNumber, dialect: DialectId) -> Option<&Rc<View>> {
+        let seen = self.seen(view)?;
+        let Some(setting) = self.setting_for(dialect).filter(|setting| !setting.excluded.is_empty()) else {
+            return Some(seen);
+        };
+        let project = |row: &Row| row.project(|column| !setting.excluded.contains(column));
+        let set = || View {
+            operation: seen.operation,
+            new: seen.new.as_ref().map(project),
+            old: seen.old.as_ref().map(project),
+        };
+        self.views.get(view)?.set.get_or_init(|| Some(Rc::new(set()))).as_ref()
+    }
+
+    fn seen(&self, view: ViewNumber) -> Option<&Rc<View>> {
+        let seen = self.views.get(view)?;
+        seen.view.get_or_init(|| self.rules.view(&seen.key).map(Rc::new)).as_ref()
+    }
+
+    pub(super) fn event(&self, said: &Said) -> Option<Event> {
+        let Accepted { publication, offset, .. } = self.accepted;
+        let topic = publication.topic.clone();
+        let offset = said.offsets.then_some(*offset);
+        let shared = SharedText::default();
+        Some(match &publication.content {
+            Content::Change { schema, table, .. } => {
+                let seen = self.shown(said.view, said.dialect)?;
+                let view = said.pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
+                let view = if said.pass.has_left { removed(&view) } else { view };
+                let bindings = said.in_detail.then(|| self.bindings(&said.pass));
+                Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
+            }
+            Content::Message { event, payload, whole } => {
+                let whole = whole.clone().filter(|_| publication.masking.is_empty());
+                let payload = self.rules.payload(payload, &self.views.get(said.view)?.key);
+                let (kept, is_own) = (said.in_detail.then(|| self.kept()).flatten(), said.is_own);
+                Event::Message { event: event.clone(), payload, whole, topic, offset, kept, is_own, shared }
+            }
+        })
+    }
+
+    /// The view with the selected columns and the primary key.
+    fn selected(&self, view: &View, select: &BTreeSet<String>) -> Rc<View> {
+        let database = self.accepted.publication.database.as_ref();
+        let keys: Vec<&String> = match database {
+            Some(database) => database.key.iter().collect(),
+            None => self.rules.table.primary_key.iter().collect(),
+        };
+        let project = |row: &Option<Row>| {
+            row.clone()
+                .map(|row| row.project(|column| select.contains(column) || keys.iter().any(|key| *key == column)))
+        };
+        Rc::new(View { operation: view.operation, new: project(&view.new), old: project(&view.old) })
+    }
+
+    fn bindings(&self, pass: &Pass) -> Rc<Bindings> {
+        let mut types = self.rules.table.columns.clone();
+        types.extend(self.accepted.publication.columns.clone());
+        let database = self.accepted.publication.database.clone();
+        let time = database.as_ref().and_then(|database| database.at).unwrap_or(self.accepted.time);
+        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time, database })
+    }
+
+    pub(super) fn kept(&self) -> Option<Rc<Kept>> {
+        let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
+        self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
+    }
+}
+
+/// A change for those from whose sight it takes the row.
+fn removed(view: &View) -> Rc<View> {
+    Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
+}

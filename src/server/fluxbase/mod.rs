@@ -1,0 +1,84 @@
+//! Admission of Fluxbase's clients: which address and token let whom in, and the words in which they are refused
+//! (docs/protocol-fluxbase.md, Connecting).
+
+pub mod access;
+pub mod rest;
+pub mod tables;
+
+use serde_json::json;
+
+use super::admission::Admission;
+use super::answer::Answer;
+use super::entrance::{Entrance, Rejection};
+use super::handshake::{Step, Unverified};
+use super::native::recovery;
+use super::request_head::RequestHead;
+use crate::code::{Code, Refusal};
+use crate::dialect::fluxbase::{ANONYMOUS_ROLE, ID};
+use crate::engine::input::DialectId;
+use crate::policy::configuration::Configuration;
+use crate::policy::credential::{Credentials, Proven};
+use crate::policy::principal::Principal;
+use crate::policy::token::TokenError;
+
+/// The path of their sockets.
+pub const WEBSOCKET: &str = "/realtime";
+/// What they are told of a credential that is no good.
+const BAD_TOKEN: &str = "Invalid or expired token";
+
+/// How sockets of Fluxbase's clients are opened.
+pub struct FluxbaseEntrance;
+
+impl Entrance for FluxbaseEntrance {
+    fn dialects(&self) -> &'static [DialectId] {
+        &[ID]
+    }
+
+    fn is_path(&self, path: &str) -> bool {
+        path == WEBSOCKET
+    }
+
+    fn recognizes(&self, head: &RequestHead) -> bool {
+        self.is_path(&head.path)
+    }
+
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
+        let fluxbase = configuration.fluxbase.as_ref().ok_or(Code::NotFound)?;
+        let organization = fluxbase.organization.clone();
+        let (recover, missed_after) = recovery(head)?;
+        let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
+        let token = head.bearer().or_else(|| head.parameter("token")).filter(|token| !token.is_empty());
+        Ok(match token {
+            Some(token) => Step::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))),
+            None => {
+                let principal = Some(Principal::anonymous(ANONYMOUS_ROLE));
+                Step::Open(organization, Box::new(Admission { principal, ..admission }))
+            }
+        })
+    }
+
+    fn enter(
+        &self,
+        asked: String,
+        credentials: &Credentials,
+        proven: Result<Proven<'_>, TokenError>,
+    ) -> Result<(String, Principal), Refusal> {
+        let principal = credentials.within(&proven.map_err(TokenError::code)?, &asked)?;
+        Ok((asked, principal))
+    }
+
+    fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {
+        Rejection::Answer(answer_to(refusal))
+    }
+}
+
+/// The answer to what is refused: `{"error", "code"}`, the code in our own words.
+pub fn answer_to(refusal: &Refusal) -> Answer {
+    let (status, error) = match refusal.code {
+        Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => (401, BAD_TOKEN),
+        code => (code.status(), &*refusal.message),
+    };
+    let retry_after = matches!(refusal.code, Code::RateLimited | Code::Overloaded).then_some(1);
+    let body = json!({ "error": error, "code": refusal.code.as_str() });
+    Answer { retry_after, ..Answer::json(status, &body) }
+}

@@ -1,0 +1,151 @@
+//! Fluxbase's REST: figures, messages published without a socket (docs/protocol-fluxbase.md, REST).
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::access::{Call, Caller, identify, organization, rejected};
+use super::tables::{self, TABLES};
+use crate::code::{Code, Refusal};
+use crate::engine::publication::{Payload, Publication};
+use crate::policy::channel::{Action, MAX_TOPIC, Topic};
+use crate::policy::configuration::Configuration;
+use crate::policy::limits::NAME_BYTES;
+use crate::server::answer::Answer;
+use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+use crate::server::publish;
+use crate::server::request_head::RequestHead;
+use crate::value::json::{self, Kind};
+
+/// The older contract's figures, for everyone.
+pub const OLD_STATS: &str = "/api/realtime/stats";
+/// The connections, for administrators.
+pub const STATS: &str = "/api/v1/realtime/stats";
+/// Messages.
+pub const BROADCAST: &str = "/api/v1/realtime/broadcast";
+/// The event of a message that names none.
+const DEFAULT_EVENT: &str = "broadcast";
+/// Connections of one answer.
+const DEFAULT_LIMIT: u64 = 25;
+const MAX_LIMIT: u64 = 100;
+
+/// The endpoints.
+pub struct Rest;
+
+impl Api for Rest {
+    fn methods(&self, path: &str) -> Option<&'static [&'static str]> {
+        match path {
+            OLD_STATS | STATS => Some(&["GET"]),
+            BROADCAST => Some(&["POST"]),
+            TABLES => Some(&["GET", "POST"]),
+            path => tables::place(path).map(|_| &["GET", "PATCH", "DELETE"] as &[_]),
+        }
+    }
+
+    fn cors(&self) -> Cors {
+        Cors { methods: "GET, POST, PATCH, DELETE", headers: "authorization, content-type" }
+    }
+
+    fn rejected(&self, code: Code) -> Rejected {
+        rejected(code)
+    }
+
+    fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected> {
+        match head.path.as_str() {
+            OLD_STATS => {
+                let question = Question { organization: organization(configuration)?, path: "/stats", body: None };
+                Ok(ApiStep::ask(question, |_, status, body| counts(status, body)))
+            }
+            STATS => identify(head, configuration, connections),
+            BROADCAST => identify(head, configuration, broadcast),
+            _ => identify(head, configuration, tables::call),
+        }
+    }
+}
+
+/// What the object answered with 200, as JSON.
+pub(super) fn accepted(status: u16, body: &str) -> Result<Value, Rejected> {
+    match status {
+        200..=299 => serde_json::from_str(body).map_err(|_| rejected(Code::Internal)),
+        429 => Err(rejected(Code::RateLimited)),
+        503 => Err(rejected(Code::Overloaded)),
+        _ => Err(rejected(Code::Internal)),
+    }
+}
+
+/// Connections, and channels with a subscriber: of tables and of topics.
+fn counts(status: u16, body: &str) -> Result<ApiStep, Rejected> {
+    let figures = accepted(status, body)?;
+    let count = |name: &str| figures.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let body = json!({ "connections": count("connections"), "channels": count("topics") + count("tables") });
+    Ok(ApiStep::Answer(Answer::json(200, &body)))
+}
+
+fn connections(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
+    if !call.caller.is_admin() {
+        return Err(rejected(Code::Forbidden));
+    }
+    let number = |name: &str, default: u64| match call.head.parameter(name).map(str::parse::<u64>) {
+        None => Ok(default),
+        Some(number) => {
+            number.map_err(|_| rejected(Refusal::at(Code::InvalidRequest, name, format!("{name} must be a number"))))
+        }
+    };
+    let (limit, offset) = (number("limit", DEFAULT_LIMIT)?.clamp(1, MAX_LIMIT), number("offset", 0)?);
+    let search = call.head.parameter("search").unwrap_or_default();
+    let body = json!({ "limit": limit, "offset": offset, "search": search }).to_string();
+    let question = Question { organization: call.organization, path: "/connections", body: Some(body) };
+    Ok(ApiStep::ask(question, move |_, status, body| {
+        let mut answer = accepted(status, body)?;
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("limit".to_owned(), Value::from(limit));
+            answer.insert("offset".to_owned(), Value::from(offset));
+        }
+        Ok(ApiStep::Answer(Answer::json(200, &answer)))
+    }))
+}
+
+fn broadcast(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
+    Ok(ApiStep::read_body(move |configuration, body| {
+        let body = String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))?;
+        let publication = message(configuration, &call.caller, &body).map_err(rejected)?;
+        let channel = publication.topic.as_ref().map(|topic| topic.name.to_string()).unwrap_or_default();
+        let body = Some(publish::request(&call.organization, std::slice::from_ref(&publication)));
+        let question = Question { organization: call.organization, path: "/publish", body };
+        Ok(ApiStep::ask(question, move |_, status, body| {
+            let recipients = accepted(status, body)?.get("delivered").and_then(Value::as_u64).unwrap_or_default();
+            let body = json!({ "success": true, "channel": channel, "recipients": recipients });
+            Ok(ApiStep::Answer(Answer::json(200, &body)))
+        }))
+    }))
+}
+
+/// Reads `{ channel, event?, payload? }`, or `{ channel, message }`, as the two sides of the contract write it.
+fn message(configuration: &Configuration, caller: &Caller, body: &str) -> Result<Publication, Refusal> {
+    let object = json::object(body).map_err(|_| Refusal::of(Code::InvalidRequest))?;
+    let get = |name: &str| {
+        let member = object.members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get());
+        member.filter(|text| json::kind(text) != Kind::Null)
+    };
+    let text = |name: &str, most: usize| {
+        let Some(text) = get(name) else { return Ok(None) };
+        let text = json::string(text).filter(|text| text.len() <= most);
+        let wrong =
+            || Refusal::at(Code::InvalidRequest, name, format!("{name} must be a text of at most {most} bytes"));
+        text.ok_or_else(wrong).map(|text| Some(text).filter(|text| !text.is_empty()))
+    };
+    let missing = || Refusal::at(Code::InvalidRequest, "channel", "Channel is required");
+    let topic = Topic { private: true, name: Rc::from(text("channel", MAX_TOPIC)?.ok_or_else(missing)?) };
+    let event = text("event", NAME_BYTES)?.unwrap_or_else(|| DEFAULT_EVENT.to_owned());
+    let payload = Payload::Json(Rc::from(get("payload").or_else(|| get("message")).unwrap_or("null")));
+    let keep = match caller {
+        Caller::Service => true,
+        Caller::Client(principal) => {
+            configuration.authorize(Action::Write, &topic, principal)?;
+            configuration.channel(&topic, principal).is_some_and(|channel| channel.history)
+        }
+    };
+    let publication = Publication::from_client(topic, &event, payload)
+        .map_err(|refusal| Refusal { code: Code::InvalidRequest, ..refusal })?;
+    Ok(if keep { publication } else { publication.without_history() })
+}

@@ -1,0 +1,186 @@
+//! Administration of tables over Fluxbase's REST (docs/protocol-fluxbase.md, Tables), for holders of an admin role.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::access::{Call, rejected};
+use super::rest::accepted;
+use crate::code::{Code, Refusal};
+use crate::engine::table_settings::OPERATIONS;
+use crate::policy::configuration::Configuration;
+use crate::policy::limits::NAME_BYTES;
+use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS, Operation, distinct, is_system_schema};
+use crate::server::administration;
+use crate::server::answer::Answer;
+use crate::server::api::{ApiStep, Question, Rejected};
+use crate::value::form::{Field, Form};
+use crate::value::percent;
+
+/// The path of all tables; schema and name of one follow it.
+pub const TABLES: &str = "/api/v1/admin/realtime/tables";
+
+/// A table of a path: its schema and its name. `None` for another path.
+pub fn place(path: &str) -> Option<(String, String)> {
+    let (schema, table) = path.strip_prefix(TABLES)?.strip_prefix('/')?.split_once('/')?;
+    let part = |text: &str| if text.contains('/') { None } else { percent::decode(text) };
+    Some((part(schema)?, part(table)?))
+}
+
+/// Answers an administrator.
+pub(super) fn call(configuration: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
+    if !call.caller.is_admin() {
+        return Err(rejected(Code::Forbidden));
+    }
+    check_place(configuration)?;
+    match (call.head.method.as_str(), place(&call.head.path)) {
+        ("POST", None) => Ok(ApiStep::read_body(move |_, body| {
+            let (body, schema, table) = enabling(&text(body)?).map_err(rejected)?;
+            ask(call, body, move |answer| enabled(&answer, &schema, &table))
+        })),
+        ("PATCH", Some((schema, table))) => Ok(ApiStep::read_body(move |_, body| {
+            let body = updating(&text(body)?, &schema, &table).map_err(rejected)?;
+            ask(call, body, move |_| Ok(done(&format!("Table {schema}.{table} was updated."))))
+        })),
+        ("DELETE", Some((schema, table))) => {
+            let body = json!({ "action": "disable", "schema": schema, "table": table });
+            ask(call, body, move |_| Ok(done(&format!("Realtime is off for {schema}.{table}."))))
+        }
+        (_, Some((schema, table))) => {
+            ask(call, json!({ "action": "list" }), move |answer| one(&answer, &schema, &table))
+        }
+        (_, None) => {
+            let enabled = call.head.parameter("enabled") != Some("false");
+            ask(call, json!({ "action": "list" }), move |answer| list(&answer, enabled))
+        }
+    }
+}
+
+/// A database says itself which of its tables are enabled.
+fn check_place(configuration: &Configuration) -> Result<(), Rejected> {
+    let is_in_database = configuration.fluxbase.as_ref().is_some_and(|fluxbase| fluxbase.database.is_some());
+    let sentence =
+        "The tables are a database's: enable and disable them there, with enable_realtime and disable_realtime.";
+    if is_in_database { Err(rejected(Refusal::because(Code::InvalidRequest, sentence))) } else { Ok(()) }
+}
+
+fn text(body: Vec<u8>) -> Result<String, Rejected> {
+    String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))
+}
+
+/// Asks the organization's object about its tables.
+fn ask(
+    call: Call,
+    body: Value,
+    then: impl FnOnce(Value) -> Result<Answer, Rejected> + 'static,
+) -> Result<ApiStep, Rejected> {
+    let question =
+        Question { organization: call.organization, path: administration::TABLES, body: Some(body.to_string()) };
+    Ok(ApiStep::ask(question, move |_, status, body| match status {
+        400 => Err(rejected(Refusal::because(Code::InvalidRequest, "The schema's tables cannot be enabled."))),
+        404 | 409 => Err(rejected(unknown())),
+        status => then(accepted(status, body)?).map(ApiStep::Answer),
+    }))
+}
+
+fn unknown() -> Refusal {
+    Refusal::because(Code::UnknownTable, "Table not found, or not enabled for realtime")
+}
+
+/// Reads `{ schema?, table, events?, exclude? }`; hands back what the object is told, and the table.
+fn enabling(body: &str) -> Result<(Value, String, String), Refusal> {
+    let mut form = Form::read(body, Code::InvalidRequest)?;
+    let schema = form.take("schema").map(|schema| identifier(&schema)).transpose()?;
+    let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+    if is_system_schema(&schema) {
+        return Err(Refusal::at(Code::InvalidRequest, "schema", format!("Schema {schema} cannot be enabled")));
+    }
+    let table = identifier(&form.require("table")?)?;
+    let (events, exclude) = settings(&mut form)?;
+    form.finish()?;
+    let events = events.unwrap_or_else(|| OPERATIONS.map(|operation| operation.as_str().to_owned()).to_vec());
+    let body = json!({ "action": "enable", "schema": schema, "table": table, "events": events,
+        "exclude": exclude.unwrap_or_default() });
+    Ok((body, schema, table))
+}
+
+/// Reads `{ events?, exclude? }`.
+fn updating(body: &str, schema: &str, table: &str) -> Result<Value, Refusal> {
+    let mut form = Form::read(body, Code::InvalidRequest)?;
+    let (events, exclude) = settings(&mut form)?;
+    form.finish()?;
+    Ok(json!({ "action": "update", "schema": schema, "table": table, "events": events, "exclude": exclude }))
+}
+
+type Settings = (Option<Vec<String>>, Option<BTreeSet<String>>);
+
+fn settings(form: &mut Form<'_>) -> Result<Settings, Refusal> {
+    let events = form.take("events").map(|events| {
+        let words = events.texts(OPERATIONS.len())?;
+        let is_known = !words.is_empty() && words.iter().all(|word| Operation::named(word).is_some());
+        if is_known { Ok(words) } else { Err(events.refuse("must name INSERT, UPDATE or DELETE")) }
+    });
+    let exclude = form.take("exclude").map(|columns| columns.texts(MAX_COLUMNS)).transpose()?.map(distinct);
+    Ok((events.transpose()?, exclude))
+}
+
+/// `[A-Za-z_][A-Za-z0-9_]*`
+fn identifier(field: &Field<'_>) -> Result<String, Refusal> {
+    let name = field.name(NAME_BYTES)?;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_identifier = name.bytes().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit());
+    if is_identifier { Ok(name) } else { Err(field.refuse("is not a valid identifier")) }
+}
+
+fn done(message: &str) -> Answer {
+    Answer::json(200, &json!({ "success": true, "message": message }))
+}
+
+/// The tables of the object's answer.
+fn tables(answer: &Value) -> impl Iterator<Item = &Value> {
+    answer.get("tables").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn find<'a>(answer: &'a Value, schema: &str, table: &str) -> Result<&'a Value, Rejected> {
+    let is = |one: &Value, name: &str, text: &str| one.get(name).and_then(Value::as_str) == Some(text);
+    let found = tables(answer).find(|one| is(one, "schema", schema) && is(one, "table", table));
+    found.ok_or_else(|| rejected(unknown()))
+}
+
+/// A table in the words of this API.
+fn shown(table: &Value) -> Value {
+    let names = [
+        ("id", "id"),
+        ("schema", "schema"),
+        ("table", "table"),
+        ("realtime_enabled", "enabled"),
+        ("events", "events"),
+        ("excluded_columns", "excluded"),
+        ("created_at", "created_at"),
+        ("updated_at", "updated_at"),
+    ];
+    let member = |(shown, known): (&str, &str)| (shown.to_owned(), table.get(known).cloned().unwrap_or_default());
+    Value::Object(names.into_iter().map(member).collect::<Map<String, Value>>())
+}
+
+fn enabled(answer: &Value, schema: &str, table: &str) -> Result<Answer, Rejected> {
+    let set = find(answer, schema, table)?;
+    let body = json!({
+        "schema": schema,
+        "table": table,
+        "events": set.get("events"),
+        "trigger_name": format!("{table}_realtime_notify"),
+        "exclude": set.get("excluded"),
+    });
+    Ok(Answer::json(201, &body))
+}
+
+fn one(answer: &Value, schema: &str, table: &str) -> Result<Answer, Rejected> {
+    find(answer, schema, table).map(|table| Answer::json(200, &shown(table)))
+}
+
+fn list(answer: &Value, enabled: bool) -> Result<Answer, Rejected> {
+    let is_meant = |table: &&Value| !enabled || table.get("enabled") == Some(&Value::Bool(true));
+    let tables: Vec<Value> = tables(answer).filter(is_meant).map(shown).collect();
+    Ok(Answer::json(200, &json!({ "tables": tables, "count": tables.len() })))
+}

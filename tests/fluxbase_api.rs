@@ -1,0 +1,270 @@
+//! Fluxbase's address and REST, step by step as the shell carries it out: who is let in as whom, who is asked for what, and
+//! what is answered.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod rig;
+mod signing;
+
+use std::rc::Rc;
+
+use realtime_worker::code::Code;
+use realtime_worker::dialect::fluxbase::ID;
+use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::policy::key_set::KeySet;
+use realtime_worker::policy::principal::{Method, Principal};
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::api::{Api, ApiStep};
+use realtime_worker::server::dialects;
+use realtime_worker::server::entrance::Rejection;
+use realtime_worker::server::handshake::{Step, admit, refused};
+use realtime_worker::server::request_head::{Query, RequestHead};
+use rig::{ORGANIZATION, Rig};
+use serde_json::{Value, json};
+use signing::*;
+
+const ACCESS_TOKEN: &str = "an-access-token-of-thirty-two-bytes";
+
+fn realtime(fluxbase: Value) -> Value {
+    json!({
+        "tables": { "products": {}, "orders": {}, "auth.users": {} },
+        "channels": [{ "topic": "room:*", "read": {}, "write": { "roles": ["authenticated"] } }],
+        "fluxbase": fluxbase,
+    })
+}
+
+fn configuration(realtime: &Value) -> Configuration {
+    let realtime = realtime.to_string();
+    Configuration::read(&|name| match name {
+        "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
+        "JWT_SECRET" => Some(SECRET.to_owned()),
+        "REALTIME" => Some(realtime.clone()),
+        _ => None,
+    })
+    .unwrap()
+}
+
+fn usual() -> Value {
+    realtime(json!({ "organization": ORGANIZATION, "anonymous": ["public.products"] }))
+}
+
+fn head(method: &str, path: &str, query: &str, key: &str) -> RequestHead {
+    RequestHead {
+        host: "realtime.example.com".to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        query: Query::read(query),
+        authorization: (!key.is_empty()).then(|| format!("Bearer {key}")),
+        media_type: Some("application/json".to_owned()),
+        ..RequestHead::default()
+    }
+}
+
+fn socket(query: &str, key: &str) -> RequestHead {
+    RequestHead { upgrade: Some("websocket".to_owned()), ..head("GET", "/realtime", query, key) }
+}
+
+fn token(more: Value) -> String {
+    let mut claims = json!({ "sub": "u7", "exp": NOW_SECONDS + 60 });
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    hmac("HS256", SECRET, &claims)
+}
+
+/// Where a request for a socket leads, and as whom.
+fn enter(head: &RequestHead, configuration: &Configuration) -> Result<(String, Principal), Answer> {
+    let answer = |refusal: &_| match refused(head, refusal) {
+        Rejection::Answer(answer) => answer,
+        Rejection::Close { .. } => panic!("rejected after the upgrade"),
+    };
+    let (organization, admission) = match admit(head, configuration, NOW).map_err(|refusal| answer(&refusal))? {
+        Step::Open(organization, admission) => (organization, *admission),
+        Step::Verify(unverified) => {
+            let credential = unverified.credential().to_owned();
+            let proven = configuration.credentials.verify(NOW, &credential, &KeySet::default());
+            unverified.conclude(&configuration.credentials, proven).map_err(|refusal| answer(&refusal))?
+        }
+        Step::Hold(_) => panic!("its address says where it goes"),
+    };
+    assert_eq!(admission.dialect, ID.0);
+    Ok((organization, admission.principal.unwrap()))
+}
+
+#[test]
+fn a_socket_is_anonymous_or_its_tokens() {
+    let configuration = configuration(&usual());
+    let (organization, nobody) = enter(&socket("", ""), &configuration).unwrap();
+    assert_eq!((&*organization, nobody.method, nobody.user), (ORGANIZATION, Method::Anonymous, None));
+    assert_eq!(nobody.roles.as_slice(), ["anon"]);
+    // A token without an organization belongs to the one of Fluxbase's clients, and to no other.
+    for head in [socket(&format!("?token={}", token(json!({}))), ""), socket("?token=x", &token(json!({})))] {
+        let (organization, user) = enter(&head, &configuration).unwrap();
+        assert_eq!((&*organization, user.user.as_deref()), (ORGANIZATION, Some("u7")));
+    }
+    assert!(configuration.credentials.principal(NOW, &token(json!({})), "org_2", &KeySet::default()).is_err());
+    let named = token(json!({ "organizationId": "org_2" }));
+    for bad in ["a.b.c", &named, &token(json!({ "exp": NOW_SECONDS - 31 }))] {
+        let answer = enter(&socket(&format!("?token={bad}"), ""), &configuration).unwrap_err();
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, &body["error"]), (401, &json!("Invalid or expired token")), "{bad}");
+    }
+}
+
+#[test]
+fn without_a_configuration_there_are_no_such_clients() {
+    let configuration = configuration(&json!({}));
+    assert_eq!(enter(&socket("", ""), &configuration).unwrap_err().status, 404);
+    let api = dialects::api("/api/realtime/stats").unwrap();
+    let step = api.call(Rc::new(head("GET", "/api/realtime/stats", "", "")), &configuration);
+    assert_eq!(step.err().map(|rejected| rejected.code), Some(Code::NotFound));
+    let plain = RequestHead { upgrade: None, ..socket("", "") };
+    assert_eq!(enter(&plain, &configuration).unwrap_err().status, 426);
+}
+
+/// Carries a request out: the rig's object answers.
+fn call(rig: &mut Rig, realtime: &Value, head: RequestHead, body: &str) -> (u16, Value) {
+    let configuration = configuration(realtime);
+    let api: &dyn Api = dialects::api(&head.path).unwrap();
+    assert!(api.methods(&head.path).unwrap().contains(&head.method.as_str()));
+    let mut step = api.call(Rc::new(head), &configuration);
+    let answer = loop {
+        step = match step {
+            Err(rejected) => break rejected.answer,
+            Ok(ApiStep::Answer(answer)) => break answer,
+            Ok(ApiStep::Verify(credential, then)) => {
+                then(&configuration, configuration.credentials.verify(NOW, &credential, &KeySet::default()))
+            }
+            Ok(ApiStep::ReadBody(then)) => then(&configuration, body.as_bytes().to_vec()),
+            Ok(ApiStep::Ask(question, then)) => {
+                assert_eq!(question.organization, ORGANIZATION);
+                let (status, body) = rig.ask(question.path, question.body.as_deref().unwrap_or_default());
+                then(&configuration, status, &body)
+            }
+        };
+    };
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+/// Opens a socket of the dialect in the rig.
+fn open(rig: &mut Rig, principal: Principal) -> rig::Client {
+    rig.open_at(ID, Some(principal), None, realtime_worker::engine::command::Recover::Off).unwrap()
+}
+
+fn user(role: &str) -> Principal {
+    rig::token::principal("u7", &[role], None)
+}
+
+#[test]
+fn both_contracts_have_their_figures() {
+    let mut rig = Rig::new(&usual());
+    let one = open(&mut rig, user("authenticated"));
+    let two = open(&mut rig, Principal::anonymous("anon"));
+    for channel in ["table:public.products", "table:public.orders", "room:1"] {
+        rig.frame(&one, json!({ "type": "subscribe", "channel": channel }));
+    }
+    rig.frame(&two, json!({ "type": "subscribe", "channel": "table:public.products" }));
+    let stats = head("GET", "/api/realtime/stats", "", "");
+    assert_eq!(call(&mut rig, &usual(), stats, ""), (200, json!({ "connections": 2, "channels": 3 })));
+    let newer = |query: &str, key: &str| head("GET", "/api/v1/realtime/stats", query, key);
+    assert_eq!(call(&mut rig, &usual(), newer("", ""), "").0, 401);
+    assert_eq!(call(&mut rig, &usual(), newer("", &token(json!({}))), "").0, 403);
+    for admin in [ACCESS_TOKEN, &token(json!({ "role": "admin" }))] {
+        let (status, answer) = call(&mut rig, &usual(), newer("?search=u7&limit=1", admin), "");
+        assert_eq!((status, &answer["total_connections"], &answer["limit"]), (200, &json!(1), &json!(1)));
+        assert_eq!(answer["connections"][0]["user_id"], json!("u7"));
+        assert_eq!(answer["connections"][0]["connected_at"], json!("2023-11-14T22:13:20.000Z"));
+    }
+    let (_, second) = call(&mut rig, &usual(), newer("?offset=1", ACCESS_TOKEN), "");
+    assert_eq!((&second["total_connections"], second["connections"].as_array().unwrap().len()), (&json!(2), 1));
+    assert_eq!(call(&mut rig, &usual(), newer("?limit=x", ACCESS_TOKEN), "").0, 400);
+}
+
+#[test]
+fn a_message_reaches_a_channel_over_rest() {
+    let mut rig = Rig::new(&usual());
+    let one = open(&mut rig, user("authenticated"));
+    rig.frame(&one, json!({ "type": "subscribe", "channel": "room:1" }));
+    one.next();
+    let mut post = |key: &str, body: Value| {
+        call(&mut rig, &usual(), head("POST", "/api/v1/realtime/broadcast", "", key), &body.to_string())
+    };
+    let sent = (200, json!({ "success": true, "channel": "room:1", "recipients": 1 }));
+    let newer = json!({ "channel": "room:1", "event": "e", "payload": { "n": 1 } });
+    assert_eq!(post(&token(json!({})), newer.clone()), sent);
+    assert_eq!(post(ACCESS_TOKEN, json!({ "channel": "room:1", "message": { "n": 2 } })), sent);
+    let (status, answer) = post(ACCESS_TOKEN, json!({ "event": "e" }));
+    assert_eq!((status, &answer["error"]), (400, &json!("Channel is required")));
+    assert_eq!(post("", newer.clone()).0, 401);
+    assert_eq!(post(&token(json!({ "role": "guest" })), newer).0, 403);
+    assert_eq!(post(ACCESS_TOKEN, json!({ "channel": 7 })).0, 400);
+    let seen = |frame: Value| frame["payload"]["broadcast"].clone();
+    assert_eq!(seen(one.next()), json!({ "event": "e", "payload": { "n": 1 } }));
+    assert_eq!(seen(one.next()), json!({ "event": "broadcast", "payload": { "n": 2 } }));
+    assert!(one.next_frame().is_none());
+}
+
+#[test]
+fn tables_are_enabled_changed_and_disabled() {
+    let mut rig = Rig::new(&usual());
+    let path = "/api/v1/admin/realtime/tables";
+    let one = |name: &str| format!("{path}/{name}");
+    let mut admin = |method: &str, path: &str, query: &str, body: Value| {
+        call(&mut rig, &usual(), head(method, path, query, ACCESS_TOKEN), &body.to_string())
+    };
+    let (_, all) = admin("GET", path, "", json!({}));
+    assert_eq!((&all["count"], &all["tables"][1]["table"]), (&json!(2), &json!("products")), "{all}");
+    let enabled =
+        admin("POST", path, "", json!({ "table": "products", "events": ["INSERT"], "exclude": ["raw_html"] }));
+    let expected = json!({ "schema": "public", "table": "products", "events": ["INSERT"],
+        "trigger_name": "products_realtime_notify", "exclude": ["raw_html"] });
+    assert_eq!(enabled, (201, expected));
+    let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
+    assert_eq!((&shown["realtime_enabled"], &shown["excluded_columns"]), (&json!(true), &json!(["raw_html"])));
+    assert_eq!(admin("PATCH", &one("public/products"), "", json!({ "events": ["DELETE"], "exclude": [] })).0, 200);
+    let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
+    assert_eq!((&shown["events"], &shown["excluded_columns"]), (&json!(["DELETE"]), &json!([])));
+    assert_eq!(admin("DELETE", &one("public/products"), "", json!({})).1["success"], json!(true));
+    assert_eq!(admin("PATCH", &one("public/products"), "", json!({ "exclude": [] })).0, 404);
+    assert_eq!(admin("GET", path, "", json!({})).1["count"], json!(1));
+    assert_eq!(admin("GET", path, "?enabled=false", json!({})).1["count"], json!(2));
+    for (body, status) in [
+        (json!({ "table": "nothing" }), 404),
+        (json!({ "table": "users", "schema": "auth" }), 400),
+        (json!({ "table": "a-b" }), 400),
+        (json!({ "table": "1a" }), 400),
+        (json!({ "table": "products", "events": ["TRUNCATE"] }), 400),
+        (json!({ "table": "products", "events": [] }), 400),
+        (json!({ "table": "products", "exclud": [] }), 400),
+        (json!({}), 400),
+    ] {
+        assert_eq!(admin("POST", path, "", body.clone()).0, status, "{body}");
+    }
+    assert_eq!(admin("GET", &one("public/nothing"), "", json!({})).0, 404);
+}
+
+#[test]
+fn tables_are_for_administrators_and_a_databases_are_its_own() {
+    let mut rig = Rig::new(&usual());
+    let path = "/api/v1/admin/realtime/tables";
+    for (key, status) in [("", 401), (&*token(json!({})), 403), ("a.b.c", 401)] {
+        assert_eq!(call(&mut rig, &usual(), head("GET", path, "", key), "").0, status);
+    }
+    let in_database = realtime(json!({ "organization": ORGANIZATION, "database": "main" }));
+    assert_eq!(call(&mut rig, &in_database, head("GET", path, "", ACCESS_TOKEN), "").0, 400);
+}
+
+#[test]
+fn a_misspelt_key_of_the_configuration_is_refused() {
+    let read = |fluxbase: Value| {
+        let realtime = json!({ "fluxbase": fluxbase }).to_string();
+        Configuration::read(&|name| match name {
+            "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
+            "JWT_SECRET" => Some(SECRET.to_owned()),
+            "REALTIME" => Some(realtime.clone()),
+            _ => None,
+        })
+    };
+    assert!(read(json!({ "organization": "org_1" })).is_ok());
+    for wrong in [json!({}), json!({ "organization": "a b" }), json!({ "organization": "o", "anonymus": [] })] {
+        let refusal = read(wrong.clone()).unwrap_err();
+        assert_eq!(refusal.code, Code::Configuration, "{wrong}");
+    }
+}
