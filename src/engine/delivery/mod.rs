@@ -4,6 +4,7 @@
 //! sessions (invariant 6).
 
 mod attachment;
+mod awaiting;
 pub mod call;
 mod channel;
 mod class;
