@@ -63,16 +63,7 @@ impl PublishRequest {
 }
 
 /// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
-pub fn request(organization: &str, publications: &[Publication]) -> String {
-    request_by(organization, None, publications)
-}
-
-/// The same for a client, which [`PublishRequest::read_for_client`] reads: its user pays for it.
-pub fn client_request(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
-    request_by(organization, user, publications)
-}
-
-fn request_by(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
+pub fn request(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);
     if let Some(user) = user {

@@ -135,7 +135,7 @@ impl Rig {
     /// What a client publishes over HTTP, as the Worker hands it over.
     pub fn publish_for_client(&mut self, user: Option<&str>, publications: Vec<Publication>) -> Answer {
         self.step();
-        let request = rest::client_request(ORGANIZATION, user, &publications);
+        let request = rest::request(ORGANIZATION, user, &publications);
         let (user, publications) = PublishRequest::read_for_client(&request).unwrap();
         let mut outcome = Outcome::default();
         self.run(Input::PublishForClient { user, publications }, &mut outcome);

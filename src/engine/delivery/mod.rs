@@ -4,6 +4,7 @@
 //! sessions (invariant 6).
 
 mod attachment;
+mod awaiting;
 pub mod call;
 mod channel;
 mod class;
@@ -162,7 +163,8 @@ impl Delivery {
             }
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
             ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
-            ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
+            ToDelivery::Gathered { event, only: Some(session), .. } => self.tell(session, event, out),
+            ToDelivery::Gathered { topic, event, only: None } => self.spread_with_roster(topic, event, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
         }

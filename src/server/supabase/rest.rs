@@ -15,7 +15,7 @@ use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
 use crate::policy::principal::Principal;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
-pub use crate::server::publish::{client_request, request};
+pub use crate::server::publish::request;
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind, Object};
 use crate::value::percent;
@@ -93,9 +93,9 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
             return Ok(ApiStep::Answer(accepted()));
         }
         let (path, body) = match sender {
-            Sender::Service => ("/publish", request(&organization, &publications)),
+            Sender::Service => ("/publish", request(&organization, None, &publications)),
             Sender::Client(client) => {
-                ("/publish-for-client", client_request(&organization, client.user.as_deref(), &publications))
+                ("/publish-for-client", request(&organization, client.user.as_deref(), &publications))
             }
         };
         let question = Question { organization, path, body: Some(body) };
