@@ -12,13 +12,14 @@ use worker::{
 };
 
 use super::fault::{failed, log_fault, log_refused, watch};
-use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
+use super::outcome::Outcome;
+use super::runtime::{AutoResponse, OPEN, RawState, log, now, random_hex, uuid};
 use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
 use super::{environment, function, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
+use crate::engine::effect::{Calling, Effect, Task};
 use crate::engine::input::{CallAnswer, DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
@@ -49,21 +50,6 @@ struct Life {
     server: TenantServer,
     sockets: Sockets,
     storage: Storage,
-}
-
-/// What a request is answered with, gathered while effects are executed.
-#[derive(Default)]
-struct Outcome {
-    opening: Option<RawSocket>,
-    turned_away: Option<Refusal>,
-    published: Option<std::result::Result<Receipt, Refusal>>,
-    figures: Option<Box<Figures>>,
-    administered: Option<std::result::Result<Administered, Refusal>>,
-    fetch_keys: bool,
-    timer: Option<u64>,
-    taken: Option<std::result::Result<u64, Refusal>>,
-    questions: Vec<(Rc<str>, SourceRequest)>,
-    calls: Vec<Calling>,
 }
 
 impl DurableObject for Broadcaster {

@@ -8,6 +8,7 @@ mod pump;
 // The Durable Object.
 mod broadcaster;
 mod function;
+mod outcome;
 mod source_link;
 // The object of a database.
 mod connection;

@@ -110,7 +110,9 @@ impl Delivery {
         });
         let Some(session) = self.sockets.session(id).filter(|_| !present) else { return };
         // Who hears no more of the topic after its own leaving is not there any more when the window ends.
-        let still_hears = session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
+        let hears_oneself = self.profile(id.socket).is_some_and(|profile| profile.hears_oneself_appear);
+        let still_hears =
+            !hears_oneself || session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
         let own = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears).cloned();
         own.into_iter().for_each(|event| self.tell(id, event, out));
     }
