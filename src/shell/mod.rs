@@ -7,8 +7,8 @@ mod gate;
 mod pump;
 // The Durable Object.
 mod broadcaster;
+mod life;
 mod function;
-mod outcome;
 mod source_link;
 // The object of a database.
 mod connection;
