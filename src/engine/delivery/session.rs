@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::class::{ClassKey, Judge, Narrowing, Scope};
-use crate::engine::command::TableTarget;
+use crate::engine::command::{Position, TableTarget};
 use crate::engine::database::interest::TableName;
 use crate::engine::event::Address;
 use crate::engine::input::DialectId;
@@ -58,12 +58,16 @@ pub(super) struct Awaiting {
     /// What the answers to these subscriptions repeat.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) answers: BTreeMap<String, String>,
+    /// From where these want to see what they missed: epoch and offset.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) since: BTreeMap<String, (String, u64)>,
 }
 
 impl Awaiting {
     fn drop_id(&mut self, id: &str) {
         self.ids.retain(|known| known != id);
         self.answers.remove(id);
+        self.since.remove(id);
     }
 }
 
@@ -136,6 +140,13 @@ impl Session {
             standing: None,
             listens: None,
             awaiting: None,
+        }
+    }
+
+    /// Notes from where one of those that it waits for wants to see what it missed.
+    pub(super) fn wants_missed(&mut self, id: String, from: Position) {
+        if let Some(awaiting) = &mut self.awaiting {
+            awaiting.since.insert(id, (from.epoch, from.offset));
         }
     }
 

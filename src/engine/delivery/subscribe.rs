@@ -188,7 +188,10 @@ impl Delivery {
         });
         let to = match target {
             Subscribed::Table(_) if !is_live => {
-                self.wait_for_database(now, session, vec![(id, answer)]);
+                self.wait_for_database(now, session, vec![(id.clone(), answer)]);
+                if let Some(from) = from {
+                    self.change(session, |session| session.wants_missed(id, from));
+                }
                 return Ok(());
             }
             Subscribed::Table(_) if from.is_none() => {
