@@ -21,8 +21,8 @@ export async function source({ rounds }) {
 		const durations = await turns(session, all, rounds, 1);
 		const bursts = await turns(session, all, rounds, STATEMENTS_OF_BURST);
 		return [
-			figure("database: statement to frame, p50", "ms", percentile(single, 50)),
-			figure("database: statement to frame, p99", "ms", percentile(single, 99)),
+			figure("database: statement to frame, p50", "ms", percentile(single, 50), { most: 15 }),
+			figure("database: statement to frame, p99", "ms", percentile(single, 99), { most: 60 }),
 			figure(`database: ${CHANGES} changes judged for ${SOURCE_SOCKETS} users`, "ms", median(durations)),
 			figure(`database: changes a second with ${SOURCE_SOCKETS} users`, "/s", (STATEMENTS_OF_BURST * CHANGES * 1_000) / median(bursts)),
 		];
