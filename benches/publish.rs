@@ -112,6 +112,7 @@ fn open(number: u32, role: &str) -> Open {
         expires: None,
         claims: BTreeMap::new(),
         all_claims: None,
+        grants: Default::default(),
     };
     Open {
         socket: SocketId(number),

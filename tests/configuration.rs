@@ -58,6 +58,7 @@ fn principal(user: &str, roles: &[&str]) -> Principal {
         expires: None,
         claims: [("teams".to_owned(), vec!["red".to_owned()])].into(),
         all_claims: None,
+        grants: Default::default(),
     }
 }
 

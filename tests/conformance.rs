@@ -40,6 +40,8 @@ const DIALECTS: &[Dialect] = &[
 /// Something that holds in every dialect that has words for it.
 struct Behaviour {
     name: &'static str,
+    /// The module of its script.
+    module: &'static str,
     /// Without these it cannot be said at all.
     needs: &'static [Can],
     script: fn(&mut Stage<'_>),
@@ -54,7 +56,7 @@ impl Behaviour {
 macro_rules! behaviours {
     ($($file:ident: $($name:ident $(needs $need:ident)?),+;)+) => {
         const BEHAVIOURS: &[Behaviour] = &[$($(
-            Behaviour { name: stringify!($name), needs: &[$(Can::$need)?], script: $file::$name },
+            Behaviour { name: stringify!($name), module: stringify!($file), needs: &[$(Can::$need)?], script: $file::$name },
         )+)+];
 
         $($(
@@ -132,6 +134,18 @@ behaviours! {
         a_deploy_ends_every_connection_and_leaves_no_ghost;
 }
 
+/// The modules whose scripts have changes of tables.
+const WITH_CHANGES: [&str; 3] = ["tables", "tokens", "returning"];
+/// What the API worker alone can say of a change: an audience, columns, masks, a topic, an idempotency key.
+const OF_THE_API: &[&str] = &[
+    "masks_are_those_of_the_table_and_of_the_request",
+    "the_audience_is_the_user_and_the_roles",
+    "only_the_columns_that_may_leave_do",
+    "an_idempotency_key_counts_once",
+    "a_batch_comes_in_its_order",
+    "a_change_to_a_topic_is_for_those_who_asked_for_changes",
+];
+
 /// The casts of a script: all members in one dialect, and the dialects in turn, beginning with each.
 fn casts() -> Vec<Vec<Dialect>> {
     let alone = DIALECTS.iter().map(|dialect| vec![*dialect]);
@@ -148,14 +162,18 @@ fn play(name: &str) {
     let behaviour = BEHAVIOURS.iter().find(|behaviour| behaviour.name == name).unwrap();
     for cast in casts() {
         if cast.iter().all(|dialect| behaviour.can_be_said_in(dialect)) {
-            perform(&cast, behaviour.script);
+            perform(&cast, false, behaviour.script);
+            if WITH_CHANGES.contains(&behaviour.module) && !OF_THE_API.contains(&name) {
+                perform(&cast, true, behaviour.script);
+            }
         }
     }
 }
 
-fn perform(cast: &[Dialect], script: impl Fn(&mut Stage<'_>)) {
-    rig::every_way(words::realtime(), |rig| {
-        let mut stage = Stage::new(rig, cast);
+/// Changes are published by the API worker, or come from the database.
+fn perform(cast: &[Dialect], from_database: bool, script: impl Fn(&mut Stage<'_>)) {
+    rig::every_way(words::realtime(from_database), |rig| {
+        let mut stage = Stage::new(rig, cast, from_database);
         script(&mut stage);
         stage.ends();
     });
@@ -176,7 +194,9 @@ fn each_dialect_runs_every_behaviour_but_those_that_it_declares() {
 
 #[test]
 fn all_dialects_of_one_tenant_see_the_same() {
-    perform(DIALECTS, |stage| mixed::everyone_sees_the_same(stage, DIALECTS.len()));
+    for from_database in [false, true] {
+        perform(DIALECTS, from_database, |stage| mixed::everyone_sees_the_same(stage, DIALECTS.len()));
+    }
 }
 
 #[test]

@@ -289,3 +289,27 @@ fn a_foreign_database_is_refused() {
     assert_eq!(rig.hand_over(&batch).status, 400);
     assert_eq!(rig.storage.writes, 0);
 }
+
+/// The other side may be of another version while one is deployed: names may be added, and nothing of it may panic.
+#[test]
+fn a_body_that_is_cut_or_damaged_gives_nobody_anything() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    prepare(&mut rig);
+    let bob = listener(&mut rig, "bob", json!({}));
+    let mut batch = rig.source.batch(&[change("UPDATE", "messages", row(1, "ada"), row(1, "ada"))]);
+    batch["later"] = json!({});
+    let text = batch.to_string();
+    for length in (0..text.len()).filter(|length| text.is_char_boundary(*length)) {
+        assert_eq!(rig.hand_over_text(text.get(..length).unwrap()).status, 400, "{length}");
+    }
+    for (from, to) in [
+        ("\"0\"", "\"2\""),
+        ("[0]", "[18446744073709551615]"),
+        ("\"new\":[", "\"new\":[null,"),
+        ("\"at\":\"2026", "\"at\":\"x"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        rig.hand_over_text(&text.replace(from, to).replace("\"batch\":1", "\"batch\":9"));
+        bob.gets_nothing();
+    }
+}

@@ -181,3 +181,81 @@ fn nobody_publishes_in_the_databases_name() {
         "database": { "at": null, "truncated": false, "key": ["id"], "identity": null } });
     assert_eq!(rig.publish(forged).status, 400);
 }
+
+/// While nobody of its group listens, nobody judges for it: what is committed until the database has answered again is told
+/// from the history.
+#[test]
+fn what_is_committed_before_the_database_answers_is_told_to_who_comes_back() {
+    let mut rig = Rig::new(&realtime());
+    let (other, start) = begin(&mut rig, "other");
+    rig.source.is_slow = true;
+    let ada = come_back(&mut rig, "ada", json!({}), &start);
+    ada.gets_nothing();
+    // The database was asked for the group and has not taken it up yet.
+    let mut batch = rig.source.batch(&[insert(1, "ada"), insert(2, "other")]);
+    batch["verdicts"][0]["groups"] = json!([]);
+    rig.hand_over(&batch);
+    rig.frame(&ada, json!({ "type": "ping" }));
+    ada.gets_nothing();
+    rig.answer_source();
+    let frames = ada.frames();
+    assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
+    assert_eq!(ids(&frames[1..2]), [json!(["INSERT", 1, null])]);
+    assert_eq!((frames.len(), &frames[2]["type"]), (3, &json!("pong")));
+    hand_over(&mut rig, &[insert(3, "ada")]);
+    assert_eq!(ids(&ada.frames()), [json!(["INSERT", 3, null])]);
+    other.gets_nothing();
+}
+
+#[test]
+fn who_comes_back_while_the_database_is_away_is_told_that_it_did_not_recover() {
+    let mut rig = Rig::new(&realtime());
+    let (_other, start) = begin(&mut rig, "other");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    rig.source.tables = None;
+    let ada = rig.open();
+    let token = rig.token("ada", &[]);
+    let asked = json!([{ "id": "m", "table": "messages" }, { "id": "t", "topic": "t", "private": false }]);
+    rig.authenticate_saying(&ada, &token, json!({ "recover": start, "subscriptions": asked }));
+    rig.advance(14_999);
+    ada.gets_nothing();
+    rig.advance(1);
+    let frames = ada.frames();
+    assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(false)));
+    assert_eq!((&frames[1]["code"], &frames[1]["id"]), (&json!("source_unavailable"), &json!("m")));
+    assert_eq!((frames.len(), &frames[2]), (3, &json!({ "type": "subscribed", "id": "t" })));
+    // One whose memory is lost meanwhile comes back too.
+    let bob = come_back(&mut rig, "bob", json!({}), &start);
+    rig.hibernate();
+    bob.is_closed(1012, "service_restart");
+}
+
+#[test]
+fn who_comes_back_to_a_table_that_is_gone_is_told_which() {
+    every_way(realtime(), |rig| {
+        let (_other, start) = begin(rig, "other");
+        hand_over(rig, &[insert(1, "ada")]);
+        let ada = rig.open();
+        let token = rig.token("ada", &[]);
+        let asked = json!([{ "id": "n", "table": "nothing" }, { "id": "m", "table": "messages" }]);
+        rig.authenticate_saying(&ada, &token, json!({ "recover": start, "subscriptions": asked }));
+        let frames = ada.frames();
+        assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
+        assert_eq!((&frames[1]["code"], &frames[1]["id"]), (&json!("unknown_table"), &json!("n")));
+        assert_eq!(
+            (&frames[2], ids(&frames[3..])),
+            (&json!({ "type": "subscribed", "id": "m" }), vec![json!(["INSERT", 1, null])])
+        );
+    });
+}
+
+/// Without the database nobody can judge what it said.
+#[test]
+fn a_deployment_without_the_database_tells_nothing_of_it() {
+    let mut rig = Rig::new(&realtime());
+    let (_other, start) = begin(&mut rig, "ada");
+    hand_over(&mut rig, &[insert(1, "ada")]);
+    rig.deploy_with(&json!({}));
+    let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+    assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+}

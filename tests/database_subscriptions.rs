@@ -368,3 +368,48 @@ fn a_renewed_session_is_judged_by_its_new_claims() {
         ada.gets_nothing();
     });
 }
+
+/// A subscription that stands says that changes come: it ends where that is true no more.
+#[test]
+fn a_table_that_is_taken_away_ends_its_subscriptions() {
+    every_way(realtime(json!({})), |rig| {
+        let notes = table("notes", &[("id", "int8")], &ROLES);
+        rig.source.tables = Some(json!([messages(), notes]));
+        let ada = connect(rig, "ada", json!({}));
+        for name in ["messages", "notes"] {
+            subscribe(rig, &ada, name, name);
+            ada.gets(json!({ "type": "subscribed", "id": name }));
+        }
+        let mut disabled = messages();
+        disabled["enabled"] = json!(false);
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": { "tables": [disabled, notes] } }));
+        assert_eq!(ada.is_refused("table_not_enabled")["id"], "messages");
+        let mut denied = notes.clone();
+        denied["roles"]["authenticated"]["state"] = json!("denied");
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": [disabled, denied] }));
+        assert_eq!(ada.is_refused("table_denied")["id"], "notes");
+        ada.gets_nothing();
+    });
+}
+
+/// The whole is told each time, so those who come one after the other are told together where an answer takes long.
+#[test]
+fn a_slow_database_is_told_less_often() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    rig.source.tables = Some(json!([messages()]));
+    rig.source.is_slow = true;
+    let first = connect(&mut rig, "first", json!({}));
+    subscribe(&mut rig, &first, "m", "messages");
+    rig.advance(300);
+    rig.answer_source();
+    first.gets(json!({ "type": "subscribed", "id": "m" }));
+    let clients: Vec<Client> = (0..50).map(|n| connect(&mut rig, &format!("u{n}"), json!({}))).collect();
+    for client in &clients {
+        subscribe(&mut rig, client, "m", "messages");
+        rig.advance(10);
+    }
+    clients.iter().for_each(Client::gets_nothing);
+    rig.advance(100);
+    clients.iter().for_each(|client| client.gets(json!({ "type": "subscribed", "id": "m" })));
+    assert_eq!(rig.source.interests.len(), 2);
+}

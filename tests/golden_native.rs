@@ -96,6 +96,7 @@ fn authentications() -> Vec<(&'static str, Event)> {
         expires: None,
         claims: BTreeMap::new(),
         all_claims: None,
+        grants: Default::default(),
     };
     let success = |principal: Principal, position: Option<Position>, recovered| {
         let (organization, principal) = (Rc::from("org_1"), Rc::new(principal));

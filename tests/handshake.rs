@@ -73,6 +73,7 @@ fn sealed_ticket(organization: &str, expires: u64) -> String {
         expires: None,
         claims: [("name".to_owned(), vec!["Zoë 🦀".to_owned()])].into(),
         all_claims: None,
+        grants: Default::default(),
     };
     let ticket = Ticket { id: "t1".into(), organization: organization.into(), expires, principal };
     ticket.sign(configuration(&[]).access_tokens.first().unwrap()).unwrap()

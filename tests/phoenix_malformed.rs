@@ -83,6 +83,7 @@ fn socket(rig: &mut Rig, dialect: DialectId) -> Client {
         expires: None,
         claims: Default::default(),
         all_claims: None,
+        grants: Default::default(),
     };
     rig.open_at(dialect, Some(principal), None, Recover::Off).unwrap()
 }

@@ -60,6 +60,7 @@ fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
         expires: None,
         claims: Default::default(),
         all_claims: None,
+        grants: Default::default(),
     };
     let client = rig.open_at(V2, Some(nobody), None, Recover::Off).unwrap();
     let config = json!({ "postgres_changes": person.subscriptions, "presence": { "enabled": false } });

@@ -37,6 +37,7 @@ fn principal(user: &str, roles: &[&str]) -> Principal {
         expires: None,
         claims: [("teams".to_owned(), vec!["red".to_owned(), String::new()])].into(),
         all_claims: None,
+        grants: Default::default(),
     }
 }
 

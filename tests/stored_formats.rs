@@ -185,6 +185,7 @@ fn with_channels(rig: &mut Rig) -> Client {
         expires: Some(rig.now + rig::SESSION_SECONDS * 1_000),
         claims: Default::default(),
         all_claims: None,
+        grants: Default::default(),
     };
     let ada = rig.open_at(V2, Some(principal), None, Recover::Off).unwrap();
     let bindings = json!([

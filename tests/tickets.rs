@@ -20,6 +20,7 @@ fn ticket() -> Ticket {
         expires: Some(NOW + 3_600_000),
         claims: [("teams".to_owned(), vec!["é".to_owned(), "\"\\\0".to_owned()])].into(),
         all_claims: None,
+        grants: Default::default(),
     };
     Ticket { id: "t1".into(), organization: "org_1".into(), expires: NOW + LIFETIME_SECONDS * 1_000, principal }
 }

@@ -103,6 +103,13 @@ pub enum Task {
 pub enum Question {
     /// Who listens to which tables; answered with [`super::input::Input::InterestAnswered`].
     Interest(Telling),
+    /// What a principal may do in a topic; answered with [`super::input::Input::Authorized`].
+    Authorize {
+        /// Which question it is.
+        number: u64,
+        /// Role, claims and topic.
+        body: String,
+    },
     /// Who sees these rows now; answered with [`super::input::Input::Judged`].
     Judge {
         /// Which question it is.

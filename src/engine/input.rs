@@ -70,6 +70,13 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The answer to [`super::effect::Question::Authorize`].
+    Authorized {
+        /// Which question it is.
+        number: u64,
+        /// The text of the answer; `None` when there was none.
+        grant: Option<String>,
+    },
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.

@@ -72,6 +72,7 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);

@@ -90,6 +90,7 @@ impl ApiKey {
             expires: None,
             claims: BTreeMap::new(),
             all_claims: None,
+            grants: Default::default(),
         })
     }
 }

@@ -210,6 +210,7 @@ mod tests {
             expires: None,
             claims: [("teams".to_owned(), teams.iter().map(|team| team.to_string()).collect())].into(),
             all_claims: None,
+            grants: Default::default(),
         }
     }
 

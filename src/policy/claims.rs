@@ -72,7 +72,15 @@ impl Claims {
         };
         let mut claims = BTreeMap::new();
         claims.extend(kept.iter().filter_map(|name| Some((name.clone(), texts(self.claim(name)?)))));
-        Ok(Principal { user, roles, method: Method::Session, expires: Some(self.expires), claims, all_claims: None })
+        Ok(Principal {
+            user,
+            roles,
+            method: Method::Session,
+            expires: Some(self.expires),
+            claims,
+            all_claims: None,
+            grants: BTreeMap::new(),
+        })
     }
 
     /// The one organization that the token names; `None` where it names none or several.

@@ -20,6 +20,7 @@ pub mod filter;
 pub mod channel;
 pub mod table;
 pub mod database;
+pub mod topic_grant;
 // What the deployment says about both.
 pub mod limits;
 pub mod fluxbase;

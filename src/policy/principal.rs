@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::roles::Roles;
+use super::topic_grant::TopicGrant;
 use crate::value::row::Row;
 
 /// Columns that name a row's owner where the publisher names none, in the order in which they are tried.
@@ -30,6 +31,9 @@ pub struct Principal {
     /// All claims as [`super::database::canonical`] writes them, where a database judges by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_claims: Option<String>,
+    /// What a database grants in private topics, by name: a session's own, asked for when it needs them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, TopicGrant>,
 }
 
 /// How an identity was proven.
@@ -65,12 +69,19 @@ impl Principal {
             expires: None,
             claims: BTreeMap::new(),
             all_claims: None,
+            grants: Default::default(),
         }
     }
 
     /// The values that this principal has for a claim; none when it has not that claim.
     pub fn claim(&self, name: &str) -> &[String] {
         if name == SUBJECT { self.user.as_slice() } else { self.claims.get(name).map_or(&[], Vec::as_slice) }
+    }
+
+    /// Whether both are of the same token, whatever a database has granted since.
+    pub fn is_same(&self, other: &Principal) -> bool {
+        let plain = |principal: &Principal| Principal { grants: BTreeMap::new(), ..principal.clone() };
+        plain(self) == plain(other)
     }
 
     /// Whether this principal is the user `owner`.

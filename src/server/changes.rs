@@ -26,6 +26,7 @@ pub struct SourceRequest {
 enum AnswerTo {
     Interest(u64),
     Judge(u64),
+    Authorize(u64),
 }
 
 #[derive(Deserialize)]
@@ -82,6 +83,9 @@ impl From<Question> for SourceRequest {
             Question::Interest(telling) => {
                 SourceRequest { path: "/interest", body: telling.body, answer: AnswerTo::Interest(telling.revision) }
             }
+            Question::Authorize { number, body } => {
+                SourceRequest { path: "/authorize", body, answer: AnswerTo::Authorize(number) }
+            }
             Question::Judge { number, body } => SourceRequest { path: "/judge", body, answer: AnswerTo::Judge(number) },
         }
     }
@@ -93,6 +97,7 @@ impl SourceRequest {
         let text = answer.filter(|(status, _)| *status == 200).map(|(_, text)| text);
         match self.answer {
             AnswerTo::Interest(revision) => Input::InterestAnswered { revision, catalog: text },
+            AnswerTo::Authorize(number) => Input::Authorized { number, grant: text },
             AnswerTo::Judge(number) => Input::Judged { number, verdicts: text },
         }
     }

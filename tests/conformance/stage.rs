@@ -6,6 +6,8 @@ use realtime_worker::policy::principal::Principal;
 use serde_json::{Value, json};
 
 use super::adapter::{Adapter, Ask, Can, Dialect, Observation, Payload, Subscription, Topic, code};
+use super::words::database_tables;
+use crate::rig::source::change;
 use crate::rig::{Client, Rig, token};
 
 /// A member of a script.
@@ -30,12 +32,16 @@ pub struct Stage<'a> {
     /// Every public id of a connection, and whose it was.
     ids: Vec<(String, String)>,
     observed: usize,
+    /// Whether changes come from the database; where not, the API worker publishes them.
+    from_database: bool,
 }
 
 impl<'a> Stage<'a> {
     /// The members take the dialects of the cast in turn.
-    pub fn new(rig: &'a mut Rig, cast: &'a [Dialect]) -> Stage<'a> {
-        Stage { rig, cast, members: Vec::new(), ids: Vec::new(), observed: 0 }
+    pub fn new(rig: &'a mut Rig, cast: &'a [Dialect], from_database: bool) -> Stage<'a> {
+        rig.source.tables = Some(database_tables());
+        rig.source.policy = |_, _, _, _| true;
+        Stage { rig, cast, members: Vec::new(), ids: Vec::new(), observed: 0, from_database }
     }
 
     // --- what members do ---------------------------------------------------------------------------------------------
@@ -169,7 +175,19 @@ impl<'a> Stage<'a> {
     /// Publishes what must be accepted.
     #[track_caller]
     pub fn publish(&mut self, body: Value) {
-        self.rig.accepted(body);
+        if !self.from_database || body["type"] != "postgres_changes" {
+            self.rig.accepted(body);
+            return;
+        }
+        let known = ["type", "schema", "table", "eventType", "new", "old"];
+        let beyond: Vec<&String> =
+            body.as_object().unwrap().keys().filter(|key| !known.contains(&key.as_str())).collect();
+        assert!(beyond.is_empty(), "a database does not say {beyond:?}");
+        let (operation, table) = (body["eventType"].as_str().unwrap(), body["table"].as_str().unwrap());
+        let mut change = change(operation, table, body["new"].clone(), body["old"].clone());
+        change["schema"] = body.get("schema").cloned().unwrap_or(json!("public"));
+        let batch = self.rig.source.batch(&[change]);
+        assert_eq!(self.rig.hand_over(&batch).status, 200);
     }
 
     pub fn wait(&mut self, seconds: u64) {

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::adapter::{Observation, Payload, Subscription, Table, Target, Topic, code};
 
 /// What every script is deployed with.
-pub fn realtime() -> Value {
-    json!({
+pub fn realtime(from_database: bool) -> Value {
+    let database = json!({ "main": { "connection": "DATABASE_URL", "organization": crate::rig::ORGANIZATION,
+        "roles": [DATABASE_ROLE] } });
+    let mut realtime = json!({
         "tables": {
             // Dialects that know only the tables that are declared.
             "notes": {}, "claims": {}, "app.claims": {}, "files": {}, "other": {},
@@ -31,8 +33,26 @@ pub fn realtime() -> Value {
         ],
         "history": { "replay": 30 },
         "limits": { "topics": 5, "presenceMembers": 6 },
-    })
+    });
+    if from_database {
+        realtime["databases"] = database;
+    }
+    realtime
 }
+
+/// The tables of the scripts as a database describes them; its policies show every row, so that the rules of the
+/// configuration are what is left.
+pub fn database_tables() -> Value {
+    let public = ["notes", "claims", "files", "other", "people", "tasks", "secrets", "drafts"];
+    let tables = public.iter().map(|name| ("public", *name)).chain([("app", "claims")]);
+    let table = |(schema, name)| {
+        json!({ "schema": schema, "table": name, "enabled": true, "row_security": true, "columns": [],
+            "primary_key": ["id"], "replica_identity": "full", "roles": { DATABASE_ROLE: { "state": "live", "columns": "*" } } })
+    };
+    tables.map(table).collect()
+}
+
+const DATABASE_ROLE: &str = "authenticated";
 
 // --- subscriptions ---------------------------------------------------------------------------------------------------
 

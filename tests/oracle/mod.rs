@@ -1,5 +1,6 @@
 //! What one person should see of one change, worked out simply from the contract (docs/protocol-native.md;
 //! docs/configuration.md). It shares no code with the engine.
+#![allow(dead_code, reason = "every test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
@@ -33,8 +34,22 @@ pub fn keep_admitted(table: &Value, person: &mut Person) {
     person.subscriptions.retain(|subscription| may || subscription["table"] != "t");
 }
 
+/// What a database says of a change for one person.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub new: bool,
+    pub old: bool,
+    /// The columns that may be read; `None`: all.
+    pub columns: Option<Vec<String>>,
+}
+
 /// What the person sees of the change, under the rules of its table; `None`: nothing.
 pub fn sees(table: &Value, change: &Value, person: &Person) -> Option<Seen> {
+    sees_judged(table, change, person, &Verdict { new: true, old: true, columns: None })
+}
+
+/// The same of a change that a database has judged.
+pub fn sees_judged(table: &Value, change: &Value, person: &Person, verdict: &Verdict) -> Option<Seen> {
     let flag = match change["eventType"].as_str().unwrap() {
         "INSERT" => "onInsert",
         "UPDATE" => "onUpdate",
@@ -49,8 +64,13 @@ pub fn sees(table: &Value, change: &Value, person: &Person) -> Option<Seen> {
         return None;
     }
     let (new, old) = (&change["new"], &change["old"]);
-    let operation = operation(table, change, person)?;
-    let cells = |row: &Value| cells(table, change, row, person);
+    let operation = operation(table, change, person, verdict)?;
+    let may_read = |column: &String| verdict.columns.as_ref().is_none_or(|columns| columns.contains(column));
+    let cells = |row: &Value| {
+        let mut cells = cells(table, change, row, person);
+        cells.retain(|column, _| may_read(column));
+        cells
+    };
     let seen = match operation {
         "INSERT" => Seen { operation, new: Some(cells(new)), old: None },
         "DELETE" => Seen { operation, new: None, old: Some(cells(old)) },
@@ -59,14 +79,15 @@ pub fn sees(table: &Value, change: &Value, person: &Person) -> Option<Seen> {
     passes(&seen, change, person).then_some(seen)
 }
 
-fn operation(table: &Value, change: &Value, person: &Person) -> Option<&'static str> {
+fn operation(table: &Value, change: &Value, person: &Person, verdict: &Verdict) -> Option<&'static str> {
     let (new, old) = (&change["new"], &change["old"]);
     let sees = |row: &Value| !row.is_null() && is_visible(&table["rows"], row, person);
+    let (sees_new, sees_old) = (verdict.new && sees(new), verdict.old && sees(old));
     match change["eventType"].as_str().unwrap() {
-        "INSERT" => sees(new).then_some("INSERT"),
-        "DELETE" => sees(old).then_some("DELETE"),
-        _ if old.is_null() => sees(new).then_some("UPDATE"),
-        _ => match (sees(new), sees(old)) {
+        "INSERT" => sees_new.then_some("INSERT"),
+        "DELETE" => sees_old.then_some("DELETE"),
+        _ if old.is_null() => sees_new.then_some("UPDATE"),
+        _ => match (sees_new, sees_old) {
             (true, true) => Some("UPDATE"),
             (true, false) => Some("INSERT"),
             (false, true) => Some("DELETE"),

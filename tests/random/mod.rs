@@ -1,4 +1,5 @@
 //! Random rules, people, changes and deeds, over few enough names that they often meet.
+#![allow(dead_code, reason = "every test file uses its part")]
 
 use proptest::collection::vec;
 use proptest::option;

@@ -24,7 +24,6 @@ use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::administration;
 use realtime_worker::server::answer::Answer;
-use realtime_worker::server::changes;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::TenantServer;
 use runtime::Outcome;
@@ -311,36 +310,6 @@ impl Rig {
         let published = Published { status: answer.status, body, retry_after: answer.retry_after };
         self.answers.push(published.clone());
         published
-    }
-
-    /// The database's object hands over a batch.
-    pub fn hand_over(&mut self, batch: &Value) -> Published {
-        self.step();
-        let answer = match changes::changes(&batch.to_string(), ORGANIZATION, &self.configuration) {
-            Err(refusal) => Answer::from(&refusal),
-            Ok(input) => {
-                let mut outcome = Outcome::default();
-                self.run(input, &mut outcome);
-                changes::taken(outcome.taken.expect("a batch is answered"))
-            }
-        };
-        let body = serde_json::from_str(&answer.body).unwrap();
-        Published { status: answer.status, body, retry_after: answer.retry_after }
-    }
-
-    /// The database's object says how the feed of changes does.
-    pub fn feed(&mut self, feed: &Value) {
-        self.step();
-        let input = changes::feed(&feed.to_string(), ORGANIZATION, &self.configuration).unwrap();
-        self.run(input, &mut Outcome::default());
-    }
-
-    /// The database's object answers at last.
-    pub fn answer_source(&mut self) {
-        self.source.is_slow = false;
-        while let Some(input) = self.source.answer() {
-            self.run(input, &mut Outcome::default());
-        }
     }
 
     /// Publishes what must be accepted, and says to how many sockets it went.

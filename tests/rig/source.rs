@@ -3,8 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use realtime_worker::engine::input::Input;
-use realtime_worker::server::changes::SourceRequest;
+use realtime_worker::policy::key_set::KeySet;
+use realtime_worker::policy::principal::Principal;
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::changes::{self, SourceRequest};
 use serde_json::{Value, json};
+
+use super::runtime::Outcome;
+use super::{ORGANIZATION, Published, Rig};
 
 /// The name of the rig's database.
 pub const DATABASE: &str = "main";
@@ -19,11 +25,14 @@ pub struct Source {
     pub policy: Policy,
     /// Whether `/judge` is answered.
     pub judges: bool,
+    /// What the policies grant in a topic: role, claims, topic; `None`: there is no answer.
+    pub grants: fn(&str, &Value, &str) -> Option<Value>,
     /// While set, answers are on their way.
     pub is_slow: bool,
     /// Every interest that it was told, and every question to judge.
     pub interests: Vec<Value>,
     pub judged: Vec<Value>,
+    pub authorized: Vec<Value>,
     asked: VecDeque<SourceRequest>,
     batch: u64,
 }
@@ -34,9 +43,11 @@ impl Default for Source {
             tables: Some(json!([])),
             policy: |_, _, _, _| false,
             judges: true,
+            grants: |_, _, _| Some(json!({})),
             is_slow: false,
             interests: Vec::new(),
             judged: Vec::new(),
+            authorized: Vec::new(),
             asked: VecDeque::new(),
             batch: 0,
         }
@@ -54,6 +65,7 @@ impl Source {
         match request.path {
             "/interest" => self.interests.push(body),
             "/judge" => self.judged.push(body),
+            "/authorize" => self.authorized.push(body),
             path => panic!("{path} is no path of a database's object"),
         }
         self.asked.push_back(request);
@@ -73,6 +85,7 @@ impl Source {
         let body: Value = serde_json::from_str(&request.body).unwrap();
         let answer = match request.path {
             "/interest" => self.tables.clone().map(|tables| json!({ "revision": body["revision"], "tables": tables })),
+            "/authorize" => (self.grants)(&text(&body["role"]), &body["claims"], &text(&body["topic"])),
             _ => self.judges.then(|| self.judge(&body)),
         };
         let failed = (503, json!({ "error": { "code": "source_unavailable", "message": "" } }).to_string());
@@ -113,7 +126,9 @@ impl Source {
         };
         let of_image = |image: &str| groups.iter().map(|group| sees(group, image)).collect::<Vec<_>>();
         let ids: Vec<&Value> = groups.iter().map(|group| &group["id"]).collect();
-        Some(json!({ "schema": schema, "table": table, "role": role, "columns": self.columns(schema, table, role)?,
+        let images = numbers.iter().flat_map(|number| ["new", "old"].map(|image| &changes[*number][image]));
+        let columns = all_or(self.columns(schema, table, role)?, images);
+        Some(json!({ "schema": schema, "table": table, "role": role, "columns": columns,
             "changes": numbers, "groups": ids, "new": of_image("new"), "old": of_image("old"), "failed": {} }))
     }
 
@@ -133,11 +148,64 @@ impl Source {
             let table = text(&image["table"]);
             let sees = (self.policy)(&role, &group["claims"], &table, &image["row"]);
             let Some(columns) = self.columns(&text(&image["schema"]), &table, &role) else { continue };
+            let columns = all_or(columns, std::iter::once(&image["row"]));
             verdicts.push(json!({ "schema": image["schema"], "table": table, "role": role, "columns": columns,
                 "images": [number], "groups": [group["id"]], "sees": [if sees { "1" } else { "0" }], "failed": {} }));
         }
         json!({ "verdicts": verdicts })
     }
+}
+
+impl Rig {
+    /// The database's object hands over a batch.
+    pub fn hand_over(&mut self, batch: &Value) -> Published {
+        self.hand_over_text(&batch.to_string())
+    }
+
+    pub fn hand_over_text(&mut self, batch: &str) -> Published {
+        self.step();
+        let answer = match changes::changes(batch, ORGANIZATION, &self.configuration) {
+            Err(refusal) => Answer::from(&refusal),
+            Ok(input) => {
+                let mut outcome = Outcome::default();
+                self.run(input, &mut outcome);
+                changes::taken(outcome.taken.expect("a batch is answered"))
+            }
+        };
+        let body = serde_json::from_str(&answer.body).unwrap();
+        Published { status: answer.status, body, retry_after: answer.retry_after }
+    }
+
+    /// The database's object says how the feed of changes does.
+    pub fn feed(&mut self, feed: &Value) {
+        self.step();
+        let input = changes::feed(&feed.to_string(), ORGANIZATION, &self.configuration).unwrap();
+        self.run(input, &mut Outcome::default());
+    }
+
+    /// The database's object answers at last.
+    pub fn answer_source(&mut self) {
+        self.source.is_slow = false;
+        while let Some(input) = self.source.answer() {
+            self.run(input, &mut Outcome::default());
+        }
+    }
+
+    /// The principal that a token proves to the Worker.
+    pub fn principal_of(&self, token: &str) -> Principal {
+        let credentials = &self.configuration.credentials;
+        credentials.principal(self.now, token, ORGANIZATION, &KeySet::default()).expect("the token is good")
+    }
+}
+
+/// The columns that are listed, or those of all rows where the list is `"*"`.
+fn all_or<'a>(columns: Value, rows: impl Iterator<Item = &'a Value>) -> Value {
+    if columns != "*" {
+        return columns;
+    }
+    let names = rows.filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str));
+    // A table has columns, even where a script's row has none.
+    json!(names.chain(["id"]).collect::<BTreeSet<&str>>())
 }
 
 /// A table whose columns every role may read, as `register` describes it.

@@ -23,6 +23,7 @@ pub fn try_socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str])
         expires: Some(rig.now + SESSION_SECONDS * 1_000),
         claims: Default::default(),
         all_claims: None,
+        grants: Default::default(),
     };
     rig.open_at(dialect, Some(principal), None, Recover::Off)
 }

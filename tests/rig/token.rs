@@ -64,5 +64,6 @@ pub fn principal(user: &str, roles: &[&str], expires: Option<u64>) -> Principal 
         expires,
         claims: BTreeMap::new(),
         all_claims: None,
+        grants: Default::default(),
     }
 }

@@ -3,6 +3,7 @@
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
 mod build;
+mod database;
 mod bundle;
 mod node;
 mod project;
@@ -24,6 +25,8 @@ Usage: cargo xtask <command>
                              print a session token for the Worker that dev serves
   build                      build the Worker into build/
   test [filter]              run every check and test; with a filter, only the tests whose name matches
+  database install|status|uninstall --url postgres://…
+                             the SQL of the PostgreSQL source, in a database of yours
   bench [arguments]          build, and measure
   deploy [arguments]         wrangler deploy, with its arguments";
 
@@ -53,6 +56,7 @@ fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
         "test" => test::test(project, arguments),
+        "database" => database::run(project, arguments),
         "bench" => serve(project, "miniflare/bench/main.mjs", arguments),
         "deploy" => {
             set_up(project)?;

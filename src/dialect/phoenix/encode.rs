@@ -18,6 +18,9 @@ use crate::value::json::{self, Kind};
 use crate::value::row::Row;
 use crate::value::time;
 
+const NOT_TRUNCATED: &str = ",\"errors\":null}}";
+/// How a row is told whose large columns were left out.
+const TRUNCATED: &str = ",\"errors\":[\"Error 413: Payload Too Large\"]}}";
 const OK: &str = r#"{"status":"ok","response":{}}"#;
 
 /// A channel, as its frames are written.
@@ -188,10 +191,20 @@ fn change(schema: &str, table: &str, view: &View, bindings: &Bindings) -> String
     }
     if view.operation != Operation::Insert {
         out.push_str(",\"old_record\":");
-        view.old.clone().unwrap_or_default().write(&mut out);
+        old_record(view, bindings).write(&mut out);
     }
-    out.push_str(",\"errors\":null}}");
+    let is_truncated = bindings.database.as_ref().is_some_and(|database| database.truncated);
+    out.push_str(if is_truncated { TRUNCATED } else { NOT_TRUNCATED });
     out
+}
+
+/// The row before a change, as replication sends it.
+fn old_record(view: &View, bindings: &Bindings) -> Row {
+    let old = view.old.clone().unwrap_or_default();
+    match bindings.database.as_ref().and_then(|database| database.identity.as_ref()) {
+        Some(identity) => old.project(|column| identity.contains(column)),
+        None => old,
+    }
 }
 
 fn columns(out: &mut String, row: Option<&Row>, types: &BTreeMap<String, String>) {

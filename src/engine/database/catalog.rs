@@ -92,6 +92,16 @@ impl Catalog {
         }
     }
 
+    /// Whether somebody could listen to a table that is asked for, and cannot any more.
+    pub fn takes_away(&self, before: &Catalog, is_asked: impl Fn(&str, &str) -> bool) -> bool {
+        let is_worse = |old: &CatalogTable| {
+            let new = self.get(&old.schema, &old.table);
+            let lives = |role: &str| new.is_some_and(|new| new.enabled && new.lets_listen(role));
+            old.enabled && old.roles.keys().any(|role| old.lets_listen(role) && !lives(role))
+        };
+        before.tables.values().any(|old| is_asked(&old.schema, &old.table) && is_worse(old))
+    }
+
     /// Enabled tables whose rows nobody judges: every one goes to every subscriber.
     pub fn without_row_security(&self) -> impl Iterator<Item = &CatalogTable> {
         self.tables.values().map(|table| &**table).filter(|table| table.enabled && !table.row_security)
@@ -106,6 +116,10 @@ impl CatalogTable {
     /// Schema and name.
     pub fn name(&self) -> (&str, &str) {
         (&self.schema, &self.table)
+    }
+
+    fn lets_listen(&self, role: &str) -> bool {
+        self.roles.get(role).is_some_and(|role| role.state == "live")
     }
 
     /// The types of its columns.

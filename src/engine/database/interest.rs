@@ -15,6 +15,8 @@ use crate::value::json;
 /// The first and the longest time after which a question that was not answered is asked again, in milliseconds.
 const MIN_BACKOFF: u64 = 250;
 const MAX_BACKOFF: u64 = 5_000;
+/// After how many times the time that an answer took the next question is asked.
+const PACE: u64 = 2;
 
 /// Schema and name of a table, each of which may be `*`.
 pub type TableName = (String, String);
@@ -47,6 +49,7 @@ struct Listeners {
 
 /// A question that waits for its answer.
 struct Asking {
+    /// Its time too, in Unix milliseconds.
     revision: u64,
     digest: String,
     known: Known,
@@ -120,11 +123,6 @@ impl Interest {
         self.groups.len() as u64
     }
 
-    /// Whether the object has answered to a group at all.
-    pub fn is_known(&self) -> bool {
-        !self.known.groups.is_empty()
-    }
-
     /// How many groups the object judges a table's changes for.
     pub fn groups_of(&self, schema: &str, table: &str) -> u64 {
         self.known.counts.get(&(schema.to_owned(), table.to_owned())).copied().unwrap_or(0)
@@ -184,9 +182,9 @@ impl Interest {
         }
     }
 
-    /// Whether messages of the database come in for those who listen to nothing else.
+    /// Whether changes of the database come in at all.
     pub fn is_open(&self) -> bool {
-        !self.is_lost && self.bypass.as_ref().is_some_and(|group| self.known.groups.contains(&group.id))
+        !self.is_lost && !self.known.groups.is_empty()
     }
 
     /// What must be told now; `None` where the object knows all, or an answer or the time to ask again is awaited.
@@ -226,6 +224,9 @@ impl Interest {
             return None;
         };
         self.failures = 0;
+        // The whole is told each time: the longer that takes, the more is gathered for the next.
+        let rest = now.saturating_sub(revision).saturating_mul(PACE).min(MAX_BACKOFF);
+        self.retry = (rest > 0).then(|| now.saturating_add(rest));
         self.known = asking.known;
         self.catalog = Rc::new(catalog);
         self.is_lost = false;
@@ -241,9 +242,9 @@ impl Interest {
         is_news
     }
 
-    /// When the question is asked again, in Unix milliseconds.
+    /// When something is to be told, in Unix milliseconds.
     pub fn deadline(&self) -> Option<u64> {
-        self.retry
+        self.retry.filter(|_| self.is_changed && self.asking.is_none())
     }
 
     /// The group that a session is one of. Whoever listens to messages only is in that of the bypass, whose verdicts nobody asks.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
+use super::grants::NoGrant;
 use super::session::{JoinedChannel, Session, Subscribed, Subscription, may_see_members};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
@@ -107,8 +108,14 @@ impl Delivery {
     }
 
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
-        let admitted = match self.identify_join(now, socket, join) {
-            Ok(principal) => self.admit_channel(socket, frame, join, principal),
+        let named = self.identify_join(now, socket, join);
+        let admitted = match named.map(|principal| self.granted(now, &principal, std::slice::from_ref(&join.topic))) {
+            Ok(Ok(principal)) => self.admit_channel(socket, frame, join, principal),
+            Ok(Err(NoGrant::Unknown(group, topic))) => {
+                let again = Command::Channel(Box::new(frame.clone()));
+                return self.wait_for_grant(socket, (group, topic), again, out);
+            }
+            Ok(Err(NoGrant::Unavailable)) => Err(Refusal::of(Code::SourceUnavailable)),
             Err(TokenError::NeedsKeys) => {
                 return self.wait_for_keys(socket, Command::Channel(Box::new(frame.clone())), out);
             }

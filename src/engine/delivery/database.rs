@@ -1,9 +1,12 @@
 //! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::session::{Awaiting, Session, Subscribed, Subscription};
+use super::grants::Grants;
+use super::judging::Judging;
+use super::session::{Awaiting, Promise, Session, Subscribed, Subscription};
 use super::socket::Socket;
 use super::{Delivery, Due};
 use crate::code::{Code, Refusal};
@@ -29,7 +32,16 @@ const LOST: &str = "lost";
 pub(super) struct DatabaseLink {
     pub(super) interest: Interest,
     /// Groups that were denied because nobody had judged for them.
-    unjudged: std::cell::Cell<u64>,
+    unjudged: Cell<u64>,
+}
+
+/// Who waits for the database to answer.
+#[derive(Default)]
+pub(super) struct Waits {
+    /// Sessions with subscriptions that are not live yet.
+    pub(super) awaiting: BTreeSet<SessionId>,
+    pub(super) judging: Judging,
+    pub(super) grants: Grants,
 }
 
 impl DatabaseLink {
@@ -40,7 +52,7 @@ impl DatabaseLink {
         let told = fact(INTEREST).cloned();
         let is_lost = fact(FEED).is_some_and(|state| state == LOST);
         let interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
-        DatabaseLink { interest, unjudged: std::cell::Cell::new(0) }
+        DatabaseLink { interest, unjudged: Cell::new(0) }
     }
 }
 
@@ -86,19 +98,19 @@ impl Delivery {
     /// What a session waits for from now on.
     pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Awaiting> {
         let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
-        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce, answers: BTreeMap::new() })
+        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce, promises: BTreeMap::new() })
     }
 
     /// Adds subscriptions to those that a session waits for.
-    pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, asked: Vec<(String, Option<Rc<str>>)>) {
+    pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, asked: Vec<(String, Promise)>) {
         let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
-        let answers = asked.into_iter().filter_map(|(id, answer)| Some((id, answer?.to_string())));
+        let promises = asked.into_iter().filter(|(_, promise)| *promise != Promise::default());
         self.change(id, |session| {
             let mut awaiting = session.awaiting.take().unwrap_or_default();
             awaiting.until = Some(now.saturating_add(MAX_DATABASE_WAIT));
             awaiting.ids.retain(|known| !ids.contains(known));
             awaiting.ids.extend(ids);
-            awaiting.answers.extend(answers);
+            awaiting.promises.extend(promises);
             session.awaiting = Some(awaiting);
         });
     }
@@ -126,7 +138,7 @@ impl Delivery {
         out: &mut Out,
     ) {
         let Some(link) = &mut self.database else { return };
-        let was_lost = link.interest.is_lost();
+        let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
         let catalog = text.as_deref().and_then(Catalog::read);
         let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
         let text = text.unwrap_or_default();
@@ -139,11 +151,13 @@ impl Delivery {
         }
         self.warn(out);
         self.tell_ready(now, out);
+        self.end_unreadable(now, &before, out);
     }
 
     /// Takes in that the feed of changes has stopped, or goes on.
     pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
         let Some(link) = &mut self.database else { return };
+        let before = link.interest.catalog().clone();
         let catalog = text.as_deref().and_then(Catalog::read);
         let has_catalog = catalog.is_some();
         if !link.interest.fed(is_lost, catalog) {
@@ -157,6 +171,30 @@ impl Delivery {
         let event = if is_lost { "feed_lost" } else { "feed_live" };
         out.run(Task::Log(Log { event, connection: None, code: None, details: Vec::new() }));
         self.tell_ready(now, out);
+        self.end_unreadable(now, &before, out);
+    }
+
+    /// Tells those whose table has been taken away. What is a channel's rests, as where its right is lost.
+    fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
+        let Some(link) = &self.database else { return };
+        let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
+        if !link.interest.catalog().takes_away(before, is_asked) {
+            return;
+        }
+        let mut refused = Vec::new();
+        for session in self.sockets.iter().flat_map(|socket| &socket.sessions) {
+            for subscription in &session.subscriptions {
+                if let Some(Readiness::Refused(refusal)) = self.readiness_of(session, &subscription.id) {
+                    refused.push((session.id, session.channel.is_some(), subscription.id.clone(), refusal));
+                }
+            }
+        }
+        for (id, is_channel, name, refusal) in refused {
+            match is_channel {
+                true => self.tell(id, Event::Live { tables: Some(Err(refusal)), announce: false }, out),
+                false => self.drop_subscription(now, id, name, refusal, out),
+            }
+        }
     }
 
     /// Says in the log which tables have no row-level security.
@@ -175,12 +213,17 @@ impl Delivery {
 
     /// Tells the sessions that wait what has become of their subscriptions.
     fn tell_ready(&mut self, now: u64, out: &mut Out) {
-        let waiting: Vec<SessionId> = self.awaiting.iter().copied().collect();
+        let waiting: Vec<SessionId> = self.waits.awaiting.iter().copied().collect();
         waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
     }
 
     /// Tells one session; what the database has not answered to goes on waiting.
     pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
+        match (self.is_resuming(id), self.is_pending(id)) {
+            (true, true) => return,
+            (true, false) => return self.resume(id, out),
+            (false, _) => {}
+        }
         let Some(session) = self.sockets.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
         let (mut left, mut answers) = (Vec::new(), Vec::new());
@@ -195,14 +238,14 @@ impl Delivery {
         if session.channel.is_some() {
             return self.tell_channel(id, Awaiting { ids: left, ..awaiting }, answers, out);
         }
-        let mut repeats = awaiting.answers.clone();
+        let mut promises = awaiting.promises.clone();
         let awaiting = Some(Awaiting { ids: left, ..awaiting }).filter(|awaiting| !awaiting.ids.is_empty());
         self.change(id, |session| session.awaiting = awaiting);
         for (name, answer) in answers {
             match answer {
                 Ok(()) => {
-                    let answer = repeats.remove(&name).map(Rc::from);
-                    self.tell(id, Event::Subscribed { id: name, answer, recovered: None }, out);
+                    let promise = promises.remove(&name).unwrap_or_default();
+                    self.keep_promise(id, name, promise, out);
                 }
                 Err(refusal) => self.drop_subscription(now, id, name, refusal, out),
             }
@@ -222,18 +265,26 @@ impl Delivery {
         }
         let is_table = |subscription: &&Subscription| subscription.table().is_some();
         let tables = session.subscriptions.iter().filter(is_table);
-        let ids = tables.map(|subscription| (subscription.id.clone(), None)).collect();
+        let ids = tables.map(|subscription| (subscription.id.clone(), Promise::default())).collect();
         self.wait_for_database(now, id, ids);
         self.settle_awaiting(now, id, out);
     }
 
     /// Whether one of a session's table subscriptions is live.
-    fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
+    pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
         let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
         match &subscription.target {
             Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
             Subscribed::Topic(_) => None,
         }
+    }
+
+    /// Whether the database has not answered for one of the tables that a session listens to.
+    pub(super) fn is_pending(&self, id: SessionId) -> bool {
+        let (Some(link), Some(session)) = (&self.database, self.sockets.session(id)) else { return false };
+        let Some(standing) = &session.standing else { return false };
+        let mut tables = session.listens.iter().flatten();
+        tables.any(|table| link.interest.readiness(standing, table) == Readiness::Pending)
     }
 
     /// A channel is told once, when nothing is left to wait for.
@@ -264,6 +315,9 @@ impl Delivery {
     pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.sockets.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
+        if self.is_resuming(id) {
+            return self.resume(id, out);
+        }
         let refusal = Refusal::of(Code::SourceUnavailable);
         if session.channel.is_some() {
             let has_tables = !awaiting.ids.is_empty();
@@ -287,7 +341,7 @@ impl Delivery {
             link.interest.add(standing, tables);
         }
         if let Some(awaiting) = &session.awaiting {
-            self.awaiting.insert(id);
+            self.waits.awaiting.insert(id);
             self.deadlines.extend(awaiting.until.map(|until| (until, Due::Database(id))));
         }
     }
@@ -300,7 +354,7 @@ impl Delivery {
             link.interest.remove(standing, &tables);
         }
         if let Some(awaiting) = &session.awaiting {
-            self.awaiting.remove(&id);
+            self.waits.awaiting.remove(&id);
             awaiting.until.iter().for_each(|until| _ = self.deadlines.remove(&(*until, Due::Database(id))));
         }
     }
@@ -320,7 +374,7 @@ impl Delivery {
         let link = self.database.as_ref()?;
         Some(DatabaseFigures {
             name: link.interest.database().name.to_string(),
-            is_live: link.interest.is_open() || (!link.interest.is_lost() && link.interest.is_known()),
+            is_live: link.interest.is_open(),
             groups: link.interest.count(),
             unjudged: link.unjudged.get(),
             without_row_security: self.without_row_security(),

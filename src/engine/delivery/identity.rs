@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::grants::NoGrant;
 use super::session::{Session, Subscribed};
 use super::socket::Verified;
 use super::{Delivery, Due};
@@ -119,12 +120,16 @@ impl Delivery {
             {
                 self.refuse(now, id, Refusal::of(Code::WrongUser), (None, None), out);
             }
-            (Renewal::Answered | Renewal::AnsweredForAnyone, Ok(principal)) => {
-                self.go_on_as(now, id, principal, true, out);
-            }
             // The same once more is no news.
-            (Renewal::Silent, Ok(principal)) if before == principal => {}
-            (Renewal::Silent, Ok(principal)) => self.go_on_as(now, id, principal, false, out),
+            (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
+            (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
+                (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal.is_answered(), out),
+                (Err(NoGrant::Unknown(group, topic)), _) => self.wait_for_grant(id.socket, (group, topic), again, out),
+                (Err(NoGrant::Unavailable), renewal) if renewal.is_answered() => {
+                    self.refuse(now, id, Refusal::of(Code::SourceUnavailable), (None, None), out);
+                }
+                (Err(NoGrant::Unavailable), _) => {}
+            },
         }
     }
 
@@ -240,7 +245,7 @@ impl Delivery {
         self.waiting_bytes = 0;
         for socket in self.sockets.iter_mut() {
             let id = socket.id;
-            if self.judging.holds(id) {
+            if self.waits.judging.holds(id) || self.waits.grants.makes_wait(id) {
                 continue;
             }
             self.released.extend(socket.waiting.take().into_iter().flatten().map(|frame| (id, frame)));

@@ -8,12 +8,14 @@ use std::rc::Rc;
 use serde::Deserialize;
 
 use super::Delivery;
-use crate::code::Code;
+use crate::code::{Code, Refusal};
 use crate::engine::command::Position;
+use crate::engine::database::interest::Readiness;
 use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::effect::{Effect, Question, Task};
+use crate::engine::event::Event;
 use crate::engine::input::SocketId;
-use crate::engine::message::{Accepted, Announcement, Missable, Missed, Out, SessionId};
+use crate::engine::message::{Accepted, Announcement, From, Missable, Missed, Out, SessionId, ToStream};
 use crate::engine::publication::Content;
 use crate::policy::database::{Group, Standing};
 use crate::policy::table::distinct;
@@ -28,6 +30,9 @@ const MAX_HELD: usize = 1_000;
 pub(super) struct Judging {
     last: u64,
     open: BTreeMap<u64, Recovery>,
+    /// Sessions that come back and whose tables the database has not answered for: what it commits meanwhile nobody judges
+    /// for them, so they are told of it from the history.
+    resuming: BTreeMap<SessionId, (Position, Announcement)>,
     held: BTreeMap<SocketId, Vec<Effect>>,
 }
 
@@ -74,6 +79,7 @@ impl Judging {
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.held.remove(&socket);
         self.open.retain(|_, recovery| recovery.session.socket != socket);
+        self.resuming.retain(|session, _| session.socket != socket);
     }
 }
 
@@ -103,49 +109,113 @@ impl Delivery {
             (Some(Standing::Group(group)), Some(link)) => (group, link),
             _ => return Some((Some(Missed::TooMuch), then)),
         };
-        self.judging.last += 1;
-        let number = self.judging.last;
+        self.waits.judging.last += 1;
+        let number = self.waits.judging.last;
         let question = Question::Judge { number, body: body(&publications, &group) };
         out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
         let (group, position) = (group.id.clone(), position.clone());
-        self.judging.held.insert(session.socket, Vec::new());
-        self.judging.open.insert(number, Recovery { session, group, position, missed: publications, then });
-        if let Some(socket) = self.sockets.get_mut(session.socket) {
-            socket.waiting.get_or_insert_default();
-        }
-        self.unsaved.insert(session.socket);
+        self.hold_socket(session.socket);
+        self.waits.judging.open.insert(number, Recovery { session, group, position, missed: publications, then });
         None
     }
 
-    /// Takes in the verdicts. What could not be judged is denied, and whoever asked is told that it did not recover.
-    pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
-        let Some(recovery) = self.judging.open.remove(&number) else { return };
-        let Recovery { session, group, position, missed, then } = recovery;
-        let sights = text.and_then(|text| sights(&text, &group)).unwrap_or_default();
-        let missed = with_verdicts(missed, &group, &sights).map_or(Missed::TooMuch, Missed::Everything);
-        let held = self.judging.held.remove(&session.socket).unwrap_or_default();
-        self.tell_resumed(session, position, Some(missed), then, out);
+    /// Lets a session that comes back wait until the database judges for it, where that is needed; hands back what may go on.
+    pub(super) fn resume_later(
+        &mut self,
+        now: u64,
+        id: SessionId,
+        from: Position,
+        then: Announcement,
+        out: &mut Out,
+    ) -> Option<(Position, Announcement)> {
+        if !self.is_pending(id) {
+            return Some((from, then));
+        }
+        // Nothing to wait for but the answer where it has no subscription.
+        self.wait_for_database(now, id, Vec::new());
+        self.waits.judging.resuming.insert(id, (from, then));
+        self.hold_socket(id.socket);
+        out.to_stream.push_back(ToStream::Begin);
+        None
+    }
+
+    /// Whether a session comes back and waits.
+    pub(super) fn is_resuming(&self, id: SessionId) -> bool {
+        self.waits.judging.resuming.contains_key(&id)
+    }
+
+    /// Lets a session go on that has waited: in vain, where the database has not answered for all its tables.
+    pub(super) fn resume(&mut self, id: SessionId, out: &mut Out) {
+        let Some((mut from, mut then)) = self.waits.judging.resuming.remove(&id) else { return };
+        if self.is_pending(id) {
+            // A position of no stream: it is told that it did not recover.
+            from.epoch = String::new();
+        }
+        let refused = self.refused_of(id);
+        if let Announcement::Authenticated { then, .. } = &mut then {
+            then.iter_mut().for_each(|event| refuse_instead(event, &refused));
+        }
+        self.change(id, |session| {
+            session.awaiting = None;
+            session.subscriptions.retain(|subscription| !refused.contains_key(&subscription.id));
+        });
+        out.to_stream.push_back(ToStream::Resume { session: id, from: From::Position(from), then });
+    }
+
+    /// The subscriptions of those that a session waited for that do not stand, and why.
+    fn refused_of(&self, id: SessionId) -> BTreeMap<String, Refusal> {
+        let Some(session) = self.sockets.session(id) else { return BTreeMap::new() };
+        let refusal = |name: &String| match self.readiness_of(session, name)? {
+            Readiness::Refused(refusal) => Some((name.clone(), refusal)),
+            Readiness::Pending => Some((name.clone(), Refusal::of(Code::SourceUnavailable))),
+            Readiness::Live => None,
+        };
+        session.awaiting.iter().flat_map(|awaiting| &awaiting.ids).filter_map(refusal).collect()
+    }
+
+    fn hold_socket(&mut self, id: SocketId) {
+        self.waits.judging.held.entry(id).or_default();
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.waiting.get_or_insert_default();
+        }
+        self.unsaved.insert(id);
+    }
+
+    /// Tells a socket that was held what was kept back, and goes on with what it said.
+    pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
+        let Some(held) = self.waits.judging.held.remove(&id) else { return };
         out.effects.extend(held);
-        self.unsaved.insert(session.socket);
-        let frames = self.sockets.get_mut(session.socket).and_then(|socket| socket.waiting.take());
-        self.released.extend(frames.into_iter().flatten().map(|frame| (session.socket, frame)));
-        if !self.fetching_keys && self.judging.is_idle() {
+        self.unsaved.insert(id);
+        let frames = self.sockets.get_mut(id).and_then(|socket| socket.waiting.take());
+        self.released.extend(frames.into_iter().flatten().map(|frame| (id, frame)));
+        if !self.fetching_keys && self.waits.judging.is_idle() {
             self.waiting_bytes = 0;
         }
     }
 
+    /// Takes in the verdicts. What could not be judged is denied, and whoever asked is told that it did not recover.
+    pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
+        let Some(recovery) = self.waits.judging.open.remove(&number) else { return };
+        let Recovery { session, group, position, missed, then } = recovery;
+        let sights = text.and_then(|text| sights(&text, &group)).unwrap_or_default();
+        let missed = with_verdicts(missed, &group, &sights).map_or(Missed::TooMuch, Missed::Everything);
+        self.tell_resumed(session, position, Some(missed), then, out);
+        self.let_go(session.socket, out);
+    }
+
     /// Keeps back what held sockets would be told. One that is told too much meanwhile ends.
     pub(in crate::engine) fn hold(&mut self, out: &mut Out) {
-        if self.judging.is_idle() {
+        if self.waits.judging.is_idle() {
             return;
         }
         for effect in take(&mut out.effects) {
             match effect {
                 Effect::Deliver { to, dialect, address, event } => {
-                    let (held, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|socket| self.judging.holds(*socket));
+                    let (held, to): (Vec<_>, Vec<_>) =
+                        to.into_iter().partition(|socket| self.waits.judging.holds(*socket));
                     for socket in held {
                         let (address, event) = (address.clone(), event.clone());
-                        let frames = self.judging.held.entry(socket).or_default();
+                        let frames = self.waits.judging.held.entry(socket).or_default();
                         frames.push(Effect::Deliver { to: vec![socket], dialect, address, event });
                     }
                     if !to.is_empty() {
@@ -155,9 +225,18 @@ impl Delivery {
                 task @ Effect::Do(_) => out.effects.push(task),
             }
         }
-        let full = self.judging.held.iter().filter(|(_, frames)| frames.len() > MAX_HELD);
+        let full = self.waits.judging.held.iter().filter(|(_, frames)| frames.len() > MAX_HELD);
         let full: Vec<SocketId> = full.map(|(socket, _)| *socket).collect();
         full.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+    }
+}
+
+/// Says of a subscription that it is refused where it was to be said that it stands.
+fn refuse_instead(event: &mut Event, refused: &BTreeMap<String, Refusal>) {
+    if let Event::Subscribed { id, .. } = event
+        && let Some(refusal) = refused.get(id)
+    {
+        *event = Event::Refused { refusal: refusal.clone(), id: Some(id.clone()), topic: None };
     }
 }
 

@@ -11,6 +11,7 @@ mod fan_out;
 mod filter_index;
 mod frame;
 mod gathering;
+mod grants;
 mod identity;
 mod judging;
 mod opening;
@@ -37,8 +38,7 @@ use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
-use database::DatabaseLink;
-use judging::Judging;
+use database::{DatabaseLink, Waits};
 use people::People;
 use session::Session;
 use socket::Socket;
@@ -64,9 +64,8 @@ pub(super) struct Delivery {
     unsaved: BTreeSet<SocketId>,
     /// The database that the organization takes its changes from.
     database: Option<DatabaseLink>,
-    /// Sessions that wait for it to answer.
-    awaiting: BTreeSet<SessionId>,
-    judging: Judging,
+    /// Who waits for it to answer.
+    waits: Waits,
 }
 
 /// What is due at a deadline.
@@ -93,8 +92,7 @@ impl Delivery {
         let database = configuration.databases().of(&organization).cloned();
         let mut delivery = Delivery {
             database: database.map(|database| DatabaseLink::wake(database, stored)),
-            awaiting: BTreeSet::new(),
-            judging: Judging::default(),
+            waits: Waits::default(),
             organization,
             configuration,
             profiles,
@@ -170,7 +168,8 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.sockets.remove(id) else { return };
-        self.judging.forget(id);
+        self.waits.judging.forget(id);
+        self.waits.grants.forget(id);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != id);
@@ -193,7 +192,7 @@ impl Delivery {
     pub(super) fn save(&mut self, now: u64, out: &mut Out) {
         self.tell_database(now, out);
         for id in std::mem::take(&mut self.unsaved) {
-            let is_held = self.judging.holds(id);
+            let is_held = self.waits.judging.holds(id);
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_held = is_held;
             (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
+use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
 use crate::code::{Code, Refusal};
@@ -64,7 +65,7 @@ impl Delivery {
         match principal {
             _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
             Some(principal) if profile.sessions == Sessions::One => {
-                self.begin(open.socket, principal, open.recover, Beginning::default(), out);
+                self.begin(now, open.socket, principal, open.recover, Beginning::default(), out);
             }
             Some(_) | None => {}
         }
@@ -84,7 +85,21 @@ impl Delivery {
             (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
             (Err(error), None) => self.fail(socket, error.code(), out),
             (Ok(_), None) if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
-            (Ok(principal), None) => self.start(now, socket, principal, frame, out),
+            (Ok(principal), None) => {
+                let principal = Rc::new(principal);
+                let command = Command::Authenticate(frame);
+                let granted = self.granted(now, &principal, &topics_of(&command));
+                match (granted, command) {
+                    (Err(NoGrant::Unknown(group, topic)), command) => {
+                        self.wait_for_grant(socket, (group, topic), command, out);
+                    }
+                    // What is not granted is refused with its subscription.
+                    (granted, Command::Authenticate(frame)) => {
+                        self.start(now, socket, granted.unwrap_or(principal), frame, out);
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -99,6 +114,7 @@ impl Delivery {
     ) {
         if let Some((missed, then)) = self.judge_first(session, &position, missed, then, out) {
             self.tell_resumed(session, position, missed, then, out);
+            self.let_go(session.socket, out);
         }
     }
 
@@ -147,7 +163,7 @@ impl Delivery {
     }
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
-    fn start(&mut self, now: u64, socket: SocketId, principal: Principal, frame: Authenticate, out: &mut Out) {
+    fn start(&mut self, now: u64, socket: SocketId, principal: Rc<Principal>, frame: Authenticate, out: &mut Out) {
         let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
@@ -159,10 +175,11 @@ impl Delivery {
             match admitted {
                 Ok((subscription, is_live)) => {
                     let id = subscription.id.clone();
-                    match is_live {
-                        true => beginning.then.push(Event::Subscribed { id, answer: None, recovered: None }),
-                        false => pending.push(id),
+                    // Who comes back is told once the database has answered, whatever that is.
+                    if is_live || matches!(frame.recover, Recover::From(_)) {
+                        beginning.then.push(Event::Subscribed { id: id.clone(), answer: None, recovered: None });
                     }
+                    pending.extend((!is_live).then_some(id));
                     beginning.subscriptions.push(subscription);
                     beginning.watch.extend(watched);
                 }
@@ -178,12 +195,13 @@ impl Delivery {
                 socket.errors.add(now, u64::MAX);
             }
         }
-        self.begin(socket, Rc::new(principal), frame.recover, beginning, out);
+        self.begin(now, socket, principal, frame.recover, beginning, out);
     }
 
     /// From here on the socket is authenticated.
     fn begin(
         &mut self,
+        now: u64,
         socket: SocketId,
         principal: Rc<Principal>,
         recover: Recover,
@@ -201,11 +219,14 @@ impl Delivery {
         self.enter(session);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;
-        let from = match recover {
-            Recover::From(position) => From::Position(position),
-            Recover::Off | Recover::On => From::Now,
-        };
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
+        let (from, then) = match recover {
+            Recover::From(position) => match self.resume_later(now, id, position, then, out) {
+                Some((position, then)) => (From::Position(position), then),
+                None => return,
+            },
+            Recover::Off | Recover::On => (From::Now, then),
+        };
         out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 

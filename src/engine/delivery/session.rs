@@ -55,15 +55,24 @@ pub(super) struct Awaiting {
     pub(super) ids: Vec<String>,
     /// Whether it wants to be told once that messages are flowing.
     pub(super) announce: bool,
-    /// What the answers to these subscriptions repeat.
+    /// What the answers to these subscriptions are to say.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) answers: BTreeMap<String, String>,
+    pub(super) promises: BTreeMap<String, Promise>,
+}
+
+/// What the answer to a subscription is to say once the database has answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Promise {
+    /// What it repeats.
+    pub(super) answer: Option<String>,
+    /// The position, epoch and offset, from where on changes were missed.
+    pub(super) missed_after: Option<(String, u64)>,
 }
 
 impl Awaiting {
     fn drop_id(&mut self, id: &str) {
         self.ids.retain(|known| known != id);
-        self.answers.remove(id);
+        self.promises.remove(id);
     }
 }
 
@@ -238,6 +247,13 @@ impl Session {
             tables.insert(("*".to_owned(), "*".to_owned()));
         }
         (!tables.is_empty() || self.topics().next().is_some()).then_some(tables)
+    }
+
+    /// The topics in which it has rights or is present.
+    pub(super) fn places_of_rights(&self) -> Vec<Topic> {
+        let joined = self.channel.iter().map(|channel| &channel.topic);
+        let subscribed = self.subscriptions.iter().filter_map(Subscription::topic);
+        joined.chain(subscribed).chain(self.present.iter().flatten()).cloned().collect()
     }
 
     /// Where it is told who comes and goes.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::session::{Session, Subscribed, Subscription};
+use super::grants::{NoGrant, topics_of};
+use super::session::{Promise, Session, Subscribed, Subscription};
 use crate::code::{Code, Reason, Refusal};
-use crate::engine::command::{Command, Subscribe, TableTarget, Target};
+use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
 use crate::engine::database::interest::Readiness;
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionId, ToStream, Tracking};
@@ -23,7 +24,20 @@ const SPOKEN: &str = "\u{0}";
 impl Delivery {
     /// Does what a session asks for, or says why not.
     pub(super) fn execute(&mut self, now: u64, session: SessionId, command: Command, out: &mut Out) {
-        let Some(principal) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let Some(before) = self.sockets.session(session).map(|session| session.principal.clone()) else { return };
+        let principal = match self.granted(now, &before, &topics_of(&command)) {
+            Ok(principal) => principal,
+            Err(NoGrant::Unknown(group, topic)) => {
+                return self.wait_for_grant(session.socket, (group, topic), command, out);
+            }
+            Err(NoGrant::Unavailable) => {
+                let about = (id_of(&command), topic_of(&command).cloned());
+                return self.refuse(now, session, Refusal::of(Code::SourceUnavailable), about, out);
+            }
+        };
+        if !Rc::ptr_eq(&before, &principal) {
+            self.change(session, |session| session.principal = principal.clone());
+        }
         let principal = &*principal;
         let topic = topic_of(&command).cloned();
         let (done, id) = match command {
@@ -172,7 +186,9 @@ impl Delivery {
         });
         let to = match target {
             Subscribed::Table(_) if !is_live => {
-                self.wait_for_database(now, session, vec![(id, answer)]);
+                let missed_after = from.map(|position| (position.epoch, position.offset));
+                let promise = Promise { answer: answer.as_deref().map(str::to_owned), missed_after };
+                self.wait_for_database(now, session, vec![(id, promise)]);
                 return Ok(());
             }
             Subscribed::Table(_) if from.is_none() => {
@@ -196,6 +212,23 @@ impl Delivery {
             Readiness::Live => Ok(true),
             Readiness::Pending => Ok(false),
             Readiness::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Tells that a subscription is live, and what it missed where that was asked for.
+    pub(super) fn keep_promise(&self, id: SessionId, name: String, promise: Promise, out: &mut Out) {
+        let answer = promise.answer.map(Rc::from);
+        let known =
+            self.sockets.session(id).and_then(|session| session.subscriptions.iter().find(|one| one.id == name));
+        let target = known.and_then(Subscription::table);
+        match (promise.missed_after, target) {
+            (Some((epoch, offset)), Some(target)) => {
+                let to = Missable::Table(target.clone());
+                let then = Announcement::Subscribed { id: name, answer, to, watch: None };
+                let from = From::Position(Position { epoch, offset });
+                out.to_stream.push_back(ToStream::Resume { session: id, from, then });
+            }
+            _ => self.tell(id, Event::Subscribed { id: name, answer, recovered: None }, out),
         }
     }
 
@@ -324,6 +357,15 @@ impl Delivery {
         if let Some(known) = self.sockets.session(session) {
             out.to_stream.push_back(message(known.client_id.clone()));
         }
+    }
+}
+
+/// What a client calls a command by.
+fn id_of(command: &Command) -> Option<String> {
+    match command {
+        Command::Subscribe(subscribe) => Some(subscribe.id.clone()),
+        Command::Publish { id, .. } => id.clone(),
+        _ => None,
     }
 }
 
