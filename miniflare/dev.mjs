@@ -6,7 +6,9 @@ import { rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { getDefaultDevRegistryPath } from "miniflare";
 import { HOURS, ORGANIZATION, mintToken, readSecrets } from "./dev_secrets.mjs";
+import { startDatabase } from "./dev_database.mjs";
 import { startServer } from "./server.mjs";
 
 const STATE = fileURLToPath(new URL("../.dev", import.meta.url));
@@ -51,17 +53,23 @@ curl ${url}/broadcast \\
 
 cargo xtask token --user u7 --roles hr,member
 
+  An API worker under \`wrangler dev\` publishes to it by a service binding to \`realtime-worker\`, with this ACCESS_TOKEN in its .dev.vars.
+
   Ctrl-C stops it. The secrets are in .dev.vars, the state is in .dev (--fresh forgets it).
 `;
 }
 
 function readArguments() {
 	const { values } = parseArgs({
-		options: { port: { type: "string", default: "8787" }, fresh: { type: "boolean", default: false } },
+		options: {
+			port: { type: "string", default: "8787" },
+			fresh: { type: "boolean", default: false },
+			postgres: { type: "boolean", default: false },
+		},
 	});
 	const port = Number(values.port);
 	if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error(`--port ${values.port} is not a port`);
-	return { port, fresh: values.fresh };
+	return { ...values, port, url: process.env.DEV_DATABASE_URL };
 }
 
 /** Asks for the port first, for workerd says that it is taken in a stack trace. */
@@ -75,13 +83,16 @@ async function checkFree(port) {
 }
 
 async function main() {
-	const { port, fresh } = readArguments();
+	const { port, fresh, postgres, url } = readArguments();
 	await checkFree(port);
 	if (fresh) rmSync(STATE, { recursive: true, force: true });
 	const secrets = readSecrets();
-	const server = await startServer({ vars: { ...secrets, INSPECTOR: "on" }, port, persist: STATE });
+	const database = postgres || url ? await startDatabase({ folder: `${STATE}/postgres`, url }) : undefined;
+	const vars = { ...secrets, INSPECTOR: "on", ...database?.vars };
+	const server = await startServer({ vars, port, persist: STATE, registry: getDefaultDevRegistryPath() });
 	// Miniflare ends workerd, and this process, on Ctrl-C.
 	console.log(welcome(server.url, secrets));
+	if (database) console.log(await database.welcome(server.url, secrets));
 }
 
 main().catch((error) => {

@@ -17,11 +17,12 @@ const BINDING = "BROADCASTER";
  * @param {number} [options.port] 0, any free one, unless given
  * @param {string} [options.persist] the folder that keeps the Durable Objects' storage; without it, it lives as long as the server
  * @param {object} [options.worker] more Miniflare options of this Worker, such as `outboundService` to stand in for the internet
+ * @param {string} [options.registry] the folder by which Workers of other processes find this one for a service binding, as wrangler's do
  * @param {object[]} [options.workers] more Workers beside it, in Miniflare's options
  * @param {(entry: {level: string, message: string, timestamp: number}) => void} [options.onLog] takes what the Worker
  *   logs, and its uncaught errors; without it, they are printed
  */
-export async function startServer({ vars = {}, port = 0, persist, worker = {}, workers = [], onLog = print } = {}) {
+export async function startServer({ vars = {}, port = 0, persist, worker = {}, registry, workers = [], onLog = print } = {}) {
 	const config = parse(readFileSync(`${checkout}wrangler.toml`, "utf8"));
 	const miniflare = new Miniflare({
 		host: "127.0.0.1",
@@ -33,6 +34,7 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, w
 		verbose: true,
 		handleStructuredLogs: (entry) => passOn(entry, onLog),
 		durableObjectsPersist: persist,
+		unsafeDevRegistryPath: registry,
 		workers: [{ ...describe(config, vars), ...worker }, ...workers],
 	});
 	const { origin } = await miniflare.ready;

@@ -48,8 +48,9 @@ alter table realtime_worker.changes set (
 
 -- A batch that was fixed and not yet confirmed: at most one.
 create table realtime_worker.batches (
-    id      bigint generated always as identity primary key,
-    changes bigint[] not null
+    id       bigint generated always as identity primary key,
+    changes  bigint[] not null,
+    fixed_at timestamptz not null default clock_timestamp()
 );
 
 -- One row. `awake_until` only grows: a writer with an old snapshot errs towards knocking.

@@ -87,8 +87,8 @@ begin
      where a.attrelid = rel and a.attnum > 0 and not a.attisdropped
        and (whole_row or exists (
             select from pg_catalog.pg_depend d, realtime_worker.policies_for(rel, role_name, command) p
-             where d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and d.objid = p.id
-               and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = rel
+             where d.classid = 'pg_catalog.pg_policy'::regclass and d.objid = p.id
+               and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = rel
                and d.refobjsubid = a.attnum));
 end $$;
 
@@ -102,7 +102,7 @@ language sql stable set search_path = '' as $$
        and (a.attgenerated = 'v'
             or exists (select from pg_catalog.pg_cast c
                         where c.castsource = a.atttypid and c.castmethod = 'f'
-                          and c.casttarget = 'pg_catalog.json'::pg_catalog.regtype))
+                          and c.casttarget = 'pg_catalog.json'::regtype))
 $$;
 
 insert into realtime_worker.version values (2, 'policies');

@@ -7,6 +7,7 @@ create table realtime_worker.judges (
     role      text,
     command   "char",
     source    text not null,                     -- what the function was made from; made again when that differs
+    columns   text[] not null,                   -- what the role may read of the table
     primary key (rel, role, command)
 );
 
@@ -41,14 +42,6 @@ begin
     return expression;
 end $$;
 
--- The part of an image that is needed to judge it; NULL where a needed column is not in it: renamed, added, excluded.
-create function realtime_worker.pick(image json, needed text[]) returns json
-language sql immutable strict set search_path = '' as $$
-    select case when count(*) = cardinality(needed)
-                then coalesce(json_object_agg(key, value), '{}') end
-      from json_each(image) where key = any (needed)
-$$;
-
 -- The statement that finds the visible ones of `slice`, as positions into it. The row goes by
 -- the table's own name, because that is what pg_get_expr writes inside subqueries.
 create function realtime_worker.visible_statement(rel regclass, expression text, whole_row boolean) returns text
@@ -78,6 +71,7 @@ $$;
 --   only, and the next caller does not pay again for finding it.
 -- * A policy may not write: read-only lasts as long as the block it is set in.
 -- * A statement timeout fires once in a statement; whoever is being judged then is named, and `take` begins again.
+-- * A table of a policy that is locked, as a migration does, is nobody's fault: `canceled` is -1, and the batch comes again.
 create function realtime_worker.judge_body(rel regclass, role_name text, command "char") returns text
 language plpgsql stable set search_path = '' as $fn$
 declare
@@ -100,9 +94,12 @@ declare
     session_path constant text := pg_catalog.current_setting('search_path');
 begin
     sees := '{}'; codes := '{}';
-    select pg_catalog.array_agg(pick order by n), pg_catalog.array_agg(n order by n) into picked, positions
-      from (select realtime_worker.pick(i.image, %2$L) as pick, i.n
-              from pg_catalog.unnest(images) with ordinality i (image, n) where i.image is not null) x where pick is not null;
+    -- The part of each image that is needed; without a needed column (renamed, added, excluded) it is left out.
+    select pg_catalog.array_agg(x.part order by i.n), pg_catalog.array_agg(i.n order by i.n) into picked, positions
+      from pg_catalog.unnest(images) with ordinality i (image, n)
+      cross join lateral (select coalesce(pg_catalog.json_object_agg(e.key, e.value), '{}') as part, pg_catalog.count(*) as columns
+                            from pg_catalog.json_each(i.image) e where e.key = any (%2$L::text[])) x
+     where i.image is not null and x.columns = %5$s;
     if coalesce(pg_catalog.cardinality(positions), 0) < (select pg_catalog.count(image) from pg_catalog.unnest(images) i (image)) then
         lost := '42703';
     end if;
@@ -110,7 +107,8 @@ begin
             pg_catalog.set_config('request.jwt.claim.role', %3$L, true), pg_catalog.set_config('role', %3$L, true);
     begin
         records := array(select pg_catalog.json_populate_record(null::%1$s, i) from pg_catalog.unnest(picked) i);
-    exception when others then
+    exception when lock_not_available then raise;
+    when others then
         lost := sqlstate; records := '{}'; visible := '{}';
         for place in 1 .. pg_catalog.cardinality(picked) loop
             begin
@@ -138,8 +136,9 @@ begin
                 end loop;
                 piece := piece + 1;
             exception
-                when query_canceled then
-                    canceled := caller; seconds := extract(epoch from pg_catalog.clock_timestamp() - began);
+                when query_canceled or lock_not_available then
+                    canceled := case when sqlstate = '55P03' then -1 else caller end;
+                    seconds := extract(epoch from pg_catalog.clock_timestamp() - began);
                     piece := null;
                 when assert_failure or others then
                     if first = last then
@@ -153,8 +152,30 @@ begin
         sees := sees || bits; codes := codes || code;
     end loop;
     perform pg_catalog.set_config('role', session_role, true), pg_catalog.set_config('search_path', session_path, true);
-end $body$, rel, p.needed, role_name, realtime_worker.visible_statement(rel, p.expression, p.whole_row));
+end $body$, rel, p.needed, role_name, realtime_worker.visible_statement(rel, p.expression, p.whole_row),
+        cardinality(p.needed));
 end $fn$;
+
+-- Everything that a judge is made from, in one statement whose plan is kept: every batch asks whether it changed.
+create function realtime_worker.judge_source(rel regclass, role_name text, command "char") returns text
+language plpgsql stable set search_path = '' as $$
+declare
+    privilege constant text := case command when 'a' then 'INSERT' else 'SELECT' end;
+begin
+    return (select json_build_array(c.oid::regclass, c.relrowsecurity, c.relforcerowsecurity, r.rolsuper, r.rolbypassrls,
+            pg_has_role(r.oid, c.relowner, 'USAGE'), has_schema_privilege(r.oid, c.relnamespace, 'USAGE'),
+            has_table_privilege(r.oid, c.oid, privilege), has_any_column_privilege(r.oid, c.oid, privilege),
+            (select json_agg(json_build_array(a.attname, a.atttypid, a.attgenerated, has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT'))
+                             order by a.attnum)
+               from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+            (select json_agg(json_build_array(p.polname, p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid),
+                                              pg_get_expr(p.polwithcheck, p.polrelid)) order by p.polname)
+               from pg_catalog.pg_policy p
+              where p.polrelid = c.oid and p.polcmd in (command, '*')
+                and exists (select from unnest(p.polroles) m (role) where m.role = 0 or pg_has_role(r.oid, m.role, 'USAGE'))),
+            (select json_agg(t.exclude) from realtime_worker.tables t where t.rel = c.oid))::text
+        from pg_catalog.pg_class c left join pg_catalog.pg_roles r on r.rolname = role_name where c.oid = judge_source.rel);
+end $$;
 
 -- Makes the judge of a table, role and command where there is none or its policies, columns or grants are others now.
 -- Returns its name. The body is quoted as a literal: a policy may contain any dollar quote.
@@ -163,22 +184,27 @@ language plpgsql security definer set search_path = '' as $fn$
 #variable_conflict use_variable
 declare
     judge constant text := 'judge_of_' || rel::oid || '_' || md5(command::text || role_name);
-    body constant text := realtime_worker.judge_body(rel, role_name, command);
+    source constant text := realtime_worker.judge_source(rel, role_name, command);
+    body text;
 begin
     if exists (select from realtime_worker.judges j
-                where j.rel = compile.rel and j.role = role_name and j.command = compile.command and j.source = body)
+                where j.rel = compile.rel and j.role = role_name and j.command = compile.command and j.source = source)
        and to_regproc('realtime_worker.' || judge) is not null then
         return judge;
     end if;
-    perform pg_advisory_xact_lock(7261403);
+    -- A lock of its own: enabling a table may wait long for the table, and no batch may wait for that.
+    perform pg_advisory_xact_lock(7261404);
+    body := realtime_worker.judge_body(rel, role_name, command);
     execute format(
         'create or replace function realtime_worker.%I(images json[], claims text[], topic text, path text, out sees text[],'
         ' out codes text[], out canceled int, out seconds float8)'
         ' language plpgsql volatile set plan_cache_mode = force_generic_plan as %L', judge, body);
     execute format('revoke all on function realtime_worker.%I from public', judge);
     perform realtime_worker.grant_to_reader(format('execute on function realtime_worker.%I', judge));
-    insert into realtime_worker.judges values (rel, role_name, command, body)
-        on conflict on constraint judges_pkey do update set source = excluded.source;
+    insert into realtime_worker.judges values (rel, role_name, command, source,
+        case when (realtime_worker.policy(rel, role_name, command)).state = 'denied' then '{}'
+             else realtime_worker.columns(rel, role_name) end)
+        on conflict on constraint judges_pkey do update set source = excluded.source, columns = excluded.columns;
     return judge;
 end $fn$;
 
@@ -207,6 +233,8 @@ begin
 exception
     when query_canceled then
         canceled := 0;                           -- outside of any caller
+    when lock_not_available then
+        canceled := -1;
     when assert_failure or others then
         sees := array_fill(repeat('0', cardinality(images)), array[cardinality(claims)]);
         codes := array_fill(sqlstate::text, array[cardinality(claims)]);

@@ -13,18 +13,23 @@ create table realtime_worker.timeouts (
 -- Names this state of the outbox: another after a restore, a failover, a new installation, or a gap in the capture. The
 -- numbers of batches are comparable within one of these.
 create function realtime_worker.epoch() returns text
-language sql stable security definer set search_path = '' as $$
-    select s.system_identifier || '-' || c.timeline_id || '-' || d.oid || '-' || 'realtime_worker.batches'::pg_catalog.regclass::oid
-           || '-' || r.generation
-      from pg_control_system() s, pg_control_checkpoint() c, realtime_worker.reader r, pg_catalog.pg_database d
-     where d.datname = current_database()
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    here constant text := (select d.oid || '-' || 'realtime_worker.batches'::regclass::oid || '-' || r.generation
+                             from realtime_worker.reader r, pg_catalog.pg_database d where d.datname = current_database());
+begin
+    return (select s.system_identifier || '-' || c.timeline_id || '-' || here from pg_control_system() s, pg_control_checkpoint() c);
+exception when insufficient_privilege then
+    return here;                                 -- a provider that does not tell: a failover goes unseen, a restore does not
+end $$;
 
 -- The next changes in order: transactions by their last change, whole, as many as fit into `max_changes` and `max_bytes`.
 -- A transaction that fits nowhere is cut, and its rest comes before all others. Only the oldest `window_size` changes are
 -- sorted; a transaction that reaches beyond them waits, since one that ends before it may lie beyond them too.
 create function realtime_worker.next_changes(max_changes int, max_bytes bigint, window_size bigint) returns bigint[]
-language sql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = '' as $$
+begin
+    return (
     with oldest as materialized (
         select id, xid, bytes from realtime_worker.changes order by id limit window_size
     ), transactions as materialized (
@@ -44,8 +49,8 @@ language sql volatile set search_path = '' as $$
         window w as (order by t.last_id, o.id)
     )
     select array_agg(id order by last_id, id) from rows
-     where place = 1 or (place <= max_changes and bytes <= max_bytes)
-$$;
+     where place = 1 or (place <= max_changes and bytes <= max_bytes));
+end $$;
 
 -- Fixes a batch and returns its number; NULL when there is nothing to fix.
 create function realtime_worker.fix_batch(max_changes int) returns bigint
@@ -83,22 +88,24 @@ end $$;
 
 -- Notes that a batch was fixed. From 20 batches in a second on, the reader polls and writers need not knock.
 create function realtime_worker.extend_lease() returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+begin
     update realtime_worker.reader
        set second = date_trunc('second', clock_timestamp()),
            batches = case when second = date_trunc('second', clock_timestamp()) then batches + 1 else 1 end,
            awake_until = case when batches < 19 then awake_until
-                              else greatest(awake_until, clock_timestamp() + interval '2 s') end
-$$;
+                              else greatest(awake_until, clock_timestamp() + interval '2 s') end;
+end $$;
 
 -- Notes that the reader is there: capture goes on for `retain` from now. When it had stopped, a new epoch begins.
 create function realtime_worker.note_reader() returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+begin
     update realtime_worker.reader
        set generation = generation + case when capture_until <= now() then 1 else 0 end,
            capture_until = now() + retain
-     where capture_until < now() + retain - interval '1 minute'
-$$;
+     where capture_until < now() + retain - interval '1 minute';
+end $$;
 
 -- Deletes a published batch, and returns the one to be published next; without one, `batch` is NULL and `next` says what to do.
 -- Without sequential scans: a plan that was made while the outbox was empty would be kept when it is not.
@@ -124,7 +131,7 @@ begin
     next := 'poll';
     if (select awake_until from realtime_worker.reader) > clock_timestamp() then return; end if;
     if exists (select from pg_catalog.pg_locks
-                where relation = 'realtime_worker.changes'::pg_catalog.regclass and mode = 'RowExclusiveLock'
+                where relation = 'realtime_worker.changes'::regclass and mode = 'RowExclusiveLock'
                   and database = (select oid from pg_catalog.pg_database where datname = current_database())
                   and pid is distinct from pg_backend_pid()) then
         return;
@@ -138,38 +145,42 @@ end $$;
 create function realtime_worker.batch_changes(batch bigint)
 returns table (place int, rel regclass, schema_name text, table_name text, operation text, at timestamptz,
                organization text, old_organization text, new json, old json, bytes int)
-language sql stable security definer set search_path = '' set enable_seqscan = off as $$
-    select u.place::int - 1, c.rel, coalesce(n.nspname, t.schema_name, ''), coalesce(r.relname, t.table_name, ''),
+language plpgsql stable security definer set search_path = '' set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    return query
+    select u.place::int - 1, c.rel, coalesce(n.nspname::text, t.schema_name, ''), coalesce(r.relname::text, t.table_name, ''),
            coalesce(c.operation, 'TRUNCATE'), c.at, c.organization, c.old_organization, c.new, c.old, c.bytes
       from realtime_worker.batches b cross join lateral unnest(b.changes) with ordinality u (id, place)
       left join realtime_worker.changes c on c.id = u.id
       left join pg_catalog.pg_class r on r.oid = c.rel
       left join pg_catalog.pg_namespace n on n.oid = r.relnamespace
       left join realtime_worker.tables t on t.rel = c.rel
-     where b.id = batch_changes.batch
-$$;
+     where b.id = batch_changes.batch;
+end $$;
 
+-- These have no settings of their own, so that they are inlined; what calls them has an empty search path.
 -- A row as it is sent when it is too large: its key, and the columns of at most 64 bytes.
 create function realtime_worker.shortened(image json, key text[]) returns json
-language sql immutable strict set search_path = '' as $$
+language sql immutable strict as $$
     select coalesce(json_object_agg(i.key, i.value), '{}') from json_each(image) i
      where i.key = any (shortened.key) or octet_length(i.value::text) <= 64
 $$;
 
 create function realtime_worker.is_large(new json, old json) returns boolean
-language sql immutable set search_path = '' as $$
+language sql immutable as $$
     select greatest(octet_length(new::text), octet_length(old::text)) > 1048576
 $$;
 
 create function realtime_worker.iso(at timestamptz) returns text
-language sql stable set search_path = '' as $$
+language sql stable as $$
     select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
 -- One change in its public form.
 create function realtime_worker.change_json(schema_name text, table_name text, operation text, at timestamptz,
     organization text, old_organization text, new json, old json, large boolean, key text[]) returns json
-language sql stable set search_path = '' as $$
+language sql stable as $$
     select case when operation = 'MESSAGE' then
         json_build_object('schema', schema_name, 'table', table_name, 'op', operation, 'at', realtime_worker.iso(at),
             'organization', organization, 'old_organization', null, 'new', null, 'old', null, 'truncated', false, 'message', new)

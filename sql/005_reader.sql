@@ -7,7 +7,9 @@ language plpgsql security definer set search_path = '' as $$
 declare
     org constant text := p ->> 'organization';
 begin
-    if org is null then raise exception 'register: `organization` is missing' using errcode = '22023'; end if;
+    if org is null or exists (select from json_array_elements(p -> 'groups') e where e ->> 'id' is null or e ->> 'role' is null) then
+        raise exception 'register: an organization, and groups with `id` and `role`' using errcode = '22023';
+    end if;
     insert into realtime_worker.organizations values (org, (p ->> 'revision')::bigint)
         on conflict (organization) do update set revision = excluded.revision
         where organizations.revision <= excluded.revision;
@@ -121,7 +123,10 @@ end $$;
 -- The groups that listen to a table, without those that timed out in this batch. The same id is the same role and claims.
 create function realtime_worker.listeners(batch bigint, schema_name text, table_name text, rel regclass)
 returns table (role text, ids text[], claims text[])
-language sql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select g.role, array_agg(g.id order by g.id), array_agg(g.claims order by g.id)
       from (select distinct on (g.id) g.id, g.role, g.claims
               from realtime_worker.interest i join realtime_worker.groups g on (g.organization, g.id) = (i.organization, i.group_id)
@@ -130,19 +135,22 @@ language sql stable security definer set search_path = '' as $$
      where not exists (select from realtime_worker.timeouts t
                         where t.batch = listeners.batch and t.rel = listeners.rel and t.role = g.role
                           and (t.group_id is null or t.group_id = g.id))
-     group by g.role order by g.role
-$$;
+     group by g.role order by g.role;
+end $$;
 
 create function realtime_worker.timed_out(batch bigint, schema_name text, table_name text, rel regclass)
 returns table (role text, ids text[])
-language sql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select g.role, array_agg(distinct g.id)
       from realtime_worker.interest i join realtime_worker.groups g on (g.organization, g.id) = (i.organization, i.group_id)
       join realtime_worker.timeouts t on t.role = g.role and (t.group_id is null or t.group_id = g.id)
      where i.schema_name in ('*', timed_out.schema_name) and i.table_name in ('*', timed_out.table_name)
        and t.batch = timed_out.batch and t.rel = timed_out.rel
-     group by g.role
-$$;
+     group by g.role;
+end $$;
 
 -- Denies a group for the rest of this batch, or the whole role when another of its groups was denied before.
 create function realtime_worker.note_timeout(batch bigint, rel regclass, role_name text, group_id text) returns void
@@ -156,18 +164,26 @@ language sql security definer set search_path = '' as $$
 $$;
 
 create function realtime_worker.backlog() returns bigint
-language sql stable security definer set search_path = '' as $$
-    select count(*) from (select from realtime_worker.changes limit 100000) c
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    return (select count(*) from (select from realtime_worker.changes limit 100000) c);
+end $$;
 
--- The columns that a verdict may narrow a row to.
+-- The columns that a verdict may narrow a row to, as they were when the judge was made or found to be of now.
 create function realtime_worker.readable_columns(rel regclass, role_name text) returns text[]
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    return coalesce((select j.columns from realtime_worker.judges j
+                      where j.rel = readable_columns.rel and j.role = role_name and j.command = 'r'), '{}');
+end $$;
+
+create function realtime_worker.batch_age(batch bigint) returns interval
 language sql stable security definer set search_path = '' as $$
-    select case when (realtime_worker.policy(rel, role_name, 'r')).state = 'denied' then '{}'
-                else realtime_worker.columns(rel, role_name) end
+    select clock_timestamp() - b.fixed_at from realtime_worker.batches b where b.id = batch
 $$;
 
--- One table of a batch for one role. NULL: it ran into the statement timeout, which is noted.
+-- One table of a batch for one role. NULL: a table of a policy is locked (which is waited for half a minute), or it ran into
+-- the statement timeout, which is noted.
 create function realtime_worker.verdict_json(batch bigint, rel regclass, schema_name text, table_name text, places int[],
     news json[], olds json[], role_name text, ids text[], claims text[]) returns json
 language plpgsql set search_path = '' as $$
@@ -178,7 +194,9 @@ declare
     j record;
 begin
     j := realtime_worker.judge_images(rel, role_name, 'r', images, claims, '');
-    if j.canceled is not null then
+    if j.canceled = -1 and realtime_worker.batch_age(batch) < interval '30 s' then
+        return null;
+    elsif j.canceled is not null then
         -- One that took at least half of the time is the reason; otherwise all of this role together are.
         perform realtime_worker.note_timeout(batch, rel, role_name, case
             when j.canceled > 0 and 2 * j.seconds >= extract(epoch from clock_timestamp() - began) then ids[j.canceled] end);
@@ -207,9 +225,9 @@ begin
         'changes', places, 'groups', ids, 'new', nothing, 'old', nothing, 'failed', realtime_worker.failed(ids, codes));
 end $$;
 
--- The verdicts of a batch; NULL when the statement timeout came in between.
+-- The verdicts of a batch; NULL when a timeout came in between.
 create function realtime_worker.batch_verdicts(batch bigint) returns json[]
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set lock_timeout = '1s' as $$
 declare
     t record; l record; verdict json; verdicts json[] := '{}';
 begin

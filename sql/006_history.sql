@@ -44,7 +44,7 @@ end $$;
 
 -- Images judged by the policies of now. A table that is not there has no verdict.
 create function realtime_worker.judge(p json) returns json
-language plpgsql set search_path = '' set jit = off as $$
+language plpgsql set search_path = '' set jit = off set lock_timeout = '1s' as $$
 declare
     t record; r record; s record; canceled boolean := false; verdicts json[] := '{}';
 begin
@@ -75,7 +75,7 @@ $$;
 
 -- What a principal may do on a private topic, by the policies on `realtime.messages`: SELECT receives, INSERT sends.
 create function realtime_worker.authorize(p json) returns json
-language plpgsql set search_path = '' set jit = off as $$
+language plpgsql set search_path = '' set jit = off set lock_timeout = '1s' as $$
 declare
     rel constant regclass := realtime_worker.find_table('realtime', 'messages');
     claims constant text[] := array[coalesce(p ->> 'claims', '{}')];

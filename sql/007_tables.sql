@@ -25,7 +25,7 @@ begin
     for name in
         select t.tgname from pg_catalog.pg_trigger t
          where t.tgrelid = rel and t.tgparentid = 0
-           and t.tgfoid in ('realtime_worker.capture'::pg_catalog.regproc, 'realtime_worker.knock'::pg_catalog.regproc)
+           and t.tgfoid in ('realtime_worker.capture'::regproc, 'realtime_worker.knock'::regproc)
     loop
         execute format('drop trigger %I on %s', name, rel);
     end loop;
@@ -98,8 +98,8 @@ language sql stable set search_path = '' as $$
         select coalesce(array_agg(a.attname::text), '{}') as named,
                exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and realtime_worker.names_row(p.polqual::text)) as whole_row
           from pg_catalog.pg_policy p
-          join pg_catalog.pg_depend e on e.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and e.objid = p.oid
-               and e.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and e.refobjid = c.oid
+          join pg_catalog.pg_depend e on e.classid = 'pg_catalog.pg_policy'::regclass and e.objid = p.oid
+               and e.refclassid = 'pg_catalog.pg_class'::regclass and e.refobjid = c.oid
           join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = e.refobjsubid and a.attnum > 0
          where p.polrelid = c.oid and p.polcmd in ('r', '*')) d
      where c.oid = warnings.rel

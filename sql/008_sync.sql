@@ -44,7 +44,7 @@ declare
     judge text;
 begin
     for judge in
-        select p.oid::pg_catalog.regprocedure
+        select p.oid::regprocedure
           from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
          where n.nspname = 'realtime_worker' and p.proname like 'judge\_of\_%'
            and not exists (select from pg_catalog.pg_class c where c.oid::text = split_part(p.proname, '_', 3))

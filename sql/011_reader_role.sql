@@ -31,14 +31,14 @@ begin
     revoke all on all tables in schema realtime_worker from realtime_worker_reader;
     grant usage on schema realtime_worker to realtime_worker_reader;
     for name in
-        select p.oid::pg_catalog.regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+        select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
          where n.nspname = 'realtime_worker' and (p.proname like 'judge\_of\_%' or p.proname in (
             -- what the Worker calls
             'register', 'take', 'judge', 'authorize', 'status', 'sync',
             -- what these call as the reader, since a function of the owner could not become another role
-            'next_batch', 'batch_changes', 'batch_verdicts', 'verdict_json', 'timeout_json', 'listeners', 'timed_out', 'note_timeout',
+            'next_batch', 'batch_changes', 'batch_verdicts', 'verdict_json', 'timeout_json', 'listeners', 'timed_out', 'note_timeout', 'batch_age',
             'backlog', 'epoch', 'change_json', 'is_large', 'shortened', 'iso', 'readable_columns', 'count_failures', 'failed',
-            'judge_images', 'judge_tables', 'judge_roles', 'compile', 'reader_path', 'pick', 'sight_json', 'trial_rows', 'find_table', 'store_interest', 'named_tables', 'wanted',
+            'judge_images', 'judge_tables', 'judge_roles', 'compile', 'reader_path', 'sight_json', 'trial_rows', 'find_table', 'store_interest', 'named_tables', 'wanted',
             'table_json', 'primary_key')
             or p.proname in ('enable_realtime', 'disable_realtime') and (select control_plane from realtime_worker.reader))
     loop

@@ -66,6 +66,12 @@ codes! {
     Internal "internal" 500 1011 Later "The server failed; nothing of the request was kept.";
     Overloaded "overloaded" 503 - Later "The organization's object cannot take more requests now.";
     KeysUnavailable "keys_unavailable" 503 1013 Later "The keys of JWKS_URL could not be fetched.";
+    AppPaused "app_paused" 503 1013 Later "The app is paused.";
+    ListenerLimit "listener_limit" 503 1013 Later "The app has as many realtime listeners as its plan allows.";
+    RealtimeDisabled "realtime_disabled" 403 1013 No "Realtime is not part of the app's plan.";
+    NoHandler "no_handler" 404 - No "No function answers this event.";
+    CallFailed "call_failed" 502 - Later "The function could not be called.";
+    CallLimit "call_limit" 429 - Later "As many calls are waiting for their answers as may.";
     ConnectionLimit "connection_limit" 503 1013 Later "The organization has as many connections as it may, or as many silent ones.";
     AuthTimeout "auth_timeout" 401 1008 Later "No auth frame came within 10 seconds.";
     AuthRequired "auth_required" 401 1008 No "The first frame must be an auth frame.";

@@ -13,6 +13,8 @@
 //!                                      engine::tenant    stream ⇄ delivery (messages only)
 //!                                         ▼                        ▲
 //!                                      policy: who is it, what may they see?
+//!
+//!  PostgreSQL ◄─── shell::database ◄─► source: batches, judged by the database, to `/changes` of each organization's object
 //! ```
 //!
 //! ## The words
@@ -22,7 +24,7 @@
 //! what one **class** of recipients sees of it: filtered, projected, masked. A **frame** is a view in a dialect's bytes.
 //!
 //! ## What always holds
-//! 1. `value`, `policy`, `engine`, `dialect` and `server` do no I/O, read no clock, make no randomness: these are arguments.
+//! 1. `value`, `policy`, `engine`, `dialect`, `source` and `server` do no I/O, read no clock, make no randomness: these are arguments.
 //!    The runtime is a dependency of the Wasm build only, so the native build proves it.
 //! 2. One input is handled whole, then its effects run in order, before the next input. No await inside a decision.
 //! 3. A dialect never decides; the engine never formats.
@@ -30,8 +32,8 @@
 //!    constructor, *wake*, for first start, hibernation, deploy and crash.
 //! 5. A masked or unselected value enters no frame, log or error: it is dropped before encoding, in one place
 //!    (`engine::delivery::rules`).
-//! 6. A publication costs O(classes in scope + recipients), and a class behind an equality filter is found by index: nothing
-//!    walks all sockets, nothing per recipient parses or encodes.
+//! 6. A publication costs O(classes in scope + recipients), and a class behind an equality filter, or of a group that
+//!    a database has judged, is found by index: nothing walks all sockets, nothing per recipient parses or encodes.
 //! 7. No panic on any input, in any module: a panic hangs the caller and resets every object of the isolate.
 //! 8. Stored formats carry a version.
 //! 9. Nothing in the object prevents hibernation: no timer, no pending promise, one alarm for all deadlines.
@@ -39,7 +41,7 @@
 //! 11. What runtime or storage say of a failure (a fault) goes to the log and to nobody else.
 //! 12. Nothing is stored before someone has proven who they are.
 //!
-//! Names point one way: `shell` → `server` → `dialect` → `engine` → `policy` → `value` → `code`, never back
+//! Names point one way: `shell` → `server` → `source` → `dialect` → `engine` → `policy` → `value` → `code`, never back
 //! (`tests/architecture.rs`).
 
 // In the order in which they are best read.
@@ -48,6 +50,7 @@ pub mod value;
 pub mod policy;
 pub mod engine;
 pub mod dialect;
+pub mod source;
 pub mod server;
 #[cfg(target_arch = "wasm32")]
 mod shell;

@@ -231,7 +231,8 @@ fn what_cannot_be_told_is_a_gap() {
     let unknown = change("MERGE", "messages", Value::Null, Value::Null);
     let no_row = change("INSERT", "messages", json!([1]), Value::Null);
     let no_event = json!({ "op": "MESSAGE", "message": { "topic": "t", "event": "" } });
-    for lost in [truncate, unknown, no_row, no_event] {
+    let no_topic = json!({ "op": "MESSAGE", "message": { "topic": null, "event": "e", "payload": {} } });
+    for lost in [truncate, unknown, no_row, no_event, no_topic, json!(7), json!({})] {
         let mut rig = Rig::new(&realtime(json!({})));
         prepare(&mut rig);
         let ada = listener(&mut rig, "ada", json!({}));
@@ -312,4 +313,24 @@ fn a_body_that_is_cut_or_damaged_gives_nobody_anything() {
         rig.hand_over_text(&text.replace(from, to).replace("\"batch\":1", "\"batch\":9"));
         bob.gets_nothing();
     }
+}
+
+/// SQL says `null` where there is none.
+#[test]
+fn nulls_are_what_is_missing() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    prepare(&mut rig);
+    let tables = rig.source.tables.as_mut().unwrap();
+    for key in ["primary_key", "columns", "replica_identity", "unknown"] {
+        tables[0][key] = Value::Null;
+    }
+    let ada = listener(&mut rig, "ada", json!({}));
+    let mut without = change("INSERT", "messages", row(1, "ada"), Value::Null);
+    for key in ["truncated", "at"] {
+        without[key] = Value::Null;
+    }
+    let mut batch = rig.source.batch(&[without]);
+    batch["verdicts"][0]["failed"] = Value::Null;
+    assert_eq!(rig.hand_over(&batch).status, 200);
+    assert_eq!(ada.next()["new"], row(1, "ada"));
 }

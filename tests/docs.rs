@@ -1,6 +1,7 @@
 //! The tables in `docs/` say what the code says. Each stands under a comment such as `<!-- table: codes -->`.
 
 use realtime_worker::code::{Code, Retry};
+use realtime_worker::dialect::butterbase::{self, Butterbase};
 use realtime_worker::dialect::native::{CLIENT_FRAMES, Native, SERVER_FRAMES};
 use realtime_worker::dialect::{Dialect, Received, fluxbase};
 use realtime_worker::policy::filter::{Filter, OPERATORS};
@@ -13,7 +14,8 @@ use realtime_worker::server::dialects;
 const DOCS: &str = concat!(
     include_str!("../docs/protocol-native.md"),
     include_str!("../docs/protocol-fluxbase.md"),
-    include_str!("../docs/configuration.md")
+    include_str!("../docs/configuration.md"),
+    include_str!("../docs/protocol-butterbase.md")
 );
 
 /// The lines of a table below its head.
@@ -176,4 +178,36 @@ fn filter_operators() {
         assert!(filter.contains(&format!("={operator}.")), "the example of {operator}");
         assert!(Filter::parse(filter).is_ok(), "the example of {operator}");
     }
+}
+
+#[test]
+fn butterbase_frames() {
+    assert_names("butterbase client frames", butterbase::CLIENT_FRAMES.into_iter());
+    assert_names("butterbase server frames", butterbase::SERVER_FRAMES.into_iter());
+    for kind in butterbase::CLIENT_FRAMES {
+        let frame = format!("{{\"type\":\"{kind}\"}}");
+        let code = Butterbase.decode(Received::Text(&frame)).err().map(|malformed| malformed.refusal.code);
+        assert_ne!(code, Some(Code::UnknownType), "{kind}");
+    }
+}
+
+#[test]
+fn butterbase_closings() {
+    let codes = [
+        Code::AuthRequired,
+        Code::InvalidToken,
+        Code::TokenExpired,
+        Code::WrongOrganization,
+        Code::AppPaused,
+        Code::ListenerLimit,
+        Code::ConnectionLimit,
+        Code::RealtimeDisabled,
+        Code::ServiceRestart,
+        Code::TooManyErrors,
+    ];
+    let line = |code: Code| {
+        let (number, reason) = Butterbase.closing(code);
+        format!("| `{}` | {number} | {reason} |", code.as_str())
+    };
+    assert_lines("butterbase closings", &codes.map(line));
 }

@@ -1,6 +1,8 @@
 //! What strangers cost: one change whose price must not grow with those who do not receive it, and only in proportion with
 //! those who do.
 
+mod judged;
+
 use std::hint::black_box;
 use std::io::{Error, Result};
 use std::time::Instant;
@@ -10,7 +12,7 @@ use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::input::{DialectId, Input, SocketId};
 use realtime_worker::server::tenant_server::TenantServer;
 
-use super::{ID, PACE, open, publish, sent, tenant};
+use super::{ID, Open, PACE, open, publish, refused, sent, tenant};
 
 /// Numbers of connections.
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
@@ -74,7 +76,7 @@ pub fn print() -> Result<()> {
             }
         }
     }
-    Ok(())
+    judged::print()
 }
 
 fn line(name: &str, microseconds: f64) {
@@ -87,7 +89,7 @@ impl Crowd {
         let mut server = tenant()?;
         let start = Instant::now();
         for number in 0..size {
-            server.handle(0, Input::Open(super::Open { dialect: self.dialect, ..open(number, "member") }));
+            server.handle(0, Input::Open(Open { dialect: self.dialect, ..open(number, "member") }));
             let text = (self.listen)(number);
             let frame = Received::Text(&text);
             let input = server.frame(SocketId(number), frame);

@@ -4,7 +4,8 @@
  *   --sockets 1000,10000   sockets of the fan-out
  *   --frames 50000         frames of one round of the fan-out
  *   --rounds 9             measurements of each side, of which the median counts; the fan-out cuts them into shorter turns
- *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase, growth
+ *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase, growth, and source, which needs PostgreSQL here
+ *                          and runs only where it is asked for
  *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -17,12 +18,13 @@ import { GROWTH_SOCKETS, growth } from "./growth.mjs";
 import { IDLE_SOCKETS, idle } from "./idle.mjs";
 import { native } from "./native.mjs";
 import { nobody } from "./nobody.mjs";
+import { SOURCE_SOCKETS, source } from "./source.mjs";
 import { startUp } from "./start_up.mjs";
 import { SUPABASE_SOCKETS, supabase } from "./supabase.mjs";
 import { format } from "./table.mjs";
 
 const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
-const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, growth };
+const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, growth, source };
 
 function readArguments() {
 	const { values } = parseArgs({
@@ -30,7 +32,7 @@ function readArguments() {
 			sockets: { type: "string", default: "1000,10000" },
 			frames: { type: "string", default: "50000" },
 			rounds: { type: "string", default: "9" },
-			only: { type: "string", default: Object.keys(PARTS).join() },
+			only: { type: "string", default: Object.keys(PARTS).filter((part) => part !== "source").join() },
 			json: { type: "string", default: resolve(TARGET, "bench.json") },
 		},
 	});
@@ -52,7 +54,7 @@ function count(name, text) {
 }
 
 function checkSockets({ parts, sockets }) {
-	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, growth: GROWTH_SOCKETS };
+	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, growth: GROWTH_SOCKETS, source: SOURCE_SOCKETS };
 	checkOpenFiles(Math.max(0, ...parts.map((part) => needs[part] ?? 0)));
 }
 

@@ -56,7 +56,7 @@ export async function application(server) {
 		badge: Object.defineProperty({}, "textContent", noted("badge")),
 		...Object.fromEntries(ACTS.map((act) => [act, note(act)])),
 	});
-	Object.defineProperty(globalThis, "sessionStorage", { value: { setItem: (_, text) => JSON.parse(text) && happened.add("keep") } });
+	Object.defineProperty(globalThis, "sessionStorage", { value: { getItem: () => null, setItem: (_, text) => JSON.parse(text) && happened.add("keep") } });
 	// React looks for a DOM when it is loaded.
 	const { createRoot } = await import("react-dom/client");
 	const { createElement } = await import("react");
@@ -100,7 +100,7 @@ export async function application(server) {
 
 /** The rows that are read and those that have come, those present, the state, or the event. */
 function hasRendered({ textContent }) {
-	return /First.*Third|Ada|connected|m1/.test(textContent);
+	return /First.*Third|Ada|connected|m1|entered/.test(textContent);
 }
 
 /** The application's API; everything else is fetched as it is. */

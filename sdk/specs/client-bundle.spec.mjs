@@ -12,6 +12,8 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { build } = createRequire(here("../../miniflare/package.json"))("esbuild");
 /** What a page that calls `createClient` may load of it, minified and compressed. */
 const MAX_BYTES = 8_000;
+/** What the hooks may add to it. */
+const MAX_MORE = 3_072;
 
 test("the types promise what client-types.ts says", async () => {
 	const flags = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2023,dom,dom.iterable"];
@@ -20,13 +22,34 @@ test("the types promise what client-types.ts says", async () => {
 	await run.catch(({ stdout }) => assert.fail(stdout));
 });
 
+/** Bytes of a page's module, minified and compressed. */
+async function measure(contents) {
+	const stdin = { contents, resolveDir: here("../src") };
+	const frameworks = ["react", "vue"];
+	const bundle = await build({ stdin, bundle: true, minify: true, format: "esm", target: "es2022", write: false, external: frameworks });
+	return gzipSync(bundle.outputFiles[0].text, { level: 9 }).length;
+}
+
+const CLIENT = 'export { createClient } from "./client/index.ts";';
+
 test("the client is small", async (t) => {
-	const stdin = { contents: 'export { createClient } from "./index.ts"', resolveDir: here("../src/client") };
-	const bundle = await build({ stdin, bundle: true, minify: true, format: "esm", target: "es2022", write: false });
-	const { text } = bundle.outputFiles[0];
-	const { length } = gzipSync(text, { level: 9 });
-	t.diagnostic(`${text.length} bytes, ${length} compressed`);
+	const length = await measure(CLIENT);
+	t.diagnostic(`${length} bytes, compressed`);
 	assert.ok(length < MAX_BYTES, `${length}`);
+});
+
+test("hooks, composables, stores and collections are smaller still", async (t) => {
+	for (const part of ["react", "vue", "svelte", "tanstack"]) {
+		const more = (await measure(`${CLIENT} export * from "./${part}/index.ts";`)) - (await measure(CLIENT));
+		t.diagnostic(`${part}: ${more} bytes more, compressed`);
+		assert.ok(more < MAX_MORE, `${part}: ${more}`);
+	}
+});
+
+test("what a page does not use is not in it", async () => {
+	const all = await measure('export { createClient, where, judge } from "./client/index.ts";');
+	assert.ok((await measure('export { where } from "./client/index.ts";')) < 600);
+	assert.ok(all - (await measure(CLIENT)) > 100);
 });
 
 test("nothing is imported but the SDK itself, and React by the hooks", async () => {

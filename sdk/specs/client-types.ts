@@ -1,5 +1,5 @@
 /** What the types promise. It is compiled, and never run. */
-import { type Change, createClient, type DefinitionsOf } from "../src/client/index.ts";
+import { type Change, createClient, type DefinitionsOf, where } from "../src/client/index.ts";
 import { defineRealtime, defineTable, payload } from "../src/server/index.ts";
 import { useBroadcast, useChanges, usePresence, useTable } from "../src/react/index.ts";
 
@@ -77,6 +77,17 @@ useTable(client, "claims", { query: async (): Promise<{ id: number; name: string
 useChanges(client, "people", "UPDATE", ({ new: person }) => person.name);
 useBroadcast(client, "extraction:started", ({ payload }) => payload.materialId);
 const member: { name: string } | undefined = usePresence(room.presence, { name: "Ada" })[0]?.metadata;
+
+// Filters know the columns and their types.
+const claim = where<Claim>();
+client.on("claims", "*", () => {}, { filter: claim.and(claim.eq("status", "open"), claim.in("title", ["a", "b"]), claim.is("id", null)) });
+// @ts-expect-error No such column.
+claim.eq("state", "open");
+// @ts-expect-error No such value.
+claim.eq("status", "opened");
+// @ts-expect-error A filter of other rows.
+claim.and(where<{ id: number }>().gt("id", 1));
+where().gt("anything", 7);
 
 // Without definitions, anything goes, as unknown.
 const loose = createClient("https://example.com", { organizationId: "org_1", token: "token" });

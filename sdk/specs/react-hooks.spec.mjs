@@ -14,7 +14,7 @@ const window = new Window();
 Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: false });
 const { createElement, StrictMode } = await import("react");
 const { createRoot } = await import("react-dom/client");
-const { useBroadcast, useChanges, usePresence, useRealtime, useTable } = await import("../src/react/index.ts");
+const { useBroadcast, useChanges, usePresence, useRealtime, useTable, useTopic } = await import("../src/react/index.ts");
 
 /** Renders a hook under StrictMode. `views` has what it gave in each render. */
 function render(t, hook, initial) {
@@ -300,4 +300,23 @@ test("a burst of changes is rendered once a frame", async (t) => {
 	const frames = Math.ceil((Date.now() - start) / 16) + 1;
 	// StrictMode renders twice.
 	assert.ok((views.length - from) / 2 <= Math.min(frames, 100), `${views.length - from} renders in ${frames} frames`);
+});
+
+test("useTopic enters while it is mounted, hears its event, and says that it was refused", async (t) => {
+	const [one, other] = [open(t, {}), open(t, { getToken: () => token({ sub: "u2" }) })];
+	const heard = record();
+	const topicOf = (name) => one.topic(name);
+	const { show, view } = render(t, (name) => useTopic(topicOf(name), "cursor", ({ payload }) => heard.handler(payload.x)), "room:hook");
+	await view(({ status }) => status === "entered");
+	const room = other.topic("room:hook");
+	await room.on("*", () => {}).ready;
+	await room.send("other", {});
+	await room.send("cursor", { x: 1 });
+	await until(() => heard.all.length > 0);
+	assert.deepEqual(heard.all, [1]);
+	show("hall:none");
+	const { error } = await view(({ status }) => status === "refused");
+	assert.equal(error.code, "forbidden");
+	show("room:hook");
+	await view(({ status }) => status === "entered");
 });

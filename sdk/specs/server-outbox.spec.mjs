@@ -100,6 +100,9 @@ test("what fails for one organization stays for later; what fails for all is thr
 	await assert.rejects(stranger.flush(), { code: "unauthorized" });
 	const unconnected = createRealtime({ ...env, REALTIME_URL: "http://127.0.0.1:1" }, options).outbox(db);
 	await assert.rejects(unconnected.flush(), { code: "network" });
+	// As wrangler's proxy answers for a Worker that does not run.
+	const absent = { ...options, fetch: async () => new Response("no such worker", { status: 503 }) };
+	await assert.rejects(createRealtime(env, absent).outbox(db).flush(), { code: "unexpected_answer", status: 503 });
 	await assert.rejects(outbox.flush({ signal: AbortSignal.abort(new Error("enough")) }), /enough/);
 	assert.equal((await rowsOf(limited)).length, 1);
 	assert.deepEqual(await outbox.flush(), { ...nothing, published: 1 });

@@ -1,10 +1,17 @@
 /**
  * What the compiler takes and what it refuses. Nothing here runs: `server-types.spec.mjs` compiles it.
  */
+import { eq } from "drizzle-orm";
+import type { DrizzleD1Database } from "drizzle-orm/d1";
+import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { createClient, type DefinitionsOf } from "realtime-worker/client";
+import { triggers } from "realtime-worker/d1";
+import { drizzleSql } from "realtime-worker/drizzle";
 import {
 	createRealtime,
 	defineRealtime,
 	defineTable,
+	type JsonOf,
 	payload,
 	type RealtimeErrorCode,
 	type Receipt,
@@ -146,5 +153,33 @@ outbox.extraction.started({ materialId: 1 }, orgId);
 // @ts-expect-error no database
 spaces.outbox({});
 
+// Rows and statements of Drizzle. What is published is a row as it is stored, or as JSON has it.
+const events = sqliteTable("events", {
+	id: text("id").primaryKey(),
+	orgId: text("org_id").notNull(),
+	at: integer("at", { mode: "timestamp" }).notNull(),
+	tags: text("tags", { mode: "json" }).$type<string[]>(),
+});
+const stored = { events: defineTable<typeof events.$inferSelect>({ organization: "orgId", fields: ["id", "at"] }) };
+const drizzled = createRealtime(bound, { tables: stored });
+drizzled.insert("events", { id: "e1", at: new Date() }, orgId);
+drizzled.insert("events", { id: "e1", at: new Date().toJSON(), tags: ["a"] }, orgId);
+// @ts-expect-error neither a date nor its text
+drizzled.insert("events", { id: "e1", at: 7 }, orgId);
+// @ts-expect-error no such column
+defineTable<typeof events.$inferSelect>({ organization: "org_id" });
+const row: JsonOf<typeof events.$inferSelect> = { id: "e1", orgId, at: "2026-01-01T00:00:00.000Z", tags: null };
+const client = createClient<DefinitionsOf<{ tables: typeof stored }>>("https://example.com", { organizationId: "org_1", token: "token" });
+client.on("events", "INSERT", ({ new: event }) => event.at.slice(0, 10));
+declare const drizzle: DrizzleD1Database;
+const drizzleOutbox = drizzled.outbox(drizzleSql(drizzle));
+drizzle.batch([
+	drizzle.update(events).set({ at: new Date() }).where(eq(events.id, "e1")),
+	drizzleOutbox.broadcast("noted", { id: "e1" }, orgId),
+]);
+triggers({ tables: stored, schema: { events, other: 7 }, casing: "snake_case", kinds: { events: { tags: "omit" } } });
+// @ts-expect-error no such kind
+triggers({ tables: stored, schema: { events }, kinds: { events: { tags: "bytes" } } });
+
 const code: RealtimeErrorCode = "rate_limited";
-export { code, receipt, statement };
+export { code, row, receipt, statement };

@@ -71,7 +71,10 @@ pub fn install_up_to(client: &mut Client, version: usize) -> Result<Installed> {
         "the database has version {from} of the SQL, and this program knows {known}: update the program"
     );
     for (name, sql) in VERSIONS.iter().take(version).skip(usize::try_from(from)?) {
-        transaction.batch_execute(sql).map_err(explain).with_context(|| format!("sql/{name}.sql"))?;
+        transaction
+            .batch_execute(sql)
+            .map_err(explain)
+            .with_context(|| format!("sql/{name}.sql; install as the owner of the database"))?;
     }
     if version == VERSIONS.len() {
         transaction
@@ -91,7 +94,9 @@ pub fn install_up_to(client: &mut Client, version: usize) -> Result<Installed> {
 pub fn grant_roles(client: &mut Client, roles: &[&str]) -> Result<()> {
     for role in roles {
         let statement = format!("grant {} to {READER}", quote(role));
-        client.batch_execute(&statement).map_err(explain).with_context(|| format!("granting the role `{role}`"))?;
+        client.batch_execute(&statement).map_err(explain).with_context(|| {
+            format!("the reader cannot judge as `{role}`: someone with ADMIN OPTION on that role runs `{statement}`")
+        })?;
     }
     Ok(())
 }
@@ -185,7 +190,7 @@ fn explain(error: postgres::Error) -> anyhow::Error {
     let said = database.message().to_owned();
     let code = database.code().code().to_owned();
     if *database.code() == SqlState::INSUFFICIENT_PRIVILEGE {
-        return anyhow::anyhow!("missing rights: {said} ({code}); install as the owner of the database");
+        return anyhow::anyhow!("missing rights: {said} ({code})");
     }
     anyhow::anyhow!("{said} ({code})")
 }

@@ -1,11 +1,12 @@
 //! Wire formats: one file each, a frame to a command and an event to a frame, no decisions. To add one, see
 //! `docs/adding-a-dialect.md`.
 
+pub mod butterbase;
 pub mod fluxbase;
 pub mod native;
 pub mod phoenix;
 
-use crate::code::Refusal;
+use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
@@ -23,6 +24,11 @@ pub trait Dialect {
     /// Writes an event: as one frame, several, or none where the format has no words for it. `address` is the channel
     /// that it is told in, for connections that carry channels.
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame>;
+
+    /// The close code (RFC 6455, 7.4) and reason of a socket that ends with this code.
+    fn closing(&self, code: Code) -> (u16, &'static str) {
+        code.closing()
+    }
 
     /// What is still read of a frame that is too large: the channel it is about, where its client waits for an answer.
     fn decode_address(&self, _frame: Received<'_>, _refusal: &Refusal) -> Option<Command> {
@@ -69,6 +75,7 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
         native::ID => &native::Native,
         phoenix::V1 => &phoenix::Phoenix(Version::One),
         phoenix::V2 => &phoenix::Phoenix(Version::Two),
+        butterbase::ID => &butterbase::Butterbase,
         fluxbase::ID => &fluxbase::Fluxbase,
         _ => return None,
     })
@@ -76,7 +83,9 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
 
 /// What the runtime answers without waking the object, and with what. It knows one pair for all sockets of an object.
 pub fn auto_response() -> Option<(&'static str, &'static str)> {
-    [native::PROFILE, phoenix::PROFILE, fluxbase::PROFILE].iter().find_map(|profile| profile.auto_response)
+    [native::PROFILE, phoenix::PROFILE, butterbase::PROFILE, fluxbase::PROFILE]
+        .iter()
+        .find_map(|profile| profile.auto_response)
 }
 
 /// The profile of a dialect; `None` for an unknown one.
@@ -84,6 +93,7 @@ pub fn profile(id: DialectId) -> Option<&'static Profile> {
     Some(match id {
         native::ID => &native::PROFILE,
         phoenix::V1 | phoenix::V2 => &phoenix::PROFILE,
+        butterbase::ID => &butterbase::PROFILE,
         fluxbase::ID => &fluxbase::PROFILE,
         _ => return None,
     })

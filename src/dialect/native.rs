@@ -10,7 +10,7 @@ use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
     Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
-    SubscribableTables, UnknownSubscription,
+    SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use crate::engine::publication::{Payload, topic};
 use crate::policy::channel::Topic;
@@ -40,9 +40,16 @@ pub const PROFILE: Profile = Profile {
     duplicate: Duplicate::Refused,
     names_subscriptions: false,
     roster_on_appearing: true,
+    heartbeat: None,
+    unknown_subscription: UnknownSubscription::Refused,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
     default_role: None,
     tables: SubscribableTables::Any,
-    unknown_subscription: UnknownSubscription::Refused,
     publishing_subscribes: false,
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
@@ -85,6 +92,9 @@ impl Dialect for Native {
     }
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        if let Event::PresenceChanged { changes, .. } = event {
+            return changes.iter().flat_map(|change| self.encode(None, change)).collect();
+        }
         let mut out = String::with_capacity(256);
         write(&mut out, event);
         // What concerns channels has no words here, and is told to nobody of this dialect.
@@ -244,12 +254,16 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
-        Event::Joined { .. }
+        Event::Warned { .. }
+        | Event::Called(_)
+        | Event::Heartbeat { .. }
+        | Event::Joined { .. }
         | Event::NotJoined { .. }
         | Event::Live { .. }
         | Event::Left { .. }
         | Event::Ended(_)
-        | Event::Roster { .. } => return,
+        | Event::Roster { .. }
+        | Event::PresenceChanged { .. } => return,
     }
     out.push('}');
 }

@@ -64,6 +64,8 @@ pub enum Command {
         /// The key under which one is listed there; `None`: whatever it is.
         key: Option<Rc<str>>,
     },
+    /// Let a function answer an event.
+    Call(Call),
     /// Do something in one of the channels that a connection carries.
     Channel(Box<ChannelFrame>),
     /// Ask whether anyone is there.
@@ -71,6 +73,17 @@ pub enum Command {
         /// Asks for an answer with this id.
         id: Option<String>,
     },
+}
+
+/// An event for a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The event's name, by which the function is found.
+    pub event: Rc<str>,
+    /// JSON text.
+    pub payload: Rc<str>,
+    /// The client's name for the call, as JSON text.
+    pub id: Option<String>,
 }
 
 /// A frame about a channel: a topic that a connection joins with a principal and subscriptions of its own (Phoenix).
@@ -209,7 +222,7 @@ impl Subscribe {
     /// The topic whose members present are asked for at once.
     pub fn watched(&self) -> Option<Topic> {
         match &self.target {
-            Target::Topic { topic, presence: true, .. } => Some(topic.clone()),
+            Target::Topic { topic, presence: true } => Some(topic.clone()),
             _ => None,
         }
     }

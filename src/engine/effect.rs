@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use super::command::Call;
 use super::database::interest::Telling;
 use super::event::{Address, Event};
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
 use super::table_settings::TableState;
 use crate::code::{Code, Refusal};
+use crate::policy::function::Service;
 
 /// What comes of an input, in the order in which it is to be done.
 #[derive(Clone, Debug)]
@@ -42,7 +44,9 @@ pub enum Task {
     Close {
         /// Which.
         socket: SocketId,
-        /// Why; see [`Code::closing`].
+        /// In whose words; `None` where that cannot be told.
+        dialect: Option<DialectId>,
+        /// Why.
         code: Code,
     },
     /// Keep this text with the connection over hibernation: at most 16 KiB as V8 serializes it.
@@ -58,6 +62,9 @@ pub enum Task {
     DeleteStorage,
     /// Wake the object at this time, in Unix milliseconds, in place of any other.
     SetAlarm(u64),
+    /// Answer with [`super::input::Input::Tick`] at this time, in Unix milliseconds and less than 100 ms away. Memory alone
+    /// holds it: what is due then is also done by whatever comes after that time.
+    SetTimer(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
@@ -88,6 +95,8 @@ pub enum Task {
     },
     /// Answer the database's object: the batch of this number is taken.
     Taken(Result<u64, Refusal>),
+    /// Call a function and answer with [`super::input::Input::Called`].
+    Call(Box<Calling>),
     /// Answer the publisher.
     Published(Result<Receipt, Refusal>),
     /// Answer with the figures.
@@ -117,6 +126,27 @@ pub enum Question {
         /// Rows and groups.
         body: String,
     },
+}
+
+/// A function that is to be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calling {
+    /// Who calls it.
+    pub socket: SocketId,
+    /// Its public id.
+    pub client_id: Rc<str>,
+    /// Where it is.
+    pub service: Service,
+    /// Its path there.
+    pub path: String,
+    /// The JSON text that is sent.
+    pub body: String,
+    /// The caller's user, where there is one.
+    pub user: Option<String>,
+    /// The caller's first role.
+    pub role: Option<String>,
+    /// What is called.
+    pub call: Call,
 }
 
 /// A change of the storage.

@@ -71,6 +71,15 @@ pub enum Event {
         /// The client's name for it; empty where it named several by none.
         id: String,
     },
+    /// A subscription stands, to which nothing will come for now.
+    Warned {
+        /// The client's name for it.
+        id: String,
+        /// Why.
+        warning: TableWarning,
+        /// The tenant.
+        organization: Rc<str>,
+    },
     /// A message was published.
     Acknowledged {
         /// The client's name for it.
@@ -117,12 +126,26 @@ pub enum Event {
         /// Who.
         member: Rc<Member>,
     },
+    /// A function has answered.
+    Called(Called),
+    /// The server is there.
+    Heartbeat {
+        /// When, in Unix milliseconds.
+        time: u64,
+    },
     /// Who is present after a member appeared, changed or disappeared, for dialects whose frames say that each time.
     Roster {
         /// What happened.
         change: Box<Event>,
         /// All members.
         members: Vec<Rc<Member>>,
+    },
+    /// Members appeared, changed or are gone within a short time.
+    PresenceChanged {
+        /// `None`: the lobby.
+        topic: Option<Topic>,
+        /// What happened to each.
+        changes: Rc<[Event]>,
     },
     /// The answer to a ping.
     Pong {
@@ -157,6 +180,28 @@ pub enum Event {
     },
     /// The channel has ended though its client did not ask for it.
     Ended(Refusal),
+}
+
+/// Why nothing will come to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableWarning {
+    /// The table is not enabled.
+    NotEnabled,
+    /// No rule says who may see its rows.
+    NoPolicy,
+}
+
+/// What a function answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// The event's name.
+    pub event: Rc<str>,
+    /// The client's name for the call, as JSON text.
+    pub id: Option<String>,
+    /// The status of the answer.
+    pub status: u16,
+    /// Its body.
+    pub body: Rc<str>,
 }
 
 /// The channel that an event is told in, for connections that carry several.

@@ -1,8 +1,9 @@
 //! What can happen to a tenant.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::command::{Command, Malformed, Recover};
+use super::command::{Call, Command, Malformed, Recover};
 use super::database::batch::Batch;
 use super::publication::Publication;
 use super::table_settings::TableChange;
@@ -70,6 +71,8 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// The time of a [`super::effect::Task::SetTimer`] has come.
+    Tick,
     /// The answer to [`super::effect::Question::Authorize`].
     Authorized {
         /// Which question it is.
@@ -77,14 +80,16 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         grant: Option<String>,
     },
+    /// A function has answered, or has not.
+    Called(CallAnswer),
     /// The alarm that was set has come.
     Alarm,
     /// Someone wants the figures.
     Stats,
     /// Someone wants to know who is connected.
     Connections(ConnectionQuery),
-    /// Someone wants to know how the tables are set, or to set one.
-    Tables(Option<TableChange>),
+    /// Someone wants to know how the tables are set, or to set some: all or none.
+    Tables(Vec<TableChange>),
 }
 
 /// Which connections are asked for.
@@ -96,6 +101,19 @@ pub struct ConnectionQuery {
     pub offset: u64,
     /// Only those whose public id or user contains this.
     pub search: String,
+}
+
+/// The answer to [`super::effect::Task::Call`].
+#[derive(Clone, Debug)]
+pub struct CallAnswer {
+    /// Who called.
+    pub socket: SocketId,
+    /// Its public id.
+    pub client_id: Rc<str>,
+    /// What was called.
+    pub call: Call,
+    /// Status and body; `None` when there was none in time.
+    pub answer: Option<(u16, String)>,
 }
 
 /// A connection that begins.

@@ -36,12 +36,26 @@ pub struct Profile {
     pub names_subscriptions: bool,
     /// Whether whoever appears is told who is there; where not, that it is done.
     pub roster_on_appearing: bool,
+    /// How often the server says that it is there, in milliseconds; `None`: clients ask.
+    pub heartbeat: Option<u64>,
+    /// What it does to end a subscription that does not stand.
+    pub unknown_subscription: UnknownSubscription,
+    /// Whether its clients understand messages; where not, none is sent.
+    pub hears_messages: bool,
+    /// Whether whoever appears or changes is told so too, and is listed among those who are there.
+    pub hears_oneself_appear: bool,
+    /// Whether changing what one says of oneself before one has appeared is an error; where not, it does nothing.
+    pub untracked_is_error: bool,
+    /// Whether an update that takes a row out of a subscription's filter is told as a removal.
+    pub removes_unmatched: bool,
+    /// Of which tables changes are sent.
+    pub table_delivery: TableDelivery,
+    /// Whether a socket counts as a listener of its app, of which a plan allows so many.
+    pub is_listener: bool,
     /// The role of a token that gives none.
     pub default_role: Option<&'static str>,
     /// Which tables can be subscribed to.
     pub tables: SubscribableTables,
-    /// What it does to end a subscription that does not stand.
-    pub unknown_subscription: UnknownSubscription,
     /// Whether whoever publishes to a topic that it may read is subscribed to it from then on.
     pub publishing_subscribes: bool,
     /// Whether frames tell who gets its own message that it is its own.
@@ -126,6 +140,15 @@ pub enum UnknownSubscription {
     Ended,
 }
 
+/// Of which tables changes are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableDelivery {
+    /// Of all that are published.
+    Published,
+    /// Of those that are enabled, and that have a rule for who may see their rows or are marked public.
+    Enabled,
+}
+
 /// What is told when someone appears, changes or disappears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceFrames {
@@ -189,4 +212,11 @@ pub(super) const SEVERAL: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
+    heartbeat: None,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
 };

@@ -18,6 +18,7 @@ pub struct Tenant {
     stream: Stream,
     delivery: Delivery,
     alarm: Option<u64>,
+    timer: Option<u64>,
     since: u64,
 }
 
@@ -44,9 +45,10 @@ impl Tenant {
         let places = stream.presence().places();
         let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
         stream.learn(delivery.catalog());
-        let mut tenant = Tenant { stream, delivery, alarm: None, since: now };
+        let mut tenant = Tenant { stream, delivery, alarm: None, timer: None, since: now };
         // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
+        tenant.set_timer(effects);
         tenant
     }
 
@@ -55,6 +57,7 @@ impl Tenant {
         let mut out = Out::default();
         let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
+        self.delivery.flush_presence(now, &mut out);
         match input {
             Input::Open(open) => self.delivery.open(now, open, &mut out),
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
@@ -72,7 +75,9 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Tick => self.timer = None,
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
+            Input::Called(answer) => self.delivery.called(answer, &mut out),
             Input::Alarm => {
                 self.alarm = None;
                 self.stream.housekeep(now, &mut out);
@@ -81,13 +86,14 @@ impl Tenant {
                 let connections = Administered::Connections(self.delivery.connections(&query));
                 out.run(Task::Administered(Ok(connections)));
             }
-            Input::Tables(change) => {
-                let states = self.delivery.administer(now, change, &mut out).map(Administered::Tables);
+            Input::Tables(changes) => {
+                let states = self.delivery.administer(now, changes, &mut out).map(Administered::Tables);
                 out.run(Task::Administered(states));
             }
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
         }
         self.settle(now, out, effects);
+        self.set_timer(effects);
         if may_end_in_vain && self.delivery.is_empty() && !self.stream.has_begun() {
             self.alarm = None;
             effects.push(Effect::Do(Task::DeleteStorage));
@@ -143,6 +149,14 @@ impl Tenant {
         if !self.alarm.is_some_and(fits) {
             self.alarm = Some(next);
             effects.push(Effect::Do(Task::SetAlarm(next)));
+        }
+    }
+
+    /// Sets the timer for what is being coalesced; one that is set already comes first or is about to set the next.
+    fn set_timer(&mut self, effects: &mut Vec<Effect>) {
+        if let (Some(due), None) = (self.delivery.next_flush(), self.timer) {
+            self.timer = Some(due);
+            effects.push(Effect::Do(Task::SetTimer(due)));
         }
     }
 

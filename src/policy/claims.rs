@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::app::user_roles;
 use super::principal::{Method, Principal, SUBJECT};
 use super::roles::Roles;
 use crate::code::Code;
@@ -49,6 +50,8 @@ pub struct Claims {
     pub values: Map<String, Value>,
     /// `exp`, in Unix milliseconds.
     pub expires: u64,
+    /// The app whose issuer signed it: the token is of that, and nothing in it names another organization.
+    pub app: Option<String>,
 }
 
 impl Claims {
@@ -66,6 +69,8 @@ impl Claims {
     ) -> Result<Principal, Code> {
         let roles = self.roles(organization, default).ok_or(Code::WrongOrganization)?;
         let user = match self.values.get(SUBJECT) {
+            // An app's own tokens are for its users only.
+            None | Some(Value::Null) if self.app.is_some() => return Err(Code::InvalidToken),
             None | Some(Value::Null) => None,
             Some(Value::String(user)) if !user.is_empty() => Some(user.clone()),
             Some(_) => return Err(Code::InvalidToken),
@@ -85,6 +90,9 @@ impl Claims {
 
     /// The one organization that the token names; `None` where it names none or several.
     pub fn organization(&self) -> Option<&str> {
+        if self.app.is_some() {
+            return self.app.as_deref();
+        }
         let mut named = self.named();
         let Some(first) = named.next() else {
             let map = self.values.get(ORGANIZATIONS)?.as_object()?;
@@ -95,6 +103,9 @@ impl Claims {
 
     /// The roles held in `organization`: those of the map `organizations` where it names it, else the token's own.
     fn roles(&self, organization: &str, default: Option<&str>) -> Option<Roles> {
+        if let Some(app) = &self.app {
+            return (app == organization).then(|| user_roles(&Roles::new(self.own_roles())));
+        }
         if let Some(roles) = self.values.get(ORGANIZATIONS).and_then(|map| map.get(organization)) {
             // `null` or `false` is how an issuer may write that someone has left.
             let is_member = matches!(roles, Value::String(_) | Value::Array(_));
@@ -103,9 +114,14 @@ impl Claims {
         let is_named = self.named().any(|named| named == organization);
         let is_of = is_named || (default == Some(organization) && self.is_nameless());
         let clerk = self.clerk("id").filter(|id| *id == organization).and_then(|_| self.clerk("rol"));
+        is_of.then(|| Roles::new(self.own_roles().chain(clerk.map(str::to_owned))))
+    }
+
+    /// The roles that the token gives wherever it is for.
+    fn own_roles(&self) -> impl Iterator<Item = String> {
         let list = self.values.get("roles").map(role_names).unwrap_or_default();
         let single = self.values.get("role").filter(|role| role.is_string()).map(role_names).unwrap_or_default();
-        is_of.then(|| Roles::new(list.into_iter().chain(single).chain(clerk.map(str::to_owned))))
+        list.into_iter().chain(single)
     }
 
     /// The organizations that claims of one organization name.
@@ -167,7 +183,7 @@ mod tests {
     use super::*;
 
     fn principal(claims: &str, organization: &str) -> Result<Principal, Code> {
-        let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
+        let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7, app: None };
         claims.principal(organization, &["teams".to_owned(), "app.plan".to_owned()].into(), None)
     }
 
@@ -184,7 +200,7 @@ mod tests {
     #[test]
     fn the_one_organization_is_never_guessed() {
         let named = |claims: &str| {
-            let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
+            let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7, app: None };
             claims.organization().map(str::to_owned)
         };
         for one in [r#"{"ref":"o"}"#, r#"{"ref":"o","org_id":"o"}"#, r#"{"organizations":{"o":"member"}}"#] {
@@ -228,7 +244,7 @@ mod tests {
     #[test]
     fn an_organization_in_an_unknown_claim_is_not_let_into_the_default() {
         let in_default = |claims: &str| {
-            let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7 };
+            let claims = Claims { values: serde_json::from_str(claims).unwrap(), expires: 7, app: None };
             claims.principal("main", &BTreeSet::new(), Some("main")).is_ok()
         };
         for nameless in ["{}", r#"{"sub":"u","scope":"x","origin":"y"}"#] {

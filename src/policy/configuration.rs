@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
+use super::app::{App, Apps, SERVICE};
 use super::channel::{Action, Channel, Topic};
 use super::credential::Credentials;
 use super::database::Databases;
@@ -43,6 +44,10 @@ pub struct Configuration {
     pub limits: Limits,
     /// How much history is kept.
     pub history: HistoryLimits,
+    /// The organizations that are opened as apps; `None` where none is.
+    pub apps: Option<Apps>,
+    /// Whether sockets whose dialect has them get heartbeats.
+    pub heartbeats: bool,
     /// Whether the page at `/` is served.
     pub inspector: bool,
     /// What Fluxbase's clients may; `None`: they are not served.
@@ -68,6 +73,8 @@ impl Configuration {
             public_topics: true,
             limits: Limits::default(),
             history: HistoryLimits::default(),
+            apps: None,
+            heartbeats: true,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
             fluxbase: None,
         };
@@ -118,6 +125,11 @@ impl Configuration {
         topic.private && self.channel(topic, principal).is_none()
     }
 
+    /// What is said of an organization as an app; `None` where none is one.
+    pub fn app(&self, organization: &str) -> Option<&App> {
+        self.apps.as_ref().map(|apps| apps.get(organization))
+    }
+
     /// The databases that organizations take their changes from.
     pub fn databases(&self) -> &Databases {
         &self.credentials.databases
@@ -160,6 +172,14 @@ impl Configuration {
         if let Some(history) = form.take("history") {
             self.history = HistoryLimits::read(&history)?;
         }
+        if let Some(heartbeats) = form.take("heartbeats") {
+            self.heartbeats = heartbeats.boolean()?;
+        }
+        if let Some(apps) = form.take("butterbase") {
+            self.apps = Some(Apps::read(&apps)?);
+            self.credentials.tokens.are_of_apps = true;
+            self.tables.admit_everywhere(SERVICE);
+        }
         if let Some(fluxbase) = form.take("fluxbase") {
             let fluxbase = Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?;
             self.credentials.nameless_organization = Some(fluxbase.organization.clone());
@@ -189,6 +209,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         key_set_url: url,
         issuer: expected(variable, "JWT_ISSUER")?,
         audience: expected(variable, "JWT_AUDIENCE")?,
+        are_of_apps: false,
     };
     let api_keys = match variable("API_KEYS") {
         None => ApiKeys::default(),
@@ -239,7 +260,7 @@ fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Opt
 
 /// A local issuer has no certificate; anything else must, or the keys could be anyone's. A user name before the host
 /// would make `http://localhost:1@elsewhere` look local.
-fn is_safe(url: &str) -> bool {
+pub(super) fn is_safe(url: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let local = || url.strip_prefix("http://127.0.0.1:").or_else(|| url.strip_prefix("http://localhost:"));
     let safe = match url.strip_prefix("https://").map(host) {

@@ -217,7 +217,7 @@ impl Database {
         Some(Rc::new(Group { id: Rc::from(group_id(&role, &claims)), role, claims }))
     }
 
-    /// A key has no claims; policies may ask for its user and its role.
+    /// A key has no claims, nor has who brings none; policies may ask for user and role.
     fn claims_of_key(&self, principal: &Principal) -> String {
         let mut claims = Map::new();
         if let Some(role) = self.role("{}", principal) {

@@ -21,6 +21,8 @@ pub const AUTH_DEADLINE: u64 = 10_000;
 pub const EXPIRY_GRACE: u64 = 30_000;
 /// How long a subscription waits for the database to answer before its client is told so, in milliseconds.
 pub const MAX_DATABASE_WAIT: u64 = 15_000;
+/// How long differences of one topic's presence are gathered, in milliseconds.
+pub const PRESENCE_WINDOW: u64 = 50;
 /// The window in which errors are counted, in milliseconds.
 pub const ERROR_WINDOW: u64 = 60_000;
 /// Regular expressions in all filters of one connection.

@@ -19,6 +19,8 @@ pub mod visibility;
 pub mod filter;
 pub mod channel;
 pub mod table;
+pub mod function;
+pub mod app;
 pub mod database;
 pub mod topic_grant;
 // What the deployment says about both.

@@ -69,7 +69,7 @@ impl Principal {
             expires: None,
             claims: BTreeMap::new(),
             all_claims: None,
-            grants: Default::default(),
+            grants: BTreeMap::new(),
         }
     }
 

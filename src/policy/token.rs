@@ -5,8 +5,10 @@ use jwt_compact::UntrustedToken;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use serde_json::{Map, Value};
 
+use super::app;
 use super::claims::Claims;
 use super::key_set::{KeySet, Verdict};
+use super::organization::is_organization;
 use super::secret::Secret;
 use super::signature::{Token, signed_with};
 use crate::code::{Code, Reason, Refusal};
@@ -28,6 +30,8 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// `JWT_AUDIENCE`
     pub audience: Option<String>,
+    /// Whether apps have issuers of their own, beside `JWT_ISSUER`.
+    pub are_of_apps: bool,
 }
 
 /// Why a token gives no claims.
@@ -88,7 +92,7 @@ impl TokenRules {
         }
         self.check_signature(now, &parsed, message, keys)?;
         let claims = payload(message).ok_or(TokenError::Malformed)?;
-        self.check_claims(now, claims)
+        self.check_claims(now, claims, parsed.algorithm())
     }
 
     /// `HS*` is only ever held against the secret, everything else only against public keys: the kind of key decides.
@@ -106,12 +110,17 @@ impl TokenRules {
         }
     }
 
-    fn check_claims(&self, now: u64, mut values: Map<String, Value>) -> Result<Claims, TokenError> {
+    fn check_claims(&self, now: u64, mut values: Map<String, Value>, algorithm: &str) -> Result<Claims, TokenError> {
         let expires = values.remove("exp").and_then(|time| milliseconds(&time)).ok_or(TokenError::Endless)?;
         let is_begun = |start| milliseconds(&start).is_some_and(|start| start <= now.saturating_add(LEEWAY));
         let begun = values.remove("nbf").is_none_or(is_begun);
-        let issued =
-            self.issuer.as_ref().is_none_or(|issuer| values.get("iss").and_then(Value::as_str) == Some(issuer));
+        let issuer = values.get("iss").and_then(Value::as_str);
+        let app = issuer.and_then(|issuer| issuer.strip_prefix(app::ISSUER)).filter(|_| self.are_of_apps);
+        let issued = match app {
+            Some(app) => is_organization(app) && algorithm == app::ALGORITHM,
+            None => self.issuer.as_deref().is_none_or(|expected| issuer == Some(expected)),
+        };
+        let app = app.map(str::to_owned);
         let meant = self.audience.as_ref().is_none_or(|audience| names(values.get("aud"), audience));
         if !begun || !issued || !meant {
             return Err(TokenError::Refused(Code::InvalidToken));
@@ -119,7 +128,7 @@ impl TokenRules {
         if expires.saturating_add(LEEWAY) <= now {
             return Err(TokenError::Expired(now.saturating_sub(expires) / 1_000));
         }
-        Ok(Claims { values, expires })
+        Ok(Claims { values, expires, app })
     }
 }
 

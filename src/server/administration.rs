@@ -32,19 +32,23 @@ pub fn input(path: &str, body: &str) -> Result<Input, Refusal> {
             offset: form.require("offset")?.count()?,
             search: form.require("search")?.text()?,
         }),
-        _ => Input::Tables(change(&mut form)?),
+        _ => Input::Tables(changes(&mut form)?),
     };
     form.finish()?;
     Ok(input)
 }
 
-fn change(form: &mut Form<'_>) -> Result<Option<TableChange>, Refusal> {
+fn changes(form: &mut Form<'_>) -> Result<Vec<TableChange>, Refusal> {
     let action = form.require("action")?;
     let word = action.text()?;
     if word == "list" {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let (schema, table) = (form.require("schema")?.name(NAME_BYTES)?, form.require("table")?.name(NAME_BYTES)?);
+    let schema = form.require("schema")?.name(NAME_BYTES)?;
+    let tables = match form.take("tables") {
+        Some(tables) => tables.texts(MAX_COLUMNS)?,
+        None => vec![form.require("table")?.name(NAME_BYTES)?],
+    };
     let events =
         form.take("events").filter(|events| !events.is_null()).map(|events| operations(&events)).transpose()?;
     let excluded = form.take("exclude").filter(|columns| !columns.is_null());
@@ -55,7 +59,7 @@ fn change(form: &mut Form<'_>) -> Result<Option<TableChange>, Refusal> {
         ("disable", _) => TableAct::Disable,
         _ => return Err(action.refuse("must be \"list\", \"enable\" with events, \"update\" or \"disable\"")),
     };
-    Ok(Some(TableChange { schema, table, act }))
+    Ok(tables.into_iter().map(|table| TableChange { schema: schema.clone(), table, act: act.clone() }).collect())
 }
 
 /// Reads a list of what can happen to rows, not empty.

@@ -3,15 +3,19 @@
 use super::api::Api;
 use super::entrance::Entrance;
 use super::request_head::RequestHead;
-use super::{fluxbase, native, supabase};
+use super::{butterbase, fluxbase, native, supabase};
 use crate::engine::input::DialectId;
 
 /// In the order in which they are asked whether a request is theirs.
-const ENTRANCES: [&dyn Entrance; 3] =
-    [&supabase::SupabaseEntrance, &native::NativeEntrance, &fluxbase::FluxbaseEntrance];
+const ENTRANCES: [&dyn Entrance; 4] = [
+    &butterbase::ButterbaseEntrance,
+    &supabase::SupabaseEntrance,
+    &native::NativeEntrance,
+    &fluxbase::FluxbaseEntrance,
+];
 
 /// The APIs that belong to a dialect.
-const APIS: [&dyn Api; 2] = [&supabase::rest::Rest, &fluxbase::rest::Rest];
+const APIS: [&dyn Api; 3] = [&supabase::rest::Rest, &butterbase::control::Control, &fluxbase::rest::Rest];
 
 /// The entrance of a request for a socket; `None` where no dialect knows it.
 pub fn entrance(head: &RequestHead) -> Option<&'static dyn Entrance> {

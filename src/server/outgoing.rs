@@ -2,6 +2,7 @@
 
 use std::iter::repeat_n;
 
+use crate::code::Code;
 use crate::dialect::{self, Frame};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::{DialectId, SocketId};
@@ -13,6 +14,11 @@ pub struct Outgoing {
     pub to: Vec<SocketId>,
     /// The same bytes for all.
     pub frame: Frame,
+}
+
+/// The close code and reason of a socket that ends with this code, in the words of its dialect.
+pub fn closing(dialect: Option<DialectId>, code: Code) -> (u16, &'static str) {
+    dialect.and_then(dialect::of).map_or_else(|| code.closing(), |dialect| dialect.closing(code))
 }
 
 impl Outgoing {

@@ -15,6 +15,8 @@ const NO_TEXT: &str = "\u{fffd}";
 pub struct RequestHead {
     /// The host's name, without its port.
     pub host: String,
+    /// Scheme, host and port under which sockets are opened here, such as `wss://api.example.com`.
+    pub websocket_origin: String,
     /// The method.
     pub method: String,
     /// The path, still encoded, as [`super::route::normal`] gives it.

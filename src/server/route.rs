@@ -21,6 +21,10 @@ pub enum Route {
     ApiPreflight(&'static dyn Api),
     /// The figures of a tenant.
     Stats,
+    /// Somebody knows that a database has changes.
+    SourceWake,
+    /// How it stands with a database.
+    SourceStatus,
     /// Liveness.
     Health,
     /// The Inspector's page and what belongs to it.
@@ -45,6 +49,8 @@ pub fn route(method: &str, path: &str) -> Result<Route, Code> {
         "/realtime/v1/ws-ticket" if method == "OPTIONS" => return Ok(Route::TicketPreflight),
         "/realtime/v1/ws-ticket" => (&["POST"], Route::Ticket),
         "/realtime/v1/stats" => (&["GET"], Route::Stats),
+        "/realtime/v1/source/wake" => (&["POST"], Route::SourceWake),
+        "/realtime/v1/source/status" => (&["GET"], Route::SourceStatus),
         "/health" => (&["GET", "HEAD"], Route::Health),
         path if dialects::opens_sockets(path) => (&["GET"], Route::WebSocket),
         path => match dialects::api(path) {
@@ -96,6 +102,8 @@ mod tests {
             Route::Api(_) => "api",
             Route::ApiPreflight(_) => "api preflight",
             Route::Stats => "stats",
+            Route::SourceWake => "wake",
+            Route::SourceStatus => "status",
             Route::Health => "health",
             Route::Page => "page",
         })

@@ -3,24 +3,23 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use js_sys::Promise;
-use js_sys::futures::{JsFuture, spawn_local};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
-    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, durable_object,
 };
 
-use super::fault::{failed, log_fault, log_refused};
+use super::fault::{failed, log_fault, log_refused, watch};
 use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
-use super::sockets::{Sockets, tag};
+use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
-use super::{environment, http, keys, rejection, source_link};
+use super::{environment, function, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Administered, Effect, Figures, Receipt, Task};
-use crate::engine::input::{DialectId, Input, SocketId, StoredPublication};
+use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
+use crate::engine::input::{CallAnswer, DialectId, Input, SocketId, StoredPublication};
 use crate::engine::tenant::Surroundings;
 use crate::policy::configuration::Configuration;
 use crate::server::administration;
@@ -30,7 +29,7 @@ use crate::server::changes::{self, SourceRequest};
 use crate::server::fault::Fault;
 use crate::server::handshake;
 use crate::server::log::log_line;
-use crate::server::outgoing::Outgoing;
+use crate::server::outgoing::{Outgoing, closing};
 use crate::server::publish::PublishRequest;
 use crate::server::tenant_server::TenantServer;
 
@@ -61,8 +60,10 @@ struct Outcome {
     figures: Option<Box<Figures>>,
     administered: Option<std::result::Result<Administered, Refusal>>,
     fetch_keys: bool,
+    timer: Option<u64>,
     taken: Option<std::result::Result<u64, Refusal>>,
     questions: Vec<(Rc<str>, SourceRequest)>,
+    calls: Vec<Calling>,
 }
 
 impl DurableObject for Broadcaster {
@@ -74,14 +75,12 @@ impl DurableObject for Broadcaster {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let answered = match request.path().as_str() {
-            "/open" => self.open(&request),
-            path => {
-                let body = request.text().await?;
-                self.answer(path, &body).map(|answer| http::respond(&answer))
-            }
-        };
-        answered.unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)))
+        let path = request.path();
+        if path == "/open" {
+            return self.open(&request).unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)));
+        }
+        let body = if request.method() == Method::Post { request.text().await? } else { String::new() };
+        http::respond(&self.answer(&path, &body).unwrap_or_else(|refusal| Answer::from(&refusal)))
     }
 
     async fn alarm(&self) -> Result<Response> {
@@ -270,8 +269,21 @@ impl Broadcaster {
         if std::mem::take(&mut outcome.fetch_keys) {
             self.fetch_keys();
         }
+        std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
+        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
+    }
+
+    /// Calls a function while the object goes on.
+    fn call(&self, calling: Calling) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let organization = object.with_life(|life| Ok(life.organization.clone())).unwrap_or_default();
+            let answer = function::call(&object.env, &organization, &calling).await;
+            let Calling { socket, client_id, call, .. } = calling;
+            let _ = object.happen(Input::Called(CallAnswer { socket, client_id, call, answer }));
+        });
     }
 
     /// Asks the object of a database while this one goes on.
@@ -280,6 +292,15 @@ impl Broadcaster {
         self.state.wait_until(async move {
             let answer = source_link::ask(&object.env, &database, &request).await;
             let _ = object.happen(request.answered(answer));
+        });
+    }
+
+    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    fn tick_at(&self, time: u64) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            Delay::from(Duration::from_millis(time.saturating_sub(now()))).await;
+            let _ = object.happen(Input::Tick);
         });
     }
 
@@ -347,8 +368,8 @@ impl Life {
                 self.sockets.insert(socket, &opening, &client_id);
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Close { socket, code } => {
-                let (number, reason) = code.closing();
+            Task::Close { socket, dialect, code } => {
+                let (number, reason) = closing(dialect, code);
                 if let Some(raw) = self.sockets.get(socket) {
                     let _ = raw.close(number, reason);
                 }
@@ -362,6 +383,7 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
@@ -370,6 +392,7 @@ impl Life {
                 return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
+            Task::Call(calling) => outcome.calls.push(*calling),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
@@ -378,20 +401,6 @@ impl Life {
         }
         Ok(None)
     }
-}
-
-/// Logs the fault of a call that nothing waits for.
-fn watch(what: &'static str, promise: Promise) {
-    spawn_local(async move {
-        if let Err(error) = JsFuture::from(promise).await {
-            log_fault(Fault::from(error).during(what));
-        }
-    });
-}
-
-fn raw(socket: &WebSocket) -> &RawSocket {
-    let socket: &web_sys::WebSocket = socket.as_ref();
-    socket.unchecked_ref()
 }
 
 /// Who asked for history that cannot be read is told so; the object goes on.

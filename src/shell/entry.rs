@@ -6,7 +6,7 @@ use worker::{Context, Env, Request, Response, Result, event};
 
 use super::fault::{failed, log_refused, unreachable};
 use super::runtime::{now, random_hex};
-use super::{api, environment, gate, http, keys};
+use super::{api, environment, gate, http, keys, source_link};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
@@ -14,7 +14,7 @@ use crate::server::api::Cors;
 use crate::server::publish::PublishRequest;
 use crate::server::request_head::authorize;
 use crate::server::route::{self, Route};
-use crate::server::ticket;
+use crate::server::{source, ticket};
 
 /// Sets the hook that shows a panic's message before the instance is lost.
 #[event(start)]
@@ -62,6 +62,8 @@ async fn answer(
     let response = match route {
         Route::Broadcast => return broadcast(request, env, &configuration).await,
         Route::Stats => return stats(request, env, &configuration).await,
+        Route::SourceWake => return ask_source(request, env, &configuration, "/wake").await,
+        Route::SourceStatus => return ask_source(request, env, &configuration, "/status").await,
         Route::WebSocket => gate::connect(&request, env, &configuration).await,
         Route::Api(api) => {
             let head = http::head(&request)?;
@@ -111,6 +113,21 @@ async fn stats(
     authorize(head.authorization.as_deref(), configuration)?;
     let organization = head.organization(configuration)?;
     http::ask(env, &organization, "/stats", &RequestInit::new()).await.map_err(unreachable)
+}
+
+/// Asks the object of a database, for a holder of the access token.
+async fn ask_source(
+    request: Request,
+    env: &Env,
+    configuration: &Configuration,
+    path: &str,
+) -> std::result::Result<web_sys::Response, Refusal> {
+    let head = http::head(&request)?;
+    authorize(head.authorization.as_deref(), configuration)?;
+    let database = source::database(&head, configuration)?;
+    let init = RequestInit::new();
+    init.set_method("POST");
+    source_link::fetch(env, &database, path, &init).await.map_err(unreachable)
 }
 
 async fn ticket(mut request: Request, configuration: &Configuration) -> std::result::Result<Answer, Refusal> {

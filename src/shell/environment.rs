@@ -24,7 +24,7 @@ pub fn configuration(env: &Env) -> Result<Rc<Configuration>, Refusal> {
 }
 
 /// The text of a variable or secret; an object as JSON; `None` where it is not set or empty.
-fn variable(env: &Env, name: &str) -> Option<String> {
+pub fn variable(env: &Env, name: &str) -> Option<String> {
     let env: &JsValue = env.unchecked_ref();
     let value = js_sys::Reflect::get(env, &JsValue::from_str(name)).ok()?;
     let text = match value.as_string() {

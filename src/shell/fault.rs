@@ -1,5 +1,7 @@
 //! What went wrong, as the log learns it and as the caller does.
 
+use js_sys::Promise;
+use js_sys::futures::{JsFuture, spawn_local};
 use serde_json::json;
 use wasm_bindgen::JsValue;
 
@@ -46,4 +48,13 @@ pub fn failed(error: impl Into<Fault>) -> Refusal {
 pub fn unreachable(error: impl Into<Fault>) -> Refusal {
     log_fault(error);
     Refusal::of(Code::Overloaded)
+}
+
+/// Logs the fault of a call that nothing waits for.
+pub fn watch(what: &'static str, promise: Promise) {
+    spawn_local(async move {
+        if let Err(error) = JsFuture::from(promise).await {
+            log_fault(Fault::from(error).during(what));
+        }
+    });
 }

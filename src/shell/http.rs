@@ -28,6 +28,8 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
     let header = |name| header(request, name);
     Ok(RequestHead {
         host: url.hostname(),
+        // `http` becomes `ws`, and `https` `wss`.
+        websocket_origin: url.origin().replacen("http", "ws", 1),
         method: request.method().to_string(),
         path: route::normal(&url.pathname()).to_owned(),
         query: Query::read(&url.search()),

@@ -7,7 +7,13 @@ mod gate;
 mod pump;
 // The Durable Object.
 mod broadcaster;
+mod function;
 mod source_link;
+// The object of a database.
+mod connection;
+mod organization_link;
+mod source;
+mod source_storage;
 mod sockets;
 mod storage;
 // What both use.

@@ -138,14 +138,17 @@ pub fn random_hex(bytes: usize) -> Result<String, worker::Error> {
     Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes one line of log.
-pub fn log(line: &str) {
-    worker::console_log!("{line}");
-}
-
 /// A random UUID (RFC 9562, version 4).
+///
+/// # Errors
+/// When the runtime has no randomness.
 pub fn uuid() -> Result<String, worker::Error> {
     let hex = random_hex(16)?;
     let part = |from, to| hex.get(from..to).unwrap_or_default();
     Ok(format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32)))
+}
+
+/// Writes one line of log.
+pub fn log(line: &str) {
+    worker::console_log!("{line}");
 }

@@ -2,6 +2,7 @@
 
 use js_sys::{Array, Map, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
+use worker::WebSocket;
 
 use super::runtime::{OPEN, RawSocket, RawState, send_to_all};
 use crate::dialect::Frame;
@@ -90,4 +91,10 @@ impl Sockets {
 /// The public id with which a socket was accepted.
 pub fn tag(state: &RawState, socket: &RawSocket) -> Option<String> {
     state.tags(socket).ok()?.into_iter().next()
+}
+
+/// A socket in the terms of this module.
+pub fn raw(socket: &WebSocket) -> &RawSocket {
+    let socket: &web_sys::WebSocket = socket.as_ref();
+    socket.unchecked_ref()
 }

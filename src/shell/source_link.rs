@@ -30,15 +30,22 @@ pub async fn ask(env: &Env, database: &str, request: &SourceRequest) -> Option<(
     }
 }
 
-async fn send(env: &Env, database: &str, request: &SourceRequest) -> Result<(u16, String), Fault> {
+/// Sends a request to the object of a database.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn fetch(env: &Env, database: &str, path: &str, init: &RequestInit) -> Result<web_sys::Response, Fault> {
     let env: &RawEnv = env.unchecked_ref();
     let objects = env.sources().ok_or_else(|| Fault::new("the binding SOURCE is missing"))?;
+    let url = format!("https://object{path}");
+    Ok(JsFuture::from(objects.by_name(database)?.fetch(&url, init)?).await?.unchecked_into())
+}
+
+async fn send(env: &Env, database: &str, request: &SourceRequest) -> Result<(u16, String), Fault> {
     let init = RequestInit::new();
     init.set_method("POST");
     init.set_body(&JsValue::from_str(&request.body));
-    let url = format!("https://object{}", request.path);
-    let answer = JsFuture::from(objects.by_name(database)?.fetch(&url, &init)?).await?;
-    let answer: web_sys::Response = answer.unchecked_into();
+    let answer = fetch(env, database, request.path, &init).await?;
     let text = JsFuture::from(answer.text()?).await?;
     Ok((answer.status(), text.as_string().unwrap_or_default()))
 }

@@ -19,7 +19,8 @@ pub use client::Client;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
+use realtime_worker::engine::effect::Calling;
+use realtime_worker::engine::input::{CallAnswer, DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::administration;
@@ -71,6 +72,9 @@ pub struct Rig {
     pub now: u64,
     pub storage: Storage,
     pub alarm: Option<u64>,
+    /// When the timer comes; at the end of each step, unless it is held.
+    pub timer: Option<u64>,
+    pub hold_timer: bool,
     pub logs: Vec<String>,
     pub interruption: Interruption,
     /// What `JWKS_URL` answers; `None`: it does not.
@@ -84,6 +88,8 @@ pub struct Rig {
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
+    /// Functions that are being called.
+    pub calls: Vec<Calling>,
     /// The object of the database.
     pub source: Source,
     configuration: Rc<Configuration>,
@@ -137,6 +143,8 @@ impl Rig {
             now: START,
             storage: Storage::default(),
             alarm: None,
+            timer: None,
+            hold_timer: false,
             logs: Vec::new(),
             interruption: Interruption::None,
             key_set: None,
@@ -146,6 +154,7 @@ impl Rig {
             storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
+            calls: Vec::new(),
             source: Source::default(),
             configuration: Rc::new(configuration),
             server: None,
@@ -336,6 +345,13 @@ impl Rig {
         serde_json::from_str(&answer.body).unwrap()
     }
 
+    /// A function answers the oldest call, or does not.
+    pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        let Calling { socket, client_id, call, .. } = self.calls.remove(0);
+        let answer = answer.map(|(status, body)| (status, body.to_owned()));
+        self.run(Input::Called(CallAnswer { socket, client_id, call, answer }), &mut Outcome::default());
+    }
+
     /// What the object answers at one of its paths.
     pub fn ask(&mut self, path: &str, body: &str) -> (u16, String) {
         let answer = match path {
@@ -371,6 +387,12 @@ impl Rig {
             self.run(Input::Alarm, &mut Outcome::default());
         }
         self.now = end;
+    }
+
+    /// The timer comes at its time.
+    pub fn tick(&mut self) {
+        self.now = self.now.max(self.timer.take().expect("a timer is set"));
+        self.run(Input::Tick, &mut Outcome::default());
     }
 
     /// `JWKS_URL` answers at last, with what [`Rig::key_set`] holds.

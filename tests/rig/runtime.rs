@@ -10,7 +10,7 @@ use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Ta
 use realtime_worker::engine::input::{Input, SocketId};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::log::log_line;
-use realtime_worker::server::outgoing::Outgoing;
+use realtime_worker::server::outgoing::{Outgoing, closing};
 use realtime_worker::server::tenant_server::TenantServer;
 use serde_json::Value;
 
@@ -111,6 +111,7 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
+        self.timer = None;
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
     }
@@ -130,6 +131,11 @@ impl Rig {
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
+        // The rig's clock stands still within a step: its timer looks ahead.
+        while let Some(time) = self.timer.take_if(|_| !self.hold_timer) {
+            let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
+            self.settle(effects, &mut Outcome::default());
+        }
     }
 
     /// Executes effects in their order; the inputs that come of them are handled after them.
@@ -180,8 +186,8 @@ impl Rig {
                 assert!(self.sockets.insert(socket, client).is_none(), "a number in use");
             }
             Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Close { socket, code } => {
-                let (number, reason) = code.closing();
+            Task::Close { socket, dialect, code } => {
+                let (number, reason) = closing(dialect, code);
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");
                 client.end(number, reason);
                 self.attachments.remove(&client.id);
@@ -197,6 +203,7 @@ impl Rig {
                 (self.storage, self.alarm) = Default::default();
             }
             Task::SetAlarm(time) => self.alarm = Some(time),
+            Task::SetTimer(time) => self.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory { after, rows, bytes } => {
                 self.history_reads += 1;
@@ -210,6 +217,7 @@ impl Rig {
             }
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),
+            Task::Call(calling) => self.calls.push(*calling),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Administered(answer) => outcome.administered = Some(answer),

@@ -13,16 +13,16 @@ use crate::project::{Project, become_command};
 pub fn run(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     let mut command = project.cargo();
     command.args(["run", "--quiet", "--package", "realtime-worker-database", "--"]);
-    let (url, others) = take_url(arguments);
+    let (url, others) = take("--url", arguments);
     if let Some(url) = url {
         command.env("DATABASE_URL", url);
     }
     become_command(command.args(others))
 }
 
-/// The value of `--url`, and the other arguments. A `--url` without a value stays with them, for the program to refuse.
-fn take_url(arguments: &[String]) -> (Option<&String>, Vec<&String>) {
-    match arguments.windows(2).position(|pair| matches!(pair, [name, _] if name == "--url")) {
+/// The value of an option, and the other arguments. Without a value it stays with them, for the program to refuse.
+pub fn take<'a>(option: &str, arguments: &'a [String]) -> (Option<&'a String>, Vec<&'a String>) {
+    match arguments.windows(2).position(|pair| matches!(pair, [name, _] if name == option)) {
         Some(place) => {
             let others = arguments.iter().enumerate().filter(|(at, _)| *at != place && *at != place + 1);
             (arguments.get(place + 1), others.map(|(_, argument)| argument).collect())
@@ -38,9 +38,9 @@ mod tests {
     #[test]
     fn the_url_is_no_argument_of_the_program() {
         let arguments = ["install", "--url", "postgres://u:secret@h/d", "--roles", "anon"].map(str::to_owned);
-        let (url, others) = take_url(&arguments);
+        let (url, others) = take("--url", &arguments);
         assert_eq!(url.map(String::as_str), Some("postgres://u:secret@h/d"));
         assert_eq!(others, ["install", "--roles", "anon"]);
-        assert_eq!(take_url(&["status".to_owned(), "--url".to_owned()]).1.len(), 2);
+        assert_eq!(take("--url", &["status".to_owned(), "--url".to_owned()]).1.len(), 2);
     }
 }

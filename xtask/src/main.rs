@@ -21,6 +21,8 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   dev [--port N] [--fresh]   build, and serve on 127.0.0.1:8787; --fresh forgets the local state
+      --postgres             with a PostgreSQL of its own and a sample table; the server must be installed here
+      --database-url URL     with the changes of your database
   token --user U [--roles A,B] [--organization O] [--hours N]
                              print a session token for the Worker that dev serves
   build                      build the Worker into build/
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
 
 fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCode> {
     match command {
-        "dev" => serve(project, "miniflare/dev.mjs", arguments),
+        "dev" => dev(project, arguments),
         "token" => {
             node::install(project)?;
             project::become_command(node::node(project).arg("miniflare/dev_token.mjs").args(arguments))
@@ -68,6 +70,18 @@ fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCod
         }
         unknown => bail!("unknown command `{unknown}`\n\n{USAGE}"),
     }
+}
+
+/// Serves the Worker on this machine. Like that of `database`, the URL is no argument that everyone could read.
+fn dev(project: &Project, arguments: &[String]) -> Result<ExitCode> {
+    set_up(project)?;
+    build::build(project)?;
+    let mut command = node::node(project);
+    let (url, others) = database::take("--database-url", arguments);
+    if let Some(url) = url {
+        command.env("DEV_DATABASE_URL", url);
+    }
+    project::become_command(command.arg("miniflare/dev.mjs").args(others))
 }
 
 /// Builds the Worker and becomes a Node script that runs it.

@@ -21,7 +21,7 @@ pub fn missing(project: &Project) -> Option<&'static str> {
 
 /// Installs the packages of `sdk/`, which only building and testing it need.
 pub fn install_sdk(project: &Project) -> Result<()> {
-    install_folder(project, "sdk", "the SDK's development packages (TypeScript, React): about 40 MB")
+    install_folder(project, "sdk", "the SDK's development packages (TypeScript, React, Vite, Deno, Bun): about 350 MB")
 }
 
 /// Builds `sdk/dist/`, which checks the SDK's types.

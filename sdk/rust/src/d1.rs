@@ -8,7 +8,7 @@ use worker::{D1Database, D1PreparedStatement, Date};
 
 use crate::error::RealtimeError;
 use crate::message::{Message, Options};
-use crate::outbox::{FlushOptions, FlushReport, is_guilty, is_refusal, stored_body};
+use crate::outbox::{FlushOptions, FlushReport, is_guilty, is_refusal, is_theirs, stored_body};
 use crate::publishing::publishing_functions;
 use crate::realtime::{Realtime, random_uuid};
 
@@ -56,7 +56,7 @@ impl Outbox<'_> {
                 // Behind the others, who are not to wait for one with much to say.
                 Ok(BATCH) => queue.push_back(organization),
                 Ok(_) => {}
-                Err(error) if error.retryable() && error.status > 0 => report.errors.push(error),
+                Err(error) if is_theirs(&error) => report.errors.push(error),
                 Err(error) => return Err(error),
             }
         }

@@ -35,6 +35,6 @@ pub use backoff::Backoff;
 pub use d1::Outbox;
 pub use error::{RealtimeError, Receipt, read_answer};
 pub use message::{Encoding, Mask, MaskRule, Message, Options, Show, batch_body};
-pub use outbox::{FlushOptions, FlushReport, OUTBOX_TABLE, is_guilty, is_refusal, stored_body};
+pub use outbox::{FlushOptions, FlushReport, OUTBOX_TABLE, is_guilty, is_refusal, is_theirs, stored_body};
 #[cfg(target_arch = "wasm32")]
 pub use realtime::Realtime;

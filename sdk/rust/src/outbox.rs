@@ -72,6 +72,12 @@ pub fn is_refusal(error: &RealtimeError) -> bool {
     matches!(error.status, 400 | 413)
 }
 
+/// Whether a request failed for its organization's sake alone, so that the others' may go on. What is no answer of the
+/// Worker's own is about no organization: it does not run, or is not where we ask.
+pub fn is_theirs(error: &RealtimeError) -> bool {
+    error.retryable() && error.status > 0 && error.code != "unexpected_answer"
+}
+
 /// Whether a refusal of `count` messages is about the one at `index`. Where it is about none, halves tell.
 pub fn is_guilty(error: &RealtimeError, index: usize, count: usize) -> bool {
     let field = error.field.as_deref().unwrap_or_default();

@@ -1,7 +1,9 @@
 //! What needs no database of the outbox: the body of stored messages, and what a refusal is about.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use realtime_worker_client::{FlushOptions, Message, Options, RealtimeError, is_guilty, is_refusal, stored_body};
+use realtime_worker_client::{
+    FlushOptions, Message, Options, RealtimeError, is_guilty, is_refusal, is_theirs, stored_body,
+};
 use serde_json::{Value, json};
 
 fn refusal(status: u16, field: Option<&str>) -> RealtimeError {
@@ -51,4 +53,14 @@ fn only_what_the_message_itself_causes_is_a_refusal() {
 fn a_flush_is_of_everyone_unless_it_names_one() {
     assert_eq!(FlushOptions::default(), FlushOptions { organization_id: None, batches: 100 });
     assert_eq!(FlushOptions::of("org_1"), FlushOptions { organization_id: Some("org_1".to_owned()), batches: 100 });
+}
+
+#[test]
+fn what_is_no_answer_of_the_worker_is_about_no_organization() {
+    let failed = |status, code: &str| RealtimeError { status, ..RealtimeError::here(code, "no") };
+    assert!(is_theirs(&failed(503, "overloaded")) && is_theirs(&failed(429, "rate_limited")));
+    for other in [failed(503, "unexpected_answer"), failed(0, "network"), failed(401, "unauthorized"), failed(400, "x")]
+    {
+        assert!(!is_theirs(&other), "{other:?}");
+    }
 }

@@ -26,6 +26,7 @@ export type {
 	Update,
 } from "./definitions.ts";
 export { RealtimeError } from "./error.ts";
+export { createQueue, type Queue, type Queued, type QueueOptions, type QueueStorage } from "./queue.ts";
 export type { Identity, Member, Position } from "./frame.ts";
 export type { HeartbeatOptions } from "./heartbeat.ts";
 export { judge } from "./judge.ts";
@@ -38,3 +39,4 @@ export type { Subscription } from "./subscription.ts";
 export { browser, type Surroundings } from "./surroundings.ts";
 export type { TokenReason, TokenSource } from "./token.ts";
 export type { SendOptions, Topic, TopicOptions } from "./topic.ts";
+export { type Filter, type Scalar, type Where, where } from "./where.ts";

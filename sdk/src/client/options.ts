@@ -33,7 +33,7 @@ export interface TableOptions {
 	/** The table's schema; `public` unless given here or as in `hr.employees`. `"*"` is any, and is the default for the table `"*"`. */
 	schema?: string;
 	/**
-	 * Which rows, by the server's filter grammar: `status=eq.open,amount=gt.10`. An update is judged on the new row: a
+	 * Which rows, by the server's filter grammar: `status=eq.open,amount=gt.10`, or {@link where}'s. An update is judged on the new row: a
 	 * row that leaves the filter is not announced. Where handlers have several filters for one table, the client must
 	 * tell the changes apart itself. It cannot by patterns (`like`, `match` and their kin), nor by order between numbers
 	 * that travel as strings: then the handler is not called, and `on.error` says so (`filter_undecidable`).

@@ -9,3 +9,4 @@ export type { TableState } from "./table-store.ts";
 export { usePresence } from "./use-presence.ts";
 export { useBroadcast, useChanges, useRealtime } from "./use-realtime.ts";
 export { type TableView, useTable } from "./use-table.ts";
+export { type TopicState, useTopic } from "./use-topic.ts";

@@ -19,3 +19,4 @@ export type { RetryOptions } from "./retry.ts";
 export { RealtimeError, type RealtimeErrorCode } from "./error.ts";
 export type { FlushOptions, FlushReport, Outbox } from "./outbox.ts";
 export { type D1, type D1Statement, OUTBOX_TABLE, OUTBOX_TABLE_POSTGRES, type Sql, type SqlValue } from "./sql.ts";
+export type { JsonOf } from "../client/definitions.ts";

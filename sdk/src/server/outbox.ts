@@ -87,7 +87,8 @@ async function flush<Statement>(
 			// Behind the others, who are not to wait for one with much to say.
 			if (rows.length === BATCH) queue.push(organization);
 		} catch (error) {
-			const isTheirs = error instanceof RealtimeError && error.retryable && error.status > 0;
+			// What is no answer of the Worker's own is about no organization: it does not run, or is not where we ask.
+			const isTheirs = error instanceof RealtimeError && error.retryable && error.status > 0 && error.code !== "unexpected_answer";
 			if (!isTheirs) throw error;
 			report.errors.push(error);
 		}
@@ -134,7 +135,8 @@ async function flush<Statement>(
 /** The most messages that one request may hold, and the most values that a statement of D1 may. */
 const BATCH = 100;
 
-const INSERT =
+/** The statement that the publishing functions of an outbox give. */
+export const INSERT =
 	"INSERT INTO realtime_outbox (organization_id, id, message, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
 const ORGANIZATIONS =
 	"SELECT organization_id FROM realtime_outbox WHERE error IS NULL GROUP BY organization_id ORDER BY MIN(position) LIMIT ?";

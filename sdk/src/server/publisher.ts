@@ -2,13 +2,16 @@
  * The publishing functions. Sent at once, in a batch or by an outbox, they are the same; only what becomes of the message
  * differs.
  */
+import type { JsonOf } from "../client/definitions.ts";
 import { invalid } from "./error.ts";
 import { type BroadcastOptions, broadcastMessage, type ChangeOptions, changeMessage, type Message, type Operation } from "./message.ts";
 import type { Namespace } from "./namespace.ts";
 import { type ColumnOf, narrow, type Table, type Tables } from "./table.ts";
 
-/** The columns of a table that may be published: some of them, since minimal payloads are best. */
-export type RowOf<These extends Tables, Name extends keyof These> = These[Name] extends Table<infer Row> ? Partial<Row> : object;
+/** The columns of a table that may be published: some of them, as the database's library has them, or as JSON does. */
+export type RowOf<These extends Tables, Name extends keyof These> = These[Name] extends Table<infer Row>
+	? { [Column in keyof Row]?: Row[Column] | JsonOf<Row[Column]> }
+	: object;
 
 /** The names of the columns of a table. */
 export type ColumnsOf<These extends Tables, Name extends keyof These> = These[Name] extends Table<infer Row> ? ColumnOf<Row> : string;

@@ -27,6 +27,8 @@ export interface TableOptions<Row extends object = any> {
 	readonly primaryKey?: readonly ColumnOf<Row>[];
 	/** What is masked for whom. */
 	readonly masking?: MaskingConfig<ColumnOf<Row>>;
+	/** The column that names the organization of a row, for the triggers of `realtime-worker/d1`. Used by them alone. */
+	readonly organization?: ColumnOf<Row>;
 	/** The column that names the owner, for `or: "owner"`. */
 	readonly ownerField?: ColumnOf<Row>;
 	/** Which rows a subscriber sees; any match makes the row visible. Applied by the Worker alone. Default: all. */
@@ -76,7 +78,7 @@ export function defineTable<Row extends object = any>(options: TableOptions<Row>
 
 /** The value of the Worker's variable `REALTIME`. */
 export interface RealtimeVariable {
-	readonly tables: Readonly<Record<string, Omit<TableOptions, "enabled">>>;
+	readonly tables: Readonly<Record<string, Omit<TableOptions, "enabled" | "organization">>>;
 	readonly [section: string]: unknown;
 }
 
@@ -95,7 +97,7 @@ export interface RealtimeVariable {
  * ```
  */
 export function realtimeVariable(sections: { readonly tables: Tables; readonly [section: string]: unknown }): RealtimeVariable {
-	const entries = Object.entries(sections.tables).map(([name, { enabled, ...table }]) => {
+	const entries = Object.entries(sections.tables).map(([name, { enabled, organization, ...table }]) => {
 		const off = { onInsert: false, onUpdate: false, onDelete: false };
 		return [name, enabled === false ? { ...table, ...off } : table] as const;
 	});

@@ -12,7 +12,7 @@ use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
     Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
-    SubscribableTables, UnknownSubscription,
+    SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
 /// Its number.
@@ -41,6 +41,13 @@ pub const PROFILE: Profile = Profile {
     marks_own: true,
     presence_frames: PresenceFrames::Roster,
     keys_are_owned: true,
+    heartbeat: None,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
 };
 /// The role of a socket without a token.
 pub const ANONYMOUS_ROLE: &str = "anon";

@@ -82,11 +82,10 @@ impl ChannelWriter<'_> {
                 vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
             }
             Event::PresenceState { members, .. } => vec![self.push("presence_state", &state(members))],
-            Event::PresenceJoined { member, .. } => vec![self.difference(&entry(member, None), "")],
-            Event::PresenceUpdated { member, before, .. } => {
-                vec![self.difference(&entry(member, Some(before)), &entry(before, None))]
+            Event::PresenceChanged { changes, .. } => vec![self.difference(changes)],
+            Event::PresenceJoined { .. } | Event::PresenceUpdated { .. } | Event::PresenceLeft { .. } => {
+                vec![self.difference(std::slice::from_ref(event))]
             }
-            Event::PresenceLeft { member, .. } => vec![self.difference("", &entry(member, None))],
             _ => Vec::new(),
         }
     }
@@ -104,8 +103,21 @@ impl ChannelWriter<'_> {
         text(self.version, self.reference, self.reference, self.name, "phx_close", "{}")
     }
 
-    fn difference(&self, joins: &str, leaves: &str) -> Frame {
-        self.push("presence_diff", &format!("{{\"joins\":{{{joins}}},\"leaves\":{{{leaves}}}}}"))
+    fn difference(&self, changes: &[Event]) -> Frame {
+        let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Event::PresenceJoined { member, .. } => joins.push((&**member, None)),
+                Event::PresenceLeft { member, .. } => leaves.push((&**member, None)),
+                Event::PresenceUpdated { member, before, .. } => {
+                    joins.push((&**member, Some(&**before)));
+                    leaves.push((&**before, None));
+                }
+                _ => {}
+            }
+        }
+        let payload = format!("{{\"joins\":{},\"leaves\":{}}}", by_key(joins), by_key(leaves));
+        self.push("presence_diff", &payload)
     }
 
     fn live(&self, tables: Option<&Result<(), Refusal>>, announce: bool) -> Vec<Frame> {
@@ -231,11 +243,16 @@ fn inferred(json: &str) -> &'static str {
 
 /// Everyone present, by key.
 fn state(members: &[Rc<Member>]) -> String {
-    let mut by_key: BTreeMap<String, String> = BTreeMap::new();
-    for member in members {
-        let metas = by_key.entry(key(member).to_owned()).or_default();
+    by_key(members.iter().map(|member| (&**member, None)))
+}
+
+/// `{"key":{"metas":[…]},…}` of members, each with what it was before where that is to be told.
+fn by_key<'a>(members: impl IntoIterator<Item = (&'a Member, Option<&'a Member>)>) -> String {
+    let mut by_key: BTreeMap<&str, String> = BTreeMap::new();
+    for (member, before) in members {
+        let metas = by_key.entry(key(member)).or_default();
         metas.push_str(if metas.is_empty() { "" } else { "," });
-        metas.push_str(&meta_of(member, None));
+        metas.push_str(&meta_of(member, before));
     }
     let mut out = String::from("{");
     for (index, (key, metas)) in by_key.iter().enumerate() {
@@ -246,16 +263,6 @@ fn state(members: &[Rc<Member>]) -> String {
         out.push_str("]}");
     }
     out.push('}');
-    out
-}
-
-/// `"key":{"metas":[…]}` of one member.
-fn entry(member: &Member, before: Option<&Member>) -> String {
-    let mut out = String::new();
-    json::write_string(&mut out, key(member));
-    out.push_str(":{\"metas\":[");
-    out.push_str(&meta_of(member, before));
-    out.push_str("]}");
     out
 }
 

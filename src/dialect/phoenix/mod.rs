@@ -19,7 +19,7 @@ use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
     Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
-    SubscribableTables, UnknownSubscription,
+    SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use frame::Version;
 
@@ -45,9 +45,16 @@ pub const PROFILE: Profile = Profile {
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
     roster_on_appearing: false,
+    heartbeat: None,
+    unknown_subscription: UnknownSubscription::Refused,
+    hears_messages: true,
+    hears_oneself_appear: true,
+    untracked_is_error: true,
+    removes_unmatched: false,
+    table_delivery: TableDelivery::Published,
+    is_listener: false,
     default_role: None,
     tables: SubscribableTables::Any,
-    unknown_subscription: UnknownSubscription::Refused,
     publishing_subscribes: false,
     marks_own: false,
     presence_frames: PresenceFrames::Difference,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::or_default;
 use super::verdict::{RoleVerdicts, Verdict};
 use crate::code::{Code, Refusal};
 use crate::policy::database::Serves;
@@ -74,12 +75,13 @@ struct BatchText<'a> {
     epoch: String,
     batch: u64,
     #[serde(borrow)]
-    changes: Vec<ChangeText<'a>>,
-    #[serde(default)]
+    changes: Vec<&'a RawValue>,
+    #[serde(default, deserialize_with = "or_default")]
     verdicts: Vec<VerdictText>,
 }
 
-#[derive(Deserialize)]
+/// Without an operation it is lost.
+#[derive(Default, Deserialize)]
 struct ChangeText<'a> {
     #[serde(default)]
     schema: Option<String>,
@@ -96,10 +98,10 @@ struct ChangeText<'a> {
     new: Option<&'a RawValue>,
     #[serde(borrow, default)]
     old: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     truncated: bool,
     #[serde(borrow, default)]
-    message: Option<MessageText<'a>>,
+    message: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -108,8 +110,8 @@ struct MessageText<'a> {
     event: String,
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
-    #[serde(default = "yes")]
-    private: bool,
+    #[serde(default)]
+    private: Option<bool>,
     #[serde(default)]
     binary: Option<String>,
     #[serde(default)]
@@ -120,13 +122,17 @@ struct MessageText<'a> {
 struct VerdictText {
     schema: String,
     table: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     columns: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
     changes: Vec<usize>,
+    #[serde(default, deserialize_with = "or_default")]
     groups: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
     new: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
     old: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     failed: BTreeMap<String, String>,
 }
 
@@ -138,7 +144,10 @@ impl Batch {
     pub fn read(text: &str, organization: &str, serves: &Serves) -> Result<Batch, Refusal> {
         let text: BatchText<'_> = serde_json::from_str(text).map_err(|_| Refusal::of(Code::InvalidRequest))?;
         let by_column = matches!(serves, Serves::Column(_));
-        let read = |change: ChangeText<'_>| change.read(by_column.then_some(organization));
+        let organization = by_column.then_some(organization);
+        let read = |change: &RawValue| {
+            serde_json::from_str::<ChangeText<'_>>(change.get()).unwrap_or_default().read(organization)
+        };
         let mut changes: Vec<Change> = text.changes.into_iter().map(read).collect();
         let mut failed = BTreeMap::new();
         for verdict in text.verdicts {
@@ -166,7 +175,10 @@ impl ChangeText<'_> {
     fn content(&self, organization: Option<&str>) -> Option<Content> {
         match self.op.as_str() {
             "TRUNCATE" => Some(Content::Truncate),
-            "MESSAGE" => self.message.as_ref().map(|message| Content::Message(message.publication())),
+            "MESSAGE" => {
+                let message: MessageText<'_> = serde_json::from_str(self.message?.get()).ok()?;
+                Some(Content::Message(message.publication()))
+            }
             word => {
                 let operation = Operation::named(word)?;
                 let is_mine =
@@ -222,7 +234,7 @@ impl MessageText<'_> {
         }
         out.push_str(",\"topic\":");
         json::write_string(&mut out, &self.topic);
-        out.push_str(if self.private { "" } else { ",\"private\":false" });
+        out.push_str(if self.private.unwrap_or(true) { "" } else { ",\"private\":false" });
         if let Some(id) = &self.id {
             out.push_str(",\"id\":");
             json::write_string(&mut out, id);
@@ -237,17 +249,13 @@ impl VerdictText {
     fn give_to(self, changes: &mut [Change]) {
         let digits = self.new.into_iter().zip(self.old);
         let groups = self.groups.into_iter().map(Rc::from).zip(digits).collect();
-        let role = Rc::new(RoleVerdicts { columns: Rc::new(distinct(self.columns)), groups });
-        for (place, number) in self.changes.into_iter().enumerate() {
-            let change = changes.get_mut(number);
-            let mine = |change: &&mut Change| *change.schema == *self.schema && *change.table == *self.table;
-            if let Some(change) = change.filter(mine) {
-                change.verdict.add(role.clone(), place);
-            }
-        }
+        let role = RoleVerdicts { columns: Rc::new(distinct(self.columns)), groups };
+        let mut mine: BTreeMap<usize, &mut Verdict> = changes
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, change)| *change.schema == *self.schema && *change.table == *self.table)
+            .map(|(number, change)| (number, &mut change.verdict))
+            .collect();
+        Verdict::share(role, self.changes.into_iter().map(|number| mine.remove(&number)));
     }
-}
-
-fn yes() -> bool {
-    true
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use super::or_default;
 use crate::code::{Code, Refusal};
 use crate::policy::database::Standing;
 
@@ -21,20 +22,20 @@ pub struct Catalog {
 pub struct CatalogTable {
     schema: String,
     table: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     enabled: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     unknown: bool,
     /// Whether policies judge its rows at all; taken for true where that is not said.
-    #[serde(default = "yes")]
-    row_security: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    row_security: Option<bool>,
+    #[serde(default, deserialize_with = "or_default")]
     columns: Vec<CatalogColumn>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     primary_key: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     replica_identity: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     roles: BTreeMap<String, CatalogRole>,
 }
 
@@ -47,13 +48,13 @@ struct CatalogColumn {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 struct CatalogRole {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     state: String,
 }
 
 #[derive(Deserialize)]
 struct Text {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     tables: Vec<CatalogTable>,
 }
 
@@ -104,7 +105,7 @@ impl Catalog {
 
     /// Enabled tables whose rows nobody judges: every one goes to every subscriber.
     pub fn without_row_security(&self) -> impl Iterator<Item = &CatalogTable> {
-        self.tables.values().map(|table| &**table).filter(|table| table.enabled && !table.row_security)
+        self.tables.values().map(|table| &**table).filter(|table| table.enabled && table.row_security == Some(false))
     }
 
     fn get(&self, schema: &str, table: &str) -> Option<&Rc<CatalogTable>> {
@@ -140,8 +141,4 @@ impl CatalogTable {
             _ => Some(self.primary_key.iter().cloned().collect()),
         }
     }
-}
-
-fn yes() -> bool {
-    true
 }

@@ -6,8 +6,17 @@ use std::rc::Rc;
 /// The verdicts on one change. A group that has none is denied.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// Those of each role, and where in them this change stands.
-    parts: Vec<(Rc<RoleVerdicts>, usize)>,
+    parts: Vec<Part>,
+}
+
+/// What the groups of one role see of one change.
+#[derive(Clone, Debug)]
+struct Part {
+    role: Rc<RoleVerdicts>,
+    /// Where in them the change stands.
+    place: usize,
+    /// The groups that see anything: looked for once, since those who see nothing are the most.
+    seeing: Vec<Rc<str>>,
 }
 
 /// What the groups of one role see of some changes of one table.
@@ -31,46 +40,65 @@ pub struct Seen {
 }
 
 impl Verdict {
-    /// Adds the verdicts of a role; the change is the one at `place` of them.
-    pub fn add(&mut self, role: Rc<RoleVerdicts>, place: usize) {
-        self.parts.push((role, place));
+    /// Adds the verdicts of a role; the change is the one at `place` of them, and `seeing` are the groups that see it.
+    fn add(&mut self, role: Rc<RoleVerdicts>, place: usize, seeing: Vec<Rc<str>>) {
+        self.parts.push(Part { role, place, seeing });
+    }
+
+    /// Gives the verdicts of a role to the changes that they are on, in their order.
+    pub fn share<'a>(role: RoleVerdicts, verdicts: impl Iterator<Item = Option<&'a mut Verdict>>) {
+        let role = Rc::new(role);
+        let verdicts: Vec<Option<&mut Verdict>> = verdicts.collect();
+        let mut seeing: Vec<Vec<Rc<str>>> = vec![Vec::new(); verdicts.len()];
+        for (group, digits) in &role.groups {
+            let places = seeing.iter_mut().enumerate().filter(|(place, _)| role.shows(digits, *place));
+            places.for_each(|(_, seeing)| seeing.push(group.clone()));
+        }
+        for ((place, verdict), seeing) in verdicts.into_iter().enumerate().zip(seeing) {
+            if let Some(verdict) = verdict {
+                verdict.add(role.clone(), place, seeing);
+            }
+        }
     }
 
     /// The verdict on a change for one group alone.
     pub fn of_group(group: Rc<str>, seen: &Seen) -> Verdict {
         let digit = |sees: bool| if sees { "1" } else { "0" }.to_owned();
         let groups = [(group, (digit(seen.new), digit(seen.old)))].into();
-        Verdict { parts: vec![(Rc::new(RoleVerdicts { columns: seen.columns.clone(), groups }), 0)] }
+        let mut verdict = Verdict::default();
+        let role = RoleVerdicts { columns: seen.columns.clone(), groups };
+        Verdict::share(role, std::iter::once(Some(&mut verdict)));
+        verdict
     }
 
     /// What a group sees; `None` where nobody has judged for it.
     pub fn seen_by(&self, group: &str) -> Option<Seen> {
-        self.parts.iter().find_map(|(role, place)| Some(role.seen(role.groups.get(group)?, *place)))
+        self.parts.iter().find_map(|part| Some(part.role.seen(part.role.groups.get(group)?, part.place)))
     }
 
     /// The groups that see anything.
-    pub fn seeing(&self) -> impl Iterator<Item = (&Rc<str>, Seen)> {
-        let of_role = |(role, place): &(Rc<RoleVerdicts>, usize)| (role.clone(), *place);
-        self.parts
-            .iter()
-            .flat_map(move |part| {
-                let (role, place) = of_role(part);
-                part.0.groups.iter().map(move |(group, digits)| (group, role.seen(digits, place)))
-            })
-            .filter(|(_, seen)| seen.new || seen.old)
+    pub fn seeing(&self) -> impl Iterator<Item = &Rc<str>> {
+        self.parts.iter().flat_map(|part| &part.seeing)
     }
 
     /// How many groups were judged.
     pub fn count(&self) -> usize {
-        self.parts.iter().map(|(role, _)| role.groups.len()).sum()
+        self.parts.iter().map(|part| part.role.groups.len()).sum()
     }
 }
 
 impl RoleVerdicts {
-    /// What is not said is denied, and so is a row of which no column may be read.
     fn seen(&self, (new, old): &(String, String), place: usize) -> Seen {
-        let sees = |digits: &str| digits.as_bytes().get(place) == Some(&b'1') && !self.columns.is_empty();
-        Seen { new: sees(new), old: sees(old), columns: self.columns.clone() }
+        Seen { new: self.is_one(new, place), old: self.is_one(old, place), columns: self.columns.clone() }
+    }
+
+    fn shows(&self, (new, old): &(String, String), place: usize) -> bool {
+        self.is_one(new, place) || self.is_one(old, place)
+    }
+
+    /// What is not said is denied, and so is a row of which no column may be read.
+    fn is_one(&self, digits: &str, place: usize) -> bool {
+        digits.as_bytes().get(place) == Some(&b'1') && !self.columns.is_empty()
     }
 }
 
@@ -83,18 +111,22 @@ mod tests {
         let role = |columns: &[&str], groups: &[(&str, &str, &str)]| {
             let columns = Rc::new(columns.iter().map(|column| (*column).to_owned()).collect());
             let group = |(id, new, old): &(&str, &str, &str)| (Rc::from(*id), ((*new).to_owned(), (*old).to_owned()));
-            Rc::new(RoleVerdicts { columns, groups: groups.iter().map(group).collect() })
+            RoleVerdicts { columns, groups: groups.iter().map(group).collect() }
         };
         let mut verdict = Verdict::default();
-        verdict.add(role(&["id"], &[("short", "0", ""), ("odd", "0x", "01"), ("sees", "01", "00")]), 1);
-        verdict.add(role(&[], &[("blind", "11", "11")]), 1);
+        // It is the second of the changes that the role has verdicts on; the first is not there.
+        let roles = [
+            role(&["id"], &[("short", "0", ""), ("odd", "0x", "01"), ("sees", "01", "00")]),
+            role(&[], &[("blind", "11", "11")]),
+        ];
+        roles.into_iter().for_each(|role| Verdict::share(role, [None, Some(&mut verdict)].into_iter()));
         let seen = |group: &str| verdict.seen_by(group).map(|seen| (seen.new, seen.old));
         assert_eq!(seen("short"), Some((false, false)));
         assert_eq!(seen("odd"), Some((false, true)));
         assert_eq!(seen("sees"), Some((true, false)));
         assert_eq!(seen("blind"), Some((false, false)), "no column may be read");
         assert_eq!(seen("other"), None);
-        let seeing: Vec<&str> = verdict.seeing().map(|(group, _)| &**group).collect();
+        let seeing: Vec<&str> = verdict.seeing().map(|group| &**group).collect();
         assert_eq!((seeing, verdict.count()), (vec!["odd", "sees"], 4));
     }
 }

@@ -307,7 +307,7 @@ impl StoredSubscription {
                     None => None,
                     Some(word) => Some(Operation::named(&word)?),
                 };
-                let filter = Filter::parse(&filter).ok()?;
+                let filter = Filter::restore(&filter).ok()?;
                 let select = select.map(|columns| Rc::new(distinct(columns)));
                 Subscription {
                     id,

@@ -65,6 +65,8 @@ pub(super) struct Pass {
     pub(super) select: Option<Rc<BTreeSet<String>>>,
     /// The numbers of the subscriptions, where they have any.
     pub(super) numbers: Vec<u32>,
+    /// Whether it is over: the row has left the filter.
+    pub(super) has_left: bool,
 }
 
 type Members = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
@@ -94,31 +96,34 @@ impl Narrowing {
         !self.is_open && self.targets.is_empty()
     }
 
-    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns.
+    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns. `left`
+    /// is the row as it was, where its leaving a filter is told.
     pub(super) fn passes(
         &self,
-        schema: &str,
-        name: &str,
+        (schema, name): (&str, &str),
         operation: Operation,
-        row: Option<&Row>,
+        (row, left): (Option<&Row>, Option<&Row>),
         table: &Table,
     ) -> Vec<Pass> {
         if self.is_open {
             return vec![Pass::default()];
         }
         let is = |wanted: &str, given: &str| wanted == "*" || wanted == given;
-        let passes = |target: &TableTarget| {
+        let passes = |target: &TableTarget, operation: Operation, row: Option<&Row>| {
             is(&target.schema, schema)
                 && is(&target.table, name)
                 && target.event.is_none_or(|event| event == operation)
                 && row.is_some_and(|row| target.filter.matches(row, &|column| table.column_type(column)))
         };
         let mut ways: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-        for target in self.targets.iter().filter(|target| passes(target)) {
-            let numbers = ways.entry(target.select.clone()).or_default();
-            numbers.extend(Some(target.number).filter(|number| *number > 0));
+        for target in &self.targets {
+            let is_in = passes(target, operation, row);
+            if is_in || passes(target, Operation::Delete, left) {
+                let numbers = ways.entry((target.select.clone(), !is_in)).or_default();
+                numbers.extend(Some(target.number).filter(|number| *number > 0));
+            }
         }
-        ways.into_iter().map(|(select, numbers)| Pass { select, numbers }).collect()
+        ways.into_iter().map(|((select, has_left), numbers)| Pass { select, numbers, has_left }).collect()
     }
 }
 
@@ -185,7 +190,7 @@ impl Classes {
         rules: &Rules<'_>,
         verdict: &Verdict,
     ) -> Vec<(&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
-        let groups = verdict.seeing().map(|(group, _)| Judge::Group(group.clone()));
+        let groups = verdict.seeing().map(|group| Judge::Group(group.clone()));
         let mut found = Vec::new();
         for judge in std::iter::once(Judge::Bypass).chain(groups) {
             let from = Rc::new(ClassKey::first(scope.clone(), judge.clone()));

@@ -245,7 +245,8 @@ impl Delivery {
             match answer {
                 Ok(()) => {
                     let promise = promises.remove(&name).unwrap_or_default();
-                    self.keep_promise(id, name, promise, out);
+                    self.keep_promise(id, name.clone(), promise, out);
+                    self.warn_of_table(id, &name, out);
                 }
                 Err(refusal) => self.drop_subscription(now, id, name, refusal, out),
             }

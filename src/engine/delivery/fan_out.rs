@@ -82,7 +82,7 @@ impl Delivery {
             return None;
         }
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
-        if !rules.announces() || !is_meant || !rules.admits(&class.roles) {
+        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(publication, class) {
             return None;
         }
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), true);
@@ -96,29 +96,72 @@ impl Delivery {
     /// Tells everyone in a topic who came, changed or left. Where some want to know each time who is there, the stream
     /// is asked once for all of them.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
-        if self.spread_to(PresenceFrames::Difference, &topic, &event, out) {
-            out.to_stream.push_back(ToStream::Gather { topic, change: Box::new(event) });
+        let changes = match &event {
+            Event::PresenceChanged { changes, .. } => changes,
+            one => std::slice::from_ref(one),
+        };
+        if !self.spread_to(PresenceFrames::Difference, &topic, (&event, changes), out) {
+            return;
+        }
+        for change in changes {
+            out.to_stream.push_back(ToStream::Gather { topic: topic.clone(), change: Box::new(change.clone()) });
         }
     }
 
     /// Tells those who want to know who is there.
     pub(super) fn spread_with_roster(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
-        self.spread_to(PresenceFrames::Roster, &topic, &event, out);
+        self.spread_to(PresenceFrames::Roster, &topic, (&event, std::slice::from_ref(&event)), out);
     }
 
-    /// Tells those of a topic whose frames are these, and says whether there are others.
-    fn spread_to(&self, frames: PresenceFrames, topic: &Option<Topic>, event: &Event, out: &mut Out) -> bool {
+    /// Tells those of a topic whose frames are these, and says whether there are others. `event` is all of `changes`.
+    fn spread_to(
+        &self,
+        frames: PresenceFrames,
+        topic: &Option<Topic>,
+        (event, changes): (&Event, &[Event]),
+        out: &mut Out,
+    ) -> bool {
         let mut are_others = false;
         for (class, members) in self.classes.of(&Scope::Presence(topic.clone())) {
-            if (self.profiles)(class.dialect).is_some_and(|profile| profile.presence_frames != frames) {
+            let profile = (self.profiles)(class.dialect);
+            if profile.is_some_and(|profile| profile.presence_frames != frames) {
                 are_others = true;
                 continue;
             }
-            let to = members.iter().copied().collect();
-            let address = class.channel.clone().map(|name| Address { name, reference: None });
-            Self::deliver(to, class.dialect, address, event.clone(), out);
+            // Where whoever appears is not told of it, each change has recipients of its own.
+            let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
+            let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
+            for event in events {
+                let to = self.told_of(class, members, event);
+                if to.is_empty() {
+                    continue;
+                }
+                let address = class.channel.clone().map(|name| Address { name, reference: None });
+                Self::deliver(to, class.dialect, address, event.clone(), out);
+            }
         }
         are_others
+    }
+
+    /// Those members of a class who are told of a presence: in some dialects not whose it is.
+    fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
+        let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
+        let (Event::PresenceJoined { member, .. }
+        | Event::PresenceUpdated { member, .. }
+        | Event::PresenceLeft { member, .. }) = event
+        else {
+            return members.iter().copied().collect();
+        };
+        let is_oneself =
+            |id: &SessionId| self.sockets.session(*id).is_some_and(|session| session.client_id == member.client_id);
+        members.iter().copied().filter(|id| hears_oneself || !is_oneself(id)).collect()
+    }
+
+    /// Whether the table of a change is one whose changes a class gets in its dialect.
+    fn delivers(&self, publication: &Publication, class: &ClassKey) -> bool {
+        let Content::Change { schema, table, .. } = &publication.content else { return true };
+        let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
+        delivery.is_some_and(|delivery| self.withheld(delivery, (schema, table), &class.roles).is_none())
     }
 
     /// What dialects differ in, and how the table of a change is set.
@@ -154,7 +197,7 @@ impl Delivery {
                 gathering.is_own = false;
             }
         };
-        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles);
+        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(publication, class);
         match &publication.content {
             Content::Change { schema, table, .. } => match rules.verdict() {
                 Some(verdict) => {

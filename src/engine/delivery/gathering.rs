@@ -9,7 +9,7 @@ use super::rules::{Judged, Rules, ViewKey};
 use crate::engine::event::{Bindings, Event, Kept, View};
 use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, SessionId};
-use crate::engine::profile::{Profile, Profiles, SubscribableTables};
+use crate::engine::profile::{Profile, Profiles, SubscribableTables, TableDelivery};
 use crate::engine::publication::Content;
 use crate::engine::shared_text::SharedText;
 use crate::engine::table_settings::TableSetting;
@@ -137,9 +137,10 @@ impl<'a> Gathering<'a> {
     /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
     /// about a value that is masked for them.
     pub(super) fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
+        let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, operation, .. } = &self.accepted.publication.content else {
             // A channel receives the messages of its topic only.
-            let is_heard = class.channel.is_none() || class.scope != Scope::Organization;
+            let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
             return if is_heard { vec![Pass::default()] } else { Vec::new() };
         };
         let flows = |setting: &TableSetting| setting.is_enabled && setting.operations.contains(operation);
@@ -148,7 +149,9 @@ impl<'a> Gathering<'a> {
         }
         let Some(view) = self.shown(view, class.dialect) else { return Vec::new() };
         let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
-        class.narrowing.passes(schema, table, view.operation, row.as_ref(), self.rules.table)
+        let is_told = profile.removes_unmatched && view.operation == Operation::Update;
+        let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
+        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table)
     }
 
     /// The number of a view.
@@ -162,7 +165,9 @@ impl<'a> Gathering<'a> {
 
     /// How the table is set for recipients of this dialect.
     fn setting_for(&self, dialect: DialectId) -> Option<&TableSetting> {
-        let goes_by_it = |profile: &Profile| profile.tables == SubscribableTables::Enabled;
+        let goes_by_it = |profile: &Profile| {
+            profile.tables == SubscribableTables::Enabled || profile.table_delivery == TableDelivery::Enabled
+        };
         self.setting.filter(|_| (self.profiles)(dialect).is_some_and(goes_by_it))
     }
 
@@ -195,6 +200,7 @@ impl<'a> Gathering<'a> {
             Content::Change { schema, table, .. } => {
                 let seen = self.shown(said.view, said.dialect)?;
                 let view = said.pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
+                let view = if said.pass.has_left { removed(&view) } else { view };
                 let bindings = said.in_detail.then(|| self.bindings(&said.pass));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
             }
@@ -233,4 +239,9 @@ impl<'a> Gathering<'a> {
         let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
         self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
+}
+
+/// A change for those from whose sight it takes the row.
+fn removed(view: &View) -> Rc<View> {
+    Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
 }

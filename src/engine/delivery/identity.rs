@@ -221,6 +221,7 @@ impl Delivery {
                 Due::Database(session) => self.waited_in_vain(now, session, out),
             }
         }
+        self.beat(now, out);
     }
 
     fn expired(&mut self, now: u64, time: u64, id: SessionId, out: &mut Out) {

@@ -53,12 +53,12 @@ struct Answer {
 #[derive(Deserialize)]
 struct AnswerPart {
     #[serde(default)]
-    columns: Vec<String>,
+    columns: Option<Vec<String>>,
     images: Vec<usize>,
     groups: Vec<String>,
     sees: Vec<String>,
     #[serde(default)]
-    failed: BTreeMap<String, String>,
+    failed: Option<BTreeMap<String, String>>,
 }
 
 /// What the group sees of each image: whether, and which columns.
@@ -284,9 +284,10 @@ fn sights(text: &str, group: &str) -> Option<Sights> {
     let Answer { verdicts } = serde_json::from_str(text).ok()?;
     let mut sights = Sights::new();
     for part in verdicts {
-        let place = part.groups.iter().position(|id| id == group).filter(|_| !part.failed.contains_key(group));
+        let place = part.groups.iter().position(|id| id == group);
+        let place = place.filter(|_| !part.failed.as_ref().is_some_and(|failed| failed.contains_key(group)));
         let Some(digits) = place.and_then(|place| part.sees.get(place)) else { continue };
-        let columns = Rc::new(distinct(part.columns));
+        let columns = Rc::new(distinct(part.columns.unwrap_or_default()));
         for (image, digit) in part.images.iter().zip(digits.bytes()) {
             sights.insert(*image, (digit == b'1', columns.clone()));
         }

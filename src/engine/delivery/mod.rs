@@ -4,42 +4,49 @@
 //! sessions (invariant 6).
 
 mod attachment;
+pub mod call;
 mod channel;
 mod class;
 mod database;
 mod fan_out;
+mod figures;
 mod filter_index;
 mod frame;
 mod gathering;
 mod grants;
+mod heartbeat;
 mod identity;
 mod judging;
 mod opening;
 mod people;
+mod presence_windows;
 mod rules;
 mod session;
 mod socket;
 mod sockets;
 mod subscribe;
+mod tables;
 mod telling;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::command::{Command, Malformed};
-use super::effect::{Connection, Connections, Figures, Task, Write};
+use super::effect::{Task, Write};
 use super::event::Event;
-use super::input::{ConnectionQuery, DialectId, SocketId, Stored};
+use super::input::{DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profile, Profiles, Sessions};
-use super::table_settings::{self, TableChange, TableSettings, TableState};
+use super::table_settings::{self, TableSettings};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::key_set::KeySet;
 use class::Classes;
 use database::{DatabaseLink, Waits};
+use heartbeat::{BEAT, Heartbeats};
 use people::People;
+use presence_windows::PresenceWindows;
 use session::Session;
 use socket::Socket;
 use sockets::Sockets;
@@ -53,6 +60,7 @@ pub(super) struct Delivery {
     sockets: Sockets,
     classes: Classes,
     people: People,
+    presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
     fetching_keys: bool,
@@ -66,6 +74,9 @@ pub(super) struct Delivery {
     database: Option<DatabaseLink>,
     /// Who waits for it to answer.
     waits: Waits,
+    heartbeats: Heartbeats,
+    /// Calls of functions that wait for their answers.
+    calls: u64,
 }
 
 /// What is due at a deadline.
@@ -100,12 +111,15 @@ impl Delivery {
             sockets: Sockets::default(),
             classes: Classes::default(),
             people: People::default(),
+            presence_windows: PresenceWindows::default(),
             deadlines: BTreeSet::new(),
             keys: KeySet::default(),
             fetching_keys: false,
             waiting_bytes: 0,
             released: VecDeque::new(),
             unsaved: BTreeSet::new(),
+            heartbeats: Heartbeats::after(stored.facts.get(BEAT)),
+            calls: 0,
         };
         if let Some((time, keys)) = &stored.keys {
             delivery.keys.answered(*time, Some(keys));
@@ -121,26 +135,12 @@ impl Delivery {
                     }
                     delivery.insert(socket);
                 }
-                None => out.run(Task::Close { socket: *id, code: Code::ServiceRestart }),
+                None => out.run(Task::Close { socket: *id, dialect: None, code: Code::ServiceRestart }),
             }
         }
         delivery.clean(stored, places, out);
         delivery.tell_database(now, out);
         delivery
-    }
-
-    /// Removes what is left of sockets that did not survive.
-    fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
-        let sessions = self.sockets.iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
-        let mut living: Vec<&str> = self.sockets.iter().map(|socket| &*socket.client_id).chain(sessions).collect();
-        living.sort_unstable();
-        let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
-        for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
-            out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
-        }
-        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
-            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
-        }
     }
 
     /// Handles a message of the stream.
@@ -150,11 +150,12 @@ impl Delivery {
             ToDelivery::Resumed { session, position, missed, then } => {
                 self.resumed(session, position, missed, then, out);
             }
-            ToDelivery::Roster { session, topic, members } => {
+            ToDelivery::Roster { session, topic, mut members } => {
+                self.leave_out_oneself(session, &mut members);
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
-            ToDelivery::Present { session, topic, present } => self.present(session, topic, present),
-            ToDelivery::Presence { topic, event } => self.spread(topic, event, out),
+            ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
+            ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
@@ -170,6 +171,7 @@ impl Delivery {
         let Some(socket) = self.sockets.remove(id) else { return };
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
+        self.heartbeats.remove(&socket);
         self.unsaved.remove(&id);
         // Its number may be another's before their turn comes.
         self.released.retain(|(of, _)| *of != id);
@@ -217,61 +219,13 @@ impl Delivery {
     /// When something is due next, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         let due = self.deadlines.first().map(|(time, _)| *time);
-        due.into_iter().chain(self.database_deadline()).min()
-    }
-
-    /// Changes how a table is set, where that is asked for, and says how all are.
-    pub(super) fn administer(
-        &mut self,
-        now: u64,
-        change: Option<TableChange>,
-        out: &mut Out,
-    ) -> Result<Vec<TableState>, Refusal> {
-        if let Some(change) = change {
-            self.tables.change(now, change, &self.configuration.tables)?;
-            out.to_stream.push_back(ToStream::Begin);
-            out.run(Task::Write(Write::Fact { name: table_settings::FACT, value: self.tables.text() }));
-        }
-        Ok(self.tables.states(&self.configuration.tables))
-    }
-
-    /// Who is connected.
-    pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
-        let user = |socket: &Socket| socket.principal().and_then(|principal| principal.user.clone());
-        let is_meant = |socket: &&Socket| {
-            socket.client_id.contains(&query.search) || user(socket).is_some_and(|user| user.contains(&query.search))
-        };
-        let mut found: Vec<&Socket> = self.sockets.iter().filter(is_meant).collect();
-        found.sort_by_key(|socket| (socket.opened, socket.client_id.clone()));
-        let [offset, limit] = [query.offset, query.limit].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        let connection =
-            |socket: &&Socket| Connection { id: socket.client_id.clone(), user: user(socket), opened: socket.opened };
-        Connections { total: found.len() as u64, list: found.iter().skip(offset).take(limit).map(connection).collect() }
-    }
-
-    /// Adds what is known here to the figures.
-    pub(super) fn figures(&self, figures: &mut Figures) {
-        figures.topics = self.classes.topics();
-        figures.tables = self.classes.tables();
-        figures.database = self.database_figures();
-        for socket in self.sockets.iter() {
-            figures.connections += 1;
-            count(&mut figures.by_dialect, &socket.dialect);
-            match socket.principal() {
-                None => figures.pending += 1,
-                Some(principal) => {
-                    for role in principal.roles.as_slice() {
-                        count(&mut figures.by_role, role);
-                    }
-                }
-            }
-        }
+        due.into_iter().chain(self.database_deadline()).chain(self.heartbeats.deadline()).min()
     }
 
     /// Ends a socket.
     fn close(&mut self, id: SocketId, code: Code, out: &mut Out) {
         self.log("closed", id, Some(code), out);
-        out.run(Task::Close { socket: id, code });
+        out.run(Task::Close { socket: id, dialect: self.dialect(id), code });
         self.closed(id, out);
     }
 
@@ -300,6 +254,9 @@ impl Delivery {
     fn insert(&mut self, socket: Socket) {
         if socket.principal().is_none() {
             self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
+        }
+        if self.configuration.heartbeats {
+            self.heartbeats.add(&socket);
         }
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         self.sockets.insert(socket);
@@ -357,21 +314,5 @@ impl Delivery {
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }
-    }
-
-    fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool) {
-        self.relist(id, |session| {
-            session.present.retain(|place| *place != topic);
-            if present {
-                session.present.push(topic);
-            }
-        });
-    }
-}
-
-fn count<T: Clone + PartialEq>(counts: &mut Vec<(T, u64)>, what: &T) {
-    match counts.iter_mut().find(|(known, _)| known == what) {
-        Some((_, count)) => *count += 1,
-        None => counts.push((what.clone(), 1)),
     }
 }

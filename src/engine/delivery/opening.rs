@@ -1,5 +1,6 @@
 //! The life of a socket: opening, its first authentication, what it is told once the stream has said where it stands.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
@@ -10,9 +11,9 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
-use crate::engine::input::{Open, SocketId};
+use crate::engine::input::{Open, SocketId, Stored};
 use crate::engine::message::{Announcement, From, Missed, Out, SessionId, ToStream};
-use crate::engine::profile::Sessions;
+use crate::engine::profile::{Profile, Sessions};
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
@@ -32,6 +33,20 @@ struct Beginning {
 }
 
 impl Delivery {
+    /// Removes what is left of sockets that did not survive.
+    pub(super) fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
+        let sessions = self.sockets.iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
+        let mut living: Vec<&str> = self.sockets.iter().map(|socket| &*socket.client_id).chain(sessions).collect();
+        living.sort_unstable();
+        let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
+        for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
+            out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
+        }
+        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
+            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
+        }
+    }
+
     /// Accepts a socket, or turns it away. One of an unknown dialect could neither be read nor written to.
     pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
         let Some(profile) = (self.profiles)(open.dialect) else {
@@ -48,6 +63,10 @@ impl Delivery {
         // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
         let crowded = open.principal.is_none() && self.sockets.pending() >= self.configuration.limits.pending;
         let is_full = crowded || self.is_full();
+        if let Some(refusal) = self.refuse_listener(profile) {
+            self.log("refused", open.socket, Some(refusal.code), out);
+            return out.run(Task::TurnAway(refusal));
+        }
         if is_full && profile.rejects_at_handshake {
             self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
             return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
@@ -135,7 +154,9 @@ impl Delivery {
                 watch
             }
             Announcement::Subscribed { id, answer, to, watch } => {
+                let name = id.clone();
                 self.tell(session, Event::Subscribed { id, answer, recovered }, out);
+                self.warn_of_table(session, &name, out);
                 only = Some(to);
                 watch.into_iter().collect()
             }
@@ -158,6 +179,13 @@ impl Delivery {
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
     }
 
+    /// Why an app may have no further listener.
+    fn refuse_listener(&self, profile: &Profile) -> Option<Refusal> {
+        let most = self.configuration.app(&self.organization).filter(|_| profile.is_listener)?.listeners?;
+        let message = || format!("The app has as many realtime listeners as its plan allows: {most}");
+        (self.sockets.listeners() >= most).then(|| Refusal::because(Code::ListenerLimit, message()))
+    }
+
     fn is_full(&self) -> bool {
         self.sockets.authenticated() >= self.configuration.limits.connections
     }
@@ -168,6 +196,7 @@ impl Delivery {
         let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
+            let answer = subscribe.answer.clone();
             let admitted = self.admit(&principal, &beginning.subscriptions, subscribe).and_then(|subscription| {
                 let is_live = self.is_live(&principal, &subscription);
                 is_live.map_err(|refusal| (refusal, subscription.id.clone())).map(|is_live| (subscription, is_live))
@@ -177,7 +206,7 @@ impl Delivery {
                     let id = subscription.id.clone();
                     // Who comes back is told once the database has answered, whatever that is.
                     if is_live || matches!(frame.recover, Recover::From(_)) {
-                        beginning.then.push(Event::Subscribed { id: id.clone(), answer: None, recovered: None });
+                        beginning.then.push(Event::Subscribed { id: id.clone(), answer, recovered: None });
                     }
                     pending.extend((!is_live).then_some(id));
                     beginning.subscriptions.push(subscription);

@@ -39,6 +39,8 @@ pub(super) struct Socket {
     pub(super) waiting: Option<VecDeque<Result<Command, Malformed>>>,
     /// Whether it waits for what it missed to be judged.
     pub(super) is_held: bool,
+    /// Its calls of functions that wait for their answers.
+    pub(super) calls: u64,
     /// Whether its state is in a row because it is too large for an attachment.
     pub(super) overflowed: bool,
     /// Bytes of its state when that was last written, with its sessions.
@@ -95,6 +97,7 @@ impl Socket {
             rejected: ErrorWindow::default(),
             verified: None,
             waiting: None,
+            calls: 0,
             is_held: false,
             overflowed: false,
             state_bytes: 0,

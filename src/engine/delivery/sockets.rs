@@ -13,6 +13,7 @@ pub(super) struct Sockets {
     freed: Vec<u32>,
     count: u64,
     authenticated: u64,
+    listeners: u64,
 }
 
 impl Sockets {
@@ -54,6 +55,7 @@ impl Sockets {
         if let Some(free) = self.places.get_mut(place) {
             self.count += 1;
             self.authenticated += u64::from(socket.principal().is_some());
+            self.listeners += u64::from(socket.profile.is_listener);
             *free = Some(socket);
         }
     }
@@ -64,6 +66,7 @@ impl Sockets {
         self.freed.push(id.0);
         self.count -= 1;
         self.authenticated -= u64::from(socket.principal().is_some());
+        self.listeners -= u64::from(socket.profile.is_listener);
         Some(socket)
     }
 
@@ -85,6 +88,11 @@ impl Sockets {
     /// How many have said who they are.
     pub(super) fn authenticated(&self) -> u64 {
         self.authenticated
+    }
+
+    /// How many count as listeners of an app.
+    pub(super) fn listeners(&self) -> u64 {
+        self.listeners
     }
 
     /// How many have not.

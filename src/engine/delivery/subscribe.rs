@@ -58,6 +58,7 @@ impl Delivery {
             Command::Track { topic, key, metadata } => {
                 (self.track(session, principal, topic, (key, metadata), (false, None), out), None)
             }
+            Command::Update { topic, .. } if !self.may_update(session, &topic) => (Ok(()), None),
             Command::Update { topic, metadata } => {
                 let done = self.check_metadata(&metadata);
                 let tell = |client_id| ToStream::Update { session, topic, client_id, metadata };
@@ -67,6 +68,7 @@ impl Delivery {
                 self.tell_stream(session, |client_id| ToStream::Untrack { session, topic, client_id, key }, out);
                 (Ok(()), None)
             }
+            Command::Call(call) => return self.call(now, session, call, out),
             // Handled before anyone's identity matters.
             Command::Authenticate(_) | Command::Channel(_) | Command::Ping { .. } => (Ok(()), None),
         };
@@ -98,7 +100,7 @@ impl Delivery {
                 Some(Refusal::of(Code::SubscriptionExists))
             }
             Target::Table(target) => self.refuse_table(principal, present, target),
-            Target::Topic { topic, presence, .. } => self.refuse_topic(principal, present, topic, *presence),
+            Target::Topic { topic, presence } => self.refuse_topic(principal, present, topic, *presence),
         };
         match (refusal, target) {
             (Some(refusal), _) => Err((refusal, id)),
@@ -177,8 +179,8 @@ impl Delivery {
         }
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
         let subscription = self.admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
-        let Subscription { id, target } = subscription.clone();
         let is_live = self.is_live(principal, &subscription)?;
+        let Subscription { id, target } = subscription.clone();
         present.push(subscription);
         self.change(session, |session| {
             session.subscriptions = present;
@@ -192,7 +194,9 @@ impl Delivery {
                 return Ok(());
             }
             Subscribed::Table(_) if from.is_none() => {
+                let name = id.clone();
                 self.tell(session, Event::Subscribed { id, answer, recovered: None }, out);
+                self.warn_of_table(session, &name, out);
                 return Ok(());
             }
             Subscribed::Table(target) => Missable::Table(target),
@@ -346,6 +350,18 @@ impl Delivery {
         let member = Rc::new(Member { client_id: known.client_id.clone(), user, key, metadata });
         out.to_stream.push_back(ToStream::Track(Tracking { session, topic, member, owns_key, roster, id }));
         Ok(())
+    }
+
+    /// Takes a session from a roster that it is told, in dialects that do not list oneself.
+    pub(super) fn leave_out_oneself(&self, id: SessionId, members: &mut Vec<Rc<Member>>) {
+        let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
+        members.retain(|member| profile.hears_oneself_appear || member.client_id != session.client_id);
+    }
+
+    /// Whether it makes sense to tell the stream that somebody has changed; where it is an error, the stream says so.
+    fn may_update(&self, session: SessionId, topic: &Option<Topic>) -> bool {
+        let is_error = self.profile(session.socket).is_none_or(|profile| profile.untracked_is_error);
+        is_error || self.sockets.session(session).is_some_and(|known| known.present.contains(topic))
     }
 
     fn check_metadata(&self, metadata: &str) -> Result<(), Refusal> {

@@ -42,6 +42,15 @@ impl Condition {
             _ if self.negated || path::is_path(&self.column) => return None,
             Test::Compare(Comparison::Equal, literal) => std::slice::from_ref(literal),
             Test::In(literals) => literals,
+            Test::Exact(value) => {
+                let text = match json::kind(value) {
+                    Kind::Number => value.clone(),
+                    Kind::String => json::string(value)?,
+                    // Truth values are judged, not looked up, and nothing else is found by a key either.
+                    _ => return None,
+                };
+                return Some(Equality { column: &self.column, keys: vec![key(&text)] });
+            }
             _ => return None,
         };
         Some(Equality { column: &self.column, keys: literals.iter().map(|literal| key(literal)).collect() })

@@ -15,6 +15,7 @@
 
 mod column_type;
 mod compare;
+mod exact;
 mod index;
 mod instant;
 mod parse;
@@ -56,6 +57,8 @@ enum Test {
     Is(Truth),
     Pattern(Pattern),
     Distinct(String),
+    /// Equal to this JSON value, type included.
+    Exact(String),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +86,22 @@ impl Filter {
     /// [`crate::code::Code::InvalidFilter`] with what is wrong.
     pub fn parse(text: &str) -> Result<Filter, Refusal> {
         parse::filter(text)
+    }
+
+    /// Reads a filter that is written as a JSON object: each column has exactly this value, type included.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] with what is wrong.
+    pub fn exact(text: &str) -> Result<Filter, Refusal> {
+        exact::filter(text)
+    }
+
+    /// Reads back what [`Filter::text`] gave, of a filter of either kind.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::InvalidFilter`] where an earlier build accepted what this one does not.
+    pub fn restore(text: &str) -> Result<Filter, Refusal> {
+        if text.starts_with('{') { exact::filter(text).or_else(|_| parse::filter(text)) } else { parse::filter(text) }
     }
 
     /// The conditions of a filter's text, each still as text.
@@ -140,6 +159,7 @@ impl Condition {
             Test::Is(truth) => truth.is(cell, declared)?,
             Test::Distinct(literal) => cell == "null" || compare(cell, literal, declared)? != Ordering::Equal,
             Test::Compare(comparison, literal) => comparison.accepts(compare(cell, literal, declared)?),
+            Test::Exact(value) => exact::equal(cell, value),
             Test::In(literals) => in_list(cell, literals, declared)?,
             Test::Pattern(pattern) => pattern.matches(cell)?,
         };

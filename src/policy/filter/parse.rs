@@ -5,11 +5,11 @@ use super::{Comparison, Condition, Filter, OPERATORS, Test, Truth};
 use crate::code::{Code, Refusal};
 
 /// Bytes of a filter: a hundred quoted UUIDs and room to spare.
-const MAX_BYTES: usize = 8_192;
+pub(super) const MAX_BYTES: usize = 8_192;
 /// Values of one `in` list (docs/protocol-native.md, Filters).
 const MAX_VALUES: usize = 100;
 /// Conditions of one filter.
-const MAX_CONDITIONS: usize = 32;
+pub(super) const MAX_CONDITIONS: usize = 32;
 
 pub(super) fn filter(text: &str) -> Result<Filter, Refusal> {
     if text.len() > MAX_BYTES {
@@ -25,7 +25,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, Refusal> {
     Ok(Filter { text: text.to_owned(), conditions })
 }
 
-fn refuse(message: impl Into<String>) -> Refusal {
+pub(super) fn refuse(message: impl Into<String>) -> Refusal {
     Refusal::because(Code::InvalidFilter, message.into())
 }
 

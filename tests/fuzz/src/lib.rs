@@ -9,6 +9,7 @@ use realtime_worker::dialect::phoenix::push::{MessageBody, Pushed, Push};
 use realtime_worker::dialect::{Frame, Received, fluxbase, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
+use realtime_worker::engine::event::Event;
 use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, Stored};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
@@ -22,6 +23,7 @@ use realtime_worker::policy::roles::Roles;
 use realtime_worker::policy::secret::Secret;
 use realtime_worker::policy::ticket::Ticket;
 use realtime_worker::policy::token::TokenRules;
+use realtime_worker::server::changes;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::TenantServer;
 use realtime_worker::value::form::Form;
@@ -177,13 +179,54 @@ pub fn publish(text: &str) {
     }
 }
 
-fn wake(stored: Stored) -> (TenantServer, Vec<Effect>) {
+/// `interest LF batch LF judgements`: what a database's object says, and nobody hears anything of a row without a verdict.
+pub fn database(text: &str) {
+    let mut parts = text.splitn(3, '\n');
+    let (interest, batch, judgements) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next());
+    let configuration = configured(WITH_DATABASE);
+    let (mut server, _) = wake_with(configuration.clone(), Stored::default());
+    let mut socket = Open {
+        socket: SocketId(0),
+        client_id: "client-0".into(),
+        dialect: native::ID,
+        principal: Some(principal()),
+        ticket: None,
+        recover: Recover::On,
+    };
+    socket.principal.iter_mut().for_each(|principal| principal.all_claims = Some("{}".into()));
+    server.handle(1, Input::Open(socket));
+    server.handle(2, Input::InterestAnswered { revision: 1, catalog: Some(interest.to_owned()) });
+    if let Ok(input) = changes::changes(batch, "org_1", &configuration) {
+        let has_verdicts = batch.contains('1');
+        let told = server.handle(3, input);
+        let is_change = |effect: &Effect| matches!(effect, Effect::Deliver { event: Event::Change { .. }, .. });
+        assert!(has_verdicts || !told.iter().any(is_change), "a row without a verdict was told");
+    }
+    if let Ok(input) = changes::feed(batch, "org_1", &configuration) {
+        server.handle(4, input);
+    }
+    server.handle(5, Input::Judged { number: 1, verdicts: judgements.map(str::to_owned) });
+    server.handle(6, Input::Authorized { number: 1, grant: judgements.map(str::to_owned) });
+}
+
+const CHANNELS: &str = r#"{"channels":[{"topic":"*","read":{},"write":{},"presence":{}}]}"#;
+const WITH_DATABASE: &str =
+    r#"{"databases":{"main":{"connection":"DATABASE_URL","organization":"org_1","roles":["member"]}}}"#;
+
+fn configured(realtime: &str) -> Rc<Configuration> {
     let configuration = Configuration::read(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
-        "REALTIME" => Some(r#"{"channels":[{"topic":"*","read":{},"write":{},"presence":{}}]}"#.into()),
+        "REALTIME" => Some(realtime.into()),
         _ => None,
     });
-    let configuration = Rc::new(configuration.expect("the configuration is well formed"));
+    Rc::new(configuration.expect("the configuration is well formed"))
+}
+
+fn wake(stored: Stored) -> (TenantServer, Vec<Effect>) {
+    wake_with(configured(CHANNELS), stored)
+}
+
+fn wake_with(configuration: Rc<Configuration>, stored: Stored) -> (TenantServer, Vec<Effect>) {
     let surroundings = Surroundings { now: 1, organization: "org_1".into(), configuration, epoch: "epoch".into() };
     TenantServer::wake(surroundings, stored)
 }
@@ -239,6 +282,11 @@ mod tests {
             token,
             "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjl9.AAAA\n{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}",
         );
+        let interest = r#"{"tables":[{"schema":"public","table":"t","enabled":true,"primary_key":["id"],"roles":{"member":{"state":"live"}}}]}"#;
+        let change = r#"{"schema":"public","table":"t","op":"INSERT","at":"2026-11-26T00:00:00Z","new":{"id":7},"old":null}"#;
+        let verdict = r#"{"schema":"public","table":"t","role":"member","columns":["id"],"changes":[0],"groups":["g"],"new":["0"],"old":["0"]}"#;
+        let batch = format!(r#"{{"database":"main","epoch":"e","batch":2,"changes":[{change}],"verdicts":[{verdict}]}}"#);
+        check(database, &format!("{interest}\n{batch}\n{{\"read\":true}}"));
         let realtime = r#"{"tables":{"t":{"rows":[{"roles":["a"]}]}},"channels":[{"topic":"a:{sub}:*"}],"limits":{}}"#;
         check(frame, r#"{"type":"subscribe","id":"s","table":"t","event":"*","filter":"a=eq.1"}"#);
         check(frame, r#"{"type":"presence_track","topic":"room:1","metadata":{"x":1}}"#);

@@ -62,15 +62,17 @@ fn a_captured_insert_costs_little_more() {
         let insert = format!("insert into {table} (owner, room, body) select {ROW} from generate_series(1, 20000)");
         shortest(3, || owner.batch_execute(&insert).unwrap()) / 20_000
     };
-    let added = single(&mut owner, "captured").saturating_sub(single(&mut owner, "plain"));
-    let added_in_bulk = bulk(&mut owner, "captured").saturating_sub(bulk(&mut owner, "plain"));
+    let (plain, captured) = (single(&mut owner, "plain"), single(&mut owner, "captured"));
+    let (plain_bulk, captured_bulk) = (bulk(&mut owner, "plain"), bulk(&mut owner, "captured"));
     println!(
-        "a captured INSERT adds {:.3} ms to its statement, {:.1} µs a row in bulk",
-        milliseconds(added),
-        milliseconds(added_in_bulk) * 1e3
+        "a captured INSERT adds {:.3} ms to its statement of {:.3} ms; in bulk {:.1} µs to the {:.1} µs of a row",
+        milliseconds(captured.saturating_sub(plain)),
+        milliseconds(plain),
+        milliseconds(captured_bulk.saturating_sub(plain_bulk)) * 1e3,
+        milliseconds(plain_bulk) * 1e3
     );
-    assert!(added < Duration::from_millis(1), "{added:?}");
-    assert!(added_in_bulk < Duration::from_micros(200), "{added_in_bulk:?}");
+    assert!(captured < plain * 8, "{captured:?} {plain:?}");
+    assert!(captured_bulk < plain_bulk * 40, "{captured_bulk:?} {plain_bulk:?}");
 }
 
 /// Transactions of 16 writers in two seconds.
@@ -158,7 +160,7 @@ fn a_batch_for_five_hundred_users_takes_little() {
         64.0 / time.as_secs_f64(),
         milliseconds(one)
     );
-    assert!(time < Duration::from_secs(2), "{time:?}");
+    assert!(time < one * 10, "64 changes cost more than ten times as much as one: {time:?} {one:?}");
 }
 
 /// Picking a batch may not become slower with what waits behind it.

@@ -298,6 +298,33 @@ fn a_policy_that_hangs_denies_its_callers_and_nothing_else_stops() {
 }
 
 #[test]
+fn a_locked_table_of_a_policy_delays_a_batch_and_denies_nobody() {
+    let (mut owner, mut reader) = start("notes", ROOMS);
+    let mut other = database_of(&mut owner);
+    owner.batch_execute("insert into notes values (1, 1, 'hi', 's')").unwrap();
+    let mut migration = owner.transaction().unwrap();
+    migration.batch_execute("lock table members in access exclusive mode").unwrap();
+    let waiting = reader.take(256);
+    assert_eq!((&waiting["batch"], &waiting["next"]), (&Value::Null, &json!("poll")));
+    migration.commit().unwrap();
+    assert_eq!(told(&reader.changes()), [("INSERT", vec!["a", "service_role"], vec![])]);
+    // Not for ever: after half a minute the role is denied, so that others go on.
+    owner.batch_execute("insert into notes values (2, 1, 'hi', 's')").unwrap();
+    let mut migration = owner.transaction().unwrap();
+    migration.batch_execute("lock table members in access exclusive mode").unwrap();
+    assert_eq!(reader.take(256)["next"], "poll");
+    other.batch_execute("update realtime_worker.batches set fixed_at = now() - interval '1 minute'").unwrap();
+    assert_eq!(reader.take(256)["next"], "poll", "the denial is noted");
+    assert_eq!(told(&reader.changes()), [("INSERT", vec!["service_role"], vec![])]);
+}
+
+/// A second connection of the owner.
+fn database_of(owner: &mut Client) -> Client {
+    let name: String = owner.query_one("select current_database()::text", &[]).unwrap().get(0);
+    Server::shared().connect(&name, "app_owner")
+}
+
+#[test]
 fn a_policy_may_not_write() {
     let (mut owner, mut reader) = start(
         "plain",

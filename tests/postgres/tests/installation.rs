@@ -60,7 +60,7 @@ fn an_owner_who_may_create_roles_gets_the_reader() {
     let server = Server::start(&["fsync=off"]);
     let database = server.empty_database();
     let mut admin = server.connect("postgres", "postgres");
-    admin.batch_execute("drop role realtime_worker_reader; alter role app_owner createrole").unwrap();
+    admin.batch_execute("drop role realtime_worker_reader; alter role app_owner createrole; grant anon, authenticated to app_owner with admin option").unwrap();
     let mut owner = database.owner();
     assert_eq!(database::install(&mut owner).unwrap().warnings, [] as [&str; 0]);
     database::grant_roles(&mut owner, &["anon", "authenticated"]).unwrap();

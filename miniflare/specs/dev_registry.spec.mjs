@@ -1,0 +1,67 @@
+/**
+ * `cargo xtask dev` beside `wrangler dev` of an API worker: a service binding finds the Worker of the other process, and says so
+ * where it does not run.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { ACCESS_TOKEN, start } from "../fixture.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "realtime-registry-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const registry = join(folder, "registry");
+const wrangler = fileURLToPath(new URL("../node_modules/wrangler/bin/wrangler.js", import.meta.url));
+
+writeFileSync(
+	join(folder, "index.js"),
+	`export default {
+		async fetch(request, env) {
+			const body = JSON.stringify({ organizationId: "org_1", type: "broadcast", event: "e", payload: 1 });
+			const headers = { authorization: "Bearer " + env.ACCESS_TOKEN, "content-type": "application/json" };
+			const answer = await env.REALTIME.fetch("https://realtime/broadcast", { method: "POST", headers, body });
+			return new Response(await answer.text(), { status: answer.status });
+		},
+	};`,
+);
+const services = [{ binding: "REALTIME", service: "realtime-worker" }];
+const config = { name: "api", main: "index.js", compatibility_date: "2026-07-30", services, vars: { ACCESS_TOKEN } };
+writeFileSync(join(folder, "wrangler.json"), JSON.stringify(config));
+
+/** Starts `wrangler dev` of the API worker, and gives its address. */
+async function develop() {
+	const env = { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_REGISTRY_PATH: registry };
+	const child = spawn(process.execPath, [wrangler, "dev", "--port", "0", "--inspector-port", "0"], { cwd: folder, env });
+	after(async () => {
+		child.kill("SIGTERM");
+		await once(child, "close");
+	});
+	let output = "";
+	return new Promise((resolve, reject) => {
+		for (const stream of [child.stdout, child.stderr]) {
+			stream.on("data", (data) => {
+				output += data;
+				const [, url] = output.match(/Ready on (http:\/\/\S+)/) ?? [];
+				if (url) resolve(url);
+			});
+		}
+		child.once("exit", (code) => reject(new Error(`exit ${code}: ${output}`)));
+	});
+}
+
+test("the API worker publishes to the Worker of another process, whichever started first, and fails where there is none", async () => {
+	const url = await develop();
+	const alone = await fetch(url);
+	assert.ok(alone.status >= 500, `${alone.status}`);
+	const server = await start({}, { registry });
+	after(() => server.dispose());
+	// The registry is watched: nothing else tells when the other process has seen it.
+	let answer = await fetch(url);
+	for (const end = Date.now() + 30_000; answer.status !== 202 && Date.now() < end; ) answer = await fetch(url);
+	assert.equal(answer.status, 202);
+	assert.equal((await answer.json()).accepted, 1);
+});

@@ -1,0 +1,135 @@
+/**
+ * The life of the source: it connects for whoever listens, comes back after every kind of death, and says what is wrong.
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, test } from "node:test";
+import { join, unread } from "../fixture.mjs";
+import { Database, ask, reader, status, until } from "../source.mjs";
+
+const database = await Database.start();
+after(() => database.dispose());
+
+const inserted = (body) => database.sql(`insert into messages (owner, body) values ('ada', '${body}')`);
+/** A feed that was lost is back within this. */
+const MAX_WAIT = 5_000;
+
+/** Runs with a deployment of its own, whose log it is given. */
+async function withServer(body, settings, options) {
+	const log = [];
+	const server = await database.serve(settings, { onLog: ({ message }) => log.push(message), ...options });
+	try {
+		await body(server, log);
+	} finally {
+		await server.dispose();
+	}
+}
+
+test("nobody listens: no connection; the last one gone, it is closed", () =>
+	withServer(async (server) => {
+		assert.equal(await database.connections(), 0);
+		const idle = await join(server, "ada", ["authenticated"], { subscriptions: [] });
+		await unread(idle);
+		assert.equal(await database.connections(), 0, "a client that asks for no table needs none");
+		const ada = await reader(server, "ada");
+		assert.equal(await database.connections(), 1);
+		assert.equal((await status(server)).connection, "listening");
+		ada.socket.close();
+		idle.socket.close();
+		await until(() => database.connections(), (count) => count === 0);
+	}));
+
+test("the Worker dies, and what was committed meanwhile comes, once", async () => {
+	const persist = mkdtempSync(path.join(tmpdir(), "realtime-worker-"));
+	const subscriptions = [{ id: "m", table: "messages" }];
+	const onLog = () => {};
+	const first = await database.serve({}, { persist, onLog });
+	const ada = await join(first, "ada", ["authenticated"], { recover: true, subscriptions });
+	await ada.next(({ type, id }) => type === "subscribed" && id === "m");
+	await inserted("before");
+	const { epoch, offset } = await ada.next(({ type }) => type === "postgres_changes").then((frame) => ({ ...ada.welcome, ...frame }));
+	await first.dispose();
+	await inserted("meanwhile");
+	const second = await database.serve({}, { persist, onLog });
+	try {
+		const began = Date.now();
+		const back = await join(second, "ada", ["authenticated"], { recover: { epoch, offset }, subscriptions });
+		const { new: row } = await back.next(({ type }) => type === "postgres_changes");
+		assert.equal(row.body, "meanwhile");
+		assert.ok(Date.now() - began < MAX_WAIT + 1_000, `${Date.now() - began} ms`);
+		assert.deepEqual(await unread(back), []);
+	} finally {
+		await second.dispose();
+		rmSync(persist, { recursive: true });
+	}
+});
+
+test("PostgreSQL crashes and comes back: the feed is there within five seconds", () =>
+	withServer(async (server, log) => {
+		const ada = await reader(server, "ada");
+		await database.postgres.stop("SIGQUIT");
+		await until(() => log.join("\n"), (text) => text.includes('"database_lost"'));
+		await database.postgres.run();
+		const began = Date.now();
+		await inserted("after the crash");
+		assert.equal((await ada.next(({ type }) => type === "postgres_changes")).new.body, "after the crash");
+		assert.ok(Date.now() - began < MAX_WAIT, `${Date.now() - began} ms`);
+		assert.equal(ada.socket.readyState, ada.socket.OPEN);
+	}));
+
+for (const [problem, url] of [
+	["wrong_password", () => database.url({ password: "another" })],
+	["unknown_database", () => database.url({ name: "nowhere" })],
+	["not_installed", () => database.url({ name: "postgres" })],
+	["unreachable", () => database.url({ port: 1 })],
+	["malformed_url", () => "mysql://127.0.0.1/app"],
+	["insecure_url", () => "postgres://u:p@db.example.com/app?sslmode=disable"],
+	["connection_missing", () => ""],
+]) {
+	test(`${problem} is said in the status and in the log, without the URL`, () =>
+		withServer(
+			async (server, log) => {
+				const told = await status(server);
+				assert.deepEqual([told.problem, told.database], [problem, null]);
+				const text = `${JSON.stringify(told)}\n${log.join("\n")}`;
+				assert.ok(log.some((line) => /"(database_lost|query_failed)"/.test(line) && line.includes(`"${problem}"`)), text);
+				for (const secret of ["postgres://", "mysql://", "local-only", "another"]) assert.ok(!text.includes(secret), text);
+			},
+			{},
+			{ vars: { DATABASE_URL: url() } },
+		));
+}
+
+test("through a pool, which has no knocks, the doorbell is one", () =>
+	withServer(
+		async (server) => {
+			const ada = await reader(server, "ada");
+			assert.equal((await status(server)).connection, "polling");
+			await inserted("rung");
+			const answer = await ask(server, "wake");
+			assert.equal(answer.status, 202);
+			assert.equal((await ada.next()).new.body, "rung");
+		},
+		{ connection: "POOL", pollMilliseconds: 600_000 },
+		{ worker: { hyperdrives: { POOL: database.url() } } },
+	));
+
+test("through a pool, without a doorbell, changes come all the same", () =>
+	withServer(
+		async (server) => {
+			const ada = await reader(server, "ada");
+			await inserted("polled");
+			assert.equal((await ada.next()).new.body, "polled");
+		},
+		{ connection: "POOL", pollMilliseconds: 200 },
+		{ worker: { hyperdrives: { POOL: database.url() } } },
+	));
+
+test("the doorbell and the status are for holders of the access token", () =>
+	withServer(async (server) => {
+		assert.equal((await ask(server, "wake", { token: "another" })).status, 401);
+		assert.equal((await ask(server, "status", { method: "GET", token: "another" })).status, 401);
+		assert.equal((await ask(server, "wake?database=other")).status, 400);
+	}));

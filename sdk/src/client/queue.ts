@@ -1,0 +1,145 @@
+/**
+ * Messages that wait for a connection: kept over a reload, sent in order, and settled when they were taken.
+ */
+import type { Client } from "./client.ts";
+import { RealtimeError } from "./error.ts";
+import type { Off } from "./listeners.ts";
+
+/** A message that waits. */
+export interface Queued {
+	/** Its idempotency key: the same one with every try. */
+	readonly id: string;
+	readonly topic: string;
+	/** `false`: the topic is a public one. */
+	readonly private?: boolean;
+	readonly event: string;
+	readonly payload: unknown;
+}
+
+/** Where messages are kept: `localStorage` is one. */
+export interface QueueStorage {
+	getItem(key: string): string | null;
+	setItem(key: string, text: string): void;
+}
+
+/** How messages wait. */
+export interface QueueOptions {
+	/**
+	 * Delivers one; what it throws is tried again, with the same `id`, unless it is a refusal (a `RealtimeError` that no
+	 * connection mends). Default: the client's topic, by which a message whose answer was lost comes twice. An API that
+	 * publishes with this `id` delivers it once.
+	 */
+	readonly deliver?: (message: Queued) => Promise<unknown>;
+	/** Keeps what waits over a reload of the page. One page at a time may have it. Without it, memory does. */
+	readonly storage?: QueueStorage;
+	/** The key in `storage`: one for each user. Default: `realtime-queue`. */
+	readonly key?: string;
+	/** Messages that may wait; more are refused (`queue_full`). Default: 1000. */
+	readonly max?: number;
+	/** Milliseconds before a second try; each further wait is twice as long, up to 30 s. Default: 1000. */
+	readonly delay?: number;
+}
+
+/** Messages that wait for a connection. */
+export interface Queue {
+	/** Sends once there is a connection. It settles when the message was taken, and rejects when it was refused. */
+	send(topic: string, event: string, payload: unknown, options?: { readonly private?: boolean; readonly id?: string }): Promise<void>;
+	/** What waits, the next one first. */
+	readonly waiting: readonly Queued[];
+	/** Stops sending. What waits stays in the storage. */
+	close(): void;
+}
+
+/** Codes after which another try may succeed. */
+const PASSING = /^(disconnected|closed|rate_limited|overloaded|internal|network|timeout)$/;
+const MAX_DELAY = 30_000;
+
+/**
+ * A queue of messages to topics. Without a connection they wait; with one they go in order, each after the one before it was
+ * taken. What a page before this one has left in `storage` goes first.
+ *
+ * @example
+ * ```ts
+ * const queue = createQueue(client, { storage: sessionStorage });
+ * client.connect();
+ * queue.send("room:1", "cursor", { x: 1, y: 2 }).then(() => console.log("taken"));
+ * ```
+ */
+export function createQueue(client: Client<any>, options: QueueOptions = {}): Queue {
+	const topics = client as unknown as Client;
+	const { storage, key = "realtime-queue", max = 1_000, delay = 1_000 } = options;
+	const { deliver = ({ topic, private: isPrivate = true, event, payload }) => topics.topic(topic, { private: isPrivate }).send(event, payload) } = options;
+	const waiting: Queued[] = parse(storage?.getItem(key));
+	const promises = new Map<string, { resolve: () => void; reject: (error: unknown) => void }>();
+	let isRunning = false;
+	let isClosed = false;
+	let wake: Off | undefined;
+
+	const save = () => storage?.setItem(key, JSON.stringify(waiting));
+	const settle = (id: string, error?: unknown) => {
+		waiting.shift();
+		save();
+		if (error) promises.get(id)?.reject(error);
+		else promises.get(id)?.resolve();
+		promises.delete(id);
+	};
+	/** Until the connection is back, or it is time to try again. */
+	const pause = (wait: number) =>
+		new Promise<void>((resolve) => {
+			const timer = setTimeout(() => wake?.(), wait);
+			const off = client.on.status(({ state }) => state === "connected" && wake?.());
+			wake = () => {
+				clearTimeout(timer);
+				off();
+				wake = undefined;
+				resolve();
+			};
+		});
+
+	const run = async () => {
+		if (isRunning) return;
+		isRunning = true;
+		for (let tried = 0; waiting.length > 0 && !isClosed; ) {
+			const [message] = waiting as [Queued];
+			try {
+				await deliver(message);
+				settle(message.id);
+				tried = 0;
+			} catch (error) {
+				const isFinal = error instanceof RealtimeError && !PASSING.test(error.code);
+				if (isFinal) settle(message.id, error);
+				else if (!isClosed) await pause(Math.min(MAX_DELAY, delay * 2 ** tried++));
+			}
+		}
+		isRunning = false;
+	};
+
+	void run();
+	return {
+		send(topic, event, payload, { private: isPrivate, id = crypto.randomUUID() } = {}) {
+			if (waiting.length >= max) return Promise.reject(new RealtimeError("queue_full", "Too many messages wait for a connection."));
+			waiting.push({ id, topic, ...(isPrivate !== undefined && { private: isPrivate }), event, payload });
+			save();
+			const settled = new Promise<void>((resolve, reject) => promises.set(id, { resolve, reject }));
+			void run();
+			return settled;
+		},
+		get waiting() {
+			return [...waiting];
+		},
+		close() {
+			isClosed = true;
+			wake?.();
+		},
+	};
+}
+
+/** What a page before this one has left; nothing where that cannot be read. */
+function parse(text: string | null | undefined): Queued[] {
+	try {
+		const left = JSON.parse(text ?? "[]") as unknown;
+		return Array.isArray(left) ? left : [];
+	} catch {
+		return [];
+	}
+}

@@ -1,0 +1,7 @@
+/**
+ * `realtime-worker/view`: the stream's rules for the API's own answers, and who is asking.
+ *
+ * @module
+ */
+export { createView, type Seen, type View } from "./view.ts";
+export { type BetterAuthMember, type BetterAuthSession, sessionToken, type Viewer, viewer } from "./viewer.ts";

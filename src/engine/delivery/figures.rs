@@ -1,0 +1,48 @@
+//! Figures of one tenant's sockets and sessions.
+
+use super::Delivery;
+use super::socket::Socket;
+use crate::engine::effect::{Connection, Connections, Figures};
+use crate::engine::input::ConnectionQuery;
+
+impl Delivery {
+    /// Who is connected.
+    pub(in crate::engine) fn connections(&self, query: &ConnectionQuery) -> Connections {
+        let user = |socket: &Socket| socket.principal().and_then(|principal| principal.user.clone());
+        let is_meant = |socket: &&Socket| {
+            socket.client_id.contains(&query.search) || user(socket).is_some_and(|user| user.contains(&query.search))
+        };
+        let mut found: Vec<&Socket> = self.sockets.iter().filter(is_meant).collect();
+        found.sort_by_key(|socket| (socket.opened, socket.client_id.clone()));
+        let [offset, limit] = [query.offset, query.limit].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let connection =
+            |socket: &&Socket| Connection { id: socket.client_id.clone(), user: user(socket), opened: socket.opened };
+        Connections { total: found.len() as u64, list: found.iter().skip(offset).take(limit).map(connection).collect() }
+    }
+
+    /// Adds what is known here to the figures.
+    pub(in crate::engine) fn figures(&self, figures: &mut Figures) {
+        figures.topics = self.classes.topics();
+        figures.tables = self.classes.tables();
+        figures.database = self.database_figures();
+        for socket in self.sockets.iter() {
+            figures.connections += 1;
+            count(&mut figures.by_dialect, &socket.dialect);
+            match socket.principal() {
+                None => figures.pending += 1,
+                Some(principal) => {
+                    for role in principal.roles.as_slice() {
+                        count(&mut figures.by_role, role);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn count<T: Clone + PartialEq>(counts: &mut Vec<(T, u64)>, what: &T) {
+    match counts.iter_mut().find(|(known, _)| known == what) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((what.clone(), 1)),
+    }
+}

@@ -1,0 +1,84 @@
+//! Heartbeats: what the server says to sockets whose dialect has it speak first. One deadline serves all of them.
+//!
+//! A beat is due at every multiple of the dialect's period, so that a wake knows when the next one is from the last
+//! alone, and one alarm serves every socket however it came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Delivery;
+use super::socket::Socket;
+use crate::engine::effect::{Effect, Task, Write};
+use crate::engine::event::Event;
+use crate::engine::input::{DialectId, SocketId};
+use crate::engine::message::Out;
+
+/// The fact under which a wake finds when the last beat was.
+pub(super) const BEAT: &str = "heartbeat";
+
+/// The sockets that get heartbeats.
+#[derive(Default)]
+pub(super) struct Heartbeats {
+    /// By dialect, with the next time, in Unix milliseconds.
+    rhythms: BTreeMap<DialectId, Rhythm>,
+    /// When the last beat was.
+    last: u64,
+}
+
+struct Rhythm {
+    period: u64,
+    next: u64,
+    sockets: BTreeSet<SocketId>,
+}
+
+impl Heartbeats {
+    /// Those of a life that begins, after the last beat of the one before.
+    pub(super) fn after(last: Option<&String>) -> Heartbeats {
+        Heartbeats { rhythms: BTreeMap::new(), last: last.and_then(|time| time.parse().ok()).unwrap_or(0) }
+    }
+
+    /// Takes a socket in, where its dialect has heartbeats.
+    pub(super) fn add(&mut self, socket: &Socket) {
+        let Some(period) = socket.profile.heartbeat else { return };
+        // No beat is missed that the socket was there for, and none is told twice.
+        let next = next(socket.opened.max(self.last), period);
+        let new = || Rhythm { period, next, sockets: BTreeSet::new() };
+        let rhythm = self.rhythms.entry(socket.dialect).or_insert_with(new);
+        rhythm.next = rhythm.next.min(next);
+        rhythm.sockets.insert(socket.id);
+    }
+
+    /// Forgets a socket.
+    pub(super) fn remove(&mut self, socket: &Socket) {
+        let Some(rhythm) = self.rhythms.get_mut(&socket.dialect) else { return };
+        rhythm.sockets.remove(&socket.id);
+        if rhythm.sockets.is_empty() {
+            self.rhythms.remove(&socket.dialect);
+        }
+    }
+
+    /// When the next beat is, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.rhythms.values().map(|rhythm| rhythm.next).min()
+    }
+}
+
+impl Delivery {
+    /// Tells all whose beat is due that the server is there.
+    pub(super) fn beat(&mut self, now: u64, out: &mut Out) {
+        let heartbeats = &mut self.heartbeats;
+        for (dialect, rhythm) in heartbeats.rhythms.iter_mut().filter(|(_, rhythm)| rhythm.next <= now) {
+            rhythm.next = next(now, rhythm.period);
+            heartbeats.last = now;
+            let to = rhythm.sockets.iter().copied().collect();
+            let event = Event::Heartbeat { time: now };
+            out.effects.push(Effect::Deliver { to, dialect: *dialect, address: None, event });
+            out.run(Task::Write(Write::Fact { name: BEAT, value: now.to_string() }));
+        }
+    }
+}
+
+/// The first multiple of the period after a time.
+fn next(time: u64, period: u64) -> u64 {
+    let period = period.max(1);
+    (time / period).saturating_add(1).saturating_mul(period)
+}

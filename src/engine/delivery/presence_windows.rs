@@ -1,0 +1,150 @@
+//! Presence coalesced per topic: the first difference goes out at once, what follows within the window goes out at its end
+//! together, of each member only the latest. However fast members come, change and go, a topic is told at most once a window.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::Delivery;
+use super::class::Scope;
+use crate::engine::event::{Event, Member};
+use crate::engine::message::{Out, SessionId};
+use crate::policy::channel::Topic;
+use crate::policy::limits::PRESENCE_WINDOW;
+
+/// A topic, or the lobby.
+type Place = Option<Topic>;
+
+/// The topics that were told of a difference a short time ago.
+#[derive(Default)]
+pub(super) struct PresenceWindows {
+    windows: BTreeMap<Place, Window>,
+    /// When each of them ends. The clock may go back, so they do not end in the order in which they were opened.
+    ends: BTreeSet<(u64, Place)>,
+    /// Those in which something waits.
+    due: BTreeSet<(u64, Place)>,
+}
+
+struct Window {
+    end: u64,
+    /// By the member's public id.
+    waiting: BTreeMap<Rc<str>, Event>,
+}
+
+impl PresenceWindows {
+    /// Takes in a difference, and hands it back where it is to be told at once.
+    fn add(&mut self, now: u64, place: &Place, event: Event) -> Option<Event> {
+        let Some(window) = self.windows.get_mut(place) else {
+            self.open(now, place.clone());
+            return Some(event);
+        };
+        let Some(member) = member(&event).map(|member| member.client_id.clone()) else { return Some(event) };
+        if window.waiting.is_empty() {
+            self.due.insert((window.end, place.clone()));
+        }
+        if let Some(latest) = combine(window.waiting.remove(&member), event) {
+            window.waiting.insert(member, latest);
+        }
+        None
+    }
+
+    /// The differences of the next topic whose window has ended.
+    fn next_due(&mut self, now: u64) -> Option<(Place, Vec<Event>)> {
+        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
+            let Some((end, place)) = self.ends.pop_first() else { break };
+            self.due.remove(&(end, place.clone()));
+            let waiting = self.windows.remove(&place).map(|window| window.waiting).unwrap_or_default();
+            if !waiting.is_empty() {
+                self.open(now, place.clone());
+                return Some((place, waiting.into_values().collect()));
+            }
+        }
+        None
+    }
+
+    /// What waits to be told of a member.
+    fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
+        self.windows.get(place)?.waiting.get(client_id)
+    }
+
+    fn open(&mut self, now: u64, place: Place) {
+        let end = now.saturating_add(PRESENCE_WINDOW);
+        self.windows.insert(place.clone(), Window { end, waiting: BTreeMap::new() });
+        self.ends.insert((end, place));
+    }
+}
+
+impl Delivery {
+    /// Takes in a difference of the stream's.
+    pub(super) fn presence_changed(&mut self, now: u64, topic: Option<Topic>, event: Event, out: &mut Out) {
+        if let Some(event) = self.presence_windows.add(now, &topic, event) {
+            self.spread(topic, event, out);
+        }
+    }
+
+    /// Tells what has waited for the end of its window.
+    pub(in crate::engine) fn flush_presence(&mut self, now: u64, out: &mut Out) {
+        while let Some((topic, mut changes)) = self.presence_windows.next_due(now) {
+            let event = match (changes.pop(), changes.is_empty()) {
+                (Some(only), true) => only,
+                (last, _) => {
+                    changes.extend(last);
+                    Event::PresenceChanged { topic: topic.clone(), changes: Rc::from(changes) }
+                }
+            };
+            self.spread(topic, event, out);
+        }
+    }
+
+    /// When a window ends in which something waits, in Unix milliseconds.
+    pub(in crate::engine) fn next_flush(&self) -> Option<u64> {
+        self.presence_windows.due.first().map(|(end, _)| *end)
+    }
+
+    /// A session is now present in a topic, or no longer.
+    pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
+        self.relist(id, |session| {
+            session.present.retain(|place| *place != topic);
+            if present {
+                session.present.push(topic.clone());
+            }
+        });
+        let Some(session) = self.sockets.session(id).filter(|_| !present) else { return };
+        // Who hears no more of the topic after its own leaving is not there any more when the window ends.
+        let still_hears = session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
+        let own = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears).cloned();
+        own.into_iter().for_each(|event| self.tell(id, event, out));
+    }
+}
+
+/// What two differences of one member are together; `None`: nothing.
+fn combine(before: Option<Event>, after: Event) -> Option<Event> {
+    Some(match (before, after) {
+        (Some(Event::PresenceJoined { topic, .. }), Event::PresenceUpdated { member, .. }) => {
+            Event::PresenceJoined { topic, member }
+        }
+        (Some(Event::PresenceJoined { .. }), Event::PresenceLeft { .. }) => return None,
+        (
+            Some(Event::PresenceUpdated { topic, before, .. } | Event::PresenceLeft { topic, member: before }),
+            Event::PresenceUpdated { member, .. } | Event::PresenceJoined { member, .. },
+        ) => {
+            if before == member {
+                return None;
+            }
+            Event::PresenceUpdated { topic, member, before }
+        }
+        // It leaves as those know it who are told.
+        (Some(Event::PresenceUpdated { topic, before, .. }), Event::PresenceLeft { .. }) => {
+            Event::PresenceLeft { topic, member: before }
+        }
+        (_, after) => after,
+    })
+}
+
+fn member(event: &Event) -> Option<&Rc<Member>> {
+    match event {
+        Event::PresenceJoined { member, .. }
+        | Event::PresenceUpdated { member, .. }
+        | Event::PresenceLeft { member, .. } => Some(member),
+        _ => None,
+    }
+}

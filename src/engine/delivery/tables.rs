@@ -1,0 +1,78 @@
+//! Tables as control planes set them, and what comes of it for subscribers.
+
+use super::Delivery;
+use super::session::Subscription;
+use crate::code::{Code, Refusal};
+use crate::engine::effect::{Task, Write};
+use crate::engine::event::{Event, TableWarning};
+use crate::engine::message::{Out, SessionId, ToStream};
+use crate::engine::profile::TableDelivery;
+use crate::engine::table_settings::{FACT, TableChange, TableState};
+use crate::policy::app::is_service;
+use crate::policy::roles::Roles;
+use crate::policy::table::DEFAULT_SCHEMA;
+
+impl Delivery {
+    /// Changes how tables are set, all or none, and says how all are.
+    pub(in crate::engine) fn administer(
+        &mut self,
+        now: u64,
+        changes: Vec<TableChange>,
+        out: &mut Out,
+    ) -> Result<Vec<TableState>, Refusal> {
+        let declared = &self.configuration.tables;
+        let missing: Vec<&str> = changes
+            .iter()
+            .filter(|change| !declared.is_declared(&change.schema, &change.table))
+            .map(|change| change.table.as_str())
+            .collect();
+        if !missing.is_empty() {
+            return Err(Refusal { field: Some(missing.join(",")), ..Refusal::of(Code::UnknownTable) });
+        }
+        let is_changed = !changes.is_empty();
+        let mut tables = self.tables.clone();
+        for change in changes {
+            tables.change(now, change, declared)?;
+        }
+        self.tables = tables;
+        if is_changed {
+            out.to_stream.push_back(ToStream::Begin);
+            out.run(Task::Write(Write::Fact { name: FACT, value: self.tables.text() }));
+        }
+        Ok(self.tables.states(&self.configuration.tables))
+    }
+
+    /// Why changes of a table do not reach holders of these roles, in dialects that ask for more than that they are
+    /// published. Where there is a database, it is the one to judge.
+    pub(super) fn withheld(
+        &self,
+        delivery: TableDelivery,
+        (schema, table): (&str, &str),
+        roles: &Roles,
+    ) -> Option<TableWarning> {
+        if delivery == TableDelivery::Published || self.database.is_some() {
+            return None;
+        }
+        let app = self.configuration.app(&self.organization).filter(|_| schema == DEFAULT_SCHEMA);
+        let is_listed = app.is_some_and(|app| app.enabled.contain(table));
+        if !self.tables.of(schema, table).map_or(is_listed, |setting| setting.is_enabled) {
+            return Some(TableWarning::NotEnabled);
+        }
+        let is_open = self.configuration.tables.get(schema, table).has_policy()
+            || app.is_some_and(|app| app.public.contain(table))
+            || is_service(roles);
+        (!is_open).then_some(TableWarning::NoPolicy)
+    }
+
+    /// Tells a session that nothing will come to a subscription for now, where that is so.
+    pub(super) fn warn_of_table(&self, id: SessionId, name: &str, out: &mut Out) {
+        let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
+        let named = session.subscriptions.iter().find(|subscription| subscription.id == name);
+        let Some(target) = named.and_then(Subscription::table) else { return };
+        let table = (target.schema.as_str(), target.table.as_str());
+        if let Some(warning) = self.withheld(profile.table_delivery, table, &session.principal.roles) {
+            let organization = self.organization.clone();
+            self.tell(id, Event::Warned { id: name.to_owned(), warning, organization }, out);
+        }
+    }
+}

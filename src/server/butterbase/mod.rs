@@ -1,0 +1,158 @@
+//! Admission of Butterbase's clients: whose app is opened with which credential, and the words in which they are refused
+//! (docs/protocol-butterbase.md, Connecting).
+
+pub mod control;
+
+use super::admission::Admission;
+use super::entrance::{Entrance, Rejection};
+use super::handshake::{Step, Unverified};
+use super::request_head::RequestHead;
+use crate::code::{Code, Refusal};
+use crate::dialect::Dialect;
+use crate::dialect::butterbase::{Butterbase, ID, words};
+use crate::engine::event::Event;
+use crate::engine::input::DialectId;
+use crate::policy::app::{ANONYMOUS, App, is_service};
+use crate::policy::configuration::Configuration;
+use crate::policy::credential::{Credentials, Proven};
+use crate::policy::organization::is_organization;
+use crate::policy::principal::Principal;
+use crate::policy::token::TokenError;
+
+/// What stands in front of an app's id in a path, and after it.
+const AROUND: (&str, &str) = ("/v1/", "/realtime");
+/// What is noted of a credential that came in a header, after the app's id: only there may it be the platform's.
+const IN_HEADER: &str = " header";
+
+/// How sockets of Butterbase's clients are opened.
+pub struct ButterbaseEntrance;
+
+impl Entrance for ButterbaseEntrance {
+    fn dialects(&self) -> &'static [DialectId] {
+        &[ID]
+    }
+
+    fn is_path(&self, path: &str) -> bool {
+        place(path).is_some_and(|(_, rest)| rest.is_empty())
+    }
+
+    fn recognizes(&self, head: &RequestHead) -> bool {
+        self.is_path(&head.path)
+    }
+
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
+        let (name, _) = place(&head.path).ok_or(Code::NotFound)?;
+        let credential = head.bearer().or(head.parameter("token"));
+        let app = known(name, credential.is_some(), configuration)?;
+        check_plan(app)?;
+        let (recover, missed_after) = recovery(head);
+        let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
+        match credential {
+            Some(credential) => {
+                let asked = if head.bearer().is_some() { [name, IN_HEADER].concat() } else { name.to_owned() };
+                Ok(Step::Verify(Box::new(Unverified::new(credential.to_owned(), asked, admission))))
+            }
+            None if app.anonymous => {
+                let admission = Admission { principal: Some(Principal::anonymous(ANONYMOUS)), ..admission };
+                Ok(Step::Open(name.to_owned(), Box::new(admission)))
+            }
+            None => Err(Refusal::of(Code::AuthRequired)),
+        }
+    }
+
+    fn enter(
+        &self,
+        asked: String,
+        credentials: &Credentials,
+        proven: Result<Proven<'_>, TokenError>,
+    ) -> Result<(String, Principal), Refusal> {
+        let (app, in_header) = asked.strip_suffix(IN_HEADER).map_or((&*asked, false), |app| (app, true));
+        let principal = entered(app, in_header, credentials, &proven?)?;
+        Ok((app.to_owned(), principal))
+    }
+
+    fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {
+        let (code, reason) = words::closing(refusal.code);
+        let frames = Butterbase.encode(None, &Event::Ended(refusal.clone()));
+        Rejection::Close { frames, code, reason: reason.to_owned() }
+    }
+}
+
+/// The app that a path is of, and what follows: nothing, or `/` and more. `None` for a path of something else.
+fn place(path: &str) -> Option<(&str, &str)> {
+    let (name, rest) = path.strip_prefix(AROUND.0)?.split_once('/')?;
+    let rest = rest.strip_prefix(AROUND.1.trim_start_matches('/'))?;
+    let is_app = is_organization(name) && (rest.is_empty() || rest.starts_with('/'));
+    is_app.then_some((name, rest))
+}
+
+/// What the deployment says of an app. One that it does not name exists where a key or the issuer of a token says so:
+/// nobody can bring an object into being by making up a name.
+fn known<'a>(name: &str, has_credential: bool, configuration: &'a Configuration) -> Result<&'a App, Refusal> {
+    let apps = configuration.apps.as_ref().ok_or(Code::WrongOrganization)?;
+    let is_default = configuration.credentials.default_organization.as_deref() == Some(name);
+    if apps.declares(name) || is_default || has_credential {
+        Ok(apps.get(name))
+    } else {
+        Err(Refusal::of(Code::WrongOrganization))
+    }
+}
+
+/// Lets in nobody while an app is paused, or where its plan has no sockets.
+fn check_plan(app: &App) -> Result<(), Refusal> {
+    match (app.paused.as_deref(), app.listeners) {
+        (Some(""), _) => Err(Refusal::because(Code::AppPaused, "App is paused")),
+        (Some(reason), _) => Err(Refusal::because(Code::AppPaused, ["App is paused: ", reason].concat())),
+        (None, Some(0)) => Err(Refusal::of(Code::RealtimeDisabled)),
+        (None, _) => Ok(()),
+    }
+}
+
+/// Who a credential is within an app. Whatever it is, one that is not good for it is refused: nobody becomes anonymous by
+/// a credential that fails.
+fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Proven<'_>) -> Result<Principal, Refusal> {
+    match proven {
+        Proven::Key(_) => service(credentials.within(proven, app)?),
+        Proven::Token(claims) if claims.app.as_deref() == Some(app) => Ok(credentials.within(proven, app)?),
+        // The platform's own token, of the app's owner.
+        Proven::Token(claims) if claims.app.is_none() && in_header => {
+            let principal = credentials.within(proven, app).map_err(|_| Code::InvalidToken)?;
+            service(principal)
+        }
+        Proven::Token(_) => Err(Refusal::of(Code::InvalidToken)),
+    }
+}
+
+/// A service acts for no user.
+fn service(principal: Principal) -> Result<Principal, Refusal> {
+    if is_service(&principal.roles) {
+        Ok(Principal { user: None, ..principal })
+    } else {
+        Err(Refusal::of(Code::InvalidToken))
+    }
+}
+
+/// `recover=true`, or `epoch` and `offset`; anything else is what a client of another age may send, and asks for nothing.
+fn recovery(head: &RequestHead) -> (bool, Option<(String, u64)>) {
+    let offset = head.parameter("offset").and_then(|offset| offset.parse().ok());
+    match (head.parameter("epoch"), offset) {
+        (Some(epoch), Some(offset)) => (true, Some((epoch.to_owned(), offset))),
+        _ => (head.parameter("recover") == Some("true"), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_the_app_and_what_is_asked_of_it() {
+        assert_eq!(place("/v1/app_abc123/realtime"), Some(("app_abc123", "")));
+        assert_eq!(place("/v1/app_abc123/realtime/config"), Some(("app_abc123", "/config")));
+        for path in
+            ["/v1/realtime", "/v1//realtime", "/v1/a%20b/realtime", "/v1/app/realtimes", "/v1/a/b/realtime", "/"]
+        {
+            assert_eq!(place(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A connection to a PostgreSQL database, over the runtime's sockets.
+
+use std::str::FromStr;
+use std::task::{Context, Poll};
+
+use futures_util::StreamExt;
+use futures_util::stream::poll_fn;
+use js_sys::futures::spawn_local;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use worker::postgres_tls::PassthroughTls;
+use worker::{Env, SecureTransport, Socket};
+
+use super::environment::variable;
+use super::fault::log_fault;
+use crate::server::fault::Fault;
+use crate::source::link::Problem;
+use crate::source::statement::Statement;
+
+/// The channel on which the database knocks.
+const LISTEN: &str = "LISTEN realtime_worker";
+
+/// What happens on a connection by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The database knocks.
+    Knock,
+    /// The connection has ended.
+    End,
+}
+
+/// A connection that stands.
+pub struct Connection {
+    client: Client,
+    /// Whether the database knocks on it.
+    pub listens: bool,
+}
+
+/// Where a database is.
+enum Address {
+    /// Straight to it.
+    Direct(Box<Config>),
+    /// Through a Hyperdrive binding, which has no `LISTEN`.
+    Pooled(worker::Hyperdrive),
+}
+
+impl Connection {
+    /// Connects to the database that a variable or a binding of this name leads to.
+    ///
+    /// # Errors
+    /// Why there is no connection; what the server said of it is logged.
+    pub async fn open(env: &Env, name: &str, happening: impl Fn(Happening) + 'static) -> Result<Connection, Problem> {
+        match address(env, name)? {
+            Address::Direct(config) => {
+                let client = direct(&config, happening).await?;
+                client.batch_execute(LISTEN).await.map_err(failed)?;
+                Ok(Connection { client, listens: true })
+            }
+            Address::Pooled(hyperdrive) => {
+                let mut config = Config::new();
+                config.user(hyperdrive.user()).password(hyperdrive.password()).dbname(hyperdrive.database());
+                config.ssl_mode(SslMode::Disable);
+                let socket = hyperdrive.connect().map_err(unreachable)?;
+                let (client, mut connection) = config.connect_raw(socket, NoTls).await.map_err(failed)?;
+                serve(move |context| connection.poll_message(context), happening);
+                Ok(Connection { client, listens: false })
+            }
+        }
+    }
+
+    /// The text that a statement gives.
+    ///
+    /// # Errors
+    /// Why it failed; what the server said of it is logged.
+    pub async fn query(&self, statement: &Statement) -> Result<String, Problem> {
+        let (text, parameters) = statement.sql();
+        let typed: Vec<(&(dyn ToSql + Sync), Type)> =
+            parameters.iter().map(|parameter| (parameter as &(dyn ToSql + Sync), Type::TEXT)).collect();
+        let rows = self.client.query_typed(text, &typed).await.map_err(failed)?;
+        let given = rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok()).flatten();
+        Ok(given.unwrap_or_else(|| "null".to_owned()))
+    }
+}
+
+fn address(env: &Env, name: &str) -> Result<Address, Problem> {
+    if let Some(url) = variable(env, name).filter(|text| !text.starts_with('{')) {
+        let config = Config::from_str(&url).map_err(|_| Problem::MalformedUrl)?;
+        return Ok(Address::Direct(Box::new(config)));
+    }
+    env.hyperdrive(name).map(Address::Pooled).map_err(|_| Problem::NoConnection)
+}
+
+async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Result<Client, Problem> {
+    let Some(Host::Tcp(host)) = config.get_hosts().first() else { return Err(Problem::MalformedUrl) };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let is_loopback = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
+    let is_plain =
+        config.get_ssl_mode() == SslMode::Disable || (is_loopback && config.get_ssl_mode() == SslMode::Prefer);
+    if is_plain && !is_loopback {
+        return Err(Problem::InsecureUrl);
+    }
+    let mut config = config.clone();
+    config.ssl_mode(if is_plain { SslMode::Disable } else { SslMode::Require });
+    let transport = if is_plain { SecureTransport::Off } else { SecureTransport::StartTls };
+    let socket = Socket::builder().secure_transport(transport).connect(host.as_str(), port).map_err(unreachable)?;
+    if is_plain {
+        let (client, mut connection) = config.connect_raw(socket, NoTls).await.map_err(failed)?;
+        serve(move |context| connection.poll_message(context), happening);
+        return Ok(client);
+    }
+    let (client, mut connection) = config.connect_raw(socket, PassthroughTls).await.map_err(failed)?;
+    serve(move |context| connection.poll_message(context), happening);
+    Ok(client)
+}
+
+/// Drives a connection, whose next message `poll` gives, until it ends.
+fn serve(
+    poll: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<AsyncMessage, tokio_postgres::Error>>> + Unpin + 'static,
+    happening: impl Fn(Happening) + 'static,
+) {
+    spawn_local(async move {
+        let mut messages = poll_fn(poll);
+        while let Some(message) = messages.next().await {
+            match message {
+                Ok(AsyncMessage::Notification(_)) => happening(Happening::Knock),
+                Ok(_) => {}
+                Err(error) => {
+                    log_fault(fault(&error));
+                    break;
+                }
+            }
+        }
+        happening(Happening::End);
+    });
+}
+
+fn failed(error: tokio_postgres::Error) -> Problem {
+    let problem = error.code().map_or(Problem::Unreachable, |state| Problem::of_sqlstate(state.code()));
+    log_fault(fault(&error));
+    problem
+}
+
+fn unreachable(error: worker::Error) -> Problem {
+    log_fault(Fault::from(error).during("connecting to the database"));
+    Problem::Unreachable
+}
+
+/// What the server says of a failure, with its code; never a row's values, which stand in its details.
+fn fault(error: &tokio_postgres::Error) -> Fault {
+    let words = match error.as_db_error() {
+        Some(error) => format!("{} ({})", error.message(), error.code().code()),
+        None => error.to_string(),
+    };
+    Fault::new(words).during("database")
+}

@@ -1,0 +1,74 @@
+//! Calling a function: the service that answers a client's event.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use wasm_bindgen::JsValue;
+use worker::{Delay, Env, Fetch, Headers, Method, Request, RequestInit, Response, Result};
+
+use super::fault::log_fault;
+use crate::engine::effect::Calling;
+use crate::policy::function::Service;
+use crate::server::fault::Fault;
+
+/// How long a function may take: clients wait for 30 seconds.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// Bytes of its answer.
+const MAX_BYTES: usize = 256 * 1024;
+/// The host of whatever is behind a service binding, which looks at the path only.
+const HOST: &str = "https://function";
+
+/// Status and body of what a function answers; `None` when it does not, in time or at all, or answers too much.
+pub async fn call(env: &Env, organization: &str, calling: &Calling) -> Option<(u16, String)> {
+    let answer = async { read(send(env, organization, calling).await?).await };
+    match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
+        Either::Left((Ok(answer), _)) => answer,
+        Either::Left((Err(error), _)) => {
+            log_fault(Fault::from(error).during("call"));
+            None
+        }
+        Either::Right(_) => None,
+    }
+}
+
+async fn send(env: &Env, organization: &str, calling: &Calling) -> Result<Response> {
+    let headers = Headers::new();
+    headers.set("content-type", "application/json")?;
+    // A header's value is Latin-1, and a user's name may be anything.
+    let encoded = |text: &str| String::from(js_sys::encode_uri_component(text));
+    headers.set("x-realtime-organization", &encoded(organization))?;
+    for (name, value) in [("x-realtime-user", &calling.user), ("x-realtime-role", &calling.role)] {
+        if let Some(value) = value {
+            headers.set(name, &encoded(value))?;
+        }
+    }
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_headers(headers).with_body(Some(JsValue::from_str(&calling.body)));
+    match &calling.service {
+        Service::Binding(name) => {
+            let address = [HOST, calling.path.as_str()].concat();
+            env.service(name)?.fetch(address, Some(init)).await
+        }
+        Service::Url(url) => {
+            let request = Request::new_with_init(&[url.as_str(), calling.path.as_str()].concat(), &init)?;
+            Fetch::Request(request).send().await
+        }
+    }
+}
+
+/// Reads an answer no further than it may be long.
+async fn read(mut response: Response) -> Result<Option<(u16, String)>> {
+    let status = response.status_code();
+    let mut body = Vec::new();
+    // Some answers have no body at all.
+    if let Ok(mut stream) = response.stream() {
+        while let Some(chunk) = stream.next().await {
+            body.extend(chunk?);
+            if body.len() > MAX_BYTES {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(String::from_utf8(body).ok().map(|body| (status, body)))
+}

@@ -1,0 +1,279 @@
+//! The Durable Object of a database: it feeds the source what happens, and does what it says.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use js_sys::futures::spawn_local;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
+
+use super::connection::{Connection, Happening};
+use super::fault::{failed, log_fault, log_refused};
+use super::runtime::{RawStorage, log, now};
+use super::source_storage::SourceStorage;
+use super::{environment, http, organization_link};
+use crate::code::{Code, Refusal};
+use crate::policy::database::Database;
+use crate::server::answer::Answer;
+use crate::server::source::{self as requests, Asked};
+use crate::source;
+use crate::source::input::{Input, RequestId};
+use crate::source::link::Problem;
+use crate::source::statement::Statement;
+use crate::source::task::Task;
+
+/// One database's object. Cheap to clone, for the futures that outlive a call.
+#[durable_object(alarm)]
+#[derive(Clone)]
+pub struct Source {
+    state: Rc<State>,
+    env: Env,
+    life: Rc<RefCell<Option<Life>>>,
+}
+
+/// What a life of the object has in memory.
+struct Life {
+    database: Rc<Database>,
+    source: source::Source,
+    storage: SourceStorage,
+    connection: Option<Rc<Connection>>,
+    /// Counts connections, so that what happens on an earlier one is told from the present one's.
+    connections: u64,
+    /// Counts timers, of which the last one counts.
+    timers: u64,
+    requests: u64,
+    waiting: BTreeMap<RequestId, oneshot::Sender<(u16, String)>>,
+}
+
+impl DurableObject for Source {
+    fn new(state: State, env: Env) -> Self {
+        let object = Source { state: Rc::new(state), env, life: Rc::default() };
+        if let Err(refusal) = object.wake() {
+            log_refused("wake", &refusal);
+        }
+        object
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let path = request.path();
+        let body = request.text().await?;
+        let answer = self.answer(&path, body).await.unwrap_or_else(|refusal| Answer::from(&refusal));
+        http::respond(&answer)
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.happen(Input::Alarm);
+        Response::empty()
+    }
+}
+
+impl Source {
+    fn wake(&self) -> std::result::Result<(), Refusal> {
+        let configuration = environment::configuration(&self.env)?;
+        let name = self.state.id().name().unwrap_or_default();
+        let database = configuration.databases().get(&name).ok_or(Code::NotFound)?.clone();
+        let raw: JsValue = self.state.storage().as_raw().into();
+        let storage = SourceStorage::open(raw.unchecked_into::<RawStorage>()).map_err(failed)?;
+        let source = source::Source::wake(now(), database.clone(), storage.load().map_err(failed)?);
+        *self.life.borrow_mut() = Some(Life {
+            database,
+            source,
+            storage,
+            connection: None,
+            connections: 0,
+            timers: 0,
+            requests: 0,
+            waiting: BTreeMap::new(),
+        });
+        Ok(())
+    }
+
+    async fn answer(&self, path: &str, body: String) -> std::result::Result<Answer, Refusal> {
+        let asked = requests::read(path, body)?;
+        let (statement, is_status) = match asked {
+            Asked::Wake => {
+                self.happen(Input::Knock);
+                return Ok(Answer::json(202, &serde_json::json!({ "status": "ok" })));
+            }
+            Asked::Interest(body) => {
+                let (status, body) = self.ask(|request| Input::Interest { request, body }).await?;
+                return Ok(Answer { status, body, retry_after: None });
+            }
+            Asked::Question(statement) => {
+                let is_status = statement == Statement::Status;
+                (statement, is_status)
+            }
+        };
+        let (status, body) = self.ask(|request| Input::Ask { request, statement }).await?;
+        if !is_status {
+            return Ok(Answer { status, body, retry_after: None });
+        }
+        let figures = self.with_life(|life| life.source.figures())?;
+        Ok(requests::status(figures, status, &body))
+    }
+
+    /// Lets something happen that is answered, and waits for the answer.
+    async fn ask(&self, input: impl FnOnce(RequestId) -> Input) -> std::result::Result<(u16, String), Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let request = self.with_life(|life| {
+            life.requests += 1;
+            let request = RequestId(life.requests);
+            life.waiting.insert(request, sender);
+            request
+        })?;
+        self.happen(input(request));
+        receiver.await.map_err(|_| Refusal::of(Code::Overloaded))
+    }
+
+    fn happen(&self, input: Input) {
+        let mut tasks = Vec::new();
+        let handled = self.with_life(|life| life.source.handle(now(), input, &mut tasks));
+        if handled.is_err() {
+            return;
+        }
+        for task in tasks {
+            if let Err(fault) = self.execute(task) {
+                log_fault(fault);
+                // What memory knows is ahead of what is stored: the next life begins with what is stored.
+                self.life.take();
+                let _ = self.wake();
+                return;
+            }
+        }
+    }
+
+    fn execute(&self, task: Task) -> std::result::Result<(), JsValue> {
+        let life = |act: &mut dyn FnMut(&mut Life) -> std::result::Result<(), JsValue>| {
+            self.with_life(act).unwrap_or_else(|_| Err(JsValue::from_str("the object is not awake")))
+        };
+        match task {
+            Task::Connect => self.open_connection(),
+            Task::Disconnect => life(&mut |life| {
+                life.connections += 1;
+                life.connection = None;
+                Ok(())
+            })?,
+            Task::Query { query, statement } => self.query(query, statement),
+            Task::Deliver { organization, batch, body } => self.deliver(organization, batch, body),
+            Task::Feed { organization, body } => self.feed(organization, body),
+            Task::Reply { request, status, body } => life(&mut |life| {
+                if let Some(waiting) = life.waiting.remove(&request) {
+                    // Whoever asked may have gone.
+                    let _ = waiting.send((status, body.clone()));
+                }
+                Ok(())
+            })?,
+            Task::StoreInterest { organization, body } => {
+                life(&mut |life| life.storage.interest(&organization, &body))?
+            }
+            Task::Park { organization, batch, body } => {
+                life(&mut |life| life.storage.park(&organization, batch, &body))?
+            }
+            Task::Unpark { organization, batch } => life(&mut |life| life.storage.unpark(&organization, batch))?,
+            Task::SetAlarm(time) => life(&mut |life| life.storage.set_alarm(time))?,
+            Task::Timer { milliseconds } => self.timer(milliseconds),
+            Task::Log { event, details } => life(&mut |life| {
+                log(&requests::log_line(&life.database.name, event, &details));
+                Ok(())
+            })?,
+        }
+        Ok(())
+    }
+
+    fn open_connection(&self) {
+        let Ok((name, number)) = self.with_life(|life| {
+            life.connections += 1;
+            (life.database.connection.clone(), life.connections)
+        }) else {
+            return;
+        };
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let told = object.clone();
+            let happening = move |happening| told.happened(number, happening);
+            let opened = Connection::open(&object.env, &name, happening).await;
+            let is_wanted = object.with_life(|life| life.connections == number).unwrap_or(false);
+            if !is_wanted {
+                return;
+            }
+            match opened {
+                Ok(connection) => {
+                    let listens = connection.listens;
+                    let _ = object.with_life(|life| life.connection = Some(Rc::new(connection)));
+                    object.happen(Input::Connected { listens });
+                }
+                Err(problem) => object.happen(Input::Failed(problem)),
+            }
+        });
+    }
+
+    /// Something has happened on a connection by itself.
+    fn happened(&self, number: u64, happening: Happening) {
+        let is_present = |life: &mut Life| life.connections == number && life.connection.is_some();
+        if !self.with_life(is_present).unwrap_or(false) {
+            return;
+        }
+        match happening {
+            Happening::Knock => self.happen(Input::Knock),
+            Happening::End => self.happen(Input::Failed(Problem::Unreachable)),
+        }
+    }
+
+    fn query(&self, query: u64, statement: Statement) {
+        let connection = self.with_life(|life| life.connection.clone()).ok().flatten();
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let answer = match connection {
+                Some(connection) => connection.query(&statement).await,
+                None => Err(Problem::Unreachable),
+            };
+            object.happen(Input::Answered { query, answer });
+        });
+    }
+
+    fn deliver(&self, organization: Rc<str>, batch: u64, body: Rc<str>) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let answer = organization_link::post(&object.env, &organization, "/changes", &body).await;
+            let status = answer.unwrap_or_else(|fault| {
+                log_fault(fault.during("delivering changes"));
+                0
+            });
+            object.happen(Input::Delivered { organization, batch, status });
+        });
+    }
+
+    fn feed(&self, organization: Rc<str>, body: String) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            // An object that is not told asks by itself: its interest is answered with the same.
+            if let Err(fault) = organization_link::post(&object.env, &organization, "/feed", &body).await {
+                log_fault(fault.during("telling of the feed"));
+            }
+        });
+    }
+
+    fn timer(&self, milliseconds: u64) {
+        let Ok(number) = self.with_life(|life| {
+            life.timers += 1;
+            life.timers
+        }) else {
+            return;
+        };
+        let object = self.clone();
+        spawn_local(async move {
+            Delay::from(Duration::from_millis(milliseconds)).await;
+            if object.with_life(|life| life.timers == number).unwrap_or(false) {
+                object.happen(Input::Timer);
+            }
+        });
+    }
+
+    fn with_life<T>(&self, act: impl FnOnce(&mut Life) -> T) -> std::result::Result<T, Refusal> {
+        let mut life = self.life.try_borrow_mut().map_err(|_| Refusal::of(Code::Internal))?;
+        Ok(act(life.as_mut().ok_or(Code::NotFound)?))
+    }
+}

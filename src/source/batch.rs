@@ -1,0 +1,221 @@
+//! A batch as the database gives it, and the part of each organization.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::interest::Interests;
+use crate::policy::database::{Database, Serves};
+use crate::policy::organization::is_organization;
+
+/// The answer to `take`. Rows stay the text that they came in.
+#[derive(Deserialize)]
+pub(super) struct Batch<'a> {
+    batch: Option<u64>,
+    #[serde(default)]
+    next: Option<String>,
+    #[serde(default)]
+    system: Option<String>,
+    #[serde(borrow, default)]
+    changes: Vec<Change<'a>>,
+    #[serde(borrow, default)]
+    verdicts: Vec<Verdict<'a>>,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+struct Change<'a> {
+    schema: Option<String>,
+    table: Option<String>,
+    op: String,
+    at: Option<String>,
+    organization: Option<String>,
+    old_organization: Option<String>,
+    #[serde(borrow)]
+    new: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old: Option<&'a RawValue>,
+    #[serde(default)]
+    truncated: bool,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    message: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Verdict<'a> {
+    schema: String,
+    table: String,
+    role: String,
+    #[serde(borrow)]
+    columns: &'a RawValue,
+    changes: Vec<usize>,
+    groups: Vec<String>,
+    new: Vec<String>,
+    old: Vec<String>,
+    #[serde(borrow, default)]
+    failed: BTreeMap<String, &'a RawValue>,
+}
+
+/// The part of one organization, as its object reads it.
+#[derive(Serialize)]
+struct Part<'a> {
+    database: &'a str,
+    epoch: &'a str,
+    batch: u64,
+    changes: Vec<&'a Change<'a>>,
+    verdicts: Vec<PartVerdict<'a>>,
+}
+
+#[derive(Serialize)]
+struct PartVerdict<'a> {
+    schema: &'a str,
+    table: &'a str,
+    role: &'a str,
+    columns: &'a RawValue,
+    changes: Vec<usize>,
+    groups: Vec<&'a str>,
+    new: Vec<String>,
+    old: Vec<String>,
+    failed: BTreeMap<&'a str, &'a RawValue>,
+}
+
+/// A change of one organization: which of the batch's it is, and which images of it are this organization's.
+struct Owned<'a> {
+    number: usize,
+    change: Change<'a>,
+    has_new: bool,
+    has_old: bool,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn read(text: &'a str) -> serde_json::Result<Batch<'a>> {
+        serde_json::from_str(text)
+    }
+
+    /// Its number; `None` where there are no changes.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.batch
+    }
+
+    /// Whether the database will knock before there are changes again.
+    pub(super) fn may_sleep(&self) -> bool {
+        self.next.as_deref() == Some("sleep")
+    }
+
+    /// The body for each organization that has a change in it.
+    pub(super) fn parts(&self, database: &Database, interests: &Interests) -> Vec<(Rc<str>, String)> {
+        let mut owned: BTreeMap<&str, Vec<Owned<'a>>> = BTreeMap::new();
+        for (number, change) in self.changes.iter().enumerate() {
+            for (organization, of) in owners(number, change, &database.serves) {
+                owned.entry(organization).or_default().push(of);
+            }
+        }
+        let body = |(organization, changes): (&str, Vec<Owned<'a>>)| {
+            let part = self.part(organization, &changes, database, interests);
+            // Every part has a form in JSON: its keys are texts.
+            Some((Rc::from(organization), serde_json::to_string(&part).ok()?))
+        };
+        owned.into_iter().filter_map(body).collect()
+    }
+
+    fn part<'b>(
+        &'b self,
+        organization: &str,
+        owned: &'b [Owned<'a>],
+        database: &'b Database,
+        interests: &Interests,
+    ) -> Part<'b>
+    where
+        'a: 'b,
+    {
+        let verdicts = self.verdicts.iter().filter_map(|verdict| verdict.of(organization, owned, interests));
+        Part {
+            database: &database.name,
+            epoch: self.system.as_deref().unwrap_or_default(),
+            batch: self.batch.unwrap_or_default(),
+            changes: owned.iter().map(|owned| &owned.change).collect(),
+            verdicts: verdicts.collect(),
+        }
+    }
+}
+
+/// The organizations of a change. A row that moves leaves one and comes into the other.
+fn owners<'b, 'a: 'b>(number: usize, change: &'b Change<'a>, serves: &'b Serves) -> Vec<(&'b str, Owned<'a>)> {
+    let whole = |organization: &'b str| (organization, Owned::whole(number, change));
+    let (new, old) = match serves {
+        Serves::Organization(organization) => return vec![whole(organization)],
+        Serves::Column(_) => (change.organization.as_deref(), change.old_organization.as_deref()),
+    };
+    let moves = change.op == "UPDATE" && new != old;
+    let owners = match moves {
+        false => vec![new.or(old).map(whole)],
+        true => vec![
+            old.map(|old| (old, Owned { has_new: false, ..Owned::moved(number, change, "DELETE") })),
+            new.map(|new| (new, Owned { has_old: false, ..Owned::moved(number, change, "INSERT") })),
+        ],
+    };
+    owners.into_iter().flatten().filter(|(organization, _)| is_organization(organization)).collect()
+}
+
+impl<'a> Owned<'a> {
+    fn whole(number: usize, change: &Change<'a>) -> Owned<'a> {
+        Owned { number, change: change.clone(), has_new: true, has_old: true }
+    }
+
+    fn moved(number: usize, change: &Change<'a>, op: &str) -> Owned<'a> {
+        let mut moved = Owned::whole(number, change);
+        moved.change.op = op.to_owned();
+        match op {
+            "DELETE" => moved.change.new = None,
+            _ => moved.change.old = None,
+        }
+        moved
+    }
+}
+
+impl Verdict<'_> {
+    /// What of it is about an organization's changes and groups; `None` where nothing is.
+    fn of<'b>(&'b self, organization: &str, owned: &[Owned<'_>], interests: &Interests) -> Option<PartVerdict<'b>> {
+        // Where a change stands in this verdict, and where in the organization's part.
+        let places: Vec<(usize, usize, &Owned<'_>)> = owned
+            .iter()
+            .enumerate()
+            .filter_map(|(place, owned)| {
+                let here = self.changes.iter().position(|number| *number == owned.number)?;
+                Some((here, place, owned))
+            })
+            .collect();
+        let listens: Vec<usize> = (0..self.groups.len())
+            .filter(|index| self.groups.get(*index).is_some_and(|group| interests.has(organization, group)))
+            .collect();
+        if places.is_empty() || listens.is_empty() {
+            return None;
+        }
+        let digits = |all: &[String], has: fn(&Owned<'_>) -> bool| {
+            let of_group = |index: &usize| {
+                let sees = all.get(*index).map_or(&[] as &[u8], |text| text.as_bytes());
+                let digit = |(here, _, owned): &(usize, usize, &Owned<'_>)| {
+                    // What is not said to be seen is not seen.
+                    if has(owned) && sees.get(*here) == Some(&b'1') { '1' } else { '0' }
+                };
+                places.iter().map(digit).collect::<String>()
+            };
+            listens.iter().map(of_group).collect::<Vec<String>>()
+        };
+        let groups: Vec<&str> =
+            listens.iter().filter_map(|index| self.groups.get(*index)).map(String::as_str).collect();
+        let failed = self.failed.iter().filter(|(group, _)| groups.contains(&group.as_str()));
+        Some(PartVerdict {
+            schema: &self.schema,
+            table: &self.table,
+            role: &self.role,
+            columns: self.columns,
+            changes: places.iter().map(|(_, place, _)| *place).collect(),
+            new: digits(&self.new, |owned| owned.has_new),
+            old: digits(&self.old, |owned| owned.has_old),
+            failed: failed.map(|(group, code)| (group.as_str(), *code)).collect(),
+            groups,
+        })
+    }
+}

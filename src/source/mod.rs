@@ -1,0 +1,349 @@
+//! The source: what takes a PostgreSQL database's committed changes to the organizations that they belong to.
+//!
+//! Pure, like the engine: [`Source::handle`] takes one input, and what is to be done comes back as [`Task`]s. The database
+//! keeps each batch until it is told that the batch was taken everywhere, so a crash between any two steps ends in the same
+//! publications (docs/postgres.md).
+
+pub mod batch;
+pub mod delivery;
+pub mod input;
+pub mod interest;
+pub mod link;
+pub mod queries;
+pub mod statement;
+pub mod task;
+
+use std::rc::Rc;
+
+use crate::policy::database::Database;
+use batch::Batch;
+use delivery::Deliveries;
+use input::{Input, Stored};
+use interest::Interests;
+use link::{Link, Problem};
+use queries::{Purpose, Queries};
+use statement::Statement;
+use task::Task;
+
+/// Changes of one batch, transactions that are larger aside.
+const MAX_CHANGES: u32 = 256;
+/// How soon it is asked again while changes are on their way, in milliseconds.
+const POLL: u64 = 15;
+/// How often a connection that is quiet is asked, which shows that it lives, in milliseconds.
+const PROBE: u64 = 5_000;
+/// How often the captured tables follow the publication, and what changed of them is told, in milliseconds.
+const SYNC: u64 = 60_000;
+/// How long the connection stays after the last subscriber has left, in milliseconds.
+const LINGER: u64 = 10_000;
+/// A wait shorter than this is a timer's, a longer one the alarm's, in milliseconds.
+const TIMER: u64 = 1_000;
+
+/// One database's source.
+pub struct Source {
+    database: Rc<Database>,
+    interests: Interests,
+    link: Link,
+    queries: Queries,
+    deliveries: Deliveries,
+    /// The batch that is on its way to its organizations.
+    current: Option<u64>,
+    /// The batch that has been taken everywhere, which the database is told next.
+    done: Option<u64>,
+    /// When the next batch is asked for.
+    take_at: u64,
+    /// Until when the database is left to others, whoever knocks.
+    rests_until: u64,
+    /// When the captured tables follow the publication next.
+    sync_at: u64,
+    /// When the connection is closed, because nobody listens.
+    closes_at: Option<u64>,
+    /// When the database is emptied, because nobody listens.
+    drains_at: Option<u64>,
+    is_draining: bool,
+    alarm: Option<u64>,
+    timer: Option<u64>,
+}
+
+impl Source {
+    /// Brings a source to life: at its first start, and after a deploy or a crash alike.
+    pub fn wake(now: u64, database: Rc<Database>, stored: Stored) -> Source {
+        let interests = Interests::of(stored.interests);
+        let drains = database.drain_seconds > 0 && !interests.is_new() && !interests.has_any();
+        Source {
+            drains_at: drains.then(|| now.saturating_add(database.drain_seconds * 1_000)),
+            database,
+            interests,
+            link: Link::default(),
+            queries: Queries::default(),
+            deliveries: Deliveries::of(stored.parked),
+            current: None,
+            done: None,
+            take_at: now,
+            rests_until: now,
+            sync_at: now,
+            closes_at: None,
+            is_draining: false,
+            alarm: None,
+            timer: None,
+        }
+    }
+
+    /// Handles one input; `now` in Unix milliseconds.
+    pub fn handle(&mut self, now: u64, input: Input, out: &mut Vec<Task>) {
+        match input {
+            Input::Interest { request, body } => self.interest(now, request, body, out),
+            Input::Ask { request, statement } => self.queries.ask(request, statement),
+            Input::Knock => self.take_at = now.max(self.rests_until),
+            Input::Connected { listens } => self.connected(now, listens),
+            Input::Failed(problem) => self.lost(now, problem, out),
+            Input::Answered { query, answer } => self.answered(now, query, answer, out),
+            Input::Delivered { organization, batch, status } => {
+                self.deliveries.delivered(now, &organization, batch, status, out);
+            }
+            Input::Alarm => self.alarm = None,
+            Input::Timer => self.timer = None,
+        }
+        self.advance(now, out);
+        self.arm(now, out);
+    }
+
+    /// Its own figures, as JSON, for `/status`.
+    pub fn figures(&self) -> serde_json::Value {
+        serde_json::json!({
+            "connection": self.link.word(),
+            "problem": self.link.problem().map(Problem::as_str),
+            "attempt": self.link.attempts(),
+            "organizations": self.interests.live().count(),
+            "undelivered": self.deliveries.len(),
+        })
+    }
+
+    fn interest(&mut self, now: u64, request: input::RequestId, body: String, out: &mut Vec<Task>) {
+        let Some(organization) = self.interests.tell(&body, out) else {
+            out.push(Task::Reply { request, status: 400, body: refusal("invalid_request") });
+            return;
+        };
+        if self.interests.has_any() {
+            self.closes_at = None;
+            self.drains_at = None;
+        }
+        // Whoever asks while the database cannot be reached asks again by itself.
+        if let Some(problem) = self.link.waits() {
+            out.push(Task::Reply { request, status: 503, body: refusal(problem.as_str()) });
+            return;
+        }
+        if !self.interests.has_any() && !self.link.is_up() {
+            out.push(Task::Reply { request, status: 200, body: interest::nobody(&body) });
+            return;
+        }
+        self.take_at = self.take_at.min(now.max(self.rests_until));
+        self.queries.register(organization, Some(request), body);
+    }
+
+    fn connected(&mut self, now: u64, listens: bool) {
+        self.link.connected(listens);
+        self.take_at = now;
+        self.sync(now);
+    }
+
+    /// Lets the captured tables follow the publication, and every organization know what came of it.
+    fn sync(&mut self, now: u64) {
+        self.sync_at = now.saturating_add(SYNC);
+        for (organization, body) in self.interests.live() {
+            if !self.queries.registers(organization) {
+                self.queries.register(organization.clone(), None, body.to_owned());
+            }
+        }
+        self.queries.sync();
+    }
+
+    /// The connection is gone, or never came to be: everyone who waits is told, and it is tried again.
+    fn lost(&mut self, now: u64, problem: Problem, out: &mut Vec<Task>) {
+        if matches!(self.link, Link::Closed { .. }) {
+            return;
+        }
+        for request in self.queries.abandon() {
+            out.push(Task::Reply { request, status: 503, body: refusal(problem.as_str()) });
+        }
+        for organization in self.interests.lose() {
+            out.push(Task::Feed { organization, body: interest::feed(&self.database.name, None) });
+        }
+        out.push(Task::Disconnect);
+        out.push(Task::Log { event: "database_lost", details: vec![("problem", problem.as_str().to_owned())] });
+        self.link.fail(now, problem);
+        self.is_draining = false;
+        // The next connection may lead to a restored database, whose batch of that number is another one.
+        (self.current, self.done) = (None, None);
+        self.deliveries.forget();
+    }
+
+    fn answered(&mut self, now: u64, query: u64, answer: Result<String, Problem>, out: &mut Vec<Task>) {
+        let Some((purpose, sent)) = self.queries.answered(query) else { return };
+        match (purpose, answer) {
+            (Purpose::Ask(request), Ok(body)) => out.push(Task::Reply { request, status: 200, body }),
+            (Purpose::Ask(request), Err(problem)) if problem != Problem::Unreachable => {
+                let status = if problem == Problem::MissingPrivilege { 403 } else { 503 };
+                out.push(Task::Reply { request, status, body: refusal(problem.as_str()) });
+                out.push(Task::Log { event: "query_failed", details: vec![("problem", problem.as_str().to_owned())] });
+            }
+            (Purpose::Sync, Ok(_)) => {}
+            // The tables that are captured are captured all the same.
+            (Purpose::Sync, Err(problem)) if problem != Problem::Unreachable => {
+                let details = vec![("problem", problem.as_str().to_owned())];
+                out.push(Task::Log { event: "publication_not_followed", details });
+            }
+            (Purpose::Register { organization, request }, Ok(body)) => {
+                self.link.proven();
+                self.registered(organization, request, body, out);
+            }
+            (Purpose::Take, Ok(body)) => self.taken(now, sent, &body, out),
+            (purpose, Err(problem)) => {
+                out.extend(purpose.request().map(|request| Task::Reply {
+                    request,
+                    status: 503,
+                    body: refusal(problem.as_str()),
+                }));
+                self.lost(now, problem, out);
+            }
+        }
+    }
+
+    fn registered(
+        &mut self,
+        organization: Rc<str>,
+        request: Option<input::RequestId>,
+        body: String,
+        out: &mut Vec<Task>,
+    ) {
+        let is_news = self.interests.registered(&organization, interest::tables(&body));
+        match request {
+            Some(request) => out.push(Task::Reply { request, status: 200, body }),
+            None if !is_news => {}
+            None => {
+                let body = interest::feed(&self.database.name, Some(&body));
+                out.push(Task::Feed { organization, body });
+            }
+        }
+    }
+
+    fn taken(&mut self, now: u64, sent: u64, body: &str, out: &mut Vec<Task>) {
+        let Ok(batch) = Batch::read(body) else { return self.lost(now, Problem::NotUnderstood, out) };
+        self.link.proven();
+        self.done = None;
+        let Some(number) = batch.number() else {
+            if batch.may_sleep() && self.is_draining {
+                self.is_draining = false;
+                self.closes_at = Some(now);
+            }
+            let wait = match (batch.may_sleep(), self.link.listens()) {
+                (false, _) => POLL,
+                (true, true) => PROBE,
+                (true, false) => self.database.poll_milliseconds,
+            };
+            self.take_at = now.saturating_add(wait);
+            return;
+        };
+        self.current = Some(number);
+        // Where judging is dear, the database has half of the time for others.
+        self.rests_until = sent.saturating_add(2 * now.saturating_sub(sent));
+        self.take_at = self.rests_until;
+        for (organization, part) in batch.parts(&self.database, &self.interests) {
+            self.deliveries.push(now, organization, number, part, out);
+        }
+    }
+
+    /// Does what may be done next.
+    fn advance(&mut self, now: u64, out: &mut Vec<Task>) {
+        self.deliveries.advance(now, out);
+        if self.current.is_some() && self.deliveries.is_settled() {
+            self.done = self.current.take();
+        }
+        if self.drains_at.is_some_and(|time| time <= now) {
+            self.drains_at = None;
+            self.is_draining = true;
+        }
+        if self.queries.is_overdue(now) || self.link.is_overdue(now) {
+            self.lost(now, Problem::Unreachable, out);
+        }
+        let is_needed = self.is_needed();
+        match is_needed {
+            true => self.closes_at = None,
+            false if self.link.is_up() && self.closes_at.is_none() => self.closes_at = Some(now.saturating_add(LINGER)),
+            false => {}
+        }
+        if self.closes_at.is_some_and(|time| time <= now) && self.current.is_none() {
+            self.close(now, out);
+        }
+        if is_needed && self.link.may_connect(now) {
+            self.link.connect(now);
+            out.push(Task::Connect);
+        }
+        self.query(now, out);
+    }
+
+    fn is_needed(&self) -> bool {
+        self.interests.has_any() || self.is_draining || !self.queries.is_empty()
+    }
+
+    /// Closes the connection that nobody needs.
+    fn close(&mut self, now: u64, out: &mut Vec<Task>) {
+        self.closes_at = None;
+        self.queries.abandon();
+        self.link = Link::default();
+        out.push(Task::Disconnect);
+        if self.database.drain_seconds > 0 {
+            self.drains_at = Some(now.saturating_add(self.database.drain_seconds * 1_000));
+        }
+    }
+
+    /// Sends the next query: one at a time, and none while a batch is on its way but those that somebody waits for.
+    fn query(&mut self, now: u64, out: &mut Vec<Task>) {
+        if !self.link.is_up() {
+            return;
+        }
+        let takes = self.current.is_none() && self.take_at <= now;
+        if self.sync_at <= now && self.interests.has_any() {
+            self.sync(now);
+        }
+        let take = Statement::Take { done: self.done, max_changes: MAX_CHANGES };
+        let is_behind = |organization: &str| self.deliveries.has(organization);
+        if let Some((query, statement)) = self.queries.next(now, takes.then_some(take), is_behind) {
+            out.push(Task::Query { query, statement });
+        }
+    }
+
+    /// Sees that it is called again when something is due. The alarm is there in any case while somebody listens: a crash
+    /// forgets timers and connections.
+    fn arm(&mut self, now: u64, out: &mut Vec<Task>) {
+        let may_take = self.link.is_up() && self.current.is_none() && !self.queries.is_busy();
+        let link = self.link.deadline().filter(|_| self.is_needed() || !matches!(self.link, Link::Closed { .. }));
+        let dues = [
+            may_take.then_some(self.take_at),
+            (self.link.is_up() && self.interests.has_any()).then_some(self.sync_at),
+            link,
+            self.queries.deadline(),
+            self.deliveries.deadline(),
+            self.closes_at.filter(|_| self.current.is_none()),
+            self.drains_at,
+        ];
+        let next = dues.into_iter().flatten().min().map(|time| time.max(now + 1));
+        if let Some(next) = next.filter(|next| next - now < TIMER)
+            && self.timer.is_none_or(|timer| timer > next || timer <= now)
+        {
+            self.timer = Some(next);
+            out.push(Task::Timer { milliseconds: next - now });
+        }
+        let insurance = self.interests.has_any().then(|| now.saturating_add(PROBE));
+        let Some(alarm) = next.into_iter().chain(insurance).min() else { return };
+        let alarm = alarm.max(now + TIMER);
+        if self.alarm.is_none_or(|set| set > alarm) {
+            self.alarm = Some(alarm);
+            out.push(Task::SetAlarm(alarm));
+        }
+    }
+}
+
+/// The body of a refusal: `{"error":{"code","message"}}`.
+fn refusal(problem: &str) -> String {
+    serde_json::json!({ "error": { "code": "source_unavailable", "message": problem } }).to_string()
+}

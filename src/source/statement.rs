@@ -1,0 +1,107 @@
+//! What the database is asked: one statement each, without session state, so that a pool may stand in between.
+
+use crate::value::form::Form;
+
+/// A statement of the SQL interface (docs/postgres.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// Who listens in an organization; the text is the organization's own.
+    Register(String),
+    /// The next batch, judged.
+    Take {
+        /// The batch that has been taken everywhere.
+        done: Option<u64>,
+        /// Changes at most.
+        max_changes: u32,
+    },
+    /// Who sees these rows now.
+    Judge(String),
+    /// What a principal may do in a topic.
+    Authorize(String),
+    /// How it stands with tables and capture.
+    Status,
+    /// Follow the publication, and repair what drifted.
+    Sync,
+    /// Capture a table's changes.
+    Enable(TableSettings),
+    /// Stop that.
+    Disable {
+        /// The schema.
+        schema: String,
+        /// The table.
+        table: String,
+    },
+}
+
+/// How a table is captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSettings {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+    /// `INSERT`, `UPDATE`, `DELETE`; `None`: all.
+    pub events: Option<Vec<String>>,
+    /// Columns whose values never leave the database.
+    pub exclude: Vec<String>,
+    /// The column that names the organization of a row.
+    pub organization_column: Option<String>,
+}
+
+impl Statement {
+    /// The text of the statement and its parameters. All of them are texts, which the statement casts: nothing that a
+    /// caller says is ever part of the text.
+    pub fn sql(&self) -> (&'static str, Vec<Option<String>>) {
+        match self {
+            Statement::Register(body) => ("select realtime_worker.register($1::json)::text", vec![Some(body.clone())]),
+            Statement::Take { done, max_changes } => (
+                "select realtime_worker.take($1::bigint, $2::int)::text",
+                vec![done.map(|done| done.to_string()), Some(max_changes.to_string())],
+            ),
+            Statement::Judge(body) => ("select realtime_worker.judge($1::json)::text", vec![Some(body.clone())]),
+            Statement::Authorize(body) => {
+                ("select realtime_worker.authorize($1::json)::text", vec![Some(body.clone())])
+            }
+            Statement::Status => ("select realtime_worker.status()::text", Vec::new()),
+            Statement::Sync => ("select realtime_worker.sync()::text", Vec::new()),
+            Statement::Enable(settings) => (
+                "select realtime_worker.enable_realtime($1, $2, coalesce($3::text[], '{INSERT,UPDATE,DELETE}'), $4::text[], $5)::text",
+                vec![
+                    Some(settings.schema.clone()),
+                    Some(settings.table.clone()),
+                    settings.events.as_deref().map(array),
+                    Some(array(&settings.exclude)),
+                    settings.organization_column.clone(),
+                ],
+            ),
+            Statement::Disable { schema, table } => (
+                "select realtime_worker.disable_realtime($1, $2)::text",
+                vec![Some(schema.clone()), Some(table.clone())],
+            ),
+        }
+    }
+
+    /// Reads the body of `POST /tables`: `{ action, schema, table, events?, exclude?, organization_column? }`.
+    pub fn of_table(body: &str) -> Option<Statement> {
+        let mut form = Form::read(body, crate::code::Code::InvalidRequest).ok()?;
+        let mut name = |key: &str| form.take(key)?.text().ok();
+        let (action, schema, table) = (name("action")?, name("schema")?, name("table")?);
+        if action == "disable" {
+            return Some(Statement::Disable { schema, table });
+        }
+        let organization_column = name("organization_column");
+        let mut list = |key: &str| {
+            let list = form.take(key).filter(|list| !list.is_null())?.list(1_000).ok()?;
+            Some(list.iter().filter_map(|item| item.text().ok()).collect::<Vec<String>>())
+        };
+        let (events, exclude) = (list("events"), list("exclude").unwrap_or_default());
+        let settings = TableSettings { schema, table, events, exclude, organization_column };
+        (action == "enable").then_some(Statement::Enable(settings))
+    }
+}
+
+/// A list as PostgreSQL writes an array (its documentation, 8.15.6): every element quoted.
+fn array(items: &[String]) -> String {
+    let quoted = items.iter().map(|item| format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")));
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
+}

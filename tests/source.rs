@@ -1,0 +1,531 @@
+//! The source against a scripted database and scripted organizations: every change arrives once and in order, whatever
+//! crashes, and the connection lives as long as somebody listens.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::policy::database::Database;
+use realtime_worker::source::Source;
+use realtime_worker::source::input::{Input, RequestId, Stored};
+use realtime_worker::source::link::Problem;
+use realtime_worker::source::statement::Statement;
+use realtime_worker::source::task::Task;
+use serde_json::{Value, json};
+
+const START: u64 = 1_700_000_000_000;
+
+fn database(organization: Value) -> Rc<Database> {
+    let main = json!({ "connection": "DATABASE_URL", "organization": organization, "roles": ["member"] });
+    let realtime = json!({ "databases": { "main": main } }).to_string();
+    let read = |name: &str| match name {
+        "ACCESS_TOKEN" => Some("an-access-token-of-thirty-two-bytes".to_owned()),
+        "JWT_SECRET" => Some("a-secret-of-thirty-two-bytes-or-more".to_owned()),
+        "REALTIME" => Some(realtime.clone()),
+        _ => None,
+    };
+    Configuration::read(&read).unwrap().databases().get("main").unwrap().clone()
+}
+
+/// The world around a source: what was stored, the database with its outbox, the organizations' objects, the clock.
+struct World {
+    database: Rc<Database>,
+    source: Source,
+    now: u64,
+    tasks: VecDeque<Task>,
+    alarm: Option<u64>,
+    timer: Option<u64>,
+    interests: BTreeMap<String, String>,
+    parked: BTreeMap<(String, u64), String>,
+    // The database.
+    is_reachable: bool,
+    is_connected: bool,
+    listens: bool,
+    outbox: VecDeque<Value>,
+    fixed: Option<(u64, Vec<Value>)>,
+    batches: u64,
+    registered: Vec<Value>,
+    takes: u64,
+    epoch: &'static str,
+    tables: Value,
+    refuses: Option<Problem>,
+    // The organizations.
+    is_up: bool,
+    taken: BTreeMap<String, Vec<(u64, Value)>>,
+    feeds: Vec<(String, Value)>,
+    replies: BTreeMap<u64, (u16, Value)>,
+    connects: u64,
+}
+
+impl World {
+    fn new(organization: Value) -> World {
+        let database = database(organization);
+        World {
+            source: Source::wake(START, database.clone(), Stored::default()),
+            database,
+            now: START,
+            tasks: VecDeque::new(),
+            alarm: None,
+            timer: None,
+            interests: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            is_reachable: true,
+            is_connected: false,
+            listens: true,
+            outbox: VecDeque::new(),
+            fixed: None,
+            batches: 0,
+            registered: Vec::new(),
+            takes: 0,
+            epoch: "s1",
+            tables: json!([{ "schema": "public", "table": "t" }]),
+            refuses: None,
+            is_up: true,
+            taken: BTreeMap::new(),
+            feeds: Vec::new(),
+            replies: BTreeMap::new(),
+            connects: 0,
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let mut tasks = Vec::new();
+        self.source.handle(self.now, input, &mut tasks);
+        self.tasks.extend(tasks);
+    }
+
+    /// Carries out one task; `false` when there is none.
+    fn step(&mut self) -> bool {
+        let Some(task) = self.tasks.pop_front() else { return false };
+        match task {
+            Task::Connect => {
+                self.connects += 1;
+                self.is_connected = self.is_reachable;
+                let connected = Input::Connected { listens: self.listens };
+                self.input(if self.is_reachable { connected } else { Input::Failed(Problem::Unreachable) });
+            }
+            Task::Disconnect => self.is_connected = false,
+            Task::Query { query, statement } => {
+                let answer = match (self.is_connected, self.refuses) {
+                    (false, _) => Err(Problem::Unreachable),
+                    (true, Some(problem)) if !matches!(statement, Statement::Take { .. }) => Err(problem),
+                    (true, _) => Ok(self.answer(&statement)),
+                };
+                self.input(Input::Answered { query, answer });
+            }
+            Task::Deliver { organization, batch, body } => {
+                let status = if self.is_up { self.take(&organization, batch, &body) } else { 0 };
+                self.input(Input::Delivered { organization, batch, status });
+            }
+            Task::Feed { organization, body } => {
+                self.feeds.push((organization.to_string(), serde_json::from_str(&body).unwrap()));
+            }
+            Task::Reply { request, status, body } => {
+                self.replies.insert(request.0, (status, serde_json::from_str(&body).unwrap()));
+            }
+            Task::StoreInterest { organization, body } => {
+                self.interests.insert(organization.to_string(), body);
+            }
+            Task::Park { organization, batch, body } => {
+                self.parked.insert((organization.to_string(), batch), body.to_string());
+            }
+            Task::Unpark { organization, batch } => {
+                self.parked.remove(&(organization.to_string(), batch));
+            }
+            Task::SetAlarm(time) => self.alarm = Some(time),
+            Task::Timer { milliseconds } => self.timer = Some(self.now + milliseconds),
+            Task::Log { .. } => {}
+        }
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.step() {}
+    }
+
+    /// Lets the clock go on to the next alarm or timer, `count` times or until nothing is due within `within`.
+    fn pass(&mut self, within: u64) {
+        let end = self.now + within;
+        self.settle();
+        while let Some(next) = [self.alarm, self.timer].into_iter().flatten().min().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            let input = if self.timer == Some(next) { Input::Timer } else { Input::Alarm };
+            match input {
+                Input::Timer => self.timer = None,
+                _ => self.alarm = None,
+            }
+            self.input(input);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// Memory, connections and timers are lost; what was stored and the alarm stay.
+    fn crash(&mut self) {
+        self.tasks.clear();
+        self.timer = None;
+        self.is_connected = false;
+        let parked =
+            self.parked.iter().map(|((organization, batch), body)| (organization.clone(), *batch, body.clone()));
+        let stored = Stored { interests: self.interests.values().cloned().collect(), parked: parked.collect() };
+        self.source = Source::wake(self.now, self.database.clone(), stored);
+    }
+
+    fn listen(&mut self, request: u64, organization: &str, groups: &[&str]) {
+        let group = |id: &&str| json!({ "id": id, "role": "member", "claims": "{}", "tables": [["public", "t"]] });
+        let groups: Vec<Value> = groups.iter().map(group).collect();
+        let body = json!({ "organization": organization, "revision": request, "groups": groups }).to_string();
+        self.input(Input::Interest { request: RequestId(request), body });
+        self.settle();
+    }
+
+    fn commit(&mut self, number: u64) {
+        self.commit_in(number, None, None);
+    }
+
+    fn commit_in(&mut self, number: u64, new: Option<&str>, old: Option<&str>) {
+        let op = match (new, old) {
+            (_, None) => "INSERT",
+            (Some(_), Some(_)) => "UPDATE",
+            (None, Some(_)) => "DELETE",
+        };
+        let image = |is_there: bool| if is_there { json!({ "id": number }) } else { Value::Null };
+        self.outbox.push_back(json!({ "schema": "public", "table": "t", "op": op, "at": "2026-11-26T01:02:03.123Z",
+            "organization": new, "old_organization": old, "new": image(op != "DELETE"), "old": image(op != "INSERT"),
+            "truncated": false }));
+        if self.is_connected && self.listens {
+            self.input(Input::Knock);
+        }
+    }
+
+    fn answer(&mut self, statement: &Statement) -> String {
+        match statement {
+            Statement::Register(body) => {
+                let body: Value = serde_json::from_str(body).unwrap();
+                self.registered.push(body.clone());
+                json!({ "revision": body["revision"], "tables": self.tables }).to_string()
+            }
+            Statement::Sync => json!({ "publication": false, "tables": [] }).to_string(),
+            Statement::Take { done, .. } => self.take_batch(*done),
+            Statement::Judge(_) => json!({ "verdicts": [] }).to_string(),
+            other => panic!("{other:?} is not asked here"),
+        }
+    }
+
+    /// As the SQL does it: a batch stays fixed until it is told that it was taken.
+    fn take_batch(&mut self, done: Option<u64>) -> String {
+        self.takes += 1;
+        self.fixed.take_if(|(number, _)| Some(*number) == done);
+        if self.fixed.is_none() && !self.outbox.is_empty() {
+            self.batches += 1;
+            let size = self.outbox.len().min(3);
+            self.fixed = Some((self.batches, self.outbox.drain(..size).collect()));
+        }
+        let Some((number, changes)) = &self.fixed else {
+            return json!({ "batch": null, "next": "sleep", "backlog": 0 }).to_string();
+        };
+        let groups = ["g1", "g2"];
+        let ones: Vec<String> = groups.iter().map(|_| "1".repeat(changes.len())).collect();
+        let verdict = json!({ "schema": "public", "table": "t", "role": "member", "columns": ["id"],
+            "changes": (0..changes.len()).collect::<Vec<_>>(), "groups": groups, "new": ones, "old": ones, "failed": {} });
+        json!({ "batch": number, "system": self.epoch, "changes": changes, "verdicts": [verdict] }).to_string()
+    }
+
+    /// As an organization's object does it: a batch at or below its high-water mark is answered and nothing else.
+    fn take(&mut self, organization: &str, batch: u64, body: &str) -> u16 {
+        let taken = self.taken.entry(organization.to_owned()).or_default();
+        let body: Value = serde_json::from_str(body).unwrap();
+        if taken.last().is_none_or(|(last, known)| *last < batch || known["epoch"] != body["epoch"]) {
+            taken.push((batch, body));
+        }
+        200
+    }
+
+    /// The rows that an organization got: operation and id.
+    fn rows(&self, organization: &str) -> Vec<(String, u64)> {
+        let batches = self.taken.get(organization).into_iter().flatten();
+        let changes = batches.flat_map(|(_, body)| body["changes"].as_array().unwrap().clone());
+        let row = |change: Value| {
+            let id = change["new"]["id"].as_u64().or(change["old"]["id"].as_u64()).unwrap();
+            (change["op"].as_str().unwrap().to_owned(), id)
+        };
+        changes.map(row).collect()
+    }
+}
+
+fn one() -> World {
+    World::new(json!("org_1"))
+}
+
+#[test]
+fn a_subscriber_connects_and_the_last_one_gone_closes_after_ten_seconds() {
+    let mut world = one();
+    world.pass(60_000);
+    assert_eq!((world.connects, world.alarm), (0, None), "nobody has ever listened: nothing is due");
+    world.listen(1, "org_1", &["g1"]);
+    assert_eq!(world.replies[&1].0, 200);
+    assert_eq!(world.replies[&1].1["tables"][0]["table"], "t");
+    world.listen(2, "org_1", &[]);
+    world.pass(9_000);
+    assert!(world.is_connected);
+    world.pass(2_000);
+    assert!(!world.is_connected);
+    assert_eq!(world.connects, 1);
+}
+
+#[test]
+fn with_nobody_there_the_database_is_emptied_now_and_then() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.listen(2, "org_1", &[]);
+    world.pass(20_000);
+    (0..5).for_each(|number| world.commit(number));
+    world.pass(3_600_000);
+    assert_eq!(world.rows("org_1").len(), 5, "for the history");
+    assert!(!world.is_connected);
+    assert!((10..=14).contains(&world.connects), "every five minutes: {}", world.connects);
+}
+
+#[test]
+fn a_knock_is_answered_at_once_and_quiet_is_probed() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(1_000);
+    let (takes, now) = (world.takes, world.now);
+    world.commit(1);
+    world.settle();
+    assert_eq!((world.rows("org_1").len(), world.now), (1, now));
+    world.pass(60_000);
+    assert!((10..=20).contains(&(world.takes - takes)), "{} probes in a minute", world.takes - takes);
+}
+
+#[test]
+fn where_judging_is_dear_the_database_has_half_of_the_time_for_others() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(1_000);
+    world.commit(1);
+    while !matches!(world.tasks.front(), Some(Task::Query { .. })) {
+        assert!(world.step());
+    }
+    world.now += 100;
+    world.settle();
+    world.commit(2);
+    world.pass(99);
+    assert_eq!(world.rows("org_1").len(), 1, "it has been judging for 100 ms, and rests as long");
+    world.pass(2);
+    assert_eq!(world.rows("org_1").len(), 2);
+}
+
+#[test]
+fn without_knocks_the_database_is_polled() {
+    let mut world = one();
+    world.listens = false;
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(2_000);
+    world.commit(1);
+    world.pass(1_100);
+    assert_eq!(world.rows("org_1").len(), 1);
+}
+
+#[test]
+fn a_lost_feed_is_told_and_back_within_five_seconds() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(1_000);
+    world.is_reachable = false;
+    world.is_connected = false;
+    world.input(Input::Failed(Problem::Unreachable));
+    world.settle();
+    assert_eq!(world.feeds, [("org_1".to_owned(), json!({ "database": "main", "state": "lost", "tables": null }))]);
+    world.listen(2, "org_1", &["g1", "g2"]);
+    assert_eq!(world.replies[&2].0, 503);
+    world.commit(1);
+    world.pass(600_000);
+    assert!(world.rows("org_1").is_empty());
+    world.is_reachable = true;
+    world.pass(5_000);
+    assert_eq!(world.rows("org_1").len(), 1);
+    let (organization, feed) = world.feeds.last().unwrap();
+    assert_eq!((&**organization, &feed["state"]), ("org_1", &json!("live")));
+    assert_eq!(world.registered.last().unwrap()["groups"].as_array().unwrap().len(), 2, "what was said meanwhile");
+}
+
+#[test]
+fn an_answer_that_never_comes_is_a_lost_connection() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(1_000);
+    world.commit(1);
+    // The query is sent, and its answer is lost.
+    while !matches!(world.tasks.front(), Some(Task::Query { .. })) {
+        assert!(world.step());
+    }
+    world.tasks.pop_front();
+    world.pass(16_000);
+    assert_eq!((world.connects, world.rows("org_1").len()), (2, 1));
+}
+
+#[test]
+fn a_column_says_whose_a_row_is_and_a_row_that_moves_leaves_and_comes() {
+    let mut world = World::new(json!({ "column": "organization_id" }));
+    world.listen(1, "a", &["g1"]);
+    world.listen(2, "b", &["g2"]);
+    world.commit_in(1, Some("a"), None);
+    world.commit_in(2, Some("b"), None);
+    world.settle();
+    world.commit_in(1, Some("b"), Some("a"));
+    world.commit_in(2, None, Some("b"));
+    world.commit_in(3, Some("no/organization"), None);
+    world.commit_in(4, None, None);
+    world.pass(1_000);
+    let row = |op: &str, id| (op.to_owned(), id);
+    assert_eq!(world.rows("a"), [row("INSERT", 1), row("DELETE", 1)]);
+    assert_eq!(world.rows("b"), [row("INSERT", 2), row("INSERT", 1), row("DELETE", 2)]);
+    assert_eq!(world.taken.len(), 2, "what belongs to nobody goes to nobody");
+    // Each gets the verdicts of its own groups, on its own images.
+    let (_, last) = world.taken["a"].last().unwrap();
+    assert_eq!(last["verdicts"][0]["groups"], json!(["g1"]));
+    assert_eq!((&last["verdicts"][0]["new"], &last["verdicts"][0]["old"]), (&json!(["0"]), &json!(["1"])));
+    assert_eq!(last["changes"][0]["new"], Value::Null);
+}
+
+#[test]
+fn an_organization_that_is_down_keeps_no_other_waiting_for_long() {
+    let mut world = World::new(json!({ "column": "organization_id" }));
+    world.listen(1, "a", &["g1"]);
+    world.listen(2, "b", &["g2"]);
+    world.is_up = false;
+    world.commit_in(1, Some("a"), None);
+    world.pass(40_000);
+    assert_eq!(world.parked.len(), 1);
+    world.is_up = true;
+    world.commit_in(2, Some("b"), None);
+    world.commit_in(3, Some("a"), None);
+    world.pass(10_000);
+    assert_eq!(world.rows("a").iter().map(|(_, id)| *id).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!((world.rows("b").len(), world.parked.len()), (1, 0));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_a_late_word_does_not_count() {
+    let mut world = one();
+    world.input(Input::Interest { request: RequestId(1), body: "{}".to_owned() });
+    world.settle();
+    assert_eq!(world.replies[&1].0, 400);
+    world.listen(9, "org_1", &["g1", "g2"]);
+    world.listen(3, "org_1", &["g1"]);
+    assert!(world.interests["org_1"].contains("g2"));
+}
+
+#[test]
+fn a_new_word_is_answered_after_what_was_judged_for_the_old_one_has_arrived() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.commit(1);
+    while !matches!(world.tasks.front(), Some(Task::Deliver { .. })) {
+        assert!(world.step());
+    }
+    let deliver = world.tasks.pop_front().unwrap();
+    world.listen(2, "org_1", &["g1", "g2"]);
+    world.pass(100);
+    assert!(!world.replies.contains_key(&2), "the first batch is still on its way");
+    world.tasks.push_back(deliver);
+    world.settle();
+    assert_eq!((world.rows("org_1").len(), world.replies[&2].0), (1, 200));
+}
+
+#[test]
+fn a_restored_database_counts_again_and_loses_no_batch() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.commit(1);
+    world.settle();
+    world.commit(2);
+    while !matches!(world.tasks.front(), Some(Task::Query { statement: Statement::Take { done: Some(2), .. }, .. })) {
+        assert!(world.step());
+    }
+    world.commit(3);
+    // Another batch 2, of another timeline, stands where the old one is about to be told as taken.
+    world.tasks.clear();
+    world.fixed = Some((2, world.outbox.drain(..).collect()));
+    world.epoch = "s2";
+    world.is_connected = false;
+    world.input(Input::Failed(Problem::Unreachable));
+    world.pass(5_000);
+    let rows: Vec<u64> = world.rows("org_1").into_iter().map(|(_, id)| id).collect();
+    assert_eq!(rows, [1, 2, 3]);
+}
+
+#[test]
+fn what_becomes_of_tables_is_told_once() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(200_000);
+    assert!(world.feeds.is_empty(), "nothing is new: {:?}", world.feeds);
+    world.tables = json!([{ "schema": "public", "table": "t", "enabled": false }]);
+    world.pass(200_000);
+    let [(organization, feed)] = &world.feeds[..] else { panic!("{:?}", world.feeds) };
+    assert_eq!((&**organization, &feed["state"], &feed["tables"]), ("org_1", &json!("live"), &world.tables));
+}
+
+#[test]
+fn what_the_reader_may_not_do_is_forbidden_and_the_feed_goes_on() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.refuses = Some(Problem::MissingPrivilege);
+    let statement = Statement::Disable { schema: "public".to_owned(), table: "t".to_owned() };
+    world.input(Input::Ask { request: RequestId(2), statement });
+    world.settle();
+    assert_eq!(world.replies[&2].0, 403);
+    assert_eq!(world.replies[&2].1["error"]["message"], "missing_privilege");
+    world.commit(1);
+    world.settle();
+    assert_eq!((world.rows("org_1").len(), world.connects), (1, 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever crashes, fails or is slow, between any two steps: each change arrives once, in order, at its organization.
+    #[test]
+    fn every_change_arrives_once_and_in_order(script in prop::collection::vec((0_u8..9, 1_u8..6), 1..60)) {
+        let mut world = World::new(json!({ "column": "organization_id" }));
+        world.listen(1, "a", &["g1"]);
+        world.listen(2, "b", &["g2"]);
+        let mut committed: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        let mut number = 0;
+        for (act, count) in script {
+            match act {
+                0..=2 => {
+                    for _ in 0..count {
+                        number += 1;
+                        let organization = if number % 3 == 0 { "b" } else { "a" };
+                        committed.entry(organization).or_default().push(number);
+                        world.commit_in(number, Some(organization), None);
+                    }
+                }
+                3 => (0..count).for_each(|_| { world.step(); }),
+                4 => world.crash(),
+                5 => world.is_up = !world.is_up,
+                6 => {
+                    world.is_reachable = !world.is_reachable;
+                    world.is_connected = false;
+                    world.input(Input::Failed(Problem::Unreachable));
+                }
+                7 => world.pass(u64::from(count) * 9_000),
+                _ => world.pass(u64::from(count) * 7),
+            }
+        }
+        (world.is_up, world.is_reachable) = (true, true);
+        // The alarm of a listening source is always set, so that a crash is followed by a start.
+        world.pass(120_000);
+        for (organization, numbers) in committed {
+            let got: Vec<u64> = world.rows(organization).into_iter().map(|(_, id)| id).collect();
+            prop_assert_eq!(&got, &numbers, "{}", organization);
+        }
+        prop_assert!(world.parked.is_empty());
+    }
+}
