@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 fn realtime() -> Value {
     json!({
+        "heartbeats": false,
         "tables": {
             "products": {},
             "orders": { "rows": [{ "column": "user_id", "claim": "sub" }, { "roles": ["admin"] }] },
@@ -376,6 +377,17 @@ fn a_table_that_is_set_flows_so_for_these_clients_and_no_others() {
         rig.accepted(insert("products", json!({ "id": 3 })));
         assert_eq!(one.next()["payload"]["record"], json!({ "id": 3 }));
     });
+}
+
+#[test]
+fn a_heartbeat_comes_every_thirty_seconds_to_those_who_know_it() {
+    let mut realtime = realtime();
+    realtime["heartbeats"] = json!(true);
+    let mut rig = Rig::new(&realtime);
+    let (one, native) = (open(&mut rig, "ada"), rig.connect("bob", &[]));
+    rig.advance(61_000);
+    assert_eq!(one.frames(), [json!({ "type": "heartbeat" }), json!({ "type": "heartbeat" })]);
+    native.gets_nothing();
 }
 
 #[test]
