@@ -5,7 +5,7 @@ import { connect } from "./client.mjs";
 import { startServer } from "./server.mjs";
 import { signToken } from "./token.mjs";
 
-export const ACCESS_TOKEN = "the-access-token-of-the-specs";
+export const ACCESS_TOKEN = "the-access-token-of-the-specs-0123456789";
 export const JWT_SECRET = "the-jwt-secret-of-the-specs-0123456789";
 
 /** The channels of {@link start}'s deployment: members talk in rooms, admins announce, everyone has a topic of their own. */

@@ -19,6 +19,10 @@ const OWNER = "app_owner";
 const READER = "realtime_worker_reader";
 const PASSWORD = "local-only";
 
+/** Runs a program, and ends it as soon as our side of its input is closed, which happens even when we are killed. */
+const WATCHDOG = `exec 3<&0; "$@" 3<&- & server=$!
+	(cat <&3 >/dev/null; kill -INT $server) 2>/dev/null & wait $server`;
+
 /** The roles of the clients, and of the reader that may become them. */
 const ROLES = `
 	create role ${OWNER} login password '${PASSWORD}';
@@ -75,8 +79,10 @@ export class Postgres {
 	/** Runs the server, which is there but stopped, and waits until it takes connections. */
 	async run() {
 		const settings = ["-D", path.join(this.folder, "data"), "-p", this.port, "-k", this.folder].map(String);
-		// In a group of its own, so that Ctrl-C reaches it through us, once.
-		this.#server = spawn(path.join(binaries(), "postgres"), settings, { ...account(), cwd: this.folder, detached: true, stdio: ["ignore", "ignore", "pipe"] });
+		const program = path.join(binaries(), "postgres");
+		// In a group of its own, which Ctrl-C in a terminal does not reach.
+		const options = { ...account(), cwd: this.folder, detached: true, stdio: ["pipe", "ignore", "pipe"] };
+		this.#server = spawn("sh", ["-c", WATCHDOG, "sh", program, ...settings], options);
 		let log = "";
 		const isReady = new Promise((resolve, reject) => {
 			this.#server.stderr.setEncoding("utf8").on("data", (text) => {
@@ -86,22 +92,17 @@ export class Postgres {
 			this.#server.once("error", reject);
 			this.#server.once("exit", (code) => reject(new Error(`PostgreSQL ended with ${code}:\n${log}`)));
 		});
-		const end = () => this.#signal("SIGQUIT");
-		process.once("exit", end);
-		this.#server.once("exit", () => process.off("exit", end));
 		await isReady;
-	}
-
-	#signal(signal) {
-		if (this.#server.exitCode === null && this.#server.signalCode === null) this.#server.kill(signal);
 	}
 
 	/** Ends the server: with SIGQUIT it drops everything, as a crash does. */
 	async stop(signal = "SIGINT") {
 		if (this.#server.exitCode !== null || this.#server.signalCode !== null) return;
 		const ended = once(this.#server, "exit");
-		this.#signal(signal);
+		const [pid] = readFileSync(path.join(this.folder, "data", "postmaster.pid"), "utf8").split("\n");
+		process.kill(Number(pid), signal);
 		await ended;
+		this.#server.stdin.end();
 	}
 
 	/** Ends the server, and removes its folder unless it was given. */

@@ -36,11 +36,21 @@ begin
         if exists (select from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
                     where n.nspname = call[2] and p.proname = call[3] and p.pronargs = 0
                       and p.provolatile in ('s', 'i') and not p.proretset) then
-            expression := replace(expression, call[1], '(select ' || call[1] || ')');
+            expression := regexp_replace(expression, format('(?<![\w."])%s\.%s\(\)', call[2], call[3]),
+                                         '(select ' || call[1] || ')', 'g');
         end if;
     end loop;
     return expression;
 end $$;
+
+-- Columns that must come along in an image although nobody asks for them: a domain may forbid the NULL that would stand
+-- for a column that is left out.
+create function realtime_worker.domain_columns(rel regclass) returns text[]
+language sql stable set search_path = '' as $$
+    select coalesce(array_agg(a.attname::text), '{}')
+      from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+     where a.attrelid = domain_columns.rel and a.attnum > 0 and not a.attisdropped and t.typtype = 'd'
+$$;
 
 -- The statement that finds the visible ones of `slice`, as positions into it. The row goes by
 -- the table's own name, because that is what pg_get_expr writes inside subqueries.
@@ -97,8 +107,9 @@ begin
     -- The part of each image that is needed; without a needed column (renamed, added, excluded) it is left out.
     select pg_catalog.array_agg(x.part order by i.n), pg_catalog.array_agg(i.n order by i.n) into picked, positions
       from pg_catalog.unnest(images) with ordinality i (image, n)
-      cross join lateral (select coalesce(pg_catalog.json_object_agg(e.key, e.value), '{}') as part, pg_catalog.count(*) as columns
-                            from pg_catalog.json_each(i.image) e where e.key = any (%2$L::text[])) x
+      cross join lateral (select coalesce(pg_catalog.json_object_agg(e.key, e.value), '{}') as part,
+                                 pg_catalog.count(*) filter (where e.key = any (%2$L::text[])) as columns
+                            from pg_catalog.json_each(i.image) e where e.key = any (%6$L::text[])) x
      where i.image is not null and x.columns = %5$s;
     if coalesce(pg_catalog.cardinality(positions), 0) < (select pg_catalog.count(image) from pg_catalog.unnest(images) i (image)) then
         lost := '42703';
@@ -153,7 +164,7 @@ begin
     end loop;
     perform pg_catalog.set_config('role', session_role, true), pg_catalog.set_config('search_path', session_path, true);
 end $body$, rel, p.needed, role_name, realtime_worker.visible_statement(rel, p.expression, p.whole_row),
-        cardinality(p.needed));
+        cardinality(p.needed), p.needed || realtime_worker.domain_columns(rel));
 end $fn$;
 
 -- Everything that a judge is made from, in one statement whose plan is kept: every batch asks whether it changed.

@@ -1,7 +1,8 @@
 -- Version 9: Supabase's SQL surface, where schema `realtime` is free. Hosted Supabase has its own.
 select pg_catalog.pg_advisory_xact_lock(7261401);
 
--- A row of `realtime.messages` becomes a message to its topic.
+-- A row of `realtime.messages` becomes a message to its topic. Where several organizations share the database, the
+-- transaction says whose it is: `set_config('realtime_worker.organization', 'org_1', true)`.
 create function realtime_worker.capture_message() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -13,8 +14,9 @@ begin
     if bytes > 3000000 then
         raise exception 'the payload of a message is limited to 3,000,000 bytes' using errcode = '54000';
     end if;
-    insert into realtime_worker.changes (operation, rel, new, bytes)
-    select 'MESSAGE', tg_relid, message, bytes from realtime_worker.reader where capture_until > now();
+    insert into realtime_worker.changes (operation, rel, organization, new, bytes)
+    select 'MESSAGE', tg_relid, nullif(current_setting('realtime_worker.organization', true), ''), message, bytes
+      from realtime_worker.reader where capture_until > now();
     return null;
 end $$;
 

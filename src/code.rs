@@ -139,12 +139,14 @@ pub struct Refusal {
     pub field: Option<String>,
     /// What exactly is wrong; a dialect may have words of its own for it.
     pub reason: Option<Reason>,
+    /// Milliseconds after which to try again, where they are known.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal in the words of the table.
     pub fn of(code: Code) -> Self {
-        Refusal { code, message: Cow::Borrowed(code.sentence()), field: None, reason: None }
+        Refusal { code, message: Cow::Borrowed(code.sentence()), field: None, reason: None, retry_after: None }
     }
 
     /// A refusal that dialects may have words of their own for.
@@ -154,12 +156,12 @@ impl Refusal {
 
     /// A refusal that says more than the table does.
     pub fn because(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { code, message: message.into(), field: None, reason: None }
+        Refusal { code, message: message.into(), field: None, reason: None, retry_after: None }
     }
 
     /// A refusal of the value at `field`.
     pub fn at(code: Code, field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { code, message: message.into(), field: Some(field.into()), reason: None }
+        Refusal { code, message: message.into(), field: Some(field.into()), reason: None, retry_after: None }
     }
 }
 

@@ -249,9 +249,9 @@ fn a_full_organization_turns_away() {
 #[test]
 fn those_who_say_nothing_keep_nobody_out_who_can_prove_who_they_are() {
     every_way(json!({ "limits": { "connections": 2, "pending": 1 } }), |rig| {
+        let oldest = rig.open();
         let silent = rig.open();
-        let crowded = rig.open();
-        crowded.is_turned_away("connection_limit", 1013);
+        oldest.is_turned_away("connection_limit", 1013);
         rig.open_as(Some(principal("ada", &[], None)), None, Recover::Off).unwrap();
         rig.open_as(Some(principal("bob", &[], None)), None, Recover::Off).unwrap();
         let token = rig.token("eve", &[]);

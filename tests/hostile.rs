@@ -1,6 +1,10 @@
 //! What one member, or a stranger, may cost the others: each attack runs on the virtual clock beside honest members.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "hostile/budgets.rs"]
+mod budgets;
+#[path = "hostile/connections.rs"]
+mod connections;
 #[path = "hostile/presence.rs"]
 mod presence;
 mod rig;

@@ -26,7 +26,7 @@ fn ticket() -> Ticket {
 }
 
 fn secret() -> Secret {
-    Secret::new("a secret of sixteen bytes or more")
+    Secret::new("a secret of thirty-two bytes or more")
 }
 
 fn verify(text: &str, now: u64) -> Result<Ticket, Code> {
@@ -39,12 +39,25 @@ fn check_refused(what: &str, text: &str) {
     assert_eq!(verify(text, u64::MAX), Err(Code::InvalidToken), "{what}: its time must not matter");
 }
 
-/// A text signed as a ticket is, which only the holder of the secret can do.
+fn mac(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap()
+}
+
+/// A text signed as a ticket is, which only the holder of the secret can do. The key is HKDF's (RFC 5869), written out.
 fn sealed(json: &str) -> String {
-    let mac = |key: &[u8]| <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap();
+    let extracted = mac(b"realtime-worker").chain_update(secret().expose()).finalize().into_bytes();
+    signed_with(&mac(&extracted).chain_update("ticket 2\x01").finalize().into_bytes(), json)
+}
+
+/// A text signed as the build before HKDF did.
+fn sealed_before(json: &str) -> String {
     let derived = mac(secret().expose().as_bytes()).chain_update("realtime-worker ticket 1").finalize().into_bytes();
+    signed_with(&derived, json)
+}
+
+fn signed_with(derived: &[u8], json: &str) -> String {
     let payload = Base64UrlUnpadded::encode_string(json.as_bytes());
-    let signature = mac(&derived).chain_update(&payload).finalize().into_bytes();
+    let signature = mac(derived).chain_update(&payload).finalize().into_bytes();
     format!("{payload}.{}", Base64UrlUnpadded::encode_string(&signature))
 }
 
@@ -105,12 +118,23 @@ fn another_secret_signs_nothing() {
 #[test]
 fn the_secret_itself_is_not_the_key() {
     let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(&ticket()).unwrap());
-    for message in [payload.clone(), format!("realtime-worker ticket 1{payload}")] {
+    for message in [payload.clone(), format!("realtime-worker ticket 1{payload}"), format!("ticket 2{payload}")] {
         let mac = <Hmac<Sha256> as Mac>::new_from_slice(secret().expose().as_bytes()).unwrap();
         let signature = mac.chain_update(message).finalize().into_bytes();
         check_refused("plain key", &format!("{payload}.{}", Base64UrlUnpadded::encode_string(&signature)));
     }
-    assert_eq!(verify(&sealed(&serde_json::to_string(&ticket()).unwrap()), NOW), Ok(ticket()));
+    let json = serde_json::to_string(&ticket()).unwrap();
+    assert_eq!(sealed(&json), ticket().sign(&secret()).unwrap());
+    assert_eq!(verify(&sealed(&json), NOW), Ok(ticket()));
+}
+
+/// A page got its ticket from one build and opens its socket at the next, in the minute of a deploy.
+#[test]
+fn a_ticket_of_the_build_before_is_accepted_until_it_ends() {
+    let text = sealed_before(&serde_json::to_string(&ticket()).unwrap());
+    assert_eq!(verify(&text, NOW), Ok(ticket()));
+    assert_eq!(verify(&text, ticket().expires), Err(Code::TokenExpired));
+    assert_ne!(text, ticket().sign(&secret()).unwrap(), "none is signed so any more");
 }
 
 #[test]

@@ -26,7 +26,8 @@ run(wrangler, "d1", "migrations", "apply", "DB", "--local");
 // Where the built page goes: wrangler asks that it be there.
 mkdirSync("dist", { recursive: true });
 
-const workers = spawn(process.execPath, [wrangler, "dev", "-c", "wrangler.json", "-c", ".realtime/wrangler.json", "--port", "0", "--inspector-port", "0"], {
+const both = ["-c", "wrangler.json", "-c", ".realtime/wrangler.json"];
+const workers = spawn(process.execPath, [wrangler, "dev", ...both, "--port", "0", "--inspector-port", "0"], {
 	stdio: ["ignore", "pipe", "inherit"],
 	env: { ...process.env, CI: "1" },
 });

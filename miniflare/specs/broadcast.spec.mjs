@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { ACCESS_TOKEN, insert, join, message, post, publish, start, tokenOf, unread } from "../fixture.mjs";
 
-const PREVIOUS = "the-access-token-of-last-month";
+const PREVIOUS = "the-access-token-of-last-month-0123456789";
 const server = await start({}, { vars: { ACCESS_TOKEN_PREVIOUS: PREVIOUS } });
 after(() => server.dispose());
 const slow = await start({ limits: { publicationsPerSecond: 1 } });

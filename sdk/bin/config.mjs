@@ -40,7 +40,8 @@ async function load(path) {
 	// Beside the file, so that it finds the same packages.
 	const outfile = join(dirname(path), `.realtime.config.${process.pid}.mjs`);
 	try {
-		await esbuild.build({ entryPoints: [path], bundle: true, packages: "external", platform: "node", format: "esm", outfile, logLevel: "silent" });
+		const format = { bundle: true, packages: "external", platform: "node", format: "esm" };
+		await esbuild.build({ entryPoints: [path], ...format, outfile, logLevel: "silent" });
 		return await import(pathToFileURL(outfile).href);
 	} finally {
 		rmSync(outfile, { force: true });

@@ -22,7 +22,8 @@ function run(cwd, command, ...given) {
 /** The compiler of package-lock.json, whether or not it is installed yet. */
 function compile() {
 	if (!existsSync(`${sdk}node_modules/typescript`)) run(sdk, "npm", "ci", "--no-audit", "--no-fund");
-	run(sdk, process.execPath, createRequire(import.meta.url).resolve("typescript/package.json").replace("package.json", "bin/tsc"), "--project", "tsconfig.json");
+	const manifest = createRequire(import.meta.url).resolve("typescript/package.json");
+	run(sdk, process.execPath, manifest.replace(/package\.json$/, "bin/tsc"), "--project", "tsconfig.json");
 }
 
 /** Declarations of whatever the built Worker exports. */

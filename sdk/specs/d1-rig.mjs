@@ -7,7 +7,16 @@ import { createRealtime, realtimeVariable } from "realtime-worker/server";
 import { ACCESS_TOKEN, start } from "../../miniflare/fixture.mjs";
 import { schema, tables } from "./d1-schema.mjs";
 
-const api = { name: "api", modules: true, script: "export default {}", compatibilityDate: "2026-07-30", d1Databases: ["DB"] };
+/** A handler as any API has it: it reads a row, and writes what it makes of it. */
+const script = `export default {
+	async fetch(request, { DB }) {
+		const { id, writer } = await request.json();
+		const { version } = await DB.prepare("SELECT version FROM claims WHERE id = ?").bind(id).first();
+		await DB.prepare("UPDATE claims SET title = ?, version = ? WHERE id = ?").bind(writer, version + 1, id).run();
+		return new Response();
+	},
+}`;
+const api = { name: "api", modules: true, script, compatibilityDate: "2026-07-30", d1Databases: ["DB"] };
 
 const more = Array.from({ length: 20 }, (_, n) => `more${n} TEXT`).join();
 /** The tables, as a migration of Drizzle would make them. */

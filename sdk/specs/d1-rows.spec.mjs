@@ -43,8 +43,9 @@ test("a row is what the API would serve of it", async () => {
 });
 
 test("times are exact to the millisecond", async () => {
-	const times = Array.from({ length: 100 }, () => new Date(Math.floor((Math.random() * 2 - 0.5) * 4e12)));
-	await orm.batch(times.map((atMs) => orm.insert(kinds).values({ orgId: "org_1", atMs })));
+	const times = Array.from({ length: 80 }, () => new Date(Math.floor((Math.random() * 2 - 0.5) * 4e12)));
+	// A statement of D1 has at most 100 values.
+	for (const start of [0, 40]) await orm.insert(kinds).values(times.slice(start, start + 40).map((atMs) => ({ orgId: "org_1", atMs })));
 	assert.deepEqual((await take(db)).map((message) => message.new.atMs), served(times));
 });
 

@@ -297,6 +297,10 @@ fn refused(out: &mut String, refusal: &Refusal, id: Option<&str>) {
     text_member(out, "message", Some(&refusal.message));
     text_member(out, "field", refusal.field.as_deref());
     text_member(out, "id", id);
+    if let Some(retry_after) = refusal.retry_after {
+        out.push_str(",\"retryAfter\":");
+        out.push_str(&retry_after.to_string());
+    }
 }
 
 fn identified(out: &mut String, kind: &str, id: &str) {

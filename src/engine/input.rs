@@ -44,6 +44,13 @@ pub enum Input {
         /// What is remembered of their idempotency keys, by key.
         remembered: BTreeMap<String, Remembered>,
     },
+    /// A client publishes over HTTP what it was found to be allowed to.
+    PublishForClient {
+        /// Its user, where it has one.
+        user: Option<String>,
+        /// All accepted or none.
+        publications: Vec<Publication>,
+    },
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read.
     HistoryRead(Option<Vec<StoredPublication>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.

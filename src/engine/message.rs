@@ -38,8 +38,8 @@ pub(super) enum ToStream {
     Untrack { session: SessionId, topic: Option<Topic>, client_id: Rc<str>, key: Option<Rc<str>> },
     /// A connection wants to know who is present.
     Roster { session: SessionId, topic: Topic },
-    /// Some are told of a presence together with everyone present.
-    Gather { topic: Option<Topic>, change: Box<Event> },
+    /// Some are told of a presence together with everyone present, or one who hears no more of the topic.
+    Gather { topic: Option<Topic>, change: Box<Event>, only: Option<SessionId> },
     /// A connection is gone.
     Gone { client_id: Rc<str> },
 }
@@ -57,7 +57,7 @@ pub(super) enum ToDelivery {
     /// Someone appeared, changed or disappeared.
     Presence { topic: Option<Topic>, event: Event },
     /// The same with everyone present, for those who are told them each time.
-    Gathered { topic: Option<Topic>, event: Event },
+    Gathered { topic: Option<Topic>, event: Event, only: Option<SessionId> },
     /// What a connection asked for is refused.
     Refused { session: SessionId, refusal: Refusal, id: Option<String>, topic: Option<Topic> },
     /// What a connection asked for is done.

@@ -19,3 +19,4 @@ mod message;
 mod stream;
 mod delivery;
 mod bucket;
+mod budget;

@@ -1,5 +1,6 @@
 //! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::delivery::Delivery;
@@ -63,6 +64,12 @@ impl Tenant {
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
             Input::Closed { socket } => self.delivery.closed(socket, &mut out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
+            Input::PublishForClient { user, publications } => {
+                match self.delivery.pay_for(now, user.as_deref(), &publications) {
+                    Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), &mut out),
+                    Err(refusal) => out.run(Task::Published(Err(refusal))),
+                }
+            }
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
             Input::KeysFetched(answer) => self.delivery.keys_fetched(now, answer.as_deref()),
             Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),

@@ -20,8 +20,8 @@ use crate::value::json;
 
 /// Bytes that `JWT_SECRET` has at least: HMAC keys are as long as the hash (RFC 7518, 3.2).
 const MIN_JWT_SECRET: usize = 32;
-/// Bytes that `ACCESS_TOKEN` has at least.
-const MIN_ACCESS_TOKEN: usize = 16;
+/// Bytes that `ACCESS_TOKEN` has at least: whoever holds a ticket can try secrets against its signature without asking us.
+const MIN_ACCESS_TOKEN: usize = 32;
 /// Channel policies; the first match decides, so all may be tried.
 const MAX_CHANNELS: usize = 1_000;
 

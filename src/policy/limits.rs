@@ -97,6 +97,10 @@ limits! {
         presences "presences" 20 "topics in which one connection, or one channel of a Supabase client, is tracked";
         presence_members "presenceMembers" 1000 "members tracked in one topic";
         presence_bytes "presenceBytes" 4096 "bytes of one presence's metadata";
+        connections_per_user "connectionsPerUser" 100 "connections of one user";
+        work_per_connection "workPerConnection" 5000 "frames to others, or KiB of them, that what one connection says may cause per second, with a burst of twice as many";
+        work_per_user "workPerUser" 10000 "the same of one user, over sockets and HTTP";
+        work_of_clients "workOfClients" 30000 "the same of all clients; what the API worker publishes has `publicationsPerSecond`";
         publications_per_second "publicationsPerSecond" 1000 "publications per second that one organization accepts over HTTP, with a burst of twice as many";
     }
 }

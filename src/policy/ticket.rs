@@ -11,8 +11,12 @@ use crate::code::Code;
 
 /// How long a ticket is good for, in seconds.
 pub const LIFETIME_SECONDS: u64 = 60;
-/// What sets the derived key apart from the secret's own use as a bearer token.
-const PURPOSE: &[u8] = b"realtime-worker ticket 1";
+/// HKDF's salt and info: what sets the derived key apart from the secret's own use as a bearer token.
+const SALT: &[u8] = b"realtime-worker";
+const INFO: &[u8] = b"ticket 2";
+/// What derived the key before HKDF did. Such tickets are accepted for as long as one that was signed then may live, which
+/// is the time that a deploy takes to reach everywhere.
+const PURPOSE_1: &[u8] = b"realtime-worker ticket 1";
 /// Bytes of a ticket: it travels in a URL.
 const MAX_TICKET: usize = 8 * 1024;
 
@@ -33,7 +37,7 @@ impl Ticket {
     /// The ticket as text: its JSON and the JSON's signature, both base64url; `None` when it would be too long for a URL.
     pub fn sign(&self, secret: &Secret) -> Option<String> {
         let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(self).ok()?);
-        let signature = Base64UrlUnpadded::encode_string(&signature(secret, &payload)?.finalize().into_bytes());
+        let signature = Base64UrlUnpadded::encode_string(&signature(subkey(secret), &payload)?.finalize().into_bytes());
         Some(format!("{payload}.{signature}")).filter(|text| text.len() <= MAX_TICKET)
     }
 
@@ -48,8 +52,10 @@ impl Ticket {
         let (payload, mac) = text.split_once('.').ok_or(Code::InvalidToken)?;
         let mac = Base64UrlUnpadded::decode_vec(mac).map_err(|_| Code::InvalidToken)?;
         let mut secrets = secrets;
-        let signed_by =
-            |secret| signature(secret, payload).is_some_and(|signature| signature.verify_slice(&mac).is_ok());
+        let signed_by = |secret| {
+            let is_of = |key| signature(key, payload).is_some_and(|signature| signature.verify_slice(&mac).is_ok());
+            is_of(subkey(secret)) | is_of(subkey_1(secret))
+        };
         if !secrets.any(signed_by) {
             return Err(Code::InvalidToken);
         }
@@ -59,9 +65,23 @@ impl Ticket {
     }
 }
 
+type Key = [u8; 32];
+
+/// The key that tickets are signed with: HKDF-SHA256 (RFC 5869), of which one block of output is all that is needed.
+fn subkey(secret: &Secret) -> Option<Key> {
+    let extracted: Key = keyed(SALT)?.chain_update(secret.expose()).finalize().into_bytes().into();
+    Some(keyed(&extracted)?.chain_update(INFO).chain_update([1]).finalize().into_bytes().into())
+}
+
+fn subkey_1(secret: &Secret) -> Option<Key> {
+    Some(keyed(secret.expose().as_bytes())?.chain_update(PURPOSE_1).finalize().into_bytes().into())
+}
+
+fn signature(key: Option<Key>, payload: &str) -> Option<Hmac<Sha256>> {
+    Some(keyed(&key?)?.chain_update(payload))
+}
+
 /// HMAC takes keys of any length, so this is never `None`; if it were, nothing would be signed or accepted.
-fn signature(secret: &Secret, payload: &str) -> Option<Hmac<Sha256>> {
-    let keyed = |key: &[u8]| <Hmac<Sha256> as Mac>::new_from_slice(key).ok();
-    let derived = keyed(secret.expose().as_bytes())?.chain_update(PURPOSE).finalize().into_bytes();
-    Some(keyed(&derived)?.chain_update(payload.as_bytes()))
+fn keyed(key: &[u8]) -> Option<Hmac<Sha256>> {
+    <Hmac<Sha256> as Mac>::new_from_slice(key).ok()
 }

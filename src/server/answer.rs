@@ -31,7 +31,9 @@ impl From<&Refusal> for Answer {
         if let (Some(field), Some(error)) = (&refusal.field, error.as_object_mut()) {
             error.insert("field".to_owned(), Value::from(field.as_str()));
         }
-        let retry_after = matches!(refusal.code, Code::RateLimited | Code::Overloaded).then_some(1);
+        let known =
+            refusal.retry_after.map(|milliseconds| u32::try_from(milliseconds.div_ceil(1_000)).unwrap_or(u32::MAX));
+        let retry_after = known.or(matches!(refusal.code, Code::RateLimited | Code::Overloaded).then_some(1));
         Answer { retry_after, ..Answer::json(refusal.code.status(), &json!({ "error": error })) }
     }
 }

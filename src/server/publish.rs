@@ -24,19 +24,28 @@ impl PublishRequest {
     pub fn read(body: &str) -> Result<PublishRequest, Refusal> {
         let mut form = Form::read(body, Code::InvalidRequest)?;
         let organization = organization(&mut form)?;
-        let publications = match form.take("messages") {
-            None => vec![Publication::read(form, body)?],
-            Some(messages) => {
-                form.finish()?;
-                let messages = messages.list(BATCH_EVENTS)?;
-                if messages.is_empty() {
-                    return Err(Refusal::at(Code::InvalidRequest, "messages", "messages must not be empty"));
-                }
-                let read = messages.iter().map(|message| Publication::read(message.form()?, message.json()));
-                read.collect::<Result<_, Refusal>>()?
-            }
-        };
-        Ok(PublishRequest { organization, publications })
+        Ok(PublishRequest { organization, publications: PublishRequest::publications(form, body)? })
+    }
+
+    fn publications(mut form: Form<'_>, body: &str) -> Result<Vec<Publication>, Refusal> {
+        let Some(messages) = form.take("messages") else { return Ok(vec![Publication::read(form, body)?]) };
+        form.finish()?;
+        let messages = messages.list(BATCH_EVENTS)?;
+        if messages.is_empty() {
+            return Err(Refusal::at(Code::InvalidRequest, "messages", "messages must not be empty"));
+        }
+        messages.iter().map(|message| Publication::read(message.form()?, message.json())).collect()
+    }
+
+    /// Reads what a client publishes, as the Worker hands it over: the same body, with the client's user in `publisher`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_for_client(body: &str) -> Result<(Option<String>, Vec<Publication>), Refusal> {
+        let mut form = Form::read(body, Code::InvalidRequest)?;
+        organization(&mut form)?;
+        let user = form.take("publisher").map(|user| user.text()).transpose()?;
+        Ok((user, PublishRequest::publications(form, body)?))
     }
 
     /// The organization that a body names, which the Worker routes by; the organization's object reads all of it.
@@ -54,9 +63,13 @@ impl PublishRequest {
 }
 
 /// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
-pub fn request(organization: &str, publications: &[Publication]) -> String {
+pub fn request(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);
+    if let Some(user) = user {
+        body.push_str(",\"publisher\":");
+        json::write_string(&mut body, user);
+    }
     body.push_str(",\"messages\":[");
     for (index, publication) in publications.iter().enumerate() {
         if index > 0 {

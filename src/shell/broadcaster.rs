@@ -11,25 +11,23 @@ use worker::{
     WebSocketPair, durable_object,
 };
 
-use super::fault::{failed, log_fault, log_refused, watch};
-use super::runtime::{AutoResponse, OPEN, RawSocket, RawState, log, now, random_hex, uuid};
+use super::fault::{failed, log_refused};
+use super::life::{Life, Outcome};
+use super::runtime::{AutoResponse, RawState, log, now, random_hex, uuid};
 use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
 use super::{environment, function, http, keys, rejection, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
-use crate::engine::input::{CallAnswer, DialectId, Input, SocketId, StoredPublication};
+use crate::engine::effect::{Calling, Effect};
+use crate::engine::input::{CallAnswer, DialectId, Input, SocketId};
 use crate::engine::tenant::Surroundings;
-use crate::policy::configuration::Configuration;
 use crate::server::administration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
 use crate::server::fault::Fault;
 use crate::server::handshake;
-use crate::server::log::log_line;
-use crate::server::outgoing::{Outgoing, closing};
 use crate::server::publish::PublishRequest;
 use crate::server::tenant_server::TenantServer;
 
@@ -40,30 +38,6 @@ pub struct Broadcaster {
     state: Rc<State>,
     env: Env,
     life: Rc<RefCell<Option<Life>>>,
-}
-
-/// What a life of the object has in memory.
-struct Life {
-    organization: String,
-    configuration: Rc<Configuration>,
-    server: TenantServer,
-    sockets: Sockets,
-    storage: Storage,
-}
-
-/// What a request is answered with, gathered while effects are executed.
-#[derive(Default)]
-struct Outcome {
-    opening: Option<RawSocket>,
-    turned_away: Option<Refusal>,
-    published: Option<std::result::Result<Receipt, Refusal>>,
-    figures: Option<Box<Figures>>,
-    administered: Option<std::result::Result<Administered, Refusal>>,
-    fetch_keys: bool,
-    timer: Option<u64>,
-    taken: Option<std::result::Result<u64, Refusal>>,
-    questions: Vec<(Rc<str>, SourceRequest)>,
-    calls: Vec<Calling>,
 }
 
 impl DurableObject for Broadcaster {
@@ -175,7 +149,7 @@ impl Broadcaster {
 
     fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
         match path {
-            "/publish" => self.publish(body),
+            "/publish" | "/publish-for-client" => self.publish(path, body),
             "/changes" => self.take_changes(body),
             "/feed" => self.feed(body),
             "/connections" | "/tables" => self.administer(path, body),
@@ -183,11 +157,16 @@ impl Broadcaster {
         }
     }
 
-    fn publish(&self, body: &str) -> std::result::Result<Answer, Refusal> {
-        let request = PublishRequest::read(body)?;
-        let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
-        let outcome = self.happen(Input::Publish { publications: request.publications, remembered })?;
-        let receipt = outcome.published.ok_or(Code::Internal)??;
+    fn publish(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
+        let input = if path == "/publish" {
+            let request = PublishRequest::read(body)?;
+            let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
+            Input::Publish { publications: request.publications, remembered }
+        } else {
+            let (user, publications) = PublishRequest::read_for_client(body)?;
+            Input::PublishForClient { user, publications }
+        };
+        let receipt = self.happen(input)?.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
     }
 
@@ -326,84 +305,4 @@ impl Broadcaster {
         let mut life = self.life.try_borrow_mut().map_err(entered_twice)?;
         act(life.as_mut().ok_or(Code::Internal)?).map_err(failed)
     }
-}
-
-impl Life {
-    /// Executes everything in its order; the inputs that come of it are handed back. Frames that follow each other go out
-    /// together: the sockets' memory is then walked once.
-    fn execute_all(
-        &mut self,
-        effects: Vec<Effect>,
-        state: &RawState,
-        outcome: &mut Outcome,
-    ) -> std::result::Result<Vec<Input>, Fault> {
-        let mut sends = Vec::new();
-        let mut inputs = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Deliver { to, dialect, address, event } => {
-                    sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
-                }
-                Effect::Do(task) => {
-                    self.sockets.send(&std::mem::take(&mut sends));
-                    inputs.extend(self.execute(task, state, outcome)?);
-                }
-            }
-        }
-        self.sockets.send(&sends);
-        Ok(inputs)
-    }
-
-    /// Executes one task; the input that comes of it is handed back.
-    fn execute(
-        &mut self,
-        task: Task,
-        state: &RawState,
-        outcome: &mut Outcome,
-    ) -> std::result::Result<Option<Input>, Fault> {
-        match task {
-            Task::Accept { socket, client_id } => {
-                let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
-                state.accept(&opening, vec![client_id.to_string()])?;
-                self.sockets.insert(socket, &opening, &client_id);
-            }
-            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Close { socket, dialect, code } => {
-                let (number, reason) = closing(dialect, code);
-                if let Some(raw) = self.sockets.get(socket) {
-                    let _ = raw.close(number, reason);
-                }
-                self.sockets.remove(socket);
-            }
-            Task::Attach { socket, state } => {
-                // A socket that is closing keeps nothing; its end is about to be told.
-                let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
-                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state)))?;
-            }
-            Task::Write(write) => self.storage.write(&write)?,
-            Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
-            Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
-            Task::SetTimer(time) => outcome.timer = Some(time),
-            Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory { after, rows, bytes } => {
-                return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
-            }
-            Task::ReadTopic { topic, since, rows } => {
-                return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
-            }
-            Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
-            Task::Call(calling) => outcome.calls.push(*calling),
-            Task::Taken(taken) => outcome.taken = Some(taken),
-            Task::Published(published) => outcome.published = Some(published),
-            Task::Figures(figures) => outcome.figures = Some(figures),
-            Task::Administered(answer) => outcome.administered = Some(answer),
-            Task::Log(entry) => log(&log_line(&entry, &self.organization)),
-        }
-        Ok(None)
-    }
-}
-
-/// Who asked for history that cannot be read is told so; the object goes on.
-fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
-    Input::HistoryRead(rows.map_err(log_fault).ok())
 }

@@ -7,6 +7,7 @@ mod gate;
 mod pump;
 // The Durable Object.
 mod broadcaster;
+mod life;
 mod function;
 mod source_link;
 // The object of a database.

@@ -41,6 +41,7 @@ impl<'a> Form<'a> {
             message: Cow::Owned(describe(&error)),
             field: (!path.is_empty()).then(|| path.to_string()),
             reason: None,
+            retry_after: None,
         };
         let object = json::object(text).map_err(refuse)?;
         let members = object.members.into_iter().map(|(name, value)| Some((name, value.get()))).collect();

@@ -41,7 +41,7 @@ pub const SESSION_SECONDS: u64 = 3_600;
 /// The API key that the rig's deployment knows; its user is `robot`, its role `service`.
 pub const API_KEY: &str = "the-api-key-of-the-robot";
 /// The rig's `ACCESS_TOKEN`.
-pub const ACCESS_TOKEN: &str = "the-access-token-of-the-rig";
+pub const ACCESS_TOKEN: &str = "the-access-token-of-the-rig-0123456789";
 /// Alarms that one advance may bring; more would be a loop.
 const MAX_ALARMS: usize = 1_000;
 

@@ -8,9 +8,13 @@ use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
 use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
 use realtime_worker::engine::input::{Input, SocketId};
+use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::server::answer::Answer;
 use realtime_worker::server::log::log_line;
 use realtime_worker::server::outgoing::{Outgoing, closing};
+use realtime_worker::server::publish::PublishRequest;
+use realtime_worker::server::supabase::rest;
 use realtime_worker::server::tenant_server::TenantServer;
 use serde_json::Value;
 
@@ -125,6 +129,19 @@ impl Rig {
         if let Some(socket) = self.socket_of(client) {
             let input = self.server.as_ref().expect("awake").frame(socket, frame);
             self.run(input, &mut Outcome::default());
+        }
+    }
+
+    /// What a client publishes over HTTP, as the Worker hands it over.
+    pub fn publish_for_client(&mut self, user: Option<&str>, publications: Vec<Publication>) -> Answer {
+        self.step();
+        let request = rest::request(ORGANIZATION, user, &publications);
+        let (user, publications) = PublishRequest::read_for_client(&request).unwrap();
+        let mut outcome = Outcome::default();
+        self.run(Input::PublishForClient { user, publications }, &mut outcome);
+        match outcome.published.expect("a publisher is answered") {
+            Ok(receipt) => Answer::from(&receipt),
+            Err(refusal) => Answer::from(&refusal),
         }
     }
 

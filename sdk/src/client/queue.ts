@@ -68,7 +68,9 @@ const MAX_DELAY = 30_000;
 export function createQueue(client: Client<any>, options: QueueOptions = {}): Queue {
 	const topics = client as unknown as Client;
 	const { storage, key = "realtime-queue", max = 1_000, delay = 1_000 } = options;
-	const { deliver = ({ topic, private: isPrivate = true, event, payload }) => topics.topic(topic, { private: isPrivate }).send(event, payload) } = options;
+	const say = ({ topic, private: isPrivate = true, event, payload }: Queued) =>
+		topics.topic(topic, { private: isPrivate }).send(event, payload);
+	const { deliver = say } = options;
 	const waiting: Queued[] = parse(storage?.getItem(key));
 	const promises = new Map<string, { resolve: () => void; reject: (error: unknown) => void }>();
 	let isRunning = false;

@@ -35,7 +35,7 @@ export interface Drift {
 export async function drift<Statement extends D1Statement>(database: D1<Statement>, { triggers, columns }: Triggers): Promise<Drift> {
 	const rows = async (sql: string, ...values: string[]) =>
 		(await database.prepare(sql).bind(...values).all()).results as readonly { readonly name: string; readonly sql: string }[];
-	const there = await rows("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?", `${TRIGGER_PREFIX.length}`, TRIGGER_PREFIX);
+	const there = await rows(OURS, `${TRIGGER_PREFIX.length}`, TRIGGER_PREFIX);
 	const found = new Map(there.map(({ name, sql }) => [name, sql]));
 	const outbox = await rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", "realtime_outbox");
 	const names = Object.keys(triggers);
@@ -51,6 +51,9 @@ export async function drift<Statement extends D1Statement>(database: D1<Statemen
 		unknown,
 	};
 }
+
+/** In a pattern of `LIKE` an underscore would be any character. */
+const OURS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?";
 
 /** Tools differ in the white space that they keep of a migration. */
 function plain(sql: string): string {

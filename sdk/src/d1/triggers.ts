@@ -136,7 +136,8 @@ function createAll(subject: Subject): [name: string, sql: string][] {
 	const same = [...key.map((name) => `NEW.${quoted(name)} IS OLD.${quoted(name)}`), `${tenant("NEW")} IS ${tenant("OLD")}`];
 	// A trigger of the application may have changed the row again by now. What it is now is what is told, so that the last
 	// event about a row is the row.
-	const current = `${quoted(shape.name)} AS ${CURRENT} WHERE ${key.map((name) => `${CURRENT}.${quoted(name)} = NEW.${quoted(name)}`).join(" AND ")}`;
+	const isIt = key.map((name) => `${CURRENT}.${quoted(name)} = NEW.${quoted(name)}`).join(" AND ");
+	const current = `${quoted(shape.name)} AS ${CURRENT} WHERE ${isIt}`;
 	const inserted = announce(subject, "INSERT", { new: CURRENT }, current);
 	const updated = announce(subject, "UPDATE", { new: CURRENT, old: "OLD" }, current);
 	const deleted = announce(subject, "DELETE", { old: "OLD" });

@@ -8,7 +8,9 @@ import type { TableQuery } from "../react/table-query.ts";
 import { TableStore } from "../react/table-store.ts";
 
 /** Which rows the collection has. `key` tells them apart: `row.id` unless given. */
-export type CollectionQuery<R extends object> = Omit<TableQuery<R>, "key" | "sort"> & { readonly key?: (row: Partial<R>) => string | number };
+export type CollectionQuery<R extends object> = Omit<TableQuery<R>, "key" | "sort"> & {
+	readonly key?: (row: Partial<R>) => string | number;
+};
 
 /** What `sync` of a collection is given, as far as it is used. */
 interface Sync<R> {
@@ -35,7 +37,8 @@ export interface CollectionOptions<R extends object> {
  * import { createClient } from "realtime-worker/client";
  * import { collection } from "realtime-worker/tanstack";
  *
- * const client = createClient<{ tables: { claims: { id: string; title: string } } }>("https://realtime.example.com", { organizationId: "org_1", token: "…" });
+ * type App = { tables: { claims: { id: string; title: string } } };
+ * const client = createClient<App>("https://realtime.example.com", { organizationId: "org_1", token: "…" });
  * const query = () => fetch("/api/claims").then((answer) => answer.json());
  * const claims = createCollection(collection(client, "claims", { query }));
  * console.log(claims.size);
@@ -58,7 +61,8 @@ export function collection<D extends Definitions, T extends TableName<D>>(
 			if (status !== "loading") into.markReady();
 		});
 	};
-	return { id: `realtime:${options.schema ?? "public"}.${table}:${options.filter ?? ""}`, getKey, sync: { sync, rowUpdateMode: "full" } };
+	const id = `realtime:${options.schema ?? "public"}.${table}:${options.filter ?? ""}`;
+	return { id, getKey, sync: { sync, rowUpdateMode: "full" } };
 }
 
 /** Writes what has changed between two states of the list; gives the later one. A row that is the same object is the same. */
@@ -90,7 +94,8 @@ export interface QueryCache {
  * import { createClient } from "realtime-worker/client";
  * import { followQuery } from "realtime-worker/tanstack";
  *
- * const client = createClient<{ tables: { claims: { id: string; title: string } } }>("https://realtime.example.com", { organizationId: "org_1", token: "…" });
+ * type App = { tables: { claims: { id: string; title: string } } };
+ * const client = createClient<App>("https://realtime.example.com", { organizationId: "org_1", token: "…" });
  * const cache = new QueryClient();
  * const query = () => fetch("/api/claims").then((answer) => answer.json());
  * const end = followQuery(cache, ["claims"], client, "claims", { query });

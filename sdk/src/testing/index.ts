@@ -84,7 +84,8 @@ export function createTestServer({ tables = {}, channels = [] }: TestServerOptio
 		published,
 		as: (viewer) => {
 			const whole = { organizationId: "org_test", roles: [], ...viewer } as Viewer & { organizationId: string };
-			return { organizationId: whole.organizationId, token: JSON.stringify(whole), WebSocket: Socket, backoff: { base: 1, max: 1 } };
+			const backoff = { base: 1, max: 1 };
+			return { organizationId: whole.organizationId, token: JSON.stringify(whole), WebSocket: Socket, backoff };
 		},
 		async settled() {
 			// A turn in which nothing was sent or handed over is the end of it.

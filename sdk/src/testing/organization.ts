@@ -87,8 +87,9 @@ export class Organization {
 		const isUpdate = present.has(connection);
 		if (!isUpdate) connection.send({ type: "presence_state", ...placed(topic), clients: this.members(topic) });
 		present.set(connection, metadata);
-		const { client_id } = memberOf(connection, metadata);
-		this.#tell(topic, isUpdate ? { type: "presence_update", client_id: client_id!, metadata } : { type: "presence_join", ...memberOf(connection, metadata) });
+		const member = memberOf(connection, metadata);
+		if (isUpdate) this.#tell(topic, { type: "presence_update", client_id: member["client_id"]!, metadata });
+		else this.#tell(topic, { type: "presence_join", ...member });
 	}
 
 	/** A connection is here no more. */
@@ -103,7 +104,8 @@ export class Organization {
 	#tell(topic: string | undefined, frame: JsonRow): void {
 		const isPresent = (one: Connection) => this.#present.get(topic)?.has(one);
 		for (const one of this.connections) {
-			if (isPresent(one) || (topic !== undefined && (one.isIn(topic, true) || one.isIn(topic, false)))) one.send({ ...frame, ...placed(topic) });
+			const isThere = topic !== undefined && (one.isIn(topic, true) || one.isIn(topic, false));
+			if (isPresent(one) || isThere) one.send({ ...frame, ...placed(topic) });
 		}
 	}
 

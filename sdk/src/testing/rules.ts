@@ -41,7 +41,8 @@ export function frameFor(publication: Publication, tables: Tables, viewer: Viewe
 
 function messageFor({ event, payload = null, encoding, maskingConfig, ownerField }: Publication, viewer: Viewer, place: JsonRow): JsonRow {
 	const isRow = typeof payload === "object" && payload !== null && !Array.isArray(payload);
-	const [seen] = isRow ? show({ masking: maskingConfig ?? {}, ...(ownerField && { ownerField }) }, [payload], viewer) : [within(payload, maskingConfig, viewer)];
+	const rules = { masking: maskingConfig ?? {}, ...(ownerField && { ownerField }) };
+	const [seen] = isRow ? show(rules, [payload], viewer) : [within(payload, maskingConfig, viewer)];
 	return { type: "broadcast", event: event!, payload: seen!, ...(encoding && { encoding }), ...place };
 }
 

@@ -1,12 +1,11 @@
 //! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::grants::Grants;
 use super::judging::Judging;
-use super::session::{Awaiting, Promise, Session, Subscribed, Subscription};
 use super::socket::Socket;
 use super::{Delivery, Due};
 use crate::code::{Code, Refusal};
@@ -19,7 +18,7 @@ use crate::engine::input::Stored;
 use crate::engine::message::{Accepted, Out, SessionId};
 use crate::engine::publication::Content;
 use crate::policy::database::{Database, Standing};
-use crate::policy::limits::{KEPT_BYTES, MAX_DATABASE_WAIT};
+use crate::policy::limits::KEPT_BYTES;
 use crate::policy::principal::Principal;
 
 /// The facts under which a wake finds what the database said last.
@@ -93,26 +92,6 @@ impl Delivery {
     /// Whether the messages of the database come in.
     pub(super) fn hears_database(&self) -> bool {
         self.database.as_ref().is_none_or(|link| link.interest.is_open())
-    }
-
-    /// What a session waits for from now on.
-    pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Awaiting> {
-        let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
-        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce, promises: BTreeMap::new() })
-    }
-
-    /// Adds subscriptions to those that a session waits for.
-    pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, asked: Vec<(String, Promise)>) {
-        let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
-        let promises = asked.into_iter().filter(|(_, promise)| *promise != Promise::default());
-        self.change(id, |session| {
-            let mut awaiting = session.awaiting.take().unwrap_or_default();
-            awaiting.until = Some(now.saturating_add(MAX_DATABASE_WAIT));
-            awaiting.ids.retain(|known| !ids.contains(known));
-            awaiting.ids.extend(ids);
-            awaiting.promises.extend(promises);
-            session.awaiting = Some(awaiting);
-        });
     }
 
     /// Tells the database's object who listens, where it does not know.
@@ -209,127 +188,6 @@ impl Delivery {
         let name = |(schema, table): (&str, &str)| [schema, ".", table].concat();
         let catalog = self.catalog().unwrap_or_default();
         catalog.without_row_security().map(|table| name(table.name())).collect()
-    }
-
-    /// Tells the sessions that wait what has become of their subscriptions.
-    fn tell_ready(&mut self, now: u64, out: &mut Out) {
-        let waiting: Vec<SessionId> = self.waits.awaiting.iter().copied().collect();
-        waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
-    }
-
-    /// Tells one session; what the database has not answered to goes on waiting.
-    pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
-        match (self.is_resuming(id), self.is_pending(id)) {
-            (true, true) => return,
-            (true, false) => return self.resume(id, out),
-            (false, _) => {}
-        }
-        let Some(session) = self.sockets.session(id) else { return };
-        let Some(awaiting) = session.awaiting.clone() else { return };
-        let (mut left, mut answers) = (Vec::new(), Vec::new());
-        for name in awaiting.ids {
-            match self.readiness_of(session, &name) {
-                None => {}
-                Some(Readiness::Pending) => left.push(name),
-                Some(Readiness::Live) => answers.push((name, Ok(()))),
-                Some(Readiness::Refused(refusal)) => answers.push((name, Err(refusal))),
-            }
-        }
-        if session.channel.is_some() {
-            return self.tell_channel(id, Awaiting { ids: left, ..awaiting }, answers, out);
-        }
-        let mut promises = awaiting.promises.clone();
-        let awaiting = Some(Awaiting { ids: left, ..awaiting }).filter(|awaiting| !awaiting.ids.is_empty());
-        self.change(id, |session| session.awaiting = awaiting);
-        for (name, answer) in answers {
-            match answer {
-                Ok(()) => {
-                    let promise = promises.remove(&name).unwrap_or_default();
-                    self.keep_promise(id, name.clone(), promise, out);
-                    self.warn_of_table(id, &name, out);
-                }
-                Err(refusal) => self.drop_subscription(now, id, name, refusal, out),
-            }
-        }
-    }
-
-    /// Tells whether all table subscriptions are allowed, where there are any. Those that are not rest, for a later token
-    /// may give their right back: whom a table's changes reach is decided for each.
-    pub(super) fn tell_live(&mut self, now: u64, id: SessionId, out: &mut Out) {
-        let Some(session) = self.sockets.session(id) else { return };
-        if session.tables().next().is_none() {
-            return;
-        }
-        if !session.tables().all(|target| self.admits(target, &session.principal)) {
-            let tables = Some(Err(Refusal::of(Code::Forbidden)));
-            return self.tell(id, Event::Live { tables, announce: false }, out);
-        }
-        let is_table = |subscription: &&Subscription| subscription.table().is_some();
-        let tables = session.subscriptions.iter().filter(is_table);
-        let ids = tables.map(|subscription| (subscription.id.clone(), Promise::default())).collect();
-        self.wait_for_database(now, id, ids);
-        self.settle_awaiting(now, id, out);
-    }
-
-    /// Whether one of a session's table subscriptions is live.
-    pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
-        let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
-        match &subscription.target {
-            Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
-            Subscribed::Topic(_) => None,
-        }
-    }
-
-    /// Whether the database has not answered for one of the tables that a session listens to.
-    pub(super) fn is_pending(&self, id: SessionId) -> bool {
-        let (Some(link), Some(session)) = (&self.database, self.sockets.session(id)) else { return false };
-        let Some(standing) = &session.standing else { return false };
-        let mut tables = session.listens.iter().flatten();
-        tables.any(|table| link.interest.readiness(standing, table) == Readiness::Pending)
-    }
-
-    /// A channel is told once, when nothing is left to wait for.
-    fn tell_channel(
-        &mut self,
-        id: SessionId,
-        awaiting: Awaiting,
-        answers: Vec<(String, Result<(), Refusal>)>,
-        out: &mut Out,
-    ) {
-        let refused = answers.into_iter().find_map(|(_, answer)| answer.err());
-        let is_open = !awaiting.announce || self.hears_database();
-        if refused.is_none() && (!awaiting.ids.is_empty() || !is_open) {
-            return;
-        }
-        let has_tables = self.sockets.session(id).is_some_and(|session| session.tables().next().is_some());
-        let tables = has_tables.then(|| refused.map_or(Ok(()), Err));
-        self.change(id, |session| session.awaiting = None);
-        self.tell(id, Event::Live { tables, announce: awaiting.announce && is_open }, out);
-    }
-
-    fn drop_subscription(&mut self, now: u64, id: SessionId, name: String, refusal: Refusal, out: &mut Out) {
-        self.change(id, |session| session.subscriptions.retain(|subscription| subscription.id != name));
-        self.refuse(now, id, refusal, (Some(name), None), out);
-    }
-
-    /// Tells a session that the database has not answered in time. What is a channel's goes on waiting all the same.
-    pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
-        let Some(session) = self.sockets.session(id) else { return };
-        let Some(awaiting) = session.awaiting.clone() else { return };
-        if self.is_resuming(id) {
-            return self.resume(id, out);
-        }
-        let refusal = Refusal::of(Code::SourceUnavailable);
-        if session.channel.is_some() {
-            let has_tables = !awaiting.ids.is_empty();
-            self.change(id, |session| session.awaiting = Some(Awaiting { until: None, ..awaiting }));
-            let tables = has_tables.then_some(Err(refusal));
-            return self.tell(id, Event::Live { tables, announce: false }, out);
-        }
-        self.change(id, |session| session.awaiting = None);
-        for name in awaiting.ids {
-            self.drop_subscription(now, id, name, refusal.clone(), out);
-        }
     }
 
     /// Brings what is known of a session's listening up to date.

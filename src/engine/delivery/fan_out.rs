@@ -104,7 +104,8 @@ impl Delivery {
             return;
         }
         for change in changes {
-            out.to_stream.push_back(ToStream::Gather { topic: topic.clone(), change: Box::new(change.clone()) });
+            let change = Box::new(change.clone());
+            out.to_stream.push_back(ToStream::Gather { topic: topic.clone(), change, only: None });
         }
     }
 

@@ -9,6 +9,7 @@ use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
+use crate::policy::channel::Topic;
 use crate::policy::limits::{WAITING_BYTES, WAITING_FRAMES};
 
 impl Delivery {
@@ -55,7 +56,11 @@ impl Delivery {
             Err(malformed) => return self.refuse_frame(now, id, malformed, out),
         };
         let is_authenticated = socket.principal().is_some();
-        match (socket.session_of(&command), command) {
+        let session = socket.session_of(&command);
+        if let Some((session, Err(refusal))) = session.map(|session| (session, self.pay(now, session, &command))) {
+            return self.refuse(now, session, refusal, named(command), out);
+        }
+        match (session, command) {
             (_, Command::Authenticate(frame)) => self.authenticate(now, id, frame, out),
             (_, Command::Ping { id: reference }) => self.tell_socket(id, None, Event::Pong { id: reference }, out),
             _ if !is_authenticated => self.fail(id, Code::AuthRequired, out),
@@ -63,6 +68,17 @@ impl Delivery {
             (Some(session), command) => self.execute(now, session, command, out),
             (None, _) => self.refuse_frame(now, id, Refusal::of(Code::UnknownSubscription).into(), out),
         }
+    }
+}
+
+/// What the client calls the answer that it waits for, and the topic that it is about.
+fn named(command: Command) -> (Option<String>, Option<Topic>) {
+    match command {
+        Command::Subscribe(subscribe) => (Some(subscribe.id), None),
+        Command::Publish { id, topic, .. } => (id, Some(topic)),
+        Command::Track { topic, .. } | Command::Update { topic, .. } => (None, topic),
+        Command::Channel(frame) => (frame.id, None),
+        _ => (None, None),
     }
 }
 

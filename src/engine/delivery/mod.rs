@@ -4,6 +4,7 @@
 //! sessions (invariant 6).
 
 mod attachment;
+mod awaiting;
 pub mod call;
 mod channel;
 mod class;
@@ -23,6 +24,7 @@ mod presence_windows;
 mod rules;
 mod session;
 mod socket;
+mod spending;
 mod sockets;
 mod subscribe;
 mod tables;
@@ -31,6 +33,7 @@ mod telling;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::command::{Command, Malformed};
 use super::effect::{Task, Write};
 use super::event::Event;
@@ -60,6 +63,7 @@ pub(super) struct Delivery {
     sockets: Sockets,
     classes: Classes,
     people: People,
+    budget: Budget,
     presence_windows: PresenceWindows,
     deadlines: BTreeSet<(u64, Due)>,
     keys: KeySet,
@@ -105,6 +109,7 @@ impl Delivery {
             database: database.map(|database| DatabaseLink::wake(database, stored)),
             waits: Waits::default(),
             organization,
+            budget: Budget::new(&configuration.limits, now),
             configuration,
             profiles,
             tables: TableSettings::read(stored.facts.get(table_settings::FACT)),
@@ -148,15 +153,18 @@ impl Delivery {
         match message {
             ToDelivery::Publish { accepted, origin } => self.publish(&accepted, origin, out),
             ToDelivery::Resumed { session, position, missed, then } => {
+                self.charge_replay(now, session, missed.as_ref());
                 self.resumed(session, position, missed, then, out);
             }
             ToDelivery::Roster { session, topic, mut members } => {
+                self.charge_roster(now, session, members.iter().map(|member| &**member));
                 self.leave_out_oneself(session, &mut members);
                 self.tell(session, Event::PresenceState { topic, members }, out);
             }
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
             ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
-            ToDelivery::Gathered { topic, event } => self.spread_with_roster(topic, event, out),
+            ToDelivery::Gathered { event, only: Some(session), .. } => self.tell(session, event, out),
+            ToDelivery::Gathered { topic, event, only: None } => self.spread_with_roster(topic, event, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => self.tell(session, Event::Acknowledged { id, kept: None }, out),
         }

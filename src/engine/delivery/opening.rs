@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::Delivery;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
+use super::{Delivery, Due};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
@@ -60,13 +60,14 @@ impl Delivery {
             out.to_stream.push_back(ToStream::Begin);
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
-        // Those who have said nothing yet are counted apart: they must not keep out those who can prove who they are.
-        let crowded = open.principal.is_none() && self.sockets.pending() >= self.configuration.limits.pending;
-        let is_full = crowded || self.is_full();
         if let Some(refusal) = self.refuse_listener(profile) {
             self.log("refused", open.socket, Some(refusal.code), out);
             return out.run(Task::TurnAway(refusal));
         }
+        let is_full = match &open.principal {
+            Some(principal) => self.is_full_for(principal),
+            None => self.is_full() || !self.make_room(out),
+        };
         if is_full && profile.rejects_at_handshake {
             self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
             return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
@@ -103,7 +104,7 @@ impl Delivery {
             }
             (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
             (Err(error), None) => self.fail(socket, error.code(), out),
-            (Ok(_), None) if self.is_full() => self.fail(socket, Code::ConnectionLimit, out),
+            (Ok(principal), None) if self.is_full_for(&principal) => self.fail(socket, Code::ConnectionLimit, out),
             (Ok(principal), None) => {
                 let principal = Rc::new(principal);
                 let command = Command::Authenticate(frame);
@@ -188,6 +189,26 @@ impl Delivery {
 
     fn is_full(&self) -> bool {
         self.sockets.authenticated() >= self.configuration.limits.connections
+    }
+
+    /// Whether there is no room for one more socket of this principal: its user has a share of its own.
+    fn is_full_for(&self, principal: &Principal) -> bool {
+        let has_share = |user: &String| self.sockets.of_user(user) >= self.configuration.limits.connections_per_user;
+        self.is_full() || principal.user.as_ref().is_some_and(has_share)
+    }
+
+    /// Makes room for one more socket that has not authenticated. These are counted apart, and the oldest goes first: silent
+    /// ones must not keep out who is about to prove who they are.
+    fn make_room(&mut self, out: &mut Out) -> bool {
+        if self.sockets.pending() < self.configuration.limits.pending {
+            return true;
+        }
+        let oldest = self.deadlines.iter().find_map(|(_, due)| match due {
+            Due::Authentication(socket) => Some(*socket),
+            _ => None,
+        });
+        oldest.into_iter().for_each(|socket| self.fail(socket, Code::ConnectionLimit, out));
+        oldest.is_some()
     }
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.

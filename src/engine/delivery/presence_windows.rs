@@ -7,7 +7,8 @@ use std::rc::Rc;
 use super::Delivery;
 use super::class::Scope;
 use crate::engine::event::{Event, Member};
-use crate::engine::message::{Out, SessionId};
+use crate::engine::message::{Out, SessionId, ToStream};
+use crate::engine::profile::PresenceFrames;
 use crate::policy::channel::Topic;
 use crate::policy::limits::PRESENCE_WINDOW;
 
@@ -62,7 +63,7 @@ impl PresenceWindows {
     }
 
     /// What waits to be told of a member.
-    fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
+    pub(super) fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
         self.windows.get(place)?.waiting.get(client_id)
     }
 
@@ -111,8 +112,17 @@ impl Delivery {
         let Some(session) = self.sockets.session(id).filter(|_| !present) else { return };
         // Who hears no more of the topic after its own leaving is not there any more when the window ends.
         let still_hears = session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
-        let own = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears).cloned();
-        own.into_iter().for_each(|event| self.tell(id, event, out));
+        let Some(own) = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears) else {
+            return;
+        };
+        let own = own.clone();
+        match self.profile(id.socket) {
+            Some(profile) if profile.presence_frames == PresenceFrames::Roster => {
+                out.to_stream.push_back(ToStream::Gather { topic, change: Box::new(own), only: Some(id) });
+            }
+            Some(profile) if profile.hears_oneself_appear => self.tell(id, own, out),
+            _ => {}
+        }
     }
 }
 

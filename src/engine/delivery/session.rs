@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::class::{ClassKey, Judge, Narrowing, Scope};
-use crate::engine::command::TableTarget;
+use crate::engine::command::{Position, TableTarget};
 use crate::engine::database::interest::TableName;
 use crate::engine::event::Address;
 use crate::engine::input::DialectId;
@@ -55,24 +55,19 @@ pub(super) struct Awaiting {
     pub(super) ids: Vec<String>,
     /// Whether it wants to be told once that messages are flowing.
     pub(super) announce: bool,
-    /// What the answers to these subscriptions are to say.
+    /// What the answers to these subscriptions repeat.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) promises: BTreeMap<String, Promise>,
-}
-
-/// What the answer to a subscription is to say once the database has answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Promise {
-    /// What it repeats.
-    pub(super) answer: Option<String>,
-    /// The position, epoch and offset, from where on changes were missed.
-    pub(super) missed_after: Option<(String, u64)>,
+    pub(super) answers: BTreeMap<String, String>,
+    /// From where these want to see what they missed: epoch and offset.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) since: BTreeMap<String, (String, u64)>,
 }
 
 impl Awaiting {
     fn drop_id(&mut self, id: &str) {
         self.ids.retain(|known| known != id);
-        self.promises.remove(id);
+        self.answers.remove(id);
+        self.since.remove(id);
     }
 }
 
@@ -145,6 +140,13 @@ impl Session {
             standing: None,
             listens: None,
             awaiting: None,
+        }
+    }
+
+    /// Notes from where one of those that it waits for wants to see what it missed.
+    pub(super) fn wants_missed(&mut self, id: String, from: Position) {
+        if let Some(awaiting) = &mut self.awaiting {
+            awaiting.since.insert(id, (from.epoch, from.offset));
         }
     }
 

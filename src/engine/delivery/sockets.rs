@@ -1,5 +1,7 @@
 //! Sockets by their numbers, which are small and used again: a vector of places.
 
+use std::collections::BTreeMap;
+
 use super::session::Session;
 use super::socket::Socket;
 use crate::engine::input::SocketId;
@@ -13,6 +15,8 @@ pub(super) struct Sockets {
     freed: Vec<u32>,
     count: u64,
     authenticated: u64,
+    /// Authenticated sockets by their user.
+    by_user: BTreeMap<String, u64>,
     listeners: u64,
 }
 
@@ -55,6 +59,7 @@ impl Sockets {
         if let Some(free) = self.places.get_mut(place) {
             self.count += 1;
             self.authenticated += u64::from(socket.principal().is_some());
+            count(&mut self.by_user, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
             *free = Some(socket);
         }
@@ -66,6 +71,7 @@ impl Sockets {
         self.freed.push(id.0);
         self.count -= 1;
         self.authenticated -= u64::from(socket.principal().is_some());
+        count(&mut self.by_user, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
         Some(socket)
     }
@@ -74,13 +80,18 @@ impl Sockets {
     pub(super) fn enter(&mut self, session: Session) {
         let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
         self.authenticated += u64::from(socket.principal().is_none());
+        count(&mut self.by_user, socket, false);
         socket.sessions.push(session);
+        count(&mut self.by_user, socket, true);
     }
 
     /// Takes a session from its socket.
     pub(super) fn leave(&mut self, id: SessionId) -> Option<Session> {
         let socket = self.places.get_mut(id.socket.0 as usize)?.as_mut()?;
-        let session = socket.sessions.remove(socket.place(id.number)?);
+        let place = socket.place(id.number)?;
+        count(&mut self.by_user, socket, false);
+        let session = socket.sessions.remove(place);
+        count(&mut self.by_user, socket, true);
         self.authenticated -= u64::from(socket.principal().is_none());
         Some(session)
     }
@@ -88,6 +99,11 @@ impl Sockets {
     /// How many have said who they are.
     pub(super) fn authenticated(&self) -> u64 {
         self.authenticated
+    }
+
+    /// How many have said that they are this user.
+    pub(super) fn of_user(&self, user: &str) -> u64 {
+        self.by_user.get(user).copied().unwrap_or_default()
     }
 
     /// How many count as listeners of an app.
@@ -107,4 +123,14 @@ impl Sockets {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
         self.places.iter_mut().flatten()
     }
+}
+
+/// Counts a socket for the user whom it belongs to, or no longer.
+fn count(by_user: &mut BTreeMap<String, u64>, socket: &Socket, is_there: bool) {
+    let Some(user) = socket.principal().and_then(|principal| principal.user.as_ref()) else { return };
+    let counted = by_user.get(user).copied().unwrap_or_default();
+    match if is_there { counted + 1 } else { counted.saturating_sub(1) } {
+        0 => by_user.remove(user),
+        count => by_user.insert(user.clone(), count),
+    };
 }

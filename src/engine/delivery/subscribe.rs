@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::grants::{NoGrant, topics_of};
-use super::session::{Promise, Session, Subscribed, Subscription, free_number};
+use super::session::{Session, Subscribed, Subscription, free_number};
 use crate::code::{Code, Reason, Refusal};
-use crate::engine::command::{Command, Position, Subscribe, TableTarget, Target};
+use crate::engine::command::{Command, Subscribe, TableTarget, Target};
 use crate::engine::database::interest::Readiness;
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionId, ToStream, Tracking};
@@ -31,8 +31,8 @@ impl Delivery {
                 return self.wait_for_grant(session.socket, (group, topic), command, out);
             }
             Err(NoGrant::Unavailable) => {
-                let about = (id_of(&command), topic_of(&command).cloned());
-                return self.refuse(now, session, Refusal::of(Code::SourceUnavailable), about, out);
+                let named = (id_of(&command), topic_of(&command).cloned());
+                return self.refuse(now, session, Refusal::of(Code::SourceUnavailable), named, out);
             }
         };
         if !Rc::ptr_eq(&before, &principal) {
@@ -188,9 +188,10 @@ impl Delivery {
         });
         let to = match target {
             Subscribed::Table(_) if !is_live => {
-                let missed_after = from.map(|position| (position.epoch, position.offset));
-                let promise = Promise { answer: answer.as_deref().map(str::to_owned), missed_after };
-                self.wait_for_database(now, session, vec![(id, promise)]);
+                self.wait_for_database(now, session, vec![(id.clone(), answer)]);
+                if let Some(from) = from {
+                    self.change(session, |session| session.wants_missed(id, from));
+                }
                 return Ok(());
             }
             Subscribed::Table(_) if from.is_none() => {
@@ -216,23 +217,6 @@ impl Delivery {
             Readiness::Live => Ok(true),
             Readiness::Pending => Ok(false),
             Readiness::Refused(refusal) => Err(refusal),
-        }
-    }
-
-    /// Tells that a subscription is live, and what it missed where that was asked for.
-    pub(super) fn keep_promise(&self, id: SessionId, name: String, promise: Promise, out: &mut Out) {
-        let answer = promise.answer.map(Rc::from);
-        let known =
-            self.sockets.session(id).and_then(|session| session.subscriptions.iter().find(|one| one.id == name));
-        let target = known.and_then(Subscription::table);
-        match (promise.missed_after, target) {
-            (Some((epoch, offset)), Some(target)) => {
-                let to = Missable::Table(target.clone());
-                let then = Announcement::Subscribed { id: name, answer, to, watch: None };
-                let from = From::Position(Position { epoch, offset });
-                out.to_stream.push_back(ToStream::Resume { session: id, from, then });
-            }
-            _ => self.tell(id, Event::Subscribed { id: name, answer, recovered: None }, out),
         }
     }
 
@@ -384,7 +368,6 @@ fn id_of(command: &Command) -> Option<String> {
         _ => None,
     }
 }
-
 /// The topic that a command is about.
 fn topic_of(command: &Command) -> Option<&Topic> {
     match command {

@@ -117,7 +117,7 @@ impl Stream {
                 self.presence.untrack(session, topic, (&client_id, key.as_deref()), out);
             }
             ToStream::Roster { session, topic } => self.presence.tell(session, Some(topic), out),
-            ToStream::Gather { topic, change } => self.presence.gather(topic, change, out),
+            ToStream::Gather { topic, change, only } => self.presence.gather(topic, change, only, out),
             ToStream::Gone { client_id } => self.presence.gone(&client_id, out),
         }
     }

@@ -136,9 +136,9 @@ impl Presence {
     }
 
     /// Hands a presence back with everyone present. It comes before what follows upon the presence: who disappears is told so.
-    pub(super) fn gather(&self, topic: Place, change: Box<Event>, out: &mut Out) {
+    pub(super) fn gather(&self, topic: Place, change: Box<Event>, only: Option<SessionId>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
-        out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members } });
+        out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members }, only });
     }
 
     /// The public id of every member with each topic that it is in.

@@ -28,14 +28,30 @@ impl Stream {
         &mut self,
         now: u64,
         publications: Vec<Publication>,
+        remembered: BTreeMap<String, Remembered>,
+        out: &mut Out,
+    ) {
+        match self.rate.wait(publications.len() as u64, now) {
+            0 => {
+                self.rate.take(publications.len() as u64, now);
+                self.publish_all(now, publications, remembered, out);
+            }
+            wait => {
+                let refusal = Refusal { retry_after: Some(wait), ..Refusal::of(Code::RateLimited) };
+                out.run(Task::Published(Err(refusal)));
+            }
+        }
+    }
+
+    /// The same for what somebody else has paid for.
+    pub(in crate::engine) fn publish_all(
+        &mut self,
+        now: u64,
+        publications: Vec<Publication>,
         mut remembered: BTreeMap<String, Remembered>,
         out: &mut Out,
     ) {
         let accepted = publications.len() as u64;
-        if !self.rate.take(accepted, now) {
-            out.run(Task::Published(Err(Refusal::of(Code::RateLimited))));
-            return;
-        }
         if let Some(refusal) = publications.iter().enumerate().find_map(|one| self.refuse_table(one)) {
             out.run(Task::Published(Err(refusal)));
             return;

@@ -92,8 +92,13 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
         if publications.is_empty() {
             return Ok(ApiStep::Answer(accepted()));
         }
-        let body = Some(request(&organization, &publications));
-        let question = Question { organization, path: "/publish", body };
+        let (path, body) = match sender {
+            Sender::Service => ("/publish", request(&organization, None, &publications)),
+            Sender::Client(client) => {
+                ("/publish-for-client", request(&organization, client.user.as_deref(), &publications))
+            }
+        };
+        let question = Question { organization, path, body: Some(body) };
         Ok(ApiStep::ask(question, |_, status, _| answered(status).map(ApiStep::Answer)))
     })
 }

@@ -4,6 +4,7 @@
 mod random;
 mod reader;
 mod server;
+pub mod two_users;
 
 pub use postgres::Client;
 pub use random::Random;

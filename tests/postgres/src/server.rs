@@ -13,14 +13,14 @@ use std::{env, fs, process, thread};
 use postgres::{Client, NoTls};
 use realtime_worker_database as database;
 
-/// Roles as Supabase has them, two more of which one inherits from the other, and a plain owner of databases.
+/// The reader is given more time than usual, since machines that run tests are busy. Roles as Supabase has them, two more of which one inherits from the other, and a plain owner of databases.
 const ROLES: &str = "
     create role app_owner login password 'owner';
     create role anon; create role authenticated; create role authenticated_login login; grant authenticated to authenticated_login;
     create role service_role bypassrls; create role staff; create role clerk;
     grant staff to clerk;
     create role realtime_worker_reader login password 'reader';
-    alter role realtime_worker_reader set statement_timeout = '4s';
+    alter role realtime_worker_reader set statement_timeout = '1min';
     grant anon, authenticated, service_role, staff, clerk to realtime_worker_reader;";
 
 /// What policies call, as Supabase has it.
@@ -120,6 +120,23 @@ impl Server {
     #[must_use]
     pub fn connect(&self, database: &str, user: &str) -> Client {
         connect(&self.folder, self.port, database, user).unwrap()
+    }
+
+    /// Dumps one database and restores it into another, as an operator does.
+    ///
+    /// # Panics
+    /// When either program fails.
+    pub fn copy(&self, from: &Database, to: &Database) {
+        let copy = "\"$1/pg_dump\" -h \"$2\" -p $3 -U postgres $4 >\"$2/dump.sql\"
+            \"$1/psql\" -q -h \"$2\" -p $3 -U postgres -d $5 -v ON_ERROR_STOP=1 -f \"$2/dump.sql\"";
+        let output = as_server(Command::new("sh"))
+            .args(["-e", "-c", copy, "sh"])
+            .arg(binaries())
+            .arg(&self.folder)
+            .args([&self.port.to_string(), &from.name, &to.name])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The first connection of the superuser, as soon as the server takes one.

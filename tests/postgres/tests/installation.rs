@@ -97,6 +97,29 @@ fn every_older_version_is_upgraded_with_what_it_holds() {
 }
 
 #[test]
+fn a_dump_that_is_restored_goes_on_in_a_new_epoch() {
+    let (database, restored) = (Server::shared().database(), Server::shared().empty_database());
+    let mut owner = database.owner();
+    owner
+        .batch_execute(
+            "create table t (id int primary key); grant select on t to authenticated; select realtime_worker.enable_realtime('public', 't');
+             insert into t values (1)",
+        )
+        .unwrap();
+    let mut reader = database.reader();
+    reader.register(&[Group::role("authenticated")], &[("public", "t")]);
+    let before = reader.take(256);
+    Server::shared().copy(&database, &restored);
+    restored.owner().batch_execute("insert into t values (2)").unwrap();
+    let mut reader = restored.reader();
+    let status: Value = reader.client.query_one("select realtime_worker.status()", &[]).unwrap().get(0);
+    assert_eq!(status["tables"][0]["drift"], false);
+    let after = reader.take(256);
+    assert_ne!(before["system"], after["system"]);
+    assert_eq!(reader.changes()[0].sees_new(), ["authenticated"], "tables are found by name, and judges made anew");
+}
+
+#[test]
 fn two_installations_at_once_are_one() {
     let database = Server::shared().empty_database();
     let from: Vec<i32> = thread::scope(|scope| {

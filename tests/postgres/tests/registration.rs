@@ -128,6 +128,32 @@ fn the_newest_registration_of_an_organization_counts() {
 }
 
 #[test]
+fn a_registration_that_makes_no_sense_changes_nothing() {
+    let (mut owner, mut reader) = start(TABLES);
+    reader.register(&[Group::role("authenticated")], &[("public", "open")]);
+    for body in [
+        json!({}),
+        json!({ "organization": "org", "revision": 9, "groups": [{ "id": "x" }] }),
+        json!({ "organization": "org", "revision": 9, "groups": [{ "role": "anon", "tables": [["public", "open"]] }] }),
+        json!({ "organization": "org", "revision": "nine", "groups": [] }),
+        json!({ "organization": "org", "groups": [] }),
+        json!({ "organization": "org", "revision": 9, "groups": [{ "id": "x", "role": "anon", "tables": [["public"]] }] }),
+        json!({ "organization": "org", "revision": 9, "groups": 7 }),
+    ] {
+        assert!(reader.client.query_one("select realtime_worker.register($1)", &[&body]).is_err(), "{body}");
+    }
+    owner.batch_execute("insert into open values (1)").unwrap();
+    assert_eq!(reader.changes()[0].sees_new(), ["authenticated"]);
+    // Claims that are no object deny, and do not fail the batch.
+    let body = json!({ "organization": "org", "revision": 9, "groups": [
+        { "id": "odd", "role": "authenticated", "claims": "}", "tables": [["public", "guarded"]] },
+        { "id": "list", "role": "authenticated", "claims": [1], "tables": [["public", "guarded"]] }] });
+    reader.call("register", &body);
+    owner.batch_execute("insert into guarded values (1, 2)").unwrap();
+    assert_eq!(reader.changes()[0].sees_new(), ["list"], "which has claims, if none that a policy finds");
+}
+
+#[test]
 fn a_batch_comes_again_until_it_is_confirmed() {
     let (mut owner, mut reader) = start(TABLES);
     reader.register(&[Group::role("authenticated")], &[("public", "open")]);

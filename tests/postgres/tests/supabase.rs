@@ -40,6 +40,19 @@ fn messages_go_to_their_topic_when_the_transaction_commits() {
 }
 
 #[test]
+fn a_transaction_says_whose_its_messages_are() {
+    let (mut owner, mut reader) = start();
+    owner
+        .batch_execute(
+            "begin; select set_config('realtime_worker.organization', 'org_1', true); select realtime.send('{}', 'e', 't'); commit;
+             select realtime.send('{}', 'e', 't')",
+        )
+        .unwrap();
+    let organizations: Vec<_> = reader.changes().into_iter().map(|seen| seen.change["organization"].clone()).collect();
+    assert_eq!(organizations, [json!("org_1"), json!(null)]);
+}
+
+#[test]
 fn a_message_that_cannot_be_stored_does_not_fail_its_transaction() {
     let (mut owner, mut reader) = start();
     owner.batch_execute("create table t (v int)").unwrap();

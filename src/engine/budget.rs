@@ -1,0 +1,153 @@
+//! Work is paid for by who asks: what a client has others sent, or has read, is taken from a bucket of its socket, one of its
+//! user and one of all clients. None of them is the API worker's, whose publishing no client can drain.
+//!
+//! The unit is what the frame to one socket costs, some 25 µs of workerd's CPU; a kibibyte of it costs about as much, and so
+//! do a few rows of the history.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::bucket::Bucket;
+use crate::code::{Code, Refusal};
+use crate::policy::limits::Limits;
+
+/// Bytes that cost a unit.
+const UNIT_BYTES: u64 = 1_024;
+/// Rows of the history that cost a unit.
+const UNIT_ROWS: u64 = 2;
+/// Buckets after which those that are full again are looked for.
+const MANY_BUCKETS: usize = 1_024;
+
+/// Units for the same bytes to several sockets.
+pub(super) fn frames(recipients: u64, bytes: usize) -> u64 {
+    recipients.saturating_mul(1 + bytes as u64 / UNIT_BYTES)
+}
+
+/// Units for rows of the history that are read and sent.
+pub(super) fn rows(count: u64, bytes: u64) -> u64 {
+    count / UNIT_ROWS + bytes / UNIT_BYTES
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Payer<'a> {
+    /// The socket, or whatever stands for it.
+    pub(super) socket: &'a str,
+    /// The user, where there is one.
+    pub(super) user: Option<&'a str>,
+}
+
+/// The buckets of one organization's clients. They live in memory only: an object that hibernates was idle for ten seconds.
+pub(super) struct Budget {
+    per_socket: u64,
+    per_user: u64,
+    sockets: BTreeMap<Rc<str>, Bucket>,
+    users: BTreeMap<Rc<str>, Bucket>,
+    organization: Bucket,
+}
+
+impl Budget {
+    /// Full buckets; `now` in Unix milliseconds.
+    pub(super) fn new(limits: &Limits, now: u64) -> Budget {
+        Budget {
+            per_socket: limits.work_per_connection,
+            per_user: limits.work_per_user,
+            sockets: BTreeMap::new(),
+            users: BTreeMap::new(),
+            organization: Bucket::full(limits.work_of_clients, now),
+        }
+    }
+
+    /// Takes units from every bucket of the payer, or from none.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`] with the time after which there are enough.
+    pub(super) fn spend(&mut self, now: u64, payer: Payer<'_>, units: u64) -> Result<(), Refusal> {
+        let mut buckets = self.buckets(now, payer);
+        let wait = buckets.iter_mut().map(|bucket| bucket.wait(units, now)).max().unwrap_or_default();
+        if wait > 0 {
+            return Err(Refusal { retry_after: Some(wait), ..Refusal::of(Code::RateLimited) });
+        }
+        buckets.into_iter().for_each(|bucket| bucket.charge(units, now));
+        Ok(())
+    }
+
+    /// Takes units for what is done already, though the buckets go into debt by it.
+    pub(super) fn charge(&mut self, now: u64, payer: Payer<'_>, units: u64) {
+        if units > 0 {
+            self.buckets(now, payer).into_iter().for_each(|bucket| bucket.charge(units, now));
+        }
+    }
+
+    fn buckets(&mut self, now: u64, payer: Payer<'_>) -> Vec<&mut Bucket> {
+        let mut buckets = vec![bucket(&mut self.sockets, payer.socket, self.per_socket, now)];
+        buckets.extend(payer.user.map(|user| bucket(&mut self.users, user, self.per_user, now)));
+        buckets.push(&mut self.organization);
+        buckets
+    }
+}
+
+/// The bucket of a name; one that is not known is full.
+fn bucket<'a>(buckets: &'a mut BTreeMap<Rc<str>, Bucket>, name: &str, rate: u64, now: u64) -> &'a mut Bucket {
+    if buckets.len() >= MANY_BUCKETS && !buckets.contains_key(name) {
+        buckets.retain(|_, bucket| !bucket.is_full(now));
+    }
+    buckets.entry(Rc::from(name)).or_insert_with(|| Bucket::full(rate, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(socket: u64, user: u64, clients: u64) -> Budget {
+        let limits =
+            Limits { work_per_connection: socket, work_per_user: user, work_of_clients: clients, ..Limits::default() };
+        Budget::new(&limits, 0)
+    }
+
+    fn payer<'a>(socket: &'a str, user: &'a str) -> Payer<'a> {
+        Payer { socket, user: Some(user) }
+    }
+
+    #[test]
+    fn a_socket_a_user_and_all_clients_have_a_bucket_each() {
+        let mut budget = budget(10, 15, 25);
+        assert!(budget.spend(0, payer("s1", "ada"), 20).is_ok());
+        assert_eq!(budget.spend(0, payer("s1", "ada"), 5).unwrap_err().retry_after, Some(500), "of the socket");
+        assert!(budget.spend(0, payer("s2", "ada"), 10).is_ok());
+        assert!(budget.spend(0, payer("s3", "ada"), 3).unwrap_err().retry_after.is_some(), "of the user");
+        assert!(budget.spend(0, payer("s4", "bob"), 20).is_ok());
+        assert_eq!(budget.spend(0, payer("s5", "eve"), 5).unwrap_err().retry_after, Some(200), "of all clients");
+        assert!(budget.spend(200, payer("s5", "eve"), 5).is_ok(), "after the time that was told");
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing() {
+        let mut budget = budget(100, 10, 1_000);
+        budget.spend(0, payer("s", "ada"), 20).unwrap();
+        for _ in 0..100 {
+            assert!(budget.spend(0, payer("s", "ada"), 20).is_err());
+        }
+        assert!(budget.spend(0, Payer { socket: "s", user: None }, 180).is_ok(), "the socket's bucket is as it was");
+    }
+
+    #[test]
+    fn debts_are_paid_before_anything_else_and_have_a_bound() {
+        let mut budget = budget(10, 10, 1_000_000);
+        budget.charge(0, payer("s", "ada"), 50);
+        assert_eq!(budget.spend(0, payer("s", "ada"), 1).unwrap_err().retry_after, Some(3_100));
+        budget.charge(0, payer("s", "ada"), 1_000_000);
+        assert_eq!(budget.spend(0, payer("s", "ada"), 1).unwrap_err().retry_after, Some(10_100));
+        assert!(budget.spend(10_100, payer("s", "ada"), 1).is_ok());
+    }
+
+    #[test]
+    fn buckets_that_are_full_again_are_forgotten() {
+        let mut budget = budget(10, 10, 1_000_000);
+        for number in 0..10 * MANY_BUCKETS {
+            let name = number.to_string();
+            budget.spend(number as u64 * 1_000, payer(&name, &name), 1).unwrap();
+        }
+        assert!(budget.sockets.len() <= MANY_BUCKETS && budget.users.len() <= MANY_BUCKETS);
+    }
+}

@@ -1,0 +1,100 @@
+//! What a session asks of others, and that it pays for it.
+
+use super::Delivery;
+use super::class::Scope;
+use crate::code::Refusal;
+use crate::engine::budget::{Payer, frames, rows};
+use crate::engine::command::{ChannelAct, Command};
+use crate::engine::event::Member;
+use crate::engine::message::{Missed, SessionId};
+use crate::engine::publication::{Payload, Publication};
+use crate::policy::channel::Topic;
+
+impl Delivery {
+    /// Takes what a command costs from who sends it.
+    pub(super) fn pay(&mut self, now: u64, id: SessionId, command: &Command) -> Result<(), Refusal> {
+        let units = self.cost(id, command);
+        if units == 0 {
+            return Ok(());
+        }
+        let Some(socket) = self.sockets.get(id.socket) else { return Ok(()) };
+        let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
+        self.budget.spend(now, Payer { socket: &socket.client_id, user }, units)
+    }
+
+    /// Takes what publications of a client cost that came over HTTP. Those without a user are paid for together.
+    pub(in crate::engine) fn pay_for(
+        &mut self,
+        now: u64,
+        user: Option<&str>,
+        publications: &[Publication],
+    ) -> Result<(), Refusal> {
+        let cost = |publication: &Publication| {
+            let topic = publication.topic.clone();
+            frames(self.listeners(&topic.map_or(Scope::Organization, Scope::Topic)), publication.source.len())
+        };
+        let units = publications.iter().map(|publication| 1 + cost(publication)).sum();
+        self.budget.spend(now, Payer { socket: user.unwrap_or_default(), user }, units)
+    }
+
+    /// Takes what it cost to read and tell what a session has missed.
+    pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, missed: Option<&Missed>) {
+        let Some(Missed::Everything(missed)) = missed else { return };
+        let bytes = missed.iter().map(|accepted| accepted.publication.source.len() as u64).sum();
+        self.charge(now, id, rows(missed.len() as u64, bytes));
+    }
+
+    /// Takes what it costs to tell a session who is there.
+    pub(super) fn charge_roster<'a>(&mut self, now: u64, id: SessionId, members: impl Iterator<Item = &'a Member>) {
+        let bytes = members.map(|member| member.metadata.len()).sum();
+        self.charge(now, id, frames(1, bytes));
+    }
+
+    fn charge(&mut self, now: u64, id: SessionId, units: u64) {
+        let Some(socket) = self.sockets.get(id.socket) else { return };
+        let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
+        self.budget.charge(now, Payer { socket: &socket.client_id, user }, units);
+    }
+
+    /// Units that a command costs: at least one where its answer is charged when it is known.
+    fn cost(&self, id: SessionId, command: &Command) -> u64 {
+        match command {
+            Command::Publish { topic, payload, .. } => self.cost_of_message(topic.clone(), payload),
+            Command::Track { topic, metadata, .. } | Command::Update { topic, metadata } => {
+                self.cost_of_presence(id, topic.clone(), metadata)
+            }
+            Command::Subscribe(_) => 1,
+            Command::Channel(frame) => {
+                let session = self.sockets.session(id);
+                let topic = session.and_then(|session| session.channel.as_ref()).map(|channel| channel.topic.clone());
+                match (&frame.act, topic) {
+                    (ChannelAct::Publish { payload, .. }, Some(topic)) => self.cost_of_message(topic, payload),
+                    (ChannelAct::Track { metadata }, topic) => self.cost_of_presence(id, topic, metadata),
+                    _ => 0,
+                }
+            }
+            _ => 0,
+        }
+    }
+
+    fn cost_of_message(&self, topic: Topic, payload: &Payload) -> u64 {
+        let bytes = match payload {
+            Payload::Json(text) => text.len(),
+            Payload::Binary(bytes) => bytes.len(),
+        };
+        1 + frames(self.listeners(&Scope::Topic(topic)), bytes)
+    }
+
+    /// What is told together with an earlier difference of the same member costs no frames of its own.
+    fn cost_of_presence(&self, id: SessionId, topic: Option<Topic>, metadata: &str) -> u64 {
+        let Some(session) = self.sockets.session(id) else { return 0 };
+        if self.presence_windows.waiting(&topic, &session.client_id).is_some() {
+            return 1;
+        }
+        1 + frames(self.listeners(&Scope::Presence(topic)), metadata.len())
+    }
+
+    fn listeners(&self, scope: &Scope) -> u64 {
+        self.classes.of(scope).map(|(_, members)| members.len() as u64).sum()
+    }
+}

@@ -1,0 +1,141 @@
+//! One life of an organization's object: what it has in memory, and how it executes what the engine says.
+
+use std::rc::Rc;
+
+use wasm_bindgen::JsValue;
+
+use super::fault::{log_fault, watch};
+use super::runtime::{OPEN, RawSocket, RawState, log};
+use super::sockets::Sockets;
+use super::storage::Storage;
+use crate::code::Refusal;
+use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
+use crate::engine::input::{Input, StoredPublication};
+use crate::policy::configuration::Configuration;
+use crate::server::changes::SourceRequest;
+use crate::server::fault::Fault;
+use crate::server::log::log_line;
+use crate::server::outgoing::{Outgoing, closing};
+use crate::server::tenant_server::TenantServer;
+
+/// What a life of the object has in memory.
+pub struct Life {
+    /// The organization.
+    pub organization: String,
+    /// What the deployment is configured with.
+    pub configuration: Rc<Configuration>,
+    /// The engine with its dialects.
+    pub server: TenantServer,
+    /// The sockets.
+    pub sockets: Sockets,
+    /// The storage.
+    pub storage: Storage,
+}
+
+/// What a request is answered with, gathered while effects are executed.
+#[derive(Default)]
+pub struct Outcome {
+    /// The socket that is to be accepted.
+    pub opening: Option<RawSocket>,
+    /// Why it is not.
+    pub turned_away: Option<Refusal>,
+    /// The answer to a publisher.
+    pub published: Option<std::result::Result<Receipt, Refusal>>,
+    /// The figures.
+    pub figures: Option<Box<Figures>>,
+    /// The answer to a control plane.
+    pub administered: Option<std::result::Result<Administered, Refusal>>,
+    /// Whether the key set is to be fetched.
+    pub fetch_keys: bool,
+    /// When something short is due, in Unix milliseconds.
+    pub timer: Option<u64>,
+    /// The answer to a batch of changes.
+    pub taken: Option<std::result::Result<u64, Refusal>>,
+    /// What databases are to be asked.
+    pub questions: Vec<(Rc<str>, SourceRequest)>,
+    /// The functions that are to be called.
+    pub calls: Vec<Calling>,
+}
+
+impl Life {
+    /// Executes everything in its order; the inputs that come of it are handed back. Frames that follow each other go out
+    /// together: the sockets' memory is then walked once.
+    ///
+    /// # Errors
+    /// When the runtime refuses one.
+    pub fn execute_all(
+        &mut self,
+        effects: Vec<Effect>,
+        state: &RawState,
+        outcome: &mut Outcome,
+    ) -> std::result::Result<Vec<Input>, Fault> {
+        let mut sends = Vec::new();
+        let mut inputs = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Deliver { to, dialect, address, event } => {
+                    sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
+                }
+                Effect::Do(task) => {
+                    self.sockets.send(&std::mem::take(&mut sends));
+                    inputs.extend(self.execute(task, state, outcome)?);
+                }
+            }
+        }
+        self.sockets.send(&sends);
+        Ok(inputs)
+    }
+
+    /// Executes one task; the input that comes of it is handed back.
+    fn execute(
+        &mut self,
+        task: Task,
+        state: &RawState,
+        outcome: &mut Outcome,
+    ) -> std::result::Result<Option<Input>, Fault> {
+        match task {
+            Task::Accept { socket, client_id } => {
+                let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
+                state.accept(&opening, vec![client_id.to_string()])?;
+                self.sockets.insert(socket, &opening, &client_id);
+            }
+            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Close { socket, dialect, code } => {
+                let (number, reason) = closing(dialect, code);
+                if let Some(raw) = self.sockets.get(socket) {
+                    let _ = raw.close(number, reason);
+                }
+                self.sockets.remove(socket);
+            }
+            Task::Attach { socket, state } => {
+                // A socket that is closing keeps nothing; its end is about to be told.
+                let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
+                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state)))?;
+            }
+            Task::Write(write) => self.storage.write(&write)?,
+            Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
+            Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
+            Task::SetTimer(time) => outcome.timer = Some(time),
+            Task::FetchKeys => outcome.fetch_keys = true,
+            Task::ReadHistory { after, rows, bytes } => {
+                return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
+            }
+            Task::ReadTopic { topic, since, rows } => {
+                return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
+            }
+            Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
+            Task::Call(calling) => outcome.calls.push(*calling),
+            Task::Taken(taken) => outcome.taken = Some(taken),
+            Task::Published(published) => outcome.published = Some(published),
+            Task::Figures(figures) => outcome.figures = Some(figures),
+            Task::Administered(answer) => outcome.administered = Some(answer),
+            Task::Log(entry) => log(&log_line(&entry, &self.organization)),
+        }
+        Ok(None)
+    }
+}
+
+/// Who asked for history that cannot be read is told so; the object goes on.
+fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
+    Input::HistoryRead(rows.map_err(log_fault).ok())
+}

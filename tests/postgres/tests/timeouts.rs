@@ -1,0 +1,63 @@
+//! Policies that take too long, by themselves or because of a lock.
+
+use realtime_worker_postgres_tests::two_users::{ROOMS, start, told};
+use realtime_worker_postgres_tests::{Client, Server};
+use serde_json::{Value, json};
+
+#[test]
+fn a_policy_that_hangs_denies_its_callers_and_nothing_else_stops() {
+    let (mut owner, mut reader) = start(
+        "slow",
+        "create table slow (id int primary key); alter table slow enable row level security; grant select on slow to authenticated;
+         create policy p on slow using (auth.uid() <> '00000000-0000-4000-8000-00000000000a' or pg_sleep(60) is not null);",
+    );
+    reader.client.batch_execute("set statement_timeout = '2s'").unwrap();
+    owner.batch_execute("insert into slow values (1)").unwrap();
+    let batch = reader.batches().remove(0);
+    let verdicts: Vec<_> =
+        batch["verdicts"].as_array().unwrap().iter().filter(|v| v["role"] == "authenticated").collect();
+    let of = |group: &str| {
+        let verdict = verdicts.iter().find(|v| v["groups"] == json!([group])).unwrap_or_else(|| panic!("{batch}"));
+        (verdict["new"].clone(), verdict["failed"].clone())
+    };
+    assert_eq!(of("a"), (json!(["0"]), json!({ "a": "57014" })));
+    assert_eq!(of("b"), (json!(["1"]), json!({})));
+    // When it hangs for everyone, the role is denied, and the batch still comes.
+    owner.batch_execute("drop policy p on slow; create policy p on slow using (pg_sleep(60) is not null)").unwrap();
+    owner.batch_execute("insert into slow values (2)").unwrap();
+    let batch = reader.batches().remove(0);
+    assert!(
+        batch["verdicts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|verdict| !verdict["new"].to_string().contains('1') || verdict["role"] == "service_role")
+    );
+}
+
+#[test]
+fn a_locked_table_of_a_policy_delays_a_batch_and_denies_nobody() {
+    let (mut owner, mut reader) = start("notes", ROOMS);
+    let mut other = database_of(&mut owner);
+    owner.batch_execute("insert into notes values (1, 1, 'hi', 's')").unwrap();
+    let mut migration = owner.transaction().unwrap();
+    migration.batch_execute("lock table members in access exclusive mode").unwrap();
+    let waiting = reader.take(256);
+    assert_eq!((&waiting["batch"], &waiting["next"]), (&Value::Null, &json!("poll")));
+    migration.commit().unwrap();
+    assert_eq!(told(&reader.changes()), [("INSERT", vec!["a", "service_role"], vec![])]);
+    // Not for ever: after half a minute the role is denied, so that others go on.
+    owner.batch_execute("insert into notes values (2, 1, 'hi', 's')").unwrap();
+    let mut migration = owner.transaction().unwrap();
+    migration.batch_execute("lock table members in access exclusive mode").unwrap();
+    assert_eq!(reader.take(256)["next"], "poll");
+    other.batch_execute("update realtime_worker.batches set fixed_at = now() - interval '1 minute'").unwrap();
+    assert_eq!(reader.take(256)["next"], "poll", "the denial is noted");
+    assert_eq!(told(&reader.changes()), [("INSERT", vec!["service_role"], vec![])]);
+}
+
+/// A second connection of the owner.
+fn database_of(owner: &mut Client) -> Client {
+    let name: String = owner.query_one("select current_database()::text", &[]).unwrap().get(0);
+    Server::shared().connect(&name, "app_owner")
+}
