@@ -3,15 +3,17 @@
 use realtime_worker::code::{Code, Retry};
 use realtime_worker::dialect::butterbase::{self, Butterbase};
 use realtime_worker::dialect::native::{CLIENT_FRAMES, Native, SERVER_FRAMES};
-use realtime_worker::dialect::{Dialect, Received};
+use realtime_worker::dialect::{Dialect, Received, fluxbase};
 use realtime_worker::policy::filter::{Filter, OPERATORS};
 use realtime_worker::policy::limits::{self, HistoryLimits, Limits};
 use realtime_worker::policy::mask::Mask;
 use realtime_worker::policy::ticket;
+use realtime_worker::server::dialects;
 
 /// The pages that hold tables.
 const DOCS: &str = concat!(
     include_str!("../docs/protocol-native.md"),
+    include_str!("../docs/protocol-fluxbase.md"),
     include_str!("../docs/configuration.md"),
     include_str!("../docs/protocol-butterbase.md")
 );
@@ -131,6 +133,30 @@ fn frames() {
         let frame = format!("{{\"type\":\"{kind}\"}}");
         let code = Native.decode(Received::Text(&frame)).err().map(|malformed| malformed.refusal.code);
         assert_ne!(code, Some(Code::UnknownType), "{kind}");
+    }
+}
+
+#[test]
+fn fluxbase_frames() {
+    assert_names("fluxbase client frames", fluxbase::CLIENT_FRAMES.into_iter());
+    assert_names("fluxbase server frames", fluxbase::SERVER_FRAMES.into_iter());
+    for kind in fluxbase::CLIENT_FRAMES {
+        let frame = format!("{{\"type\":\"{kind}\"}}");
+        let code = fluxbase::Fluxbase.decode(Received::Text(&frame)).err().map(|malformed| malformed.refusal.code);
+        assert_ne!(code, Some(Code::UnknownType), "{kind}");
+    }
+}
+
+#[test]
+fn fluxbase_routes() {
+    for line in table("fluxbase routes") {
+        let route = line.split('|').nth(1).unwrap_or_default().replace('`', "");
+        let (methods, path) = route.trim().rsplit_once(' ').unwrap_or_default();
+        let path = path.replace("{schema}/{table}", "public/products");
+        let known = dialects::api(&path).and_then(|api| api.methods(&path)).unwrap_or_default();
+        for method in methods.split(", ") {
+            assert!(known.contains(&method), "{method} {path}");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 fn realtime() -> Value {
     json!({
+        "heartbeats": false,
         "tables": {
             "products": {},
             "orders": { "rows": [{ "column": "user_id", "claim": "sub" }, { "roles": ["admin"] }] },
@@ -266,17 +267,22 @@ fn a_presence_key_is_its_users() {
         }
         // The same user's other tab is listed beside the first.
         let tab = open(rig, "ada");
+        // What follows within a short time is told together.
+        rig.advance(1_000);
         let joined = said(say(rig, &tab, presence("track", "u-1", json!({ "n": 3 }))));
         assert_eq!(joined["currentPresences"]["u-1"].as_array().unwrap().len(), 2);
         assert_eq!(said(ada.next()), joined);
         // Under another key one is somebody else, and no longer there under the first.
+        rig.advance(1_000);
         rig.frame(&ada, presence("track", "u-2", json!({ "n": 1 })));
+        rig.advance(1_000);
         let (left, came) = (said(ada.next()), said(ada.next()));
         assert_eq!((&left["event"], &left["key"]), (&json!("leave"), &json!("u-1")));
         assert_eq!((&came["event"], &came["key"]), (&json!("join"), &json!("u-2")));
         assert_eq!(came["currentPresences"], json!({ "u-1": [{ "n": 3 }], "u-2": [{ "n": 1 }] }));
         ada.gets_nothing();
         assert_eq!([said(tab.next()), said(tab.next())], [left, came]);
+        rig.advance(1_000);
         rig.disconnect(&tab);
         assert_eq!(said(ada.next())["event"], "leave");
     });
@@ -376,6 +382,17 @@ fn a_table_that_is_set_flows_so_for_these_clients_and_no_others() {
         rig.accepted(insert("products", json!({ "id": 3 })));
         assert_eq!(one.next()["payload"]["record"], json!({ "id": 3 }));
     });
+}
+
+#[test]
+fn a_heartbeat_comes_every_thirty_seconds_to_those_who_know_it() {
+    let mut realtime = realtime();
+    realtime["heartbeats"] = json!(true);
+    let mut rig = Rig::new(&realtime);
+    let (one, native) = (open(&mut rig, "ada"), rig.connect("bob", &[]));
+    rig.advance(61_000);
+    assert_eq!(one.frames(), [json!({ "type": "heartbeat" }), json!({ "type": "heartbeat" })]);
+    native.gets_nothing();
 }
 
 #[test]

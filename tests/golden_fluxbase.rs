@@ -109,6 +109,7 @@ fn answers() -> Vec<Said> {
         ("unsubscribed", unsubscribed(&number)),
         ("unsubscribed_unknown", unsubscribed(&unknown)),
         ("unsubscribed_all", unsubscribed("")),
+        ("heartbeat", Event::Heartbeat { time: 1 }),
         ("broadcast", message(false, Some(false), None)),
         ("broadcast_of_ones_own", message(true, None, None)),
         ("broadcast_replayed", message(false, Some(true), Some(42))),

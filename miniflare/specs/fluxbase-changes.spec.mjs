@@ -42,7 +42,7 @@ test("the older contract, frame by frame", async () => {
 	assert.deepEqual(await client.next(), told({ type: "DELETE", old_record: now }));
 	const [status, stats] = await rest("GET", "/api/realtime/stats", { token: undefined });
 	assert.equal(status, 200);
-	assert.deepEqual(Object.keys(stats), ["connections", "channels"]);
+	assert.deepEqual(Object.keys(stats).sort(), ["channels", "connections"]);
 	assert.ok(stats.connections >= 1 && stats.channels >= 1);
 	client.send({ type: "unsubscribe", channel });
 	assert.deepEqual(await client.next(), { type: "ack", channel });

@@ -114,15 +114,15 @@ impl Configuration {
         }
     }
 
-    /// Whether no policy speaks of a private topic, so that a database may.
-    pub fn leaves_to_database(&self, topic: &Topic, principal: &Principal) -> bool {
-        topic.private && self.channel(topic, principal).is_none()
-    }
-
     /// Whether changes of a table may be subscribed to without a credential, where a dialect has such sockets.
     pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
         let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
         self.fluxbase.as_ref().is_some_and(named)
+    }
+
+    /// Whether no policy speaks of a private topic, so that a database may.
+    pub fn leaves_to_database(&self, topic: &Topic, principal: &Principal) -> bool {
+        topic.private && self.channel(topic, principal).is_none()
     }
 
     /// What is said of an organization as an app; `None` where none is one.

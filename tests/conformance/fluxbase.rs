@@ -90,6 +90,7 @@ impl Adapter for Fluxbase {
             "postgres_changes" => self.change(&frame),
             "broadcast" => self.message(&frame).into_iter().collect(),
             "presence" => self.presences(&text_of(&frame, "channel"), &frame["payload"]["presence"]),
+            "heartbeat" => Vec::new(),
             kind => panic!("an unknown frame: {kind}"),
         }
     }

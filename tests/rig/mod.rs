@@ -359,6 +359,11 @@ impl Rig {
                 let published = self.publish_text(body);
                 return (published.status, published.body.to_string());
             }
+            "/publish-for-client" => {
+                let (user, publications) = PublishRequest::read_for_client(body).unwrap();
+                let answer = self.publish_for_client(user.as_deref(), publications);
+                return (answer.status, answer.body);
+            }
             "/stats" => return (200, self.stats().to_string()),
             _ => {
                 self.step();

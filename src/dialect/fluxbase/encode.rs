@@ -32,6 +32,7 @@ pub(super) fn texts(event: &Event) -> Vec<String> {
         Event::Ended(refusal) => vec![refused(refusal, None, None)],
         Event::Roster { change, members } => presence(change, members).into_iter().collect(),
         Event::PresenceState { topic: Some(topic), members } => vec![roster(topic, members)],
+        Event::Heartbeat { .. } => vec![close(open("heartbeat"))],
         // Bytes, the lobby, what is said to the whole organization and what concerns channels that are sessions have no
         // words here, and neither has the answer to a heartbeat.
         _ => Vec::new(),

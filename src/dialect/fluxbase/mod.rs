@@ -17,6 +17,8 @@ use crate::engine::profile::{
 
 /// Its number.
 pub const ID: DialectId = DialectId(4);
+/// How often a socket gets a heartbeat, in milliseconds.
+pub const HEARTBEAT: u64 = 30_000;
 /// What is particular to it.
 pub const PROFILE: Profile = Profile {
     name: "fluxbase",
@@ -41,7 +43,7 @@ pub const PROFILE: Profile = Profile {
     marks_own: true,
     presence_frames: PresenceFrames::Roster,
     keys_are_owned: true,
-    heartbeat: None,
+    heartbeat: Some(HEARTBEAT),
     hears_messages: true,
     hears_oneself_appear: true,
     untracked_is_error: true,

@@ -123,12 +123,12 @@ impl Delivery {
             // The same once more is no news.
             (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
             (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
-                (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal != Renewal::Silent, out),
+                (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal.is_answered(), out),
                 (Err(NoGrant::Unknown(group, topic)), _) => self.wait_for_grant(id.socket, (group, topic), again, out),
-                (Err(NoGrant::Unavailable), Renewal::Silent) => {}
-                (Err(NoGrant::Unavailable), _) => {
+                (Err(NoGrant::Unavailable), renewal) if renewal.is_answered() => {
                     self.refuse(now, id, Refusal::of(Code::SourceUnavailable), (None, None), out);
                 }
+                (Err(NoGrant::Unavailable), _) => {}
             },
         }
     }

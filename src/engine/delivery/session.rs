@@ -286,3 +286,9 @@ impl Session {
 pub(super) fn may_see_members(configuration: &Configuration, topic: &Topic, principal: &Principal) -> bool {
     configuration.authorize(Action::PresenceRead, topic, principal).is_ok()
 }
+
+/// The first number from this one on that no subscription has.
+pub(super) fn free_number(present: &[Subscription], first: u32) -> u32 {
+    let is_taken = |number: &u32| present.iter().filter_map(Subscription::table).any(|known| known.number == *number);
+    (first.max(1)..).find(|number| !is_taken(number)).unwrap_or(first)
+}

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::grants::{NoGrant, topics_of};
-use super::session::{Session, Subscribed, Subscription};
+use super::session::{Session, Subscribed, Subscription, free_number};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{Command, Subscribe, TableTarget, Target};
 use crate::engine::database::interest::Readiness;
@@ -375,10 +375,4 @@ fn topic_of(command: &Command) -> Option<&Topic> {
         Command::Track { topic, .. } | Command::Update { topic, .. } | Command::Untrack { topic, .. } => topic.as_ref(),
         _ => None,
     }
-}
-
-/// The first number from this one on that no subscription has.
-fn free_number(present: &[Subscription], first: u32) -> u32 {
-    let is_taken = |number: &u32| present.iter().filter_map(Subscription::table).any(|known| known.number == *number);
-    (first.max(1)..).find(|number| !is_taken(number)).unwrap_or(first)
 }

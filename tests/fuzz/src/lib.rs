@@ -6,11 +6,11 @@ use std::rc::Rc;
 use realtime_worker::code::Code;
 use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, text};
 use realtime_worker::dialect::phoenix::push::{MessageBody, Pushed, Push};
-use realtime_worker::dialect::{Frame, Received, native};
+use realtime_worker::dialect::{Frame, Received, fluxbase, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::event::Event;
-use realtime_worker::engine::input::{Input, Open, SocketId, Stored};
+use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, Stored};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
@@ -98,12 +98,21 @@ pub fn configuration(text: &str) {
 
 /// Any frame of a client, before and after it has authenticated: no panic, and nothing but answers to the sender.
 pub fn frame(text: &str) {
+    any_frame(native::ID, [None, Some(principal())], text);
+}
+
+/// Any frame of a client of Fluxbase, with a token and without.
+pub fn fluxbase(text: &str) {
+    any_frame(fluxbase::ID, [Some(Principal::anonymous(fluxbase::ANONYMOUS_ROLE)), Some(principal())], text);
+}
+
+fn any_frame(dialect: DialectId, principals: [Option<Principal>; 2], text: &str) {
     let (mut server, _) = wake(Stored::default());
-    for (number, principal) in [(0, None), (1, Some(principal()))] {
+    for (number, principal) in (0..).zip(principals) {
         let open = Open {
             socket: SocketId(number),
             client_id: format!("client-{number}"),
-            dialect: native::ID,
+            dialect,
             principal,
             ticket: None,
             recover: Recover::Off,
@@ -281,6 +290,8 @@ mod tests {
         let realtime = r#"{"tables":{"t":{"rows":[{"roles":["a"]}]}},"channels":[{"topic":"a:{sub}:*"}],"limits":{}}"#;
         check(frame, r#"{"type":"subscribe","id":"s","table":"t","event":"*","filter":"a=eq.1"}"#);
         check(frame, r#"{"type":"presence_track","topic":"room:1","metadata":{"x":1}}"#);
+        check(fluxbase, r#"{"type":"subscribe","config":{"table":"t","event":"*","filter":"a->b=like.*x, y"}}"#);
+        check(fluxbase, r#"{"type":"presence","channel":"a","payload":{"event":"track","key":"k","state":{}}}"#);
         check(publish, r#"{"organizationId":"o","type":"broadcast","event":"e","payload":[1],"targetRoles":["a"]}"#);
         let attachment = r#"{"version":1,"client_id":"client-0","state":{"wire":0,"opened":1,"principal":null}}"#;
         check(stored, &format!("{attachment}\n{{\"type\":\"broadcast\",\"event\":\"e\",\"payload\":1}}"));
