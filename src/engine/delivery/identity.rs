@@ -240,8 +240,8 @@ impl Delivery {
     }
 
     /// Takes in the key set and lets go the frames that waited for it.
-    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>) {
-        self.keys.answered(now, answer);
+    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<(u64, &str)>) {
+        self.keys.shared(now, answer);
         self.fetching_keys = false;
         self.waiting_bytes = 0;
         for socket in self.sockets.iter_mut() {
