@@ -86,6 +86,20 @@ fn an_unknown_key_has_them_fetched_at_once_but_not_again_and_again() {
 }
 
 #[test]
+fn a_set_that_was_fetched_for_others_cannot_tell_that_a_key_is_not_there() {
+    let mut keys = KeySet::default();
+    keys.shared(NOW + 20 * SECOND, Some((NOW, &serving(&["a"]))));
+    check(&keys, NOW + 20 * SECOND, &token("a"), Ok(()));
+    check(&keys, NOW + 20 * SECOND, &token("b"), UNAVAILABLE);
+    check(&keys, NOW + 50 * SECOND, &token("b"), FETCH);
+    check(&keys, NOW + 10 * MINUTE - 1, &token("a"), Ok(()));
+    // An older one takes no newer one's place.
+    keys.shared(NOW + MINUTE, Some((NOW - 1, &serving(&["b"]))));
+    check(&keys, NOW + MINUTE, &token("a"), Ok(()));
+    check(&keys, NOW + MINUTE, &token("b"), UNAVAILABLE);
+}
+
+#[test]
 fn a_rotated_key_is_found_and_the_withdrawn_one_forgotten() {
     let mut keys = fetched(&["a"]);
     let now = NOW + MINUTE;

@@ -203,6 +203,40 @@ fn presence_takes_a_right_of_its_own() {
 }
 
 #[test]
+fn the_lobby_is_for_those_who_are_someone_unless_a_policy_says_otherwise() {
+    let connect = |rig: &mut Rig| {
+        let mut claims = rig.claims("nobody", &["anon"]);
+        claims.as_object_mut().unwrap().remove("sub");
+        rig.connect_with(&claims)
+    };
+    every_way(json!({}), |rig| {
+        let ada = rig.connect("ada", &["guest"]);
+        track(rig, &ada, None, json!({ "mail": "ada@example.com" }));
+        assert_eq!(ada.next()["type"], "presence_state");
+        let nobody = connect(rig);
+        track(rig, &nobody, None, json!({}));
+        nobody.is_refused("forbidden");
+    });
+    every_way(json!({ "lobby": {} }), |rig| {
+        let nobody = connect(rig);
+        track(rig, &nobody, None, json!({}));
+        assert_eq!(nobody.next()["type"], "presence_state");
+    });
+    every_way(json!({ "lobby": { "roles": ["member"] } }), |rig| {
+        let [ada, bob] = [rig.connect("ada", &["guest"]), rig.connect("bob", &["member"])];
+        track(rig, &ada, None, json!({}));
+        ada.is_refused("forbidden");
+        track(rig, &bob, None, json!({}));
+        assert_eq!(bob.next()["type"], "presence_state");
+        bob.frames();
+        // Losing the role by a refresh ends the presence.
+        let weaker = rig.token("bob", &["guest"]);
+        rig.authenticate(&bob, &weaker);
+        assert!(rig.storage.presence.is_empty());
+    });
+}
+
+#[test]
 fn a_refresh_without_the_right_ends_the_presence() {
     every_way(rooms(), |rig| {
         let [ada, bob] = ["ada", "bob"].map(|user| rig.connect(user, &["member"]));

@@ -54,7 +54,8 @@ pub enum Input {
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read.
     HistoryRead(Option<Vec<StoredPublication>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
-    KeysFetched(Option<String>),
+    /// With the time of the fetch, in Unix milliseconds, which may have been for others.
+    KeysFetched(Option<(u64, String)>),
     /// The database's object hands over changes.
     Changes(Box<Batch>),
     /// The database's object says that the feed of changes has stopped, or goes on.

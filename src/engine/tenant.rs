@@ -71,7 +71,9 @@ impl Tenant {
                 }
             }
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
-            Input::KeysFetched(answer) => self.delivery.keys_fetched(now, answer.as_deref()),
+            Input::KeysFetched(answer) => {
+                self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
+            }
             Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),
             Input::Feed { is_lost, catalog } => {
                 self.delivery.fed(now, is_lost, catalog, &mut out);

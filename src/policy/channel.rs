@@ -47,7 +47,7 @@ pub struct Channel {
 
 /// `Nobody` when the configuration is silent: what is not granted is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Grant {
+pub(super) enum Grant {
     #[default]
     Nobody,
     Everyone,
@@ -110,12 +110,7 @@ impl Channel {
             Action::Presence => &self.presence,
             Action::PresenceRead => &self.presence_read,
         };
-        match grant {
-            Grant::Nobody => false,
-            // Everyone who has shown who it is.
-            Grant::Everyone => principal.method != Method::Anonymous,
-            Grant::Roles(roles) => principal.roles.any(roles),
-        }
+        grant.includes(principal)
     }
 
     /// Adds the names of the claims that the pattern refers to.
@@ -128,8 +123,18 @@ impl Channel {
 }
 
 impl Grant {
+    /// Whether the principal is one of those it is given to.
+    pub(super) fn includes(&self, principal: &Principal) -> bool {
+        match self {
+            Grant::Nobody => false,
+            // Everyone who has shown who it is.
+            Grant::Everyone => principal.method != Method::Anonymous,
+            Grant::Roles(roles) => principal.roles.any(roles),
+        }
+    }
+
     /// Reads `{ roles? }`; `None` where the configuration is silent.
-    fn read(form: &mut Form<'_>, name: &str) -> Result<Option<Grant>, Refusal> {
+    pub(super) fn read(form: &mut Form<'_>, name: &str) -> Result<Option<Grant>, Refusal> {
         let Some(field) = form.take(name) else { return Ok(None) };
         let mut form = field.form()?;
         let roles = form.take("roles").map(|roles| roles.texts(MAX_ROLES)).transpose()?;

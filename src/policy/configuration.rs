@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
 use super::app::{App, Apps, SERVICE};
-use super::channel::{Action, Channel, Topic};
+use super::channel::{Action, Channel, Grant, Topic};
 use super::credential::Credentials;
 use super::database::Databases;
 use super::fluxbase::{self, Fluxbase};
@@ -38,6 +38,8 @@ pub struct Configuration {
     pub tables: Tables,
     /// The policies of private topics, in the order in which they are tried.
     pub channels: Vec<Channel>,
+    /// Who may be present in the lobby; `None`: principals that have a user.
+    lobby: Option<Grant>,
     /// Whether public topics exist.
     pub public_topics: bool,
     /// The limits.
@@ -70,6 +72,7 @@ impl Configuration {
             allowed_origins: variable("ALLOWED_ORIGINS").map(|list| origins(&list)).transpose()?,
             tables: Tables::default(),
             channels: Vec::new(),
+            lobby: None,
             public_topics: true,
             limits: Limits::default(),
             history: HistoryLimits::default(),
@@ -112,6 +115,20 @@ impl Configuration {
                 _ => Err(Code::Forbidden),
             },
         }
+    }
+
+    /// Whether the principal may be present in the topic, or in the lobby, whose roster says who everyone is: a key that is
+    /// in every page is nobody.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
+    pub fn authorize_presence(&self, topic: Option<&Topic>, principal: &Principal) -> Result<(), Code> {
+        let Some(topic) = topic else {
+            let is_someone = principal.user.is_some() && principal.method != Method::Anonymous;
+            let may = self.lobby.as_ref().map_or(is_someone, |lobby| lobby.includes(principal));
+            return if may { Ok(()) } else { Err(Code::Forbidden) };
+        };
+        self.authorize(Action::Presence, topic, principal)
     }
 
     /// Whether changes of a table may be subscribed to without a credential, where a dialect has such sockets.
@@ -163,6 +180,7 @@ impl Configuration {
         if let Some(channels) = form.take("channels") {
             self.channels = channels.list(MAX_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
         }
+        self.lobby = Grant::read(&mut form, "lobby")?;
         if let Some(public_topics) = form.take("publicTopics") {
             self.public_topics = public_topics.boolean()?;
         }

@@ -8,12 +8,11 @@ use jwt_compact::alg::{Ed25519, Es256, Rsa, RsaPublicKey, StrongKey};
 use jwt_compact::jwk::JsonWebKey;
 use serde_json::Value;
 
+use super::shared_keys::PAUSE;
 use super::signature::{Token, signed_with};
 
 /// How long fetched keys are taken as current, in milliseconds.
 const FRESH: u64 = 10 * 60_000;
-/// The least time between two fetches, in milliseconds: an unknown `kid` must not become a flood.
-const PAUSE: u64 = 30_000;
 /// How long old keys serve while the URL does not answer, in milliseconds.
 const STALE: u64 = 60 * 60_000;
 /// Usable keys taken from one set: what is beyond serves nobody.
@@ -85,13 +84,22 @@ impl KeySet {
     /// Takes in the answer of the URL, or that there was none, and says whether it was a key set. Keys of unknown kinds are
     /// passed over.
     pub fn answered(&mut self, now: u64, answer: Option<&str>) -> bool {
+        self.shared(now, answer.map(|text| (now, text)));
+        self.fetched == Some(now)
+    }
+
+    /// The same with an answer that was fetched for others, at a time that may have passed: that a key is not in it says
+    /// nothing about now.
+    pub fn shared(&mut self, now: u64, answer: Option<(u64, &str)>) {
         self.attempted = Some(now);
-        let set = answer.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let Some((time, text)) = answer.filter(|(time, _)| self.fetched.is_none_or(|ours| ours <= *time)) else {
+            return;
+        };
+        let set = serde_json::from_str::<Value>(text).ok();
         if let Some(Value::Array(keys)) = set.as_ref().and_then(|set| set.get("keys")) {
             self.keys = keys.iter().filter_map(PublicKey::read).take(MAX_KEYS).collect();
-            self.fetched = Some(now);
+            self.fetched = Some(time);
         }
-        self.fetched == Some(now)
     }
 }
 

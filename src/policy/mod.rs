@@ -7,6 +7,7 @@ pub mod principal;
 pub mod claims;
 pub mod secret;
 pub mod signature;
+pub mod shared_keys;
 pub mod key_set;
 pub mod token;
 pub mod api_key;

@@ -3,48 +3,153 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::{Either, select};
-use worker::{Delay, Fetch, Method, Request};
+use js_sys::futures::JsFuture;
+use js_sys::{Array, Promise};
+use wasm_bindgen::prelude::*;
+use worker::{AbortController, AbortSignal, Delay, Fetch, Request, RequestInit, RequestRedirect, Response};
 
+use super::fault::log_fault;
 use super::runtime::now;
 use crate::policy::credential::{Credentials, Proven};
 use crate::policy::key_set::KeySet;
+use crate::policy::shared_keys::{Fetched, PATIENCE, PAUSE, SharedKeys, Step};
 use crate::policy::token::TokenError;
+use crate::server::fault::Fault;
 
-/// How long the issuer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a key set.
 const MAX_BYTES: usize = 256 * 1024;
+/// Redirects that are followed, all within the origin of `JWKS_URL`.
+const MAX_REDIRECTS: usize = 3;
+/// How often one who waits for another's fetch looks for its end. The other's promise is no substitute: the runtime drops
+/// what a request was doing once its caller has gone, and it would never settle.
+const LOOK: Duration = Duration::from_millis(20);
 
 thread_local! {
     /// The key set of this isolate, shared by all requests that the Worker itself authenticates.
     static KEYS: RefCell<KeySet> = RefCell::default();
-    /// The same as text, for the objects of this isolate that wake, and when it came.
-    static LATEST: RefCell<Option<(u64, String)>> = RefCell::default();
+    /// The same as text, for the objects of this isolate.
+    static SHARED: RefCell<SharedKeys> = RefCell::default();
+}
+
+// The Cache API: a cache of our own, so that what the zone itself keeps of the address is neither read nor written. It
+// stands in front of the issuer for all isolates of a data centre.
+#[wasm_bindgen(inline_js = "
+const opened = () => caches.open('realtime-worker key sets');
+export async function cached(url) {
+  const response = await (await opened()).match(url);
+  return response && [Number(response.headers.get('x-fetched')), await response.text()];
+}
+export async function cache(url, fetched, text, seconds) {
+  const headers = { 'cache-control': `max-age=${seconds}`, 'x-fetched': `${fetched}` };
+  await (await opened()).put(url, new Response(text, { headers }));
+}
+")]
+extern "C" {
+    #[wasm_bindgen(catch)]
+    fn cached(url: &str) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch)]
+    fn cache(url: &str, fetched: f64, text: &str, seconds: f64) -> Result<Promise, JsValue>;
 }
 
 /// The key set as somebody in this isolate last fetched it, and when, in Unix milliseconds.
-pub fn latest() -> Option<(u64, String)> {
-    LATEST.with_borrow(Clone::clone)
+pub fn latest() -> Option<Fetched> {
+    SHARED.with_borrow(|shared| shared.latest().cloned())
 }
 
-/// The key set's text; `None` when the issuer does not answer in time or says something else.
-pub async fn fetch(url: &str) -> Option<String> {
-    let request = Request::new(url, Method::Get).ok()?;
-    let answer = async {
-        let mut response = Fetch::Request(request).send().await.ok()?;
-        let is_ok = response.status_code() == 200;
-        response.text().await.ok().filter(|text| is_ok && text.len() <= MAX_BYTES)
-    };
-    let answer = match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(_) => None,
-    };
-    // What is no key set must not take the place of one that still serves.
-    if let Some(text) = answer.as_ref().filter(|text| KeySet::default().answered(now(), Some(text))) {
-        LATEST.set(Some((now(), text.clone())));
+/// The key set, fetched unless somebody has just done so; `None` when the issuer does not answer in time or says something
+/// else.
+pub async fn fetch(url: &str) -> Option<Fetched> {
+    let since = now();
+    loop {
+        match SHARED.with_borrow(|shared| shared.step(since, now())) {
+            Step::Use(latest) => return latest,
+            Step::Wait => Delay::from(LOOK).await,
+            Step::Fetch => {
+                SHARED.with_borrow_mut(|shared| shared.begin(now()));
+                fetch_for_all(url).await;
+            }
+        }
     }
-    answer
+}
+
+/// Ends the fetch that was begun, from the cache or from the issuer.
+async fn fetch_for_all(url: &str) {
+    if let Some(fetched) = from_cache(url).await {
+        return SHARED.with_borrow_mut(|shared| shared.end(now(), Some(fetched)));
+    }
+    let fetched = from_issuer(url).await.map(|text| (now(), text)).map_err(|fault| log_fault(fault.during("key set")));
+    SHARED.with_borrow_mut(|shared| shared.end(now(), fetched.as_ref().ok().cloned()));
+    if let Ok((time, text)) = fetched {
+        let written = settled(cache(url, time as f64, &text, (PAUSE / 1_000) as f64)).await;
+        let _ = written.map_err(|error| log_fault(Fault::from(error).during("cache of key sets")));
+    }
+}
+
+async fn settled(promise: Result<Promise, JsValue>) -> Result<JsValue, JsValue> {
+    JsFuture::from(promise?).await
+}
+
+/// What another isolate has fetched within [`PAUSE`]. A cache that fails is one that holds nothing.
+async fn from_cache(url: &str) -> Option<Fetched> {
+    let found = settled(cached(url)).await;
+    let found = found.map_err(|error| log_fault(Fault::from(error).during("cache of key sets"))).ok()?;
+    let found = found.dyn_into::<Array>().ok()?;
+    let (fetched, text) = (found.get(0).as_f64()? as u64, found.get(1).as_string()?);
+    (now().checked_sub(fetched)? < PAUSE).then_some((fetched, text))
+}
+
+async fn from_issuer(url: &str) -> Result<String, Fault> {
+    let controller = AbortController::default();
+    let signal = controller.signal();
+    let patience = Delay::from(Duration::from_millis(PATIENCE));
+    let answer = match select(std::pin::pin!(read(url, &signal)), std::pin::pin!(patience)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(Fault::new("no answer in time")),
+    };
+    if answer.is_err() {
+        // Nothing more of it is to come in.
+        controller.abort();
+    }
+    let text = answer?;
+    if KeySet::default().answered(now(), Some(&text)) { Ok(text) } else { Err(Fault::new("the answer is none")) }
+}
+
+/// Follows redirects within the origin: elsewhere, keys would be whose they please, and over plain http, anybody's.
+async fn read(url: &str, signal: &AbortSignal) -> Result<String, Fault> {
+    let origin = web_sys::Url::new(url)?.origin();
+    let mut url = url.to_owned();
+    for _ in 0..=MAX_REDIRECTS {
+        let mut init = RequestInit::new();
+        init.with_redirect(RequestRedirect::Manual);
+        let response = Fetch::Request(Request::new_with_init(&url, &init)?).send_with_signal(signal).await?;
+        match response.status_code() {
+            200 => return body(response).await,
+            301 | 302 | 303 | 307 | 308 => {}
+            status => return Err(Fault::new(format!("status {status}"))),
+        }
+        let location = response.headers().get("location")?.unwrap_or_default();
+        let target = web_sys::Url::new_with_base(&location, &url)?;
+        if target.origin() != origin {
+            return Err(Fault::new("a redirect to another origin"));
+        }
+        url = target.href();
+    }
+    Err(Fault::new("too many redirects"))
+}
+
+/// The body, read no further than a key set may be long.
+async fn body(mut response: Response) -> Result<String, Fault> {
+    let mut stream = response.stream()?;
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        body.extend(chunk?);
+        if body.len() > MAX_BYTES {
+            return Err(Fault::new("the answer is too long"));
+        }
+    }
+    String::from_utf8(body).map_err(|_| Fault::new("the answer is no UTF-8"))
 }
 
 /// What a credential proves, with the isolate's key set, fetched where that is needed.
@@ -59,6 +164,6 @@ pub async fn verify<'a>(credentials: &'a Credentials, credential: &str) -> Resul
     }
     let url = credentials.tokens.key_set_url.as_deref().unwrap_or_default();
     let answer = fetch(url).await;
-    KEYS.with_borrow_mut(|keys| keys.answered(now(), answer.as_deref()));
+    KEYS.with_borrow_mut(|keys| keys.shared(now(), answer.as_ref().map(|(time, text)| (*time, text.as_str()))));
     verify()
 }

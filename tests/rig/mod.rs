@@ -404,7 +404,8 @@ impl Rig {
     pub fn answer_keys(&mut self) {
         assert!(std::mem::take(&mut self.fetching), "nobody asked for keys");
         self.note_keys();
-        self.run(Input::KeysFetched(self.key_set.clone()), &mut Outcome::default());
+        let answer = self.key_set.clone().map(|text| (self.now, text));
+        self.run(Input::KeysFetched(answer), &mut Outcome::default());
     }
 
     // --- what a script needs to say ----------------------------------------------------------------------------------

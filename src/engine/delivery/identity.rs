@@ -183,8 +183,7 @@ impl Delivery {
     fn withdraw(&self, id: SessionId, user_changed: bool, out: &mut Out) {
         let Some(session) = self.sockets.session(id) else { return };
         let may_stay = |topic: &Option<Topic>| {
-            let is_denied = |topic| self.configuration.authorize(Action::Presence, topic, &session.principal).is_err();
-            !user_changed && !topic.as_ref().is_some_and(is_denied)
+            !user_changed && self.configuration.authorize_presence(topic.as_ref(), &session.principal).is_ok()
         };
         for topic in session.present.iter().filter(|topic| !may_stay(topic)).cloned() {
             let client_id = session.client_id.clone();
@@ -240,8 +239,8 @@ impl Delivery {
     }
 
     /// Takes in the key set and lets go the frames that waited for it.
-    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<&str>) {
-        self.keys.answered(now, answer);
+    pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<(u64, &str)>) {
+        self.keys.shared(now, answer);
         self.fetching_keys = false;
         self.waiting_bytes = 0;
         for socket in self.sockets.iter_mut() {
@@ -316,7 +315,7 @@ mod tests {
         );
         let stored = Stored { sockets: vec![(SocketId(0), state)], ..Stored::default() };
         let variable = |name: &str| match name {
-            "ACCESS_TOKEN" => Some("an-access-token-long-enough".to_owned()),
+            "ACCESS_TOKEN" => Some("an-access-token-of-thirty-two-bytes".to_owned()),
             "JWT_SECRET" => Some(SECRET.to_owned()),
             _ => None,
         };

@@ -321,9 +321,7 @@ impl Delivery {
             return Ok(());
         };
         let roster = roster || profile.roster_on_appearing;
-        if let Some(topic) = &topic {
-            self.configuration.authorize(Action::Presence, topic, principal)?;
-        }
+        self.configuration.authorize_presence(topic.as_ref(), principal)?;
         self.check_metadata(&metadata)?;
         let is_new = !known.present.contains(&topic);
         if is_new && known.present.len() as u64 >= self.configuration.limits.presences {
