@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 /// Everything enabled and public, whatever the table.
 fn open_tables() -> Value {
-    json!({ "butterbase": { "access": "public", "listeners": -1, "tables": ["*"], "public": ["*"] } })
+    let app = json!({ "access": "public", "listeners": -1, "tables": ["*"], "public": ["*"] });
+    json!({ "butterbase": app, "lobby": {} })
 }
 
 fn user(name: &str) -> Principal {
@@ -262,6 +263,19 @@ fn presence_is_among_those_tracked_and_leaves_out_oneself() {
         for client in [&ann, &bob, &eve, &nobody] {
             client.gets_nothing();
         }
+    });
+}
+
+/// Whoever is tracked learns who the others are: a key that is in every page is nobody.
+#[test]
+fn without_a_policy_of_the_lobby_nobody_anonymous_is_tracked() {
+    every_way(json!({ "butterbase": { "access": "public", "listeners": -1 } }), |rig| {
+        let nobody = connected(rig, Principal::anonymous(ANONYMOUS));
+        rig.frame(&nobody, json!({ "type": "presence_track" }));
+        assert_eq!(nobody.next()["code"], "forbidden");
+        let ann = connected(rig, user("ann"));
+        rig.frame(&ann, json!({ "type": "presence_track" }));
+        ann.gets(json!({ "type": "presence_state", "clients": [] }));
     });
 }
 
