@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Everything enabled and public, whatever the table.
 fn open_tables() -> Value {
     let app = json!({ "access": "public", "listeners": -1, "tables": ["*"], "public": ["*"] });
-    json!({ "butterbase": app, "lobby": {} })
+    json!({ "butterbase": app, "lobby": { "roles": [ANONYMOUS, USER] } })
 }
 
 fn user(name: &str) -> Principal {
