@@ -54,8 +54,10 @@ behaviour(server, "presence: a join and a leave are told once, with their refere
 	const [ann, ...others] = await gather(tenant);
 	for (const room of others) await room.unread();
 	await ann.channel.track({ at: "desk" });
+	for (const room of others) await room.shows({ ann: [{ at: "desk" }] });
 	await ann.channel.untrack();
 	for (const room of others) {
+		await room.shows({});
 		const told = (await room.unread()).filter(({ handler }) => handler !== "sync");
 		assert.deepEqual(told.map(({ handler, payload }) => [handler, payload.key]), [["join", "ann"], ["leave", "ann"]]);
 		const [joined, left] = [told[0].payload.newPresences, told[1].payload.leftPresences];
