@@ -54,7 +54,14 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, r
 		evict: async (organizationId, webSockets) => {
 			const evict = () => miniflare.unsafeEvictDurableObject(config.name, className, { name: organizationId, webSockets });
 			// An object that several requests brought to life at once may seem to be in use for ever; then this fails again.
-			await evict().catch((error) => (isStuck(error) ? evict() : Promise.reject(error)));
+			await evict().catch(async (error) => {
+				// On a slow machine it may have gone to sleep by itself, with sockets that are to break: any request wakes it.
+				if (error.message.includes("not currently running")) {
+					const objects = await miniflare.getDurableObjectNamespace(BINDING, config.name);
+					await objects.getByName(organizationId).fetch("https://object/stats").then((answer) => answer.text());
+				} else if (!isStuck(error)) throw error;
+				await evict();
+			});
 		},
 		/** Stops it. */
 		dispose: () => miniflare.dispose(),

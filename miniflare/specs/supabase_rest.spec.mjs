@@ -9,7 +9,7 @@ const APP = "https://app.example";
 const BROADCAST = "/realtime/v1/api/broadcast";
 const server = await start({}, { vars: { DEFAULT_ORGANIZATION: "org_1" } });
 after(() => server.dispose());
-const guarded = await start({ limits: { publicationsPerSecond: 1 } }, { vars: { ALLOWED_ORIGINS: APP } });
+const guarded = await start({ limits: { workPerUser: 1 } }, { vars: { ALLOWED_ORIGINS: APP } });
 after(() => guarded.dispose());
 
 /** A user's token as Supabase issues it: it names no organization. */

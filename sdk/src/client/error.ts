@@ -42,5 +42,5 @@ export type Retry = "later" | "token" | "no";
 export function retryOf(code: string): Retry {
 	if (code === "invalid_token" || code === "token_expired") return "token";
 	// These need another client: other options, another runtime, or another user.
-	return /^(wrong_(organization|user)|auth_required|invalid_(url|organization)|no_websocket)$/.test(code) ? "no" : "later";
+	return /^(wrong_(organization|user)|(auth_requir|realtime_disabl)ed|invalid_(url|organization)|no_websocket)$/.test(code) ? "no" : "later";
 }
