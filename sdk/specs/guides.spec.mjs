@@ -16,6 +16,8 @@ import { checkout, install, program, run } from "./package-rig.mjs";
 
 const home = await install();
 after(() => home.dispose());
+// A client of a guide may go on trying to reconnect after its server is gone, which would hold this process for ever.
+after(() => void setTimeout(() => process.exit(), 2_000).unref());
 
 /** The blocks of a guide that name a file. */
 async function blocksOf(guide) {
