@@ -13,7 +13,7 @@ import { idsOf, mortality, nothing, tableIn, testPromises } from "./server-outbo
 const build = fileURLToPath(new URL("../rust/api/build/", import.meta.url));
 /** The API worker on bindings that die at the step that a request names. */
 const MORTAL = `
-	import Api from "./index.js";
+	import api from "./index.js";
 	${mortality}
 	export default {
 		async fetch(request, env, context) {
@@ -31,7 +31,7 @@ const MORTAL = `
 				watch(one, { bind: (bind, ...values) => statement(bind(...values)), all: (all) => mortal(all) });
 			const DB = watch(env.DB, { prepare: (prepare, sql) => statement(prepare(sql)) });
 			const REALTIME = watch(env.REALTIME, { fetch: (fetch, ...values) => mortal(() => fetch(...values)) });
-			const answer = await new Api(context, { ...env, ...(fatal ? { DB, REALTIME } : {}) }).fetch(request);
+			const answer = await api.fetch(request, { ...env, ...(fatal ? { DB, REALTIME } : {}) }, context);
 			return new Response(answer.body, { headers: { "x-steps": String(steps()) } });
 		},
 	};`;
