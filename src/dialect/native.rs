@@ -124,6 +124,7 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
 fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
     let subscriptions = form.take("subscriptions").map(|list| initial_subscriptions(&list)).transpose()?;
     Ok(Authenticate {
+        proven: None,
         // A token that was pasted brings its white space.
         token: Secret::new(form.require("token")?.text()?.trim().to_owned()),
         organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,

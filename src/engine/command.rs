@@ -7,6 +7,7 @@ use super::publication::Payload;
 use crate::code::Refusal;
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
+use crate::policy::principal::Principal;
 use crate::policy::secret::Secret;
 use crate::policy::table::Operation;
 
@@ -171,6 +172,8 @@ pub struct Replay {
 /// What an authentication frame says.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
+    /// Who it is, where the Worker has proven it; no frame can say so.
+    pub proven: Option<Box<Principal>>,
     /// A session token or an API key.
     pub token: Secret,
     /// The organization; `None` where the connection's address says it.

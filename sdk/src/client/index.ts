@@ -26,6 +26,7 @@ export type {
 	Update,
 } from "./definitions.ts";
 export { RealtimeError } from "./error.ts";
+export { eventStreamFallback, type FallbackOptions } from "./event-stream.ts";
 export { createQueue, type Queue, type Queued, type QueueOptions, type QueueStorage } from "./queue.ts";
 export type { Identity, Member, Position } from "./frame.ts";
 export type { HeartbeatOptions } from "./heartbeat.ts";

@@ -48,7 +48,10 @@ impl Delivery {
         if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
             return Err(TokenError::Refused(Code::WrongOrganization));
         }
-        let principal = self.principal(now, &frame.token)?;
+        let principal = match &frame.proven {
+            Some(principal) => Principal::clone(principal),
+            None => self.principal(now, &frame.token)?,
+        };
         Ok(self.profile(id).map_or(principal.clone(), |profile| profile.with_role(principal)))
     }
 
