@@ -8,6 +8,7 @@ export { type Client, createClient } from "./client.ts";
 export type { Socket, Status } from "./connection.ts";
 export type {
 	Broadcast,
+	BroadcastIn,
 	BroadcastOf,
 	Change,
 	ChangeOf,
