@@ -76,6 +76,8 @@ pub enum Task {
         /// Bytes of their texts at most, the first row's not counted; what is beyond is not read.
         bytes: u64,
     },
+    /// Look up an idempotency key and answer with [`super::input::Input::Recalled`] before anything else happens.
+    Recall(String),
     /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in their order,
     /// before anything else happens.
     ReadTopic {

@@ -53,6 +53,8 @@ pub enum Input {
     },
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read.
     HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::Recall`].
+    Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
     /// With the time of the fetch, in Unix milliseconds, which may have been for others.
     KeysFetched(Option<(u64, String)>),

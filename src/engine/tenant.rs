@@ -70,6 +70,7 @@ impl Tenant {
                     Err(refusal) => out.run(Task::Published(Err(refusal))),
                 }
             }
+            Input::Recalled(remembered) => self.stream.recalled(now, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
             Input::KeysFetched(answer) => {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))

@@ -120,6 +120,10 @@ impl Life {
             Task::ReadHistory { after, rows, bytes } => {
                 return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
             }
+            Task::Recall(id) => {
+                let mut remembered = self.storage.remembered(std::iter::once(id.as_str()))?;
+                return Ok(Some(Input::Recalled(remembered.remove(&id))));
+            }
             Task::ReadTopic { topic, since, rows } => {
                 return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }

@@ -227,6 +227,10 @@ impl Rig {
                 let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
                 return Some(Input::HistoryRead(read));
             }
+            Task::Recall(id) => {
+                let remembered = self.storage.remembered(std::iter::once(id.as_str())).remove(&id);
+                return Some(Input::Recalled(remembered));
+            }
             Task::ReadTopic { topic, since, rows } => {
                 self.history_reads += 1;
                 let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));

@@ -9,6 +9,7 @@ mod backlog;
 pub mod call;
 mod channel;
 mod class;
+mod client_key;
 mod database;
 mod fan_out;
 mod figures;

@@ -5,6 +5,7 @@ mod history;
 mod presence;
 mod publish;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::bucket::Bucket;
@@ -18,7 +19,7 @@ use crate::policy::database::Database;
 use changes::Mark;
 use history::{History, Reading, newest};
 use presence::Presence;
-use publish::Request;
+use publish::{Request, Spoken};
 
 /// One tenant's stream.
 pub(super) struct Stream {
@@ -31,6 +32,8 @@ pub(super) struct Stream {
     rate: Bucket,
     request: Option<Request>,
     reading: Option<Reading>,
+    /// What clients publish under keys that are being looked up, one at a time.
+    recalling: VecDeque<Spoken>,
     /// The database whose changes are taken.
     database: Option<Rc<Database>>,
     /// The last batch of it that was taken.
@@ -68,6 +71,7 @@ impl Stream {
             configuration,
             request: None,
             reading: None,
+            recalling: VecDeque::new(),
             publications: 0,
             deliveries: 0,
         }
@@ -95,7 +99,7 @@ impl Stream {
         match message {
             ToStream::Begin => self.begin(out),
             ToStream::Publish { publication, keep, origin } => {
-                self.publish_for_client(now, *publication, keep, origin, out)
+                self.publish_for_client(now, Spoken { publication, keep, origin }, out);
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { session, from, then } => {
@@ -133,9 +137,9 @@ impl Stream {
         self.resumed(reading, missed, out);
     }
 
-    /// Whether a connection waits for the history to be read.
+    /// Whether a connection waits for what is stored.
     pub(super) fn is_reading(&self) -> bool {
-        self.reading.is_some()
+        self.reading.is_some() || !self.recalling.is_empty()
     }
 
     /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
