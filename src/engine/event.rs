@@ -147,6 +147,8 @@ pub enum Event {
         /// What happened to each.
         changes: Rc<[Event]>,
     },
+    /// Several events, in their order.
+    Batch(Rc<[Event]>),
     /// The answer to a ping.
     Pong {
         /// The client's name for it.

@@ -139,6 +139,8 @@ pub struct Open {
     pub ticket: Option<UsedTicket>,
     /// Whether it wants offsets, where it is authenticated already.
     pub recover: Recover,
+    /// Whether several events may come in one frame, where it is authenticated already.
+    pub batches: bool,
 }
 
 /// A ticket that is being used.

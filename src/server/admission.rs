@@ -22,6 +22,9 @@ pub struct Admission {
     pub ticket: Option<(String, u64)>,
     /// Whether offsets are wanted.
     pub recover: bool,
+    /// Whether several events may come in one frame.
+    #[serde(default)]
+    pub batches: bool,
     /// The position, epoch and offset, after which events were missed.
     pub missed_after: Option<(String, u64)>,
     /// How its frames are written.
@@ -88,6 +91,7 @@ impl Admission {
             principal: self.principal.filter(|_| self.first.is_none()),
             ticket: self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used }),
             recover,
+            batches: self.batches,
         }
     }
 }

@@ -258,7 +258,7 @@ impl Broadcaster {
             match done {
                 Ok(next) => pending.extend(next),
                 Err(refusal) => {
-                    self.life.take();
+                    self.give_up();
                     return Err(refusal);
                 }
             }
@@ -267,9 +267,19 @@ impl Broadcaster {
             self.fetch_keys();
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
-        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
+        std::mem::take(&mut outcome.timers).into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
+    }
+
+    /// Ends this life. What it still does writes nothing.
+    fn give_up(&self) {
+        let state: &RawState = self.state.as_raw().unchecked_ref();
+        let _ = self.with_life(|life| {
+            let effects = life.server.give_up();
+            life.execute_all(effects, state, &mut Outcome::default())
+        });
+        self.life.take();
     }
 
     /// Calls a function while the object goes on.

@@ -54,6 +54,7 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::Live { .. }
         | Event::Left { .. }
         | Event::PresenceChanged { .. }
+        | Event::Batch(_)
         | Event::Roster { .. } => return None,
     };
     Some(out + "}")

@@ -21,6 +21,8 @@ use crate::policy::token::TokenError;
 /// What a session begins with.
 #[derive(Default)]
 struct Beginning {
+    /// Whether several events may come in one frame.
+    batches: bool,
     subscriptions: Vec<Subscription>,
     /// Whether it receives nothing but what it subscribes to.
     explicit: bool,
@@ -87,7 +89,8 @@ impl Delivery {
         match principal {
             _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
             Some(principal) if profile.sessions == Sessions::One => {
-                self.begin(now, open.socket, principal, open.recover, Beginning::default(), out);
+                let beginning = Beginning { batches: open.batches, ..Beginning::default() };
+                self.begin(now, open.socket, principal, open.recover, beginning, out);
             }
             Some(_) | None => {}
         }
@@ -199,7 +202,8 @@ impl Delivery {
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
     fn start(&mut self, now: u64, socket: SocketId, principal: Rc<Principal>, frame: Authenticate, out: &mut Out) {
-        let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
+        let (explicit, batches) = (frame.subscriptions.is_some(), frame.batches);
+        let mut beginning = Beginning { explicit, batches, ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
@@ -250,6 +254,7 @@ impl Delivery {
         let details = vec![("method", principal.method.as_str().to_owned())];
         let mut session = Session::new(id, client_id.clone(), principal);
         session.offsets = recover != Recover::Off;
+        session.batches = beginning.batches;
         session.subscriptions = beginning.subscriptions;
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
