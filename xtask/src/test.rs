@@ -101,8 +101,8 @@ fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .arg("--test-reporter=tap")
         .arg(format!("--test-reporter-destination={}", tap.display()))
-        // A test that hangs is a failure, not a wait.
-        .arg("--test-timeout=300000");
+        // A test that hangs is a failure, not a wait; so is what a failed one leaves open.
+        .args(["--test-timeout=300000", "--test-force-exit"]);
     if let Some(filter) = filter {
         command.arg(format!("--test-name-pattern={filter}"));
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
-use super::session::{Awaiting, Session, Subscribed, Subscription};
+use super::session::{Awaiting, Subscription};
 use crate::code::{Code, Refusal};
 use crate::engine::command::Position;
 use crate::engine::database::interest::Readiness;
@@ -22,7 +22,7 @@ impl Delivery {
     pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, asked: Vec<(String, Option<Rc<str>>)>) {
         let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
         let answers = asked.into_iter().filter_map(|(id, answer)| Some((id, answer?.to_string())));
-        self.change(id, |session| {
+        self.registry.change(id, |session| {
             let mut awaiting = session.awaiting.take().unwrap_or_default();
             awaiting.until = Some(now.saturating_add(MAX_DATABASE_WAIT));
             awaiting.ids.retain(|known| !ids.contains(known));
@@ -34,22 +34,22 @@ impl Delivery {
 
     /// Tells the sessions that wait what has become of their subscriptions.
     pub(super) fn tell_ready(&mut self, now: u64, out: &mut Out) {
-        let waiting: Vec<SessionId> = self.waits.awaiting.iter().copied().collect();
+        let waiting: Vec<SessionId> = self.registry.awaiting.iter().copied().collect();
         waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
     }
 
     /// Tells one session; what the database has not answered to goes on waiting.
     pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
-        match (self.is_resuming(id), self.is_pending(id)) {
+        match (self.is_resuming(id), self.registry.is_pending(id)) {
             (true, true) => return,
             (true, false) => return self.resume(id, out),
             (false, _) => {}
         }
-        let Some(session) = self.sockets.session(id) else { return };
+        let Some(session) = self.registry.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
         let (mut left, mut answers) = (Vec::new(), Vec::new());
         for name in awaiting.ids {
-            match self.readiness_of(session, &name) {
+            match self.registry.readiness_of(session, &name) {
                 None => {}
                 Some(Readiness::Pending) => left.push(name),
                 Some(Readiness::Live) => answers.push((name, Ok(()))),
@@ -61,7 +61,7 @@ impl Delivery {
         }
         let (mut repeats, mut since) = (awaiting.answers.clone(), awaiting.since.clone());
         let awaiting = Some(Awaiting { ids: left, ..awaiting }).filter(|awaiting| !awaiting.ids.is_empty());
-        self.change(id, |session| session.awaiting = awaiting);
+        self.registry.change(id, |session| session.awaiting = awaiting);
         for (name, answer) in answers {
             match answer {
                 Ok(()) => {
@@ -83,7 +83,7 @@ impl Delivery {
         out: &mut Out,
     ) {
         let of_name = |subscription: &&Subscription| subscription.id == name;
-        let target = self.sockets.session(id).and_then(|session| session.subscriptions.iter().find(of_name)?.table());
+        let target = self.registry.session(id).and_then(|session| session.subscriptions.iter().find(of_name)?.table());
         match (since, target.cloned()) {
             (Some((epoch, offset)), Some(target)) => {
                 let then = Announcement::Subscribed { id: name, answer, to: Missable::Table(target), watch: None };
@@ -91,7 +91,7 @@ impl Delivery {
                 out.to_stream.push_back(ToStream::Resume { session: id, from, then });
             }
             _ => {
-                self.tell(id, Event::Subscribed { id: name.clone(), answer, recovered: None }, out);
+                self.registry.tell(id, Event::Subscribed { id: name.clone(), answer, recovered: None }, out);
                 self.warn_of_table(id, &name, out);
             }
         }
@@ -100,36 +100,19 @@ impl Delivery {
     /// Tells whether all table subscriptions are allowed, where there are any. Those that are not rest, for a later token
     /// may give their right back: whom a table's changes reach is decided for each.
     pub(super) fn tell_live(&mut self, now: u64, id: SessionId, out: &mut Out) {
-        let Some(session) = self.sockets.session(id) else { return };
+        let Some(session) = self.registry.session(id) else { return };
         if session.tables().next().is_none() {
             return;
         }
-        if !session.tables().all(|target| self.admits(target, &session.principal)) {
+        if !session.tables().all(|target| self.rights().admits(target, &session.principal)) {
             let tables = Some(Err(Refusal::of(Code::Forbidden)));
-            return self.tell(id, Event::Live { tables, announce: false }, out);
+            return self.registry.tell(id, Event::Live { tables, announce: false }, out);
         }
         let is_table = |subscription: &&Subscription| subscription.table().is_some();
         let tables = session.subscriptions.iter().filter(is_table);
         let ids = tables.map(|subscription| (subscription.id.clone(), None)).collect();
         self.wait_for_database(now, id, ids);
         self.settle_awaiting(now, id, out);
-    }
-
-    /// Whether one of a session's table subscriptions is live.
-    pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
-        let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
-        match &subscription.target {
-            Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
-            Subscribed::Topic(_) => None,
-        }
-    }
-
-    /// Whether the database has not answered for one of the tables that a session listens to.
-    pub(super) fn is_pending(&self, id: SessionId) -> bool {
-        let (Some(link), Some(session)) = (&self.database, self.sockets.session(id)) else { return false };
-        let Some(standing) = &session.standing else { return false };
-        let mut tables = session.listens.iter().flatten();
-        tables.any(|table| link.interest.readiness(standing, table) == Readiness::Pending)
     }
 
     /// A channel is told once, when nothing is left to wait for.
@@ -141,24 +124,24 @@ impl Delivery {
         out: &mut Out,
     ) {
         let refused = answers.into_iter().find_map(|(_, answer)| answer.err());
-        let is_open = !awaiting.announce || self.hears_database();
+        let is_open = !awaiting.announce || self.registry.hears_database();
         if refused.is_none() && (!awaiting.ids.is_empty() || !is_open) {
             return;
         }
-        let has_tables = self.sockets.session(id).is_some_and(|session| session.tables().next().is_some());
+        let has_tables = self.registry.session(id).is_some_and(|session| session.tables().next().is_some());
         let tables = has_tables.then(|| refused.map_or(Ok(()), Err));
-        self.change(id, |session| session.awaiting = None);
-        self.tell(id, Event::Live { tables, announce: awaiting.announce && is_open }, out);
+        self.registry.change(id, |session| session.awaiting = None);
+        self.registry.tell(id, Event::Live { tables, announce: awaiting.announce && is_open }, out);
     }
 
     pub(super) fn drop_subscription(&mut self, now: u64, id: SessionId, name: String, refusal: Refusal, out: &mut Out) {
-        self.change(id, |session| session.subscriptions.retain(|subscription| subscription.id != name));
+        self.registry.change(id, |session| session.subscriptions.retain(|subscription| subscription.id != name));
         self.refuse(now, id, refusal, (Some(name), None), out);
     }
 
     /// Tells a session that the database has not answered in time. What is a channel's goes on waiting all the same.
     pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
-        let Some(session) = self.sockets.session(id) else { return };
+        let Some(session) = self.registry.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
         if self.is_resuming(id) {
             return self.resume(id, out);
@@ -166,11 +149,11 @@ impl Delivery {
         let refusal = Refusal::of(Code::SourceUnavailable);
         if session.channel.is_some() {
             let has_tables = !awaiting.ids.is_empty();
-            self.change(id, |session| session.awaiting = Some(Awaiting { until: None, ..awaiting }));
+            self.registry.change(id, |session| session.awaiting = Some(Awaiting { until: None, ..awaiting }));
             let tables = has_tables.then_some(Err(refusal));
-            return self.tell(id, Event::Live { tables, announce: false }, out);
+            return self.registry.tell(id, Event::Live { tables, announce: false }, out);
         }
-        self.change(id, |session| session.awaiting = None);
+        self.registry.change(id, |session| session.awaiting = None);
         for name in awaiting.ids {
             self.drop_subscription(now, id, name, refusal.clone(), out);
         }

@@ -32,8 +32,8 @@ impl Delivery {
     fn try_to_call(&mut self, id: SessionId, call: Call, out: &mut Out) -> Result<(), Refusal> {
         let app = self.configuration.app(&self.organization);
         let (service, path) = app.and_then(|app| app.functions.of(&call.event)).ok_or(Code::NoHandler)?;
-        let session = self.sockets.session(id).ok_or(Code::Internal)?;
-        let waiting = self.sockets.get(id.socket).map_or(0, |socket| socket.calls);
+        let session = self.registry.session(id).ok_or(Code::Internal)?;
+        let waiting = self.registry.socket(id.socket).map_or(0, |socket| socket.calls);
         if waiting >= MAX_CALLS || self.calls >= MAX_ALL_CALLS {
             return Err(Refusal::of(Code::CallLimit));
         }
@@ -49,7 +49,7 @@ impl Delivery {
             call,
         })));
         self.calls += 1;
-        self.sockets.get_mut(id.socket).into_iter().for_each(|socket| socket.calls += 1);
+        self.registry.socket_mut(id.socket).into_iter().for_each(|socket| socket.calls += 1);
         Ok(())
     }
 
@@ -57,19 +57,19 @@ impl Delivery {
     pub(in crate::engine) fn called(&mut self, answer: CallAnswer, out: &mut Out) {
         let CallAnswer { socket, client_id, call, answer } = answer;
         self.calls = self.calls.saturating_sub(1);
-        let Some(known) = self.sockets.get_mut(socket).filter(|known| known.client_id == client_id) else { return };
+        let Some(known) = self.registry.socket_mut(socket).filter(|known| known.client_id == client_id) else { return };
         known.calls = known.calls.saturating_sub(1);
         let Some(id) = known.sessions.first().map(|session| session.id) else { return };
         match answer {
             Some((status, body)) => {
                 let called = Called { event: call.event, id: call.id, status, body: Rc::from(body) };
-                self.tell(id, Event::Called(called), out);
+                self.registry.tell(id, Event::Called(called), out);
             }
             None => {
                 let failed = Refusal::because(Code::CallFailed, "Event handler execution failed");
                 // That its function fails is no mistake of the client.
-                self.log_session("refused", id, Some(Code::CallFailed), out);
-                self.tell(id, Event::Refused { refusal: failed, id: call.id, topic: None }, out);
+                self.registry.log_session("refused", id, Some(Code::CallFailed), out);
+                self.registry.tell(id, Event::Refused { refusal: failed, id: call.id, topic: None }, out);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream};
 use crate::engine::profile::Duplicate;
-use crate::policy::channel::{Action, Topic};
+use crate::policy::channel::Topic;
 use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
@@ -49,7 +49,7 @@ impl Delivery {
             (None, ChannelAct::Leave) => {
                 if let Some(id) = frame.id {
                     let address = address(frame.name, frame.reference);
-                    self.tell_socket(socket, address, Event::Acknowledged { id, kept: None }, out);
+                    self.registry.tell_socket(socket, address, Event::Acknowledged { id, kept: None }, out);
                 }
             }
             // What is said in a channel that has just ended is no mistake of the client.
@@ -57,14 +57,14 @@ impl Delivery {
                 let unknown = Refusal::of(Code::UnknownSubscription);
                 let refusal = if let ChannelAct::Refused(refusal) = frame.act { refusal } else { unknown };
                 let event = Event::Refused { refusal, id: frame.id, topic: None };
-                self.tell_socket(socket, address(frame.name, None), event, out);
+                self.registry.tell_socket(socket, address(frame.name, None), event, out);
             }
         }
     }
 
     /// Whether a frame belongs to another join than the channel that stands; one that names none is no stale one.
     fn is_stale(&self, session: SessionId, reference: Option<&str>) -> bool {
-        let address = self.sockets.session(session).and_then(Session::address);
+        let address = self.registry.session(session).and_then(Session::address);
         let current = address.and_then(|address| address.reference.as_deref());
         reference.is_some_and(|reference| current.is_some_and(|current| current != reference))
     }
@@ -77,7 +77,7 @@ impl Delivery {
             return;
         }
         let refusal = Refusal::of(Code::RateLimited);
-        let session = self.sockets.get(socket).and_then(|socket| socket.addressed(&frame));
+        let session = self.registry.socket(socket).and_then(|socket| socket.addressed(&frame));
         let event = match (frame.act, frame.id) {
             (ChannelAct::Publish { .. } | ChannelAct::Track { .. }, _) if floods && session.is_some() => {
                 return session.into_iter().for_each(|session| self.end(session, Refusal::of(Code::RateLimited), out));
@@ -87,7 +87,7 @@ impl Delivery {
             (_, id) => Some(Event::Refused { refusal, id, topic: None }),
         };
         if let Some(event) = event {
-            self.tell_socket(socket, address(frame.name, frame.reference), event, out);
+            self.registry.tell_socket(socket, address(frame.name, frame.reference), event, out);
         }
         if ends {
             self.close(socket, Code::JoinLimit, out);
@@ -99,7 +99,7 @@ impl Delivery {
     fn is_beyond_bearing(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
         let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
-        let Some(known) = self.sockets.get_mut(socket) else { return false };
+        let Some(known) = self.registry.socket_mut(socket) else { return false };
         let is_beyond = known.rejected.add(now, most);
         if is_beyond {
             self.close(socket, Code::TooManyErrors, out);
@@ -108,7 +108,7 @@ impl Delivery {
     }
 
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
-        let named = self.identify_join(now, socket, join);
+        let named = self.verifier.identify_join(now, (&mut self.registry, socket), join);
         let admitted = match named.map(|principal| self.granted(now, &principal, std::slice::from_ref(&join.topic))) {
             Ok(Ok(principal)) => self.admit_channel(socket, frame, join, principal),
             Ok(Err(NoGrant::Unknown(group, topic))) => {
@@ -121,13 +121,13 @@ impl Delivery {
             }
             Err(error) => Err(Refusal::from(error)),
         };
-        let Some(known) = self.sockets.get(socket) else { return };
+        let Some(known) = self.registry.socket(socket) else { return };
         let admitted = match (known.named(&frame.name), known.profile.duplicate) {
             (None, _) => admitted,
             (Some(_), Duplicate::Refused) => Err(Refusal::of(Code::SubscriptionExists)),
             // Whoever enters anew leaves first, even where the new entry is refused.
             (Some(before), Duplicate::Replaces) => {
-                self.tell(before, Event::Left { id: None }, out);
+                self.registry.tell(before, Event::Left { id: None }, out);
                 self.leave(before, out);
                 admitted
             }
@@ -138,10 +138,10 @@ impl Delivery {
                 if self.is_beyond_bearing(now, socket, out) {
                     return;
                 }
-                self.log("refused", socket, Some(refusal.code), out);
+                self.registry.log("refused", socket, Some(refusal.code), out);
                 if let Some(id) = frame.id.clone() {
                     let address = address(frame.name.clone(), frame.reference.clone());
-                    self.tell_socket(socket, address, Event::NotJoined { id, refusal }, out);
+                    self.registry.tell_socket(socket, address, Event::NotJoined { id, refusal }, out);
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Delivery {
         if join.topic.name.is_empty() {
             return Err(Refusal::with(Code::InvalidFrame, Reason::UnnamedTopic));
         }
-        let known = self.sockets.get(socket).ok_or(Code::Internal)?;
+        let known = self.registry.socket(socket).ok_or(Code::Internal)?;
         let before = known.named(&frame.name);
         let mut present: Vec<Subscription> = Vec::new();
         let mut count = 0;
@@ -168,7 +168,7 @@ impl Delivery {
         if count >= self.configuration.limits.topics || known.state_bytes > STATE_BYTES {
             return Err(Refusal::of(Code::TopicLimit));
         }
-        let (messages, presence) = self.sight(&join.topic, join.presence, &principal)?;
+        let (messages, presence) = self.rights().sight(&join.topic, join.presence, &principal)?;
         if join.replay.is_some() && !join.topic.private {
             return Err(Refusal::with(Code::InvalidFrame, Reason::PublicReplay));
         }
@@ -178,10 +178,10 @@ impl Delivery {
             match target {
                 Err(refusal) => live = Some(Err(refusal.clone())),
                 Ok(target) => {
-                    self.refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
+                    self.rights().refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
                     let subscription =
                         Subscription { id: target.number.to_string(), target: Subscribed::Table(target.clone()) };
-                    match self.is_live(&principal, &subscription) {
+                    match self.rights().is_live(&principal, &subscription) {
                         Ok(true) => {}
                         Ok(false) => pending.push(subscription.id.clone()),
                         Err(refusal) => live = Some(Err(refusal)),
@@ -194,18 +194,8 @@ impl Delivery {
         Ok(Entry { principal, messages, presence, tables, live, pending })
     }
 
-    /// Whether messages and members of a topic may be seen; one of both is needed to enter.
-    pub(super) fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
-        let messages = self.configuration.authorize(Action::Read, topic, principal);
-        let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
-        match (messages, members) {
-            (Err(code), members) if !presence || members.is_err() => Err(Refusal::of(code)),
-            (messages, _) => Ok((messages.is_ok(), presence)),
-        }
-    }
-
     fn entered(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, entry: Entry, out: &mut Out) {
-        let Some(known) = self.sockets.get_mut(socket) else { return };
+        let Some(known) = self.registry.socket_mut(socket) else { return };
         let client_id: Rc<str> = Rc::from(format!("{}.{}", known.client_id, known.entered));
         let id = SessionId { socket, number: known.next_number() };
         known.entered += 1;
@@ -224,12 +214,12 @@ impl Delivery {
             acknowledge: join.acknowledge,
         }));
         // That messages are flowing is not said before it is true, nor of tables before all of them are live.
-        let announces_later = join.announce && !self.hears_database();
+        let announces_later = join.announce && !self.registry.hears_database();
         let is_refused = matches!(entry.live, Some(Err(_)));
         let waits = !is_refused && (announces_later || !entry.pending.is_empty());
         session.awaiting = Self::awaiting(now, entry.pending, join.announce).filter(|_| waits);
         let watch = session.watched(&self.configuration).cloned();
-        self.enter(session);
+        self.registry.enter(session);
         out.run(Task::Log(Log { event: "joined", connection: Some(client_id), code: None, details: Vec::new() }));
         let from = match join.replay {
             Some(replay) if entry.messages => From::Topic(join.topic.name.clone(), replay),
@@ -246,14 +236,14 @@ impl Delivery {
 
     /// Does what is asked for in a channel that stands.
     fn act(&mut self, now: u64, session: SessionId, act: ChannelAct, id: Option<String>, out: &mut Out) {
-        let Some(known) = self.sockets.session(session) else { return };
+        let Some(known) = self.registry.session(session) else { return };
         let Some(channel) = &known.channel else { return };
         let principal = known.principal.clone();
         let acknowledge = id.clone().filter(|_| channel.acknowledge);
         let topic = channel.topic.clone();
         let (done, answer) = match act {
             ChannelAct::Leave => {
-                self.tell(session, Event::Left { id }, out);
+                self.registry.tell(session, Event::Left { id }, out);
                 return self.leave(session, out);
             }
             ChannelAct::Publish { event, payload, whole, persist } => {
@@ -267,7 +257,7 @@ impl Delivery {
                     let untrack = |client_id| ToStream::Untrack { session, topic, client_id, key: None };
                     self.tell_stream(session, untrack, out);
                 }
-                id.into_iter().for_each(|id| self.tell(session, Event::Acknowledged { id, kept: None }, out));
+                id.into_iter().for_each(|id| self.registry.tell(session, Event::Acknowledged { id, kept: None }, out));
                 (Ok(()), None)
             }
             ChannelAct::Refused(refusal) => (Err(refusal), id),
@@ -288,13 +278,14 @@ impl Delivery {
         id: Option<String>,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let channel = self.sockets.session(session).and_then(|session| session.channel.as_ref());
+        let channel = self.registry.session(session).and_then(|session| session.channel.as_ref());
         let is_told = channel.is_some_and(|channel| channel.presence);
         let may_see = may_see_members(&self.configuration, &topic, principal);
         let key = channel.and_then(|channel| channel.presence_key.clone());
         self.track(session, principal, Some(topic), (key, metadata), (!is_told && may_see, id), out)?;
         if !is_told {
-            self.change(session, |session| session.channel.iter_mut().for_each(|channel| channel.presence = true));
+            self.registry
+                .change(session, |session| session.channel.iter_mut().for_each(|channel| channel.presence = true));
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::Delivery;
 use super::grants::Grants;
 use super::judging::Judging;
+use super::registry::Registry;
+use super::session::{Session, Subscribed};
 use super::socket::Socket;
-use super::{Delivery, Due};
 use crate::code::{Code, Refusal};
 use crate::engine::command::TableTarget;
 use crate::engine::database::catalog::Catalog;
@@ -37,8 +38,6 @@ pub(super) struct DatabaseLink {
 /// Who waits for the database to answer.
 #[derive(Default)]
 pub(super) struct Waits {
-    /// Sessions with subscriptions that are not live yet.
-    pub(super) awaiting: BTreeSet<SessionId>,
     pub(super) judging: Judging,
     pub(super) grants: Grants,
 }
@@ -55,9 +54,9 @@ impl DatabaseLink {
     }
 }
 
-impl Delivery {
+impl Registry {
     /// What the database said of its tables.
-    pub(in crate::engine) fn catalog(&self) -> Option<Rc<Catalog>> {
+    pub(super) fn catalog(&self) -> Option<Rc<Catalog>> {
         self.database.as_ref().map(|link| link.interest.catalog().clone())
     }
 
@@ -82,6 +81,23 @@ impl Delivery {
         }
     }
 
+    /// Whether one of a session's table subscriptions is live.
+    pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
+        let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
+        match &subscription.target {
+            Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
+            Subscribed::Topic(_) => None,
+        }
+    }
+
+    /// Whether the database has not answered for one of the tables that a session listens to.
+    pub(super) fn is_pending(&self, id: SessionId) -> bool {
+        let (Some(link), Some(session)) = (&self.database, self.session(id)) else { return false };
+        let Some(standing) = &session.standing else { return false };
+        let mut tables = session.listens.iter().flatten();
+        tables.any(|table| link.interest.readiness(standing, table) == Readiness::Pending)
+    }
+
     /// Whether a table that is not the database's is one that is published over HTTP.
     fn is_published(&self, target: &TableTarget) -> bool {
         let tables = &self.configuration.tables;
@@ -94,128 +110,15 @@ impl Delivery {
         self.database.as_ref().is_none_or(|link| link.interest.is_open())
     }
 
-    /// Tells the database's object who listens, where it does not know.
-    pub(super) fn tell_database(&mut self, now: u64, out: &mut Out) {
-        let Some(link) = &mut self.database else { return };
-        if let Some(telling) = link.interest.telling(now, &self.organization) {
-            let database = link.interest.database().name.clone();
-            out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
-        }
-    }
-
     /// When the database is asked again, in Unix milliseconds.
     pub(super) fn database_deadline(&self) -> Option<u64> {
         self.database.as_ref().and_then(|link| link.interest.deadline())
-    }
-
-    /// Takes in what the database's object answers to an interest.
-    pub(in crate::engine) fn interest_answered(
-        &mut self,
-        now: u64,
-        revision: u64,
-        text: Option<String>,
-        out: &mut Out,
-    ) {
-        let Some(link) = &mut self.database else { return };
-        let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
-        let catalog = text.as_deref().and_then(Catalog::read);
-        let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
-        let text = text.unwrap_or_default();
-        // What cannot be stored is asked again by the next life.
-        let (digest, text) = if text.len() <= KEPT_BYTES { (digest, text) } else { Default::default() };
-        out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
-        out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
-        if was_lost {
-            out.run(Task::Write(Write::Fact { name: FEED, value: String::new() }));
-        }
-        self.warn(out);
-        self.tell_ready(now, out);
-        self.end_unreadable(now, &before, out);
-    }
-
-    /// Takes in that the feed of changes has stopped, or goes on.
-    pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
-        let Some(link) = &mut self.database else { return };
-        let before = link.interest.catalog().clone();
-        let catalog = text.as_deref().and_then(Catalog::read);
-        let has_catalog = catalog.is_some();
-        if !link.interest.fed(is_lost, catalog) {
-            return;
-        }
-        let state = if is_lost { LOST } else { "" };
-        out.run(Task::Write(Write::Fact { name: FEED, value: state.to_owned() }));
-        if let Some(text) = text.filter(|text| has_catalog && text.len() <= KEPT_BYTES) {
-            out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
-        }
-        let event = if is_lost { "feed_lost" } else { "feed_live" };
-        out.run(Task::Log(Log { event, connection: None, code: None, details: Vec::new() }));
-        self.tell_ready(now, out);
-        self.end_unreadable(now, &before, out);
-    }
-
-    /// Tells those whose table has been taken away. What is a channel's rests, as where its right is lost.
-    fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
-        let Some(link) = &self.database else { return };
-        let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
-        if !link.interest.catalog().takes_away(before, is_asked) {
-            return;
-        }
-        let mut refused = Vec::new();
-        for session in self.sockets.iter().flat_map(|socket| &socket.sessions) {
-            for subscription in &session.subscriptions {
-                if let Some(Readiness::Refused(refusal)) = self.readiness_of(session, &subscription.id) {
-                    refused.push((session.id, session.channel.is_some(), subscription.id.clone(), refusal));
-                }
-            }
-        }
-        for (id, is_channel, name, refusal) in refused {
-            match is_channel {
-                true => self.tell(id, Event::Live { tables: Some(Err(refusal)), announce: false }, out),
-                false => self.drop_subscription(now, id, name, refusal, out),
-            }
-        }
-    }
-
-    /// Says in the log which tables have no row-level security.
-    fn warn(&self, out: &mut Out) {
-        for table in self.without_row_security() {
-            let details = vec![("table", table)];
-            out.run(Task::Log(Log { event: "no_row_security", connection: None, code: None, details }));
-        }
     }
 
     fn without_row_security(&self) -> Vec<String> {
         let name = |(schema, table): (&str, &str)| [schema, ".", table].concat();
         let catalog = self.catalog().unwrap_or_default();
         catalog.without_row_security().map(|table| name(table.name())).collect()
-    }
-
-    /// Brings what is known of a session's listening up to date.
-    pub(super) fn listen(&mut self, id: SessionId) {
-        let Some(link) = &mut self.database else { return };
-        let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };
-        let Some(session) = self.sockets.session_mut(id) else { return };
-        session.listens = session.listened(profile);
-        if let (Some(standing), Some(tables)) = (&session.standing, &session.listens) {
-            link.interest.add(standing, tables);
-        }
-        if let Some(awaiting) = &session.awaiting {
-            self.waits.awaiting.insert(id);
-            self.deadlines.extend(awaiting.until.map(|until| (until, Due::Database(id))));
-        }
-    }
-
-    /// Forgets it.
-    pub(super) fn listen_no_more(&mut self, id: SessionId) {
-        let Some(link) = &mut self.database else { return };
-        let Some(session) = self.sockets.session_mut(id) else { return };
-        if let (Some(standing), Some(tables)) = (&session.standing, session.listens.take()) {
-            link.interest.remove(standing, &tables);
-        }
-        if let Some(awaiting) = &session.awaiting {
-            self.waits.awaiting.remove(&id);
-            awaiting.until.iter().for_each(|until| _ = self.deadlines.remove(&(*until, Due::Database(id))));
-        }
     }
 
     /// Counts the groups that listen to a change's table and that nobody has judged for.
@@ -239,6 +142,93 @@ impl Delivery {
             without_row_security: self.without_row_security(),
             ..DatabaseFigures::default()
         })
+    }
+}
+
+impl Delivery {
+    /// Tells the database's object who listens, where it does not know.
+    pub(super) fn tell_database(&mut self, now: u64, out: &mut Out) {
+        let Some(link) = &mut self.registry.database else { return };
+        if let Some(telling) = link.interest.telling(now, &self.organization) {
+            let database = link.interest.database().name.clone();
+            out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
+        }
+    }
+
+    /// Takes in what the database's object answers to an interest.
+    pub(in crate::engine) fn interest_answered(
+        &mut self,
+        now: u64,
+        revision: u64,
+        text: Option<String>,
+        out: &mut Out,
+    ) {
+        let Some(link) = &mut self.registry.database else { return };
+        let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
+        let catalog = text.as_deref().and_then(Catalog::read);
+        let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
+        let text = text.unwrap_or_default();
+        // What cannot be stored is asked again by the next life.
+        let (digest, text) = if text.len() <= KEPT_BYTES { (digest, text) } else { Default::default() };
+        out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
+        out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
+        if was_lost {
+            out.run(Task::Write(Write::Fact { name: FEED, value: String::new() }));
+        }
+        self.warn(out);
+        self.tell_ready(now, out);
+        self.end_unreadable(now, &before, out);
+    }
+
+    /// Takes in that the feed of changes has stopped, or goes on.
+    pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
+        let Some(link) = &mut self.registry.database else { return };
+        let before = link.interest.catalog().clone();
+        let catalog = text.as_deref().and_then(Catalog::read);
+        let has_catalog = catalog.is_some();
+        if !link.interest.fed(is_lost, catalog) {
+            return;
+        }
+        let state = if is_lost { LOST } else { "" };
+        out.run(Task::Write(Write::Fact { name: FEED, value: state.to_owned() }));
+        if let Some(text) = text.filter(|text| has_catalog && text.len() <= KEPT_BYTES) {
+            out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
+        }
+        let event = if is_lost { "feed_lost" } else { "feed_live" };
+        out.run(Task::Log(Log { event, connection: None, code: None, details: Vec::new() }));
+        self.tell_ready(now, out);
+        self.end_unreadable(now, &before, out);
+    }
+
+    /// Tells those whose table has been taken away. What is a channel's rests, as where its right is lost.
+    fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
+        let Some(link) = &self.registry.database else { return };
+        let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
+        if !link.interest.catalog().takes_away(before, is_asked) {
+            return;
+        }
+        let mut refused = Vec::new();
+        for session in self.registry.sockets().iter().flat_map(|socket| &socket.sessions) {
+            for subscription in &session.subscriptions {
+                if let Some(Readiness::Refused(refusal)) = self.registry.readiness_of(session, &subscription.id) {
+                    refused.push((session.id, session.channel.is_some(), subscription.id.clone(), refusal));
+                }
+            }
+        }
+        for (id, is_channel, name, refusal) in refused {
+            match is_channel {
+                true => self.registry.tell(id, Event::Live { tables: Some(Err(refusal)), announce: false }, out),
+                false => self.drop_subscription(now, id, name, refusal, out),
+            }
+        }
+    }
+
+    /// Says in the log which tables have no row-level security.
+    fn warn(&self, out: &mut Out) {
+        for table in self.registry.without_row_security() {
+            let details = vec![("table", table)];
+            out.run(Task::Log(Log { event: "no_row_security", connection: None, code: None, details }));
+        }
     }
 }
 

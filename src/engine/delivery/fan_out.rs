@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::Delivery;
 use super::class::{ClassKey, Scope};
 use super::gathering::{Gathering, Group, Said};
+use super::registry::Registry;
 use super::rules::Rules;
+use super::tables::EnabledTables;
+use crate::engine::effect::Effect;
 use crate::engine::event::{Address, Event};
+use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, Missable, Origin, Out, SessionId, ToStream};
 use crate::engine::profile::{PresenceFrames, Profiles};
 use crate::engine::publication::{Content, Publication};
 use crate::engine::table_settings::TableSetting;
 use crate::policy::channel::Topic;
+use crate::policy::configuration::Configuration;
 
 /// The session that a message is from, where it does not get what the others get.
 #[derive(Clone, Copy)]
@@ -24,17 +28,25 @@ struct Speaker {
     is_told: bool,
 }
 
-impl Delivery {
+/// The sending of one publication, or of one difference of presence: it reads, and changes nothing.
+pub(super) struct FanOut<'a> {
+    pub(super) configuration: &'a Configuration,
+    pub(super) profiles: Profiles,
+    pub(super) tables: &'a EnabledTables,
+    pub(super) registry: &'a Registry,
+}
+
+impl<'a> FanOut<'a> {
     /// Sends a publication to everyone who may see it, and says in how many frames.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
-        let rules = Rules::of(accepted, &self.configuration);
+        let rules = Rules::of(accepted, self.configuration);
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), false);
         if rules.announces() {
-            self.count_unjudged(accepted);
+            self.registry.count_unjudged(accepted);
             let speaker = origin.as_ref().map(|origin| Speaker {
                 session: origin.session,
                 hears: origin.echo,
-                is_told: self.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
+                is_told: self.registry.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
             });
             self.gather(&rules, speaker.filter(|speaker| !speaker.hears || speaker.is_told), &mut gathering);
         }
@@ -50,13 +62,13 @@ impl Delivery {
             if let (_, Some(event)) = event {
                 frames += to.len() as u64;
                 let address = channel.map(|name| Address { name, reference: None });
-                Self::deliver(to, dialect, address, event.clone(), out);
+                deliver(to, dialect, address, event.clone(), out);
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
         if let Some(Origin { session, acknowledge: Some(id), persist, .. }) = origin {
             let kept = if persist { gathering.kept() } else { None };
-            self.tell(session, Event::Acknowledged { id, kept }, out);
+            self.registry.tell(session, Event::Acknowledged { id, kept }, out);
         }
     }
 
@@ -67,13 +79,13 @@ impl Delivery {
 
     /// `only`: what a single subscription is to that is told what it missed.
     fn replay(&self, id: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Option<Vec<Event>> {
-        let session = self.sockets.session(id)?;
+        let session = self.registry.session(id)?;
         let principal = &session.principal;
         let publication = &accepted.publication;
         if matches!(only, Some(Missable::Topic(topic)) if publication.topic.as_ref() != Some(topic)) {
             return None;
         }
-        let rules = Rules::of(accepted, &self.configuration);
+        let rules = Rules::of(accepted, self.configuration);
         let scope = scope(publication);
         let class = session.classes.iter().find(|class| class.scope == scope)?;
         let narrowed = only.and_then(|only| class.narrowed_to(only));
@@ -123,7 +135,7 @@ impl Delivery {
         out: &mut Out,
     ) -> bool {
         let mut are_others = false;
-        for (class, members) in self.classes.of(&Scope::Presence(topic.clone())) {
+        for (class, members) in self.registry.classes.of(&Scope::Presence(topic.clone())) {
             let profile = (self.profiles)(class.dialect);
             if profile.is_some_and(|profile| profile.presence_frames != frames) {
                 are_others = true;
@@ -138,7 +150,7 @@ impl Delivery {
                     continue;
                 }
                 let address = class.channel.clone().map(|name| Address { name, reference: None });
-                Self::deliver(to, class.dialect, address, event.clone(), out);
+                deliver(to, class.dialect, address, event.clone(), out);
             }
         }
         are_others
@@ -154,7 +166,7 @@ impl Delivery {
             return members.iter().copied().collect();
         };
         let is_oneself =
-            |id: &SessionId| self.sockets.session(*id).is_some_and(|session| session.client_id == member.client_id);
+            |id: &SessionId| self.registry.session(*id).is_some_and(|session| session.client_id == member.client_id);
         members.iter().copied().filter(|id| hears_oneself || !is_oneself(id)).collect()
     }
 
@@ -162,11 +174,11 @@ impl Delivery {
     fn delivers(&self, publication: &Publication, class: &ClassKey) -> bool {
         let Content::Change { schema, table, .. } = &publication.content else { return true };
         let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
-        delivery.is_some_and(|delivery| self.withheld(delivery, (schema, table), &class.roles).is_none())
+        delivery.is_some_and(|delivery| self.tables.withheld(delivery, (schema, table), &class.roles).is_none())
     }
 
     /// What dialects differ in, and how the table of a change is set.
-    fn settings_for(&self, accepted: &Accepted) -> (Profiles, Option<&TableSetting>) {
+    fn settings_for(&self, accepted: &Accepted) -> (Profiles, Option<&'a TableSetting>) {
         let setting = match &accepted.publication.content {
             Content::Change { schema, table, .. } => self.tables.of(schema, table),
             Content::Message { .. } => None,
@@ -191,7 +203,7 @@ impl Delivery {
                 if speaks.is_some_and(|speaker| !speaker.hears) {
                     continue;
                 }
-                let principal = self.sockets.session(session).map(|session| &session.principal);
+                let principal = self.registry.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
                 gathering.is_own = speaks.is_some();
                 gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
@@ -202,12 +214,12 @@ impl Delivery {
         match &publication.content {
             Content::Change { schema, table, .. } => match rules.verdict() {
                 Some(verdict) => {
-                    let judged = self.classes.of_judged(&scope, (schema, table), rules, verdict);
+                    let judged = self.registry.classes.of_judged(&scope, (schema, table), rules, verdict);
                     judged.into_iter().filter(admits).for_each(add);
                 }
-                None => self.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add),
+                None => self.registry.classes.of_change(&scope, (schema, table), rules).filter(admits).for_each(add),
             },
-            Content::Message { .. } => self.classes.of(&scope).filter(admits).for_each(add),
+            Content::Message { .. } => self.registry.classes.of(&scope).filter(admits).for_each(add),
         }
     }
 
@@ -215,15 +227,21 @@ impl Delivery {
     fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SessionId> {
         let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {
-            named.extend(self.people.user(user));
+            named.extend(self.registry.people.user(user));
             return named;
         }
-        let owners = rules.owners().flat_map(|user| self.people.user(user));
+        let owners = rules.owners().flat_map(|user| self.registry.people.user(user));
         let claims = rules.claims();
-        let holders = claims.iter().flat_map(|(claim, value)| self.people.holders(claim, value));
+        let holders = claims.iter().flat_map(|(claim, value)| self.registry.people.holders(claim, value));
         named.extend(owners.chain(holders));
         named
     }
+}
+
+/// Tells several sessions of one dialect variant the same: their sockets get it.
+fn deliver(to: Vec<SessionId>, dialect: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
+    let to = to.into_iter().map(|session| session.socket).collect();
+    out.effects.push(Effect::Deliver { to, dialect, address, event });
 }
 
 /// Who can hear a publication at all.

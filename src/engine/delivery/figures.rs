@@ -1,18 +1,18 @@
 //! Figures of one tenant's sockets and sessions.
 
-use super::Delivery;
+use super::registry::Registry;
 use super::socket::Socket;
 use crate::engine::effect::{Connection, Connections, Figures};
 use crate::engine::input::ConnectionQuery;
 
-impl Delivery {
+impl Registry {
     /// Who is connected.
-    pub(in crate::engine) fn connections(&self, query: &ConnectionQuery) -> Connections {
+    pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
         let user = |socket: &Socket| socket.principal().and_then(|principal| principal.user.clone());
         let is_meant = |socket: &&Socket| {
             socket.client_id.contains(&query.search) || user(socket).is_some_and(|user| user.contains(&query.search))
         };
-        let mut found: Vec<&Socket> = self.sockets.iter().filter(is_meant).collect();
+        let mut found: Vec<&Socket> = self.sockets().iter().filter(is_meant).collect();
         found.sort_by_key(|socket| (socket.opened, socket.client_id.clone()));
         let [offset, limit] = [query.offset, query.limit].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let connection =
@@ -21,11 +21,11 @@ impl Delivery {
     }
 
     /// Adds what is known here to the figures.
-    pub(in crate::engine) fn figures(&self, figures: &mut Figures) {
+    pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
         figures.tables = self.classes.tables();
         figures.database = self.database_figures();
-        for socket in self.sockets.iter() {
+        for socket in self.sockets().iter() {
             figures.connections += 1;
             count(&mut figures.by_dialect, &socket.dialect);
             match socket.principal() {

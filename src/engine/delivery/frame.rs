@@ -10,7 +10,7 @@ use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
 use crate::policy::channel::Topic;
-use crate::policy::limits::{WAITING_BYTES, WAITING_FRAMES};
+use crate::policy::limits::WAITING_FRAMES;
 
 impl Delivery {
     /// Takes in a frame. One that comes while the key set is fetched waits, so that frames keep their order.
@@ -23,8 +23,8 @@ impl Delivery {
         out: &mut Out,
     ) {
         let max_topics = self.configuration.limits.topics;
-        let has_room = self.waiting_bytes + bytes <= WAITING_BYTES;
-        let Some(known) = self.sockets.get_mut(socket) else { return };
+        let has_room = self.backlog.has_room_for(bytes);
+        let Some(known) = self.registry.socket_mut(socket) else { return };
         let limited = !known.bucket_for(&frame).take(1, now);
         let waits = known.waiting.is_some();
         let full = !limited && waits && !(has_room && known.has_room_for(&frame, max_topics));
@@ -38,14 +38,14 @@ impl Delivery {
             Some(waiting) => wait(waiting, frame),
             None => self.handle(now, socket, frame, out),
         }
-        if self.sockets.get(socket).is_some_and(|socket| socket.waiting.is_some()) {
-            self.waiting_bytes += bytes;
+        if self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some()) {
+            self.backlog.add(bytes);
         }
     }
 
     /// Handles a frame whose turn has come: it finds its session first.
     pub(super) fn handle(&mut self, now: u64, id: SocketId, frame: Result<Command, Malformed>, out: &mut Out) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let Some(socket) = self.registry.socket_mut(id) else { return };
         // An earlier frame may have had to wait for keys a second time.
         if let Some(waiting) = &mut socket.waiting {
             waiting.push_back(frame);
@@ -62,7 +62,9 @@ impl Delivery {
         }
         match (session, command) {
             (_, Command::Authenticate(frame)) => self.authenticate(now, id, frame, out),
-            (_, Command::Ping { id: reference }) => self.tell_socket(id, None, Event::Pong { id: reference }, out),
+            (_, Command::Ping { id: reference }) => {
+                self.registry.tell_socket(id, None, Event::Pong { id: reference }, out)
+            }
             _ if !is_authenticated => self.fail(id, Code::AuthRequired, out),
             (session, Command::Channel(frame)) => self.in_channel(now, id, session, *frame, out),
             (Some(session), command) => self.execute(now, session, command, out),

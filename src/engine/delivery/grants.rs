@@ -61,7 +61,7 @@ impl Delivery {
         for topic in topics {
             let is_open =
                 granted.grants.contains_key(&*topic.name) || !self.configuration.leaves_to_database(topic, principal);
-            let grant = match self.standing(principal) {
+            let grant = match self.registry.standing(principal) {
                 _ if is_open => continue,
                 None | Some(Standing::Nobody) => continue,
                 Some(Standing::Bypass) => TopicGrant::ALL,
@@ -88,7 +88,10 @@ impl Delivery {
         command: Command,
         out: &mut Out,
     ) {
-        let (Some(socket), Some(link)) = (self.sockets.get_mut(id), &self.database) else { return };
+        let Some(database) = self.registry.database.as_ref().map(|link| link.interest.database().name.clone()) else {
+            return;
+        };
+        let Some(socket) = self.registry.socket_mut(id) else { return };
         socket.waiting.get_or_insert_default().push_front(Ok(command));
         let key = (group.id.clone(), topic.name.clone());
         if let Some((_, sockets)) = self.waits.grants.asking.values_mut().find(|(asked, _)| *asked == key) {
@@ -98,7 +101,7 @@ impl Delivery {
         let number = self.waits.grants.last;
         self.waits.grants.asking.insert(number, (key, vec![id]));
         let question = Question::Authorize { number, body: body(&group, &topic) };
-        out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
+        out.run(Task::AskDatabase { database, question });
     }
 
     /// Takes in what the database grants, and lets go the frames that waited for it.
@@ -108,8 +111,8 @@ impl Delivery {
         self.waits.grants.recent.retain(|_, (until, _)| *until > now);
         self.waits.grants.recent.insert(key, (now.saturating_add(REUSE), grant));
         for id in sockets {
-            let frames = self.sockets.get_mut(id).and_then(|socket| socket.waiting.take());
-            self.released.extend(frames.into_iter().flatten().map(|frame| (id, frame)));
+            let frames = self.registry.socket_mut(id).and_then(|socket| socket.waiting.take());
+            self.backlog.release(id, frames);
         }
     }
 }

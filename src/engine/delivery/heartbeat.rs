@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Delivery;
 use super::socket::Socket;
 use crate::engine::effect::{Effect, Task, Write};
 use crate::engine::event::Event;
@@ -62,13 +61,12 @@ impl Heartbeats {
     }
 }
 
-impl Delivery {
+impl Heartbeats {
     /// Tells all whose beat is due that the server is there.
     pub(super) fn beat(&mut self, now: u64, out: &mut Out) {
-        let heartbeats = &mut self.heartbeats;
-        for (dialect, rhythm) in heartbeats.rhythms.iter_mut().filter(|(_, rhythm)| rhythm.next <= now) {
+        for (dialect, rhythm) in self.rhythms.iter_mut().filter(|(_, rhythm)| rhythm.next <= now) {
             rhythm.next = next(now, rhythm.period);
-            heartbeats.last = now;
+            self.last = now;
             let to = rhythm.sockets.iter().copied().collect();
             let event = Event::Heartbeat { time: now };
             out.effects.push(Effect::Deliver { to, dialect: *dialect, address: None, event });

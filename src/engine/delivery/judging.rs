@@ -103,8 +103,8 @@ impl Delivery {
             Some(Missed::Everything(publications)) if is_whole && publications.iter().any(is_unjudged) => publications,
             missed => return Some((missed, then)),
         };
-        let standing = self.sockets.session(session).and_then(|session| session.standing.clone());
-        let (group, link) = match (standing, &self.database) {
+        let standing = self.registry.session(session).and_then(|session| session.standing.clone());
+        let (group, link) = match (standing, &self.registry.database) {
             (Some(Standing::Bypass), _) => return Some((Some(Missed::Everything(publications)), then)),
             (Some(Standing::Group(group)), Some(link)) => (group, link),
             _ => return Some((Some(Missed::TooMuch), then)),
@@ -128,7 +128,7 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) -> Option<(Position, Announcement)> {
-        if !self.is_pending(id) {
+        if !self.registry.is_pending(id) {
             return Some((from, then));
         }
         // Nothing to wait for but the answer where it has no subscription.
@@ -147,7 +147,7 @@ impl Delivery {
     /// Lets a session go on that has waited: in vain, where the database has not answered for all its tables.
     pub(super) fn resume(&mut self, id: SessionId, out: &mut Out) {
         let Some((mut from, mut then)) = self.waits.judging.resuming.remove(&id) else { return };
-        if self.is_pending(id) {
+        if self.registry.is_pending(id) {
             // A position of no stream: it is told that it did not recover.
             from.epoch = String::new();
         }
@@ -155,7 +155,7 @@ impl Delivery {
         if let Announcement::Authenticated { then, .. } = &mut then {
             then.iter_mut().for_each(|event| refuse_instead(event, &refused));
         }
-        self.change(id, |session| {
+        self.registry.change(id, |session| {
             session.awaiting = None;
             session.subscriptions.retain(|subscription| !refused.contains_key(&subscription.id));
         });
@@ -164,8 +164,8 @@ impl Delivery {
 
     /// The subscriptions of those that a session waited for that do not stand, and why.
     fn refused_of(&self, id: SessionId) -> BTreeMap<String, Refusal> {
-        let Some(session) = self.sockets.session(id) else { return BTreeMap::new() };
-        let refusal = |name: &String| match self.readiness_of(session, name)? {
+        let Some(session) = self.registry.session(id) else { return BTreeMap::new() };
+        let refusal = |name: &String| match self.registry.readiness_of(session, name)? {
             Readiness::Refused(refusal) => Some((name.clone(), refusal)),
             Readiness::Pending => Some((name.clone(), Refusal::of(Code::SourceUnavailable))),
             Readiness::Live => None,
@@ -175,21 +175,21 @@ impl Delivery {
 
     fn hold_socket(&mut self, id: SocketId) {
         self.waits.judging.held.entry(id).or_default();
-        if let Some(socket) = self.sockets.get_mut(id) {
+        if let Some(socket) = self.registry.socket_mut(id) {
             socket.waiting.get_or_insert_default();
         }
-        self.unsaved.insert(id);
+        self.registry.save_later(id);
     }
 
     /// Tells a socket that was held what was kept back, and goes on with what it said.
     pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
         let Some(held) = self.waits.judging.held.remove(&id) else { return };
         out.effects.extend(held);
-        self.unsaved.insert(id);
-        let frames = self.sockets.get_mut(id).and_then(|socket| socket.waiting.take());
-        self.released.extend(frames.into_iter().flatten().map(|frame| (id, frame)));
-        if !self.fetching_keys && self.waits.judging.is_idle() {
-            self.waiting_bytes = 0;
+        self.registry.save_later(id);
+        let frames = self.registry.socket_mut(id).and_then(|socket| socket.waiting.take());
+        self.backlog.release(id, frames);
+        if !self.verifier.is_fetching() && self.waits.judging.is_idle() {
+            self.backlog.clear();
         }
     }
 

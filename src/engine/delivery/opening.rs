@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::Delivery;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
-use super::{Delivery, Due};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
 use crate::engine::input::{Open, SocketId, Stored};
 use crate::engine::message::{Announcement, From, Missed, Out, SessionId, ToStream};
-use crate::engine::profile::{Profile, Sessions};
+use crate::engine::profile::Sessions;
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
@@ -35,8 +35,10 @@ struct Beginning {
 impl Delivery {
     /// Removes what is left of sockets that did not survive.
     pub(super) fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
-        let sessions = self.sockets.iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
-        let mut living: Vec<&str> = self.sockets.iter().map(|socket| &*socket.client_id).chain(sessions).collect();
+        let sessions =
+            self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
+        let mut living: Vec<&str> =
+            self.registry.sockets().iter().map(|socket| &*socket.client_id).chain(sessions).collect();
         living.sort_unstable();
         let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
         for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
@@ -60,16 +62,16 @@ impl Delivery {
             out.to_stream.push_back(ToStream::Begin);
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
-        if let Some(refusal) = self.refuse_listener(profile) {
-            self.log("refused", open.socket, Some(refusal.code), out);
+        if let Some(refusal) = self.rights().refuse_listener(profile) {
+            self.registry.log("refused", open.socket, Some(refusal.code), out);
             return out.run(Task::TurnAway(refusal));
         }
         let is_full = match &open.principal {
-            Some(principal) => self.is_full_for(principal),
-            None => self.is_full() || !self.make_room(open.address.as_deref(), out),
+            Some(principal) => self.rights().is_full_for(principal),
+            None => self.rights().is_full() || !self.make_room(open.address.as_deref(), out),
         };
         if is_full && profile.rejects_at_handshake {
-            self.log("refused", open.socket, Some(Code::ConnectionLimit), out);
+            self.registry.log("refused", open.socket, Some(Code::ConnectionLimit), out);
             return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
         }
         let client_id: Rc<str> = Rc::from(open.client_id);
@@ -81,8 +83,8 @@ impl Delivery {
         if profile.sessions == Sessions::Many {
             socket.opened_as = principal.clone();
         }
-        self.insert(socket);
-        self.unsaved.insert(open.socket);
+        self.registry.insert(socket);
+        self.registry.save_later(open.socket);
         match principal {
             _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
             Some(principal) if profile.sessions == Sessions::One => {
@@ -94,18 +96,21 @@ impl Delivery {
 
     /// Handles an authentication frame, the first or a later one.
     pub(super) fn authenticate(&mut self, now: u64, socket: SocketId, frame: Authenticate, out: &mut Out) {
-        let Some(session) = self.sockets.get(socket).map(|socket| socket.sessions.first().map(|session| session.id))
+        let Some(session) =
+            self.registry.socket(socket).map(|socket| socket.sessions.first().map(|session| session.id))
         else {
             return;
         };
-        let named = self.identify(now, socket, &frame);
+        let named = self.verifier.identify(now, self.registry.profile(socket), &frame);
         match (named, session) {
             (named, Some(session)) => {
                 self.renew(now, session, named.map(Rc::new), Command::Authenticate(frame), out);
             }
             (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
             (Err(error), None) => self.fail(socket, error.code(), out),
-            (Ok(principal), None) if self.is_full_for(&principal) => self.fail(socket, Code::ConnectionLimit, out),
+            (Ok(principal), None) if self.rights().is_full_for(&principal) => {
+                self.fail(socket, Code::ConnectionLimit, out)
+            }
             (Ok(principal), None) => {
                 let principal = Rc::new(principal);
                 let command = Command::Authenticate(frame);
@@ -152,18 +157,18 @@ impl Delivery {
         let watch = match then {
             Announcement::Authenticated { with_position, then, watch } => {
                 self.welcome(session, (with_position.then_some(position), recovered), false, out);
-                then.into_iter().for_each(|event| self.tell(session, event, out));
+                then.into_iter().for_each(|event| self.registry.tell(session, event, out));
                 watch
             }
             Announcement::Subscribed { id, answer, to, watch } => {
                 let name = id.clone();
-                self.tell(session, Event::Subscribed { id, answer, recovered }, out);
+                self.registry.tell(session, Event::Subscribed { id, answer, recovered }, out);
                 self.warn_of_table(session, &name, out);
                 only = Some(to);
                 watch.into_iter().collect()
             }
             Announcement::Joined { id, answer, live: after, watch } => {
-                self.tell(session, Event::Joined { id, answer }, out);
+                self.registry.tell(session, Event::Joined { id, answer }, out);
                 live = Some(after);
                 watch.into_iter().collect()
             }
@@ -173,44 +178,25 @@ impl Delivery {
             Some(Missed::TooMuch) | None => Vec::new(),
         };
         for accepted in &publications {
-            self.events_for(session, accepted, only.as_ref())
+            self.fan_out()
+                .events_for(session, accepted, only.as_ref())
                 .into_iter()
-                .for_each(|event| self.tell(session, event, out));
+                .for_each(|event| self.registry.tell(session, event, out));
         }
-        live.into_iter().for_each(|event| self.tell(session, event, out));
+        live.into_iter().for_each(|event| self.registry.tell(session, event, out));
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
-    }
-
-    /// Why an app may have no further listener.
-    fn refuse_listener(&self, profile: &Profile) -> Option<Refusal> {
-        let most = self.configuration.app(&self.organization).filter(|_| profile.is_listener)?.listeners?;
-        let message = || format!("The app has as many realtime listeners as its plan allows: {most}");
-        (self.sockets.listeners() >= most).then(|| Refusal::because(Code::ListenerLimit, message()))
-    }
-
-    fn is_full(&self) -> bool {
-        self.sockets.authenticated() >= self.configuration.limits.connections
-    }
-
-    /// Whether there is no room for one more socket of this principal: its user has a share of its own.
-    fn is_full_for(&self, principal: &Principal) -> bool {
-        let has_share = |user: &String| self.sockets.of_user(user) >= self.configuration.limits.connections_per_user;
-        self.is_full() || principal.user.as_ref().is_some_and(has_share)
     }
 
     /// Makes room for one more socket that has not authenticated. These are counted apart, and the oldest goes first, of an
     /// address that has its share the oldest of that: silent ones must not keep out who is about to prove who they are.
     fn make_room(&mut self, address: Option<&str>, out: &mut Out) -> bool {
         let share = self.configuration.limits.pending_per_address;
-        let own = address.and_then(|address| self.sockets.oldest_of(address, share));
+        let own = address.and_then(|address| self.registry.sockets().oldest_of(address, share));
         own.into_iter().for_each(|socket| self.fail(socket, Code::ConnectionLimit, out));
-        if self.sockets.pending() < self.configuration.limits.pending {
+        if self.registry.sockets().pending() < self.configuration.limits.pending {
             return true;
         }
-        let oldest = self.deadlines.iter().find_map(|(_, due)| match due {
-            Due::Authentication(socket) => Some(*socket),
-            _ => None,
-        });
+        let oldest = self.registry.oldest_pending();
         oldest.into_iter().for_each(|socket| self.fail(socket, Code::ConnectionLimit, out));
         oldest.is_some()
     }
@@ -222,10 +208,11 @@ impl Delivery {
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
             let answer = subscribe.answer.clone();
-            let admitted = self.admit(&principal, &beginning.subscriptions, subscribe).and_then(|subscription| {
-                let is_live = self.is_live(&principal, &subscription);
-                is_live.map_err(|refusal| (refusal, subscription.id.clone())).map(|is_live| (subscription, is_live))
-            });
+            let admitted =
+                self.rights().admit(&principal, &beginning.subscriptions, subscribe).and_then(|subscription| {
+                    let is_live = self.rights().is_live(&principal, &subscription);
+                    is_live.map_err(|refusal| (refusal, subscription.id.clone())).map(|is_live| (subscription, is_live))
+                });
             match admitted {
                 Ok((subscription, is_live)) => {
                     let id = subscription.id.clone();
@@ -244,7 +231,7 @@ impl Delivery {
             }
         }
         beginning.awaiting = Self::awaiting(now, pending, false);
-        if let Some(socket) = self.sockets.get_mut(socket) {
+        if let Some(socket) = self.registry.socket_mut(socket) {
             for _ in 0..refused {
                 socket.errors.add(now, u64::MAX);
             }
@@ -262,7 +249,7 @@ impl Delivery {
         beginning: Beginning,
         out: &mut Out,
     ) {
-        let Some(client_id) = self.sockets.get(socket).map(|socket| socket.client_id.clone()) else { return };
+        let Some(client_id) = self.registry.socket(socket).map(|socket| socket.client_id.clone()) else { return };
         let id = SessionId { socket, number: 0 };
         let details = vec![("method", principal.method.as_str().to_owned())];
         let mut session = Session::new(id, client_id.clone(), principal);
@@ -270,7 +257,7 @@ impl Delivery {
         session.subscriptions = beginning.subscriptions;
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
-        self.enter(session);
+        self.registry.enter(session);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
@@ -292,15 +279,15 @@ impl Delivery {
         is_renewal: bool,
         out: &mut Out,
     ) {
-        let Some(session) = self.sockets.session(id) else { return };
+        let Some(session) = self.registry.session(id) else { return };
         let (organization, principal) = (self.organization.clone(), session.principal.clone());
         let authenticated = Authenticated { organization, principal, position, recovered, is_renewal };
-        self.tell(id, Event::Authenticated(authenticated), out);
+        self.registry.tell(id, Event::Authenticated(authenticated), out);
     }
 
     /// Ends a socket that could not authenticate.
     pub(super) fn fail(&mut self, socket: SocketId, code: Code, out: &mut Out) {
-        self.tell_socket(socket, None, Event::AuthFailed(code), out);
+        self.registry.tell_socket(socket, None, Event::AuthFailed(code), out);
         self.close(socket, code, out);
     }
 }

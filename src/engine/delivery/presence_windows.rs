@@ -78,7 +78,7 @@ impl Delivery {
     /// Takes in a difference of the stream's.
     pub(super) fn presence_changed(&mut self, now: u64, topic: Option<Topic>, event: Event, out: &mut Out) {
         if let Some(event) = self.presence_windows.add(now, &topic, event) {
-            self.spread(topic, event, out);
+            self.fan_out().spread(topic, event, out);
         }
     }
 
@@ -92,7 +92,7 @@ impl Delivery {
                     Event::PresenceChanged { topic: topic.clone(), changes: Rc::from(changes) }
                 }
             };
-            self.spread(topic, event, out);
+            self.fan_out().spread(topic, event, out);
         }
     }
 
@@ -103,24 +103,24 @@ impl Delivery {
 
     /// A session is now present in a topic, or no longer.
     pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
-        self.relist(id, |session| {
+        self.registry.relist(id, |session| {
             session.present.retain(|place| *place != topic);
             if present {
                 session.present.push(topic.clone());
             }
         });
-        let Some(session) = self.sockets.session(id).filter(|_| !present) else { return };
+        let Some(session) = self.registry.session(id).filter(|_| !present) else { return };
         // Who hears no more of the topic after its own leaving is not there any more when the window ends.
         let still_hears = session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
         let Some(own) = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears) else {
             return;
         };
         let own = own.clone();
-        match self.profile(id.socket) {
+        match self.registry.profile(id.socket) {
             Some(profile) if profile.presence_frames == PresenceFrames::Roster => {
                 out.to_stream.push_back(ToStream::Gather { topic, change: Box::new(own), only: Some(id) });
             }
-            Some(profile) if profile.hears_oneself_appear => self.tell(id, own, out),
+            Some(profile) if profile.hears_oneself_appear => self.registry.tell(id, own, out),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ impl Delivery {
         if units == 0 {
             return Ok(());
         }
-        let Some(socket) = self.sockets.get(id.socket) else { return Ok(()) };
+        let Some(socket) = self.registry.socket(id.socket) else { return Ok(()) };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
         self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, units)
     }
@@ -54,7 +54,7 @@ impl Delivery {
     }
 
     fn charge(&mut self, now: u64, id: SessionId, units: u64) {
-        let Some(socket) = self.sockets.get(id.socket) else { return };
+        let Some(socket) = self.registry.socket(id.socket) else { return };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
         self.budget.charge(now, Payer { socket: Some(&socket.client_id), user, key: None }, units);
     }
@@ -68,7 +68,7 @@ impl Delivery {
             }
             Command::Subscribe(_) => 1,
             Command::Channel(frame) => {
-                let session = self.sockets.session(id);
+                let session = self.registry.session(id);
                 let topic = session.and_then(|session| session.channel.as_ref()).map(|channel| channel.topic.clone());
                 match (&frame.act, topic) {
                     (ChannelAct::Publish { payload, .. }, Some(topic)) => self.cost_of_message(topic, payload),
@@ -90,7 +90,7 @@ impl Delivery {
 
     /// What is told together with an earlier difference of the same member costs no frames of its own.
     fn cost_of_presence(&self, id: SessionId, topic: Option<Topic>, metadata: &str) -> u64 {
-        let Some(session) = self.sockets.session(id) else { return 0 };
+        let Some(session) = self.registry.session(id) else { return 0 };
         if self.presence_windows.waiting(&topic, &session.client_id).is_some() {
             return 1;
         }
@@ -98,6 +98,6 @@ impl Delivery {
     }
 
     fn listeners(&self, scope: &Scope) -> u64 {
-        self.classes.of(scope).map(|(_, members)| members.len() as u64).sum()
+        self.registry.classes.of(scope).map(|(_, members)| members.len() as u64).sum()
     }
 }

@@ -1,20 +1,41 @@
 //! Tables as control planes set them, and what comes of it for subscribers.
 
+use std::rc::Rc;
+
 use super::Delivery;
 use super::session::Subscription;
 use crate::code::{Code, Refusal};
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::{Event, TableWarning};
+use crate::engine::input::Stored;
 use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::TableDelivery;
-use crate::engine::table_settings::{FACT, TableChange, TableState};
+use crate::engine::table_settings::{FACT, TableChange, TableSetting, TableSettings, TableState};
 use crate::policy::app::is_service;
+use crate::policy::configuration::Configuration;
 use crate::policy::roles::Roles;
 use crate::policy::table::DEFAULT_SCHEMA;
 
-impl Delivery {
+/// Which tables' changes reach whom, in dialects that ask for more than that they are published.
+pub(super) struct EnabledTables {
+    organization: Rc<str>,
+    configuration: Rc<Configuration>,
+    settings: TableSettings,
+}
+
+impl EnabledTables {
+    /// The tables as their storage tells them.
+    pub(super) fn wake(organization: Rc<str>, configuration: Rc<Configuration>, stored: &Stored) -> EnabledTables {
+        EnabledTables { organization, configuration, settings: TableSettings::read(stored.facts.get(FACT)) }
+    }
+
+    /// How a table is set, where a control plane has set it.
+    pub(super) fn of(&self, schema: &str, table: &str) -> Option<&TableSetting> {
+        self.settings.of(schema, table)
+    }
+
     /// Changes how tables are set, all or none, and says how all are.
-    pub(in crate::engine) fn administer(
+    pub(super) fn administer(
         &mut self,
         now: u64,
         changes: Vec<TableChange>,
@@ -30,16 +51,16 @@ impl Delivery {
             return Err(Refusal { field: Some(missing.join(",")), ..Refusal::of(Code::UnknownTable) });
         }
         let is_changed = !changes.is_empty();
-        let mut tables = self.tables.clone();
+        let mut tables = self.settings.clone();
         for change in changes {
             tables.change(now, change, declared)?;
         }
-        self.tables = tables;
+        self.settings = tables;
         if is_changed {
             out.to_stream.push_back(ToStream::Begin);
-            out.run(Task::Write(Write::Fact { name: FACT, value: self.tables.text() }));
+            out.run(Task::Write(Write::Fact { name: FACT, value: self.settings.text() }));
         }
-        Ok(self.tables.states(&self.configuration.tables))
+        Ok(self.settings.states(&self.configuration.tables))
     }
 
     /// Why changes of a table do not reach holders of these roles, in dialects that ask for more than that they are
@@ -50,12 +71,12 @@ impl Delivery {
         (schema, table): (&str, &str),
         roles: &Roles,
     ) -> Option<TableWarning> {
-        if delivery == TableDelivery::Published || self.database.is_some() {
+        if delivery == TableDelivery::Published || self.configuration.databases().of(&self.organization).is_some() {
             return None;
         }
         let app = self.configuration.app(&self.organization).filter(|_| schema == DEFAULT_SCHEMA);
         let is_listed = app.is_some_and(|app| app.enabled.contain(table));
-        if !self.tables.of(schema, table).map_or(is_listed, |setting| setting.is_enabled) {
+        if !self.settings.of(schema, table).map_or(is_listed, |setting| setting.is_enabled) {
             return Some(TableWarning::NotEnabled);
         }
         let is_open = self.configuration.tables.get(schema, table).has_policy()
@@ -63,16 +84,20 @@ impl Delivery {
             || is_service(roles);
         (!is_open).then_some(TableWarning::NoPolicy)
     }
+}
 
+impl Delivery {
     /// Tells a session that nothing will come to a subscription for now, where that is so.
     pub(super) fn warn_of_table(&self, id: SessionId, name: &str, out: &mut Out) {
-        let (Some(session), Some(profile)) = (self.sockets.session(id), self.profile(id.socket)) else { return };
+        let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
+            return;
+        };
         let named = session.subscriptions.iter().find(|subscription| subscription.id == name);
         let Some(target) = named.and_then(Subscription::table) else { return };
         let table = (target.schema.as_str(), target.table.as_str());
-        if let Some(warning) = self.withheld(profile.table_delivery, table, &session.principal.roles) {
+        if let Some(warning) = self.tables.withheld(profile.table_delivery, table, &session.principal.roles) {
             let organization = self.organization.clone();
-            self.tell(id, Event::Warned { id: name.to_owned(), warning, organization }, out);
+            self.registry.tell(id, Event::Warned { id: name.to_owned(), warning, organization }, out);
         }
     }
 }

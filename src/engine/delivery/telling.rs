@@ -1,19 +1,20 @@
 //! What sockets and sessions are told, and what is logged of it.
 
 use super::Delivery;
+use super::registry::Registry;
 use crate::code::{Code, Refusal};
 use crate::engine::command::Malformed;
 use crate::engine::effect::{Effect, Log, Task};
 use crate::engine::event::{Address, Event};
-use crate::engine::input::{DialectId, SocketId};
+use crate::engine::input::SocketId;
 use crate::engine::message::{Out, SessionId};
 use crate::engine::profile::Refusals;
 use crate::policy::channel::Topic;
 
-impl Delivery {
+impl Registry {
     /// Tells one session something.
     pub(super) fn tell(&self, id: SessionId, event: Event, out: &mut Out) {
-        let Some(socket) = self.sockets.get(id.socket) else { return };
+        let Some(socket) = self.socket(id.socket) else { return };
         if let Some(session) = socket.session(id.number) {
             let address = session.address().cloned();
             out.effects.push(Effect::Deliver { to: vec![id.socket], dialect: socket.dialect, address, event });
@@ -22,23 +23,23 @@ impl Delivery {
 
     /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
     pub(super) fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
-        if let Some(socket) = self.sockets.get(id) {
+        if let Some(socket) = self.socket(id) {
             out.effects.push(Effect::Deliver { to: vec![id], dialect: socket.dialect, address, event });
         }
     }
 
-    /// Tells several sessions of one dialect variant the same: their sockets get it.
-    pub(super) fn deliver(
-        to: Vec<SessionId>,
-        dialect: DialectId,
-        address: Option<Address>,
-        event: Event,
-        out: &mut Out,
-    ) {
-        let to = to.into_iter().map(|session| session.socket).collect();
-        out.effects.push(Effect::Deliver { to, dialect, address, event });
+    pub(super) fn log(&self, event: &'static str, id: SocketId, code: Option<Code>, out: &mut Out) {
+        let connection = self.socket(id).map(|socket| socket.client_id.clone());
+        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
     }
 
+    pub(super) fn log_session(&self, event: &'static str, id: SessionId, code: Option<Code>, out: &mut Out) {
+        let connection = self.session(id).map(|session| session.client_id.clone());
+        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
+    }
+}
+
+impl Delivery {
     /// Tells a session that something is refused.
     pub(super) fn refuse(
         &mut self,
@@ -48,11 +49,11 @@ impl Delivery {
         (reference, topic): (Option<String>, Option<Topic>),
         out: &mut Out,
     ) {
-        let profile = self.profile(id.socket).filter(|_| self.sockets.session(id).is_some());
+        let profile = self.registry.profile(id.socket).filter(|_| self.registry.session(id).is_some());
         let Some(profile) = profile else { return };
         let code = refusal.code;
-        self.log_session("refused", id, Some(code), out);
-        self.tell(id, Event::Refused { refusal, id: reference, topic }, out);
+        self.registry.log_session("refused", id, Some(code), out);
+        self.registry.tell(id, Event::Refused { refusal, id: reference, topic }, out);
         if profile.refusals == Refusals::Errors {
             self.count_error(now, id.socket, out);
         }
@@ -61,28 +62,18 @@ impl Delivery {
     /// Tells a socket that a frame is refused that no session could be found for, or that makes no sense.
     pub(super) fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
         let Malformed { refusal, id: reference } = malformed;
-        self.log("refused", id, Some(refusal.code), out);
-        self.tell_socket(id, None, Event::Refused { refusal, id: reference, topic: None }, out);
+        self.registry.log("refused", id, Some(refusal.code), out);
+        self.registry.tell_socket(id, None, Event::Refused { refusal, id: reference, topic: None }, out);
         self.count_error(now, id, out);
     }
 
     /// Too many errors within a minute end a socket.
     pub(super) fn count_error(&mut self, now: u64, id: SocketId, out: &mut Out) {
         let max = self.configuration.limits.errors_per_minute;
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        self.unsaved.insert(id);
+        self.registry.save_later(id);
+        let Some(socket) = self.registry.socket_mut(id) else { return };
         if socket.errors.add(now, max) {
             self.close(id, Code::TooManyErrors, out);
         }
-    }
-
-    pub(super) fn log(&self, event: &'static str, id: SocketId, code: Option<Code>, out: &mut Out) {
-        let connection = self.sockets.get(id).map(|socket| socket.client_id.clone());
-        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
-    }
-
-    pub(super) fn log_session(&self, event: &'static str, id: SessionId, code: Option<Code>, out: &mut Out) {
-        let connection = self.sockets.session(id).map(|session| session.client_id.clone());
-        out.run(Task::Log(Log { event, connection, code, details: Vec::new() }));
     }
 }

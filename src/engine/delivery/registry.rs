@@ -1,0 +1,240 @@
+//! The registry: every socket and session, and the indexes by which they are found.
+//!
+//! Sessions are changed here and nowhere else, so no index is ever out of date.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::class::Classes;
+use super::database::DatabaseLink;
+use super::heartbeat::Heartbeats;
+use super::people::People;
+use super::session::Session;
+use super::socket::Socket;
+use super::sockets::Sockets;
+use crate::engine::input::SocketId;
+use crate::engine::message::SessionId;
+use crate::engine::profile::Profile;
+use crate::policy::configuration::Configuration;
+
+/// One tenant's sockets and sessions.
+pub(super) struct Registry {
+    pub(super) configuration: Rc<Configuration>,
+    sockets: Sockets,
+    /// Sessions by what they listen to.
+    pub(super) classes: Classes,
+    /// Sessions by who they are.
+    pub(super) people: People,
+    pub(super) heartbeats: Heartbeats,
+    /// The database that the organization takes its changes from, which is told who listens.
+    pub(super) database: Option<DatabaseLink>,
+    /// Sessions with subscriptions that are not live yet.
+    pub(super) awaiting: BTreeSet<SessionId>,
+    deadlines: BTreeSet<(u64, Due)>,
+    /// Sockets whose stored state is not what memory has.
+    unsaved: BTreeSet<SocketId>,
+}
+
+/// What is due at a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// The socket's first authentication.
+    Authentication(SocketId),
+    /// The end of a session's token, or of its grace.
+    Expiry(SessionId),
+    /// The end of a session's wait for the database.
+    Database(SessionId),
+}
+
+impl Registry {
+    /// A registry without sockets.
+    pub(super) fn new(
+        configuration: Rc<Configuration>,
+        database: Option<DatabaseLink>,
+        heartbeats: Heartbeats,
+    ) -> Registry {
+        Registry {
+            configuration,
+            sockets: Sockets::default(),
+            classes: Classes::default(),
+            people: People::default(),
+            heartbeats,
+            database,
+            awaiting: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn socket(&self, id: SocketId) -> Option<&Socket> {
+        self.sockets.get(id)
+    }
+
+    /// To change what no index depends on.
+    pub(super) fn socket_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
+        self.sockets.get_mut(id)
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sockets.session(id)
+    }
+
+    /// What a socket's dialect does.
+    pub(super) fn profile(&self, id: SocketId) -> Option<&'static Profile> {
+        self.sockets.get(id).map(|socket| socket.profile)
+    }
+
+    /// All sockets, with how many there are of each kind.
+    pub(super) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    pub(super) fn sockets_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.sockets.iter_mut()
+    }
+
+    /// A number for the next socket.
+    pub(super) fn vacant(&mut self) -> SocketId {
+        self.sockets.vacant()
+    }
+
+    /// Takes a socket in, with its sessions.
+    pub(super) fn insert(&mut self, socket: Socket) {
+        if socket.principal().is_none() {
+            self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
+        }
+        if self.configuration.heartbeats {
+            self.heartbeats.add(&socket);
+        }
+        let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
+        self.sockets.insert(socket);
+        sessions.into_iter().for_each(|session| self.list(session));
+    }
+
+    /// Takes a socket out, whose sessions have left.
+    pub(super) fn remove(&mut self, id: SocketId) -> Option<Socket> {
+        let socket = self.sockets.remove(id)?;
+        self.deadlines.remove(&(socket.deadline(), Due::Authentication(id)));
+        self.heartbeats.remove(&socket);
+        self.unsaved.remove(&id);
+        Some(socket)
+    }
+
+    /// Takes a session in.
+    pub(super) fn enter(&mut self, session: Session) {
+        let id = session.id;
+        if let Some(socket) = self.sockets.get(id.socket) {
+            self.deadlines.remove(&(socket.deadline(), Due::Authentication(id.socket)));
+        }
+        self.sockets.enter(session);
+        self.list(id);
+        self.unsaved.insert(id.socket);
+    }
+
+    /// Takes a session out.
+    pub(super) fn leave(&mut self, id: SessionId) -> Option<Session> {
+        self.unlist(id);
+        let session = self.sockets.leave(id)?;
+        self.unsaved.insert(id.socket);
+        Some(session)
+    }
+
+    /// Changes a session and brings all indexes up to date with it.
+    pub(super) fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        self.relist(id, change);
+        self.unsaved.insert(id.socket);
+    }
+
+    /// The same for what the attachment does not hold.
+    pub(super) fn relist(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        self.unlist(id);
+        if let Some(session) = self.sockets.session_mut(id) {
+            change(session);
+        }
+        self.list(id);
+    }
+
+    /// Has a socket's state stored before the effects of this input end.
+    pub(super) fn save_later(&mut self, id: SocketId) {
+        self.unsaved.insert(id);
+    }
+
+    /// The sockets whose state must be stored.
+    pub(super) fn take_unsaved(&mut self) -> BTreeSet<SocketId> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// What is due at this time, in Unix milliseconds; the earliest first.
+    pub(super) fn next_due(&mut self, now: u64) -> Option<(u64, Due)> {
+        self.deadlines.first().is_some_and(|(time, _)| *time <= now).then(|| self.deadlines.pop_first())?
+    }
+
+    /// When something is due next, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let due = self.deadlines.first().map(|(time, _)| *time);
+        due.into_iter().chain(self.database_deadline()).chain(self.heartbeats.deadline()).min()
+    }
+
+    /// The socket that has been waiting for the longest to say who it is.
+    pub(super) fn oldest_pending(&self) -> Option<SocketId> {
+        self.deadlines.iter().find_map(|(_, due)| match due {
+            Due::Authentication(socket) => Some(*socket),
+            _ => None,
+        })
+    }
+
+    /// Adds a session to the indexes.
+    fn list(&mut self, id: SessionId) {
+        let Some(Socket { dialect, profile, .. }) = self.sockets.get(id.socket) else { return };
+        let dialect = (*dialect, *profile);
+        let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        session.standing = standing;
+        session.classes = session.class_keys(dialect, &self.configuration);
+        for key in &session.classes {
+            self.classes.join(key, id);
+        }
+        self.people.add(id, &session.principal);
+        self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
+        self.listen(id);
+    }
+
+    fn unlist(&mut self, id: SessionId) {
+        self.listen_no_more(id);
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        for key in std::mem::take(&mut session.classes) {
+            self.classes.leave(&key, id);
+        }
+        self.people.remove(id, &session.principal);
+        if let Some(time) = session.deadline() {
+            self.deadlines.remove(&(time, Due::Expiry(id)));
+        }
+    }
+
+    /// Brings what the database knows of a session's listening up to date.
+    fn listen(&mut self, id: SessionId) {
+        let Some(link) = &mut self.database else { return };
+        let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        session.listens = session.listened(profile);
+        if let (Some(standing), Some(tables)) = (&session.standing, &session.listens) {
+            link.interest.add(standing, tables);
+        }
+        if let Some(awaiting) = &session.awaiting {
+            self.awaiting.insert(id);
+            self.deadlines.extend(awaiting.until.map(|until| (until, Due::Database(id))));
+        }
+    }
+
+    fn listen_no_more(&mut self, id: SessionId) {
+        let Some(link) = &mut self.database else { return };
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        if let (Some(standing), Some(tables)) = (&session.standing, session.listens.take()) {
+            link.interest.remove(standing, &tables);
+        }
+        if let Some(awaiting) = &session.awaiting {
+            self.awaiting.remove(&id);
+            awaiting.until.iter().for_each(|until| _ = self.deadlines.remove(&(*until, Due::Database(id))));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a principal may have: subscriptions, channels, a socket. Decided over what there is; nothing is changed here.
+
+use std::collections::BTreeSet;
+
+use super::registry::Registry;
+use super::session::{Subscribed, Subscription, free_number};
+use super::tables::EnabledTables;
+use crate::code::{Code, Reason, Refusal};
+use crate::engine::command::{Subscribe, TableTarget, Target};
+use crate::engine::database::interest::Readiness;
+use crate::engine::profile::Profile;
+use crate::policy::channel::{Action, Topic};
+use crate::policy::configuration::Configuration;
+use crate::policy::limits::REGULAR_EXPRESSIONS;
+use crate::policy::principal::{Method, Principal};
+use crate::policy::table::is_system_schema;
+
+/// The rights of principals, as configuration, tables and database stand.
+pub(super) struct Rights<'a> {
+    pub(super) organization: &'a str,
+    pub(super) configuration: &'a Configuration,
+    pub(super) tables: &'a EnabledTables,
+    pub(super) registry: &'a Registry,
+}
+
+impl Rights<'_> {
+    /// Decides whether a subscription may stand beside `present` ones.
+    pub(super) fn admit(
+        &self,
+        principal: &Principal,
+        present: &[Subscription],
+        subscribe: Subscribe,
+    ) -> Result<Subscription, (Refusal, String)> {
+        let Subscribe { mut id, is_numbered, mut target, .. } = subscribe;
+        if let Target::Table(target) = &mut target
+            && is_numbered
+        {
+            target.number = free_number(present, target.number);
+        }
+        let refusal = match &target {
+            Target::Table(target) if is_numbered => {
+                let refusal = self.refuse_table(principal, present, target);
+                id = if refusal.is_none() { target.number.to_string() } else { id };
+                refusal
+            }
+            _ if present.iter().any(|subscription| subscription.id == id) => {
+                Some(Refusal::of(Code::SubscriptionExists))
+            }
+            Target::Table(target) => self.refuse_table(principal, present, target),
+            Target::Topic { topic, presence } => self.refuse_topic(principal, present, topic, *presence),
+        };
+        match (refusal, target) {
+            (Some(refusal), _) => Err((refusal, id)),
+            (None, Target::Table(target)) => Ok(Subscription { id, target: Subscribed::Table(target) }),
+            (None, Target::Topic { topic, .. }) => Ok(Subscription { id, target: Subscribed::Topic(topic) }),
+        }
+    }
+
+    pub(super) fn refuse_table(
+        &self,
+        principal: &Principal,
+        present: &[Subscription],
+        target: &TableTarget,
+    ) -> Option<Refusal> {
+        let limits = &self.configuration.limits;
+        let (mut count, mut bytes, mut expressions) = (1, target.bytes(), target.filter.regular_expressions());
+        for known in present.iter().filter_map(Subscription::table) {
+            count += 1;
+            bytes += known.bytes();
+            expressions += known.filter.regular_expressions();
+        }
+        if count > limits.subscriptions {
+            Some(Refusal::of(Code::SubscriptionLimit))
+        } else if bytes as u64 > limits.filter_bytes {
+            Some(Refusal::because(Code::SubscriptionLimit, "The connection's filters are too long together."))
+        } else if expressions > REGULAR_EXPRESSIONS {
+            Some(Refusal::because(Code::SubscriptionLimit, "The connection has too many regular expressions."))
+        } else {
+            (!self.admits(target, principal))
+                .then(|| Refusal::because(Code::Forbidden, "Your roles do not receive this table's changes."))
+        }
+    }
+
+    /// Whether a principal has one of the roles that a table's changes are for.
+    pub(super) fn admits(&self, target: &TableTarget, principal: &Principal) -> bool {
+        let table = self.configuration.tables.get(&target.schema, &target.table);
+        table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles))
+    }
+
+    pub(super) fn refuse_topic(
+        &self,
+        principal: &Principal,
+        present: &[Subscription],
+        topic: &Topic,
+        presence: bool,
+    ) -> Option<Refusal> {
+        // A topic counts once, however many subscriptions to it there are.
+        let mut topics: BTreeSet<&Topic> = present.iter().filter_map(Subscription::topic).collect();
+        topics.insert(topic);
+        if topics.len() as u64 > self.configuration.limits.topics {
+            return Some(Refusal::of(Code::TopicLimit));
+        }
+        let actions: &[Action] = if presence { &[Action::Read, Action::PresenceRead] } else { &[Action::Read] };
+        let refused = actions.iter().find_map(|action| self.configuration.authorize(*action, topic, principal).err());
+        refused.map(Refusal::of)
+    }
+
+    /// Whether messages and members of a topic may be seen; one of both is needed to enter.
+    pub(super) fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
+        let messages = self.configuration.authorize(Action::Read, topic, principal);
+        let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
+        match (messages, members) {
+            (Err(code), members) if !presence || members.is_err() => Err(Refusal::of(code)),
+            (messages, _) => Ok((messages.is_ok(), presence)),
+        }
+    }
+
+    /// Whether a subscription is live at once; where not, the database has to answer first.
+    pub(super) fn is_live(&self, principal: &Principal, subscription: &Subscription) -> Result<bool, Refusal> {
+        let Some(target) = subscription.table() else { return Ok(true) };
+        match self.registry.readiness(self.registry.standing(principal).as_ref(), target) {
+            Readiness::Live => Ok(true),
+            Readiness::Pending => Ok(false),
+            Readiness::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether a table exists for subscribers, and for those without a credential. What a database has it says itself.
+    pub(super) fn check_enabled(&self, principal: &Principal, target: &Target) -> Result<(), Refusal> {
+        let Target::Table(target) = target else { return Ok(()) };
+        let is_anonymous = principal.method == Method::Anonymous;
+        if is_anonymous && !self.configuration.is_open_to_anonymous(&target.schema, &target.table) {
+            return Err(Refusal::with(Code::Forbidden, Reason::CredentialRequired));
+        }
+        let (schema, table) = (&target.schema, &target.table);
+        let is_enabled = || self.tables.of(schema, table).is_none_or(|setting| setting.is_enabled);
+        let is_there =
+            self.registry.database.is_some() || (self.configuration.tables.is_declared(schema, table) && is_enabled());
+        if is_there && !is_system_schema(schema) { Ok(()) } else { Err(Refusal::of(Code::TableNotEnabled)) }
+    }
+
+    pub(super) fn check_metadata(&self, metadata: &str) -> Result<(), Refusal> {
+        let fits = metadata.len() as u64 <= self.configuration.limits.presence_bytes;
+        if fits { Ok(()) } else { Err(Refusal::of(Code::MetadataTooLarge)) }
+    }
+
+    /// Why an app may have no further listener.
+    pub(super) fn refuse_listener(&self, profile: &Profile) -> Option<Refusal> {
+        let most = self.configuration.app(self.organization).filter(|_| profile.is_listener)?.listeners?;
+        let message = || format!("The app has as many realtime listeners as its plan allows: {most}");
+        (self.registry.sockets().listeners() >= most).then(|| Refusal::because(Code::ListenerLimit, message()))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.registry.sockets().authenticated() >= self.configuration.limits.connections
+    }
+
+    /// Whether there is no room for one more socket of this principal: its user has a share of its own.
+    pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
+        let has_share =
+            |user: &String| self.registry.sockets().of_user(user) >= self.configuration.limits.connections_per_user;
+        self.is_full() || principal.user.as_ref().is_some_and(has_share)
+    }
+}
