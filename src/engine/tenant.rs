@@ -65,8 +65,8 @@ impl Tenant {
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
             Input::Closed { socket } => self.delivery.closed(socket, &mut out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
-            Input::PublishForClient { user, publications } => {
-                match self.delivery.pay_for(now, user.as_deref(), &publications) {
+            Input::PublishForClient { publisher, publications } => {
+                match self.delivery.pay_for(now, &publisher, &publications) {
                     Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), &mut out),
                     Err(refusal) => out.run(Task::Published(Err(refusal))),
                 }

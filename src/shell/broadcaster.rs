@@ -170,8 +170,8 @@ impl Broadcaster {
             let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
             Input::Publish { publications: request.publications, remembered }
         } else {
-            let (user, publications) = PublishRequest::read_for_client(body)?;
-            Input::PublishForClient { user, publications }
+            let (publisher, publications) = PublishRequest::read_for_client(body)?;
+            Input::PublishForClient { publisher, publications }
         };
         let receipt = self.happen(input)?.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))

@@ -90,6 +90,8 @@ pub struct Rig {
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
+    /// The address that the next sockets come from.
+    pub address: Option<String>,
     /// Functions that are being called.
     pub calls: Vec<Calling>,
     /// The object of the database.
@@ -157,6 +159,7 @@ impl Rig {
             storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
+            address: None,
             calls: Vec::new(),
             source: Source::default(),
             configuration: Rc::new(configuration),
@@ -228,7 +231,8 @@ impl Rig {
         let ticket =
             ticket.map(|(id, expires)| UsedTicket { id: id.to_owned(), expires, spent: self.storage.is_spent(id) });
         let client_id = client.id.clone();
-        let open = Open { socket, client_id, dialect, principal, ticket, recover, batches: self.open_batched };
+        let (address, batches) = (self.address.clone(), self.open_batched);
+        let open = Open { socket, client_id, dialect, principal, ticket, recover, batches, address };
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome);
         match outcome.turned_away {
@@ -363,8 +367,8 @@ impl Rig {
                 return (published.status, published.body.to_string());
             }
             "/publish-for-client" => {
-                let (user, publications) = PublishRequest::read_for_client(body).unwrap();
-                let answer = self.publish_for_client(user.as_deref(), publications);
+                let (publisher, publications) = PublishRequest::read_for_client(body).unwrap();
+                let answer = self.publish_for_client(&publisher, publications);
                 return (answer.status, answer.body);
             }
             "/stats" => return (200, self.stats().to_string()),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
 use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
-use realtime_worker::engine::input::{Input, SocketId};
+use realtime_worker::engine::input::{Input, Publisher, SocketId};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::answer::Answer;
@@ -140,12 +140,12 @@ impl Rig {
     }
 
     /// What a client publishes over HTTP, as the Worker hands it over.
-    pub fn publish_for_client(&mut self, user: Option<&str>, publications: Vec<Publication>) -> Answer {
+    pub fn publish_for_client(&mut self, publisher: &Publisher, publications: Vec<Publication>) -> Answer {
         self.step();
-        let request = rest::request(ORGANIZATION, user, &publications);
-        let (user, publications) = PublishRequest::read_for_client(&request).unwrap();
+        let request = rest::request(ORGANIZATION, Some(publisher), &publications);
+        let (publisher, publications) = PublishRequest::read_for_client(&request).unwrap();
         let mut outcome = Outcome::default();
-        self.run(Input::PublishForClient { user, publications }, &mut outcome);
+        self.run(Input::PublishForClient { publisher, publications }, &mut outcome);
         match outcome.published.expect("a publisher is answered") {
             Ok(receipt) => Answer::from(&receipt),
             Err(refusal) => Answer::from(&refusal),

@@ -238,7 +238,7 @@ impl<'a> Gathering<'a> {
     }
 
     pub(super) fn kept(&self) -> Option<Rc<Kept>> {
-        let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
+        let id = Kept::id_of(self.accepted.publication.id.as_deref(), self.accepted.offset);
         self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
 }
