@@ -86,6 +86,12 @@ pub enum Task {
         /// Rows at most.
         rows: u64,
     },
+    /// Read the presence of sockets that are gone and answer with [`super::input::Input::GoneRead`] before anything else
+    /// happens.
+    ReadGone {
+        /// The public ids of the sockets; those of their channels begin with them.
+        client_ids: Vec<String>,
+    },
     /// Ask the object of a database, and answer with the question's own input.
     AskDatabase {
         /// The database's name.
@@ -214,6 +220,11 @@ pub enum Write {
         client_id: Rc<str>,
         /// The topic; `None`: the lobby.
         topic: Option<(bool, Rc<str>)>,
+    },
+    /// Whatever is stored of sockets that are gone goes.
+    Forget {
+        /// The public ids of the sockets; those of their channels begin with them.
+        client_ids: Vec<String>,
     },
     /// A connection's state is too large for its attachment.
     Overflow {

@@ -17,6 +17,7 @@ pub mod table_settings;
 pub mod tenant;
 mod message;
 mod stream;
+mod leftovers;
 mod delivery;
 mod bucket;
 mod budget;

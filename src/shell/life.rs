@@ -123,6 +123,10 @@ impl Life {
             Task::ReadTopic { topic, since, rows } => {
                 return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
             }
+            Task::ReadGone { client_ids } => {
+                let rows = self.storage.presence_of(&client_ids).map_err(log_fault);
+                return Ok(Some(Input::GoneRead(rows.ok())));
+            }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
             Task::Call(calling) => outcome.calls.push(*calling),
             Task::Taken(taken) => outcome.taken = Some(taken),

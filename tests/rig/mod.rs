@@ -88,6 +88,10 @@ pub struct Rig {
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
+    /// Sockets that were gone at the last wake and had left something.
+    pub gone_at_wake: usize,
+    /// Rows of such that were read, at each time.
+    pub gone_rows_read: Vec<usize>,
     /// Functions that are being called.
     pub calls: Vec<Calling>,
     /// The object of the database.
@@ -154,6 +158,8 @@ impl Rig {
             storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
+            gone_at_wake: 0,
+            gone_rows_read: Vec::new(),
             calls: Vec::new(),
             source: Source::default(),
             configuration: Rc::new(configuration),

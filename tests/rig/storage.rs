@@ -1,6 +1,6 @@
 //! The tenant's tables in memory, with the meaning of the statements that the runtime's storage runs for each write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use realtime_worker::engine::effect::Write;
 use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
@@ -37,7 +37,10 @@ pub struct Storage {
 
 impl Storage {
     /// What a wake reads; sockets are not in the tables.
-    pub fn load(&self) -> Stored {
+    pub fn load(&self, open: &BTreeSet<&str>) -> Stored {
+        let with_rows = self.presence.keys().map(|(client_id, _)| client_id).chain(self.overflow.keys());
+        let sockets: BTreeSet<&str> = with_rows.map(|client_id| socket_of(client_id)).collect();
+        let overflow = self.overflow.iter().filter(|(client_id, _)| open.contains(client_id.as_str()));
         let newest = self.history.last_key_value().map(|(offset, row)| Newest {
             offset: *offset,
             time: row.time,
@@ -48,8 +51,9 @@ impl Storage {
             facts: self.facts.clone(),
             newest,
             oldest: self.history.values().find(|row| row.version > 0).map(|row| row.time),
-            overflow: self.overflow.clone(),
-            presence: self.presence.values().cloned().collect(),
+            overflow: overflow.map(|(client_id, state)| (client_id.clone(), state.clone())).collect(),
+            presence: self.presence_of(|socket| open.contains(socket)),
+            gone: sockets.into_iter().filter(|socket| !open.contains(socket)).map(str::to_owned).collect(),
             ..Stored::default()
         }
     }
@@ -86,6 +90,11 @@ impl Storage {
                 let topic = topic.as_ref().map(|(private, name)| (*private, name.to_string()));
                 self.presence.remove(&(client_id.to_string(), topic));
             }
+            Write::Forget { client_ids } => {
+                let is_gone = |client_id: &String| client_ids.iter().any(|gone| gone == socket_of(client_id));
+                self.presence.retain(|(client_id, _), _| !is_gone(client_id));
+                self.overflow.retain(|client_id, _| !is_gone(client_id));
+            }
             Write::Overflow { client_id, state } => {
                 self.overflow.insert(client_id.to_string(), state.clone());
             }
@@ -93,6 +102,11 @@ impl Storage {
                 self.overflow.remove(&**client_id);
             }
         }
+    }
+
+    /// Everyone present on these sockets.
+    pub fn presence_of(&self, is_meant: impl Fn(&str) -> bool) -> Vec<PresenceRow> {
+        self.presence.values().filter(|row| is_meant(socket_of(&row.client_id))).cloned().collect()
     }
 
     /// Up to `rows` publications after an offset, in order.
@@ -139,6 +153,11 @@ impl Storage {
             row.text.clear();
         }
     }
+}
+
+/// The socket of a public id: a channel's is its socket's with a dot and a number behind it.
+fn socket_of(client_id: &str) -> &str {
+    client_id.split('.').next().unwrap_or_default()
 }
 
 fn publication((offset, row): (&u64, &HistoryRow)) -> StoredPublication {

@@ -5,13 +5,14 @@ mod history;
 mod presence;
 mod publish;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::bucket::Bucket;
 use super::command::Position;
 use super::database::catalog::Catalog;
 use super::effect::{Task, Write};
-use super::input::{Stored, StoredPublication};
+use super::input::{PresenceRow, Stored, StoredPublication};
 use super::message::{Accepted, From, Missed, Out, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Database;
@@ -131,6 +132,13 @@ impl Stream {
             From::Now => None,
         };
         self.resumed(reading, missed, out);
+    }
+
+    /// Takes in the members of sockets that are gone and lets them leave: whoever can hear of it is told.
+    pub(super) fn let_leave(&mut self, rows: &[PresenceRow], out: &mut Out) {
+        self.presence.take_in(rows);
+        let gone: BTreeSet<&str> = rows.iter().map(|row| row.client_id.as_str()).collect();
+        gone.into_iter().for_each(|client_id| self.presence.gone(&Rc::from(client_id), out));
     }
 
     /// Whether a connection waits for the history to be read.

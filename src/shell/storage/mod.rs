@@ -1,35 +1,18 @@
 //! The tenant's storage: SQLite, read and written without an await, so one input's writes are one transaction.
 
+mod schema;
+mod wake;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use js_sys::{Array, Promise};
+use js_sys::{Array, JSON, JsString, Promise};
 use wasm_bindgen::JsValue;
 
 use super::runtime::RawStorage;
 use crate::engine::effect::Write;
-use crate::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
+use crate::engine::input::{PresenceRow, Remembered, StoredPublication};
 
-/// The schema that this build writes. A build with another one migrates at its first wake.
-const SCHEMA: &str = "2";
-const CREATE: [&str; 6] = [
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE history (offset INTEGER PRIMARY KEY, time INTEGER NOT NULL, version INTEGER NOT NULL, \
-     text TEXT NOT NULL, total_bytes INTEGER NOT NULL)",
-    "CREATE TABLE idempotency (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, \
-     offset INTEGER NOT NULL, delivered INTEGER NOT NULL)",
-    "CREATE TABLE tickets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, expires INTEGER NOT NULL)",
-    "CREATE TABLE presence (client_id TEXT NOT NULL, place INTEGER NOT NULL, topic TEXT NOT NULL, user TEXT, \
-     metadata TEXT NOT NULL, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
-    "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
-];
-/// From schema 1 to 2, and part of every new storage: members have a key of their own, and the messages of private topics
-/// are found by their topic. Only those cost an index.
-const TO_SCHEMA_2: [&str; 3] = [
-    "ALTER TABLE presence ADD COLUMN key TEXT",
-    "ALTER TABLE history ADD COLUMN topic TEXT",
-    "CREATE INDEX history_by_topic ON history (topic, offset) WHERE topic IS NOT NULL",
-];
 /// How the presence table tells the lobby, public and private topics apart.
 const PLACE_LOBBY: f64 = 2.0;
 
@@ -54,56 +37,6 @@ impl Storage {
             storage.migrate()?;
         }
         Ok(storage)
-    }
-
-    fn create(&self) -> Result<()> {
-        self.has_tables.set(true);
-        for statement in CREATE {
-            self.rows(statement, &[])?;
-        }
-        self.rows("INSERT INTO meta VALUES ('schema', '1')", &[])?;
-        self.migrate()
-    }
-
-    fn migrate(&self) -> Result<()> {
-        if self.meta("schema")?.as_deref() == Some("1") {
-            for statement in TO_SCHEMA_2 {
-                self.rows(statement, &[])?;
-            }
-            self.rows("UPDATE meta SET value = '2' WHERE key = 'schema'", &[])?;
-        }
-        match self.meta("schema")?.as_deref() {
-            Some(SCHEMA) => Ok(()),
-            _ => Err(JsValue::from_str("the storage was written by a later version")),
-        }
-    }
-
-    /// Everything that a waking tenant needs, but for the sockets and the alarm.
-    pub fn load(&self) -> Result<Stored> {
-        let newest = self.rows("SELECT offset, time, total_bytes FROM history ORDER BY offset DESC LIMIT 1", &[])?;
-        let newest = newest.first().map(|row| Newest {
-            offset: integer(row, 0),
-            time: integer(row, 1),
-            total_bytes: integer(row, 2),
-        });
-        let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
-        let (mut facts, mut overflow) = (BTreeMap::new(), BTreeMap::new());
-        for row in self.rows("SELECT key, value FROM meta", &[])? {
-            facts.insert(text(&row, 0), text(&row, 1));
-        }
-        for row in self.rows("SELECT client_id, state FROM overflow", &[])? {
-            overflow.insert(text(&row, 0), text(&row, 1));
-        }
-        let presence = self.rows("SELECT client_id, place, topic, user, metadata, key FROM presence", &[])?;
-        Ok(Stored {
-            epoch: facts.get("epoch").cloned(),
-            facts,
-            newest,
-            oldest: oldest.first().map(|row| integer(row, 0)),
-            overflow,
-            presence: presence.iter().map(presence_row).collect(),
-            ..Stored::default()
-        })
     }
 
     /// Runs one write.
@@ -135,6 +68,7 @@ impl Storage {
                 let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
                 self.run(statement, &[(&**client_id).into(), place, topic])
             }
+            Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::Overflow { client_id, state } => {
                 self.run("INSERT OR REPLACE INTO overflow VALUES (?, ?)", &[(&**client_id).into(), state.into()])
             }
@@ -180,6 +114,11 @@ impl Storage {
         Ok(remembered)
     }
 
+    /// Everyone who was present on these sockets.
+    pub fn presence_of(&self, client_ids: &[String]) -> Result<Vec<PresenceRow>> {
+        self.presence_on(&list(client_ids)?)
+    }
+
     /// Whether a ticket was used.
     pub fn is_spent(&self, ticket: &str) -> Result<bool> {
         Ok(!self.rows("SELECT 1 FROM tickets WHERE id = ?", &[ticket.into()])?.is_empty())
@@ -219,6 +158,14 @@ impl Storage {
             "DELETE FROM {table} WHERE sequence IN (SELECT sequence FROM {table} ORDER BY sequence LIMIT 4) AND {column} <= ?"
         );
         self.run(&statement, &[number(time)])
+    }
+
+    fn forget_sockets(&self, client_ids: &[String]) -> Result<()> {
+        let client_ids = list(client_ids)?;
+        let statement = "DELETE FROM presence WHERE (client_id, place, topic) IN (SELECT client_id, place, topic \
+             FROM json_each(?) AS gone CROSS JOIN presence ON client_id >= gone.value AND client_id < gone.value || '/')";
+        self.run(statement, std::slice::from_ref(&client_ids))?;
+        self.run("DELETE FROM overflow WHERE client_id IN (SELECT value FROM json_each(?))", &[client_ids])
     }
 
     fn track(&self, row: &PresenceRow) -> Result<()> {
@@ -269,6 +216,12 @@ fn integer(row: &Array, column: u32) -> u64 {
 
 fn text(row: &Array, column: u32) -> String {
     optional_text(row, column).unwrap_or_default()
+}
+
+/// Texts as a list that SQLite reads with `json_each`.
+fn list(texts: &[String]) -> Result<JsValue> {
+    let texts: Array = texts.iter().map(|text| JsValue::from_str(text)).collect();
+    JSON::stringify(&texts).map(JsString::into)
 }
 
 fn optional(text: Option<&str>) -> JsValue {
