@@ -51,7 +51,8 @@ pub enum Input {
         /// All accepted or none.
         publications: Vec<Publication>,
     },
-    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read.
+    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read, or the history does not reach
+    /// back so far any more.
     HistoryRead(Option<Vec<StoredPublication>>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),

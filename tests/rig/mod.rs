@@ -88,6 +88,8 @@ pub struct Rig {
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
+    /// Rows of the history that were read.
+    pub history_rows_read: usize,
     /// Sockets that were gone at the last wake and had left something.
     pub gone_at_wake: usize,
     /// Rows of such that were read, at each time.
@@ -158,6 +160,7 @@ impl Rig {
             storage_deletions: 0,
             fail_history_reads: false,
             history_reads: 0,
+            history_rows_read: 0,
             gone_at_wake: 0,
             gone_rows_read: Vec::new(),
             calls: Vec::new(),

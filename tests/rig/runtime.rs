@@ -229,14 +229,16 @@ impl Rig {
             Task::SetAlarm(time) => self.alarm = Some(time),
             Task::SetTimer(time) => self.timer = Some(time),
             Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory { after, rows, bytes } => {
+            Task::ReadHistory(query) => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
+                let read = if self.fail_history_reads { None } else { self.storage.history_after(&query) };
+                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
             }
-            Task::ReadTopic { topic, since, rows } => {
+            Task::ReadTopic { place, since, rows } => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));
+                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&place, since, rows));
+                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
             }
             Task::ReadGone { client_ids } => {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use realtime_worker::engine::effect::Write;
+use realtime_worker::engine::GAP_PLACE;
+use realtime_worker::engine::effect::{HistoryQuery, Write};
 use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
 
 /// Old rows that go with each new one.
@@ -15,6 +16,8 @@ pub struct HistoryRow {
     pub version: u64,
     pub text: String,
     pub topic: Option<String>,
+    /// `None` in rows of earlier builds.
+    pub place: Option<String>,
     pub total_bytes: u64,
 }
 
@@ -66,9 +69,10 @@ impl Storage {
             Write::Fact { name, value } => {
                 self.facts.insert((*name).to_owned(), value.clone());
             }
-            Write::Append { offset, time, version, text, topic, total_bytes } => {
+            Write::Append { offset, time, version, text, topic, place, total_bytes } => {
                 let (text, topic) = (text.to_string(), topic.as_deref().map(str::to_owned));
-                let row = HistoryRow { time: *time, version: *version, text, topic, total_bytes: *total_bytes };
+                let place = Some(place.clone());
+                let row = HistoryRow { time: *time, version: *version, text, topic, place, total_bytes: *total_bytes };
                 let before = self.history.insert(*offset, row);
                 assert!(before.is_none(), "offset {offset} is given twice");
             }
@@ -109,17 +113,24 @@ impl Storage {
         self.presence.values().filter(|row| is_meant(socket_of(&row.client_id))).cloned().collect()
     }
 
-    /// Up to `rows` publications after an offset, in order.
-    pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Vec<StoredPublication> {
-        let all = || self.history.range(after.saturating_add(1)..);
-        let most = all().next().map_or(0, |(_, first)| first.total_bytes + bytes);
-        let rows_after = all().take_while(|(_, row)| row.total_bytes <= most).take(usize::try_from(rows).unwrap());
-        rows_after.map(publication).collect()
+    /// What a query asks for, in order; `None` where the row that follows is not there any more.
+    pub fn history_after(&self, query: &HistoryQuery) -> Option<Vec<StoredPublication>> {
+        let next = query.after.saturating_add(1);
+        self.history.get(&next)?;
+        let is_selected = |row: &HistoryRow| row.place.as_ref().is_none_or(|place| query.selection.has(place));
+        let selected = self.history.range(next..).filter(|(_, row)| is_selected(row));
+        let mut before = 0;
+        let fits = |(_, row): &(&u64, &HistoryRow)| {
+            before += row.text.len() as u64;
+            before - row.text.len() as u64 <= query.bytes
+        };
+        Some(selected.take(usize::try_from(query.rows).unwrap()).take_while(fits).map(publication).collect())
     }
 
     /// The newest `rows` messages of a private topic since a time, in order.
-    pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Vec<StoredPublication> {
-        let of_topic = |(_, row): &(&u64, &HistoryRow)| row.topic.as_deref() == Some(topic) && row.time >= since;
+    pub fn topic_since(&self, place: &str, since: u64, rows: u64) -> Vec<StoredPublication> {
+        let is_meant = |row: &HistoryRow| row.topic.is_some() && row.place.as_deref() == Some(place);
+        let of_topic = |(_, row): &(&u64, &HistoryRow)| is_meant(row) && row.time >= since;
         let newest = self.history.iter().rev().filter(of_topic).take(usize::try_from(rows).unwrap());
         let mut found: Vec<_> = newest.map(publication).collect();
         found.reverse();
@@ -151,6 +162,7 @@ impl Storage {
         if row.time <= time {
             row.version = 0;
             row.text.clear();
+            row.place = Some(GAP_PLACE.to_owned());
         }
     }
 }

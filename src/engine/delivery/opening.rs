@@ -267,7 +267,7 @@ impl Delivery {
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
         let (from, then) = match recover {
             Recover::From(position) => match self.resume_later(now, id, position, then, out) {
-                Some((position, then)) => (From::Position(position), then),
+                Some((position, then)) => (self.registry.since(id, position), then),
                 None => return,
             },
             Recover::Off | Recover::On => (From::Now, then),

@@ -1,5 +1,6 @@
 //! The tenant's storage: SQLite, read and written without an await, so one input's writes are one transaction.
 
+mod history;
 mod schema;
 mod wake;
 
@@ -11,7 +12,7 @@ use wasm_bindgen::JsValue;
 
 use super::runtime::RawStorage;
 use crate::engine::effect::Write;
-use crate::engine::input::{PresenceRow, Remembered, StoredPublication};
+use crate::engine::input::{PresenceRow, Remembered};
 
 /// How the presence table tells the lobby, public and private topics apart.
 const PLACE_LOBBY: f64 = 2.0;
@@ -20,6 +21,8 @@ const PLACE_LOBBY: f64 = 2.0;
 pub struct Storage {
     raw: RawStorage,
     has_tables: Cell<bool>,
+    /// Rows of the history up to this offset may not say where they were published.
+    unplaced: Cell<u64>,
 }
 
 type Result<T> = std::result::Result<T, JsValue>;
@@ -30,7 +33,7 @@ impl Storage {
     /// # Errors
     /// When SQLite fails, or the tables are of a later build.
     pub fn open(raw: RawStorage) -> Result<Storage> {
-        let storage = Storage { raw, has_tables: Cell::new(true) };
+        let storage = Storage { raw, has_tables: Cell::new(true), unplaced: Cell::new(0) };
         let known = storage.rows("SELECT 1 FROM sqlite_master WHERE name = 'meta'", &[])?;
         storage.has_tables.set(!known.is_empty());
         if storage.has_tables.get() {
@@ -49,12 +52,7 @@ impl Storage {
             Write::Fact { name, value } => {
                 self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[(*name).into(), value.into()])
             }
-            Write::Append { offset, time, version, text, topic, total_bytes } => {
-                let topic = optional(topic.as_deref());
-                let values =
-                    [number(*offset), number(*time), number(*version), (&**text).into(), number(*total_bytes), topic];
-                self.run("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", &values)
-            }
+            Write::Append { .. } => self.append(write),
             Write::Trim { offset, time, total_bytes, rows } => self.trim(*offset, *time, *total_bytes, *rows),
             Write::Remember { id, answer, forget } => self.remember(id, *answer, *forget),
             Write::Spend { id, expires, forget } => {
@@ -76,23 +74,6 @@ impl Storage {
                 self.run("DELETE FROM overflow WHERE client_id = ?", &[(&**client_id).into()])
             }
         }
-    }
-
-    /// Up to `rows` publications after an offset, in order, up to the one that would exceed `bytes`.
-    pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Result<Vec<StoredPublication>> {
-        let statement = "SELECT offset, version, text, time FROM history WHERE offset > ?1 AND total_bytes <= ?3 + \
-             (SELECT total_bytes FROM history WHERE offset > ?1 ORDER BY offset LIMIT 1) ORDER BY offset LIMIT ?2";
-        let rows = self.rows(statement, &[number(after), number(rows), number(bytes)])?;
-        Ok(rows.iter().map(publication).collect())
-    }
-
-    /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
-    pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Result<Vec<StoredPublication>> {
-        // Times grow with offsets: the newest are found first, so that no more rows are read than may be answered.
-        let statement = "SELECT * FROM (SELECT offset, version, text, time FROM history WHERE topic = ? AND version > 0 \
-             ORDER BY offset DESC LIMIT ?) WHERE time >= ?";
-        let rows = self.rows(statement, &[topic.into(), number(rows), number(since)])?;
-        Ok(rows.iter().rev().map(publication).collect())
     }
 
     /// How many publications are kept.
@@ -133,17 +114,6 @@ impl Storage {
     pub fn delete_all(&self) -> Result<Promise> {
         self.has_tables.set(false);
         self.raw.delete_all()
-    }
-
-    fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
-        // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
-        let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
-             AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
-        self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])?;
-        // What it said must go in time all the same.
-        let statement = "UPDATE history SET version = 0, text = '' \
-             WHERE offset = (SELECT max(offset) FROM history) AND version > 0 AND time <= ?";
-        self.run(statement, &[number(time)])
     }
 
     fn remember(&self, id: &str, answer: Remembered, forget: u64) -> Result<()> {
@@ -226,10 +196,6 @@ fn list(texts: &[String]) -> Result<JsValue> {
 
 fn optional(text: Option<&str>) -> JsValue {
     text.map_or(JsValue::NULL, JsValue::from_str)
-}
-
-fn publication(row: &Array) -> StoredPublication {
-    StoredPublication { offset: integer(row, 0), time: integer(row, 3), version: integer(row, 1), text: text(row, 2) }
 }
 
 fn optional_text(row: &Array, column: u32) -> Option<String> {
