@@ -59,7 +59,7 @@ pub const PROFILE: Profile = Profile {
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every frame that a client gets.
-pub const SERVER_FRAMES: [&str; 14] = [
+pub const SERVER_FRAMES: [&str; 15] = [
     "auth_success",
     "auth_error",
     "auth_expired",
@@ -68,6 +68,7 @@ pub const SERVER_FRAMES: [&str; 14] = [
     "ack",
     "error",
     "pong",
+    "feed",
     "postgres_changes",
     "broadcast",
     "presence_state",
@@ -254,6 +255,10 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
+        Event::Feed { is_live } => {
+            open(out, "feed");
+            text_member(out, "status", Some(if *is_live { "live" } else { "lost" }));
+        }
         Event::Warned { .. }
         | Event::Called(_)
         | Event::Heartbeat { .. }
