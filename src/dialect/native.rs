@@ -1,6 +1,8 @@
 //! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (docs/protocol-native.md).
 //! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
 
+mod batch;
+
 use std::rc::Rc;
 
 use super::{Dialect, Frame, Received};
@@ -75,6 +77,7 @@ pub const SERVER_FRAMES: [&str; 15] = [
     "presence_join",
     "presence_update",
     "presence_leave",
+    "batch",
 ];
 /// Subscriptions that an authentication may bring.
 const MAX_SUBSCRIPTIONS: usize = 200;
@@ -95,6 +98,9 @@ impl Dialect for Native {
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
         if let Event::PresenceChanged { changes, .. } = event {
             return changes.iter().flat_map(|change| self.encode(None, change)).collect();
+        }
+        if let Event::Batch(events) = event {
+            return batch::frames(events);
         }
         let mut out = String::with_capacity(256);
         write(&mut out, event);
@@ -125,11 +131,13 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
 fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
     let subscriptions = form.take("subscriptions").map(|list| initial_subscriptions(&list)).transpose()?;
     Ok(Authenticate {
+        proven: None,
         // A token that was pasted brings its white space.
         token: Secret::new(form.require("token")?.text()?.trim().to_owned()),
         organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,
         recover: form.take("recover").map(|recover| self::recover(&recover)).transpose()?.unwrap_or_default(),
         subscriptions,
+        batches: form.take("batch").map_or(Ok(false), |batch| batch.boolean())?,
     })
 }
 
@@ -268,6 +276,7 @@ fn write(out: &mut String, event: &Event) {
         | Event::Left { .. }
         | Event::Ended(_)
         | Event::Roster { .. }
+        | Event::Batch(_)
         | Event::PresenceChanged { .. } => return,
     }
     out.push('}');

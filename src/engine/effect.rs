@@ -23,6 +23,8 @@ pub enum Effect {
         address: Option<Address>,
         /// What.
         event: Event,
+        /// Whether it may wait a little for what comes next, to go out in one frame with it.
+        may_wait: bool,
     },
     /// Do something that no dialect has a part in.
     Do(Task),

@@ -46,8 +46,8 @@ pub enum Input {
     },
     /// A client publishes over HTTP what it was found to be allowed to.
     PublishForClient {
-        /// Its user, where it has one.
-        user: Option<String>,
+        /// Who pays for it.
+        publisher: Publisher,
         /// All accepted or none.
         publications: Vec<Publication>,
     },
@@ -100,6 +100,17 @@ pub enum Input {
     Tables(Vec<TableChange>),
 }
 
+/// Who publishes over HTTP, as far as budgets are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publisher {
+    /// The user, where there is one.
+    pub user: Option<String>,
+    /// A digest of the key that was presented, where there is no user: everyone may have the same one.
+    pub key: Option<String>,
+    /// The address that it comes from, where that is known.
+    pub address: Option<String>,
+}
+
 /// Which connections are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionQuery {
@@ -139,6 +150,10 @@ pub struct Open {
     pub ticket: Option<UsedTicket>,
     /// Whether it wants offsets, where it is authenticated already.
     pub recover: Recover,
+    /// Whether several events may come in one frame, where it is authenticated already.
+    pub batches: bool,
+    /// The address that it comes from, where that is known.
+    pub address: Option<String>,
 }
 
 /// A ticket that is being used.

@@ -55,6 +55,7 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::Feed { .. }
         | Event::Left { .. }
         | Event::PresenceChanged { .. }
+        | Event::Batch(_)
         | Event::Roster { .. } => return None,
     };
     Some(out + "}")

@@ -225,16 +225,16 @@ impl Delivery {
         }
         for effect in take(&mut out.effects) {
             match effect {
-                Effect::Deliver { to, dialect, address, event } => {
+                Effect::Deliver { to, dialect, address, event, may_wait } => {
                     let (held, to): (Vec<_>, Vec<_>) =
                         to.into_iter().partition(|socket| self.waits.judging.holds(*socket));
                     for socket in held {
                         let (address, event) = (address.clone(), event.clone());
                         let frames = self.waits.judging.held.entry(socket).or_default();
-                        frames.push(Effect::Deliver { to: vec![socket], dialect, address, event });
+                        frames.push(Effect::Deliver { to: vec![socket], dialect, address, event, may_wait });
                     }
                     if !to.is_empty() {
-                        out.effects.push(Effect::Deliver { to, dialect, address, event });
+                        out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
                     }
                 }
                 task @ Effect::Do(_) => out.effects.push(task),
