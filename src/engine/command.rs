@@ -185,6 +185,8 @@ pub struct Authenticate {
     /// Subscriptions to hold before anything is replayed, and from then on nothing but what is subscribed to; `None`: what
     /// the dialect gives without.
     pub subscriptions: Option<Vec<Subscribe>>,
+    /// Whether several events may come in one frame.
+    pub batches: bool,
 }
 
 /// Whether a client wants offsets, and from where it missed events (docs/protocol-native.md, Recovery).

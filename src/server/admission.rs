@@ -22,6 +22,9 @@ pub struct Admission {
     pub ticket: Option<(String, u64)>,
     /// Whether offsets are wanted.
     pub recover: bool,
+    /// Whether several events may come in one frame.
+    #[serde(default)]
+    pub batches: bool,
     /// The position, epoch and offset, after which events were missed.
     pub missed_after: Option<(String, u64)>,
     /// How its frames are written.
@@ -36,13 +39,16 @@ pub struct Admission {
     /// Its public id, where the Worker had to know it beforehand.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// The address that it comes from, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl Admission {
     /// What is known of every socket of this dialect from the head of its request.
     pub fn of(dialect: DialectId, head: &RequestHead) -> Admission {
         let protocol = head.subprotocol().map(str::to_owned);
-        Admission { dialect: dialect.0, protocol, ..Admission::default() }
+        Admission { dialect: dialect.0, protocol, address: head.address.clone(), ..Admission::default() }
     }
 
     /// The header's text: JSON in ASCII only, for a header's value is Latin-1 and a user's name may be anything.
@@ -88,6 +94,8 @@ impl Admission {
             principal: self.principal.filter(|_| self.first.is_none()),
             ticket: self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used }),
             recover,
+            batches: self.batches,
+            address: self.address,
         }
     }
 }

@@ -37,7 +37,8 @@ impl Entrance for NativeEntrance {
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
         let named = named_organization(head)?;
         let (recover, missed_after) = recovery(head)?;
-        let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
+        let batches = head.parameter("batch") == Some("true");
+        let admission = Admission { recover, batches, missed_after, ..Admission::of(ID, head) };
         if let Some(ticket) = head.parameter("ws_ticket") {
             return with_ticket(ticket, named, admission, configuration, now);
         }

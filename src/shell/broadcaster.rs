@@ -110,7 +110,7 @@ impl Broadcaster {
         let raw_storage: JsValue = self.state.storage().as_raw().into();
         let storage = Storage::open(raw_storage.unchecked_into()).map_err(failed)?;
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(failed)?;
-        let mut stored = storage.load().map_err(failed)?;
+        let mut stored = storage.load(sockets.client_ids()).map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();
         let organization = self.state.id().name().unwrap_or_default();
@@ -170,8 +170,8 @@ impl Broadcaster {
             let remembered = self.with_life(|life| Ok(life.storage.remembered(request.ids())?))?;
             Input::Publish { publications: request.publications, remembered }
         } else {
-            let (user, publications) = PublishRequest::read_for_client(body)?;
-            Input::PublishForClient { user, publications }
+            let (publisher, publications) = PublishRequest::read_for_client(body)?;
+            Input::PublishForClient { publisher, publications }
         };
         let receipt = self.happen(input)?.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
@@ -258,7 +258,7 @@ impl Broadcaster {
             match done {
                 Ok(next) => pending.extend(next),
                 Err(refusal) => {
-                    self.life.take();
+                    self.give_up();
                     return Err(refusal);
                 }
             }
@@ -267,9 +267,19 @@ impl Broadcaster {
             self.fetch_keys();
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
-        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
+        std::mem::take(&mut outcome.timers).into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
+    }
+
+    /// Ends this life. What it still does writes nothing.
+    fn give_up(&self) {
+        let state: &RawState = self.state.as_raw().unchecked_ref();
+        let _ = self.with_life(|life| {
+            let effects = life.server.give_up();
+            life.execute_all(effects, state, &mut Outcome::default())
+        });
+        self.life.take();
     }
 
     /// Calls a function while the object goes on.

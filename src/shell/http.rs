@@ -41,6 +41,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
         media_type: media_type(request),
         protocols: header("sec-websocket-protocol"),
         last_event_id: header("last-event-id"),
+        address: header("cf-connecting-ip"),
     })
 }
 

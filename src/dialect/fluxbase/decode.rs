@@ -263,5 +263,6 @@ fn authenticate(members: &Members<'_>) -> Result<Command, Refusal> {
         organization: None,
         recover: Recover::Off,
         subscriptions: None,
+        batches: false,
     }))
 }

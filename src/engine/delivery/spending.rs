@@ -6,7 +6,8 @@ use crate::code::Refusal;
 use crate::engine::budget::{Payer, frames, rows};
 use crate::engine::command::{ChannelAct, Command};
 use crate::engine::event::Member;
-use crate::engine::message::{Missed, SessionId};
+use crate::engine::input::Publisher;
+use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
 
@@ -19,14 +20,14 @@ impl Delivery {
         }
         let Some(socket) = self.registry.socket(id.socket) else { return Ok(()) };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
-        self.budget.spend(now, Payer { socket: &socket.client_id, user }, units)
+        self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, units)
     }
 
-    /// Takes what publications of a client cost that came over HTTP. Those without a user are paid for together.
+    /// Takes what publications of a client cost that came over HTTP.
     pub(in crate::engine) fn pay_for(
         &mut self,
         now: u64,
-        user: Option<&str>,
+        publisher: &Publisher,
         publications: &[Publication],
     ) -> Result<(), Refusal> {
         let cost = |publication: &Publication| {
@@ -34,14 +35,14 @@ impl Delivery {
             frames(self.listeners(&topic.map_or(Scope::Organization, Scope::Topic)), publication.source.len())
         };
         let units = publications.iter().map(|publication| 1 + cost(publication)).sum();
-        self.budget.spend(now, Payer { socket: user.unwrap_or_default(), user }, units)
+        let Publisher { user, key, address } = publisher;
+        let payer = Payer { socket: address.as_deref(), user: user.as_deref(), key: key.as_deref() };
+        self.budget.spend(now, payer, units)
     }
 
-    /// Takes what it cost to read and tell what a session has missed.
-    pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, missed: Option<&Missed>) {
-        let Some(Missed::Everything(missed)) = missed else { return };
-        let bytes = missed.iter().map(|accepted| accepted.publication.source.len() as u64).sum();
-        self.charge(now, id, rows(missed.len() as u64, bytes));
+    /// Takes what it cost to read what a session has missed, whether it is told or was too much.
+    pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, read: Read) {
+        self.charge(now, id, rows(read.rows, read.bytes));
     }
 
     /// Takes what it costs to tell a session who is there.
@@ -53,7 +54,7 @@ impl Delivery {
     fn charge(&mut self, now: u64, id: SessionId, units: u64) {
         let Some(socket) = self.registry.socket(id.socket) else { return };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
-        self.budget.charge(now, Payer { socket: &socket.client_id, user }, units);
+        self.budget.charge(now, Payer { socket: Some(&socket.client_id), user, key: None }, units);
     }
 
     /// Units that a command costs: at least one where its answer is charged when it is known.
