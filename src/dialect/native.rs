@@ -70,6 +70,7 @@ pub const SERVER_FRAMES: [&str; 15] = [
     "ack",
     "error",
     "pong",
+    "feed",
     "postgres_changes",
     "broadcast",
     "presence_state",
@@ -262,6 +263,10 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
+        Event::Feed { is_live } => {
+            open(out, "feed");
+            text_member(out, "status", Some(if *is_live { "live" } else { "lost" }));
+        }
         Event::Warned { .. }
         | Event::Called(_)
         | Event::Heartbeat { .. }

@@ -180,6 +180,11 @@ pub enum Event {
         /// Whether the client asked to be told of messages too.
         announce: bool,
     },
+    /// The changes of the database, of which some are subscribed to, have stopped for a while, or go on with none missing.
+    Feed {
+        /// Whether they go on.
+        is_live: bool,
+    },
     /// The channel is left as its client asked, or entered anew.
     Left {
         /// The client's name for its leaving.

@@ -52,6 +52,7 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::Joined { .. }
         | Event::NotJoined { .. }
         | Event::Live { .. }
+        | Event::Feed { .. }
         | Event::Left { .. }
         | Event::PresenceChanged { .. }
         | Event::Batch(_)
