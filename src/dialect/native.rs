@@ -61,7 +61,7 @@ pub const PROFILE: Profile = Profile {
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every frame that a client gets.
-pub const SERVER_FRAMES: [&str; 15] = [
+pub const SERVER_FRAMES: [&str; 16] = [
     "auth_success",
     "auth_error",
     "auth_expired",
