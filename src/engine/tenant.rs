@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::delivery::Delivery;
 use super::effect::{Administered, Effect, Figures, Task};
-use super::input::{DialectId, Input, SocketId, Stored};
+use super::input::{DialectId, Input, PresenceRow, SocketId, Stored};
+use super::leftovers::Leftovers;
 use super::message::Out;
 use super::profile::Profiles;
 use super::stream::Stream;
@@ -18,6 +19,7 @@ use crate::policy::limits::AUTH_DEADLINE;
 pub struct Tenant {
     stream: Stream,
     delivery: Delivery,
+    leftovers: Leftovers,
     alarm: Option<u64>,
     /// The timers that are on their way, by the time at which they come.
     timers: BTreeSet<u64>,
@@ -47,7 +49,9 @@ impl Tenant {
         let places = stream.presence().places();
         let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
         stream.learn(delivery.catalog());
-        let mut tenant = Tenant { stream, delivery, alarm: None, timers: BTreeSet::new(), since: now };
+        let leftovers = Leftovers::new(stored.gone, now);
+        let mut tenant = Tenant { stream, delivery, leftovers, alarm: None, timers: BTreeSet::new(), since: now };
+        tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);
         // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
         tenant.set_timer(effects);
@@ -57,6 +61,8 @@ impl Tenant {
     /// Handles one input; `now` in Unix milliseconds.
     pub fn handle(&mut self, now: u64, input: Input, effects: &mut Vec<Effect>) {
         let mut out = Out::default();
+        // Comes while the object wakes, when no alarm may be set.
+        let is_waking = matches!(input, Input::GoneRead(_));
         let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
@@ -72,6 +78,7 @@ impl Tenant {
                 }
             }
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
+            Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
             }
@@ -88,10 +95,7 @@ impl Tenant {
             Input::Tick => drop(self.timers.pop_first()),
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
-            Input::Alarm => {
-                self.alarm = None;
-                self.stream.housekeep(now, &mut out);
-            }
+            Input::Alarm => self.housekeep(now, &mut out),
             Input::Connections(query) => {
                 let connections = Administered::Connections(self.delivery.connections(&query));
                 out.run(Task::Administered(Ok(connections)));
@@ -109,7 +113,9 @@ impl Tenant {
             effects.push(Effect::Do(Task::DeleteStorage));
             return;
         }
-        self.arm(effects);
+        if !is_waking {
+            self.arm(effects);
+        }
     }
 
     /// Ends this life whose memory is ahead of what is stored, before the next begins: what is lost with it, clients are to
@@ -126,6 +132,19 @@ impl Tenant {
     /// How a connection's frames are read; `None` when there is no such connection.
     pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.dialect(socket)
+    }
+
+    fn housekeep(&mut self, now: u64, out: &mut Out) {
+        self.alarm = None;
+        self.stream.housekeep(now, out);
+        self.leftovers.remove_due(now, !self.delivery.is_empty(), out);
+    }
+
+    /// Tells who left, where somebody hears of it, and removes what they left.
+    fn gone_read(&mut self, mut rows: Vec<PresenceRow>, out: &mut Out) {
+        rows.retain(|row| self.delivery.hears_presence(row));
+        self.stream.let_leave(&rows, out);
+        self.leftovers.remove_read(out);
     }
 
     /// Carries messages until there are none, then writes what must outlive memory.
@@ -160,7 +179,7 @@ impl Tenant {
     /// a little early does no harm: connections that are about to authenticate would move it back and forth, a write
     /// each time. After a wake it is unknown when it is to come, and it is set again: to ask would take an await.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
-        let deadlines = [self.delivery.deadline(), self.stream.deadline()];
+        let deadlines = [self.delivery.deadline(), self.stream.deadline(), self.leftovers.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
         if !self.alarm.is_some_and(fits) {

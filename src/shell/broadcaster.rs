@@ -110,7 +110,7 @@ impl Broadcaster {
         let raw_storage: JsValue = self.state.storage().as_raw().into();
         let storage = Storage::open(raw_storage.unchecked_into()).map_err(failed)?;
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(failed)?;
-        let mut stored = storage.load().map_err(failed)?;
+        let mut stored = storage.load(sockets.client_ids()).map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();
         let organization = self.state.id().name().unwrap_or_default();

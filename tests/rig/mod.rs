@@ -92,6 +92,12 @@ pub struct Rig {
     pub history_reads: usize,
     /// The address that the next sockets come from.
     pub address: Option<String>,
+    /// Rows of the history that were read.
+    pub history_rows_read: usize,
+    /// Sockets that were gone at the last wake and had left something.
+    pub gone_at_wake: usize,
+    /// Rows of such that were read, at each time.
+    pub gone_rows_read: Vec<usize>,
     /// Functions that are being called.
     pub calls: Vec<Calling>,
     /// The object of the database.
@@ -160,6 +166,9 @@ impl Rig {
             fail_history_reads: false,
             history_reads: 0,
             address: None,
+            history_rows_read: 0,
+            gone_at_wake: 0,
+            gone_rows_read: Vec::new(),
             calls: Vec::new(),
             source: Source::default(),
             configuration: Rc::new(configuration),

@@ -109,7 +109,9 @@ impl Rig {
         if self.epochs == 0 || self.storage.epoch.is_some() {
             self.epochs += 1;
         }
-        let mut stored = self.storage.load();
+        let open = self.sockets.values().map(|client| client.id.as_str()).collect();
+        let mut stored = self.storage.load(&open);
+        self.gone_at_wake = stored.gone.len();
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
         stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
         stored.keys = self.known_keys.clone();
@@ -125,6 +127,7 @@ impl Rig {
         self.timers.clear();
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
+        self.run_timer();
     }
 
     pub(super) fn socket_of(&self, client: &Client) -> Option<SocketId> {
@@ -159,7 +162,11 @@ impl Rig {
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
-        // The rig's clock stands still within a step: its timer looks ahead.
+        self.run_timer();
+    }
+
+    /// The rig's clock stands still within a step: its timer looks ahead.
+    fn run_timer(&mut self) {
         while let Some(time) = self.next_timer().filter(|_| !self.hold_timer) {
             self.timers.remove(&time);
             let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
@@ -234,15 +241,22 @@ impl Rig {
             Task::SetAlarm(time) => self.alarm = Some(time),
             Task::SetTimer(time) => drop(self.timers.insert(time)),
             Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory { after, rows, bytes } => {
+            Task::ReadHistory(query) => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
+                let read = if self.fail_history_reads { None } else { self.storage.history_after(&query) };
+                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
             }
-            Task::ReadTopic { topic, since, rows } => {
+            Task::ReadTopic { place, since, rows } => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));
+                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&place, since, rows));
+                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
+            }
+            Task::ReadGone { client_ids } => {
+                let rows = self.storage.presence_of(|socket| client_ids.iter().any(|gone| gone == socket));
+                self.gone_rows_read.push(rows.len());
+                return Some(Input::GoneRead(Some(rows)));
             }
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),

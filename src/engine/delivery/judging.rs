@@ -15,7 +15,7 @@ use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::effect::{Effect, Question, Task};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
-use crate::engine::message::{Accepted, Announcement, From, Missable, Missed, Out, SessionId, ToStream};
+use crate::engine::message::{Accepted, Announcement, Missable, Missed, Out, SessionId, ToStream};
 use crate::engine::publication::Content;
 use crate::policy::database::{Group, Standing};
 use crate::policy::table::distinct;
@@ -170,7 +170,8 @@ impl Delivery {
             session.awaiting = None;
             session.subscriptions.retain(|subscription| !refused.contains_key(&subscription.id));
         });
-        out.to_stream.push_back(ToStream::Resume { session: id, from: From::Position(from), then });
+        let from = self.registry.since(id, from);
+        out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 
     /// The subscriptions of those that a session waited for that do not stand, and why.

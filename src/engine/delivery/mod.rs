@@ -129,8 +129,8 @@ impl Delivery {
     pub(super) fn receive(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
         match message {
             ToDelivery::Publish { accepted, origin } => self.fan_out().publish(&accepted, origin, out),
-            ToDelivery::Resumed { session, position, missed, then } => {
-                self.charge_replay(now, session, missed.as_ref());
+            ToDelivery::Resumed { session, position, missed, read, then } => {
+                self.charge_replay(now, session, read);
                 self.resumed(session, position, missed, then, out);
             }
             ToDelivery::Roster { session, topic, mut members } => {

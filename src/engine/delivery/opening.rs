@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
@@ -11,7 +12,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
-use crate::engine::input::{Open, SocketId, Stored};
+use crate::engine::input::{Open, PresenceRow, SocketId, Stored};
 use crate::engine::message::{Announcement, From, Missed, Out, SessionId, ToStream};
 use crate::engine::profile::Sessions;
 use crate::policy::channel::Topic;
@@ -35,7 +36,14 @@ struct Beginning {
 }
 
 impl Delivery {
-    /// Removes what is left of sockets that did not survive.
+    /// Whether anyone would be told of what happens in the place of this presence.
+    pub(in crate::engine) fn hears_presence(&self, row: &PresenceRow) -> bool {
+        let topic =
+            row.topic.as_ref().map(|(private, name)| Topic { private: *private, name: Rc::from(name.as_str()) });
+        self.registry.classes.of(&Scope::Presence(topic)).next().is_some()
+    }
+
+    /// Removes what is left of sockets that survived and cannot be read.
     pub(super) fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
         let sessions =
             self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
@@ -268,7 +276,7 @@ impl Delivery {
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
         let (from, then) = match recover {
             Recover::From(position) => match self.resume_later(now, id, position, then, out) {
-                Some((position, then)) => (From::Position(position), then),
+                Some((position, then)) => (self.registry.since(id, position), then),
                 None => return,
             },
             Recover::Off | Recover::On => (From::Now, then),
