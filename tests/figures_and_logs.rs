@@ -100,6 +100,7 @@ fn logs_hold_no_secret() {
         for line in &rig.logs {
             let parsed: Value = serde_json::from_str(line).unwrap();
             assert!(parsed["event"].is_string() && parsed["organizationId"] == "org_1", "{line}");
+            assert!(!line.contains("null"), "a line says what there is to say: {line}");
             let secrets = SECRETS.iter().copied().chain(credentials.iter().map(String::as_str));
             secrets.for_each(|secret| assert!(!line.contains(secret), "{line}"));
         }

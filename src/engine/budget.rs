@@ -1,5 +1,5 @@
 //! Work is paid for by who asks: what a client has others sent, or has read, is taken from a bucket of its socket, one of its
-//! user and one of all clients. None of them is the API worker's, whose publishing no client can drain.
+//! user and one of all clients; over HTTP, from one of its address and one of its user or key. None of them is the API worker's, whose publishing no client can drain.
 //!
 //! The unit is what the frame to one socket costs, some 25 µs of workerd's CPU; a kibibyte of it costs about as much, and so
 //! do a few rows of the history.
@@ -29,12 +29,14 @@ pub(super) fn rows(count: u64, bytes: u64) -> u64 {
 }
 
 /// Who asks.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Payer<'a> {
-    /// The socket, or whatever stands for it.
-    pub(super) socket: &'a str,
+    /// The socket; over HTTP the address, where that is known.
+    pub(super) socket: Option<&'a str>,
     /// The user, where there is one.
     pub(super) user: Option<&'a str>,
+    /// A digest of the key that is presented over HTTP, where there is no user.
+    pub(super) key: Option<&'a str>,
 }
 
 /// The buckets of one organization's clients. They live in memory only: an object that hibernates was idle for ten seconds.
@@ -43,6 +45,7 @@ pub(super) struct Budget {
     per_user: u64,
     sockets: BTreeMap<Rc<str>, Bucket>,
     users: BTreeMap<Rc<str>, Bucket>,
+    keys: BTreeMap<Rc<str>, Bucket>,
     organization: Bucket,
 }
 
@@ -54,6 +57,7 @@ impl Budget {
             per_user: limits.work_per_user,
             sockets: BTreeMap::new(),
             users: BTreeMap::new(),
+            keys: BTreeMap::new(),
             organization: Bucket::full(limits.work_of_clients, now),
         }
     }
@@ -80,9 +84,10 @@ impl Budget {
     }
 
     fn buckets(&mut self, now: u64, payer: Payer<'_>) -> Vec<&mut Bucket> {
-        let mut buckets = vec![bucket(&mut self.sockets, payer.socket, self.per_socket, now)];
+        let mut buckets = vec![&mut self.organization];
+        buckets.extend(payer.socket.map(|socket| bucket(&mut self.sockets, socket, self.per_socket, now)));
         buckets.extend(payer.user.map(|user| bucket(&mut self.users, user, self.per_user, now)));
-        buckets.push(&mut self.organization);
+        buckets.extend(payer.key.map(|key| bucket(&mut self.keys, key, self.per_user, now)));
         buckets
     }
 }
@@ -106,7 +111,7 @@ mod tests {
     }
 
     fn payer<'a>(socket: &'a str, user: &'a str) -> Payer<'a> {
-        Payer { socket, user: Some(user) }
+        Payer { socket: Some(socket), user: Some(user), key: None }
     }
 
     #[test]
@@ -128,7 +133,10 @@ mod tests {
         for _ in 0..100 {
             assert!(budget.spend(0, payer("s", "ada"), 20).is_err());
         }
-        assert!(budget.spend(0, Payer { socket: "s", user: None }, 180).is_ok(), "the socket's bucket is as it was");
+        assert!(
+            budget.spend(0, Payer { socket: Some("s"), ..Payer::default() }, 180).is_ok(),
+            "the socket's bucket is as it was"
+        );
     }
 
     #[test]

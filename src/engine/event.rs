@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use sha2::{Digest, Sha256};
+
 use super::command::Position;
 use super::publication::{FromDatabase, Payload};
 use super::shared_text::SharedText;
@@ -11,6 +13,9 @@ use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 use crate::policy::table::Operation;
 use crate::value::row::Row;
+
+/// Bytes of the digest by which a message is called.
+const ID_DIGEST: usize = 16;
 
 /// One thing to tell.
 #[derive(Clone, Debug)]
@@ -147,6 +152,8 @@ pub enum Event {
         /// What happened to each.
         changes: Rc<[Event]>,
     },
+    /// Several events, in their order.
+    Batch(Rc<[Event]>),
     /// The answer to a ping.
     Pong {
         /// The client's name for it.
@@ -172,6 +179,11 @@ pub enum Event {
         tables: Option<Result<(), Refusal>>,
         /// Whether the client asked to be told of messages too.
         announce: bool,
+    },
+    /// The changes of the database, of which some are subscribed to, have stopped for a while, or go on with none missing.
+    Feed {
+        /// Whether they go on.
+        is_live: bool,
     },
     /// The channel is left as its client asked, or entered anew.
     Left {
@@ -229,10 +241,20 @@ pub struct Bindings {
 /// What a frame says of a message that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// The publisher's idempotency key, or the offset.
+    /// The same for each time that the message is told.
     pub id: String,
     /// Whether it is told once more.
     pub replayed: bool,
+}
+
+impl Kept {
+    /// What the message is called towards clients: a digest of the publisher's idempotency key, which may say what is
+    /// none of their business, or the offset where there is no key.
+    pub fn id_of(key: Option<&str>, offset: u64) -> String {
+        let Some(key) = key else { return offset.to_string() };
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        digest.iter().take(ID_DIGEST).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Who a connection is, and where the stream stands.

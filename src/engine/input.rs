@@ -46,14 +46,16 @@ pub enum Input {
     },
     /// A client publishes over HTTP what it was found to be allowed to.
     PublishForClient {
-        /// Its user, where it has one.
-        user: Option<String>,
+        /// Who pays for it.
+        publisher: Publisher,
         /// All accepted or none.
         publications: Vec<Publication>,
     },
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read, or the history does not reach
     /// back so far any more.
     HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::Recall`].
+    Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
@@ -103,6 +105,17 @@ pub enum Input {
     Tables(Vec<TableChange>),
 }
 
+/// Who publishes over HTTP, as far as budgets are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publisher {
+    /// The user, where there is one.
+    pub user: Option<String>,
+    /// A digest of the key that was presented, where there is no user: everyone may have the same one.
+    pub key: Option<String>,
+    /// The address that it comes from, where that is known.
+    pub address: Option<String>,
+}
+
 /// Which connections are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionQuery {
@@ -142,6 +155,10 @@ pub struct Open {
     pub ticket: Option<UsedTicket>,
     /// Whether it wants offsets, where it is authenticated already.
     pub recover: Recover,
+    /// Whether several events may come in one frame, where it is authenticated already.
+    pub batches: bool,
+    /// The address that it comes from, where that is known.
+    pub address: Option<String>,
 }
 
 /// A ticket that is being used.

@@ -107,6 +107,8 @@ pub(super) struct Origin {
     pub(super) echo: bool,
     /// Whether it asked that the message be kept.
     pub(super) persist: bool,
+    /// Under which the publication is remembered, so that it goes out no second time.
+    pub(super) key: Option<String>,
 }
 
 /// What a connection has missed: everything in order, or too much to tell.
@@ -148,6 +150,8 @@ pub(super) struct Out {
     pub(super) effects: Vec<Effect>,
     pub(super) to_stream: VecDeque<ToStream>,
     pub(super) to_delivery: VecDeque<ToDelivery>,
+    /// Bytes of the publications among the effects that may wait.
+    pub(super) batched_bytes: usize,
 }
 
 impl Out {

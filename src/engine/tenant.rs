@@ -1,6 +1,6 @@
 //! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::delivery::Delivery;
@@ -21,7 +21,8 @@ pub struct Tenant {
     delivery: Delivery,
     leftovers: Leftovers,
     alarm: Option<u64>,
-    timer: Option<u64>,
+    /// The timers that are on their way, by the time at which they come.
+    timers: BTreeSet<u64>,
     since: u64,
 }
 
@@ -49,7 +50,7 @@ impl Tenant {
         let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
         stream.learn(delivery.catalog());
         let leftovers = Leftovers::new(stored.gone, now);
-        let mut tenant = Tenant { stream, delivery, leftovers, alarm: None, timer: None, since: now };
+        let mut tenant = Tenant { stream, delivery, leftovers, alarm: None, timers: BTreeSet::new(), since: now };
         tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);
         // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
@@ -70,12 +71,13 @@ impl Tenant {
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
             Input::Closed { socket } => self.delivery.closed(socket, &mut out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
-            Input::PublishForClient { user, publications } => {
-                match self.delivery.pay_for(now, user.as_deref(), &publications) {
+            Input::PublishForClient { publisher, publications } => {
+                match self.delivery.pay_for(now, &publisher, &publications) {
                     Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), &mut out),
                     Err(refusal) => out.run(Task::Published(Err(refusal))),
                 }
             }
+            Input::Recalled(remembered) => self.stream.recalled(now, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
             Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {
@@ -91,7 +93,7 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
-            Input::Tick => self.timer = None,
+            Input::Tick => drop(self.timers.pop_first()),
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
             Input::Alarm => self.housekeep(now, &mut out),
@@ -115,6 +117,12 @@ impl Tenant {
         if !is_waking {
             self.arm(effects);
         }
+    }
+
+    /// Ends this life whose memory is ahead of what is stored, before the next begins: what is lost with it, clients are to
+    /// ask for again.
+    pub fn give_up(&mut self) -> Vec<Effect> {
+        self.delivery.give_up()
     }
 
     /// A number for the next connection; the same one until it opens.
@@ -149,6 +157,7 @@ impl Tenant {
                 break;
             }
         }
+        self.delivery.batch(now, &mut out);
         self.delivery.save(now, &mut out);
         effects.append(&mut out.effects);
     }
@@ -180,10 +189,12 @@ impl Tenant {
         }
     }
 
-    /// Sets the timer for what is being coalesced; one that is set already comes first or is about to set the next.
+    /// Sets a timer for what is being coalesced, where none comes as soon; each that comes is about to set the next.
     fn set_timer(&mut self, effects: &mut Vec<Effect>) {
-        if let (Some(due), None) = (self.delivery.next_flush(), self.timer) {
-            self.timer = Some(due);
+        let due = [self.delivery.next_flush(), self.delivery.next_batch()].into_iter().flatten().min();
+        let is_sooner = |due: &u64| self.timers.first().is_none_or(|first| due < first);
+        if let Some(due) = due.filter(is_sooner) {
+            self.timers.insert(due);
             effects.push(Effect::Do(Task::SetTimer(due)));
         }
     }

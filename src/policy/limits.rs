@@ -87,6 +87,7 @@ limits! {
     Limits {
         connections "connections" 10000 "connections of one organization";
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
+        pending_per_address "pendingPerAddress" 100 "the same of one address, where Cloudflare tells it";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
         joins_per_second "joinsPerSecond" 100 "channels that one socket of a Supabase client enters per second, with a burst of twice as many";

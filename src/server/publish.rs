@@ -1,11 +1,23 @@
 //! The body of `POST /broadcast` (docs/protocol-native.md, Publishing).
 
+use sha2::{Digest, Sha256};
+
+use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
+use crate::engine::input::Publisher;
 use crate::engine::publication::Publication;
 use crate::policy::limits::BATCH_EVENTS;
 use crate::policy::organization::is_organization;
+use crate::policy::principal::Principal;
 use crate::value::form::Form;
 use crate::value::json;
+
+/// The keys under which the Worker says who pays.
+const USER: &str = "publisher";
+const KEY: &str = "publisherKey";
+const ADDRESS: &str = "publisherAddress";
+/// Bytes of the digest of a key.
+const KEY_DIGEST: usize = 8;
 
 /// A publisher's request, read and found to be of the documented form.
 #[derive(Clone, Debug)]
@@ -37,15 +49,16 @@ impl PublishRequest {
         messages.iter().map(|message| Publication::read(message.form()?, message.json())).collect()
     }
 
-    /// Reads what a client publishes, as the Worker hands it over: the same body, with the client's user in `publisher`.
+    /// Reads what a client publishes, as the Worker hands it over: the same body, with who pays for it.
     ///
     /// # Errors
     /// The same.
-    pub fn read_for_client(body: &str) -> Result<(Option<String>, Vec<Publication>), Refusal> {
+    pub fn read_for_client(body: &str) -> Result<(Publisher, Vec<Publication>), Refusal> {
         let mut form = Form::read(body, Code::InvalidRequest)?;
         organization(&mut form)?;
-        let user = form.take("publisher").map(|user| user.text()).transpose()?;
-        Ok((user, PublishRequest::publications(form, body)?))
+        let mut text = |name| form.take(name).map(|value| value.text()).transpose();
+        let publisher = Publisher { user: text(USER)?, key: text(KEY)?, address: text(ADDRESS)? };
+        Ok((publisher, PublishRequest::publications(form, body)?))
     }
 
     /// The organization that a body names, which the Worker routes by; the organization's object reads all of it.
@@ -62,13 +75,25 @@ impl PublishRequest {
     }
 }
 
+/// Who pays for what a client publishes over HTTP. Clients without a user often share a key, so that theirs is told apart
+/// by a digest.
+pub fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
+    let presented = || head.bearer().or(head.api_key.as_deref()).unwrap_or_default();
+    let digest = || -> [u8; 32] { Sha256::digest(presented().as_bytes()).into() };
+    let key = || digest().iter().take(KEY_DIGEST).map(|byte| format!("{byte:02x}")).collect();
+    Publisher { user: principal.user.clone(), key: principal.user.is_none().then(key), address: head.address.clone() }
+}
+
 /// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
-pub fn request(organization: &str, user: Option<&str>, publications: &[Publication]) -> String {
+pub fn request(organization: &str, publisher: Option<&Publisher>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);
-    if let Some(user) = user {
-        body.push_str(",\"publisher\":");
-        json::write_string(&mut body, user);
+    if let Some(Publisher { user, key, address }) = publisher {
+        for (name, value) in [(USER, user), (KEY, key), (ADDRESS, address)] {
+            let Some(value) = value else { continue };
+            body.push_str(&format!(",\"{name}\":"));
+            json::write_string(&mut body, value);
+        }
     }
     body.push_str(",\"messages\":[");
     for (index, publication) in publications.iter().enumerate() {

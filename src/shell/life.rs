@@ -48,7 +48,7 @@ pub struct Outcome {
     /// Whether the key set is to be fetched.
     pub fetch_keys: bool,
     /// When something short is due, in Unix milliseconds.
-    pub timer: Option<u64>,
+    pub timers: Vec<u64>,
     /// The answer to a batch of changes.
     pub taken: Option<std::result::Result<u64, Refusal>>,
     /// What databases are to be asked.
@@ -73,7 +73,7 @@ impl Life {
         let mut inputs = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Deliver { to, dialect, address, event } => {
+                Effect::Deliver { to, dialect, address, event, .. } => {
                     sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
                 }
                 Effect::Do(task) => {
@@ -115,11 +115,15 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
-            Task::SetTimer(time) => outcome.timer = Some(time),
+            Task::SetTimer(time) => outcome.timers.push(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory(query) => {
                 let rows = self.storage.history_after(&query).map_err(log_fault);
                 return Ok(Some(Input::HistoryRead(rows.ok().flatten())));
+            }
+            Task::Recall(id) => {
+                let mut remembered = self.storage.remembered(std::iter::once(id.as_str()))?;
+                return Ok(Some(Input::Recalled(remembered.remove(&id))));
             }
             Task::ReadTopic { place, since, rows } => {
                 let rows = self.storage.topic_since(&place, since, rows).map_err(log_fault);

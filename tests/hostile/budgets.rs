@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use realtime_worker::engine::input::Publisher;
 use realtime_worker::engine::publication::{Payload, Publication};
 use realtime_worker::policy::channel::Topic;
 use serde_json::{Value, json};
@@ -103,18 +104,38 @@ fn replays_are_paid_for_by_their_rows() {
     assert!((3..=9).contains(&read), "the history was read {read} times within a second");
 }
 
+/// Ten messages of a client over HTTP, each of one unit.
+fn ten() -> Vec<Publication> {
+    let topic = || Topic { private: false, name: Rc::from("t") };
+    (0..10).map(|_| Publication::from_client(topic(), "e", Payload::Json(Rc::from("{}"))).unwrap()).collect()
+}
+
+fn publisher(user: Option<&str>, key: Option<&str>, address: Option<&str>) -> Publisher {
+    let [user, key, address] = [user, key, address].map(|text| text.map(str::to_owned));
+    Publisher { user, key, address }
+}
+
+#[test]
+fn over_http_a_key_that_many_share_and_an_address_have_a_budget_each() {
+    let limits = json!({ "workPerConnection": 10, "workPerUser": 30 });
+    let mut rig = Rig::new(&json!({ "limits": limits }));
+    let mut ask = |key, address| rig.publish_for_client(&publisher(None, Some(key), address), ten()).status;
+    assert_eq!([(); 3].map(|()| ask("anon", Some("192.0.2.1"))), [202, 202, 429], "one address, whatever its key");
+    assert_eq!(ask("other", Some("192.0.2.1")), 429);
+    assert_eq!([(); 3].map(|()| ask("anon", Some("192.0.2.2"))), [202, 202, 429]);
+    assert_eq!([(); 3].map(|()| ask("anon", None)), [202, 202, 429], "where no address is known, the key alone counts");
+    assert_eq!(ask("other", Some("192.0.2.3")), 202);
+}
+
 #[test]
 fn clients_over_http_drain_no_bucket_but_their_own() {
     let mut rig = Rig::new(&json!({ "limits": { "publicationsPerSecond": 10, "workPerUser": 20 } }));
-    let messages = || -> Vec<Publication> {
-        let topic = || Topic { private: false, name: Rc::from("t") };
-        (0..10).map(|_| Publication::from_client(topic(), "e", Payload::Json(Rc::from("{}"))).unwrap()).collect()
-    };
-    let mut ask = |user| rig.publish_for_client(user, messages()).status;
+    let of = |user| publisher(user, None, None);
+    let mut ask = |user| rig.publish_for_client(&of(user), ten()).status;
     assert_eq!([(); 6].map(|()| ask(Some("eve"))), [202, 202, 202, 202, 429, 429]);
     assert_eq!(ask(Some("ada")), 202);
     assert_eq!(ask(None), 202, "those without a user");
-    let refused = rig.publish_for_client(Some("eve"), messages());
+    let refused = rig.publish_for_client(&of(Some("eve")), ten());
     assert_eq!((refused.status, refused.retry_after), (429, Some(1)));
     assert_eq!(rig.say("e"), 0, "the API worker has a bucket of its own");
 }

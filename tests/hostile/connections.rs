@@ -20,6 +20,31 @@ fn one_user_holds_a_share_of_the_connections() {
 }
 
 #[test]
+fn strangers_of_one_address_make_room_for_each_other() {
+    let mut rig = Rig::new(&json!({ "limits": { "pending": 10, "pendingPerAddress": 3 } }));
+    let open = |rig: &mut Rig, address: Option<&str>| {
+        rig.address = address.map(str::to_owned);
+        rig.now += 1;
+        rig.open()
+    };
+    let honest = open(&mut rig, Some("192.0.2.1"));
+    let unknown: Vec<Client> = (0..4).map(|_| open(&mut rig, None)).collect();
+    let flood: Vec<Client> = (0..20).map(|_| open(&mut rig, Some("192.0.2.2"))).collect();
+    let evicted = flood.iter().filter(|stranger| stranger.closed().is_some()).count();
+    assert_eq!(evicted, 17, "an address has three");
+    assert!(flood.iter().take(17).all(|stranger| stranger.closed() == Some((1013, "connection_limit".to_owned()))));
+    assert!(unknown.iter().all(|stranger| stranger.closed().is_none()), "no address, no limit by it");
+    let token = rig.token("ada", &[]);
+    rig.authenticate(&honest, &token);
+    assert_eq!(honest.next()["type"], "auth_success");
+    let token = rig.token("eve", &[]);
+    rig.authenticate(&flood[19], &token);
+    assert_eq!(flood[19].next()["type"], "auth_success");
+    open(&mut rig, Some("192.0.2.2"));
+    assert!(flood[17].closed().is_none(), "who has authenticated counts no longer");
+}
+
+#[test]
 fn honest_logins_come_in_beside_a_thousand_silent_strangers() {
     let mut rig = Rig::new(&json!({}));
     let open = |rig: &mut Rig| {

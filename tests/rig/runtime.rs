@@ -7,7 +7,7 @@ use std::rc::Rc;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
 use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
-use realtime_worker::engine::input::{Input, SocketId};
+use realtime_worker::engine::input::{Input, Publisher, SocketId};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::answer::Answer;
@@ -49,10 +49,10 @@ impl Rig {
         (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
     }
 
-    /// Interrupts, unless keys are being fetched: an object that waits for an answer does not hibernate.
+    /// Interrupts, unless keys are being fetched or a timer is on its way: an object that waits does not hibernate.
     pub(super) fn step(&mut self) {
         match self.interruption {
-            _ if self.fetching || self.source.is_asked() => {}
+            _ if self.fetching || self.source.is_asked() || !self.timers.is_empty() => {}
             Interruption::None => {}
             Interruption::Hibernate => self.hibernate(),
             Interruption::Crash => self.crash(),
@@ -74,6 +74,13 @@ impl Rig {
     pub fn crash(&mut self) {
         self.known_keys = None;
         self.wake();
+        self.wake();
+    }
+
+    /// The storage fails: this life ends with what it has in memory, and the next begins with what is stored.
+    pub fn fail(&mut self) {
+        let effects = self.server.as_mut().expect("awake").give_up();
+        self.settle(effects, &mut Outcome::default());
         self.wake();
     }
 
@@ -117,7 +124,7 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
-        self.timer = None;
+        self.timers.clear();
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
         self.run_timer();
@@ -136,16 +143,20 @@ impl Rig {
     }
 
     /// What a client publishes over HTTP, as the Worker hands it over.
-    pub fn publish_for_client(&mut self, user: Option<&str>, publications: Vec<Publication>) -> Answer {
+    pub fn publish_for_client(&mut self, publisher: &Publisher, publications: Vec<Publication>) -> Answer {
         self.step();
-        let request = rest::request(ORGANIZATION, user, &publications);
-        let (user, publications) = PublishRequest::read_for_client(&request).unwrap();
+        let request = rest::request(ORGANIZATION, Some(publisher), &publications);
+        let (publisher, publications) = PublishRequest::read_for_client(&request).unwrap();
         let mut outcome = Outcome::default();
-        self.run(Input::PublishForClient { user, publications }, &mut outcome);
+        self.run(Input::PublishForClient { publisher, publications }, &mut outcome);
         match outcome.published.expect("a publisher is answered") {
             Ok(receipt) => Answer::from(&receipt),
             Err(refusal) => Answer::from(&refusal),
         }
+    }
+
+    fn next_timer(&self) -> Option<u64> {
+        self.timers.first().copied()
     }
 
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
@@ -156,7 +167,8 @@ impl Rig {
 
     /// The rig's clock stands still within a step: its timer looks ahead.
     fn run_timer(&mut self) {
-        while let Some(time) = self.timer.take_if(|_| !self.hold_timer) {
+        while let Some(time) = self.next_timer().filter(|_| !self.hold_timer) {
+            self.timers.remove(&time);
             let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
             self.settle(effects, &mut Outcome::default());
         }
@@ -185,7 +197,7 @@ impl Rig {
 
     fn execute(&mut self, effect: Effect, outcome: &mut Outcome) -> Option<Input> {
         match effect {
-            Effect::Deliver { to, dialect, address, event } => {
+            Effect::Deliver { to, dialect, address, event, .. } => {
                 Outgoing::of(to, dialect, address.as_ref(), &event).for_each(|outgoing| self.send(outgoing));
                 None
             }
@@ -227,13 +239,17 @@ impl Rig {
                 (self.storage, self.alarm) = Default::default();
             }
             Task::SetAlarm(time) => self.alarm = Some(time),
-            Task::SetTimer(time) => self.timer = Some(time),
+            Task::SetTimer(time) => drop(self.timers.insert(time)),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory(query) => {
                 self.history_reads += 1;
                 let read = if self.fail_history_reads { None } else { self.storage.history_after(&query) };
                 self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
+            }
+            Task::Recall(id) => {
+                let remembered = self.storage.remembered(std::iter::once(id.as_str())).remove(&id);
+                return Some(Input::Recalled(remembered));
             }
             Task::ReadTopic { place, since, rows } => {
                 self.history_reads += 1;

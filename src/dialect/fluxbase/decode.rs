@@ -223,6 +223,7 @@ fn publish(members: &Members<'_>) -> Result<Command, Refusal> {
         id: message.map(|message| id::of_message(&message)),
         // Everyone gets it, and the sender's copy says so.
         echo: true,
+        key: None,
     })
 }
 
@@ -257,9 +258,11 @@ fn authenticate(members: &Members<'_>) -> Result<Command, Refusal> {
         return Err(refuse("token is required for access_token message"));
     }
     Ok(Command::Authenticate(Authenticate {
+        proven: None,
         token: Secret::new(token.trim().to_owned()),
         organization: None,
         recover: Recover::Off,
         subscriptions: None,
+        batches: false,
     }))
 }

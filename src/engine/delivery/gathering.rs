@@ -30,6 +30,7 @@ pub(super) struct Said {
     view: ViewNumber,
     pub(super) dialect: DialectId,
     offsets: bool,
+    pub(super) batches: bool,
     /// Whether frames say more of it than what it is.
     in_detail: bool,
     is_own: bool,
@@ -88,6 +89,7 @@ impl<'a> Gathering<'a> {
             view,
             dialect: class.dialect,
             offsets: class.offsets,
+            batches: class.batches,
             in_detail: class.channel.is_some() || names_subscriptions,
             is_own: self.is_own,
             pass,
@@ -236,7 +238,7 @@ impl<'a> Gathering<'a> {
     }
 
     pub(super) fn kept(&self) -> Option<Rc<Kept>> {
-        let id = self.accepted.publication.id.clone().unwrap_or_else(|| self.accepted.offset.to_string());
+        let id = Kept::id_of(self.accepted.publication.id.as_deref(), self.accepted.offset);
         self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
 }

@@ -6,9 +6,11 @@
 mod attachment;
 mod awaiting;
 mod backlog;
+mod batching;
 pub mod call;
 mod channel;
 mod class;
+mod client_key;
 mod database;
 mod fan_out;
 mod figures;
@@ -50,6 +52,7 @@ use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use backlog::Backlog;
+use batching::Batches;
 use database::{DatabaseLink, Waits};
 use fan_out::FanOut;
 use heartbeat::{BEAT, Heartbeats};
@@ -68,6 +71,7 @@ pub(super) struct Delivery {
     registry: Registry,
     budget: Budget,
     presence_windows: PresenceWindows,
+    batches: Batches,
     verifier: Verifier,
     backlog: Backlog,
     /// Who waits for the database to answer.
@@ -98,6 +102,7 @@ impl Delivery {
             configuration,
             profiles,
             presence_windows: PresenceWindows::default(),
+            batches: Batches::default(),
             verifier,
             backlog: Backlog::default(),
             waits: Waits::default(),
@@ -152,6 +157,7 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
+        self.batches.forget(id);
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
         self.backlog.forget(id);

@@ -22,6 +22,8 @@ use crate::policy::token::TokenError;
 /// What a session begins with.
 #[derive(Default)]
 struct Beginning {
+    /// Whether several events may come in one frame.
+    batches: bool,
     subscriptions: Vec<Subscription>,
     /// Whether it receives nothing but what it subscribes to.
     explicit: bool,
@@ -76,7 +78,7 @@ impl Delivery {
         }
         let is_full = match &open.principal {
             Some(principal) => self.rights().is_full_for(principal),
-            None => self.rights().is_full() || !self.make_room(out),
+            None => self.rights().is_full() || !self.make_room(open.address.as_deref(), out),
         };
         if is_full && profile.rejects_at_handshake {
             self.registry.log("refused", open.socket, Some(Code::ConnectionLimit), out);
@@ -86,6 +88,7 @@ impl Delivery {
         out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         let limits = &self.configuration.limits;
         let mut socket = Socket::new(open.socket, client_id, (open.dialect, profile), now, limits);
+        socket.address = open.address.map(Rc::from);
         let principal = open.principal.filter(|_| !is_full).map(|principal| Rc::new(profile.with_role(principal)));
         if profile.sessions == Sessions::Many {
             socket.opened_as = principal.clone();
@@ -95,7 +98,8 @@ impl Delivery {
         match principal {
             _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
             Some(principal) if profile.sessions == Sessions::One => {
-                self.begin(now, open.socket, principal, open.recover, Beginning::default(), out);
+                let beginning = Beginning { batches: open.batches, ..Beginning::default() };
+                self.begin(now, open.socket, principal, open.recover, beginning, out);
             }
             Some(_) | None => {}
         }
@@ -194,9 +198,12 @@ impl Delivery {
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
     }
 
-    /// Makes room for one more socket that has not authenticated. These are counted apart, and the oldest goes first: silent
-    /// ones must not keep out who is about to prove who they are.
-    fn make_room(&mut self, out: &mut Out) -> bool {
+    /// Makes room for one more socket that has not authenticated. These are counted apart, and the oldest goes first, of an
+    /// address that has its share the oldest of that: silent ones must not keep out who is about to prove who they are.
+    fn make_room(&mut self, address: Option<&str>, out: &mut Out) -> bool {
+        let share = self.configuration.limits.pending_per_address;
+        let own = address.and_then(|address| self.registry.sockets().oldest_of(address, share));
+        own.into_iter().for_each(|socket| self.fail(socket, Code::ConnectionLimit, out));
         if self.registry.sockets().pending() < self.configuration.limits.pending {
             return true;
         }
@@ -207,7 +214,8 @@ impl Delivery {
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
     fn start(&mut self, now: u64, socket: SocketId, principal: Rc<Principal>, frame: Authenticate, out: &mut Out) {
-        let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
+        let (explicit, batches) = (frame.subscriptions.is_some(), frame.batches);
+        let mut beginning = Beginning { explicit, batches, ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
@@ -258,6 +266,7 @@ impl Delivery {
         let details = vec![("method", principal.method.as_str().to_owned())];
         let mut session = Session::new(id, client_id.clone(), principal);
         session.offsets = recover != Recover::Off;
+        session.batches = beginning.batches;
         session.subscriptions = beginning.subscriptions;
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;

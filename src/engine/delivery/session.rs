@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) principal: Rc<Principal>,
     /// Whether its frames carry offsets.
     pub(super) offsets: bool,
+    /// Whether several events may come to it in one frame.
+    pub(super) batches: bool,
     /// Whether it has been told that its token has expired.
     pub(super) told_expired: bool,
     pub(super) subscriptions: Vec<Subscription>,
@@ -141,6 +143,7 @@ impl Session {
             client_id,
             principal,
             offsets: false,
+            batches: false,
             told_expired: false,
             subscriptions: Vec::new(),
             explicit: false,
@@ -222,12 +225,14 @@ impl Session {
             dialect,
             channel: self.address().map(|address| address.name.clone()),
             offsets: self.offsets,
+            batches: self.batches,
             roles: roles.clone(),
             narrowing: narrowing.clone(),
         };
         // Presence looks the same to everyone, so nothing but the dialect divides its listeners.
         let presence_key = |topic| ClassKey {
             offsets: false,
+            batches: false,
             roles: Rc::default(),
             narrowing: Rc::default(),
             ..key(Scope::Presence(topic))

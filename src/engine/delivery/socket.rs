@@ -22,6 +22,9 @@ pub(super) struct Socket {
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
+    /// The address that it comes from, where that is known: in memory only, since it counts until the socket has
+    /// authenticated.
+    pub(super) address: Option<Rc<str>>,
     /// Whom the key names that it was opened with, in dialects whose sessions may be entered without a token.
     pub(super) opened_as: Option<Rc<Principal>>,
     /// In the order of their numbers.
@@ -89,6 +92,7 @@ impl Socket {
             dialect,
             profile,
             opened: now,
+            address: None,
             opened_as: None,
             sessions: Vec::new(),
             entered: 0,

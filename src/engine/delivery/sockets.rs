@@ -1,6 +1,7 @@
 //! Sockets by their numbers, which are small and used again: a vector of places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::session::Session;
 use super::socket::Socket;
@@ -17,6 +18,8 @@ pub(super) struct Sockets {
     authenticated: u64,
     /// Authenticated sockets by their user.
     by_user: BTreeMap<String, u64>,
+    /// Unauthenticated sockets by their address, the oldest first.
+    strangers: BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>,
     listeners: u64,
 }
 
@@ -60,6 +63,7 @@ impl Sockets {
             self.count += 1;
             self.authenticated += u64::from(socket.principal().is_some());
             count(&mut self.by_user, &socket, true);
+            note(&mut self.strangers, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
             *free = Some(socket);
         }
@@ -72,6 +76,7 @@ impl Sockets {
         self.count -= 1;
         self.authenticated -= u64::from(socket.principal().is_some());
         count(&mut self.by_user, &socket, false);
+        note(&mut self.strangers, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
         Some(socket)
     }
@@ -81,6 +86,7 @@ impl Sockets {
         let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
         self.authenticated += u64::from(socket.principal().is_none());
         count(&mut self.by_user, socket, false);
+        note(&mut self.strangers, socket, false);
         socket.sessions.push(session);
         count(&mut self.by_user, socket, true);
     }
@@ -106,6 +112,12 @@ impl Sockets {
         self.by_user.get(user).copied().unwrap_or_default()
     }
 
+    /// The oldest of an address's unauthenticated sockets, where there are `max` of them.
+    pub(super) fn oldest_of(&self, address: &str, max: u64) -> Option<SocketId> {
+        let strangers = self.strangers.get(address).filter(|strangers| strangers.len() as u64 >= max)?;
+        strangers.first().map(|(_, id)| *id)
+    }
+
     /// How many count as listeners of an app.
     pub(super) fn listeners(&self) -> u64 {
         self.listeners
@@ -122,6 +134,20 @@ impl Sockets {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
         self.places.iter_mut().flatten()
+    }
+}
+
+/// Notes a socket that has not authenticated under its address, or no longer.
+fn note(strangers: &mut BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>, socket: &Socket, is_there: bool) {
+    let Some(address) = socket.address.as_ref().filter(|_| socket.principal().is_none()) else { return };
+    let place = (socket.opened, socket.id);
+    if is_there {
+        strangers.entry(address.clone()).or_default().insert(place);
+    } else if let Some(known) = strangers.get_mut(address) {
+        known.remove(&place);
+        if known.is_empty() {
+            strangers.remove(address);
+        }
     }
 }
 

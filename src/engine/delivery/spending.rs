@@ -6,6 +6,7 @@ use crate::code::Refusal;
 use crate::engine::budget::{Payer, frames, rows};
 use crate::engine::command::{ChannelAct, Command};
 use crate::engine::event::Member;
+use crate::engine::input::Publisher;
 use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
@@ -19,14 +20,14 @@ impl Delivery {
         }
         let Some(socket) = self.registry.socket(id.socket) else { return Ok(()) };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
-        self.budget.spend(now, Payer { socket: &socket.client_id, user }, units)
+        self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, units)
     }
 
-    /// Takes what publications of a client cost that came over HTTP. Those without a user are paid for together.
+    /// Takes what publications of a client cost that came over HTTP.
     pub(in crate::engine) fn pay_for(
         &mut self,
         now: u64,
-        user: Option<&str>,
+        publisher: &Publisher,
         publications: &[Publication],
     ) -> Result<(), Refusal> {
         let cost = |publication: &Publication| {
@@ -34,7 +35,9 @@ impl Delivery {
             frames(self.listeners(&topic.map_or(Scope::Organization, Scope::Topic)), publication.source.len())
         };
         let units = publications.iter().map(|publication| 1 + cost(publication)).sum();
-        self.budget.spend(now, Payer { socket: user.unwrap_or_default(), user }, units)
+        let Publisher { user, key, address } = publisher;
+        let payer = Payer { socket: address.as_deref(), user: user.as_deref(), key: key.as_deref() };
+        self.budget.spend(now, payer, units)
     }
 
     /// Takes what it cost to read what a session has missed, whether it is told or was too much.
@@ -51,7 +54,7 @@ impl Delivery {
     fn charge(&mut self, now: u64, id: SessionId, units: u64) {
         let Some(socket) = self.registry.socket(id.socket) else { return };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
-        self.budget.charge(now, Payer { socket: &socket.client_id, user }, units);
+        self.budget.charge(now, Payer { socket: Some(&socket.client_id), user, key: None }, units);
     }
 
     /// Units that a command costs: at least one where its answer is charged when it is known.

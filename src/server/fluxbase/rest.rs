@@ -110,11 +110,12 @@ fn broadcast(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
         let body = String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))?;
         let publication = message(configuration, &call.caller, &body).map_err(rejected)?;
         let channel = publication.topic.as_ref().map(|topic| topic.name.to_string()).unwrap_or_default();
-        let (path, user) = match &call.caller {
+        let (path, publisher) = match &call.caller {
             Caller::Service => ("/publish", None),
-            Caller::Client(principal) => ("/publish-for-client", principal.user.as_deref()),
+            Caller::Client(principal) => ("/publish-for-client", Some(publish::publisher(&call.head, principal))),
         };
-        let body = Some(publish::request(&call.organization, user, std::slice::from_ref(&publication)));
+        let body = publish::request(&call.organization, publisher.as_ref(), std::slice::from_ref(&publication));
+        let body = Some(body);
         let question = Question { organization: call.organization, path, body };
         Ok(ApiStep::ask(question, move |_, status, body| {
             let recipients = accepted(status, body)?.get("delivered").and_then(Value::as_u64).unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
 use crate::policy::principal::Principal;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
-pub use crate::server::publish::request;
+pub use crate::server::publish::{publisher as publisher_of, request};
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind, Object};
 use crate::value::percent;
@@ -95,7 +95,8 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
         let (path, body) = match sender {
             Sender::Service => ("/publish", request(&organization, None, &publications)),
             Sender::Client(client) => {
-                ("/publish-for-client", request(&organization, client.user.as_deref(), &publications))
+                let publisher = publisher_of(&head, client);
+                ("/publish-for-client", request(&organization, Some(&publisher), &publications))
             }
         };
         let question = Question { organization, path, body: Some(body) };

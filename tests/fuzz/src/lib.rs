@@ -116,6 +116,8 @@ fn any_frame(dialect: DialectId, principals: [Option<Principal>; 2], text: &str)
             principal,
             ticket: None,
             recover: Recover::Off,
+            batches: false,
+            address: None,
         };
         server.handle(1, Input::Open(open));
         for frame in [Received::Text(text), Received::Binary(text.as_bytes())] {
@@ -192,6 +194,8 @@ pub fn database(text: &str) {
         principal: Some(principal()),
         ticket: None,
         recover: Recover::On,
+        batches: false,
+        address: None,
     };
     socket.principal.iter_mut().for_each(|principal| principal.all_claims = Some("{}".into()));
     server.handle(1, Input::Open(socket));
