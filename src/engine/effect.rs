@@ -247,15 +247,24 @@ pub enum Write {
         /// The public ids of the sockets; those of their channels begin with them.
         client_ids: Vec<String>,
     },
-    /// A connection's state is too large for its attachment.
-    Overflow {
+    /// A part of the state of a connection that is too large for its attachment, in place of what it was.
+    State {
         /// The connection's public id.
         client_id: Rc<str>,
-        /// Its state.
-        state: String,
+        /// Which part.
+        part: u32,
+        /// Its text.
+        text: String,
     },
-    /// A connection has no such state any more.
-    DropOverflow {
+    /// A connection's state has no such part any more.
+    DropStatePart {
+        /// The connection's public id.
+        client_id: Rc<str>,
+        /// Which part.
+        part: u32,
+    },
+    /// Nothing of a connection's state is in rows any more.
+    DropState {
         /// The connection's public id.
         client_id: Rc<str>,
     },

@@ -210,13 +210,22 @@ pub struct Stored {
     /// The open sockets with their attachments.
     pub sockets: Vec<(SocketId, String)>,
     /// States of open sockets that are too large for an attachment, by public id.
-    pub overflow: BTreeMap<String, String>,
+    pub states: BTreeMap<String, Vec<StatePart>>,
     /// Everyone who was present on a socket that is open.
     pub presence: Vec<PresenceRow>,
     /// The public ids of sockets that are gone and of which something is stored.
     pub gone: Vec<String>,
     /// The key set as somebody last fetched it whose memory still lives, and when, in Unix milliseconds.
     pub keys: Option<(u64, String)>,
+}
+
+/// A part of the state of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatePart {
+    /// Its number among the parts of the connection, in whose order they are handed over.
+    pub number: u32,
+    /// Its text.
+    pub text: String,
 }
 
 /// The newest row of the history.

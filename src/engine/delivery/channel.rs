@@ -179,8 +179,7 @@ impl Delivery {
                 Err(refusal) => live = Some(Err(refusal.clone())),
                 Ok(target) => {
                     self.rights().refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
-                    let subscription =
-                        Subscription { id: target.number.to_string(), target: Subscribed::Table(target.clone()) };
+                    let subscription = Subscription::new(target.number.to_string(), Subscribed::Table(target.clone()));
                     match self.rights().is_live(&principal, &subscription) {
                         Ok(true) => {}
                         Ok(false) => pending.push(subscription.id.clone()),

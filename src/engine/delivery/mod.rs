@@ -30,6 +30,7 @@ mod rules;
 mod session;
 mod socket;
 mod spending;
+mod state_rows;
 mod sockets;
 mod subscribe;
 mod tables;
@@ -109,7 +110,7 @@ impl Delivery {
         };
         for (id, text) in &stored.sockets {
             let limits = &delivery.configuration.limits;
-            let read = attachment::read(*id, text, &stored.overflow, (profiles, limits), now);
+            let read = attachment::read(*id, text, &stored.states, (profiles, limits), now);
             match read.filter(|socket| delivery.registry.is_judgeable(socket)) {
                 Some(mut socket) => {
                     for session in &mut socket.sessions {
@@ -160,8 +161,8 @@ impl Delivery {
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
         self.backlog.forget(id);
-        if socket.overflowed {
-            out.run(Task::Write(Write::DropOverflow { client_id: socket.client_id }));
+        if socket.rows.is_some() {
+            out.run(Task::Write(Write::DropState { client_id: socket.client_id }));
         }
     }
 
@@ -180,7 +181,7 @@ impl Delivery {
             let is_held = self.waits.judging.holds(id);
             let Some(socket) = self.registry.socket_mut(id) else { continue };
             socket.is_held = is_held;
-            (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);
+            attachment::write(socket, out);
         }
     }
 

@@ -46,6 +46,10 @@ pub(super) struct Session {
     pub(super) listens: Option<BTreeSet<TableName>>,
     /// What it waits for the database to answer.
     pub(super) awaiting: Option<Awaiting>,
+    /// The row that it is stored in, where it is a channel with one; 0: none.
+    pub(super) row: u32,
+    /// Whether that row has what memory has.
+    pub(super) is_saved: bool,
 }
 
 /// What a session waits for the database to answer.
@@ -93,6 +97,8 @@ pub(super) struct JoinedChannel {
 pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) target: Subscribed,
+    /// The row that it is stored in, where it has one; 0: none. It never changes, so what is stored is never out of date.
+    pub(super) row: u32,
 }
 
 /// What a subscription is to.
@@ -103,6 +109,10 @@ pub(super) enum Subscribed {
 }
 
 impl Subscription {
+    pub(super) fn new(id: String, target: Subscribed) -> Subscription {
+        Subscription { id, target, row: 0 }
+    }
+
     /// Whether its number is its name.
     pub(super) fn is_numbered(&self) -> bool {
         self.table().is_some_and(|target| target.number > 0 && self.id == target.number.to_string())
@@ -143,6 +153,8 @@ impl Session {
             standing: None,
             listens: None,
             awaiting: None,
+            row: 0,
+            is_saved: false,
         }
     }
 
