@@ -81,11 +81,12 @@ export class ButterbaseClient {
 
 	/**
 	 * @param {object} server
-	 * @param {{app?: string, token?: string, header?: string}} [options] the credential in the address, or in the header
+	 * @param {{app?: string, token?: string, header?: string, recover?: boolean}} [options] the credential in the address, or in
+	 *   the header; `recover` asks for positions, which the SDK does not know
 	 */
-	constructor(server, { app = APP, token, header } = {}) {
-		const query = token ? `?token=${encodeURIComponent(token)}` : "";
-		this.#address = `${server.url.replace(/^http/, "ws")}/v1/${app}/realtime${query}`;
+	constructor(server, { app = APP, token, header, recover } = {}) {
+		const query = new URLSearchParams({ ...(token && { token }), ...(recover && { recover }) });
+		this.#address = `${server.url.replace(/^http/, "ws")}/v1/${app}/realtime?${query}`;
 		this.#headers = header && { authorization: `Bearer ${header}` };
 		this.#open();
 	}
@@ -156,8 +157,11 @@ export class ButterbaseClient {
 	/** Disconnects for good. */
 	async close() {
 		this.#isDone = true;
+		// One that is only about to open is given up, which is an error before it is a close: `once` would take the error.
+		const closed = new Promise((resolve) => this.#socket.on("close", resolve));
+		if (this.#socket.readyState === WebSocket.CLOSED) return;
 		this.#socket.close(1000, "Client disconnect");
-		if (this.#socket.readyState !== WebSocket.CLOSED) await once(this.#socket, "close");
+		await closed;
 	}
 
 	#open() {
