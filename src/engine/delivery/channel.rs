@@ -180,7 +180,7 @@ impl Delivery {
                 Ok(target) => {
                     self.rights().refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
                     let subscription = Subscription::new(target.number.to_string(), Subscribed::Table(target.clone()));
-                    match self.rights().is_live(&principal, &subscription) {
+                    match self.rights().is_live(&principal, &subscription, known.profile) {
                         Ok(true) => {}
                         Ok(false) => pending.push(subscription.id.clone()),
                         Err(refusal) => live = Some(Err(refusal)),

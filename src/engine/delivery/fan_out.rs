@@ -97,7 +97,7 @@ impl<'a> FanOut<'a> {
             return None;
         }
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
-        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(publication, class) {
+        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(accepted, class) {
             return None;
         }
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), true);
@@ -174,8 +174,11 @@ impl<'a> FanOut<'a> {
     }
 
     /// Whether the table of a change is one whose changes a class gets in its dialect.
-    fn delivers(&self, publication: &Publication, class: &ClassKey) -> bool {
-        let Content::Change { schema, table, .. } = &publication.content else { return true };
+    fn delivers(&self, accepted: &Accepted, class: &ClassKey) -> bool {
+        let Content::Change { schema, table, .. } = &accepted.publication.content else { return true };
+        if accepted.verdict.is_some() {
+            return true;
+        }
         let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
         delivery.is_some_and(|delivery| self.tables.withheld(delivery, (schema, table), &class.roles).is_none())
     }
@@ -190,7 +193,8 @@ impl<'a> FanOut<'a> {
     }
 
     fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>) {
-        let publication = &*gathering.accepted.publication;
+        let accepted = gathering.accepted;
+        let publication = &*accepted.publication;
         let scope = scope(publication);
         let named = self.named(publication, rules);
         let add = |(class, members): (&Rc<ClassKey>, &BTreeSet<SessionId>)| {
@@ -213,7 +217,7 @@ impl<'a> FanOut<'a> {
                 gathering.is_own = false;
             }
         };
-        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(publication, class);
+        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(accepted, class);
         match &publication.content {
             Content::Change { schema, table, .. } => match rules.verdict() {
                 Some(verdict) => {

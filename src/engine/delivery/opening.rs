@@ -217,12 +217,13 @@ impl Delivery {
         let (explicit, batches) = (frame.subscriptions.is_some(), frame.batches);
         let mut beginning = Beginning { explicit, batches, ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
+        let Some(profile) = self.registry.profile(socket) else { return };
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
             let answer = subscribe.answer.clone();
             let admitted =
                 self.rights().admit(&principal, &beginning.subscriptions, subscribe).and_then(|subscription| {
-                    let is_live = self.rights().is_live(&principal, &subscription);
+                    let is_live = self.rights().is_live(&principal, &subscription, profile);
                     is_live.map_err(|refusal| (refusal, subscription.id.clone())).map(|is_live| (subscription, is_live))
                 });
             match admitted {

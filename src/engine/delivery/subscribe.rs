@@ -97,7 +97,7 @@ impl Delivery {
         }
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
         let subscription = self.rights().admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
-        let is_live = self.rights().is_live(principal, &subscription)?;
+        let is_live = self.rights().is_live(principal, &subscription, known.profile)?;
         let Subscription { id, target, .. } = subscription.clone();
         present.push(subscription);
         self.registry.change(session, |session| {
