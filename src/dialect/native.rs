@@ -9,7 +9,7 @@ use crate::engine::command::{Authenticate, Command, Malformed, Position, Recover
 use crate::engine::event::{Address, Authenticated, Event, Member, View};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
     SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use crate::engine::publication::{Payload, topic};
@@ -54,12 +54,13 @@ pub const PROFILE: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
+    reading: Reading::Answered,
 };
 /// The `type` of every frame that a client may send. docs/protocol-native.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every frame that a client gets.
-pub const SERVER_FRAMES: [&str; 14] = [
+pub const SERVER_FRAMES: [&str; 15] = [
     "auth_success",
     "auth_error",
     "auth_expired",
@@ -68,6 +69,7 @@ pub const SERVER_FRAMES: [&str; 14] = [
     "ack",
     "error",
     "pong",
+    "ping",
     "postgres_changes",
     "broadcast",
     "presence_state",
@@ -254,6 +256,7 @@ fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
+        Event::Ping => open(out, "ping"),
         Event::Warned { .. }
         | Event::Called(_)
         | Event::Heartbeat { .. }

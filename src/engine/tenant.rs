@@ -84,6 +84,7 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
             Input::Tick => self.timer = None,
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
