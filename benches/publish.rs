@@ -70,7 +70,7 @@ fn publish(server: &mut TenantServer, now: u64, text: &str) -> Result<Vec<Outgoi
     let mut frames = Vec::new();
     for effect in server.handle(now, publish) {
         match effect {
-            Effect::Deliver { to, dialect, address, event } => {
+            Effect::Deliver { to, dialect, address, event, .. } => {
                 frames.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
             }
             Effect::Do(task) => drop(black_box(task)),
@@ -121,6 +121,7 @@ fn open(number: u32, role: &str) -> Open {
         principal: Some(principal),
         ticket: None,
         recover: Recover::Off,
+        batches: false,
     }
 }
 

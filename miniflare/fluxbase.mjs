@@ -129,7 +129,9 @@ export class FluxbaseChannel {
 		this.#events.emit("change");
 		if (this.#closing) return;
 		const longest = Math.min(FIRST_DELAY * 2 ** (this.#failures += 1), LONGEST_DELAY);
-		setTimeout(() => this.#closing || this.#open(), longest * (0.5 + Math.random() / 2));
+		const again = setTimeout(() => this.#closing || this.#open(), longest * (0.5 + Math.random() / 2));
+		// A spec that fails closes nothing: without its server nobody waits for this any more.
+		again.unref();
 	}
 
 	#hear(frame) {

@@ -59,7 +59,7 @@ export class Postgres {
 		postgres.folder = folder ?? mkdtempSync(path.join(tmpdir(), "realtime-postgres-"));
 		postgres.port = port ?? (await freePort());
 		mkdirSync(postgres.folder, { recursive: true });
-		if (account()) chownSync(postgres.folder, account().uid, account().gid);
+		giveToServer(postgres.folder);
 		const isNew = !existsSync(path.join(postgres.folder, "data", "PG_VERSION"));
 		if (isNew) postgres.#create();
 		await postgres.run();
@@ -132,8 +132,18 @@ export class Postgres {
 	}
 
 	/** The address at which the Worker, or anybody else, connects. */
-	url(database, { user = READER, password = PASSWORD, port = this.port } = {}) {
-		return `postgres://${user}:${password}@127.0.0.1:${port}/${database}?sslmode=disable`;
+	url(database, { user = READER, password = PASSWORD, host = "127.0.0.1", port = this.port, parameters = "sslmode=disable" } = {}) {
+		return `postgres://${user}:${password}@${host}:${port}/${database}?${parameters}`;
+	}
+
+	/** Changes settings of the server, which is running, and waits until new connections have them. */
+	async configure(settings) {
+		const admin = { user: "postgres", database: "postgres" };
+		for (const [name, value] of Object.entries(settings)) await this.sql(`alter system set ${name} = '${value}'`, admin);
+		await this.sql("select pg_reload_conf()", admin);
+		for (const [name, value] of Object.entries(settings)) {
+			while ((await this.sql(`show ${name}`, admin)) !== value);
+		}
 	}
 
 	/** Runs SQL, several statements in one transaction, as the owner of the databases unless another is named, and gives what it printed. */
@@ -144,9 +154,10 @@ export class Postgres {
 		return (await running).stdout.trim();
 	}
 
-	/** A session that stays open, whose statements each give what they printed. */
-	session(database) {
-		return new Session(spawn(path.join(binaries(), "psql"), ["-XqAt", "-h", this.folder, "-p", String(this.port), "-U", OWNER, "-d", database], { stdio: ["pipe", "pipe", "inherit"] }));
+	/** A session that stays open, whose statements each give what they printed. Errors are printed unless it is quiet. */
+	session(database, { isQuiet = false } = {}) {
+		const options = ["-XqAt", "-h", this.folder, "-p", String(this.port), "-U", OWNER, "-d", database];
+		return new Session(spawn(path.join(binaries(), "psql"), options, { stdio: ["pipe", "pipe", isQuiet ? "ignore" : "inherit"] }));
 	}
 }
 
@@ -162,20 +173,25 @@ class Session {
 			this.#printed += text;
 			const end = `end ${this.#count}\n`;
 			if (!this.#printed.endsWith(end)) return;
-			this.#waiting?.(this.#printed.slice(0, -end.length).trim());
+			this.#waiting?.resolve(this.#printed.slice(0, -end.length).trim());
 		});
+		// It ends by itself when the server does.
+		psql.once("exit", () => this.#waiting?.reject(new Error("the session has ended")));
+		psql.stdin.on("error", () => {});
 	}
 
 	/** Runs one statement, which stands in one line. */
 	run(statement) {
 		this.#printed = "";
 		this.#count += 1;
-		const answered = new Promise((resolve) => (this.#waiting = resolve));
+		const answered = new Promise((resolve, reject) => (this.#waiting = { resolve, reject }));
+		if (this.#psql.exitCode !== null) this.#waiting.reject(new Error("the session has ended"));
 		this.#psql.stdin.write(`${statement};\n\\echo end ${this.#count}\n`);
 		return answered;
 	}
 
 	async close() {
+		if (this.#psql.exitCode !== null) return;
 		const ended = once(this.#psql, "exit");
 		this.#psql.stdin.end();
 		await ended;
@@ -198,6 +214,12 @@ function matches(pattern) {
 	return names
 		.map((name) => ({ folder: `${parent}/${name}${after}`, version: Number.parseInt(name.slice(start.length), 10) }))
 		.filter(({ version }) => version >= MIN_VERSION);
+}
+
+/** Gives a file to the account that the server runs as, which must own the key of its certificate. */
+export function giveToServer(file) {
+	const owner = account();
+	if (owner) chownSync(file, owner.uid, owner.gid);
 }
 
 /** PostgreSQL refuses to run as root: then as this account. */

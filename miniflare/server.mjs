@@ -53,13 +53,13 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, r
 		 */
 		evict: async (organizationId, webSockets) => {
 			const evict = () => miniflare.unsafeEvictDurableObject(config.name, className, { name: organizationId, webSockets });
-			// An object that several requests brought to life at once may seem to be in use for ever; then this fails again.
 			await evict().catch(async (error) => {
+				// Trying again, for however long, has never helped.
+				if (isStuck(error)) throw new Error("sockets that opened at the same moment keep an object from being evicted: open one after the other", { cause: error });
 				// On a slow machine it may have gone to sleep by itself, with sockets that are to break: any request wakes it.
-				if (error.message.includes("not currently running")) {
-					const objects = await miniflare.getDurableObjectNamespace(BINDING, config.name);
-					await objects.getByName(organizationId).fetch("https://object/stats").then((answer) => answer.text());
-				} else if (!isStuck(error)) throw error;
+				if (!error.message.includes("not currently running")) throw error;
+				const objects = await miniflare.getDurableObjectNamespace(BINDING, config.name);
+				await objects.getByName(organizationId).fetch("https://object/stats").then((answer) => answer.text());
 				await evict();
 			});
 		},

@@ -27,11 +27,11 @@ export class Database {
 	 * Starts a deployment that takes org_1's changes from it.
 	 *
 	 * @param {object} [settings] of `REALTIME.databases.main`
-	 * @param {object} [options] of `startServer`
+	 * @param {object} [options] of `startServer`, and `realtime`: more of `REALTIME`
 	 */
-	serve(settings = {}, { vars, ...options } = {}) {
+	serve(settings = {}, { vars, realtime, ...options } = {}) {
 		const main = { connection: "DATABASE_URL", organization: "org_1", roles: ["authenticated", "anon"], ...settings };
-		return start({ databases: { main } }, { vars: { DATABASE_URL: this.url(), ...vars }, ...options });
+		return start({ databases: { main }, ...realtime }, { vars: { DATABASE_URL: this.url(), ...vars }, ...options });
 	}
 
 	/** See {@link Postgres.url}. */

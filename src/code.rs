@@ -94,7 +94,7 @@ codes! {
     SourceUnavailable "source_unavailable" 503 - Later "The database has not answered yet.";
     NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";
     TooManyErrors "too_many_errors" 429 1008 Later "Too many refused frames within a minute.";
-    TooSlow "too_slow" 503 1013 Later "The connection does not read what it is sent.";
+    TooSlow "too_slow" 503 1013 Later "The client reads more slowly than events come.";
     ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";
 }
 

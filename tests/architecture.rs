@@ -14,12 +14,13 @@ const ORDER: [&str; 8] = ["code", "value", "policy", "engine", "dialect", "sourc
 /// What only the shell may name.
 const RUNTIME: [&str; 5] = ["worker", "js_sys", "web_sys", "wasm_bindgen", "getrandom"];
 /// The names of dialects, as code may write them.
-const DIALECTS: [&str; 6] = ["phoenix", "supabase", "quickback", "native", "butterbase", "fluxbase"];
+const DIALECTS: [&str; 7] = ["phoenix", "supabase", "quickback", "native", "butterbase", "fluxbase", "event_stream"];
 /// The route modules of dialects, and the table of them.
-const ROUTES: [&str; 6] = [
+const ROUTES: [&str; 7] = [
     "server/mod.rs",
     "server/dialects.rs",
     "server/native.rs",
+    "server/event_stream/",
     "server/butterbase/",
     "server/supabase/",
     "server/fluxbase/",

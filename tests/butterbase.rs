@@ -434,6 +434,26 @@ fn what_was_missed_comes_with_the_subscription_or_a_gap_is_told() {
     });
 }
 
+#[test]
+fn changes_of_other_tables_are_not_read() {
+    let mut rig = Rig::new(&open_tables());
+    let client = rig.open_at(ID, Some(user("a")), None, Recover::On).unwrap();
+    let epoch = client.next()["epoch"].clone();
+    for id in 0..100 {
+        rig.accepted(
+            json!({ "type": "postgres_changes", "table": "busy", "eventType": "INSERT", "new": { "id": id } }),
+        );
+    }
+    insert(&mut rig, json!({ "id": 1 }));
+    client.frames();
+    rig.hibernate();
+    let recover = json!({ "recover": { "epoch": epoch, "offset": 0 } });
+    assert_eq!(subscribed(&mut rig, &client, recover)["recovered"], true);
+    assert_eq!(change(&client).1, json!({ "id": 1 }));
+    client.gets_nothing();
+    assert_eq!(rig.history_rows_read, 1, "of 101");
+}
+
 fn functions() -> Value {
     let functions = json!({ "binding": "FUNCTIONS", "events": { "chat_message": "/chat", "slow": "/slow" } });
     json!({ "butterbase": { "listeners": -1, "functions": functions } })

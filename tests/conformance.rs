@@ -12,6 +12,7 @@ mod conformance {
     pub mod words;
     pub mod stage;
 
+    pub mod event_stream;
     pub mod fluxbase;
     pub mod native;
     pub mod phoenix;
@@ -35,6 +36,7 @@ const DIALECTS: &[Dialect] = &[
     conformance::phoenix::TWO,
     conformance::phoenix::TWO_BINARY,
     conformance::fluxbase::FLUXBASE,
+    conformance::event_stream::EVENT_STREAM,
 ];
 
 /// Something that holds in every dialect that has words for it.

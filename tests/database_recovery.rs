@@ -91,6 +91,24 @@ fn what_cannot_be_judged_is_not_recovered() {
     });
 }
 
+/// A database that restarts just then costs nobody what was missed.
+#[test]
+fn a_question_that_was_not_answered_is_asked_again() {
+    every_way(realtime(), |rig| {
+        let (_ada, start) = begin(rig, "ada");
+        hand_over(rig, &[insert(1, "ada")]);
+        rig.source.judge_failures = 5;
+        let frames = come_back(rig, "ada", json!({}), &start).frames();
+        assert_eq!((&frames[0]["recovered"], ids(&frames[1..])), (&json!(true), vec![json!(["INSERT", 1, null])]));
+        assert_eq!(rig.source.judge_failures, 0);
+        // Not for ever.
+        rig.source.judge_failures = 1_000;
+        let frames = come_back(rig, "ada", json!({}), &start).frames();
+        assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+        rig.source.judge_failures = 0;
+    });
+}
+
 #[test]
 fn what_comes_while_the_judge_is_asked_is_told_after_it() {
     let mut rig = Rig::new(&realtime());
@@ -170,6 +188,7 @@ fn a_stored_change_is_no_publication_that_nobody_judges() {
     assert!(row.text.contains("\"database\":{"), "{}", row.text);
     // One that a later build has written in another way is not guessed at.
     row.text = row.text.replace("\"database\":{", "\"database\":{\"key\":7,");
+    rig.hibernate();
     let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
     assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
 }

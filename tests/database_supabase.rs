@@ -186,6 +186,26 @@ fn a_channel_that_waited_in_vain_is_told_and_then_comes_to_life() {
 }
 
 #[test]
+fn a_channel_is_told_that_the_feed_is_lost_and_that_it_is_back() {
+    every_way(realtime(), |rig| {
+        prepare(rig);
+        let ada = socket(rig, "ada");
+        joined(rig, &ada, "1", "room", changes(&["messages"]));
+        is_told(&ada, "postgres_changes", "ok", SUBSCRIBED);
+        rig.feed(&json!({ "database": "main", "state": "lost" }));
+        is_told(&ada, "postgres_changes", "error", "The database has not answered yet.");
+        joined(rig, &ada, "2", "other", changes(&["messages"]));
+        ada.gets_nothing();
+        let tables = rig.source.tables.clone();
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": tables }));
+        // Each channel once.
+        is_told(&ada, "postgres_changes", "ok", SUBSCRIBED);
+        is_told(&ada, "postgres_changes", "ok", SUBSCRIBED);
+        ada.gets_nothing();
+    });
+}
+
+#[test]
 fn a_fresh_token_is_told_live_when_its_claims_are_judged() {
     every_way(realtime(), |rig| {
         prepare(rig);

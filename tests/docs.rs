@@ -8,13 +8,14 @@ use realtime_worker::policy::filter::{Filter, OPERATORS};
 use realtime_worker::policy::limits::{self, HistoryLimits, Limits};
 use realtime_worker::policy::mask::Mask;
 use realtime_worker::policy::ticket;
-use realtime_worker::server::dialects;
+use realtime_worker::server::{dialects, metrics};
 
 /// The pages that hold tables.
 const DOCS: &str = concat!(
     include_str!("../docs/protocol-native.md"),
     include_str!("../docs/protocol-fluxbase.md"),
     include_str!("../docs/configuration.md"),
+    include_str!("../docs/operations.md"),
     include_str!("../docs/protocol-butterbase.md")
 );
 
@@ -79,6 +80,12 @@ fn codes() {
         format!("| `{}` | {} | {close}| {retry} | {} |", code.as_str(), code.status(), code.sentence())
     };
     assert_lines("codes", &Code::ALL.iter().map(line).collect::<Vec<_>>());
+}
+
+#[test]
+fn metrics_of_prometheus() {
+    let line = |(name, kind, help): (&str, &str, &str)| format!("| `{name}` | {kind} | {help} |");
+    assert_lines("metrics", &metrics::table().map(line).collect::<Vec<_>>());
 }
 
 #[test]

@@ -88,6 +88,13 @@ fn changes() -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// An insertion and a message, in one frame.
+fn batch() -> Event {
+    let named = |wanted: &str| changes().into_iter().find(|(name, _)| *name == wanted).map(|(_, event)| event);
+    let events = ["insert", "broadcast_to_a_topic_with_offset"].map(named);
+    Event::Batch(events.into_iter().map(Option::unwrap).collect())
+}
+
 fn authentications() -> Vec<(&'static str, Event)> {
     let principal = |user: Option<&str>, roles: &[&str], method| Principal {
         user: user.map(str::to_owned),
@@ -151,7 +158,8 @@ fn presences() -> Vec<(&'static str, Event)> {
 #[test]
 fn every_server_frame_is_written_as_documented() {
     let golden = golden("server");
-    let events: Vec<_> = [changes(), authentications(), answers(), presences()].into_iter().flatten().collect();
+    let events = [changes(), authentications(), answers(), presences(), vec![("batch", batch())]];
+    let events: Vec<_> = events.into_iter().flatten().collect();
     let names: BTreeSet<&str> = events.iter().map(|(name, _)| *name).collect();
     assert_eq!(golden.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "every file has its event");
     for (name, event) in events {
@@ -164,6 +172,11 @@ type Check = fn(Command) -> bool;
 fn is_recovery(command: Command, expected: Recover, count: usize) -> bool {
     matches!(command, Command::Authenticate(Authenticate { token, recover, subscriptions, .. })
         if token.expose() == "a session token" && recover == expected && subscriptions.as_ref().map_or(0, Vec::len) == count)
+}
+
+fn is_recovery_batched(command: Command) -> bool {
+    matches!(&command, Command::Authenticate(Authenticate { batches: true, .. }))
+        && is_recovery(command, Recover::On, 0)
 }
 
 fn is_table(command: Command, event: Option<Operation>, filter: &str) -> bool {
@@ -188,6 +201,7 @@ fn checks() -> Vec<(&'static str, Check)> {
     vec![
         ("auth", |c| is_recovery(c, Recover::Off, 0)),
         ("auth_with_recovery", |c| is_recovery(c, Recover::On, 0)),
+        ("auth_with_batches", |c| is_recovery_batched(c)),
         ("auth_from_a_position", |c| {
             is_recovery(c, Recover::From(Position { epoch: "epoch1".to_owned(), offset: 41 }), 2)
         }),

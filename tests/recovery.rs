@@ -159,6 +159,8 @@ fn too_much_is_not_replayed() {
 fn a_history_that_cannot_be_read_recovers_nothing() {
     every_way(json!({}), |rig| {
         rig.say("1");
+        // What was published in this life is known without reading.
+        rig.hibernate();
         rig.fail_history_reads = true;
         let (client, missed) = come_back(rig, "ada", &[], from(rig, 0));
         assert_eq!(missed, None);
@@ -168,6 +170,7 @@ fn a_history_that_cannot_be_read_recovers_nothing() {
     let mut rig = Rig::new(&json!({}));
     rig.say("1");
     rig.storage.history.get_mut(&1).unwrap().version = 2;
+    rig.hibernate();
     let everything = from(&rig, 0);
     assert_eq!(come_back(&mut rig, "ada", &[], everything).1, None, "what a later build has written is not guessed at");
 }
@@ -277,4 +280,94 @@ fn the_stream_outlives_a_deploy() {
     assert_eq!(come_back(&mut rig, "ada", &[], positions[0].clone()).1.unwrap().len(), 2);
     rig.deploy_with(&json!({ "tables": {} }));
     assert_eq!(come_back(&mut rig, "ada", &[], positions[1].clone()).1.unwrap().len(), 1);
+}
+
+/// Subscribes to what `target` says and gives what was missed of it since the stream's beginning; `None` where that is gone.
+fn missed_of(rig: &mut Rig, client: &Client, id: &str, target: Value) -> Option<Vec<(String, u64)>> {
+    let mut frame = json!({ "type": "subscribe", "id": id, "recover": { "epoch": rig.epoch(), "offset": 0 } });
+    frame.as_object_mut().unwrap().extend(target.as_object().unwrap().clone());
+    rig.frame(client, frame);
+    let subscribed = client.next();
+    assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
+    let frames = client.frames();
+    (subscribed["recovered"] == true).then(|| names(&frames))
+}
+
+/// Messages of two topics and changes of two tables, of one of each far fewer.
+fn publish_of_each(rig: &mut Rig) {
+    let message = |topic: &str| json!({ "type": "broadcast", "event": topic, "payload": 1, "topic": topic });
+    let change = |table: &str| json!({ "type": "postgres_changes", "table": table, "eventType": "INSERT", "new": {} });
+    for _ in 0..8 {
+        let batch: Vec<Value> = (0..100).map(|n| if n % 2 == 0 { message("loud") } else { change("busy") }).collect();
+        assert_eq!(rig.publish(json!({ "messages": batch })).status, 202);
+        rig.accepted(message("quiet"));
+        rig.accepted(change("still"));
+        rig.now += 1_000;
+    }
+}
+
+fn of_each() -> Value {
+    json!({ "channels": [{ "topic": "*", "read": {} }], "limits": { "publicationsPerSecond": 1_000_000 } })
+}
+
+#[test]
+fn rows_of_other_topics_are_not_read() {
+    let mut rig = Rig::new(&of_each());
+    publish_of_each(&mut rig);
+    let ada = rig.connect_saying(&rig.claims("ada", &[]), json!({ "recover": true }));
+    rig.hibernate();
+    let quiet: Vec<(String, u64)> = (0..8).map(|n| ("quiet".to_owned(), n * 102 + 101)).collect();
+    assert_eq!(missed_of(&mut rig, &ada, "1", json!({ "topic": "quiet" })), Some(quiet));
+    assert_eq!(rig.history_rows_read, 8, "of 816");
+    assert_eq!(missed_of(&mut rig, &ada, "2", json!({ "topic": "empty" })), Some(Vec::new()));
+    assert_eq!(rig.history_rows_read, 8);
+}
+
+/// As many as may be replayed are counted of those that are asked for.
+#[test]
+fn a_topic_is_recovered_however_much_was_published_elsewhere() {
+    let mut realtime = of_each();
+    realtime["history"] = json!({ "replay": 10 });
+    every_way(realtime, |rig| {
+        publish_of_each(rig);
+        let ada = rig.connect_saying(&rig.claims("ada", &[]), json!({ "recover": true }));
+        assert_eq!(missed_of(rig, &ada, "1", json!({ "topic": "quiet" })).unwrap().len(), 8);
+        assert_eq!(missed_of(rig, &ada, "2", json!({ "topic": "loud" })), None);
+        assert_eq!(come_back(rig, "bob", &[], from(rig, 0)).1, None);
+    });
+}
+
+#[test]
+fn what_was_published_in_this_life_is_told_without_reading() {
+    let mut rig = Rig::new(&of_each());
+    publish_of_each(&mut rig);
+    let ada = rig.connect_saying(&rig.claims("ada", &[]), json!({ "recover": true }));
+    assert_eq!(missed_of(&mut rig, &ada, "1", json!({ "topic": "quiet" })).unwrap().len(), 8);
+    let [before, here, earlier] = [700, 816, 815].map(|offset| from(&rig, offset));
+    assert_eq!(come_back(&mut rig, "bob", &[], before).1.unwrap().len(), 58);
+    assert_eq!(rig.history_reads, 0);
+    rig.hibernate();
+    rig.say("after");
+    assert_eq!(come_back(&mut rig, "bob", &[], here).1.unwrap().len(), 1);
+    assert_eq!(rig.history_reads, 0, "nor what came after the wake");
+    assert_eq!(come_back(&mut rig, "bob", &[], earlier).1.unwrap().len(), 2);
+    assert_eq!(rig.history_reads, 1);
+}
+
+/// Memory forgets with the storage: what is over its time is told from neither.
+#[test]
+fn memory_retains_nothing_longer_than_the_storage() {
+    every_way(json!({ "history": { "seconds": 60, "count": 100 } }), |rig| {
+        rig.say("old");
+        rig.advance(50_000);
+        for n in 0..70 {
+            rig.say(&n.to_string());
+        }
+        assert_eq!(come_back(rig, "ada", &[], from(rig, 0)).1.unwrap().len(), 71);
+        rig.advance(20_000);
+        assert_eq!(come_back(rig, "ada", &[], from(rig, 0)).1, None);
+        assert_eq!(come_back(rig, "ada", &[], from(rig, 1)).1.unwrap().len(), 70);
+        rig.advance(60_000);
+        assert_eq!(come_back(rig, "ada", &[], from(rig, 70)).1, None);
+    });
 }

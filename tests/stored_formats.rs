@@ -165,6 +165,7 @@ fn a_row_of_a_later_build_is_not_guessed_at() {
         rig.say("2");
         let row = rig.storage.history.get_mut(&1).unwrap();
         (row.version, row.text) = (version, text.to_owned());
+        rig.hibernate();
         let mut recovers = |offset: u64| {
             let client = rig.open();
             let token = rig.token("ada", &[]);
@@ -267,4 +268,39 @@ fn what_cannot_be_read_of_channels_costs_one_connection() {
         client.is_closed(1012, "service_restart");
         assert_eq!((rig.say("still"), other.frames().len()), (1, 1), "{text}");
     }
+}
+
+/// Rows of earlier builds do not say where they were published: each is looked at.
+#[test]
+fn rows_without_a_place_are_recovered() {
+    let mut rig = Rig::new(&json!({ "channels": [{ "topic": "*", "read": {} }] }));
+    let message = |topic: &str| json!({ "type": "broadcast", "event": topic, "payload": 1, "topic": topic });
+    rig.publish(json!({ "messages": [message("mine"), message("other"), message("mine")] }));
+    rig.storage.history.values_mut().for_each(|row| row.place = None);
+    rig.hibernate();
+    rig.publish(message("mine"));
+    let ada = rig.connect("ada", &[]);
+    let recover = json!({ "epoch": rig.epoch(), "offset": 0 });
+    rig.frame(&ada, json!({ "type": "subscribe", "id": "1", "topic": "mine", "recover": recover }));
+    assert_eq!(ada.next()["recovered"], true);
+    let events: Vec<Value> = ada.frames().iter().map(|frame| frame["event"].clone()).collect();
+    assert_eq!(events, ["mine", "mine", "mine"]);
+}
+
+/// Where a publication is found again is stored: another word for it would lose what was published before.
+#[test]
+fn places_are_written_like_this() {
+    let mut rig = Rig::new(&json!({}));
+    let change = json!({ "type": "postgres_changes", "schema": "s", "table": "t", "eventType": "DELETE", "old": {} });
+    let message = json!({ "type": "broadcast", "event": "e", "payload": 1 });
+    let with = |more: Value| {
+        let mut body = message.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let bodies =
+        [change, message.clone(), with(json!({ "topic": "a b" })), with(json!({ "topic": "a b", "private": false }))];
+    rig.publish(json!({ "messages": bodies }));
+    let places: Vec<_> = rig.storage.history.values().map(|row| row.place.clone().unwrap()).collect();
+    assert_eq!(places, ["otable s.t", "omessage", "private a b", "public a b"]);
 }

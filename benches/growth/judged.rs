@@ -48,7 +48,7 @@ fn frames(effects: Vec<Effect>) -> Vec<Outgoing> {
     let mut frames = Vec::new();
     for effect in effects {
         match effect {
-            Effect::Deliver { to, dialect, address, event } => {
+            Effect::Deliver { to, dialect, address, event, .. } => {
                 frames.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
             }
             Effect::Do(task) => drop(black_box(task)),

@@ -21,11 +21,12 @@ const socket = (query = "", options) => connect(`${server.url}/realtime${query}`
 /** A token as Fluxbase's own server signs it: it names no organization. */
 const own = (user, claims = {}) => tokenOf(user, undefined, { organizationId: undefined, ...claims });
 
-async function rest(method, path, { token = ACCESS_TOKEN, body } = {}) {
+const restOf = ({ url }) => async (method, path, { token = ACCESS_TOKEN, body } = {}) => {
 	const headers = { ...(token && { authorization: `Bearer ${token}` }), "content-type": "application/json" };
-	const response = await fetch(server.url + path, { method, headers, body: body && JSON.stringify(body) });
+	const response = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
 	return [response.status, await response.json()];
-}
+};
+const rest = restOf(server);
 
 test("the older contract, frame by frame", async () => {
 	const client = await socket();
@@ -95,9 +96,13 @@ test("who is let in, and as whom", async () => {
 
 test("a table is narrowed and switched off for these clients, also after the object slept", async () => {
 	const path = "/api/v1/admin/realtime/tables";
+	const server = await start({ tables: { products: {} }, fluxbase: { organization: "org_1" } });
+	after(() => server.dispose());
+	const rest = restOf(server);
+	// One after the other: an object at which two sockets open at the same moment cannot be evicted.
 	const listener = new FluxbaseChannel(server.url, "table:public.products", { token: own("ann") });
-	const native = await join(server, "ben");
 	await listener.ready();
+	const native = await join(server, "ben");
 	assert.equal((await rest("POST", path, { token: own("ann"), body: { table: "products" } }))[0], 403);
 	const body = { table: "products", events: ["INSERT"], exclude: ["raw"] };
 	const [status, answer] = await rest("POST", path, { token: own("ada", { role: "admin" }), body });

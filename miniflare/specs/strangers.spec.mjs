@@ -8,7 +8,7 @@ import { join as pathOf } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { connect } from "../client.mjs";
-import { join, message, publish, socketUrl, start, stats } from "../fixture.mjs";
+import { join, message, publish, socketUrl, start, stats, unread } from "../fixture.mjs";
 
 const STRANGERS = 50;
 
@@ -35,26 +35,62 @@ test("strangers leave no storage behind, members do", async (t) => {
 	assert.ok([...stored.values()][0].includes("history"));
 });
 
+test("what a deploy leaves of its members is removed unread", async (t) => {
+	const folder = await temporaryFolder(t);
+	const before = await start({}, { persist: folder });
+	t.after(() => before.dispose());
+	const members = await Promise.all(Array.from({ length: 20 }, (_, index) => join(before, `u${index}`)));
+	for (const member of members) member.send({ type: "presence_track", metadata: { filler: "x".repeat(4_000) } });
+	await Promise.all(members.map((member) => unread(member)));
+	assert.equal((await stats(before)).presence, 20);
+	await before.dispose();
+	assert.equal(await count(t, folder, "presence"), 20);
+
+	const behind = await start({}, { persist: folder });
+	t.after(() => behind.dispose());
+	assert.equal((await stats(behind)).presence, 0);
+	const late = await join(behind, "late");
+	late.send({ type: "presence_track", metadata: {} });
+	await unread(late);
+	assert.equal(await count(t, folder, "presence"), 1);
+});
+
 async function figures(server, organizationId) {
 	const { connections } = await stats(server, organizationId);
 	assert.equal(connections, 0, organizationId);
 }
 
+/** The rows of a table, over all objects. */
+async function count(t, folder, table) {
+	let rows = 0;
+	await eachDatabase(t, folder, (database) => {
+		const { found } = database.prepare("SELECT count(*) AS found FROM sqlite_master WHERE name = ?").get(table);
+		if (found > 0) rows += database.prepare(`SELECT count(*) AS rows FROM ${table}`).get().rows;
+	});
+	return rows;
+}
+
 /** The tables of every object that has any. An empty database has one page all the same, which the runtime writes. */
 async function tables(t, folder) {
-	// Copied, since the server has them open.
+	const found = new Map();
+	await eachDatabase(t, folder, (database, file) => {
+		const names = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all().map(({ name }) => name);
+		// The file that holds the runtime's own alarms is not an object's.
+		if (names.length > 0 && !names.includes("_cf_ALARM")) found.set(file, names);
+	});
+	return found;
+}
+
+/** Opens the databases of all objects, one after the other. They are copied, since the server has them open. */
+async function eachDatabase(t, folder, look) {
 	const copy = await temporaryFolder(t);
 	await cp(folder, copy, { recursive: true });
 	const files = (await readdir(copy, { recursive: true })).filter((name) => name.includes("Broadcaster") && name.endsWith(".sqlite"));
-	const found = new Map();
 	for (const file of files) {
 		const database = new DatabaseSync(pathOf(copy, file));
-		const names = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all().map(({ name }) => name);
+		look(database, file);
 		database.close();
-		// The file that holds the runtime's own alarms is not an object's.
-		if (names.length > 0 && !names.includes("_cf_ALARM")) found.set(file, names);
 	}
-	return found;
 }
 
 async function temporaryFolder(t) {

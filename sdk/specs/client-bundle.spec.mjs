@@ -48,6 +48,8 @@ test("hooks, composables, stores and collections are smaller still", async (t) =
 
 test("what a page does not use is not in it", async () => {
 	const all = await measure('export { createClient, where, judge } from "./client/index.ts";');
+	const fallback = (await measure('export { createClient, eventStreamFallback } from "./client/index.ts";')) - (await measure(CLIENT));
+	assert.ok(fallback > 400 && fallback < 1_500, `only who asks for event streams loads them: ${fallback}`);
 	assert.ok((await measure('export { where } from "./client/index.ts";')) < 600);
 	assert.ok(all - (await measure(CLIENT)) > 100);
 });

@@ -76,6 +76,10 @@ const first: Claim | undefined = rows[0];
 useTable(client, "claims", { query: async (): Promise<{ id: number; name: string }[]> => [] });
 useChanges(client, "people", "UPDATE", ({ new: person }) => person.name);
 useBroadcast(client, "extraction:started", ({ payload }) => payload.materialId);
+const say = useBroadcast(room, "cursor", ({ payload }) => payload.x);
+say("cursor", { x: 1 });
+// @ts-expect-error No such event of this topic.
+say("courser", { x: 1 });
 const member: { name: string } | undefined = usePresence(room.presence, { name: "Ada" })[0]?.metadata;
 
 // Filters know the columns and their types.

@@ -25,6 +25,8 @@ function compile(document, pointer) {
 	return ajv.compile({ $ref: `document#${pointer}` });
 }
 
+const worker = await start({ limits: { publicationsPerSecond: 1_000 } });
+after(() => worker.dispose());
 const codes = cellsOf("codes");
 const client = asyncapi.operations.fromTheClient.messages.map(({ $ref }) => $ref.split("/").at(-1));
 const server = asyncapi.operations.fromTheServer.messages.map(({ $ref }) => $ref.split("/").at(-1));
@@ -52,8 +54,6 @@ for (const [side, messages, table] of [["client", client, "client frames"], ["se
 	});
 }
 
-const worker = await start({ limits: { publicationsPerSecond: 1_000 } });
-after(() => worker.dispose());
 const publication = compile(openapi, "/components/schemas/Publication");
 const base = { organizationId: "org_1", type: "broadcast", event: "e", payload: null };
 const change = { organizationId: "org_1", type: "postgres_changes", table: "claims", eventType: "INSERT", new: { id: 1 } };
@@ -130,6 +130,14 @@ test("every other route answers as it is described", async () => {
 	await ask("/realtime/v1/stats", "get", 400, get("/realtime/v1/stats", ACCESS_TOKEN));
 	await ask("/realtime/v1/stats", "get", 401, get("/realtime/v1/stats?organizationId=org_1"));
 	await ask("/realtime/v1/websocket", "get", 426, get("/realtime/v1/websocket?organizationId=org_1"));
+	await ask("/realtime/v1/metrics", "get", 400, get("/realtime/v1/metrics", ACCESS_TOKEN));
+	await ask("/realtime/v1/metrics", "get", 401, get("/realtime/v1/metrics?organizationId=org_1", tokenOf("ada")));
+	const metrics = await get("/realtime/v1/metrics?organizationId=org_1", ACCESS_TOKEN);
+	assert.match(metrics.headers.get("content-type"), /^text\/plain; version=0\.0\.4/);
+	await ask("/realtime/v1/events", "get", 400, get("/realtime/v1/events", tokenOf("ada")));
+	await ask("/realtime/v1/events", "get", 401, get("/realtime/v1/events?organizationId=org_1"));
+	await ask("/realtime/v1/events", "get", 403, get("/realtime/v1/events?organizationId=org_2", tokenOf("ada")));
+	await ask("/realtime/v1/events", "post", 401, post(worker, {}, { path: "/realtime/v1/events", token: tokenOf("ada") }));
 	const ticket = (token, body, headers) => post(worker, body, { path: "/realtime/v1/ws-ticket", token, headers });
 	await ask("/realtime/v1/ws-ticket", "post", 200, ticket(tokenOf("ada"), { organizationId: "org_1" }));
 	await ask("/realtime/v1/ws-ticket", "post", 403, ticket(tokenOf("ada"), { organizationId: "org_2" }));

@@ -71,6 +71,25 @@ test("Svelte: a table, the status and presence live while somebody looks", async
 	await until(() => watched.at(-1) === "");
 });
 
+test("Vue and Svelte: the broadcasts of a topic, and a way to send there", async (t) => {
+	const client = open(t, {});
+	const scope = effectScope();
+	const heard = [];
+	const send = scope.run(() => vue.useBroadcast(client.topic("room:both"), "cursor", ({ payload }) => heard.push(payload)));
+	const latest = [];
+	const off = svelte.broadcast(client.topic("room:both"), "cursor").subscribe((one) => latest.push(one?.payload));
+	await client.on("barrier", "*", () => {}).ready;
+	await send("cursor", 1);
+	await until(() => heard.length === 1 && latest.length === 2);
+	assert.deepEqual([heard, latest], [[1], [undefined, 1]]);
+	scope.stop();
+	off();
+	await client.on("left", "*", () => {}).ready;
+	await send("cursor", 2);
+	await client.on("sent", "*", () => {}).ready;
+	assert.deepEqual([heard.length, latest.length], [1, 2]);
+});
+
 test("TanStack DB: a collection has the rows of the table", async (t) => {
 	const client = open(t, {});
 	const claims = createCollection({ ...collection(client, "tanstack_claims", { query }), startSync: true });

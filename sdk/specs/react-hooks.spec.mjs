@@ -189,6 +189,33 @@ test("StrictMode costs one subscription and one connection, and leaves nothing b
 	assert.equal(heard.all.length, 2);
 });
 
+test("useBroadcast of a topic hears it and speaks there, with one function for the component's life", async (t) => {
+	const { WebSocket, sent } = recordingSocket();
+	const [mine, theirs] = [open(t, { WebSocket }), open(t)];
+	const [heard, theirsHeard] = [record(), record()];
+	await theirs.topic("room:1").on("*", theirsHeard.handler).ready;
+	const sends = new Set();
+	const { show, unmount, view } = render(t, (name) => {
+		const send = useBroadcast(mine.topic("room:1"), "cursor", ({ payload }) => heard.handler(`${name} ${payload}`));
+		sends.add(send);
+	}, "one");
+	await until(() => JSON.stringify(sent).includes('"room:1"'));
+	await mine.on("barrier", "*", () => {}).ready;
+	const [send] = sends;
+	await send("cursor", 1);
+	await heard.count(1);
+	show("two");
+	await send("cursor", 2);
+	await heard.count(2);
+	assert.deepEqual([heard.all, sends.size], [["one 1", "two 2"], 1]);
+	unmount();
+	await mine.on("end", "*", () => {}).ready;
+	await theirs.topic("room:1").send("cursor", 3);
+	await theirsHeard.count(3);
+	await mine.on("end too", "*", () => {}).ready;
+	assert.equal(heard.all.length, 2);
+});
+
 test("usePresence is one presence, also while its metadata changes", async (t) => {
 	const [mine, theirs] = [open(t), open(t)];
 	const watching = record();

@@ -2,6 +2,7 @@
 //! `docs/adding-a-dialect.md`.
 
 pub mod butterbase;
+pub mod event_stream;
 pub mod fluxbase;
 pub mod native;
 pub mod phoenix;
@@ -91,6 +92,7 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
         phoenix::V1 => &phoenix::Phoenix(Version::One),
         phoenix::V2 => &phoenix::Phoenix(Version::Two),
         butterbase::ID => &butterbase::Butterbase,
+        event_stream::ID => &event_stream::EventStream,
         fluxbase::ID => &fluxbase::Fluxbase,
         _ => return None,
     })
@@ -109,6 +111,7 @@ pub fn profile(id: DialectId) -> Option<&'static Profile> {
         native::ID => &native::PROFILE,
         phoenix::V1 | phoenix::V2 => &phoenix::PROFILE,
         butterbase::ID => &butterbase::PROFILE,
+        event_stream::ID => &event_stream::PROFILE,
         fluxbase::ID => &fluxbase::PROFILE,
         _ => return None,
     })

@@ -1,6 +1,8 @@
 //! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (docs/protocol-native.md).
 //! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
 
+mod batch;
+
 use std::rc::Rc;
 
 use super::{Dialect, Frame, Received};
@@ -60,7 +62,7 @@ pub const PROFILE: Profile = Profile {
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every frame that a client gets.
-pub const SERVER_FRAMES: [&str; 15] = [
+pub const SERVER_FRAMES: [&str; 16] = [
     "auth_success",
     "auth_error",
     "auth_expired",
@@ -70,12 +72,14 @@ pub const SERVER_FRAMES: [&str; 15] = [
     "error",
     "pong",
     "ping",
+    "feed",
     "postgres_changes",
     "broadcast",
     "presence_state",
     "presence_join",
     "presence_update",
     "presence_leave",
+    "batch",
 ];
 /// Subscriptions that an authentication may bring.
 const MAX_SUBSCRIPTIONS: usize = 200;
@@ -96,6 +100,9 @@ impl Dialect for Native {
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
         if let Event::PresenceChanged { changes, .. } = event {
             return changes.iter().flat_map(|change| self.encode(None, change)).collect();
+        }
+        if let Event::Batch(events) = event {
+            return batch::frames(events);
         }
         let mut out = String::with_capacity(256);
         write(&mut out, event);
@@ -126,11 +133,13 @@ fn command(mut form: Form<'_>) -> Result<Command, Refusal> {
 fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
     let subscriptions = form.take("subscriptions").map(|list| initial_subscriptions(&list)).transpose()?;
     Ok(Authenticate {
+        proven: None,
         // A token that was pasted brings its white space.
         token: Secret::new(form.require("token")?.text()?.trim().to_owned()),
         organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,
         recover: form.take("recover").map(|recover| self::recover(&recover)).transpose()?.unwrap_or_default(),
         subscriptions,
+        batches: form.take("batch").map_or(Ok(false), |batch| batch.boolean())?,
     })
 }
 
@@ -257,6 +266,10 @@ fn write(out: &mut String, event: &Event) {
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
         Event::Ping => open(out, "ping"),
+        Event::Feed { is_live } => {
+            open(out, "feed");
+            text_member(out, "status", Some(if *is_live { "live" } else { "lost" }));
+        }
         Event::Warned { .. }
         | Event::Called(_)
         | Event::Heartbeat { .. }
@@ -266,6 +279,7 @@ fn write(out: &mut String, event: &Event) {
         | Event::Left { .. }
         | Event::Ended(_)
         | Event::Roster { .. }
+        | Event::Batch(_)
         | Event::PresenceChanged { .. } => return,
     }
     out.push('}');

@@ -7,6 +7,7 @@ use super::publication::Payload;
 use crate::code::Refusal;
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
+use crate::policy::principal::Principal;
 use crate::policy::secret::Secret;
 use crate::policy::table::Operation;
 
@@ -171,6 +172,8 @@ pub struct Replay {
 /// What an authentication frame says.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
+    /// Who it is, where the Worker has proven it; no frame can say so.
+    pub proven: Option<Box<Principal>>,
     /// A session token or an API key.
     pub token: Secret,
     /// The organization; `None` where the connection's address says it.
@@ -180,6 +183,8 @@ pub struct Authenticate {
     /// Subscriptions to hold before anything is replayed, and from then on nothing but what is subscribed to; `None`: what
     /// the dialect gives without.
     pub subscriptions: Option<Vec<Subscribe>>,
+    /// Whether several events may come in one frame.
+    pub batches: bool,
 }
 
 /// Whether a client wants offsets, and from where it missed events (docs/protocol-native.md, Recovery).

@@ -23,6 +23,8 @@ pub enum Effect {
         address: Option<Address>,
         /// What.
         event: Event,
+        /// Whether it may wait a little for what comes next, to go out in one frame with it.
+        may_wait: bool,
     },
     /// Do something that no dialect has a part in.
     Do(Task),
@@ -68,23 +70,22 @@ pub enum Task {
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
-    ReadHistory {
-        /// Only what comes after this offset, in order.
-        after: u64,
-        /// Rows at most.
-        rows: u64,
-        /// Bytes of their texts at most, the first row's not counted; what is beyond is not read.
-        bytes: u64,
-    },
+    ReadHistory(HistoryQuery),
     /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in their order,
     /// before anything else happens.
     ReadTopic {
-        /// The topic.
-        topic: Rc<str>,
+        /// The place of the topic in the history.
+        place: String,
         /// None kept before this time, in Unix milliseconds.
         since: u64,
         /// Rows at most.
         rows: u64,
+    },
+    /// Read the presence of sockets that are gone and answer with [`super::input::Input::GoneRead`] before anything else
+    /// happens.
+    ReadGone {
+        /// The public ids of the sockets; those of their channels begin with them.
+        client_ids: Vec<String>,
     },
     /// Ask the object of a database, and answer with the question's own input.
     AskDatabase {
@@ -105,6 +106,28 @@ pub enum Task {
     Administered(Result<Administered, Refusal>),
     /// Write one line of log.
     Log(Log),
+}
+
+/// What is to be read of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only what comes after this offset, in order. Where the row that follows it is not there any more, nothing is read.
+    pub after: u64,
+    /// Only what was published there. Rows of earlier builds, which do not say where, are read as well.
+    pub selection: Selection,
+    /// Rows at most.
+    pub rows: u64,
+    /// Bytes of their texts at most, but for the row that exceeds them; what is beyond is not read.
+    pub bytes: u64,
+}
+
+/// Places of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Whether all those of the whole organization are among them: they begin with [`super::ORGANIZATION_PLACES`].
+    pub is_whole: bool,
+    /// Which others.
+    pub places: Vec<String>,
 }
 
 /// A question to the object of a database.
@@ -173,6 +196,8 @@ pub enum Write {
         text: Rc<str>,
         /// The private topic of a message.
         topic: Option<Rc<str>>,
+        /// Where it was published.
+        place: String,
         /// Bytes of all rows up to it.
         total_bytes: u64,
     },
@@ -214,6 +239,11 @@ pub enum Write {
         client_id: Rc<str>,
         /// The topic; `None`: the lobby.
         topic: Option<(bool, Rc<str>)>,
+    },
+    /// Whatever is stored of sockets that are gone goes.
+    Forget {
+        /// The public ids of the sockets; those of their channels begin with them.
+        client_ids: Vec<String>,
     },
     /// A connection's state is too large for its attachment.
     Overflow {

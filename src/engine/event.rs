@@ -152,6 +152,8 @@ pub enum Event {
         /// What happened to each.
         changes: Rc<[Event]>,
     },
+    /// Several events, in their order.
+    Batch(Rc<[Event]>),
     /// The answer to a ping.
     Pong {
         /// The client's name for it.
@@ -179,6 +181,11 @@ pub enum Event {
         tables: Option<Result<(), Refusal>>,
         /// Whether the client asked to be told of messages too.
         announce: bool,
+    },
+    /// The changes of the database, of which some are subscribed to, have stopped for a while, or go on with none missing.
+    Feed {
+        /// Whether they go on.
+        is_live: bool,
     },
     /// The channel is left as its client asked, or entered anew.
     Left {

@@ -51,8 +51,11 @@ pub enum Input {
         /// All accepted or none.
         publications: Vec<Publication>,
     },
-    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read.
+    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read, or the history does not reach
+    /// back so far any more.
     HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
+    GoneRead(Option<Vec<PresenceRow>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
     /// With the time of the fetch, in Unix milliseconds, which may have been for others.
     KeysFetched(Option<(u64, String)>),
@@ -157,6 +160,8 @@ pub struct Open {
     pub ticket: Option<UsedTicket>,
     /// Whether it wants offsets, where it is authenticated already.
     pub recover: Recover,
+    /// Whether several events may come in one frame, where it is authenticated already.
+    pub batches: bool,
     /// The address that it comes from, where that is known.
     pub address: Option<String>,
 }
@@ -209,10 +214,12 @@ pub struct Stored {
     pub oldest: Option<u64>,
     /// The open sockets with their attachments.
     pub sockets: Vec<(SocketId, String)>,
-    /// Connection states that are too large for an attachment, by public id.
+    /// States of open sockets that are too large for an attachment, by public id.
     pub overflow: BTreeMap<String, String>,
-    /// Everyone who was present.
+    /// Everyone who was present on a socket that is open.
     pub presence: Vec<PresenceRow>,
+    /// The public ids of sockets that are gone and of which something is stored.
+    pub gone: Vec<String>,
     /// The key set as somebody last fetched it whose memory still lives, and when, in Unix milliseconds.
     pub keys: Option<(u64, String)>,
 }

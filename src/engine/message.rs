@@ -49,7 +49,7 @@ pub(super) enum ToDelivery {
     /// A publication is accepted.
     Publish { accepted: Accepted, origin: Option<Origin> },
     /// Where the stream stands, and what a connection has missed.
-    Resumed { session: SessionId, position: Position, missed: Option<Missed>, then: Announcement },
+    Resumed { session: SessionId, position: Position, missed: Option<Missed>, read: Read, then: Announcement },
     /// Everyone present, for one connection.
     Roster { session: SessionId, topic: Option<Topic>, members: Vec<Rc<Member>> },
     /// A connection is now present in a topic, or no longer.
@@ -94,8 +94,8 @@ pub(super) struct Accepted {
 pub(super) enum From {
     /// Nothing.
     Now,
-    /// Everything after a position.
-    Position(Position),
+    /// Everything after a position, of the topics too that it listens to.
+    Position(Position, Vec<Topic>),
     /// The newest messages of a private topic.
     Topic(Rc<str>, Replay),
 }
@@ -113,6 +113,14 @@ pub(super) struct Origin {
 pub(super) enum Missed {
     Everything(Vec<Accepted>),
     TooMuch,
+}
+
+/// What was read of the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) rows: u64,
+    /// Bytes of their texts.
+    pub(super) bytes: u64,
 }
 
 /// What a connection is told first, once the stream has said where it stands.
@@ -140,6 +148,8 @@ pub(super) struct Out {
     pub(super) effects: Vec<Effect>,
     pub(super) to_stream: VecDeque<ToStream>,
     pub(super) to_delivery: VecDeque<ToDelivery>,
+    /// Bytes of the publications among the effects that may wait.
+    pub(super) batched_bytes: usize,
 }
 
 impl Out {

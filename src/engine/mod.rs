@@ -13,10 +13,12 @@ pub mod effect;
 pub mod database;
 pub mod profile;
 pub mod table_settings;
+pub use stream::{GAP_PLACE, ORGANIZATION_PLACES};
 // What is in between.
 pub mod tenant;
 mod message;
 mod stream;
+mod leftovers;
 mod delivery;
 mod bucket;
 mod budget;

@@ -1,11 +1,12 @@
 //! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::delivery::Delivery;
 use super::effect::{Administered, Effect, Figures, Task};
-use super::input::{DialectId, Input, SocketId, Stored};
+use super::input::{DialectId, Input, PresenceRow, SocketId, Stored};
+use super::leftovers::Leftovers;
 use super::message::Out;
 use super::profile::Profiles;
 use super::stream::Stream;
@@ -18,8 +19,10 @@ use crate::policy::limits::AUTH_DEADLINE;
 pub struct Tenant {
     stream: Stream,
     delivery: Delivery,
+    leftovers: Leftovers,
     alarm: Option<u64>,
-    timer: Option<u64>,
+    /// The timers that are on their way, by the time at which they come.
+    timers: BTreeSet<u64>,
     since: u64,
 }
 
@@ -46,7 +49,9 @@ impl Tenant {
         let places = stream.presence().places();
         let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
         stream.learn(delivery.catalog());
-        let mut tenant = Tenant { stream, delivery, alarm: None, timer: None, since: now };
+        let leftovers = Leftovers::new(stored.gone, now);
+        let mut tenant = Tenant { stream, delivery, leftovers, alarm: None, timers: BTreeSet::new(), since: now };
+        tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);
         // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
         tenant.settle(now, out, effects);
         tenant.set_timer(effects);
@@ -56,6 +61,8 @@ impl Tenant {
     /// Handles one input; `now` in Unix milliseconds.
     pub fn handle(&mut self, now: u64, input: Input, effects: &mut Vec<Effect>) {
         let mut out = Out::default();
+        // Comes while the object wakes, when no alarm may be set.
+        let is_waking = matches!(input, Input::GoneRead(_));
         let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
@@ -71,6 +78,7 @@ impl Tenant {
                 }
             }
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
+            Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
             }
@@ -85,13 +93,10 @@ impl Tenant {
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
             Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
-            Input::Tick => self.timer = None,
+            Input::Tick => drop(self.timers.pop_first()),
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
-            Input::Alarm => {
-                self.alarm = None;
-                self.stream.housekeep(now, &mut out);
-            }
+            Input::Alarm => self.housekeep(now, &mut out),
             Input::Connections(query) => {
                 let connections = Administered::Connections(self.delivery.connections(&query));
                 out.run(Task::Administered(Ok(connections)));
@@ -109,7 +114,15 @@ impl Tenant {
             effects.push(Effect::Do(Task::DeleteStorage));
             return;
         }
-        self.arm(effects);
+        if !is_waking {
+            self.arm(effects);
+        }
+    }
+
+    /// Ends this life whose memory is ahead of what is stored, before the next begins: what is lost with it, clients are to
+    /// ask for again.
+    pub fn give_up(&mut self) -> Vec<Effect> {
+        self.delivery.give_up()
     }
 
     /// A number for the next connection; the same one until it opens.
@@ -122,6 +135,19 @@ impl Tenant {
         self.delivery.dialect(socket)
     }
 
+    fn housekeep(&mut self, now: u64, out: &mut Out) {
+        self.alarm = None;
+        self.stream.housekeep(now, out);
+        self.leftovers.remove_due(now, !self.delivery.is_empty(), out);
+    }
+
+    /// Tells who left, where somebody hears of it, and removes what they left.
+    fn gone_read(&mut self, mut rows: Vec<PresenceRow>, out: &mut Out) {
+        rows.retain(|row| self.delivery.hears_presence(row));
+        self.stream.let_leave(&rows, out);
+        self.leftovers.remove_read(out);
+    }
+
     /// Carries messages until there are none, then writes what must outlive memory.
     fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
         loop {
@@ -131,6 +157,7 @@ impl Tenant {
                 break;
             }
         }
+        self.delivery.batch(now, &mut out);
         self.delivery.save(now, &mut out);
         effects.append(&mut out.effects);
     }
@@ -153,7 +180,7 @@ impl Tenant {
     /// a little early does no harm: connections that are about to authenticate would move it back and forth, a write
     /// each time. After a wake it is unknown when it is to come, and it is set again: to ask would take an await.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
-        let deadlines = [self.delivery.deadline(), self.stream.deadline()];
+        let deadlines = [self.delivery.deadline(), self.stream.deadline(), self.leftovers.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
         if !self.alarm.is_some_and(fits) {
@@ -162,10 +189,12 @@ impl Tenant {
         }
     }
 
-    /// Sets the timer for what is being coalesced; one that is set already comes first or is about to set the next.
+    /// Sets a timer for what is being coalesced, where none comes as soon; each that comes is about to set the next.
     fn set_timer(&mut self, effects: &mut Vec<Effect>) {
-        if let (Some(due), None) = (self.delivery.next_flush(), self.timer) {
-            self.timer = Some(due);
+        let due = [self.delivery.next_flush(), self.delivery.next_batch()].into_iter().flatten().min();
+        let is_sooner = |due: &u64| self.timers.first().is_none_or(|first| due < first);
+        if let Some(due) = due.filter(is_sooner) {
+            self.timers.insert(due);
             effects.push(Effect::Do(Task::SetTimer(due)));
         }
     }

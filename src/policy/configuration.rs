@@ -25,6 +25,11 @@ const MIN_ACCESS_TOKEN: usize = 32;
 /// Channel policies; the first match decides, so all may be tried.
 const MAX_CHANNELS: usize = 1_000;
 
+/// How long events wait for others unless `batchMilliseconds` says otherwise.
+const BATCH_MILLISECONDS: u64 = 20;
+/// A timer that keeps no object from hibernating is shorter than 100 ms.
+const MAX_BATCH_MILLISECONDS: u64 = 90;
+
 /// Everything that a deployment decides.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -50,6 +55,8 @@ pub struct Configuration {
     pub apps: Option<Apps>,
     /// Whether sockets whose dialect has them get heartbeats.
     pub heartbeats: bool,
+    /// How long events wait for others under load, where their recipients take several in a frame, in milliseconds.
+    pub batch_milliseconds: u64,
     /// Whether the page at `/` is served.
     pub inspector: bool,
     /// What Fluxbase's clients may; `None`: they are not served.
@@ -78,6 +85,7 @@ impl Configuration {
             history: HistoryLimits::default(),
             apps: None,
             heartbeats: true,
+            batch_milliseconds: BATCH_MILLISECONDS,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
             fluxbase: None,
         };
@@ -192,6 +200,12 @@ impl Configuration {
         }
         if let Some(heartbeats) = form.take("heartbeats") {
             self.heartbeats = heartbeats.boolean()?;
+        }
+        if let Some(window) = form.take("batchMilliseconds") {
+            self.batch_milliseconds = window.count()?;
+            if self.batch_milliseconds > MAX_BATCH_MILLISECONDS {
+                return Err(window.refuse("must be at most 90"));
+            }
         }
         if let Some(apps) = form.take("butterbase") {
             self.apps = Some(Apps::read(&apps)?);

@@ -12,6 +12,7 @@ pub mod key_set;
 pub mod token;
 pub mod api_key;
 pub mod ticket;
+pub mod stream_key;
 pub mod credential;
 // What they may see.
 pub mod mask;

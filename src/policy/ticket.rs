@@ -37,7 +37,8 @@ impl Ticket {
     /// The ticket as text: its JSON and the JSON's signature, both base64url; `None` when it would be too long for a URL.
     pub fn sign(&self, secret: &Secret) -> Option<String> {
         let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(self).ok()?);
-        let signature = Base64UrlUnpadded::encode_string(&signature(subkey(secret), &payload)?.finalize().into_bytes());
+        let signature =
+            Base64UrlUnpadded::encode_string(&signature(subkey(secret, INFO), &payload)?.finalize().into_bytes());
         Some(format!("{payload}.{signature}")).filter(|text| text.len() <= MAX_TICKET)
     }
 
@@ -54,7 +55,7 @@ impl Ticket {
         let mut secrets = secrets;
         let signed_by = |secret| {
             let is_of = |key| signature(key, payload).is_some_and(|signature| signature.verify_slice(&mac).is_ok());
-            is_of(subkey(secret)) | is_of(subkey_1(secret))
+            is_of(subkey(secret, INFO)) | is_of(subkey_1(secret))
         };
         if !secrets.any(signed_by) {
             return Err(Code::InvalidToken);
@@ -65,19 +66,20 @@ impl Ticket {
     }
 }
 
-type Key = [u8; 32];
+pub(super) type Key = [u8; 32];
 
-/// The key that tickets are signed with: HKDF-SHA256 (RFC 5869), of which one block of output is all that is needed.
-fn subkey(secret: &Secret) -> Option<Key> {
+/// The key that tickets are signed with: HKDF-SHA256 (RFC 5869), of which one block of output is all that is needed. `info`
+/// says what else it signs.
+pub(super) fn subkey(secret: &Secret, info: &[u8]) -> Option<Key> {
     let extracted: Key = keyed(SALT)?.chain_update(secret.expose()).finalize().into_bytes().into();
-    Some(keyed(&extracted)?.chain_update(INFO).chain_update([1]).finalize().into_bytes().into())
+    Some(keyed(&extracted)?.chain_update(info).chain_update([1]).finalize().into_bytes().into())
 }
 
 fn subkey_1(secret: &Secret) -> Option<Key> {
     Some(keyed(secret.expose().as_bytes())?.chain_update(PURPOSE_1).finalize().into_bytes().into())
 }
 
-fn signature(key: Option<Key>, payload: &str) -> Option<Hmac<Sha256>> {
+pub(super) fn signature(key: Option<Key>, payload: &str) -> Option<Hmac<Sha256>> {
     Some(keyed(&key?)?.chain_update(payload))
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::request_head::RequestHead;
-use crate::engine::command::{Position, Recover};
+use crate::code::{Code, Refusal};
+use crate::dialect::{self, Received};
+use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use crate::policy::principal::Principal;
 
@@ -20,6 +22,9 @@ pub struct Admission {
     pub ticket: Option<(String, u64)>,
     /// Whether offsets are wanted.
     pub recover: bool,
+    /// Whether several events may come in one frame.
+    #[serde(default)]
+    pub batches: bool,
     /// The position, epoch and offset, after which events were missed.
     pub missed_after: Option<(String, u64)>,
     /// How its frames are written.
@@ -28,6 +33,12 @@ pub struct Admission {
     /// The subprotocol that is agreed to.
     #[serde(default)]
     pub protocol: Option<String>,
+    /// The frame that its address stands for: it is read before any other, and `principal` is who says it.
+    #[serde(default)]
+    pub first: Option<String>,
+    /// Its public id, where the Worker had to know it beforehand.
+    #[serde(default)]
+    pub client_id: Option<String>,
     /// The address that it comes from, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -53,6 +64,22 @@ impl Admission {
         serde_json::from_str(header).ok()
     }
 
+    /// The first frame, as its dialect reads it, said by who was proven to say it.
+    ///
+    /// # Errors
+    /// When it is of another form: while a version is being deployed, the Worker may be of the one before.
+    pub fn first(&self) -> Result<Option<Command>, Refusal> {
+        let Some(text) = &self.first else { return Ok(None) };
+        let dialect = dialect::of(DialectId(self.dialect)).ok_or(Code::Internal)?;
+        match dialect.decode(Received::Text(text)).map_err(|malformed| malformed.refusal)? {
+            Command::Authenticate(frame) => {
+                let proven = self.principal.clone().map(Box::new);
+                Ok(Some(Command::Authenticate(Authenticate { proven, ..frame })))
+            }
+            _ => Err(Refusal::of(Code::AuthRequired)),
+        }
+    }
+
     /// The socket as the engine opens it; `is_used` says whether its ticket was redeemed before.
     pub fn open(self, socket: SocketId, client_id: String, is_used: bool) -> Open {
         let recover = match self.missed_after {
@@ -64,9 +91,10 @@ impl Admission {
             socket,
             client_id,
             dialect: DialectId(self.dialect),
-            principal: self.principal,
+            principal: self.principal.filter(|_| self.first.is_none()),
             ticket: self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used }),
             recover,
+            batches: self.batches,
             address: self.address,
         }
     }

@@ -3,11 +3,12 @@
 use super::api::Api;
 use super::entrance::Entrance;
 use super::request_head::RequestHead;
-use super::{butterbase, fluxbase, native, supabase};
+use super::{butterbase, event_stream, fluxbase, native, supabase};
 use crate::engine::input::DialectId;
 
 /// In the order in which they are asked whether a request is theirs.
-const ENTRANCES: [&dyn Entrance; 4] = [
+const ENTRANCES: [&dyn Entrance; 5] = [
+    &event_stream::EventStreamEntrance,
     &butterbase::ButterbaseEntrance,
     &supabase::SupabaseEntrance,
     &native::NativeEntrance,
@@ -15,7 +16,8 @@ const ENTRANCES: [&dyn Entrance; 4] = [
 ];
 
 /// The APIs that belong to a dialect.
-const APIS: [&dyn Api; 3] = [&supabase::rest::Rest, &butterbase::control::Control, &fluxbase::rest::Rest];
+const APIS: [&dyn Api; 4] =
+    [&supabase::rest::Rest, &butterbase::control::Control, &fluxbase::rest::Rest, &event_stream::frames::Frames];
 
 /// The entrance of a request for a socket; `None` where no dialect knows it.
 pub fn entrance(head: &RequestHead) -> Option<&'static dyn Entrance> {

@@ -1,8 +1,10 @@
 //! How sockets of a dialect are opened: the part of the handshake that differs between dialects.
 
+use super::admission::Admission;
 use super::answer::Answer;
 use super::handshake::Step;
 use super::request_head::RequestHead;
+use super::streaming::StreamedBody;
 use crate::code::Refusal;
 use crate::dialect::Frame;
 use crate::engine::input::DialectId;
@@ -43,6 +45,21 @@ pub trait Entrance: Sync {
     /// How a client of this dialect learns that its socket is refused. `head` is missing where the organization's object
     /// refuses.
     fn refused(&self, head: Option<&RequestHead>, refusal: &Refusal) -> Rejection;
+
+    /// Whether its sockets leave as the bodies of HTTP answers; where not, as WebSockets.
+    fn is_streamed(&self) -> bool {
+        false
+    }
+
+    /// The body that a socket of this admission leaves as; `None` for WebSockets.
+    fn body(
+        &self,
+        _organization: &str,
+        _admission: &Admission,
+        _configuration: &Configuration,
+    ) -> Option<Box<dyn StreamedBody>> {
+        None
+    }
 }
 
 /// How a client learns that it gets no socket.

@@ -5,6 +5,7 @@ use super::answer::Answer;
 use super::dialects;
 use super::entrance::{Entrance, Rejection};
 use super::request_head::RequestHead;
+use super::streaming::StreamedBody;
 use crate::code::{Code, Refusal};
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
@@ -36,11 +37,12 @@ pub struct Unverified {
 /// The refusal that is told as [`refused`] says.
 pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
     let is_upgrade = head.upgrade.as_deref().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
-    if !is_upgrade {
+    let entrance = dialects::entrance(head);
+    if !is_upgrade && !entrance.is_some_and(Entrance::is_streamed) {
         return Err(Refusal::of(Code::UpgradeRequired));
     }
     head.check_origin(configuration)?;
-    dialects::entrance(head).ok_or(Code::NotFound)?.admit(head, configuration, now)
+    entrance.ok_or(Code::NotFound)?.admit(head, configuration, now)
 }
 
 /// How the client of a socket learns that it is refused. Where no socket was asked for, none is opened to say so.
@@ -54,6 +56,20 @@ pub fn refused(head: &RequestHead, refusal: &Refusal) -> Rejection {
 /// The same where the organization's object refuses a socket of this dialect.
 pub fn refused_by_object(dialect: DialectId, refusal: &Refusal) -> Rejection {
     in_its_words(dialects::entrance_of(dialect), None, refusal)
+}
+
+/// Whether a socket of this admission leaves as the body of an HTTP answer.
+pub fn is_streamed(admission: &Admission) -> bool {
+    dialects::entrance_of(DialectId(admission.dialect)).is_some_and(Entrance::is_streamed)
+}
+
+/// The body that a socket of this admission leaves as; `None` for WebSockets.
+pub fn streamed_body(
+    organization: &str,
+    admission: &Admission,
+    configuration: &Configuration,
+) -> Option<Box<dyn StreamedBody>> {
+    dialects::entrance_of(DialectId(admission.dialect))?.body(organization, admission, configuration)
 }
 
 fn in_its_words(entrance: Option<&dyn Entrance>, head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {

@@ -35,12 +35,10 @@ impl Entrance for NativeEntrance {
     }
 
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
-        let named = head.parameter("organizationId");
-        if named.is_some_and(|name| !is_organization(name)) {
-            return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
-        }
+        let named = named_organization(head)?;
         let (recover, missed_after) = recovery(head)?;
-        let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
+        let batches = head.parameter("batch") == Some("true");
+        let admission = Admission { recover, batches, missed_after, ..Admission::of(ID, head) };
         if let Some(ticket) = head.parameter("ws_ticket") {
             return with_ticket(ticket, named, admission, configuration, now);
         }
@@ -71,7 +69,17 @@ impl Entrance for NativeEntrance {
     }
 }
 
-fn with_ticket(
+/// The organization that the address names, if it names one.
+pub(super) fn named_organization(head: &RequestHead) -> Result<Option<&str>, Refusal> {
+    let named = head.parameter("organizationId");
+    if named.is_some_and(|name| !is_organization(name)) {
+        return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
+    }
+    Ok(named)
+}
+
+/// Enters with a ticket.
+pub(super) fn with_ticket(
     ticket: &str,
     named: Option<&str>,
     admission: Admission,

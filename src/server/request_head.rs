@@ -37,6 +37,8 @@ pub struct RequestHead {
     pub media_type: Option<String>,
     /// `Sec-WebSocket-Protocol`
     pub protocols: Option<String>,
+    /// `Last-Event-ID`
+    pub last_event_id: Option<String>,
     /// `CF-Connecting-IP`, which Cloudflare sets and no client can; none where the Worker runs elsewhere.
     pub address: Option<String>,
 }

@@ -21,6 +21,8 @@ pub enum Route {
     ApiPreflight(&'static dyn Api),
     /// The figures of a tenant.
     Stats,
+    /// The figures of tenants, for Prometheus.
+    Metrics,
     /// Somebody knows that a database has changes.
     SourceWake,
     /// How it stands with a database.
@@ -49,10 +51,13 @@ pub fn route(method: &str, path: &str) -> Result<Route, Code> {
         "/realtime/v1/ws-ticket" if method == "OPTIONS" => return Ok(Route::TicketPreflight),
         "/realtime/v1/ws-ticket" => (&["POST"], Route::Ticket),
         "/realtime/v1/stats" => (&["GET"], Route::Stats),
+        "/realtime/v1/metrics" => (&["GET"], Route::Metrics),
         "/realtime/v1/source/wake" => (&["POST"], Route::SourceWake),
         "/realtime/v1/source/status" => (&["GET"], Route::SourceStatus),
         "/health" => (&["GET", "HEAD"], Route::Health),
-        path if dialects::opens_sockets(path) => (&["GET"], Route::WebSocket),
+        path if dialects::opens_sockets(path) && (method == "GET" || dialects::api(path).is_none()) => {
+            (&["GET"], Route::WebSocket)
+        }
         path => match dialects::api(path) {
             Some(api) if method == "OPTIONS" => return Ok(Route::ApiPreflight(api)),
             Some(api) => (api.methods(path).unwrap_or_default(), Route::Api(api)),
@@ -102,6 +107,7 @@ mod tests {
             Route::Api(_) => "api",
             Route::ApiPreflight(_) => "api preflight",
             Route::Stats => "stats",
+            Route::Metrics => "metrics",
             Route::SourceWake => "wake",
             Route::SourceStatus => "status",
             Route::Health => "health",
@@ -114,6 +120,11 @@ mod tests {
         assert_eq!(kind("POST", "/broadcast"), Ok("broadcast"));
         assert_eq!(kind("GET", "/broadcast"), Err(Code::MethodNotAllowed));
         assert_eq!(kind("GET", "/realtime/v1/websocket"), Ok("socket"));
+        assert_eq!(kind("GET", "/realtime/v1/metrics"), Ok("metrics"));
+        assert_eq!(kind("GET", "/realtime/v1/events"), Ok("socket"));
+        assert_eq!(kind("POST", "/realtime/v1/events"), Ok("api"));
+        assert_eq!(kind("OPTIONS", "/realtime/v1/events"), Ok("api preflight"));
+        assert_eq!(allowed("/realtime/v1/events"), "GET, POST, OPTIONS");
         assert_eq!(kind("GET", "/realtime/v1/nothing"), Err(Code::NotFound));
         assert_eq!(kind("GET", "/"), Ok("page"));
         assert_eq!(kind("OPTIONS", "/realtime/v1/ws-ticket"), Ok("ticket preflight"));

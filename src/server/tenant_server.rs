@@ -54,6 +54,11 @@ impl TenantServer {
         Input::Frame { socket, frame: self.decode(socket, frame), bytes: frame.len() }
     }
 
+    /// Ends this life, whose effects could not all be executed; what comes back closes sockets.
+    pub fn give_up(&mut self) -> Vec<Effect> {
+        self.tenant.give_up()
+    }
+
     /// A number for the next socket; the same one until it opens.
     pub fn vacant(&mut self) -> SocketId {
         self.tenant.vacant()

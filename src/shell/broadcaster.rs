@@ -29,6 +29,7 @@ use crate::server::changes::{self, SourceRequest};
 use crate::server::fault::Fault;
 use crate::server::handshake;
 use crate::server::publish::PublishRequest;
+use crate::server::streaming::{self, FRAME};
 use crate::server::tenant_server::TenantServer;
 
 /// One organization's object. Cheap to clone, for the futures that outlive a call.
@@ -109,7 +110,7 @@ impl Broadcaster {
         let raw_storage: JsValue = self.state.storage().as_raw().into();
         let storage = Storage::open(raw_storage.unchecked_into()).map_err(failed)?;
         let (sockets, attachments) = Sockets::restore(raw_state).map_err(failed)?;
-        let mut stored = storage.load().map_err(failed)?;
+        let mut stored = storage.load(sockets.client_ids()).map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();
         let organization = self.state.id().name().unwrap_or_default();
@@ -127,7 +128,8 @@ impl Broadcaster {
         let admission = http::header(request, HEADER).and_then(|header| Admission::read(&header));
         let admission = admission.ok_or(Code::Internal)?;
         let pair = WebSocketPair::new().map_err(failed)?;
-        let client_id = uuid().map_err(failed)?;
+        let client_id = admission.client_id.clone().map_or_else(uuid, Ok).map_err(failed)?;
+        let first = admission.first()?;
         let opening = raw(&pair.server).clone();
         let (dialect, protocol) = (DialectId(admission.dialect), admission.protocol.clone());
         let open = self.with_life(|life| {
@@ -138,7 +140,11 @@ impl Broadcaster {
             Ok(admission.open(life.server.vacant(), client_id, is_used))
         })?;
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
+        let socket = open.socket;
         self.run(Input::Open(open), &mut outcome)?;
+        if let Some(command) = first.filter(|_| outcome.turned_away.is_none()) {
+            self.run(Input::Frame { socket, frame: Ok(command), bytes: 0 }, &mut outcome)?;
+        }
         match outcome.turned_away {
             Some(refusal) => {
                 Ok(rejection::respond(&handshake::refused_by_object(dialect, &refusal), protocol.as_deref()))
@@ -151,6 +157,7 @@ impl Broadcaster {
         match path {
             "/publish" | "/publish-for-client" => self.publish(path, body),
             "/changes" => self.take_changes(body),
+            FRAME => self.take_frame(body),
             "/feed" => self.feed(body),
             "/connections" | "/tables" => self.administer(path, body),
             _ => self.stats(),
@@ -168,6 +175,17 @@ impl Broadcaster {
         };
         let receipt = self.happen(input)?.published.ok_or(Code::Internal)??;
         Ok(Answer::from(&receipt))
+    }
+
+    /// A frame that came in a request of its own; what comes of it is told on its socket.
+    fn take_frame(&self, body: &str) -> std::result::Result<Answer, Refusal> {
+        let (client_id, frame) = streaming::read_frame(body)?;
+        let input = self.with_life(|life| {
+            let socket = life.sockets.find(&client_id);
+            Ok(socket.map(|socket| life.server.frame(socket, Received::Text(&frame))))
+        })?;
+        let input = input.ok_or_else(|| Refusal::because(Code::NotFound, "The stream has ended."))?;
+        self.happen(input).map(|_| Answer::json(202, &serde_json::json!({})))
     }
 
     fn take_changes(&self, body: &str) -> std::result::Result<Answer, Refusal> {
@@ -240,7 +258,7 @@ impl Broadcaster {
             match done {
                 Ok(next) => pending.extend(next),
                 Err(refusal) => {
-                    self.life.take();
+                    self.give_up();
                     return Err(refusal);
                 }
             }
@@ -249,9 +267,19 @@ impl Broadcaster {
             self.fetch_keys();
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
-        outcome.timer.take().into_iter().for_each(|time| self.tick_at(time));
+        std::mem::take(&mut outcome.timers).into_iter().for_each(|time| self.tick_at(time));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
+    }
+
+    /// Ends this life. What it still does writes nothing.
+    fn give_up(&self) {
+        let state: &RawState = self.state.as_raw().unchecked_ref();
+        let _ = self.with_life(|life| {
+            let effects = life.server.give_up();
+            life.execute_all(effects, state, &mut Outcome::default())
+        });
+        self.life.take();
     }
 
     /// Calls a function while the object goes on.

@@ -1,5 +1,8 @@
 //! A connection to a PostgreSQL database, over the runtime's sockets.
 
+use std::cell::Cell;
+use std::error::Error;
+use std::rc::Rc;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
@@ -7,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
 use js_sys::futures::spawn_local;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::TlsConnect;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use worker::postgres_tls::PassthroughTls;
@@ -17,6 +21,7 @@ use super::fault::log_fault;
 use crate::server::fault::Fault;
 use crate::source::link::Problem;
 use crate::source::statement::Statement;
+use crate::source::url;
 
 /// The channel on which the database knocks.
 const LISTEN: &str = "LISTEN realtime_worker";
@@ -35,6 +40,22 @@ pub struct Connection {
     client: Client,
     /// Whether the database knocks on it.
     pub listens: bool,
+}
+
+/// The runtime's TLS, which notes that it has begun.
+struct Tls {
+    has_begun: Rc<Cell<bool>>,
+}
+
+impl TlsConnect<Socket> for Tls {
+    type Stream = <PassthroughTls as TlsConnect<Socket>>::Stream;
+    type Error = <PassthroughTls as TlsConnect<Socket>>::Error;
+    type Future = <PassthroughTls as TlsConnect<Socket>>::Future;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        self.has_begun.set(true);
+        PassthroughTls.connect(socket)
+    }
 }
 
 /// Where a database is.
@@ -85,7 +106,7 @@ impl Connection {
 
 fn address(env: &Env, name: &str) -> Result<Address, Problem> {
     if let Some(url) = variable(env, name).filter(|text| !text.starts_with('{')) {
-        let config = Config::from_str(&url).map_err(|_| Problem::MalformedUrl)?;
+        let config = Config::from_str(&url::readable(&url)?).map_err(|_| Problem::MalformedUrl)?;
         return Ok(Address::Direct(Box::new(config)));
     }
     env.hyperdrive(name).map(Address::Pooled).map_err(|_| Problem::NoConnection)
@@ -109,7 +130,9 @@ async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Res
         serve(move |context| connection.poll_message(context), happening);
         return Ok(client);
     }
-    let (client, mut connection) = config.connect_raw(socket, PassthroughTls).await.map_err(failed)?;
+    let has_begun = Rc::new(Cell::new(false));
+    let connected = config.connect_raw(socket, Tls { has_begun: has_begun.clone() }).await;
+    let (client, mut connection) = connected.map_err(|error| failed_within(error, has_begun.get()))?;
     serve(move |context| connection.poll_message(context), happening);
     Ok(client)
 }
@@ -136,9 +159,16 @@ fn serve(
 }
 
 fn failed(error: tokio_postgres::Error) -> Problem {
-    let problem = error.code().map_or(Problem::Unreachable, |state| Problem::of_sqlstate(state.code()));
+    failed_within(error, false)
+}
+
+/// A failure, of whatever came before or after TLS had begun.
+fn failed_within(error: tokio_postgres::Error, has_begun_tls: bool) -> Problem {
     log_fault(fault(&error));
-    problem
+    match error.code() {
+        Some(state) => Problem::of_sqlstate(state.code()),
+        None => Problem::of_transport(&words(&error), has_begun_tls),
+    }
 }
 
 fn unreachable(error: worker::Error) -> Problem {
@@ -146,11 +176,16 @@ fn unreachable(error: worker::Error) -> Problem {
     Problem::Unreachable
 }
 
-/// What the server says of a failure, with its code; never a row's values, which stand in its details.
 fn fault(error: &tokio_postgres::Error) -> Fault {
-    let words = match error.as_db_error() {
-        Some(error) => format!("{} ({})", error.message(), error.code().code()),
-        None => error.to_string(),
-    };
-    Fault::new(words).during("database")
+    Fault::new(words(error)).during("database")
+}
+
+/// What the server says of a failure, with its code; never a row's values, which stand in its details. What the runtime says
+/// of the connection is the error's source.
+fn words(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(error), _) => format!("{} ({})", error.message(), error.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
 }

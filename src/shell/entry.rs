@@ -4,17 +4,18 @@ use serde_json::json;
 use web_sys::RequestInit;
 use worker::{Context, Env, Request, Response, Result, event};
 
-use super::fault::{failed, log_refused, unreachable};
+use super::fault::{failed, log_fault, log_refused, unreachable};
 use super::runtime::{now, random_hex};
 use super::{api, environment, gate, http, keys, source_link};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
 use crate::server::api::Cors;
+use crate::server::metrics::Scrape;
 use crate::server::publish::PublishRequest;
 use crate::server::request_head::authorize;
 use crate::server::route::{self, Route};
-use crate::server::{source, ticket};
+use crate::server::{dialects, metrics, source, ticket};
 
 /// Sets the hook that shows a panic's message before the instance is lost.
 #[event(start)]
@@ -62,9 +63,18 @@ async fn answer(
     let response = match route {
         Route::Broadcast => return broadcast(request, env, &configuration).await,
         Route::Stats => return stats(request, env, &configuration).await,
+        Route::Metrics => metrics(request, env, &configuration).await,
         Route::SourceWake => return ask_source(request, env, &configuration, "/wake").await,
         Route::SourceStatus => return ask_source(request, env, &configuration, "/status").await,
-        Route::WebSocket => gate::connect(&request, env, &configuration).await,
+        Route::WebSocket => {
+            let response = gate::connect(&request, env, &configuration).await?;
+            let origin = http::header(&request, "origin");
+            // What leaves as an HTTP answer is read by pages of other origins only where they are allowed to.
+            match dialects::api(path) {
+                Some(api) => allow_origin(api.cors(), response, origin.as_deref(), &configuration).map_err(failed),
+                None => Ok(response),
+            }
+        }
         Route::Api(api) => {
             let head = http::head(&request)?;
             let origin = head.origin.clone();
@@ -113,6 +123,31 @@ async fn stats(
     authorize(head.authorization.as_deref(), configuration)?;
     let organization = head.organization(configuration)?;
     http::ask(env, &organization, "/stats", &RequestInit::new()).await.map_err(unreachable)
+}
+
+/// Asks one organization after the other: a request has room for six connections at once, and this one is in no hurry.
+async fn metrics(request: Request, env: &Env, configuration: &Configuration) -> std::result::Result<Response, Refusal> {
+    let head = http::head(&request)?;
+    authorize(head.authorization.as_deref(), configuration)?;
+    let mut scrapes = Vec::new();
+    for organization in metrics::organizations(&head, configuration)? {
+        let asked = now();
+        let figures = figures(env, &organization).await.map_err(log_fault).ok();
+        scrapes.push(Scrape { organization, figures, took: now().saturating_sub(asked) });
+    }
+    let text = metrics::text(&scrapes, env!("CARGO_PKG_VERSION"));
+    let response = Response::ok(text).map_err(failed)?;
+    response.headers().set("content-type", metrics::MEDIA_TYPE).map_err(failed)?;
+    response.headers().set("cache-control", "no-store").map_err(failed)?;
+    Ok(response)
+}
+
+async fn figures(env: &Env, organization: &str) -> Result<serde_json::Value> {
+    let mut answer = Response::from(http::ask(env, organization, "/stats", &RequestInit::new()).await?);
+    match answer.status_code() {
+        200 => answer.json().await,
+        status => Err(worker::Error::RustError(format!("the figures were answered {status}"))),
+    }
 }
 
 /// Asks the object of a database, for a holder of the access token.

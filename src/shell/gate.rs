@@ -6,14 +6,18 @@ use web_sys::RequestInit;
 use worker::{Env, Headers, Request, Response, Result};
 
 use super::fault::{failed, log_refused, unreachable};
-use super::runtime::now;
-use super::{http, keys, pump, rejection};
+use super::runtime::{now, uuid};
+use super::{http, keys, pump, rejection, streamed};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::server::admission::{Admission, HEADER};
+use crate::server::answer::Answer;
 use crate::server::handshake::{self, Step};
 use crate::server::held_socket::HeldSocket;
 use crate::server::request_head::RequestHead;
+
+/// The status of an answer that opens a socket.
+const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// Opens a socket, or answers why not in its client's words.
 ///
@@ -25,7 +29,7 @@ pub async fn connect(
     configuration: &Rc<Configuration>,
 ) -> std::result::Result<Response, Refusal> {
     let head = http::head(request)?;
-    let opened = admit(&head, env, configuration).await;
+    let opened = admit(request, &head, env, configuration).await;
     opened.or_else(|refusal| {
         log_refused(&head.path, &refusal);
         rejection::respond(&handshake::refused(&head, &refusal), head.subprotocol()).map_err(failed)
@@ -33,6 +37,7 @@ pub async fn connect(
 }
 
 async fn admit(
+    request: &Request,
     head: &RequestHead,
     env: &Env,
     configuration: &Rc<Configuration>,
@@ -48,7 +53,31 @@ async fn admit(
             unverified.conclude(&configuration.credentials, proven)?
         }
     };
+    if handshake::is_streamed(&admission) {
+        return stream(request, env, &organization, admission, configuration).await;
+    }
     open(env, &organization, &admission).await.map_err(unreachable)
+}
+
+/// Opens a socket that leaves as the body of the answer. Where the object refuses it, its words are the answer: made anew,
+/// for the headers of what another Worker answered cannot be changed.
+async fn stream(
+    request: &Request,
+    env: &Env,
+    organization: &str,
+    admission: Admission,
+    configuration: &Configuration,
+) -> std::result::Result<Response, Refusal> {
+    let admission = Admission { client_id: Some(uuid().map_err(failed)?), ..admission };
+    let body = handshake::streamed_body(organization, &admission, configuration).ok_or(Code::Configuration)?;
+    let mut answer = open(env, organization, &admission).await.map_err(unreachable)?;
+    let status = answer.status_code();
+    if status != SWITCHING_PROTOCOLS {
+        let body = answer.text().await.map_err(unreachable)?;
+        return http::respond(&Answer { status, body, retry_after: None }).map_err(failed);
+    }
+    let socket = answer.websocket().ok_or(Code::Overloaded)?;
+    streamed::respond(request, socket, body).map_err(failed)
 }
 
 /// Opens a socket at an organization's object.

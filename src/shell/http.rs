@@ -40,6 +40,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
         x_api_key: header("x-api-key"),
         media_type: media_type(request),
         protocols: header("sec-websocket-protocol"),
+        last_event_id: header("last-event-id"),
         address: header("cf-connecting-ip"),
     })
 }

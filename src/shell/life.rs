@@ -11,7 +11,7 @@ use super::sockets::Sockets;
 use super::storage::Storage;
 use crate::code::Refusal;
 use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
-use crate::engine::input::{Input, StoredPublication};
+use crate::engine::input::Input;
 use crate::policy::configuration::Configuration;
 use crate::server::changes::SourceRequest;
 use crate::server::fault::Fault;
@@ -49,7 +49,7 @@ pub struct Outcome {
     /// Whether the key set is to be fetched.
     pub fetch_keys: bool,
     /// When something short is due, in Unix milliseconds.
-    pub timer: Option<u64>,
+    pub timers: Vec<u64>,
     /// The answer to a batch of changes.
     pub taken: Option<std::result::Result<u64, Refusal>>,
     /// What databases are to be asked.
@@ -74,7 +74,7 @@ impl Life {
         let mut inputs = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Deliver { to, dialect, address, event } => {
+                Effect::Deliver { to, dialect, address, event, .. } => {
                     sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
                 }
                 Effect::Do(task) => {
@@ -122,13 +122,19 @@ impl Life {
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
-            Task::SetTimer(time) => outcome.timer = Some(time),
+            Task::SetTimer(time) => outcome.timers.push(time),
             Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory { after, rows, bytes } => {
-                return Ok(Some(history_read(self.storage.history_after(after, rows, bytes))));
+            Task::ReadHistory(query) => {
+                let rows = self.storage.history_after(&query).map_err(log_fault);
+                return Ok(Some(Input::HistoryRead(rows.ok().flatten())));
             }
-            Task::ReadTopic { topic, since, rows } => {
-                return Ok(Some(history_read(self.storage.topic_since(&topic, since, rows))));
+            Task::ReadTopic { place, since, rows } => {
+                let rows = self.storage.topic_since(&place, since, rows).map_err(log_fault);
+                return Ok(Some(Input::HistoryRead(rows.ok())));
+            }
+            Task::ReadGone { client_ids } => {
+                let rows = self.storage.presence_of(&client_ids).map_err(log_fault);
+                return Ok(Some(Input::GoneRead(rows.ok())));
             }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
             Task::Call(calling) => outcome.calls.push(*calling),
@@ -140,9 +146,4 @@ impl Life {
         }
         Ok(None)
     }
-}
-
-/// Who asked for history that cannot be read is told so; the object goes on.
-fn history_read(rows: std::result::Result<Vec<StoredPublication>, JsValue>) -> Input {
-    Input::HistoryRead(rows.map_err(log_fault).ok())
 }

@@ -5,6 +5,7 @@ mod api;
 mod entry;
 mod gate;
 mod pump;
+mod streamed;
 // The Durable Object.
 mod broadcaster;
 mod life;

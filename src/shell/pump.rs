@@ -62,7 +62,7 @@ async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket) -> Result<()
 
 /// Accepts a socket whose binary frames are to come as bytes: as a Blob, which is the default since 2026-03-17, they could
 /// only be read with an await.
-fn accept(socket: &WebSocket) -> Result<()> {
+pub fn accept(socket: &WebSocket) -> Result<()> {
     let raw: &web_sys::WebSocket = socket.as_ref();
     js_sys::Reflect::set(raw, &"binaryType".into(), &"arraybuffer".into())?;
     socket.accept()

@@ -124,6 +124,22 @@ extern "C" {
     pub fn to_array(this: &RawRows) -> Result<Array, JsValue>;
 }
 
+#[wasm_bindgen]
+extern "C" {
+    /// `Request`
+    pub type RawRequest;
+
+    /// Tells when the client has gone; missing without the compatibility flag `enable_request_signal`.
+    #[wasm_bindgen(method, getter)]
+    pub fn signal(this: &RawRequest) -> Option<RawSignal>;
+
+    /// `AbortSignal`
+    pub type RawSignal;
+
+    #[wasm_bindgen(method, setter, js_name = onabort)]
+    pub fn on_abort(this: &RawSignal, callback: &JsValue);
+}
+
 /// `WebSocket.READY_STATE_OPEN`
 pub const OPEN: u16 = 1;
 

@@ -42,6 +42,11 @@ impl Sockets {
         Ok((sockets, attachments))
     }
 
+    /// The public ids of all sockets; `undefined` in a free place.
+    pub fn client_ids(&self) -> &Array {
+        &self.client_ids
+    }
+
     /// Takes a socket in under a number that is free.
     pub fn insert(&mut self, id: SocketId, socket: &RawSocket, client_id: &str) {
         self.sockets.set(id.0, socket.into());

@@ -6,6 +6,8 @@ const MIN_WAIT: u64 = 250;
 const MAX_WAIT: u64 = 4_000;
 /// How long connecting may take, in milliseconds.
 const PATIENCE: u64 = 5_000;
+/// What tokio-postgres says where the server answers its request for TLS with no.
+const NO_TLS: &str = "server does not support TLS";
 
 /// The connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +46,15 @@ pub enum Problem {
     MalformedUrl,
     /// It asks for a connection without TLS to another machine.
     InsecureUrl,
+    /// Its URL demands channel binding, which the runtime's sockets do not have.
+    NoChannelBinding,
     /// Nothing answers there in time.
     Unreachable,
+    /// The server has no TLS, which the URL demands.
+    NoTls,
+    /// The server speaks TLS, and no connection came of it: its certificate is not by a public authority, not for this host,
+    /// or has expired.
+    TlsFailed,
     /// The server does not know the user, or the password is wrong.
     WrongPassword,
     /// The server has no such database.
@@ -67,7 +76,10 @@ impl Problem {
             Problem::NoConnection => "connection_missing",
             Problem::MalformedUrl => "malformed_url",
             Problem::InsecureUrl => "insecure_url",
+            Problem::NoChannelBinding => "channel_binding_unsupported",
             Problem::Unreachable => "unreachable",
+            Problem::NoTls => "tls_refused",
+            Problem::TlsFailed => "tls_failed",
             Problem::WrongPassword => "wrong_password",
             Problem::UnknownDatabase => "unknown_database",
             Problem::NotInstalled => "not_installed",
@@ -86,6 +98,18 @@ impl Problem {
             "42501" => Problem::MissingPrivilege,
             code if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => Problem::Unreachable,
             _ => Problem::QueryFailed,
+        }
+    }
+
+    /// What a failure to connect means for which there is no code. The runtime tells its own log alone what it has against a
+    /// certificate, so all that is known is whether TLS had begun.
+    pub fn of_transport(words: &str, has_begun_tls: bool) -> Problem {
+        if words.contains(NO_TLS) {
+            Problem::NoTls
+        } else if has_begun_tls {
+            Problem::TlsFailed
+        } else {
+            Problem::Unreachable
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod link;
 pub mod queries;
 pub mod statement;
 pub mod task;
+pub mod url;
 
 use std::rc::Rc;
 

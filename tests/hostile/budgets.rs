@@ -89,9 +89,9 @@ fn replays_are_paid_for_by_their_rows() {
     let eve = rig.connect("eve", &[]);
     let from = json!({ "epoch": rig.epoch(), "offset": 0 });
     for _ in 0..4_000 {
-        rig.say("e");
-        eve.frames();
+        rig.accepted(json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room", "private": false }));
     }
+    rig.hibernate();
     let reads = rig.history_reads;
     for n in 0..40 {
         let topic = json!({ "topic": "room", "private": false, "recover": from });

@@ -12,7 +12,7 @@ pub mod storage;
 pub mod supabase;
 pub mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 pub use client::Client;
@@ -72,9 +72,11 @@ pub struct Rig {
     pub now: u64,
     pub storage: Storage,
     pub alarm: Option<u64>,
-    /// When the timer comes; at the end of each step, unless it is held.
-    pub timer: Option<u64>,
+    /// When timers come; at the end of each step, unless they are held.
+    pub timers: BTreeSet<u64>,
     pub hold_timer: bool,
+    /// Whether sockets whose principal is proven at the handshake take several events in a frame.
+    pub open_batched: bool,
     pub logs: Vec<String>,
     pub interruption: Interruption,
     /// What `JWKS_URL` answers; `None`: it does not.
@@ -90,6 +92,12 @@ pub struct Rig {
     pub history_reads: usize,
     /// The address that the next sockets come from.
     pub address: Option<String>,
+    /// Rows of the history that were read.
+    pub history_rows_read: usize,
+    /// Sockets that were gone at the last wake and had left something.
+    pub gone_at_wake: usize,
+    /// Rows of such that were read, at each time.
+    pub gone_rows_read: Vec<usize>,
     /// Functions that are being called.
     pub calls: Vec<Calling>,
     /// The object of the database.
@@ -147,8 +155,9 @@ impl Rig {
             now: START,
             storage: Storage::default(),
             alarm: None,
-            timer: None,
+            timers: BTreeSet::new(),
             hold_timer: false,
+            open_batched: false,
             logs: Vec::new(),
             interruption: Interruption::None,
             key_set: None,
@@ -159,6 +168,9 @@ impl Rig {
             fail_history_reads: false,
             history_reads: 0,
             address: None,
+            history_rows_read: 0,
+            gone_at_wake: 0,
+            gone_rows_read: Vec::new(),
             calls: Vec::new(),
             source: Source::default(),
             configuration: Rc::new(configuration),
@@ -231,8 +243,8 @@ impl Rig {
         let ticket =
             ticket.map(|(id, expires)| UsedTicket { id: id.to_owned(), expires, spent: self.storage.is_spent(id) });
         let client_id = client.id.clone();
-        let address = self.address.clone();
-        let open = Open { socket, client_id, dialect, principal, ticket, recover, address };
+        let (address, batches) = (self.address.clone(), self.open_batched);
+        let open = Open { socket, client_id, dialect, principal, ticket, recover, batches, address };
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome);
         match outcome.turned_away {
@@ -403,7 +415,7 @@ impl Rig {
 
     /// The timer comes at its time.
     pub fn tick(&mut self) {
-        self.now = self.now.max(self.timer.take().expect("a timer is set"));
+        self.now = self.now.max(self.timers.pop_first().expect("a timer is set"));
         self.run(Input::Tick, &mut Outcome::default());
     }
 

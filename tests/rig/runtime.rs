@@ -49,10 +49,10 @@ impl Rig {
         (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
     }
 
-    /// Interrupts, unless keys are being fetched: an object that waits for an answer does not hibernate.
+    /// Interrupts, unless keys are being fetched or a timer is on its way: an object that waits does not hibernate.
     pub(super) fn step(&mut self) {
         match self.interruption {
-            _ if self.fetching || self.source.is_asked() => {}
+            _ if self.fetching || self.source.is_asked() || !self.timers.is_empty() => {}
             Interruption::None => {}
             Interruption::Hibernate => self.hibernate(),
             Interruption::Crash => self.crash(),
@@ -74,6 +74,13 @@ impl Rig {
     pub fn crash(&mut self) {
         self.known_keys = None;
         self.wake();
+        self.wake();
+    }
+
+    /// The storage fails: this life ends with what it has in memory, and the next begins with what is stored.
+    pub fn fail(&mut self) {
+        let effects = self.server.as_mut().expect("awake").give_up();
+        self.settle(effects, &mut Outcome::default());
         self.wake();
     }
 
@@ -102,7 +109,9 @@ impl Rig {
         if self.epochs == 0 || self.storage.epoch.is_some() {
             self.epochs += 1;
         }
-        let mut stored = self.storage.load();
+        let open = self.sockets.values().map(|client| client.id.as_str()).collect();
+        let mut stored = self.storage.load(&open);
+        self.gone_at_wake = stored.gone.len();
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
         stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
         stored.keys = self.known_keys.clone();
@@ -115,9 +124,10 @@ impl Rig {
         let (server, effects) = TenantServer::wake(surroundings, stored);
         self.server = Some(server);
         self.fetching = false;
-        self.timer = None;
+        self.timers.clear();
         self.source.forget();
         self.settle(effects, &mut Outcome::default());
+        self.run_timer();
     }
 
     pub(super) fn socket_of(&self, client: &Client) -> Option<SocketId> {
@@ -145,11 +155,20 @@ impl Rig {
         }
     }
 
+    fn next_timer(&self) -> Option<u64> {
+        self.timers.first().copied()
+    }
+
     pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
-        // The rig's clock stands still within a step: its timer looks ahead.
-        while let Some(time) = self.timer.take_if(|_| !self.hold_timer) {
+        self.run_timer();
+    }
+
+    /// The rig's clock stands still within a step: its timer looks ahead.
+    fn run_timer(&mut self) {
+        while let Some(time) = self.next_timer().filter(|_| !self.hold_timer) {
+            self.timers.remove(&time);
             let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
             self.settle(effects, &mut Outcome::default());
         }
@@ -178,7 +197,7 @@ impl Rig {
 
     fn execute(&mut self, effect: Effect, outcome: &mut Outcome) -> Vec<Input> {
         match effect {
-            Effect::Deliver { to, dialect, address, event } => {
+            Effect::Deliver { to, dialect, address, event, .. } => {
                 let sends: Vec<_> = Outgoing::of(to, dialect, address.as_ref(), &event).collect();
                 sends.iter().for_each(|outgoing| self.send(outgoing.clone()));
                 let (server, sockets, answered) = (self.server.as_mut().expect("awake"), &self.sockets, &self.answered);
@@ -227,17 +246,24 @@ impl Rig {
                 (self.storage, self.alarm) = Default::default();
             }
             Task::SetAlarm(time) => self.alarm = Some(time),
-            Task::SetTimer(time) => self.timer = Some(time),
+            Task::SetTimer(time) => drop(self.timers.insert(time)),
             Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory { after, rows, bytes } => {
+            Task::ReadHistory(query) => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.history_after(after, rows, bytes));
+                let read = if self.fail_history_reads { None } else { self.storage.history_after(&query) };
+                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
             }
-            Task::ReadTopic { topic, since, rows } => {
+            Task::ReadTopic { place, since, rows } => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&topic, since, rows));
+                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&place, since, rows));
+                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
+            }
+            Task::ReadGone { client_ids } => {
+                let rows = self.storage.presence_of(|socket| client_ids.iter().any(|gone| gone == socket));
+                self.gone_rows_read.push(rows.len());
+                return Some(Input::GoneRead(Some(rows)));
             }
             Task::AskDatabase { database, question } => self.source.ask(&database, question.into()),
             Task::Taken(taken) => outcome.taken = Some(taken),

@@ -1,8 +1,9 @@
 //! The tenant's tables in memory, with the meaning of the statements that the runtime's storage runs for each write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use realtime_worker::engine::effect::Write;
+use realtime_worker::engine::GAP_PLACE;
+use realtime_worker::engine::effect::{HistoryQuery, Write};
 use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
 
 /// Old rows that go with each new one.
@@ -15,6 +16,8 @@ pub struct HistoryRow {
     pub version: u64,
     pub text: String,
     pub topic: Option<String>,
+    /// `None` in rows of earlier builds.
+    pub place: Option<String>,
     pub total_bytes: u64,
 }
 
@@ -37,7 +40,10 @@ pub struct Storage {
 
 impl Storage {
     /// What a wake reads; sockets are not in the tables.
-    pub fn load(&self) -> Stored {
+    pub fn load(&self, open: &BTreeSet<&str>) -> Stored {
+        let with_rows = self.presence.keys().map(|(client_id, _)| client_id).chain(self.overflow.keys());
+        let sockets: BTreeSet<&str> = with_rows.map(|client_id| socket_of(client_id)).collect();
+        let overflow = self.overflow.iter().filter(|(client_id, _)| open.contains(client_id.as_str()));
         let newest = self.history.last_key_value().map(|(offset, row)| Newest {
             offset: *offset,
             time: row.time,
@@ -48,8 +54,9 @@ impl Storage {
             facts: self.facts.clone(),
             newest,
             oldest: self.history.values().find(|row| row.version > 0).map(|row| row.time),
-            overflow: self.overflow.clone(),
-            presence: self.presence.values().cloned().collect(),
+            overflow: overflow.map(|(client_id, state)| (client_id.clone(), state.clone())).collect(),
+            presence: self.presence_of(|socket| open.contains(socket)),
+            gone: sockets.into_iter().filter(|socket| !open.contains(socket)).map(str::to_owned).collect(),
             ..Stored::default()
         }
     }
@@ -62,9 +69,10 @@ impl Storage {
             Write::Fact { name, value } => {
                 self.facts.insert((*name).to_owned(), value.clone());
             }
-            Write::Append { offset, time, version, text, topic, total_bytes } => {
+            Write::Append { offset, time, version, text, topic, place, total_bytes } => {
                 let (text, topic) = (text.to_string(), topic.as_deref().map(str::to_owned));
-                let row = HistoryRow { time: *time, version: *version, text, topic, total_bytes: *total_bytes };
+                let place = Some(place.clone());
+                let row = HistoryRow { time: *time, version: *version, text, topic, place, total_bytes: *total_bytes };
                 let before = self.history.insert(*offset, row);
                 assert!(before.is_none(), "offset {offset} is given twice");
             }
@@ -86,6 +94,11 @@ impl Storage {
                 let topic = topic.as_ref().map(|(private, name)| (*private, name.to_string()));
                 self.presence.remove(&(client_id.to_string(), topic));
             }
+            Write::Forget { client_ids } => {
+                let is_gone = |client_id: &String| client_ids.iter().any(|gone| gone == socket_of(client_id));
+                self.presence.retain(|(client_id, _), _| !is_gone(client_id));
+                self.overflow.retain(|client_id, _| !is_gone(client_id));
+            }
             Write::Overflow { client_id, state } => {
                 self.overflow.insert(client_id.to_string(), state.clone());
             }
@@ -95,17 +108,29 @@ impl Storage {
         }
     }
 
-    /// Up to `rows` publications after an offset, in order.
-    pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Vec<StoredPublication> {
-        let all = || self.history.range(after.saturating_add(1)..);
-        let most = all().next().map_or(0, |(_, first)| first.total_bytes + bytes);
-        let rows_after = all().take_while(|(_, row)| row.total_bytes <= most).take(usize::try_from(rows).unwrap());
-        rows_after.map(publication).collect()
+    /// Everyone present on these sockets.
+    pub fn presence_of(&self, is_meant: impl Fn(&str) -> bool) -> Vec<PresenceRow> {
+        self.presence.values().filter(|row| is_meant(socket_of(&row.client_id))).cloned().collect()
+    }
+
+    /// What a query asks for, in order; `None` where the row that follows is not there any more.
+    pub fn history_after(&self, query: &HistoryQuery) -> Option<Vec<StoredPublication>> {
+        let next = query.after.saturating_add(1);
+        self.history.get(&next)?;
+        let is_selected = |row: &HistoryRow| row.place.as_ref().is_none_or(|place| query.selection.has(place));
+        let selected = self.history.range(next..).filter(|(_, row)| is_selected(row));
+        let mut before = 0;
+        let fits = |(_, row): &(&u64, &HistoryRow)| {
+            before += row.text.len() as u64;
+            before - row.text.len() as u64 <= query.bytes
+        };
+        Some(selected.take(usize::try_from(query.rows).unwrap()).take_while(fits).map(publication).collect())
     }
 
     /// The newest `rows` messages of a private topic since a time, in order.
-    pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Vec<StoredPublication> {
-        let of_topic = |(_, row): &(&u64, &HistoryRow)| row.topic.as_deref() == Some(topic) && row.time >= since;
+    pub fn topic_since(&self, place: &str, since: u64, rows: u64) -> Vec<StoredPublication> {
+        let is_meant = |row: &HistoryRow| row.topic.is_some() && row.place.as_deref() == Some(place);
+        let of_topic = |(_, row): &(&u64, &HistoryRow)| is_meant(row) && row.time >= since;
         let newest = self.history.iter().rev().filter(of_topic).take(usize::try_from(rows).unwrap());
         let mut found: Vec<_> = newest.map(publication).collect();
         found.reverse();
@@ -137,8 +162,14 @@ impl Storage {
         if row.time <= time {
             row.version = 0;
             row.text.clear();
+            row.place = Some(GAP_PLACE.to_owned());
         }
     }
+}
+
+/// The socket of a public id: a channel's is its socket's with a dot and a number behind it.
+fn socket_of(client_id: &str) -> &str {
+    client_id.split('.').next().unwrap_or_default()
 }
 
 fn publication((offset, row): (&u64, &HistoryRow)) -> StoredPublication {

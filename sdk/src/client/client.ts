@@ -214,6 +214,7 @@ export class Client<D extends Definitions = Definitions> {
 			introduce: (careful) => ({
 				organizationId: this.#organizationId,
 				recover: this.#stream.position ?? true,
+				batch: true,
 				subscriptions: this.#subscriptions.initial(!this.identity, careful),
 			}),
 			authenticated: (frame, isRefresh) => this.#authenticated(frame, isRefresh),

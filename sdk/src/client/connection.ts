@@ -12,7 +12,7 @@
  */
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { RealtimeError, retryOf } from "./error.ts";
-import type { AuthSuccess, ErrorFrame, ServerFrame } from "./frame.ts";
+import type { AuthSuccess, Batch, ErrorFrame, ServerFrame } from "./frame.ts";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Tokens } from "./token.ts";
@@ -177,15 +177,20 @@ export class Connection {
 	#receive(token: string, data: unknown): void {
 		this.#heartbeat.heard();
 		const frame = parse(data);
-		const { code, message = "" } = frame as Partial<ErrorFrame>;
+		const { code, message = "", events = [frame] } = frame as Partial<ErrorFrame & Batch>;
 		const error = code === undefined ? undefined : new RealtimeError(code, message);
 		const retry = error && retryOf(error.code);
 		const isConnected = this.status.state === "connected";
 		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
 		else if (frame.type === "auth_expired") this.#expired();
+		// The server wants to know whether what it sends is read.
+		else if (frame.type === "ping") this.#send({ type: "ping" });
 		else if (retry === "no") this.close(error);
 		else if (isConnected && retry === "token") this.#refreshFailed(error!);
-		else if (isConnected) this.#owner.frame(frame);
+		else if (isConnected) {
+			// A handler may end the connection: what follows comes again with the next.
+			for (const event of events) if (this.#socket) this.#owner.frame(event);
+		}
 		else if (frame.type === "error" && !this.#careful) {
 			// The auth frame as a whole was refused for something in it: again, without what is not known to be good.
 			this.#careful = true;

@@ -63,7 +63,12 @@ export interface AnswerFrame {
 	readonly id: string;
 }
 
-/** Every frame of the server. */
+/** Several events in one frame. */
+export interface Batch {
+	readonly events: readonly ServerFrame[];
+}
+
+/** Every frame of the server but that. */
 export type ServerFrame =
 	| AuthSuccess
 	| ErrorFrame
@@ -71,4 +76,4 @@ export type ServerFrame =
 	| AnswerFrame
 	| Change
 	| Broadcast
-	| { readonly type: "auth_expired" | "pong" };
+	| { readonly type: "auth_expired" | "pong" | "ping" };

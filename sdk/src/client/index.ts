@@ -8,6 +8,7 @@ export { type Client, createClient } from "./client.ts";
 export type { Socket, Status } from "./connection.ts";
 export type {
 	Broadcast,
+	BroadcastIn,
 	BroadcastOf,
 	Change,
 	ChangeOf,
@@ -26,6 +27,7 @@ export type {
 	Update,
 } from "./definitions.ts";
 export { RealtimeError } from "./error.ts";
+export { eventStreamFallback, type FallbackOptions } from "./event-stream.ts";
 export { createQueue, type Queue, type Queued, type QueueOptions, type QueueStorage } from "./queue.ts";
 export type { Identity, Member, Position } from "./frame.ts";
 export type { HeartbeatOptions } from "./heartbeat.ts";

@@ -10,7 +10,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 	invalid_organization: "Set the option organizationId.",
 	wrong_organization: "Set the option organizationId to the one that the token names.",
 	wrong_user: "Make another client for another user.",
-	invalid_token: "Compare its signature, issuer and audience with the Worker's JWT_SECRET or JWKS_URL.",
+	invalid_token: "Does it fit the Worker's JWT_SECRET or JWKS_URL?",
 	token_expired: "Let getToken return a new token.",
 	token_failed: "Let getToken return the token as text.",
 	no_websocket: "Use Node 22 or newer, or set the option WebSocket.",

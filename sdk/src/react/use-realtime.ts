@@ -1,8 +1,10 @@
 /**
  * `useRealtime`: how the connection stands; `useChanges` and `useBroadcast`: handlers for a component's life.
  */
-import { useEffect, useRef, useSyncExternalStore } from "react";
+import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import type {
+	Broadcast,
+	BroadcastIn,
 	BroadcastOf,
 	ChangeOf,
 	ChangeType,
@@ -12,6 +14,7 @@ import type {
 	Status,
 	TableName,
 	TableOptions,
+	Topic,
 } from "../client/index.ts";
 
 /**
@@ -56,15 +59,16 @@ export function useChanges<D extends Definitions, T extends TableName<D> | "*", 
 }
 
 /**
- * Calls with the broadcasts to the organization while the component is mounted. The handler may be a new one in every
- * render.
+ * Calls with the broadcasts to the organization, or to a topic, while the component is mounted. The handler may be a new one
+ * in every render. Of a topic it gives the function that sends there, the same one in every render.
  *
  * @example
  * ```tsx
  * function Extraction() {
  *   const [running, setRunning] = useState("none");
  *   useBroadcast(client, "extraction:started", ({ payload }) => setRunning(payload.materialId));
- *   return <p>{running}</p>;
+ *   const send = useBroadcast(client.topic("room:1"), "cursor", ({ payload }) => move(payload));
+ *   return <p onMouseMove={(at) => send("cursor", { x: at.clientX, y: at.clientY })}>{running}</p>;
  * }
  * ```
  */
@@ -72,9 +76,19 @@ export function useBroadcast<D extends Definitions, E extends EventName<D> | "*"
 	client: Client<D>,
 	event: E,
 	handler: (broadcast: BroadcastOf<D, E>) => unknown,
-): void {
+): void;
+export function useBroadcast<Events, E extends Extract<keyof Events, string> | "*">(
+	topic: Topic<Events, any>,
+	event: E,
+	handler: (broadcast: BroadcastIn<Events, E>) => unknown,
+): Topic<Events, any>["send"];
+export function useBroadcast(place: Client | Topic, event: string, handler: (broadcast: any) => unknown): unknown {
 	const latest = useLatest(handler);
-	useEffect(() => client.on.broadcast(event, (broadcast) => latest.current(broadcast)), [client, event]);
+	useEffect(() => {
+		const handle = (broadcast: Broadcast) => latest.current(broadcast);
+		return "topic" in place ? place.on.broadcast(event, handle) : place.on(event, handle).off;
+	}, [place, event]);
+	return useMemo(() => ("topic" in place ? undefined : place.send.bind(place)), [place]);
 }
 
 function useLatest<T>(value: T): { readonly current: T } {

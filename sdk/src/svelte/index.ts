@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Client, Definitions, Member, Off, Presence, RowOf, Status, TableName } from "../client/index.ts";
+import type { BroadcastIn, Client, Definitions, Member, Off, Presence, RowOf, Status, TableName, Topic } from "../client/index.ts";
 import type { TableQuery } from "../react/table-query.ts";
 import { type TableState, TableStore } from "../react/table-store.ts";
 
@@ -56,6 +56,34 @@ export function presence<M>(place: Presence<M>, metadata?: M): Readable<readonly
 				if (metadata !== undefined && --lookers === 0) place.untrack();
 				off();
 			};
+		},
+	);
+}
+
+/**
+ * The latest broadcast of a topic, `undefined` before the first; the topic is entered while a component looks.
+ *
+ * @example
+ * ```ts
+ * import { broadcast } from "realtime-worker/svelte";
+ *
+ * const cursor = broadcast(client.topic("room:1"), "cursor");
+ * cursor.subscribe((latest) => move(latest?.payload)); // in a component, `$cursor`
+ * ```
+ */
+export function broadcast<Events, E extends Extract<keyof Events, string> | "*">(
+	topic: Topic<Events, any>,
+	event: E,
+): Readable<BroadcastIn<Events, E> | undefined> {
+	let latest: BroadcastIn<Events, E> | undefined;
+	return readable(
+		() => latest,
+		(tell) => {
+			const { off } = topic.on(event, (one) => {
+				latest = one;
+				tell();
+			});
+			return off;
 		},
 	);
 }

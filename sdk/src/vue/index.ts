@@ -5,6 +5,7 @@
  */
 import { getCurrentInstance, onMounted, onScopeDispose, readonly, type ShallowRef, shallowRef } from "vue";
 import type {
+	BroadcastIn,
 	ChangeOf,
 	ChangeType,
 	Client,
@@ -16,6 +17,7 @@ import type {
 	Status,
 	TableName,
 	TableOptions,
+	Topic,
 } from "../client/index.ts";
 import type { TableQuery } from "../react/table-query.ts";
 import { type TableState, TableStore } from "../react/table-store.ts";
@@ -68,6 +70,25 @@ export function useChanges<D extends Definitions, T extends TableName<D> | "*", 
 	options: TableOptions = {},
 ): void {
 	live(() => client.on(table, event, handler, options).off);
+}
+
+/**
+ * Calls with the broadcasts of a topic for the component's life, and gives the function that sends there.
+ *
+ * @example
+ * ```ts
+ * import { useBroadcast } from "realtime-worker/vue";
+ *
+ * const send = useBroadcast(client.topic("room:1"), "cursor", ({ payload }) => move(payload));
+ * ```
+ */
+export function useBroadcast<Events, E extends Extract<keyof Events, string> | "*">(
+	topic: Topic<Events, any>,
+	event: E,
+	handler: (broadcast: BroadcastIn<Events, E>) => unknown,
+): Topic<Events, any>["send"] {
+	live(() => topic.on(event, handler).off);
+	return topic.send.bind(topic);
 }
 
 /** Everyone who is present; with metadata, this client is one of them for the component's life. */

@@ -172,7 +172,14 @@ fn authenticate(members: &Members<'_>) -> Result<Authenticate, Malformed> {
         Some("true") => Recover::On,
         Some(text) => Recover::From(position(text).ok_or_else(|| invalid("recover"))?),
     };
-    Ok(Authenticate { token: Secret::new(token), organization: None, recover, subscriptions: None })
+    Ok(Authenticate {
+        proven: None,
+        token: Secret::new(token),
+        organization: None,
+        recover,
+        subscriptions: None,
+        batches: false,
+    })
 }
 
 fn missing(name: &str) -> Malformed {

@@ -53,8 +53,10 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::Joined { .. }
         | Event::NotJoined { .. }
         | Event::Live { .. }
+        | Event::Feed { .. }
         | Event::Left { .. }
         | Event::PresenceChanged { .. }
+        | Event::Batch(_)
         | Event::Roster { .. } => return None,
     };
     Some(out + "}")

@@ -257,9 +257,11 @@ fn authenticate(members: &Members<'_>) -> Result<Command, Refusal> {
         return Err(refuse("token is required for access_token message"));
     }
     Ok(Command::Authenticate(Authenticate {
+        proven: None,
         token: Secret::new(token.trim().to_owned()),
         organization: None,
         recover: Recover::Off,
         subscriptions: None,
+        batches: false,
     }))
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::frame::{Version, broadcast_binary, text};
 use super::push::MessageBody;
 use super::{PREFIX, reason};
-use crate::code::Refusal;
+use crate::code::{Code, Refusal};
 use crate::dialect::Frame;
 use crate::engine::event::{Address, Bindings, Event, Kept, Member, View};
 use crate::engine::publication::Payload;
@@ -67,6 +67,8 @@ impl ChannelWriter<'_> {
                 vec![self.reply(id, &response)]
             }
             Event::Live { tables, announce } => self.live(tables.as_ref(), *announce),
+            Event::Feed { is_live: true } => self.live(Some(&Ok(())), false),
+            Event::Feed { is_live: false } => self.live(Some(&Err(Refusal::of(Code::SourceUnavailable))), false),
             Event::Left { id } => id.iter().map(|id| self.reply(id, OK)).chain([self.close()]).collect(),
             Event::Ended(refusal) => {
                 vec![self.system("system", "error", &reason::end(refusal, self.name)), self.close()]

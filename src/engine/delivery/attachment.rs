@@ -47,6 +47,8 @@ struct State {
     principal: Option<Principal>,
     #[serde(default)]
     offsets: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    batches: bool,
     #[serde(default)]
     told_expired: bool,
     #[serde(default)]
@@ -184,6 +186,7 @@ impl State {
                 .or(whole.map(|session| &session.principal))
                 .map(|principal| Principal::clone(principal)),
             offsets: whole.is_some_and(|session| session.offsets),
+            batches: whole.is_some_and(|session| session.batches),
             told_expired: whole.is_some_and(|session| session.told_expired),
             errors: (socket.errors.start, socket.errors.count),
             subscriptions: whole.map(|session| stored(&session.subscriptions)).unwrap_or_default(),
@@ -200,6 +203,7 @@ impl State {
         let id = SessionId { socket: socket.id, number: 0 };
         let mut session = Session::new(id, socket.client_id.clone(), Rc::new(principal));
         session.offsets = self.offsets;
+        session.batches = self.batches;
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.subscriptions)?;
         session.explicit = self.explicit;

@@ -8,7 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::Position;
 use crate::engine::database::interest::Readiness;
 use crate::engine::event::Event;
-use crate::engine::message::{Announcement, From, Missable, Out, SessionId, ToStream};
+use crate::engine::message::{Announcement, Missable, Out, SessionId, ToStream};
 use crate::policy::limits::MAX_DATABASE_WAIT;
 
 impl Delivery {
@@ -87,7 +87,7 @@ impl Delivery {
         match (since, target.cloned()) {
             (Some((epoch, offset)), Some(target)) => {
                 let then = Announcement::Subscribed { id: name, answer, to: Missable::Table(target), watch: None };
-                let from = From::Position(Position { epoch, offset });
+                let from = self.registry.since(id, Position { epoch, offset });
                 out.to_stream.push_back(ToStream::Resume { session: id, from, then });
             }
             _ => {

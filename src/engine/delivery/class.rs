@@ -47,6 +47,8 @@ pub(super) struct ClassKey {
     /// The name that frames call the channel by, where they do.
     pub(super) channel: Option<Rc<str>>,
     pub(super) offsets: bool,
+    /// Whether several events may come in one frame.
+    pub(super) batches: bool,
     pub(super) roles: Rc<Roles>,
     pub(super) narrowing: Rc<Narrowing>,
 }
@@ -149,6 +151,7 @@ impl ClassKey {
             dialect: DialectId(0),
             channel: None,
             offsets: false,
+            batches: false,
             roles: Rc::default(),
             narrowing: Rc::default(),
         }

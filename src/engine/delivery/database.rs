@@ -174,6 +174,7 @@ impl Delivery {
         out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
         if was_lost {
             out.run(Task::Write(Write::Fact { name: FEED, value: String::new() }));
+            self.tell_feed(true, out);
         }
         self.warn(out);
         self.tell_ready(now, out);
@@ -183,7 +184,7 @@ impl Delivery {
     /// Takes in that the feed of changes has stopped, or goes on.
     pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
-        let before = link.interest.catalog().clone();
+        let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
         let catalog = text.as_deref().and_then(Catalog::read);
         let has_catalog = catalog.is_some();
         if !link.interest.fed(is_lost, catalog) {
@@ -196,8 +197,26 @@ impl Delivery {
         }
         let event = if is_lost { "feed_lost" } else { "feed_live" };
         out.run(Task::Log(Log { event, connection: None, code: None, details: Vec::new() }));
+        if was_lost != is_lost {
+            self.tell_feed(!is_lost, out);
+        }
         self.tell_ready(now, out);
         self.end_unreadable(now, &before, out);
+    }
+
+    /// Tells all who listen to the database's tables that their changes have stopped, or go on. A channel that waits to be told
+    /// that it is live is told that alone.
+    fn tell_feed(&self, is_live: bool, out: &mut Out) {
+        let Some(link) = &self.registry.database else { return };
+        let is_fed = |session: &&Session| {
+            let Some(standing) = &session.standing else { return false };
+            let waits = session.channel.is_some() && session.awaiting.is_some();
+            let is_admitted = |table| !matches!(link.interest.readiness(standing, table), Readiness::Refused(_));
+            !waits && session.listens.iter().flatten().any(is_admitted)
+        };
+        let sessions = self.registry.sockets().iter().flat_map(|socket| &socket.sessions);
+        let told: Vec<SessionId> = sessions.filter(is_fed).map(|session| session.id).collect();
+        told.into_iter().for_each(|id| self.registry.tell(id, Event::Feed { is_live }, out));
     }
 
     /// Tells those whose table has been taken away. What is a channel's rests, as where its right is lost.

@@ -56,7 +56,7 @@ impl<'a> FanOut<'a> {
         let mut told: Option<(Said, Option<Event>)> = None;
         for (Group { said, channel }, to) in std::mem::take(&mut gathering.groups) {
             // Groups that are told the same stand side by side, and share the event.
-            let dialect = said.dialect;
+            let (dialect, batches) = (said.dialect, said.batches);
             let event = match told.take() {
                 Some((known, event)) if known == said => told.insert((known, event)),
                 _ => told.insert((said.clone(), gathering.event(&said))),
@@ -64,7 +64,10 @@ impl<'a> FanOut<'a> {
             if let (_, Some(event)) = event {
                 frames += to.len() as u64;
                 let address = channel.map(|name| Address { name, reference: None });
-                deliver(to, dialect, address, event.clone(), out);
+                if batches {
+                    out.batched_bytes += accepted.publication.source.len();
+                }
+                deliver(to, (dialect, batches), address, event.clone(), out);
             }
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
@@ -153,7 +156,7 @@ impl<'a> FanOut<'a> {
                     continue;
                 }
                 let address = class.channel.clone().map(|name| Address { name, reference: None });
-                deliver(to, class.dialect, address, event.clone(), out);
+                deliver(to, (class.dialect, false), address, event.clone(), out);
             }
         }
         are_others
@@ -244,9 +247,15 @@ impl<'a> FanOut<'a> {
 }
 
 /// Tells several sessions of one dialect variant the same: their sockets get it.
-fn deliver(to: Vec<SessionId>, dialect: DialectId, address: Option<Address>, event: Event, out: &mut Out) {
+fn deliver(
+    to: Vec<SessionId>,
+    (dialect, may_wait): (DialectId, bool),
+    address: Option<Address>,
+    event: Event,
+    out: &mut Out,
+) {
     let to = to.into_iter().map(|session| session.socket).collect();
-    out.effects.push(Effect::Deliver { to, dialect, address, event });
+    out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
 }
 
 /// Who can hear a publication at all.

@@ -31,6 +31,7 @@ pub(super) struct Said {
     view: ViewNumber,
     pub(super) dialect: DialectId,
     offsets: bool,
+    pub(super) batches: bool,
     /// Whether frames say more of it than what it is.
     in_detail: bool,
     is_own: bool,
@@ -93,6 +94,7 @@ impl<'a> Gathering<'a> {
             view,
             dialect: class.dialect,
             offsets: class.offsets,
+            batches: class.batches,
             in_detail: class.channel.is_some() || names_subscriptions,
             is_own: self.is_own,
             pass,

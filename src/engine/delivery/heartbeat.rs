@@ -69,7 +69,7 @@ impl Heartbeats {
             self.last = now;
             let to = rhythm.sockets.iter().copied().collect();
             let event = Event::Heartbeat { time: now };
-            out.effects.push(Effect::Deliver { to, dialect: *dialect, address: None, event });
+            out.effects.push(Effect::Deliver { to, dialect: *dialect, address: None, event, may_wait: false });
             out.run(Task::Write(Write::Fact { name: BEAT, value: now.to_string() }));
         }
     }

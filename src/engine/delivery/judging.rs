@@ -15,7 +15,7 @@ use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::effect::{Effect, Question, Task};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
-use crate::engine::message::{Accepted, Announcement, From, Missable, Missed, Out, SessionId, ToStream};
+use crate::engine::message::{Accepted, Announcement, Missable, Missed, Out, SessionId, ToStream};
 use crate::engine::publication::Content;
 use crate::policy::database::{Group, Standing};
 use crate::policy::table::distinct;
@@ -24,6 +24,9 @@ use crate::value::row::Row;
 
 /// Frames for one held socket; more is a client that had better come back.
 const MAX_HELD: usize = 1_000;
+/// How many times one question is asked: the database's object answers when its next attempt to connect has failed, so that
+/// these take longer than a database that restarts.
+const MAX_ATTEMPTS: u32 = 6;
 
 /// Questions that wait for their answers.
 #[derive(Default)]
@@ -39,10 +42,12 @@ pub(super) struct Judging {
 /// A session that is told what it missed once that is judged.
 struct Recovery {
     session: SessionId,
-    group: Rc<str>,
+    group: Rc<Group>,
     position: Position,
     missed: Vec<Accepted>,
     then: Announcement,
+    /// How many times the database has been asked.
+    attempts: u32,
 }
 
 #[derive(Deserialize)]
@@ -104,19 +109,25 @@ impl Delivery {
             missed => return Some((missed, then)),
         };
         let standing = self.registry.session(session).and_then(|session| session.standing.clone());
-        let (group, link) = match (standing, &self.registry.database) {
+        let group = match (standing, &self.registry.database) {
             (Some(Standing::Bypass), _) => return Some((Some(Missed::Everything(publications)), then)),
-            (Some(Standing::Group(group)), Some(link)) => (group, link),
+            (Some(Standing::Group(group)), Some(_)) => group,
             _ => return Some((Some(Missed::TooMuch), then)),
         };
-        self.waits.judging.last += 1;
-        let number = self.waits.judging.last;
-        let question = Question::Judge { number, body: body(&publications, &group) };
-        out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
-        let (group, position) = (group.id.clone(), position.clone());
         self.hold_socket(session.socket);
-        self.waits.judging.open.insert(number, Recovery { session, group, position, missed: publications, then });
+        let position = position.clone();
+        self.ask_judge(Recovery { session, group, position, missed: publications, then, attempts: 0 }, out);
         None
+    }
+
+    fn ask_judge(&mut self, mut recovery: Recovery, out: &mut Out) {
+        let Some(link) = &self.registry.database else { return };
+        let judging = &mut self.waits.judging;
+        judging.last += 1;
+        recovery.attempts += 1;
+        let question = Question::Judge { number: judging.last, body: body(&recovery.missed, &recovery.group) };
+        judging.open.insert(judging.last, recovery);
+        out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
     }
 
     /// Lets a session that comes back wait until the database judges for it, where that is needed; hands back what may go on.
@@ -159,7 +170,8 @@ impl Delivery {
             session.awaiting = None;
             session.subscriptions.retain(|subscription| !refused.contains_key(&subscription.id));
         });
-        out.to_stream.push_back(ToStream::Resume { session: id, from: From::Position(from), then });
+        let from = self.registry.since(id, from);
+        out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 
     /// The subscriptions of those that a session waited for that do not stand, and why.
@@ -193,12 +205,16 @@ impl Delivery {
         }
     }
 
-    /// Takes in the verdicts. What could not be judged is denied, and whoever asked is told that it did not recover.
+    /// Takes in the verdicts; without an answer it is asked again. What could not be judged is denied, and whoever comes back
+    /// is told that it did not recover.
     pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
         let Some(recovery) = self.waits.judging.open.remove(&number) else { return };
-        let Recovery { session, group, position, missed, then } = recovery;
-        let sights = text.and_then(|text| sights(&text, &group)).unwrap_or_default();
-        let missed = with_verdicts(missed, &group, &sights).map_or(Missed::TooMuch, Missed::Everything);
+        if text.is_none() && recovery.attempts < MAX_ATTEMPTS {
+            return self.ask_judge(recovery, out);
+        }
+        let Recovery { session, group, position, missed, then, .. } = recovery;
+        let sights = text.and_then(|text| sights(&text, &group.id)).unwrap_or_default();
+        let missed = with_verdicts(missed, &group.id, &sights).map_or(Missed::TooMuch, Missed::Everything);
         self.tell_resumed(session, position, Some(missed), then, out);
         self.let_go(session.socket, out);
     }
@@ -210,16 +226,16 @@ impl Delivery {
         }
         for effect in take(&mut out.effects) {
             match effect {
-                Effect::Deliver { to, dialect, address, event } => {
+                Effect::Deliver { to, dialect, address, event, may_wait } => {
                     let (held, to): (Vec<_>, Vec<_>) =
                         to.into_iter().partition(|socket| self.waits.judging.holds(*socket));
                     for socket in held {
                         let (address, event) = (address.clone(), event.clone());
                         let frames = self.waits.judging.held.entry(socket).or_default();
-                        frames.push(Effect::Deliver { to: vec![socket], dialect, address, event });
+                        frames.push(Effect::Deliver { to: vec![socket], dialect, address, event, may_wait });
                     }
                     if !to.is_empty() {
-                        out.effects.push(Effect::Deliver { to, dialect, address, event });
+                        out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
                     }
                 }
                 task @ Effect::Do(_) => out.effects.push(task),

@@ -6,6 +6,7 @@
 mod attachment;
 mod awaiting;
 mod backlog;
+mod batching;
 pub mod call;
 mod channel;
 mod class;
@@ -51,6 +52,7 @@ use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use backlog::Backlog;
+use batching::Batches;
 use database::{DatabaseLink, Waits};
 use fan_out::FanOut;
 use filter_meter::FilterMeter;
@@ -70,6 +72,7 @@ pub(super) struct Delivery {
     registry: Registry,
     budget: Budget,
     presence_windows: PresenceWindows,
+    batches: Batches,
     verifier: Verifier,
     backlog: Backlog,
     /// Who waits for the database to answer.
@@ -106,6 +109,7 @@ impl Delivery {
             configuration,
             profiles,
             presence_windows: PresenceWindows::default(),
+            batches: Batches::default(),
             verifier,
             backlog: Backlog::default(),
             waits: Waits::default(),
@@ -134,8 +138,8 @@ impl Delivery {
     pub(super) fn receive(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
         match message {
             ToDelivery::Publish { accepted, origin } => self.fan_out().publish(&accepted, origin, out),
-            ToDelivery::Resumed { session, position, missed, then } => {
-                self.charge_replay(now, session, missed.as_ref());
+            ToDelivery::Resumed { session, position, missed, read, then } => {
+                self.charge_replay(now, session, read);
                 self.resumed(session, position, missed, then, out);
             }
             ToDelivery::Roster { session, topic, mut members } => {
@@ -163,6 +167,7 @@ impl Delivery {
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
+        self.batches.forget(id);
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
         self.backlog.forget(id);

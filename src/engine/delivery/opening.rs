@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session, Subscription};
 use super::socket::Socket;
@@ -11,7 +12,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
-use crate::engine::input::{Open, SocketId, Stored};
+use crate::engine::input::{Open, PresenceRow, SocketId, Stored};
 use crate::engine::message::{Announcement, From, Missed, Out, SessionId, ToStream};
 use crate::engine::profile::Sessions;
 use crate::policy::channel::Topic;
@@ -21,6 +22,8 @@ use crate::policy::token::TokenError;
 /// What a session begins with.
 #[derive(Default)]
 struct Beginning {
+    /// Whether several events may come in one frame.
+    batches: bool,
     subscriptions: Vec<Subscription>,
     /// Whether it receives nothing but what it subscribes to.
     explicit: bool,
@@ -33,7 +36,14 @@ struct Beginning {
 }
 
 impl Delivery {
-    /// Removes what is left of sockets that did not survive.
+    /// Whether anyone would be told of what happens in the place of this presence.
+    pub(in crate::engine) fn hears_presence(&self, row: &PresenceRow) -> bool {
+        let topic =
+            row.topic.as_ref().map(|(private, name)| Topic { private: *private, name: Rc::from(name.as_str()) });
+        self.registry.classes.of(&Scope::Presence(topic)).next().is_some()
+    }
+
+    /// Removes what is left of sockets that survived and cannot be read.
     pub(super) fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
         let sessions =
             self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
@@ -88,7 +98,8 @@ impl Delivery {
         match principal {
             _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
             Some(principal) if profile.sessions == Sessions::One => {
-                self.begin(now, open.socket, principal, open.recover, Beginning::default(), out);
+                let beginning = Beginning { batches: open.batches, ..Beginning::default() };
+                self.begin(now, open.socket, principal, open.recover, beginning, out);
             }
             Some(_) | None => {}
         }
@@ -203,7 +214,8 @@ impl Delivery {
 
     /// A first authentication: the subscriptions that come with it stand before anything is replayed.
     fn start(&mut self, now: u64, socket: SocketId, principal: Rc<Principal>, frame: Authenticate, out: &mut Out) {
-        let mut beginning = Beginning { explicit: frame.subscriptions.is_some(), ..Beginning::default() };
+        let (explicit, batches) = (frame.subscriptions.is_some(), frame.batches);
+        let mut beginning = Beginning { explicit, batches, ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
@@ -254,6 +266,7 @@ impl Delivery {
         let details = vec![("method", principal.method.as_str().to_owned())];
         let mut session = Session::new(id, client_id.clone(), principal);
         session.offsets = recover != Recover::Off;
+        session.batches = beginning.batches;
         session.subscriptions = beginning.subscriptions;
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
@@ -263,7 +276,7 @@ impl Delivery {
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
         let (from, then) = match recover {
             Recover::From(position) => match self.resume_later(now, id, position, then, out) {
-                Some((position, then)) => (From::Position(position), then),
+                Some((position, then)) => (self.registry.since(id, position), then),
                 None => return,
             },
             Recover::Off | Recover::On => (From::Now, then),

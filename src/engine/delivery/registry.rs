@@ -12,9 +12,11 @@ use super::people::People;
 use super::session::Session;
 use super::socket::Socket;
 use super::sockets::Sockets;
+use crate::engine::command::Position;
 use crate::engine::input::SocketId;
-use crate::engine::message::SessionId;
+use crate::engine::message::{From, SessionId};
 use crate::engine::profile::Profile;
+use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 
 /// One tenant's sockets and sessions.
@@ -152,6 +154,12 @@ impl Registry {
             change(session);
         }
         self.list(id);
+    }
+
+    /// What a session wants to see that comes back to a position.
+    pub(super) fn since(&self, id: SessionId, position: Position) -> From {
+        let topics: BTreeSet<Topic> = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
+        From::Position(position, topics.into_iter().collect())
     }
 
     /// Has a socket's state stored before the effects of this input end.

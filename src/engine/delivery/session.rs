@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) principal: Rc<Principal>,
     /// Whether its frames carry offsets.
     pub(super) offsets: bool,
+    /// Whether several events may come to it in one frame.
+    pub(super) batches: bool,
     /// Whether it has been told that its token has expired.
     pub(super) told_expired: bool,
     pub(super) subscriptions: Vec<Subscription>,
@@ -134,6 +136,7 @@ impl Session {
             client_id,
             principal,
             offsets: false,
+            batches: false,
             told_expired: false,
             told_costs: Cell::new(false),
             subscriptions: Vec::new(),
@@ -214,12 +217,14 @@ impl Session {
             dialect,
             channel: self.address().map(|address| address.name.clone()),
             offsets: self.offsets,
+            batches: self.batches,
             roles: roles.clone(),
             narrowing: narrowing.clone(),
         };
         // Presence looks the same to everyone, so nothing but the dialect divides its listeners.
         let presence_key = |topic| ClassKey {
             offsets: false,
+            batches: false,
             roles: Rc::default(),
             narrowing: Rc::default(),
             ..key(Scope::Presence(topic))

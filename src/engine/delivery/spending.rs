@@ -7,7 +7,7 @@ use crate::engine::budget::{Payer, frames, rows};
 use crate::engine::command::{ChannelAct, Command};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::{Publisher, SocketId};
-use crate::engine::message::{Missed, SessionId};
+use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
 
@@ -40,11 +40,9 @@ impl Delivery {
         self.budget.spend(now, payer, units)
     }
 
-    /// Takes what it cost to read and tell what a session has missed.
-    pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, missed: Option<&Missed>) {
-        let Some(Missed::Everything(missed)) = missed else { return };
-        let bytes = missed.iter().map(|accepted| accepted.publication.source.len() as u64).sum();
-        self.charge(now, id, rows(missed.len() as u64, bytes));
+    /// Takes what it cost to read what a session has missed, whether it is told or was too much.
+    pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, read: Read) {
+        self.charge(now, id, rows(read.rows, read.bytes));
     }
 
     /// Takes what it costs to tell a session who is there.

@@ -121,7 +121,7 @@ impl Delivery {
         };
         // Through the stream, which may have to read first: who is present is told after what was missed.
         let then = Announcement::Subscribed { id, answer, to, watch };
-        let from = from.map_or(From::Now, From::Position);
+        let from = from.map_or(From::Now, |from| self.registry.since(session, from));
         out.to_stream.push_back(ToStream::Resume { session, from, then });
         Ok(())
     }

@@ -17,14 +17,22 @@ impl Registry {
         let Some(socket) = self.socket(id.socket) else { return };
         if let Some(session) = socket.session(id.number) {
             let address = session.address().cloned();
-            out.effects.push(Effect::Deliver { to: vec![id.socket], dialect: socket.dialect, address, event });
+            let may_wait = session.batches && matches!(event, Event::Change { .. } | Event::Message { .. });
+            out.effects.push(Effect::Deliver {
+                to: vec![id.socket],
+                dialect: socket.dialect,
+                address,
+                event,
+                may_wait,
+            });
         }
     }
 
     /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
     pub(super) fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
         if let Some(socket) = self.socket(id) {
-            out.effects.push(Effect::Deliver { to: vec![id], dialect: socket.dialect, address, event });
+            let (to, dialect) = (vec![id], socket.dialect);
+            out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait: false });
         }
     }
 

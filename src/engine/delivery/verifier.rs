@@ -81,7 +81,10 @@ impl Verifier {
         if frame.organization.as_ref().is_some_and(|organization| **organization != *self.organization) {
             return Err(TokenError::Refused(Code::WrongOrganization));
         }
-        let principal = self.principal(now, &frame.token)?;
+        let principal = match &frame.proven {
+            Some(principal) => Principal::clone(principal),
+            None => self.principal(now, &frame.token)?,
+        };
         Ok(profile.map_or(principal.clone(), |profile| profile.with_role(principal)))
     }
 

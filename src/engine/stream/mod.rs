@@ -2,21 +2,25 @@
 
 mod changes;
 mod history;
+mod place;
 mod presence;
 mod publish;
+mod recent;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::bucket::Bucket;
 use super::command::Position;
 use super::database::catalog::Catalog;
 use super::effect::{Task, Write};
-use super::input::{Stored, StoredPublication};
-use super::message::{Accepted, From, Missed, Out, ToDelivery, ToStream};
+use super::input::{PresenceRow, Stored, StoredPublication};
+use super::message::{Accepted, From, Missed, Out, Read, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Database;
 use changes::Mark;
-use history::{History, Reading, newest};
+use history::{Begun, History, Reading};
+pub use place::{GAP as GAP_PLACE, ORGANIZATION as ORGANIZATION_PLACES};
 use presence::Presence;
 use publish::Request;
 
@@ -102,11 +106,11 @@ impl Stream {
                 self.begin(out);
                 let reading = Reading { session, from, then };
                 match self.history.begin(&self.epoch, &reading) {
-                    Some(read) => {
-                        out.run(read);
+                    Begun::Read(task) => {
+                        out.run(task);
                         self.reading = Some(reading);
                     }
-                    None => self.resumed(reading, None, out),
+                    Begun::Known(missed) => self.resumed(reading, missed, out),
                 }
             }
             ToStream::Track(tracking) => self.presence.track(tracking, out),
@@ -125,12 +129,20 @@ impl Stream {
     /// Takes in the rows that [`Task::ReadHistory`] asked for.
     pub(super) fn history_read(&mut self, rows: Option<Vec<StoredPublication>>, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
+        let read = Read::of(rows.as_deref().unwrap_or_default());
         let missed = match &reading.from {
-            From::Position(from) => rows.and_then(|rows| self.history.missed(from.offset, rows)),
-            From::Topic(..) => rows.map(|rows| newest(rows, &self.configuration.history)),
+            From::Position(..) => rows.and_then(|rows| self.history.missed(rows)),
+            From::Topic(..) => rows.map(|rows| self.history.newest(rows)),
             From::Now => None,
         };
-        self.resumed(reading, missed, out);
+        self.resumed(reading, (missed, read), out);
+    }
+
+    /// Takes in the members of sockets that are gone and lets them leave: whoever can hear of it is told.
+    pub(super) fn let_leave(&mut self, rows: &[PresenceRow], out: &mut Out) {
+        self.presence.take_in(rows);
+        let gone: BTreeSet<&str> = rows.iter().map(|row| row.client_id.as_str()).collect();
+        gone.into_iter().for_each(|client_id| self.presence.gone(&Rc::from(client_id), out));
     }
 
     /// Whether a connection waits for the history to be read.
@@ -139,16 +151,21 @@ impl Stream {
     }
 
     /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
-    fn resumed(&self, reading: Reading, missed: Option<Vec<Accepted>>, out: &mut Out) {
-        let nothing_missed = matches!(&reading.from, From::Position(from) if *from == self.position());
+    fn resumed(&self, reading: Reading, (missed, read): (Option<Vec<Accepted>>, Read), out: &mut Out) {
+        let nothing_missed = matches!(&reading.from, From::Position(from, _) if *from == self.position());
         let asked = !matches!(reading.from, From::Now);
         let missed = asked.then(|| match missed {
             Some(publications) => Missed::Everything(publications),
             None if nothing_missed => Missed::Everything(Vec::new()),
             None => Missed::TooMuch,
         });
-        let message =
-            ToDelivery::Resumed { session: reading.session, position: self.position(), missed, then: reading.then };
+        let message = ToDelivery::Resumed {
+            session: reading.session,
+            position: self.position(),
+            missed,
+            read,
+            then: reading.then,
+        };
         out.to_delivery.push_back(message);
     }
 

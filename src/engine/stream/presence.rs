@@ -27,6 +27,12 @@ impl Presence {
     pub(super) fn wake(limits: &Limits, rows: &[PresenceRow]) -> Presence {
         let mut presence =
             Presence { max_members: limits.presence_members, members: BTreeMap::new(), places: BTreeSet::new() };
+        presence.take_in(rows);
+        presence
+    }
+
+    /// Takes in members whose rows are stored already.
+    pub(super) fn take_in(&mut self, rows: &[PresenceRow]) {
         for row in rows {
             let member = Member {
                 client_id: Rc::from(row.client_id.as_str()),
@@ -36,9 +42,8 @@ impl Presence {
             };
             let topic =
                 row.topic.as_ref().map(|(private, name)| Topic { private: *private, name: Rc::from(name.as_str()) });
-            presence.insert(topic, Rc::new(member));
+            self.insert(topic, Rc::new(member));
         }
-        presence
     }
 
     /// Adds a member; one that is there already gets its new metadata.

@@ -116,6 +116,7 @@ fn any_frame(dialect: DialectId, principals: [Option<Principal>; 2], text: &str)
             principal,
             ticket: None,
             recover: Recover::Off,
+            batches: false,
             address: None,
         };
         server.handle(1, Input::Open(open));
@@ -193,6 +194,7 @@ pub fn database(text: &str) {
         principal: Some(principal()),
         ticket: None,
         recover: Recover::On,
+        batches: false,
         address: None,
     };
     socket.principal.iter_mut().for_each(|principal| principal.all_claims = Some("{}".into()));

@@ -1,35 +1,19 @@
 //! The tenant's storage: SQLite, read and written without an await, so one input's writes are one transaction.
 
+mod history;
+mod schema;
+mod wake;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use js_sys::{Array, Promise};
+use js_sys::{Array, JSON, JsString, Promise};
 use wasm_bindgen::JsValue;
 
 use super::runtime::RawStorage;
 use crate::engine::effect::Write;
-use crate::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
+use crate::engine::input::{PresenceRow, Remembered};
 
-/// The schema that this build writes. A build with another one migrates at its first wake.
-const SCHEMA: &str = "2";
-const CREATE: [&str; 6] = [
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE history (offset INTEGER PRIMARY KEY, time INTEGER NOT NULL, version INTEGER NOT NULL, \
-     text TEXT NOT NULL, total_bytes INTEGER NOT NULL)",
-    "CREATE TABLE idempotency (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, \
-     offset INTEGER NOT NULL, delivered INTEGER NOT NULL)",
-    "CREATE TABLE tickets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, expires INTEGER NOT NULL)",
-    "CREATE TABLE presence (client_id TEXT NOT NULL, place INTEGER NOT NULL, topic TEXT NOT NULL, user TEXT, \
-     metadata TEXT NOT NULL, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
-    "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
-];
-/// From schema 1 to 2, and part of every new storage: members have a key of their own, and the messages of private topics
-/// are found by their topic. Only those cost an index.
-const TO_SCHEMA_2: [&str; 3] = [
-    "ALTER TABLE presence ADD COLUMN key TEXT",
-    "ALTER TABLE history ADD COLUMN topic TEXT",
-    "CREATE INDEX history_by_topic ON history (topic, offset) WHERE topic IS NOT NULL",
-];
 /// How the presence table tells the lobby, public and private topics apart.
 const PLACE_LOBBY: f64 = 2.0;
 
@@ -37,6 +21,8 @@ const PLACE_LOBBY: f64 = 2.0;
 pub struct Storage {
     raw: RawStorage,
     has_tables: Cell<bool>,
+    /// Rows of the history up to this offset may not say where they were published.
+    unplaced: Cell<u64>,
 }
 
 type Result<T> = std::result::Result<T, JsValue>;
@@ -47,63 +33,13 @@ impl Storage {
     /// # Errors
     /// When SQLite fails, or the tables are of a later build.
     pub fn open(raw: RawStorage) -> Result<Storage> {
-        let storage = Storage { raw, has_tables: Cell::new(true) };
+        let storage = Storage { raw, has_tables: Cell::new(true), unplaced: Cell::new(0) };
         let known = storage.rows("SELECT 1 FROM sqlite_master WHERE name = 'meta'", &[])?;
         storage.has_tables.set(!known.is_empty());
         if storage.has_tables.get() {
             storage.migrate()?;
         }
         Ok(storage)
-    }
-
-    fn create(&self) -> Result<()> {
-        self.has_tables.set(true);
-        for statement in CREATE {
-            self.rows(statement, &[])?;
-        }
-        self.rows("INSERT INTO meta VALUES ('schema', '1')", &[])?;
-        self.migrate()
-    }
-
-    fn migrate(&self) -> Result<()> {
-        if self.meta("schema")?.as_deref() == Some("1") {
-            for statement in TO_SCHEMA_2 {
-                self.rows(statement, &[])?;
-            }
-            self.rows("UPDATE meta SET value = '2' WHERE key = 'schema'", &[])?;
-        }
-        match self.meta("schema")?.as_deref() {
-            Some(SCHEMA) => Ok(()),
-            _ => Err(JsValue::from_str("the storage was written by a later version")),
-        }
-    }
-
-    /// Everything that a waking tenant needs, but for the sockets and the alarm.
-    pub fn load(&self) -> Result<Stored> {
-        let newest = self.rows("SELECT offset, time, total_bytes FROM history ORDER BY offset DESC LIMIT 1", &[])?;
-        let newest = newest.first().map(|row| Newest {
-            offset: integer(row, 0),
-            time: integer(row, 1),
-            total_bytes: integer(row, 2),
-        });
-        let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
-        let (mut facts, mut overflow) = (BTreeMap::new(), BTreeMap::new());
-        for row in self.rows("SELECT key, value FROM meta", &[])? {
-            facts.insert(text(&row, 0), text(&row, 1));
-        }
-        for row in self.rows("SELECT client_id, state FROM overflow", &[])? {
-            overflow.insert(text(&row, 0), text(&row, 1));
-        }
-        let presence = self.rows("SELECT client_id, place, topic, user, metadata, key FROM presence", &[])?;
-        Ok(Stored {
-            epoch: facts.get("epoch").cloned(),
-            facts,
-            newest,
-            oldest: oldest.first().map(|row| integer(row, 0)),
-            overflow,
-            presence: presence.iter().map(presence_row).collect(),
-            ..Stored::default()
-        })
     }
 
     /// Runs one write.
@@ -116,12 +52,7 @@ impl Storage {
             Write::Fact { name, value } => {
                 self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[(*name).into(), value.into()])
             }
-            Write::Append { offset, time, version, text, topic, total_bytes } => {
-                let topic = optional(topic.as_deref());
-                let values =
-                    [number(*offset), number(*time), number(*version), (&**text).into(), number(*total_bytes), topic];
-                self.run("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", &values)
-            }
+            Write::Append { .. } => self.append(write),
             Write::Trim { offset, time, total_bytes, rows } => self.trim(*offset, *time, *total_bytes, *rows),
             Write::Remember { id, answer, forget } => self.remember(id, *answer, *forget),
             Write::Spend { id, expires, forget } => {
@@ -135,6 +66,7 @@ impl Storage {
                 let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
                 self.run(statement, &[(&**client_id).into(), place, topic])
             }
+            Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::Overflow { client_id, state } => {
                 self.run("INSERT OR REPLACE INTO overflow VALUES (?, ?)", &[(&**client_id).into(), state.into()])
             }
@@ -142,23 +74,6 @@ impl Storage {
                 self.run("DELETE FROM overflow WHERE client_id = ?", &[(&**client_id).into()])
             }
         }
-    }
-
-    /// Up to `rows` publications after an offset, in order, up to the one that would exceed `bytes`.
-    pub fn history_after(&self, after: u64, rows: u64, bytes: u64) -> Result<Vec<StoredPublication>> {
-        let statement = "SELECT offset, version, text, time FROM history WHERE offset > ?1 AND total_bytes <= ?3 + \
-             (SELECT total_bytes FROM history WHERE offset > ?1 ORDER BY offset LIMIT 1) ORDER BY offset LIMIT ?2";
-        let rows = self.rows(statement, &[number(after), number(rows), number(bytes)])?;
-        Ok(rows.iter().map(publication).collect())
-    }
-
-    /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
-    pub fn topic_since(&self, topic: &str, since: u64, rows: u64) -> Result<Vec<StoredPublication>> {
-        // Times grow with offsets: the newest are found first, so that no more rows are read than may be answered.
-        let statement = "SELECT * FROM (SELECT offset, version, text, time FROM history WHERE topic = ? AND version > 0 \
-             ORDER BY offset DESC LIMIT ?) WHERE time >= ?";
-        let rows = self.rows(statement, &[topic.into(), number(rows), number(since)])?;
-        Ok(rows.iter().rev().map(publication).collect())
     }
 
     /// How many publications are kept.
@@ -180,6 +95,11 @@ impl Storage {
         Ok(remembered)
     }
 
+    /// Everyone who was present on these sockets.
+    pub fn presence_of(&self, client_ids: &[String]) -> Result<Vec<PresenceRow>> {
+        self.presence_on(&list(client_ids)?)
+    }
+
     /// Whether a ticket was used.
     pub fn is_spent(&self, ticket: &str) -> Result<bool> {
         Ok(!self.rows("SELECT 1 FROM tickets WHERE id = ?", &[ticket.into()])?.is_empty())
@@ -196,17 +116,6 @@ impl Storage {
         self.raw.delete_all()
     }
 
-    fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
-        // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
-        let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
-             AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
-        self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])?;
-        // What it said must go in time all the same.
-        let statement = "UPDATE history SET version = 0, text = '' \
-             WHERE offset = (SELECT max(offset) FROM history) AND version > 0 AND time <= ?";
-        self.run(statement, &[number(time)])
-    }
-
     fn remember(&self, id: &str, answer: Remembered, forget: u64) -> Result<()> {
         self.forget("idempotency", "time", forget)?;
         let statement = "INSERT OR REPLACE INTO idempotency (id, time, offset, delivered) VALUES (?, ?, ?, ?)";
@@ -219,6 +128,14 @@ impl Storage {
             "DELETE FROM {table} WHERE sequence IN (SELECT sequence FROM {table} ORDER BY sequence LIMIT 4) AND {column} <= ?"
         );
         self.run(&statement, &[number(time)])
+    }
+
+    fn forget_sockets(&self, client_ids: &[String]) -> Result<()> {
+        let client_ids = list(client_ids)?;
+        let statement = "DELETE FROM presence WHERE (client_id, place, topic) IN (SELECT client_id, place, topic \
+             FROM json_each(?) AS gone CROSS JOIN presence ON client_id >= gone.value AND client_id < gone.value || '/')";
+        self.run(statement, std::slice::from_ref(&client_ids))?;
+        self.run("DELETE FROM overflow WHERE client_id IN (SELECT value FROM json_each(?))", &[client_ids])
     }
 
     fn track(&self, row: &PresenceRow) -> Result<()> {
@@ -271,12 +188,14 @@ fn text(row: &Array, column: u32) -> String {
     optional_text(row, column).unwrap_or_default()
 }
 
-fn optional(text: Option<&str>) -> JsValue {
-    text.map_or(JsValue::NULL, JsValue::from_str)
+/// Texts as a list that SQLite reads with `json_each`.
+fn list(texts: &[String]) -> Result<JsValue> {
+    let texts: Array = texts.iter().map(|text| JsValue::from_str(text)).collect();
+    JSON::stringify(&texts).map(JsString::into)
 }
 
-fn publication(row: &Array) -> StoredPublication {
-    StoredPublication { offset: integer(row, 0), time: integer(row, 3), version: integer(row, 1), text: text(row, 2) }
+fn optional(text: Option<&str>) -> JsValue {
+    text.map_or(JsValue::NULL, JsValue::from_str)
 }
 
 fn optional_text(row: &Array, column: u32) -> Option<String> {

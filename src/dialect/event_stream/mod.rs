@@ -1,0 +1,50 @@
+//! The dialect `event-stream`: the frames of the native dialect as server-sent events, for networks that block WebSockets
+//! (docs/protocol-event-stream.md). What a client sends comes in requests of its own, each with one native frame.
+
+pub mod block;
+
+use super::native::{self, Native};
+use super::{Dialect, Frame, Received};
+use crate::engine::command::{Command, Malformed};
+use crate::engine::event::{Address, Event};
+use crate::engine::input::DialectId;
+use crate::engine::profile::Profile;
+use block::EventId;
+
+/// Its number.
+pub const ID: DialectId = DialectId(5);
+/// What is particular to it. No frame asks whether the server is there: comments in the stream say so.
+pub const PROFILE: Profile = Profile { name: "event-stream", auto_response: None, ..native::PROFILE };
+
+/// The dialect.
+pub struct EventStream;
+
+impl Dialect for EventStream {
+    fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed> {
+        Native.decode(frame)
+    }
+
+    fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        let id = event_id(event);
+        let texts = Native.encode(address, event).into_iter().filter_map(|frame| match frame {
+            Frame::Text(text) => Some(text),
+            Frame::Binary(_) => None,
+        });
+        texts.map(|text| Frame::Text(block::block(id, &text))).collect()
+    }
+}
+
+/// Where a client that has seen the event goes on from. One that is about to be told what it missed goes on from where it
+/// was until it has been told.
+fn event_id(event: &Event) -> Option<EventId<'_>> {
+    match event {
+        Event::Authenticated(authenticated) if authenticated.recovered != Some(true) => {
+            let position = authenticated.position.as_ref()?;
+            Some(EventId { epoch: Some(&position.epoch), offset: position.offset })
+        }
+        Event::Change { offset, .. } | Event::Message { offset, .. } => {
+            offset.map(|offset| EventId { epoch: None, offset })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,248 @@
+//! Several events in one frame, for sessions that ask for it: what comes within one input goes out together, and while much
+//! is published what comes within a short window. The first after a pause goes out at once, so an idle tenant adds no delay.
+//!
+//! Sockets that are told the same share a list of events, so the work is done once for all of them. Only what is stored
+//! already or needs no storing is in a list when an input ends, and it lives in memory: see [`Delivery::give_up`].
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::rc::Rc;
+
+use super::Delivery;
+use crate::code::Code;
+use crate::engine::effect::{Effect, Task};
+use crate::engine::event::Event;
+use crate::engine::input::{DialectId, SocketId};
+use crate::engine::message::Out;
+
+/// Events that may wait for the end of a window, and bytes of their publications; more go out at once.
+const MAX_WAITING: usize = 1_000;
+const MAX_WAITING_BYTES: usize = 1 << 20;
+
+/// Events on their way to sockets that take several in a frame.
+#[derive(Default)]
+pub(super) struct Batches {
+    lists: Vec<List>,
+    /// The list of each socket that has one.
+    places: BTreeMap<SocketId, usize>,
+    /// Until when what comes waits, in Unix milliseconds.
+    window_end: u64,
+    /// Events in all lists, those that several lists share counted once, and bytes of their publications.
+    count: usize,
+    bytes: usize,
+    /// Sockets that have ended in this input: their numbers may be another's in the next.
+    gone: Vec<SocketId>,
+}
+
+/// The same events for several sockets of one dialect.
+struct List {
+    dialect: DialectId,
+    to: Vec<SocketId>,
+    events: Vec<Event>,
+}
+
+impl Batches {
+    /// Forgets a socket at the end of this input.
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.gone.push(socket);
+    }
+
+    /// When the window ends in which something waits, in Unix milliseconds.
+    fn deadline(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.window_end)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Adds an event to the lists of some sockets.
+    fn add(&mut self, dialect: DialectId, to: Vec<SocketId>, event: Event) {
+        self.count += 1;
+        // Mostly it is for the same sockets as the one before.
+        let place = to.first().and_then(|first| self.places.get(first));
+        if let Some(list) = place.and_then(|place| self.lists.get_mut(*place)).filter(|list| list.to == to) {
+            list.events.push(event);
+            return;
+        }
+        let mut parts: BTreeMap<Option<usize>, Vec<SocketId>> = BTreeMap::new();
+        for socket in to {
+            parts.entry(self.places.get(&socket).copied()).or_default().push(socket);
+        }
+        for (place, part) in parts {
+            match place.and_then(|place| self.lists.get_mut(place)) {
+                Some(list) if list.to.len() == part.len() => list.events.push(event.clone()),
+                Some(list) => {
+                    let events = list.events.iter().cloned().chain([event.clone()]).collect();
+                    self.begin(dialect, part, events);
+                }
+                None => self.begin(dialect, part, vec![event.clone()]),
+            }
+        }
+    }
+
+    /// Begins a list; its sockets leave the one that they had.
+    fn begin(&mut self, dialect: DialectId, to: Vec<SocketId>, events: Vec<Event>) {
+        let place = self.lists.len();
+        let mut left = None;
+        for socket in &to {
+            left = self.places.insert(*socket, place);
+        }
+        let places = &self.places;
+        if let Some((left, list)) = left.and_then(|left| Some((left, self.lists.get_mut(left)?))) {
+            list.to.retain(|socket| places.get(socket) == Some(&left));
+        }
+        self.lists.push(List { dialect, to, events });
+    }
+
+    /// Takes what waits for one socket out of its list, and out of the lists the socket.
+    fn take_for(&mut self, socket: SocketId) -> Option<Effect> {
+        let list = self.places.remove(&socket).and_then(|place| self.lists.get_mut(place))?;
+        list.to.retain(|other| *other != socket);
+        Some(deliver(list.dialect, vec![socket], list.events.clone()))
+    }
+
+    /// Takes everything.
+    fn take_all(&mut self) -> impl Iterator<Item = Effect> + use<> {
+        (self.count, self.bytes) = (0, 0);
+        self.places.clear();
+        let lists = take(&mut self.lists).into_iter().filter(|list| !list.to.is_empty());
+        lists.map(|List { dialect, to, events }| deliver(dialect, to, events))
+    }
+}
+
+fn deliver(dialect: DialectId, to: Vec<SocketId>, mut events: Vec<Event>) -> Effect {
+    let event = match (events.pop(), events.is_empty()) {
+        (Some(only), true) => only,
+        (last, _) => {
+            events.extend(last);
+            Event::Batch(Rc::from(events))
+        }
+    };
+    Effect::Deliver { to, dialect, address: None, event, may_wait: false }
+}
+
+impl Delivery {
+    /// Puts events together where their recipients allow it. What must not wait goes out behind what waits for the same
+    /// socket, so that everyone gets everything in its order.
+    pub(in crate::engine) fn batch(&mut self, now: u64, out: &mut Out) {
+        let bytes = take(&mut out.batched_bytes);
+        self.batches.bytes += bytes;
+        if bytes == 0 && self.batches.is_empty() && !out.effects.iter().any(may_wait) {
+            self.batches.gone.clear();
+            return;
+        }
+        for effect in take(&mut out.effects) {
+            match effect {
+                Effect::Deliver { to, dialect, event, may_wait: true, .. } => self.batches.add(dialect, to, event),
+                effect => {
+                    self.overtake(&effect, out);
+                    out.effects.push(effect);
+                }
+            }
+        }
+        for socket in take(&mut self.batches.gone) {
+            drop(self.batches.take_for(socket));
+        }
+        self.flush_batches(now, out);
+    }
+
+    /// Lets go what waits for those whom an effect must not overtake.
+    fn overtake(&mut self, effect: &Effect, out: &mut Out) {
+        match effect {
+            Effect::Deliver { to, .. } => {
+                out.effects.extend(to.iter().filter_map(|socket| self.batches.take_for(*socket)));
+            }
+            Effect::Do(Task::Close { socket, .. }) => out.effects.extend(self.batches.take_for(*socket)),
+            Effect::Do(_) => {}
+        }
+    }
+
+    /// Lets everything go, unless it may wait. A clock that goes back must not make it wait longer than a window.
+    fn flush_batches(&mut self, now: u64, out: &mut Out) {
+        let window = self.configuration.batch_milliseconds;
+        let is_over = now >= self.batches.window_end || self.batches.window_end > now.saturating_add(window);
+        let is_full = self.batches.count > MAX_WAITING || self.batches.bytes > MAX_WAITING_BYTES;
+        if !self.batches.is_empty() && (is_over || is_full) {
+            out.effects.extend(self.batches.take_all());
+            self.batches.window_end = now.saturating_add(window);
+        }
+    }
+
+    /// When something that waits is to go out, in Unix milliseconds.
+    pub(in crate::engine) fn next_batch(&self) -> Option<u64> {
+        self.batches.deadline()
+    }
+
+    /// The memory is about to be lost though the sockets are not: those for whom something waits have to come back.
+    pub(in crate::engine) fn give_up(&mut self) -> Vec<Effect> {
+        let lists = take(&mut self.batches).lists;
+        let waiting =
+            lists.into_iter().flat_map(|List { dialect, to, .. }| to.into_iter().map(move |to| (to, dialect)));
+        let close = |(socket, dialect)| Task::Close { socket, dialect: Some(dialect), code: Code::ServiceRestart };
+        waiting.map(|socket| Effect::Do(close(socket))).collect()
+    }
+}
+
+fn may_wait(effect: &Effect) -> bool {
+    matches!(effect, Effect::Deliver { may_wait: true, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIALECT: DialectId = DialectId(0);
+
+    fn sockets(numbers: &[u32]) -> Vec<SocketId> {
+        numbers.iter().copied().map(SocketId).collect()
+    }
+
+    fn event(time: u64) -> Event {
+        Event::Heartbeat { time }
+    }
+
+    fn times(event: &Event) -> Vec<u64> {
+        match event {
+            Event::Heartbeat { time } => vec![*time],
+            Event::Batch(events) => events.iter().flat_map(times).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What each socket gets, and in how many frames all of it goes out.
+    fn told(batches: &mut Batches) -> (BTreeMap<u32, Vec<u64>>, usize) {
+        let (mut told, mut frames) = (BTreeMap::<u32, Vec<u64>>::new(), 0);
+        for effect in batches.take_all() {
+            let Effect::Deliver { to, event, .. } = effect else { panic!("{effect:?}") };
+            frames += 1;
+            for socket in to {
+                told.entry(socket.0).or_default().extend(times(&event));
+            }
+        }
+        (told, frames)
+    }
+
+    #[test]
+    fn those_who_are_told_the_same_share_a_frame() {
+        let mut batches = Batches::default();
+        batches.add(DIALECT, sockets(&[1, 2, 3, 4]), event(1));
+        batches.add(DIALECT, sockets(&[1, 2, 3, 4]), event(2));
+        batches.add(DIALECT, sockets(&[3, 2]), event(3));
+        batches.add(DIALECT, sockets(&[2, 3, 5]), event(4));
+        let expected = [(1, vec![1, 2]), (2, vec![1, 2, 3, 4]), (3, vec![1, 2, 3, 4]), (4, vec![1, 2]), (5, vec![4])];
+        assert_eq!(told(&mut batches), (BTreeMap::from(expected), 3));
+        assert_eq!(told(&mut batches), (BTreeMap::new(), 0), "once");
+    }
+
+    #[test]
+    fn one_that_is_taken_out_leaves_the_others_theirs() {
+        let mut batches = Batches::default();
+        batches.add(DIALECT, sockets(&[1, 2]), event(1));
+        let Some(Effect::Deliver { to, event: taken, .. }) = batches.take_for(SocketId(1)) else { panic!() };
+        assert_eq!((to, times(&taken)), (sockets(&[1]), vec![1]));
+        assert!(batches.take_for(SocketId(1)).is_none());
+        batches.add(DIALECT, sockets(&[1, 2]), event(2));
+        assert_eq!(told(&mut batches), (BTreeMap::from([(1, vec![2]), (2, vec![1, 2])]), 2));
+    }
+}

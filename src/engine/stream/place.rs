@@ -1,0 +1,62 @@
+//! Where a publication was published, as the history's rows say it: by this they are found again.
+
+use std::rc::Rc;
+
+use crate::engine::effect::Selection;
+use crate::engine::message::Missable;
+use crate::engine::publication::{Content, Publication};
+use crate::policy::channel::Topic;
+
+/// What the places of the whole organization begin with; all others come after it in the order of bytes.
+pub const ORGANIZATION: &str = "o";
+/// The place of what cannot be told: everyone who comes back over it has missed something.
+pub const GAP: &str = "";
+
+/// The place of a publication.
+pub(super) fn of(publication: &Publication) -> String {
+    match (&publication.topic, &publication.content) {
+        (Some(topic), _) => of_topic(topic),
+        (None, Content::Change { schema, table, .. }) => of_table(schema, table),
+        (None, Content::Message { .. }) => [ORGANIZATION, "message"].concat(),
+    }
+}
+
+/// The place of everything that is published to a topic.
+pub(super) fn of_topic(topic: &Topic) -> String {
+    [if topic.private { "private " } else { "public " }, &*topic.name].concat()
+}
+
+fn of_table(schema: &str, table: &str) -> String {
+    [ORGANIZATION, "table ", schema, ".", table].concat()
+}
+
+/// The places of what a session may have missed that listens to these topics; `only` says what it asks for of that. More
+/// than it may see: whoever is told is decided for each publication.
+pub(super) fn selection(only: Option<&Missable>, topics: &[Topic]) -> Selection {
+    let is_any = |name: &str| name == "*";
+    let mut selection = Selection { is_whole: false, places: vec![GAP.to_owned()] };
+    match only {
+        Some(Missable::Topic(topic)) => {
+            selection.places.push(of_topic(topic));
+            return selection;
+        }
+        Some(Missable::Table(target)) if !is_any(&target.schema) && !is_any(&target.table) => {
+            selection.places.push(of_table(&target.schema, &target.table));
+        }
+        Some(Missable::Table(_)) | None => selection.is_whole = true,
+    }
+    selection.places.extend(topics.iter().map(of_topic));
+    selection
+}
+
+impl Selection {
+    /// Whether a place is among those selected.
+    pub fn has(&self, place: &str) -> bool {
+        (self.is_whole && place.starts_with(ORGANIZATION)) || self.places.iter().any(|selected| selected == place)
+    }
+}
+
+/// The place of the messages of a private topic, with which those of earlier builds are found too.
+pub(super) fn of_private_topic(name: &Rc<str>) -> String {
+    of_topic(&Topic { private: true, name: name.clone() })
+}

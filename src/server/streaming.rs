@@ -1,0 +1,96 @@
+//! Sockets that leave as the body of an HTTP answer. The Worker holds the answer and passes on what the organization's
+//! object says on a WebSocket between the two: so the object hibernates under them as under any socket.
+
+use serde_json::json;
+
+use crate::code::{Code, Refusal};
+use crate::value::form::Form;
+
+/// After how much silence the body says that the server is there, in milliseconds: intermediaries end what is silent.
+pub const MAX_SILENCE: u64 = 15_000;
+/// How long a body goes on, in milliseconds. Its client comes back and goes on from where it was.
+pub const MAX_LIFETIME: u64 = 60 * 60_000;
+/// Bytes that wait for a client to read them.
+pub const MAX_BACKLOG: usize = 1024 * 1024;
+/// The object's path of frames that come in requests of their own.
+pub const FRAME: &str = "/frame";
+
+/// What a socket's frames, its silence and its end become.
+pub trait StreamedBody {
+    /// Its media type.
+    fn media_type(&self) -> &'static str;
+    /// What comes before all frames.
+    fn opening(&self) -> String;
+    /// A text frame of the socket.
+    fn frame(&mut self, text: &str) -> String;
+    /// Nothing has happened for [`MAX_SILENCE`].
+    fn silence(&self) -> &'static str;
+    /// The socket has ended with this close code and reason.
+    fn end(&self, code: u16, reason: &str) -> String;
+}
+
+/// What a client has not read yet.
+#[derive(Debug, Default)]
+pub struct Backlog(String);
+
+impl Backlog {
+    /// Adds text; tells whether there was room for it. Where there was none everything goes: a client that comes back is
+    /// told what it missed from where it was.
+    pub fn push(&mut self, text: &str) -> bool {
+        let has_room = self.0.len() + text.len() <= MAX_BACKLOG;
+        if has_room {
+            self.0.push_str(text)
+        } else {
+            self.0.clear()
+        }
+        has_room
+    }
+
+    /// Takes all there is.
+    pub fn take(&mut self) -> Option<String> {
+        (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
+    }
+}
+
+/// The body of a request to [`FRAME`].
+pub fn frame_body(client_id: &str, frame: &str) -> String {
+    json!({ "clientId": client_id, "frame": frame }).to_string()
+}
+
+/// Reads it: whose frame, and the frame.
+///
+/// # Errors
+/// [`Code::InvalidRequest`]
+pub fn read_frame(body: &str) -> Result<(String, String), Refusal> {
+    let mut form = Form::read(body, Code::InvalidRequest)?;
+    let read = (form.require("clientId")?.text()?, form.require("frame")?.text()?);
+    form.finish()?;
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_read_is_bounded() {
+        let mut backlog = Backlog::default();
+        assert_eq!(backlog.take(), None);
+        assert!(backlog.push("a") && backlog.push("b"));
+        assert_eq!(backlog.take().as_deref(), Some("ab"));
+        let most = "x".repeat(MAX_BACKLOG);
+        assert!(backlog.push(&most));
+        assert!(!backlog.push("y"));
+        assert!(backlog.push("end"), "there is room for saying why");
+        assert_eq!(backlog.take().as_deref(), Some("end"));
+        assert_eq!(backlog.take(), None);
+    }
+
+    #[test]
+    fn a_frame_travels_as_it_is() {
+        for frame in ["", "{\"type\":\"ping\"}", "\u{0}\n\"é🦀"] {
+            assert_eq!(read_frame(&frame_body("c1", frame)), Ok(("c1".to_owned(), frame.to_owned())));
+        }
+        assert!(read_frame("{}").is_err());
+    }
+}

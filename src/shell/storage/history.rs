@@ -1,0 +1,78 @@
+//! The history's rows: written once, trimmed at the front, found by where they were published.
+
+use js_sys::Array;
+
+use super::{Result, Storage, integer, list, number, optional, text};
+use crate::engine::ORGANIZATION_PLACES;
+use crate::engine::effect::{HistoryQuery, Write};
+use crate::engine::input::StoredPublication;
+
+/// The offsets of few places, by the index; of the rows that do not say their place, all.
+const OF_PLACES: &str = "SELECT offset FROM history WHERE place IN (SELECT value FROM json_each(?1)) AND offset > ?2 \
+     UNION SELECT offset FROM history WHERE place IS NULL AND offset > ?2 AND offset <= ?3";
+/// Those of the whole organization too: most rows are, so they are walked.
+const OF_ORGANIZATION: &str = "SELECT offset FROM history WHERE offset > ?2 AND (substr(place, 1, 1) = ?6 \
+     OR +place IN (SELECT value FROM json_each(?1)) OR (+place IS NULL AND offset <= ?3))";
+
+impl Storage {
+    /// Adds a row.
+    pub(super) fn append(&self, write: &Write) -> Result<()> {
+        let Write::Append { offset, time, version, text, topic, place, total_bytes } = write else { return Ok(()) };
+        let values = [
+            number(*offset),
+            number(*time),
+            number(*version),
+            number(*total_bytes),
+            optional(topic.as_deref()),
+            place.into(),
+            (&**text).into(),
+        ];
+        let statement = "INSERT INTO history (offset, time, version, total_bytes, topic, place, text) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)";
+        self.run(statement, &values)
+    }
+
+    /// What a query asks for, in order; `None` where the history does not reach back so far any more.
+    pub fn history_after(&self, query: &HistoryQuery) -> Result<Option<Vec<StoredPublication>>> {
+        let after = number(query.after);
+        if self.rows("SELECT 1 FROM history WHERE offset = ? + 1", std::slice::from_ref(&after))?.is_empty() {
+            return Ok(None);
+        }
+        let mut values = vec![list(&query.selection.places)?, after, number(self.unplaced.get())];
+        values.extend([number(query.rows), number(query.bytes)]);
+        let offsets = if query.selection.is_whole { OF_ORGANIZATION } else { OF_PLACES };
+        values.extend(query.selection.is_whole.then(|| ORGANIZATION_PLACES.into()));
+        // Texts are not read before it is known which.
+        let statement = format!(
+            "WITH wanted AS ({offsets} ORDER BY offset LIMIT ?4), \
+             sizes AS (SELECT offset, octet_length(text) AS size FROM wanted CROSS JOIN history USING (offset)), \
+             sums AS (SELECT offset, sum(size) OVER (ORDER BY offset) - size AS before FROM sizes) \
+             SELECT offset, version, text, time FROM sums CROSS JOIN history USING (offset) WHERE before <= ?5 ORDER BY offset"
+        );
+        Ok(Some(self.rows(&statement, &values)?.iter().map(publication).collect()))
+    }
+
+    /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
+    pub fn topic_since(&self, place: &str, since: u64, rows: u64) -> Result<Vec<StoredPublication>> {
+        // Times grow with offsets: the newest are found first, so that no more rows are read than may be answered.
+        let statement = "SELECT * FROM (SELECT offset, version, text, time FROM history \
+             WHERE place = ? AND topic IS NOT NULL AND version > 0 ORDER BY offset DESC LIMIT ?) WHERE time >= ?";
+        let rows = self.rows(statement, &[place.into(), number(rows), number(since)])?;
+        Ok(rows.iter().rev().map(publication).collect())
+    }
+
+    pub(super) fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
+        // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
+        let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
+             AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
+        self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])?;
+        // What it said must go in time all the same; nobody comes back over it.
+        let statement = "UPDATE history SET version = 0, text = '', place = '' \
+             WHERE offset = (SELECT max(offset) FROM history) AND version > 0 AND time <= ?";
+        self.run(statement, &[number(time)])
+    }
+}
+
+fn publication(row: &Array) -> StoredPublication {
+    StoredPublication { offset: integer(row, 0), time: integer(row, 3), version: integer(row, 1), text: text(row, 2) }
+}

@@ -1,0 +1,72 @@
+//! The tables of the tenant's storage, and how those of earlier builds are brought up to date.
+
+use wasm_bindgen::JsValue;
+
+use super::{Result, Storage};
+
+/// The schema that this build writes. A build with another one migrates at its first wake.
+const SCHEMA: u64 = 3;
+/// The text of a row comes last: what stands before it is read without it.
+const CREATE: [&str; 7] = [
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE history (offset INTEGER PRIMARY KEY, time INTEGER NOT NULL, version INTEGER NOT NULL, \
+     total_bytes INTEGER NOT NULL, topic TEXT, place TEXT, text TEXT NOT NULL)",
+    HISTORY_BY_PLACE,
+    "CREATE TABLE idempotency (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, \
+     offset INTEGER NOT NULL, delivered INTEGER NOT NULL)",
+    "CREATE TABLE tickets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, expires INTEGER NOT NULL)",
+    "CREATE TABLE presence (client_id TEXT NOT NULL, place INTEGER NOT NULL, topic TEXT NOT NULL, user TEXT, \
+     metadata TEXT NOT NULL, key TEXT, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
+    "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
+];
+/// An index ends with the offset, which is the table's key.
+const HISTORY_BY_PLACE: &str = "CREATE INDEX history_by_place ON history (place) WHERE place IS NOT NULL";
+/// From each schema to the next one, the first from 1 to 2: members have a key of their own, and the messages of private
+/// topics say so.
+const TO_NEXT: [&[&str]; 2] = [
+    &["ALTER TABLE presence ADD COLUMN key TEXT", "ALTER TABLE history ADD COLUMN topic TEXT"],
+    // Rows say where they were published. Those that are there do not, but for the messages of private topics: up to the
+    // last of them the others are looked through.
+    &[
+        "DROP INDEX IF EXISTS history_by_topic",
+        "ALTER TABLE history ADD COLUMN place TEXT",
+        "UPDATE history SET place = 'private ' || topic WHERE topic IS NOT NULL",
+        HISTORY_BY_PLACE,
+        "INSERT INTO meta SELECT 'unplaced', coalesce(max(offset), 0) FROM history",
+    ],
+];
+
+impl Storage {
+    /// Creates the tables.
+    pub(super) fn create(&self) -> Result<()> {
+        self.has_tables.set(true);
+        for statement in CREATE {
+            self.rows(statement, &[])?;
+        }
+        self.set_schema(SCHEMA)
+    }
+
+    /// Brings tables that an earlier build wrote up to date.
+    ///
+    /// # Errors
+    /// When they are of a later one.
+    pub(super) fn migrate(&self) -> Result<()> {
+        let found = self.meta("schema")?.and_then(|version| version.parse().ok());
+        let Some(found) = found.filter(|version| (1..=SCHEMA).contains(version)) else {
+            return Err(JsValue::from_str("the storage was written by a later version"));
+        };
+        for (schema, statements) in (2..).zip(TO_NEXT).filter(|(schema, _)| *schema > found) {
+            for statement in statements {
+                self.rows(statement, &[])?;
+            }
+            self.set_schema(schema)?;
+        }
+        let unplaced = self.meta("unplaced")?.and_then(|offset| offset.parse().ok());
+        self.unplaced.set(unplaced.unwrap_or_default());
+        Ok(())
+    }
+
+    fn set_schema(&self, schema: u64) -> Result<()> {
+        self.run("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", &[schema.to_string().into()])
+    }
+}

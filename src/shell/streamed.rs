@@ -1,0 +1,151 @@
+//! A socket of the object that leaves as the body of an HTTP answer: the Worker reads the one and writes the other, for as
+//! long as the client reads.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use futures_util::{Stream, StreamExt};
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use worker::{Delay, Headers, Request, Response, Result, WebSocket, WebsocketEvent};
+
+use super::fault::log_fault;
+use super::pump::accept;
+use super::runtime::{RawRequest, now};
+use crate::code::Code;
+use crate::dialect;
+use crate::server::streaming::{Backlog, MAX_LIFETIME, MAX_SILENCE, StreamedBody};
+
+/// Close code and reason of a body that has gone on for long enough.
+const GOING_AWAY: (u16, &str) = (1001, "lifetime");
+/// Close code and reason of a socket whose end nobody told.
+const LOST: (u16, &str) = (1006, "");
+
+/// What the body's reader and the socket's share.
+#[derive(Default)]
+struct Pipe {
+    backlog: Backlog,
+    waker: Option<Waker>,
+    is_over: bool,
+}
+
+/// The body.
+struct Body(Rc<RefCell<Pipe>>);
+
+/// Answers with what a socket says, until it ends.
+///
+/// # Errors
+/// When the runtime fails.
+pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>) -> Result<Response> {
+    accept(&socket)?;
+    let headers = Headers::new();
+    headers.set("content-type", body.media_type())?;
+    // A proxy that stores, compresses or gathers what it passes on would hold the events back.
+    headers.set("cache-control", "no-store, no-transform")?;
+    headers.set("x-accel-buffering", "no")?;
+    let pipe = Rc::new(RefCell::new(Pipe::default()));
+    write(&pipe, &body.opening());
+    let stream = Body(pipe.clone());
+    close_with_client(request, &socket);
+    worker::wasm_bindgen_futures::spawn_local(async move {
+        if let Err(error) = serve(&socket, body, &pipe).await {
+            log_fault(error);
+        }
+        finish(&pipe);
+        close(&socket);
+    });
+    Ok(Response::from_stream(stream)?.with_headers(headers))
+}
+
+/// Closes the socket once the client has gone. Nothing else would: workerd then drops the request with its body, calls no
+/// `cancel` of it, and does not tell the object.
+fn close_with_client(request: &Request, socket: &WebSocket) {
+    let request: &RawRequest = request.inner().unchecked_ref();
+    let Some(signal) = request.signal() else { return };
+    let socket = socket.clone();
+    signal.on_abort(&Closure::once_into_js(move || close(&socket)));
+}
+
+fn close(socket: &WebSocket) {
+    // A side that is gone already cannot be closed once more.
+    let _ = socket.close(Some(1000), Some(""));
+}
+
+/// Passes on what the socket says, until one side ends.
+async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<RefCell<Pipe>>) -> Result<()> {
+    let mut events = socket.events()?;
+    let until = now() + MAX_LIFETIME;
+    while !is_over(pipe) {
+        let silence = Delay::from(Duration::from_millis(MAX_SILENCE));
+        let (code, reason) = match select(events.next(), silence).await {
+            Either::Right(_) if now() < until => {
+                write(pipe, body.silence());
+                continue;
+            }
+            Either::Right(_) => (GOING_AWAY.0, GOING_AWAY.1.to_owned()),
+            Either::Left((Some(Ok(WebsocketEvent::Message(message))), _)) => {
+                let text = message.text();
+                // The object asks whether what it sends is read: here it is, and how far the client is behind is known here.
+                if let (Some(text), Some((ping, _))) = (&text, dialect::auto_response())
+                    && text == ping
+                {
+                    socket.send_with_str(ping)?;
+                    continue;
+                }
+                let block = text.map(|text| body.frame(&text)).unwrap_or_default();
+                match (write(pipe, &block), now() < until) {
+                    (true, true) => continue,
+                    (true, false) => (GOING_AWAY.0, GOING_AWAY.1.to_owned()),
+                    (false, _) => (Code::TooSlow.closing().0, Code::TooSlow.closing().1.to_owned()),
+                }
+            }
+            // What the runtime says of a socket that broke is nobody else's.
+            Either::Left((Some(Ok(WebsocketEvent::Close(close))), _)) if close.code() != LOST.0 => {
+                (close.code(), close.reason())
+            }
+            Either::Left(_) => (LOST.0, LOST.1.to_owned()),
+        };
+        write(pipe, &body.end(code, &reason));
+        break;
+    }
+    Ok(())
+}
+
+/// Adds text to what the client is to read; tells whether there was room for it.
+fn write(pipe: &Rc<RefCell<Pipe>>, text: &str) -> bool {
+    let mut pipe = pipe.borrow_mut();
+    let has_room = pipe.backlog.push(text);
+    pipe.waker.take().into_iter().for_each(Waker::wake);
+    has_room
+}
+
+fn is_over(pipe: &Rc<RefCell<Pipe>>) -> bool {
+    pipe.borrow().is_over
+}
+
+/// Nothing is added any more.
+fn finish(pipe: &Rc<RefCell<Pipe>>) {
+    let mut pipe = pipe.borrow_mut();
+    pipe.is_over = true;
+    pipe.waker.take().into_iter().for_each(Waker::wake);
+}
+
+impl Stream for Body {
+    type Item = Result<Vec<u8>>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut pipe = self.0.borrow_mut();
+        match pipe.backlog.take() {
+            Some(text) => Poll::Ready(Some(Ok(text.into_bytes()))),
+            None if pipe.is_over => Poll::Ready(None),
+            None => {
+                pipe.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The URL of a database: what the client of PostgreSQL does not read, or would read as something weaker, is settled first.
+
+use super::link::Problem;
+
+/// Parameters of other clients that say nothing here: the runtime trusts public certificate authorities, whatever file a
+/// URL names, and it always sends the host's name.
+const IGNORED: [&str; 3] = ["sslrootcert", "sslsni", "gssencmode"];
+
+/// The URL as the client reads it. `verify-ca` and `verify-full` are `require`: the runtime checks authority and host name
+/// of every certificate.
+///
+/// # Errors
+/// [`Problem::NoChannelBinding`] where it demands what the runtime's sockets cannot do: they do not show the certificate.
+pub fn readable(url: &str) -> Result<String, Problem> {
+    let Some((address, query)) = url.trim().split_once('?') else { return Ok(url.trim().to_owned()) };
+    let mut parameters = Vec::new();
+    for parameter in query.split('&') {
+        match parameter.split_once('=').unwrap_or((parameter, "")) {
+            ("channel_binding", "require") => return Err(Problem::NoChannelBinding),
+            ("sslmode", "verify-ca" | "verify-full") => parameters.push("sslmode=require"),
+            ("sslmode", "allow") => parameters.push("sslmode=prefer"),
+            (name, _) if IGNORED.contains(&name) => {}
+            _ => parameters.push(parameter),
+        }
+    }
+    Ok(match parameters.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", parameters.join("&")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_always_verified() {
+        for mode in ["verify-ca", "verify-full", "require"] {
+            let url = format!("postgres://u:p@h/d?sslmode={mode}&sslrootcert=/root.crt&application_name=a");
+            assert_eq!(readable(&url).as_deref(), Ok("postgres://u:p@h/d?sslmode=require&application_name=a"));
+        }
+        assert_eq!(readable("postgres://u:p@h/d?sslrootcert=system").as_deref(), Ok("postgres://u:p@h/d"));
+        assert_eq!(readable("postgres://u:p@h/d?sslmode=disable").as_deref(), Ok("postgres://u:p@h/d?sslmode=disable"));
+        assert_eq!(readable("postgres://u:p@h/d?sslmode=allow").as_deref(), Ok("postgres://u:p@h/d?sslmode=prefer"));
+    }
+
+    #[test]
+    fn channel_binding_that_is_demanded_is_refused_and_not_dropped() {
+        let url = "postgres://u:p@h/d?sslmode=require&channel_binding=require";
+        assert_eq!(readable(url), Err(Problem::NoChannelBinding));
+        let url = "postgres://u:p@h/d?channel_binding=prefer";
+        assert_eq!(readable(url).as_deref(), Ok(url));
+    }
+}

@@ -1,0 +1,166 @@
+//! The feed of the database's changes is lost and comes back, tables are taken away, and sessions learn of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod rig;
+
+use rig::source::{change, table};
+use rig::{Client, ORGANIZATION, Rig, every_way, token};
+use serde_json::{Value, json};
+
+const ROLES: [&str; 2] = ["authenticated", "auditor"];
+
+fn realtime(more: Value) -> Value {
+    let mut realtime = json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
+        "roles": ROLES, "bypass": ["service_role"] } } });
+    realtime.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    realtime
+}
+
+fn messages() -> Value {
+    table("messages", &[("id", "int8"), ("owner", "text")], &ROLES)
+}
+
+fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
+    let mut claims = rig.claims(user, &[]);
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let client = rig.open();
+    rig.authenticate_saying(&client, &token::hs256(&claims), json!({ "subscriptions": [] }));
+    assert_eq!(client.next()["type"], "auth_success");
+    client
+}
+
+fn subscribe(rig: &mut Rig, client: &Client, id: &str, table: &str) {
+    rig.frame(client, json!({ "type": "subscribe", "id": id, "table": table }));
+}
+
+#[test]
+fn while_the_feed_is_lost_sockets_stay_and_nothing_is_called_live() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        rig.source.policy = |_, _, _, _| true;
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+        let bob = connect(rig, "bob", json!({}));
+        rig.feed(&json!({ "database": "main", "state": "lost" }));
+        assert_eq!(rig.stats()["database"]["live"], false);
+        ada.gets(json!({ "type": "feed", "status": "lost" }));
+        rig.feed(&json!({ "database": "main", "state": "lost" }));
+        subscribe(rig, &ada, "n", "messages");
+        ada.gets_nothing();
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": { "revision": 1, "tables": [messages()] } }));
+        ada.gets(json!({ "type": "feed", "status": "live" }));
+        ada.gets(json!({ "type": "subscribed", "id": "n" }));
+        assert_eq!(rig.stats()["database"]["live"], true);
+        bob.gets_nothing();
+        let batch = rig.source.batch(&[change("INSERT", "messages", json!({ "id": 1 }), Value::Null)]);
+        rig.hand_over(&batch);
+        assert_eq!(ada.frames().len(), 1);
+    });
+}
+
+/// The answer to an interest says that the feed is live too, and then nobody says it again.
+#[test]
+fn the_feed_is_live_when_the_database_answers() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        let ada = connect(rig, "ada", json!({}));
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+        rig.feed(&json!({ "database": "main", "state": "lost" }));
+        ada.gets(json!({ "type": "feed", "status": "lost" }));
+        let bob = connect(rig, "bob", json!({}));
+        subscribe(rig, &bob, "m", "messages");
+        bob.gets(json!({ "type": "feed", "status": "live" }));
+        bob.gets(json!({ "type": "subscribed", "id": "m" }));
+        ada.gets(json!({ "type": "feed", "status": "live" }));
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": [messages()] }));
+        ada.gets_nothing();
+    });
+}
+
+/// Whoever was let in before there was a database has claims that nobody knows: it comes back with a token.
+#[test]
+fn a_session_from_before_the_database_connects_again() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    let ada = connect(&mut rig, "ada", json!({}));
+    let attached = rig.attachment(&ada).unwrap().clone();
+    let mut older: Value = serde_json::from_str(&attached).unwrap();
+    older["state"]["principal"].as_object_mut().unwrap().remove("all_claims").expect("they are kept");
+    rig.set_attachment(&ada, &older.to_string());
+    rig.hibernate();
+    ada.is_closed(1012, "service_restart");
+}
+
+#[test]
+fn a_renewed_session_is_judged_by_its_new_claims() {
+    every_way(realtime(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        rig.source.policy = |_, claims, _, _| claims["plan"] == "pro";
+        let ada = connect(rig, "ada", json!({ "plan": "pro" }));
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+        let insert = |rig: &mut Rig| {
+            let batch = rig.source.batch(&[change("INSERT", "messages", json!({ "id": 1 }), Value::Null)]);
+            rig.hand_over(&batch);
+        };
+        insert(rig);
+        assert_eq!(ada.frames().len(), 1);
+        let mut claims = rig.claims("ada", &[]);
+        claims["plan"] = json!("free");
+        rig.authenticate(&ada, &token::hs256(&claims));
+        assert_eq!(ada.next()["type"], "auth_success");
+        insert(rig);
+        ada.gets_nothing();
+    });
+}
+
+/// A subscription that stands says that changes come: it ends where that is true no more.
+#[test]
+fn a_table_that_is_taken_away_ends_its_subscriptions() {
+    every_way(realtime(json!({})), |rig| {
+        let notes = table("notes", &[("id", "int8")], &ROLES);
+        rig.source.tables = Some(json!([messages(), notes]));
+        let ada = connect(rig, "ada", json!({}));
+        for name in ["messages", "notes"] {
+            subscribe(rig, &ada, name, name);
+            ada.gets(json!({ "type": "subscribed", "id": name }));
+        }
+        let mut disabled = messages();
+        disabled["enabled"] = json!(false);
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": { "tables": [disabled, notes] } }));
+        assert_eq!(ada.is_refused("table_not_enabled")["id"], "messages");
+        let mut denied = notes.clone();
+        denied["roles"]["authenticated"]["state"] = json!("denied");
+        rig.feed(&json!({ "database": "main", "state": "live", "tables": [disabled, denied] }));
+        assert_eq!(ada.is_refused("table_denied")["id"], "notes");
+        ada.gets_nothing();
+    });
+}
+
+/// The whole is told each time, so those who come one after the other are told together where an answer takes long.
+#[test]
+fn a_slow_database_is_told_less_often() {
+    let mut rig = Rig::new(&realtime(json!({})));
+    rig.source.tables = Some(json!([messages()]));
+    rig.source.is_slow = true;
+    let first = connect(&mut rig, "first", json!({}));
+    subscribe(&mut rig, &first, "m", "messages");
+    rig.advance(300);
+    rig.answer_source();
+    first.gets(json!({ "type": "subscribed", "id": "m" }));
+    let clients: Vec<Client> = (0..50).map(|n| connect(&mut rig, &format!("u{n}"), json!({}))).collect();
+    for client in &clients {
+        subscribe(&mut rig, client, "m", "messages");
+        rig.advance(10);
+    }
+    clients.iter().for_each(Client::gets_nothing);
+    rig.advance(100);
+    clients.iter().for_each(|client| client.gets(json!({ "type": "subscribed", "id": "m" })));
+    assert_eq!(rig.source.interests.len(), 2);
+}
