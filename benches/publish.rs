@@ -122,6 +122,7 @@ fn open(number: u32, role: &str) -> Open {
         ticket: None,
         recover: Recover::Off,
         batches: false,
+        address: None,
     }
 }
 

@@ -94,8 +94,11 @@ export class FluxbaseChannel {
 	/** Closes the socket for good. */
 	async close() {
 		this.#closing = true;
+		// One that is only about to open is given up, which is an error before it is a close: `once` would take the error.
+		const closed = new Promise((resolve) => this.#socket.on("close", resolve));
+		if (this.#socket.readyState === WebSocket.CLOSED) return;
 		this.#socket.close();
-		if (this.#socket.readyState !== WebSocket.CLOSED) await once(this.#socket, "close");
+		await closed;
 	}
 
 	async #answer(isIt) {

@@ -14,7 +14,7 @@
 //!                                         ▼                        ▲
 //!                                      policy: who is it, what may they see?
 //!
-//!  PostgreSQL ◄─── shell::database ◄─► source: batches, judged by the database, to `/changes` of each organization's object
+//!  PostgreSQL ◄─── shell::source ◄─► source: batches, judged by the database, to `/changes` of each organization's object
 //! ```
 //!
 //! ## The words

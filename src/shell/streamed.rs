@@ -17,7 +17,6 @@ use super::fault::log_fault;
 use super::pump::accept;
 use super::runtime::{RawRequest, now};
 use crate::code::Code;
-use crate::dialect;
 use crate::server::streaming::{Backlog, MAX_LIFETIME, MAX_SILENCE, StreamedBody};
 
 /// Close code and reason of a body that has gone on for long enough.
@@ -88,15 +87,7 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
             }
             Either::Right(_) => (GOING_AWAY.0, GOING_AWAY.1.to_owned()),
             Either::Left((Some(Ok(WebsocketEvent::Message(message))), _)) => {
-                let text = message.text();
-                // The object asks whether what it sends is read: here it is, and how far the client is behind is known here.
-                if let (Some(text), Some((ping, _))) = (&text, dialect::auto_response())
-                    && text == ping
-                {
-                    socket.send_with_str(ping)?;
-                    continue;
-                }
-                let block = text.map(|text| body.frame(&text)).unwrap_or_default();
+                let block = message.text().map(|text| body.frame(&text)).unwrap_or_default();
                 match (write(pipe, &block), now() < until) {
                     (true, true) => continue,
                     (true, false) => (GOING_AWAY.0, GOING_AWAY.1.to_owned()),

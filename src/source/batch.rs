@@ -98,6 +98,11 @@ impl<'a> Batch<'a> {
         self.batch
     }
 
+    /// How many changes are in it.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
     /// Whether the database will knock before there are changes again.
     pub(super) fn may_sleep(&self) -> bool {
         self.next.as_deref() == Some("sleep")
@@ -178,13 +183,12 @@ impl Verdict<'_> {
     /// What of it is about an organization's changes and groups; `None` where nothing is.
     fn of<'b>(&'b self, organization: &str, owned: &[Owned<'_>], interests: &Interests) -> Option<PartVerdict<'b>> {
         // Where a change stands in this verdict, and where in the organization's part.
+        let heres: BTreeMap<usize, usize> =
+            self.changes.iter().enumerate().map(|(here, number)| (*number, here)).collect();
         let places: Vec<(usize, usize, &Owned<'_>)> = owned
             .iter()
             .enumerate()
-            .filter_map(|(place, owned)| {
-                let here = self.changes.iter().position(|number| *number == owned.number)?;
-                Some((here, place, owned))
-            })
+            .filter_map(|(place, owned)| Some((*heres.get(&owned.number)?, place, owned)))
             .collect();
         let listens: Vec<usize> = (0..self.groups.len())
             .filter(|index| self.groups.get(*index).is_some_and(|group| interests.has(organization, group)))

@@ -10,6 +10,7 @@ pub mod input;
 pub mod interest;
 pub mod link;
 pub mod queries;
+pub mod size;
 pub mod statement;
 pub mod task;
 pub mod url;
@@ -23,11 +24,10 @@ use input::{Input, Stored};
 use interest::Interests;
 use link::{Link, Problem};
 use queries::{Purpose, Queries};
+use size::BatchSize;
 use statement::Statement;
 use task::Task;
 
-/// Changes of one batch, transactions that are larger aside.
-const MAX_CHANGES: u32 = 256;
 /// How soon it is asked again while changes are on their way, in milliseconds.
 const POLL: u64 = 15;
 /// How often a connection that is quiet is asked, which shows that it lives, in milliseconds.
@@ -50,6 +50,7 @@ pub struct Source {
     current: Option<u64>,
     /// The batch that has been taken everywhere, which the database is told next.
     done: Option<u64>,
+    size: BatchSize,
     /// When the next batch is asked for.
     take_at: u64,
     /// Until when the database is left to others, whoever knocks.
@@ -79,6 +80,7 @@ impl Source {
             deliveries: Deliveries::of(stored.parked),
             current: None,
             done: None,
+            size: BatchSize::default(),
             take_at: now,
             rests_until: now,
             sync_at: now,
@@ -245,6 +247,7 @@ impl Source {
             return;
         };
         self.current = Some(number);
+        self.size.took(batch.len(), now.saturating_sub(sent));
         // Where judging is dear, the database has half of the time for others.
         self.rests_until = sent.saturating_add(2 * now.saturating_sub(sent));
         self.take_at = self.rests_until;
@@ -306,7 +309,7 @@ impl Source {
         if self.sync_at <= now && self.interests.has_any() {
             self.sync(now);
         }
-        let take = Statement::Take { done: self.done, max_changes: MAX_CHANGES };
+        let take = Statement::Take { done: self.done, max_changes: self.size.changes() };
         let is_behind = |organization: &str| self.deliveries.has(organization);
         if let Some((query, statement)) = self.queries.next(now, takes.then_some(take), is_behind) {
             out.push(Task::Query { query, statement });

@@ -33,7 +33,7 @@ pub(super) fn frames(events: &[Event]) -> Vec<Frame> {
 fn text(event: &Event) -> Cow<'_, str> {
     let write = || {
         let mut out = String::with_capacity(256);
-        super::write(&mut out, event);
+        super::encode::write(&mut out, event);
         out
     };
     match event {
