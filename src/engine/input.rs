@@ -54,6 +54,8 @@ pub enum Input {
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read, or the history does not reach
     /// back so far any more.
     HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::Recall`].
+    Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
