@@ -339,6 +339,8 @@ pub struct Figures {
     pub publications: u64,
     /// Frames of publications handed to sockets since the object came to life.
     pub deliveries: u64,
+    /// Connections that were closed since the object came to life because they did not read what they were sent.
+    pub too_slow: u64,
     /// When the object came to life, in Unix milliseconds.
     pub since: u64,
     /// What there is to say of the database, where there is one.

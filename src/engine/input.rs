@@ -84,6 +84,13 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// A socket was sent this many bytes since it was last heard.
+    Unread {
+        /// Which.
+        socket: SocketId,
+        /// How many.
+        bytes: u64,
+    },
     /// The time of a [`super::effect::Task::SetTimer`] has come.
     Tick,
     /// The answer to [`super::effect::Question::Authorize`].

@@ -15,6 +15,7 @@ mod database;
 mod fan_out;
 mod figures;
 mod filter_index;
+mod filter_meter;
 mod frame;
 mod gathering;
 mod grants;
@@ -24,6 +25,7 @@ mod judging;
 mod opening;
 mod people;
 mod presence_windows;
+mod reading;
 mod registry;
 mod rights;
 mod rules;
@@ -55,6 +57,7 @@ use backlog::Backlog;
 use batching::Batches;
 use database::{DatabaseLink, Waits};
 use fan_out::FanOut;
+use filter_meter::FilterMeter;
 use heartbeat::{BEAT, Heartbeats};
 use presence_windows::PresenceWindows;
 use registry::Registry;
@@ -76,6 +79,10 @@ pub(super) struct Delivery {
     backlog: Backlog,
     /// Who waits for the database to answer.
     waits: Waits,
+    /// What regular expressions may still take.
+    meter: FilterMeter,
+    /// Sockets that were closed because they did not read.
+    too_slow: u64,
     /// Calls of functions that wait for their answers.
     calls: u64,
 }
@@ -99,6 +106,8 @@ impl Delivery {
             registry: Registry::new(configuration.clone(), database, heartbeats),
             organization,
             budget: Budget::new(&configuration.limits, now),
+            meter: FilterMeter::new(&configuration.limits, now),
+            too_slow: 0,
             configuration,
             profiles,
             presence_windows: PresenceWindows::default(),
@@ -143,7 +152,10 @@ impl Delivery {
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
             ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Gathered { event, only: Some(session), .. } => self.registry.tell(session, event, out),
-            ToDelivery::Gathered { topic, event, only: None } => self.fan_out().spread_with_roster(topic, event, out),
+            ToDelivery::Gathered { topic, event, only: None } => {
+                self.charge_gathered(now, &topic, &event);
+                self.fan_out().spread_with_roster(topic, event, out);
+            }
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => {
                 self.registry.tell(session, Event::Acknowledged { id, kept: None }, out)
@@ -187,8 +199,8 @@ impl Delivery {
 
     /// How what is published goes out.
     fn fan_out(&self) -> FanOut<'_> {
-        let Delivery { configuration, profiles, tables, registry, .. } = self;
-        FanOut { configuration, profiles: *profiles, tables, registry }
+        let Delivery { configuration, profiles, tables, registry, meter, .. } = self;
+        FanOut { configuration, profiles: *profiles, tables, registry, meter }
     }
 
     /// What principals may have.
@@ -235,6 +247,7 @@ impl Delivery {
     /// Adds what is known here to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         self.registry.figures(figures);
+        figures.too_slow = self.too_slow;
     }
 
     /// When something is due next, in Unix milliseconds.

@@ -1,6 +1,7 @@
 //! One session as the delivery knows it: a principal with its subscriptions and presences. It is all there is on its
 //! socket, or one of the channels that the socket carries.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -50,6 +51,8 @@ pub(super) struct Session {
     pub(super) row: u32,
     /// Whether that row has what memory has.
     pub(super) is_saved: bool,
+    /// Whether it was told in this life of the object that a filter of its takes too long.
+    pub(super) told_costs: Cell<bool>,
 }
 
 /// What a session waits for the database to answer.
@@ -145,6 +148,7 @@ impl Session {
             offsets: false,
             batches: false,
             told_expired: false,
+            told_costs: Cell::new(false),
             subscriptions: Vec::new(),
             explicit: false,
             channel: None,
