@@ -330,8 +330,9 @@ fn parts_are_written_like_this() {
     let mut rig = Rig::new(&json!({}));
     let client = with_channels(&mut rig);
     let name = |n: u64| format!("{n}{}", "x".repeat(200));
+    let config = json!({ "config": { "presence": { "enabled": false } } });
     for n in 3..40 {
-        rig.frame(&client, json!([n.to_string(), n.to_string(), format!("realtime:{}", name(n)), "phx_join", {}]));
+        rig.frame(&client, json!([n.to_string(), n.to_string(), format!("realtime:{}", name(n)), "phx_join", config]));
     }
     assert_eq!(rig.storage.state.len(), 1 + 39);
     let row = CHANNEL_ROW.replace("FILLER", &name(3)).replace("c1.1", "c1.2").replace("\"2\"", "\"3\"");
