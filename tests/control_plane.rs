@@ -53,7 +53,9 @@ fn carry_out(
             Ok(ApiStep::Answer(answer)) => break answer,
             Ok(ApiStep::ReadBody(then)) => then(configuration, body.to_string().into_bytes()),
             Ok(ApiStep::AskDatabase(question, then)) => {
-                let (path, status, answer) = answers.pop_front().expect("an answer for each question");
+                let Some((path, status, answer)) = answers.pop_front() else {
+                    panic!("no answer for a question to {}", question.path)
+                };
                 assert_eq!((&*question.database, question.path), ("main", *path));
                 asked.push(serde_json::from_str(&question.body).unwrap_or_default());
                 then(configuration, *status, &answer.to_string())

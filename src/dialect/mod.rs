@@ -70,6 +70,21 @@ pub enum Frame {
     Binary(Vec<u8>),
 }
 
+impl Frame {
+    /// Bytes of the frame.
+    pub fn len(&self) -> usize {
+        match self {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the frame holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// The dialect with this id; `None` for an unknown one, which nobody speaks.
 pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
     Some(match id {

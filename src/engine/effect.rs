@@ -71,6 +71,8 @@ pub enum Task {
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
     ReadHistory(HistoryQuery),
+    /// Look up an idempotency key and answer with [`super::input::Input::Recalled`] before anything else happens.
+    Recall(String),
     /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in their order,
     /// before anything else happens.
     ReadTopic {
@@ -245,15 +247,24 @@ pub enum Write {
         /// The public ids of the sockets; those of their channels begin with them.
         client_ids: Vec<String>,
     },
-    /// A connection's state is too large for its attachment.
-    Overflow {
+    /// A part of the state of a connection that is too large for its attachment, in place of what it was.
+    State {
         /// The connection's public id.
         client_id: Rc<str>,
-        /// Its state.
-        state: String,
+        /// Which part.
+        part: u32,
+        /// Its text.
+        text: String,
     },
-    /// A connection has no such state any more.
-    DropOverflow {
+    /// A connection's state has no such part any more.
+    DropStatePart {
+        /// The connection's public id.
+        client_id: Rc<str>,
+        /// Which part.
+        part: u32,
+    },
+    /// Nothing of a connection's state is in rows any more.
+    DropState {
         /// The connection's public id.
         client_id: Rc<str>,
     },
@@ -328,6 +339,8 @@ pub struct Figures {
     pub publications: u64,
     /// Frames of publications handed to sockets since the object came to life.
     pub deliveries: u64,
+    /// Connections that were closed since the object came to life because they did not read what they were sent.
+    pub too_slow: u64,
     /// When the object came to life, in Unix milliseconds.
     pub since: u64,
     /// What there is to say of the database, where there is one.

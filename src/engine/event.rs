@@ -159,6 +159,8 @@ pub enum Event {
         /// The client's name for it.
         id: Option<String>,
     },
+    /// Whoever reads this is to say something.
+    Ping,
     /// The channel is entered.
     Joined {
         /// The client's name for the join.
@@ -245,6 +247,18 @@ pub struct Kept {
     pub id: String,
     /// Whether it is told once more.
     pub replayed: bool,
+}
+
+impl Event {
+    /// Whose presence it is about, where it is about one.
+    pub fn member(&self) -> Option<&Rc<Member>> {
+        match self {
+            Event::PresenceJoined { member, .. }
+            | Event::PresenceUpdated { member, .. }
+            | Event::PresenceLeft { member, .. } => Some(member),
+            _ => None,
+        }
+    }
 }
 
 impl Kept {

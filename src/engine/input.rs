@@ -54,6 +54,8 @@ pub enum Input {
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read, or the history does not reach
     /// back so far any more.
     HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::Recall`].
+    Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
@@ -81,6 +83,13 @@ pub enum Input {
         number: u64,
         /// The text of the answer; `None` when there was none.
         verdicts: Option<String>,
+    },
+    /// A socket was sent this many bytes since it was last heard.
+    Unread {
+        /// Which.
+        socket: SocketId,
+        /// How many.
+        bytes: u64,
     },
     /// The time of a [`super::effect::Task::SetTimer`] has come.
     Tick,
@@ -208,13 +217,22 @@ pub struct Stored {
     /// The open sockets with their attachments.
     pub sockets: Vec<(SocketId, String)>,
     /// States of open sockets that are too large for an attachment, by public id.
-    pub overflow: BTreeMap<String, String>,
+    pub states: BTreeMap<String, Vec<StatePart>>,
     /// Everyone who was present on a socket that is open.
     pub presence: Vec<PresenceRow>,
     /// The public ids of sockets that are gone and of which something is stored.
     pub gone: Vec<String>,
     /// The key set as somebody last fetched it whose memory still lives, and when, in Unix milliseconds.
     pub keys: Option<(u64, String)>,
+}
+
+/// A part of the state of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatePart {
+    /// Its number among the parts of the connection, in whose order they are handed over.
+    pub number: u32,
+    /// Its text.
+    pub text: String,
 }
 
 /// The newest row of the history.

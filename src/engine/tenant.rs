@@ -77,6 +77,7 @@ impl Tenant {
                     Err(refusal) => out.run(Task::Published(Err(refusal))),
                 }
             }
+            Input::Recalled(remembered) => self.stream.recalled(now, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
             Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {
@@ -92,6 +93,7 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
             Input::Tick => drop(self.timers.pop_first()),
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),

@@ -158,6 +158,7 @@ impl Delivery {
 
     /// Does what is due: sockets that never said who they are, tokens that have expired.
     pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
+        self.meter.set_time(now);
         while let Some((time, due)) = self.registry.next_due(now) {
             match due {
                 Due::Authentication(socket) => self.fail(socket, Code::AuthTimeout, out),

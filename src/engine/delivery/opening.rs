@@ -54,8 +54,8 @@ impl Delivery {
         for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
             out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
         }
-        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
-            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
+        for client_id in stored.states.keys().filter(|client_id| !lives(client_id)) {
+            out.run(Task::Write(Write::DropState { client_id: Rc::from(client_id.as_str()) }));
         }
     }
 

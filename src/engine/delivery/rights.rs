@@ -51,8 +51,8 @@ impl Rights<'_> {
         };
         match (refusal, target) {
             (Some(refusal), _) => Err((refusal, id)),
-            (None, Target::Table(target)) => Ok(Subscription { id, target: Subscribed::Table(target) }),
-            (None, Target::Topic { topic, .. }) => Ok(Subscription { id, target: Subscribed::Topic(topic) }),
+            (None, Target::Table(target)) => Ok(Subscription::new(id, Subscribed::Table(target))),
+            (None, Target::Topic { topic, .. }) => Ok(Subscription::new(id, Subscribed::Topic(topic))),
         }
     }
 

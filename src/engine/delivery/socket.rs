@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::session::Session;
+use super::state_rows::StateRows;
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::input::{DialectId, SocketId};
@@ -44,8 +45,8 @@ pub(super) struct Socket {
     pub(super) is_held: bool,
     /// Its calls of functions that wait for their answers.
     pub(super) calls: u64,
-    /// Whether its state is in a row because it is too large for an attachment.
-    pub(super) overflowed: bool,
+    /// Its state in rows, where it is too large for an attachment.
+    pub(super) rows: Option<StateRows>,
     /// Bytes of its state when that was last written, with its sessions.
     pub(super) state_bytes: usize,
 }
@@ -103,7 +104,7 @@ impl Socket {
             waiting: None,
             calls: 0,
             is_held: false,
-            overflowed: false,
+            rows: None,
             state_bytes: 0,
         }
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
+use super::client_key;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
@@ -47,9 +48,10 @@ impl Delivery {
                 self.unsubscribe_all(session, id.as_deref(), out);
                 (Ok(()), None)
             }
-            Command::Publish { topic, event, payload, id, echo } => {
+            Command::Publish { topic, event, payload, id, echo, key } => {
                 self.subscribe_speaker(session, principal, &topic);
-                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false };
+                let key = key.map(|key| client_key::of(principal, &topic, &key));
+                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false, key };
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, key, metadata } => {
@@ -96,7 +98,7 @@ impl Delivery {
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
         let subscription = self.rights().admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
         let is_live = self.rights().is_live(principal, &subscription, known.profile)?;
-        let Subscription { id, target } = subscription.clone();
+        let Subscription { id, target, .. } = subscription.clone();
         present.push(subscription);
         self.registry.change(session, |session| {
             session.subscriptions = present;
@@ -168,7 +170,7 @@ impl Delivery {
         let may_write = self.configuration.authorize(Action::Write, topic, principal).is_ok();
         if may_write && self.rights().refuse_topic(principal, &known.subscriptions, topic, false).is_none() {
             let id = [SPOKEN, &*topic.name].concat();
-            let subscription = Subscription { id, target: Subscribed::Topic(topic.clone()) };
+            let subscription = Subscription::new(id, Subscribed::Topic(topic.clone()));
             self.registry.change(session, |session| session.subscriptions.push(subscription));
         }
     }
