@@ -1,5 +1,5 @@
 //! Control planes of tables that a database has: what it is asked, step by step, and what is made of its answers.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::collections::VecDeque;
 use std::rc::Rc;
