@@ -9,6 +9,8 @@ const SOCKETS_PER_PROCESS = 5_000;
 const OTHER_FILES = 200;
 /** How long all frames of one publication may take. Only a broken run waits that long. */
 const PATIENCE = 60_000;
+/** How much longer the opening of each socket may take. */
+const PATIENCE_PER_SOCKET = 20;
 
 /** Says what to do where workerd could not open as many sockets as are wanted. */
 export function checkOpenFiles(sockets) {
@@ -75,7 +77,7 @@ class Group {
 	}
 
 	opened() {
-		return this.#until(() => this.#reports.every(({ opened }) => opened));
+		return this.#until(() => this.#reports.every(({ opened }) => opened), PATIENCE + this.size * PATIENCE_PER_SOCKET);
 	}
 
 	/** Settles when everyone has received one more frame, or so many. */
@@ -98,7 +100,7 @@ class Group {
 		this.#waiting?.check();
 	}
 
-	#until(isReached) {
+	#until(isReached, patience = PATIENCE) {
 		return new Promise((resolve, reject) => {
 			const settle = (settled) => (value) => {
 				clearTimeout(timer);
@@ -106,7 +108,7 @@ class Group {
 				settled(value);
 			};
 			const state = () => JSON.stringify(this.#reports);
-			const timer = setTimeout(() => this.#waiting.fail(new Error(`frames are missing: ${state()}`)), PATIENCE);
+			const timer = setTimeout(() => this.#waiting.fail(new Error(`frames are missing: ${state()}`)), patience);
 			this.#waiting = { check: () => isReached() && settle(resolve)(), fail: settle(reject) };
 			this.#waiting.check();
 		});
