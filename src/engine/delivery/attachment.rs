@@ -1,7 +1,7 @@
-//! What outlives memory of a socket: a text beside it, or a row where that is too small.
+//! State of a socket that outlives memory: an attachment, or a row when the attachment is too small.
 //!
-//! Version 1 is that of a socket with its one session, version 2 that of one with its channels. A deploy may wake sockets
-//! that an earlier build wrote; one that cannot be read is closed to connect again.
+//! Version 1 holds a socket and its single session; version 2 holds a socket and its channels. A deploy may wake
+//! sockets that an earlier build wrote; a socket whose state cannot be read is closed so that its client reconnects.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,15 +24,15 @@ use crate::policy::table::{Operation, distinct};
 
 const ONE_SESSION: u32 = 1;
 const CHANNELS: u32 = 2;
-/// workerd refuses attachments over 16,384 bytes of V8's serialization (`web-socket.h`), which adds a header to a
-/// string of one or two bytes a character.
+/// workerd refuses attachments over 16,384 bytes of V8 serialization (`web-socket.h`), which adds a header to a string
+/// of one or two bytes per character.
 const MAX_BYTES: usize = 16_000;
 
 #[derive(Serialize, Deserialize)]
 struct Attachment {
     version: u32,
     client_id: String,
-    /// The rest is in the row of this client.
+    /// The rest of the state is in the row of this client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     overflow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,8 @@ struct State {
     explicit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Awaiting>,
-    /// It was told nothing yet of what it missed: with the memory its question is lost, and it has to come back.
+    /// The client has not been told what it missed. The pending question is lost with the memory, so the client has to
+    /// reconnect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +91,7 @@ enum StoredSubscription {
 #[derive(Serialize, Deserialize)]
 struct StoredChannels {
     next: u64,
-    /// Most channels of a socket belong to the same principal.
+    /// Most channels of a socket share one principal.
     principals: Vec<Principal>,
     channels: Vec<StoredChannel>,
 }
@@ -114,8 +115,8 @@ struct StoredChannel {
     awaiting: Option<Awaiting>,
 }
 
-/// Writes the state of a socket and its sessions where it fits, and says whether that was no attachment, and how many
-/// bytes it has.
+/// Serializes a socket with its sessions. Reports whether the state was too large for an attachment, and its size in
+/// bytes.
 pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
     let client_id = socket.client_id.clone();
     let version = match socket.profile.sessions {
@@ -124,7 +125,7 @@ pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
     };
     let text = |overflow, state| {
         let stored = Attachment { version, client_id: client_id.to_string(), overflow, state };
-        // Structs of texts and numbers always have a JSON form.
+        // Structs of strings and numbers always serialize to JSON.
         serde_json::to_string(&stored).unwrap_or_default()
     };
     let whole = text(false, Some(State::of(socket)));
@@ -134,7 +135,7 @@ pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
         (true, true) => out.run(Task::Write(Write::DropOverflow { client_id: client_id.clone() })),
         (false, _) => out.run(Task::Write(Write::Overflow { client_id: client_id.clone(), state: whole.clone() })),
     }
-    // The attachment of a socket that overflowed before says so already.
+    // An attachment that had overflowed already says so.
     if fits || !socket.overflowed {
         let state = if fits { whole } else { text(true, None) };
         out.run(Task::Attach { socket: socket.id, state });
@@ -142,7 +143,7 @@ pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
     (!fits, bytes)
 }
 
-/// Reads a socket's state; `None` when it cannot be read, or is of a dialect that this build does not speak.
+/// Reads a socket's state; `None` when it is unreadable or names a dialect that this build does not speak.
 pub(super) fn read(
     id: SocketId,
     text: &str,
@@ -197,7 +198,7 @@ impl State {
         }
     }
 
-    /// The one session of a socket, once it is authenticated.
+    /// The single session of an authenticated socket.
     fn session(self, socket: &Socket) -> Option<Option<Session>> {
         let Some(principal) = self.principal else { return Some(None) };
         let id = SessionId { socket: socket.id, number: 0 };
@@ -300,7 +301,7 @@ impl StoredSubscription {
         }
     }
 
-    /// `None` when an earlier build accepted what this one does not: the client is to ask again.
+    /// `None` when an earlier build accepted a subscription that this build rejects: the client has to subscribe again.
     fn read(self) -> Option<Subscription> {
         Some(match self {
             StoredSubscription::Topic { id, private, name } => {
@@ -326,7 +327,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The size of a string in V8's serialization: one byte a character while all are Latin-1, else two a UTF-16 unit.
+/// The size of a string in V8 serialization: one byte per character if all are Latin-1, otherwise two per UTF-16 unit.
 fn serialized_bytes(text: &str) -> usize {
     let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
     if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }
