@@ -182,3 +182,68 @@ fn nothing_that_a_client_publishes_spoils_the_recovery_of_others() {
         assert_eq!(ada.next()["event"], "after");
     });
 }
+
+#[test]
+fn a_key_counts_once_for_its_user_and_topic() {
+    every_way(channels(), |rig| {
+        let [ada, bob] = ["ada", "bob"].map(|user| rig.connect(user, &["member"]));
+        ["room:1", "room:2"].iter().for_each(|topic| subscribe(rig, &bob, topic, true));
+        let keyed = |topic: &str, more: Value| {
+            let mut keyed = message(topic, json!({ "id": "c1", "key": "k1" }));
+            keyed.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            keyed
+        };
+        rig.frame(&ada, keyed("room:1", json!({})));
+        bob.gets(message("room:1", json!({})));
+        ada.gets(json!({ "type": "ack", "id": "c1" }));
+        // Again, as after an answer that was lost: on this connection and on another one, with another payload or none.
+        rig.frame(&ada, keyed("room:1", json!({ "id": "c2", "payload": 2 })));
+        ada.gets(json!({ "type": "ack", "id": "c2" }));
+        let second = rig.connect("ada", &["member"]);
+        rig.burst(&second, &[keyed("room:1", json!({})), keyed("room:1", json!({ "id": "c3" }))]);
+        second.gets(json!({ "type": "ack", "id": "c1" }));
+        second.gets(json!({ "type": "ack", "id": "c3" }));
+        bob.gets_nothing();
+        // Two in one step: the second is looked up after the first is stored.
+        rig.burst(
+            &second,
+            &[keyed("room:1", json!({ "key": "k2" })), keyed("room:1", json!({ "key": "k2", "id": "c4" }))],
+        );
+        bob.gets(message("room:1", json!({})));
+        second.gets(json!({ "type": "ack", "id": "c1" }));
+        second.gets(json!({ "type": "ack", "id": "c4" }));
+        // It is nobody else's key, of no other topic, and neither of the API worker.
+        rig.frame(&bob, keyed("room:1", json!({})));
+        bob.gets(message("room:1", json!({})));
+        bob.gets(json!({ "type": "ack", "id": "c1" }));
+        rig.frame(&ada, keyed("room:2", json!({})));
+        bob.gets(message("room:2", json!({})));
+        ada.gets(json!({ "type": "ack", "id": "c1" }));
+        rig.publish(json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room:1", "id": "k1" }));
+        bob.gets(json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room:1" }));
+        // And it is forgotten in time.
+        rig.advance(10 * 60_000);
+        rig.frame(&ada, keyed("room:1", json!({})));
+        bob.gets(message("room:1", json!({})));
+        ada.gets(json!({ "type": "ack", "id": "c1" }));
+        bob.gets_nothing();
+    });
+}
+
+#[test]
+fn what_is_refused_is_not_remembered() {
+    every_way(channels(), |rig| {
+        let [guest, bob] = [rig.connect("ada", &["guest"]), rig.connect("bob", &["member"])];
+        subscribe(rig, &bob, "room:1", true);
+        rig.frame(&guest, message("room:1", json!({ "id": "c1", "key": "k1" })));
+        assert_eq!(guest.next()["code"], "forbidden");
+        let ada = rig.connect("ada", &["member"]);
+        rig.frame(&ada, message("room:1", json!({ "id": "c1", "key": "k1" })));
+        bob.gets(message("room:1", json!({})));
+        ada.gets(json!({ "type": "ack", "id": "c1" }));
+        for key in ["", &"k".repeat(256)] {
+            rig.frame(&ada, message("room:1", json!({ "key": key })));
+            assert_eq!(ada.next()["type"], "error", "{key}");
+        }
+    });
+}

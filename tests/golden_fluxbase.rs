@@ -244,7 +244,7 @@ fn to_channel(command: Command, name: &str, private: bool, asks_who_is_there: bo
 }
 
 fn published(command: Command, message: Option<&str>, name: &str) -> bool {
-    matches!(command, Command::Publish { topic: at, event, payload, id, echo: true }
+    matches!(command, Command::Publish { topic: at, event, payload, id, echo: true, key: None }
         if at == topic("room-1") && event == name && id.as_deref() == message
         && payload == Payload::Json(Rc::from(r#"{"x":100,"y":200}"#)))
 }

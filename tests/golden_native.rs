@@ -194,7 +194,7 @@ fn is_topic(command: Command, private: bool, asks_for_more: bool) -> bool {
 
 fn is_publication(command: Command, json: &str, asks_for_ack: bool) -> bool {
     let carried = Payload::Json(Rc::from(json));
-    matches!(command, Command::Publish { topic: at, event, payload, id, echo } if Some(&at) == topic(true).as_ref()
+    matches!(command, Command::Publish { topic: at, event, payload, id, echo, key: None } if Some(&at) == topic(true).as_ref()
         && event == "cursor" && payload == carried && echo == asks_for_ack
         && id.as_deref() == asks_for_ack.then_some("c9"))
 }
@@ -218,6 +218,7 @@ fn checks() -> Vec<(&'static str, Check)> {
             "broadcast_of_bytes",
             |c| matches!(c, Command::Publish { payload: Payload::Binary(bytes), .. } if *bytes == [1, 2, 255]),
         ),
+        ("broadcast_with_a_key", |c| matches!(c, Command::Publish { key: Some(key), .. } if key == "k1")),
         (
             "presence_track",
             |c| matches!(c, Command::Track { topic: at, metadata, .. } if at == topic(true) && &*metadata == "{}"),

@@ -62,6 +62,7 @@ fn carry_out(head: RequestHead, body: &str, status: u16) -> (Result<Answer, Reje
                 asked.push(question);
                 then(&configuration, status, "{}")
             }
+            Ok(ApiStep::AskDatabase(..)) => panic!("no database is asked"),
         };
     };
     (answer, asked)

@@ -3,14 +3,13 @@
  * where it does not run.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ACCESS_TOKEN, start } from "../fixture.mjs";
+import { serve } from "../serve.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "realtime-registry-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -32,29 +31,9 @@ const services = [{ binding: "REALTIME", service: "realtime-worker" }];
 const config = { name: "api", main: "index.js", compatibility_date: "2026-07-30", services, vars: { ACCESS_TOKEN } };
 writeFileSync(join(folder, "wrangler.json"), JSON.stringify(config));
 
-/** Starts `wrangler dev` of the API worker, and gives its address. */
-async function develop() {
-	const env = { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_REGISTRY_PATH: registry };
-	const child = spawn(process.execPath, [wrangler, "dev", "--port", "0", "--inspector-port", "0"], { cwd: folder, env });
-	after(async () => {
-		child.kill("SIGTERM");
-		await once(child, "close");
-	});
-	let output = "";
-	return new Promise((resolve, reject) => {
-		for (const stream of [child.stdout, child.stderr]) {
-			stream.on("data", (data) => {
-				output += data;
-				const [, url] = output.match(/Ready on (http:\/\/\S+)/) ?? [];
-				if (url) resolve(url);
-			});
-		}
-		child.once("exit", (code) => reject(new Error(`exit ${code}: ${output}`)));
-	});
-}
-
-test("the API worker publishes to the Worker of another process, whichever started first, and fails where there is none", async () => {
-	const url = await develop();
+test("the API worker publishes to the Worker of another process, whichever started first, and fails where there is none", async (context) => {
+	const given = [wrangler, "dev", "--port", "0", "--inspector-port", "0"];
+	const url = await serve(context, folder, given, { WRANGLER_REGISTRY_PATH: registry });
 	const alone = await fetch(url);
 	assert.ok(alone.status >= 500, `${alone.status}`);
 	const server = await start({}, { registry });

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { after, afterEach, test } from "node:test";
+import { EventSource } from "undici";
 import { startServer } from "../server.mjs";
 import { signToken } from "../token.mjs";
 
@@ -13,17 +14,17 @@ const secrets = { ACCESS_TOKEN: "a".repeat(32), JWT_SECRET: "j".repeat(32) };
 const server = await startServer({ vars: secrets, onLog: () => {} });
 after(() => server.dispose());
 
-const page = readFileSync(new URL("../../docs/protocol-native.md", import.meta.url), "utf8");
-
-/** The module in the code block under the comment `<!-- snippet: name -->`. */
-function snippet(name) {
+/** The module in the code block of a page under the comment `<!-- snippet: name -->`. */
+function snippet(name, file = "protocol-native.md") {
+	const page = readFileSync(new URL(`../../docs/${file}`, import.meta.url), "utf8");
 	const found = page.match(new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\n\`\`\``, "s"));
-	assert.ok(found, `docs/protocol-native.md has no snippet ${name}`);
+	assert.ok(found, `docs/${file} has no snippet ${name}`);
 	return import(`data:text/javascript,${encodeURIComponent(found[1])}`);
 }
 
 const { connectRealtime } = await snippet("client");
 const { publish } = await snippet("publisher");
+const { listen } = await snippet("event-stream", "protocol-event-stream.md");
 const env = { REALTIME_URL: server.url, ACCESS_TOKEN: secrets.ACCESS_TOKEN };
 
 const change = (ssn) => ({
@@ -95,6 +96,49 @@ test("the client comes back after a drop and gets what it missed", async () => {
 	await publish(env, change("123-45-0002"));
 	assert.equal((await next()).new.ssn, "*****0002");
 	assert.equal(sockets.length, 2);
+});
+
+test("the event stream's client, with an EventSource, comes back with another ticket and gets what it missed", async (t) => {
+	const frames = [];
+	const arrivals = new EventEmitter();
+	const opened = [];
+	class Watched extends EventSource {
+		constructor(url) {
+			super(url);
+			opened.push(this);
+		}
+	}
+	const exp = Math.floor(Date.now() / 1000) + 600;
+	const token = signToken({ sub: "mel", role: "member", organizationId: ORGANIZATION, exp }, secrets.JWT_SECRET);
+	const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+	const getTicket = async () => {
+		const body = JSON.stringify({ organizationId: ORGANIZATION });
+		const answer = await fetch(`${server.url}/realtime/v1/ws-ticket`, { method: "POST", headers, body });
+		return (await answer.json()).wsTicket;
+	};
+	const onFrame = (frame) => {
+		frames.push(frame);
+		arrivals.emit("frame");
+	};
+	const stop = listen({ url: server.url, getTicket, onFrame, onGap: () => assert.fail("nothing was missed"), EventSource: Watched });
+	t.after(stop);
+	const next = async (type) => {
+		for (;;) {
+			while (frames.length > 0) {
+				const frame = frames.shift();
+				if (frame.type === type) return frame;
+			}
+			await once(arrivals, "frame", { signal: AbortSignal.timeout(30_000) });
+		}
+	};
+	await next("auth_success");
+	await publish(env, change("123-45-0001"));
+	assert.equal((await next("postgres_changes")).new.ssn, "*****0001");
+	await server.evict(ORGANIZATION, "close");
+	await publish(env, change("123-45-0002"));
+	assert.equal((await next("auth_success")).recovered, true);
+	assert.equal((await next("postgres_changes")).new.ssn, "*****0002");
+	assert.equal(opened.length, 2);
 });
 
 test("the publisher says why it was refused", async () => {

@@ -48,6 +48,28 @@ test("what is said offline waits, over a reload too, and goes in order when ther
 	await room.close();
 });
 
+test("a message whose answer was lost is sent again, and published once", async (context) => {
+	const room = await listen("room:lost");
+	let acks = 0;
+	/** A connection that breaks before it hands over the first acknowledgement. */
+	class Breaking extends WebSocket {
+		set onmessage(handler) {
+			super.onmessage = (event) => {
+				if (!event.data.includes('"ack"') || (acks += 1) > 1) return handler?.(event);
+				this.close();
+			};
+		}
+	}
+	const client = connectTo(context, { WebSocket: Breaking });
+	const queue = createQueue(client, { delay: 1 });
+	const sent = ["once", "then"].map((payload) => queue.send("room:lost", "said", payload));
+	client.connect();
+	await Promise.all(sent);
+	assert.equal(acks, 3, "the first one was answered twice");
+	assert.deepEqual(await room.seen(), ["once", "then"]);
+	await room.close();
+});
+
 test("a refusal rejects and does not hold up the others; too many are refused", async (context) => {
 	const room = await listen("room:refused");
 	const client = connectTo(context);

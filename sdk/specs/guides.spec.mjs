@@ -2,7 +2,6 @@
  * The guides in docs/guides/: what they show is what runs. A block that names a file is that file.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile, realpath, symlink } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -10,14 +9,13 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Window } from "happy-dom";
 import { ACCESS_TOKEN, JWT_SECRET, now, start } from "../../miniflare/fixture.mjs";
+import { serve } from "../../miniflare/serve.mjs";
 import { signToken } from "../../miniflare/token.mjs";
 import { until } from "./client-rig.mjs";
 import { checkout, install, program, run } from "./package-rig.mjs";
 
 const home = await install();
 after(() => home.dispose());
-// A client of a guide may go on trying to reconnect after its server is gone, which would hold this process for ever.
-after(() => void setTimeout(() => process.exit(), 2_000).unref());
 
 /** The blocks of a guide that name a file. */
 async function blocksOf(guide) {
@@ -48,7 +46,7 @@ test("plain SQL: what is written streams as it is queried, masked", async (conte
 	await run(folder, process.execPath, cli, "schema", "--migrations", "migrations");
 	await run(folder, process.execPath, wrangler, "d1", "migrations", "apply", "DB", "--local");
 	await run(folder, process.execPath, cli, "config");
-	const url = await serve(context, folder, wrangler, "dev", "-c", "wrangler.json", "-c", ".realtime/wrangler.json", "--port", "0", "--inspector-port", "0");
+	const url = await serve(context, folder, [wrangler, "dev", "-c", "wrangler.json", "-c", ".realtime/wrangler.json", "--port", "0", "--inspector-port", "0"]);
 	for (const [user, ssn] of [["mel", "*****6789"], ["ada", "123-45-6789"]]) {
 		const output = await run(folder, process.execPath, "listen.mjs", url, user);
 		const [streamed, queried] = ["streamed", "queried"].map((word) => JSON.parse(output.match(new RegExp(`^${word} (.*)$`, "m"))[1]));
@@ -103,7 +101,12 @@ test("Supabase: what an edge function writes reaches Supabase's own client, mask
 	}
 	const { default: config } = await import(join(folder, "config.mjs"));
 	const server = await start({ tables: config.tables }, { vars: config.vars });
-	context.after(() => server.dispose());
+	const listeners = [];
+	// In this order: a client whose server is gone goes on trying to reconnect, and holds this process.
+	context.after(async () => {
+		await Promise.all(listeners.map(({ close }) => close()));
+		await server.dispose();
+	});
 	// PostgREST, as far as one insert goes.
 	const rest = createServer(async (request, response) => {
 		const chunks = await request.toArray();
@@ -124,7 +127,7 @@ test("Supabase: what an edge function writes reaches Supabase's own client, mask
 	const shown = [null, user].map((userToken) => {
 		const claim = Promise.withResolvers();
 		const listener = listen(server.url, anonKey, userToken, claim.resolve);
-		context.after(listener.close);
+		listeners.push(listener);
 		return { ready: listener.ready, claim: claim.promise };
 	});
 	await Promise.all(shown.map(({ ready }) => ready));
@@ -134,23 +137,3 @@ test("Supabase: what an edge function writes reaches Supabase's own client, mask
 	const seen = await Promise.all(shown.map(({ claim }) => claim));
 	assert.deepEqual(seen.map(({ phone }) => phone), ["******4567", "(555) 123-4567"]);
 });
-
-/** Starts a program that serves, and gives its address. */
-async function serve(context, cwd, ...given) {
-	const child = spawn(process.execPath, given, { cwd, env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false" } });
-	context.after(async () => {
-		child.kill("SIGTERM");
-		await once(child, "close");
-	});
-	let output = "";
-	return new Promise((resolve, reject) => {
-		for (const stream of [child.stdout, child.stderr]) {
-			stream.on("data", (data) => {
-				output += data;
-				const [, url] = output.match(/Ready on (http:\/\/\S+)/) ?? [];
-				if (url) resolve(url);
-			});
-		}
-		child.once("exit", (code) => reject(new Error(`exit ${code}: ${output}`)));
-	});
-}

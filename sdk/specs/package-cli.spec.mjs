@@ -2,13 +2,12 @@
  * `npx realtime-worker`, in a project that has the package and wrangler.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createHmac } from "node:crypto";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { parseEnv } from "node:util";
+import { serve } from "../../miniflare/serve.mjs";
 import { install, run } from "./package-rig.mjs";
 
 const home = await install();
@@ -98,33 +97,13 @@ test("deploy has the Worker with the tables' rules", async () => {
 	assert.deepEqual(vars.REALTIME, { tables: { claims: { masking: { ssn: { type: "ssn" } } } }, channels: [{ topic: "room:*", read: {}, write: {} }] });
 });
 
-/** Starts a program that serves, and gives its address. */
-async function serve(context, ...given) {
-	const child = spawn(process.execPath, given, { cwd: folder, env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false" } });
-	context.after(async () => {
-		child.kill("SIGTERM");
-		await once(child, "close");
-	});
-	let output = "";
-	return new Promise((resolve, reject) => {
-		for (const stream of [child.stdout, child.stderr]) {
-			stream.on("data", (data) => {
-				output += data;
-				const [, url] = output.match(/Ready on (http:\/\/\S+)/) ?? [];
-				if (url) resolve(url);
-			});
-		}
-		child.once("exit", (code) => reject(new Error(`exit ${code}: ${output}`)));
-	});
-}
-
 test("dev serves the Worker", async (context) => {
-	const url = await serve(context, join(home.installed, "bin/realtime-worker.mjs"), "dev", "--port", "0", "--inspector-port", "0");
+	const url = await serve(context, folder, [join(home.installed, "bin/realtime-worker.mjs"), "dev", "--port", "0", "--inspector-port", "0"]);
 	const { status } = await fetch(`${url}/health`);
 	assert.equal(status, 200);
 });
 
 test("one wrangler runs it beside the API worker, which publishes through the binding what was written", async (context) => {
-	const url = await serve(context, wrangler, "dev", "-c", "wrangler.json", "-c", ".realtime/wrangler.json", "--port", "0", "--inspector-port", "0");
+	const url = await serve(context, folder, [wrangler, "dev", "-c", "wrangler.json", "-c", ".realtime/wrangler.json", "--port", "0", "--inspector-port", "0"]);
 	assert.deepEqual(await (await fetch(url)).json(), { published: 1, parked: 0, errors: [], more: false });
 });

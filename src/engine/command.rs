@@ -41,6 +41,8 @@ pub enum Command {
         id: Option<String>,
         /// Whether the sender receives its own message, if subscribed.
         echo: bool,
+        /// The same one from the same user within a time publishes nothing, and is answered like the first.
+        key: Option<String>,
     },
     /// Become present in a topic, or in the lobby.
     Track {

@@ -71,6 +71,8 @@ pub enum Task {
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
     ReadHistory(HistoryQuery),
+    /// Look up an idempotency key and answer with [`super::input::Input::Recalled`] before any other input.
+    Recall(String),
     /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in order,
     /// before any other input.
     ReadTopic {

@@ -54,6 +54,8 @@ pub enum Input {
     /// The answer to [`super::effect::Task::ReadHistory`]; `None` when reading failed, or the history no longer reaches
     /// back that far.
     HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::Recall`].
+    Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),
     /// The answer to [`super::effect::Task::FetchKeys`]; `None` when the fetch failed.

@@ -107,6 +107,8 @@ pub(super) struct Origin {
     pub(super) echo: bool,
     /// Whether it asked for the message to be retained.
     pub(super) persist: bool,
+    /// Under which the publication is remembered, so that it goes out no second time.
+    pub(super) key: Option<String>,
 }
 
 /// What a connection missed: everything in order, or more than can be replayed.

@@ -77,6 +77,7 @@ impl Tenant {
                     Err(refusal) => out.run(Task::Published(Err(refusal))),
                 }
             }
+            Input::Recalled(remembered) => self.stream.recalled(now, remembered, &mut out),
             Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
             Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {

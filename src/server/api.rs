@@ -46,6 +46,8 @@ pub enum ApiStep {
     ReadBody(Box<AfterBody>),
     /// What an organization's object answers.
     Ask(Question, Box<AfterAnswer>),
+    /// What the object of a database answers.
+    AskDatabase(DatabaseQuestion, Box<AfterAnswer>),
 }
 
 /// Goes on with what a credential proved.
@@ -76,6 +78,14 @@ impl ApiStep {
     ) -> ApiStep {
         ApiStep::Ask(question, Box::new(then))
     }
+
+    /// Asks the object of a database.
+    pub fn ask_database(
+        question: DatabaseQuestion,
+        then: impl FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected> + 'static,
+    ) -> ApiStep {
+        ApiStep::AskDatabase(question, Box::new(then))
+    }
 }
 
 /// A request to an organization's object.
@@ -87,6 +97,17 @@ pub struct Question {
     pub path: &'static str,
     /// The body of a `POST`; `None` for a `GET`.
     pub body: Option<String>,
+}
+
+/// A `POST` to the object of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseQuestion {
+    /// The database, of `REALTIME.databases`.
+    pub database: String,
+    /// The object's path, such as `/status`.
+    pub path: &'static str,
+    /// The body.
+    pub body: String,
 }
 
 /// A request that is refused: why, and in which words.

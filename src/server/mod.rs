@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod fault;
 pub mod administration;
 pub mod api;
+pub mod control_plane;
 pub mod dialects;
 pub mod native;
 pub mod event_stream;

@@ -7,11 +7,11 @@ use web_sys::RequestInit;
 use worker::{Env, Request};
 
 use super::fault::{log_refused, unreachable};
-use super::{http, keys};
+use super::{http, keys, source_link};
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, Question, Rejected};
+use crate::server::api::{Api, ApiStep, DatabaseQuestion, Question, Rejected};
 use crate::server::request_head::RequestHead;
 
 /// Answers a request.
@@ -52,6 +52,11 @@ async fn call(
                 let (status, body) = ask(env, question).await.map_err(|refusal| api.rejected(refusal.code))?;
                 then(configuration, status, &body)?
             }
+            ApiStep::AskDatabase(question, then) => {
+                let (status, body) =
+                    ask_database(env, &question).await.map_err(|refusal| api.rejected(refusal.code))?;
+                then(configuration, status, &body)?
+            }
         };
     }
 }
@@ -63,6 +68,18 @@ async fn ask(env: &Env, question: Question) -> Result<(u16, String), Refusal> {
         init.set_body(&JsValue::from_str(body));
     }
     let response = http::ask(env, &question.organization, question.path, &init).await.map_err(unreachable)?;
+    read(&response).await
+}
+
+async fn ask_database(env: &Env, question: &DatabaseQuestion) -> Result<(u16, String), Refusal> {
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(&JsValue::from_str(&question.body));
+    let asked = source_link::fetch(env, &question.database, question.path, &init);
+    read(&asked.await.map_err(unreachable)?).await
+}
+
+async fn read(response: &web_sys::Response) -> Result<(u16, String), Refusal> {
     let text = response.text().map_err(unreachable)?;
     let text = js_sys::futures::JsFuture::from(text).await.map_err(unreachable)?;
     Ok((response.status(), text.dyn_into::<js_sys::JsString>().map(String::from).map_err(|_| Code::Internal)?))

@@ -121,6 +121,10 @@ impl Life {
                 let rows = self.storage.history_after(&query).map_err(log_fault);
                 return Ok(Some(Input::HistoryRead(rows.ok().flatten())));
             }
+            Task::Recall(id) => {
+                let mut remembered = self.storage.remembered(std::iter::once(id.as_str()))?;
+                return Ok(Some(Input::Recalled(remembered.remove(&id))));
+            }
             Task::ReadTopic { place, since, rows } => {
                 let rows = self.storage.topic_since(&place, since, rows).map_err(log_fault);
                 return Ok(Some(Input::HistoryRead(rows.ok())));

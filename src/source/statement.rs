@@ -22,7 +22,7 @@ pub enum Statement {
     Status,
     /// Follow the publication, and repair what drifted.
     Sync,
-    /// Capture a table's changes.
+    /// Capture the changes of tables.
     Enable(TableSettings),
     /// Stop that.
     Disable {
@@ -33,13 +33,13 @@ pub enum Statement {
     },
 }
 
-/// How a table is captured.
+/// How tables are captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSettings {
     /// The schema.
     pub schema: String,
-    /// The table.
-    pub table: String,
+    /// The tables: all of them are enabled, or none where one does not exist.
+    pub tables: Vec<String>,
     /// `INSERT`, `UPDATE`, `DELETE`; `None`: all.
     pub events: Option<Vec<String>>,
     /// Columns whose values never leave the database.
@@ -47,6 +47,15 @@ pub struct TableSettings {
     /// The column that names the organization of a row.
     pub organization_column: Option<String>,
 }
+
+/// Says which tables do not exist, or enables all of them. The part that is not needed is not executed: neither depends on
+/// a row of the query around it.
+const ENABLE: &str = "select case when absent.names is null then json_build_object('missing', json_build_array(), 'tables',
+        (select json_agg(realtime_worker.enable_realtime($1, named.name, coalesce($3::text[], '{INSERT,UPDATE,DELETE}'), $4::text[], $5))
+           from unnest($2::text[]) named (name)))
+        else json_build_object('missing', absent.names) end::text
+    from (select json_agg(named.name) as names from unnest($2::text[]) named (name)
+           where realtime_worker.find_table($1, named.name) is null) absent";
 
 impl Statement {
     /// The text of the statement and its parameters. All of them are texts, which the statement casts: nothing that a
@@ -65,10 +74,10 @@ impl Statement {
             Statement::Status => ("select realtime_worker.status()::text", Vec::new()),
             Statement::Sync => ("select realtime_worker.sync()::text", Vec::new()),
             Statement::Enable(settings) => (
-                "select realtime_worker.enable_realtime($1, $2, coalesce($3::text[], '{INSERT,UPDATE,DELETE}'), $4::text[], $5)::text",
+                ENABLE,
                 vec![
                     Some(settings.schema.clone()),
-                    Some(settings.table.clone()),
+                    Some(array(&settings.tables)),
                     settings.events.as_deref().map(array),
                     Some(array(&settings.exclude)),
                     settings.organization_column.clone(),
@@ -81,13 +90,13 @@ impl Statement {
         }
     }
 
-    /// Reads the body of `POST /tables`: `{ action, schema, table, events?, exclude?, organization_column? }`.
+    /// Reads the body of `POST /tables`: `{ action, schema, table | tables, events?, exclude?, organization_column? }`.
     pub fn of_table(body: &str) -> Option<Statement> {
         let mut form = Form::read(body, crate::code::Code::InvalidRequest).ok()?;
         let mut name = |key: &str| form.take(key)?.text().ok();
-        let (action, schema, table) = (name("action")?, name("schema")?, name("table")?);
+        let (action, schema, table) = (name("action")?, name("schema")?, name("table"));
         if action == "disable" {
-            return Some(Statement::Disable { schema, table });
+            return Some(Statement::Disable { schema, table: table? });
         }
         let organization_column = name("organization_column");
         let mut list = |key: &str| {
@@ -95,7 +104,8 @@ impl Statement {
             Some(list.iter().filter_map(|item| item.text().ok()).collect::<Vec<String>>())
         };
         let (events, exclude) = (list("events"), list("exclude").unwrap_or_default());
-        let settings = TableSettings { schema, table, events, exclude, organization_column };
+        let tables = list("tables").or_else(|| Some(vec![table?]))?;
+        let settings = TableSettings { schema, tables, events, exclude, organization_column };
         (action == "enable").then_some(Statement::Enable(settings))
     }
 }

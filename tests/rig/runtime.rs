@@ -247,6 +247,10 @@ impl Rig {
                 self.history_rows_read += read.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
             }
+            Task::Recall(id) => {
+                let remembered = self.storage.remembered(std::iter::once(id.as_str())).remove(&id);
+                return Some(Input::Recalled(remembered));
+            }
             Task::ReadTopic { place, since, rows } => {
                 self.history_reads += 1;
                 let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&place, since, rows));

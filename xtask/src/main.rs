@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask dev | token | build | test | bench | deploy`.
+//! The project's commands: `cargo xtask dev | token | build | test | bench | chaos | deploy`.
 //!
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
@@ -30,6 +30,8 @@ Usage: cargo xtask <command>
   database install|status|uninstall --url postgres://…
                              the SQL of the PostgreSQL source, in a database of yours
   bench [arguments]          build, and measure
+  chaos [--events N] [--minutes N] [--other FOLDER]
+                             build, and let everything go wrong; --other: another build to deploy in turn
   deploy [arguments]         wrangler deploy, with its arguments";
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCod
         "test" => test::test(project, arguments),
         "database" => database::run(project, arguments),
         "bench" => serve(project, "miniflare/bench/main.mjs", arguments),
+        "chaos" => serve(project, "miniflare/chaos/main.mjs", arguments),
         "deploy" => {
             set_up(project)?;
             project::become_command(node::wrangler(project).arg("deploy").args(arguments))

@@ -214,7 +214,8 @@ export class Client<D extends Definitions = Definitions> {
 			introduce: (careful) => ({
 				organizationId: this.#organizationId,
 				recover: this.#stream.position ?? true,
-				batch: true,
+				// A Worker of before knows no batches, and refuses the frame for it.
+				batch: careful ? undefined : true,
 				subscriptions: this.#subscriptions.initial(!this.identity, careful),
 			}),
 			authenticated: (frame, isRefresh) => this.#authenticated(frame, isRefresh),

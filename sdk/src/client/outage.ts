@@ -8,7 +8,7 @@ import { type RealtimeError, retryOf } from "./error.ts";
 const REMEDIES: Readonly<Record<string, string>> = {
 	invalid_url: "Give createClient the Worker's address, such as https://realtime.example.com.",
 	invalid_organization: "Set the option organizationId.",
-	wrong_organization: "Set the option organizationId to the one that the token names.",
+	wrong_organization: "Set the option organizationId to the token's.",
 	wrong_user: "Make another client for another user.",
 	invalid_token: "Does it fit the Worker's JWT_SECRET or JWKS_URL?",
 	token_expired: "Let getToken return a new token.",

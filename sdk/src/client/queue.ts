@@ -26,8 +26,8 @@ export interface QueueStorage {
 export interface QueueOptions {
 	/**
 	 * Delivers one; what it throws is tried again, with the same `id`, unless it is a refusal (a `RealtimeError` that no
-	 * connection mends). Default: the client's topic, by which a message whose answer was lost comes twice. An API that
-	 * publishes with this `id` delivers it once.
+	 * connection mends). Default: the client's topic with this `id` as its key. That, or an API that publishes with it, delivers
+	 * a message whose answer was lost once, if it is tried again within ten minutes.
 	 */
 	readonly deliver?: (message: Queued) => Promise<unknown>;
 	/** Keeps what waits over a reload of the page. One page at a time may have it. Without it, memory does. */
@@ -68,8 +68,8 @@ const MAX_DELAY = 30_000;
 export function createQueue(client: Client<any>, options: QueueOptions = {}): Queue {
 	const topics = client as unknown as Client;
 	const { storage, key = "realtime-queue", max = 1_000, delay = 1_000 } = options;
-	const say = ({ topic, private: isPrivate = true, event, payload }: Queued) =>
-		topics.topic(topic, { private: isPrivate }).send(event, payload);
+	const say = ({ id, topic, private: isPrivate = true, event, payload }: Queued) =>
+		topics.topic(topic, { private: isPrivate }).send(event, payload, { key: id });
 	const { deliver = say } = options;
 	const waiting: Queued[] = parse(storage?.getItem(key));
 	const promises = new Map<string, { resolve: () => void; reject: (error: unknown) => void }>();

@@ -11,6 +11,8 @@ import type { Wiring } from "./wiring.ts";
 export interface SendOptions {
 	/** Whether this client's own handlers hear it too; they do unless this is `false`. */
 	echo?: boolean;
+	/** An idempotency key: the same one of the same user within ten minutes is taken, and published once. */
+	key?: string;
 }
 
 /** How a topic is entered. */
@@ -73,7 +75,7 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	/**
 	 * Publishes to everyone in the topic, as the channel policies allow. It settles when the server has taken the message;
 	 * without a connection it is refused (`disconnected`), and nothing is kept for later. When the connection ends before
-	 * the answer, it is refused too, and only the others know whether the message came through. Messages are sent as fast as
+	 * the answer, it is refused too, and only the others know whether the message came through: with a `key` it may be sent again. Messages are sent as fast as
 	 * the server takes them; what is far too much is refused (`rate_limited`). A cursor is better a presence: only its
 	 * latest place is sent.
 	 *
@@ -84,7 +86,7 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	 * });
 	 * ```
 	 */
-	send<E extends Named<Events>>(event: E, payload: Events[E], { echo = true }: SendOptions = {}): Promise<void> {
-		return this.#wiring.request({ type: "broadcast", ...this.#target, event, payload, ...(echo ? {} : { echo }) });
+	send<E extends Named<Events>>(event: E, payload: Events[E], { echo, key }: SendOptions = {}): Promise<void> {
+		return this.#wiring.request({ type: "broadcast", ...this.#target, event, payload, echo, key });
 	}
 }

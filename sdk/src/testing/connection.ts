@@ -142,9 +142,10 @@ export class Connection {
 		if (presence) this.send({ type: "presence_state", topic, clients: this.#organization.members(topic) });
 	}
 
-	#broadcast({ id, topic, private: isPrivate = true, event, payload, echo }: Frame): void {
+	#broadcast({ id, topic, private: isPrivate = true, event, payload, echo, key }: Frame): void {
 		if (!this.#organization.allows("write", topic, isPrivate, this.viewer!)) return this.refuse("forbidden", id);
-		this.#organization.say({ type: "broadcast", topic, private: isPrivate, event, payload: payload ?? null }, this, echo === false);
+		const isNews = key === undefined || this.#organization.isNews([this.viewer!.userId, topic, isPrivate, key]);
+		if (isNews) this.#organization.say({ type: "broadcast", topic, private: isPrivate, event, payload: payload ?? null }, this, echo === false);
 		if (id !== undefined) this.send({ type: "ack", id });
 	}
 

@@ -21,6 +21,8 @@ export class Organization {
 	#rules: Rules;
 	#epoch = crypto.randomUUID();
 	#history: { readonly offset: number; readonly publication: Publication }[] = [];
+	/** What clients have published under, as JSON. */
+	#keys = new Set<string>();
 	/** By place, then by connection. */
 	#present = new Map<string | undefined, Map<Connection, JsonRow>>();
 
@@ -51,6 +53,12 @@ export class Organization {
 		if (isKept) this.#history.push({ offset: this.#history.length + 1, publication });
 		const { offset } = this.position;
 		return [...this.connections].filter((one) => one !== but && this.#deliver(one, publication, offset)).length;
+	}
+
+	/** Whether nothing was published under this key yet. */
+	isNews(key: readonly unknown[]): boolean {
+		const before = this.#keys.size;
+		return this.#keys.add(JSON.stringify(key)).size > before;
 	}
 
 	/** Publishes what a client says. */

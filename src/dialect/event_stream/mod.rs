@@ -25,6 +25,10 @@ impl Dialect for EventStream {
     }
 
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
+        // Each has an id of its own.
+        if let Event::Batch(events) = event {
+            return events.iter().flat_map(|event| self.encode(None, event)).collect();
+        }
         let id = event_id(event);
         let texts = Native.encode(address, event).into_iter().filter_map(|frame| match frame {
             Frame::Text(text) => Some(text),

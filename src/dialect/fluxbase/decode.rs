@@ -223,6 +223,7 @@ fn publish(members: &Members<'_>) -> Result<Command, Refusal> {
         id: message.map(|message| id::of_message(&message)),
         // Everyone gets it, and the sender's copy says so.
         echo: true,
+        key: None,
     })
 }
 

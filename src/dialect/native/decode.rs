@@ -123,6 +123,7 @@ fn publish(form: &mut Form<'_>) -> Result<Command, Refusal> {
         payload: Payload::read(form)?.unwrap_or_else(|| Payload::Json(Rc::from("null"))),
         id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
         echo: form.take("echo").map_or(Ok(true), |echo| echo.boolean())?,
+        key: form.take("key").map(|key| key.name(ID_BYTES)).transpose()?,
     })
 }
 

@@ -248,7 +248,8 @@ impl Delivery {
                 return self.leave(session, out);
             }
             ChannelAct::Publish { event, payload, whole, persist } => {
-                let origin = Origin { session, acknowledge: acknowledge.clone(), echo: channel.echo, persist };
+                let origin =
+                    Origin { session, acknowledge: acknowledge.clone(), echo: channel.echo, persist, key: None };
                 (self.publish_from(&principal, topic, (&event, payload, whole), origin, out), acknowledge)
             }
             ChannelAct::Track { metadata } => (self.appear(session, &principal, topic, metadata, id.clone(), out), id),

@@ -10,6 +10,7 @@ mod batching;
 pub mod call;
 mod channel;
 mod class;
+mod client_key;
 mod database;
 mod fan_out;
 mod figures;

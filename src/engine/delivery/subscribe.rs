@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Delivery;
+use super::client_key;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Session, Subscribed, Subscription};
 use crate::code::{Code, Refusal};
@@ -47,9 +48,10 @@ impl Delivery {
                 self.unsubscribe_all(session, id.as_deref(), out);
                 (Ok(()), None)
             }
-            Command::Publish { topic, event, payload, id, echo } => {
+            Command::Publish { topic, event, payload, id, echo, key } => {
                 self.subscribe_speaker(session, principal, &topic);
-                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false };
+                let key = key.map(|key| client_key::of(principal, &topic, &key));
+                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false, key };
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, key, metadata } => {

@@ -7,7 +7,7 @@ mod presence;
 mod publish;
 mod recent;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::bucket::Bucket;
@@ -22,7 +22,7 @@ use changes::Mark;
 use history::{Begun, History, Reading};
 pub use place::{GAP as GAP_PLACE, ORGANIZATION as ORGANIZATION_PLACES};
 use presence::Presence;
-use publish::Request;
+use publish::{Request, Spoken};
 
 /// One tenant's stream.
 pub(super) struct Stream {
@@ -35,6 +35,8 @@ pub(super) struct Stream {
     rate: Bucket,
     request: Option<Request>,
     reading: Option<Reading>,
+    /// What clients publish under keys that are being looked up, one at a time.
+    recalling: VecDeque<Spoken>,
     /// The database whose changes are taken.
     database: Option<Rc<Database>>,
     /// The last batch of it that was taken.
@@ -72,6 +74,7 @@ impl Stream {
             configuration,
             request: None,
             reading: None,
+            recalling: VecDeque::new(),
             publications: 0,
             deliveries: 0,
         }
@@ -99,7 +102,7 @@ impl Stream {
         match message {
             ToStream::Begin => self.begin(out),
             ToStream::Publish { publication, keep, origin } => {
-                self.publish_for_client(now, *publication, keep, origin, out)
+                self.publish_for_client(now, Spoken { publication, keep, origin }, out);
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { session, from, then } => {
@@ -145,9 +148,9 @@ impl Stream {
         gone.into_iter().for_each(|client_id| self.presence.gone(&Rc::from(client_id), out));
     }
 
-    /// Whether a connection waits for the history to be read.
+    /// Whether a connection waits for what is stored.
     pub(super) fn is_reading(&self) -> bool {
-        self.reading.is_some()
+        self.reading.is_some() || !self.recalling.is_empty()
     }
 
     /// Tells the delivery where the stream stands; `missed` answers a connection that asked.

@@ -22,6 +22,13 @@ pub(super) struct Request {
     waiting: VecDeque<(Option<String>, u64)>,
 }
 
+/// What a client publishes.
+pub(super) struct Spoken {
+    pub(super) publication: Box<Publication>,
+    pub(super) keep: bool,
+    pub(super) origin: Origin,
+}
+
 impl Stream {
     /// Publishes all of a request or refuses it; what is remembered is counted and goes out no second time.
     pub(in crate::engine) fn publish(
@@ -90,16 +97,38 @@ impl Stream {
         Some(Refusal::because(Code::InvalidRequest, format!("the table of event {} {what}", index + 1)))
     }
 
-    /// Publishes what the delivery has let a client publish.
-    pub(super) fn publish_for_client(
-        &mut self,
-        now: u64,
-        publication: Publication,
-        keep: bool,
-        origin: Origin,
-        out: &mut Out,
-    ) {
-        self.accept(now, publication, keep, (Some(origin), None), out);
+    /// Publishes what the delivery has let a client publish; under a key, once that has been looked up.
+    pub(super) fn publish_for_client(&mut self, now: u64, spoken: Spoken, out: &mut Out) {
+        if spoken.origin.key.is_none() {
+            self.accept(now, *spoken.publication, spoken.keep, (Some(spoken.origin), None), out);
+            return;
+        }
+        self.recalling.push_back(spoken);
+        if self.recalling.len() == 1 {
+            self.recall(out);
+        }
+    }
+
+    /// Looks up the key of what has waited longest. The next one's turn comes after what this one writes.
+    fn recall(&self, out: &mut Out) {
+        let key = self.recalling.front().and_then(|spoken| spoken.origin.key.clone());
+        key.into_iter().for_each(|key| out.run(Task::Recall(key)));
+    }
+
+    /// Publishes what has waited longest, or answers as if it had been where its key is remembered.
+    pub(in crate::engine) fn recalled(&mut self, now: u64, remembered: Option<Remembered>, out: &mut Out) {
+        let Some(Spoken { publication, keep, origin }) = self.recalling.pop_front() else { return };
+        let is_known = remembered.is_some_and(|answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
+        if is_known {
+            let id = origin.acknowledge.into_iter();
+            out.to_delivery.extend(id.map(|id| ToDelivery::Done { session: origin.session, id }));
+        } else if let Some(id) = origin.key.clone() {
+            let offset = self.accept(now, *publication, keep, (Some(origin), None), out);
+            let answer = Remembered { time: now, offset, delivered: 0 };
+            let forget = now.saturating_sub(IDEMPOTENCY_WINDOW);
+            out.run(Task::Write(Write::Remember { id, answer, forget }));
+        }
+        self.recall(out);
     }
 
     /// Counts the frames of the publication that was waiting longest.

@@ -12,9 +12,9 @@ use crate::policy::credential::Proven;
 use crate::policy::limits::NAME_BYTES;
 use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS};
 use crate::policy::token::TokenError;
-use crate::server::administration::TABLES;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+use crate::server::control_plane::{self, TableList, TableRefusal};
 use crate::server::request_head::RequestHead;
 use crate::value::percent;
 use crate::value::time::iso;
@@ -56,12 +56,12 @@ impl Api for Control {
         }
         let Some(credential) = head.bearer().map(str::to_owned) else { return Err(rejected(Code::Forbidden)) };
         if configuration.is_access_token(&credential) {
-            return owned(head, app);
+            return owned(head, app, configuration);
         }
         let is_key = credential.starts_with(KEY_PREFIX);
         Ok(ApiStep::verify(credential, move |configuration, proven| {
             check_owner(&app, is_key, configuration, proven)?;
-            owned(head, app)
+            owned(head, app, configuration)
         }))
     }
 }
@@ -85,46 +85,48 @@ fn check_owner(
 }
 
 /// What the owner of an app asks for.
-fn owned(head: Rc<RequestHead>, app: String) -> Result<ApiStep, Rejected> {
+fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> Result<ApiStep, Rejected> {
     let rest = place(&head.path).map(|(_, rest)| rest).unwrap_or_default();
     match (head.method.as_str(), rest) {
-        ("POST", _) => Ok(ApiStep::read_body(move |_, body| {
+        ("POST", _) => Ok(ApiStep::read_body(move |configuration, body| {
             let tables = tables(&body)?;
             let asked = json!({ "action": "enable", "schema": DEFAULT_SCHEMA, "tables": &tables, "events": EVENTS });
-            let question = question(&app, &asked);
-            Ok(ApiStep::ask(question, move |_, status, body| configured(&tables, status, body)))
+            control_plane::ask(configuration, &app, asked, move |_, answer| configured(&tables, answer))
         })),
         ("DELETE", rest) => {
             let name = table(rest).ok_or_else(|| rejected(Code::NotFound))?;
             let request = json!({ "action": "disable", "schema": DEFAULT_SCHEMA, "table": &name });
-            Ok(ApiStep::ask(question(&app, &request), move |_, status, _| match status {
+            control_plane::ask(configuration, &app, request, move |_, answer| match answer {
                 // A table that is not there has no changes either.
-                200 | 404 => Ok(ApiStep::Answer(Answer::json(200, &json!({ "table": name, "status": "disabled" })))),
-                _ => Err(rejected(Code::Internal)),
-            }))
+                Ok(_) | Err(TableRefusal::Missing(_) | TableRefusal::NotEnabled) => {
+                    Ok(ApiStep::Answer(Answer::json(200, &json!({ "table": name, "status": "disabled" }))))
+                }
+                Err(refusal) => Err(refused(&refusal)),
+            })
         }
         _ => {
             let address = [&*head.websocket_origin, "/v1/", &app, "/realtime"].concat();
-            let stats = Question { organization: app.clone(), path: "/stats", body: None };
-            Ok(ApiStep::ask(question(&app, &json!({ "action": "list" })), move |configuration, status, body| {
-                let tables = listed(configuration.app(&app), status, body)?;
+            let of = app.clone();
+            control_plane::ask(configuration, &of, json!({ "action": "list" }), move |configuration, answer| {
+                let answer = answer.map_err(|refusal| refused(&refusal))?;
+                let tables = listed(configuration.app(&app), &answer)?;
+                if let Some(connected) = answer.get("connected").and_then(Value::as_bool) {
+                    return Ok(shown(&app, &tables, connected, &address));
+                }
+                let stats = Question { organization: app.clone(), path: "/stats", body: None };
                 Ok(ApiStep::ask(stats, move |_, status, body| {
                     let connections = parsed(status, body)?.get("connections").and_then(Value::as_u64);
-                    let body = json!({
-                        "app_id": app,
-                        "tables": tables,
-                        "active_connection": connections.is_some_and(|count| count > 0),
-                        "websocket_url": address,
-                    });
-                    Ok(ApiStep::Answer(Answer::json(200, &body)))
+                    Ok(shown(&app, &tables, connections.is_some_and(|count| count > 0), &address))
                 }))
-            }))
+            })
         }
     }
 }
 
-fn question(app: &str, request: &Value) -> Question {
-    Question { organization: app.to_owned(), path: TABLES, body: Some(request.to_string()) }
+/// The state of an app. Without a database, its connection is that of its own sockets.
+fn shown(app: &str, tables: &[Value], is_active: bool, address: &str) -> ApiStep {
+    let body = json!({ "app_id": app, "tables": tables, "active_connection": is_active, "websocket_url": address });
+    ApiStep::Answer(Answer::json(200, &body))
 }
 
 /// The tables that a body names, each once.
@@ -145,23 +147,32 @@ fn tables(body: &[u8]) -> Result<Vec<String>, Rejected> {
     Ok(tables)
 }
 
-fn configured(tables: &[String], status: u16, body: &str) -> Result<ApiStep, Rejected> {
-    match status {
-        200 => {
-            let entry = |table: &String| json!({ "table": table, "status": "enabled" });
-            let configured: Vec<Value> = tables.iter().map(entry).collect();
-            Ok(ApiStep::Answer(Answer::json(200, &json!({ "configured": configured }))))
-        }
-        404 => Err(not_found(body)),
-        _ => Err(rejected(Code::Internal)),
-    }
+fn configured(tables: &[String], answer: Result<TableList, TableRefusal>) -> Result<ApiStep, Rejected> {
+    answer.map_err(|refusal| refused(&refusal))?;
+    let entry = |table: &String| json!({ "table": table, "status": "enabled" });
+    let configured: Vec<Value> = tables.iter().map(entry).collect();
+    Ok(ApiStep::Answer(Answer::json(200, &json!({ "configured": configured }))))
 }
 
-/// The object names the missing tables in the field of its refusal.
-fn not_found(body: &str) -> Rejected {
-    let refusal: Value = serde_json::from_str(body).unwrap_or_default();
-    let field = refusal.pointer("/error/field").and_then(Value::as_str).unwrap_or_default();
-    let missing: Vec<&str> = field.split(',').collect();
+/// Why the tables are as they were, in the words of this API.
+fn refused(refusal: &TableRefusal) -> Rejected {
+    let (message, remediation) = match refusal {
+        TableRefusal::Missing(missing) => return not_found(missing),
+        TableRefusal::Failed(code) => return rejected(*code),
+        TableRefusal::Invalid | TableRefusal::NotEnabled => return rejected(Code::InvalidRequest),
+        TableRefusal::Shared => (
+            "The database has the tables of other apps too",
+            "enable them in the database: select realtime_worker.enable_realtime('public', …)",
+        ),
+        TableRefusal::NotAllowed => (
+            "The database does not let its reader enable tables",
+            "install the SQL with --control-plane yes, or enable them in the database",
+        ),
+    };
+    error(Code::Forbidden, 403, "AUTH_INSUFFICIENT_PERMISSIONS", message, remediation, None)
+}
+
+fn not_found(missing: &[String]) -> Rejected {
     let message = ["Tables not found: ", &missing.join(", ")].concat();
     let details = json!({ "missing_tables": missing });
     let remediation = "create the table first";
@@ -169,8 +180,7 @@ fn not_found(body: &str) -> Rejected {
 }
 
 /// The tables of which something was asked for, by the owner or by the deployment.
-fn listed(app: Option<&App>, status: u16, body: &str) -> Result<Vec<Value>, Rejected> {
-    let answer = parsed(status, body)?;
+fn listed(app: Option<&App>, answer: &TableList) -> Result<Vec<Value>, Rejected> {
     let tables = answer.get("tables").and_then(Value::as_array).ok_or_else(|| rejected(Code::Internal))?;
     let text = |table: &Value, name: &str| table.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let entry = |table: &Value| {
@@ -188,8 +198,8 @@ fn listed(app: Option<&App>, status: u16, body: &str) -> Result<Vec<Value>, Reje
             "created_at": created,
             "updated_at": text(table, "updated_at"),
             // Without a database nothing can have been removed behind our back.
-            "trigger_installed": is_enabled,
-            "drift": false,
+            "trigger_installed": table.get("trigger_installed").unwrap_or(&Value::Bool(is_enabled)),
+            "drift": table.get("drift").unwrap_or(&Value::Bool(false)),
         }))
     };
     Ok(tables.iter().filter_map(entry).collect())

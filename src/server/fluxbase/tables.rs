@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::access::{Call, rejected};
-use super::rest::accepted;
 use crate::code::{Code, Refusal};
 use crate::engine::table_settings::OPERATIONS;
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::NAME_BYTES;
 use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS, Operation, distinct, is_system_schema};
-use crate::server::administration;
 use crate::server::answer::Answer;
-use crate::server::api::{ApiStep, Question, Rejected};
+use crate::server::api::{ApiStep, Rejected};
+use crate::server::control_plane::{self, TableRefusal};
 use crate::value::form::{Field, Form};
 use crate::value::percent;
 
@@ -32,55 +31,61 @@ pub(super) fn call(configuration: &Configuration, call: Call) -> Result<ApiStep,
     if !call.caller.is_admin() {
         return Err(rejected(Code::Forbidden));
     }
-    check_place(configuration)?;
     match (call.head.method.as_str(), place(&call.head.path)) {
-        ("POST", None) => Ok(ApiStep::read_body(move |_, body| {
+        ("POST", None) => Ok(ApiStep::read_body(move |configuration, body| {
             let (body, schema, table) = enabling(&text(body)?).map_err(rejected)?;
-            ask(call, body, move |answer| enabled(&answer, &schema, &table))
+            ask(configuration, call, body, move |answer| enabled(&answer, &schema, &table))
         })),
-        ("PATCH", Some((schema, table))) => Ok(ApiStep::read_body(move |_, body| {
+        ("PATCH", Some((schema, table))) => Ok(ApiStep::read_body(move |configuration, body| {
             let body = updating(&text(body)?, &schema, &table).map_err(rejected)?;
-            ask(call, body, move |_| Ok(done(&format!("Table {schema}.{table} was updated."))))
+            ask(configuration, call, body, move |_| Ok(done(&format!("Table {schema}.{table} was updated."))))
         })),
         ("DELETE", Some((schema, table))) => {
             let body = json!({ "action": "disable", "schema": schema, "table": table });
-            ask(call, body, move |_| Ok(done(&format!("Realtime is off for {schema}.{table}."))))
+            ask(configuration, call, body, move |_| Ok(done(&format!("Realtime is off for {schema}.{table}."))))
         }
         (_, Some((schema, table))) => {
-            ask(call, json!({ "action": "list" }), move |answer| one(&answer, &schema, &table))
+            ask(configuration, call, json!({ "action": "list" }), move |answer| one(&answer, &schema, &table))
         }
         (_, None) => {
             let enabled = call.head.parameter("enabled") != Some("false");
-            ask(call, json!({ "action": "list" }), move |answer| list(&answer, enabled))
+            ask(configuration, call, json!({ "action": "list" }), move |answer| list(&answer, enabled))
         }
     }
-}
-
-/// A database says itself which of its tables are enabled.
-fn check_place(configuration: &Configuration) -> Result<(), Rejected> {
-    let is_in_database = configuration.fluxbase.as_ref().is_some_and(|fluxbase| fluxbase.database.is_some());
-    let sentence =
-        "The tables are a database's: enable and disable them there, with enable_realtime and disable_realtime.";
-    if is_in_database { Err(rejected(Refusal::because(Code::InvalidRequest, sentence))) } else { Ok(()) }
 }
 
 fn text(body: Vec<u8>) -> Result<String, Rejected> {
     String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))
 }
 
-/// Asks the organization's object about its tables.
+/// Asks whoever has the organization's tables.
 fn ask(
+    configuration: &Configuration,
     call: Call,
     body: Value,
     then: impl FnOnce(Value) -> Result<Answer, Rejected> + 'static,
 ) -> Result<ApiStep, Rejected> {
-    let question =
-        Question { organization: call.organization, path: administration::TABLES, body: Some(body.to_string()) };
-    Ok(ApiStep::ask(question, move |_, status, body| match status {
-        400 => Err(rejected(Refusal::because(Code::InvalidRequest, "The schema's tables cannot be enabled."))),
-        404 | 409 => Err(rejected(unknown())),
-        status => then(accepted(status, body)?).map(ApiStep::Answer),
-    }))
+    control_plane::ask(configuration, &call.organization, body, move |_, answer| {
+        let answer = answer.map_err(|refusal| rejected(refused(&refusal)))?;
+        then(answer).map(ApiStep::Answer)
+    })
+}
+
+/// Why the tables are as they were, in the words of this API.
+fn refused(refusal: &TableRefusal) -> Refusal {
+    match refusal {
+        TableRefusal::Missing(_) | TableRefusal::NotEnabled => unknown(),
+        TableRefusal::Invalid => Refusal::because(Code::InvalidRequest, "The schema's tables cannot be enabled."),
+        TableRefusal::Shared => Refusal::because(
+            Code::Forbidden,
+            "The database is that of several organizations: enable its tables there, with enable_realtime.",
+        ),
+        TableRefusal::NotAllowed => Refusal::because(
+            Code::Forbidden,
+            "The database does not let its reader enable tables: use enable_realtime, or install --control-plane yes.",
+        ),
+        TableRefusal::Failed(code) => Refusal::of(*code),
+    }
 }
 
 fn unknown() -> Refusal {

@@ -1,0 +1,162 @@
+/**
+ * A chaos: publishers that try again, listeners that come back, and between them everything that can go wrong. What came of
+ * it is counted: lost, twice, out of order, leaked, and how long the slowest listener was without a connection.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Deployment } from "./deployment.mjs";
+import { REALTIME, eventOf } from "./ledger.mjs";
+import { SdkListener, SupabaseListener } from "./listeners.mjs";
+import { Wire } from "./wire.mjs";
+
+const PUBLISHERS = 4;
+/** Between two incidents, in milliseconds. */
+const PAUSE = [200, 1_500];
+/** How long the stragglers may take once everything is quiet. */
+const PATIENCE = 90_000;
+/** The part of the events that are published in peace at the end: clients that do not recover must get those. */
+const QUIET = 0.05;
+const MAX_SKEW = 120_000;
+
+const random = (from, to) => from + Math.random() * (to - from);
+
+/** What can happen, and how often beside the others. */
+const INCIDENTS = [
+	{ name: "crash", weight: 2, run: ({ deployment }) => deployment.kill() },
+	{ name: "deploy", weight: 2, run: ({ deployment }) => deployment.deploy() },
+	{ name: "hibernation", weight: 3, run: ({ deployment }) => deployment.evict("hibernate"), evicts: true },
+	{ name: "object crash", weight: 3, run: ({ deployment }) => deployment.evict("close"), evicts: true },
+	{ name: "cut lines", weight: 4, run: ({ wire }) => wire.cut(0.5) },
+	{ name: "half-open lines", weight: 2, run: ({ wire }) => wire.silence(0.3) },
+	{ name: "clock jump", weight: 2, run: ({ deployment }) => deployment.jump(random(-MAX_SKEW, MAX_SKEW)) },
+];
+
+/**
+ * @param {{events: number, minutes?: number, perRequest?: number, sdk?: number, supabase?: number, other?: string, log?: Function}} options
+ *   `minutes`: over which they are published, and after twice of which no more are; `other`: the folder of another build, deployed in turn
+ */
+export async function chaos({ events, minutes = 1, perRequest = 20, sdk = 8, supabase = 3, other, log = () => {} }) {
+	const wire = await Wire.open();
+	const deployment = new Deployment(wire, REALTIME, other);
+	await deployment.start();
+	const listeners = {
+		sdk: Array.from({ length: sdk }, (_, index) => new SdkListener(wire, events, index)),
+		supabase: Array.from({ length: supabase }, (_, index) => new SupabaseListener(wire, events, index)),
+	};
+	try {
+		await Promise.all([...listeners.sdk, ...listeners.supabase].map(({ ready }) => ready));
+		await until(() => listeners.supabase.every(({ isConnected }) => isConnected));
+		const started = performance.now();
+		const run = { deployment, wire, listeners, log, perRequest, started, length: minutes * 60_000, counts: {}, next: 0, retries: 0 };
+		await storm(run, Math.floor(events * (1 - QUIET)));
+		const stormed = run.next;
+		await peace(run, events);
+		return report(run, { stormed, seconds: (performance.now() - started) / 1_000 });
+	} finally {
+		for (const listener of [...listeners.sdk, ...listeners.supabase]) await listener.close();
+		await deployment.dispose();
+		await wire.close();
+	}
+}
+
+/** Publishes while incidents come. */
+async function storm(run, end) {
+	let isOver = false;
+	const publishing = Promise.all(Array.from({ length: PUBLISHERS }, () => publisher(run, end))).finally(() => (isOver = true));
+	while (!isOver) {
+		await Promise.race([publishing, sleep(random(...PAUSE))]);
+		if (!isOver) await incident(run);
+	}
+	await publishing;
+}
+
+/** Lets everyone come back, and publishes what is left. */
+async function peace(run, events) {
+	await run.deployment.jump(0);
+	// Lines that carry nothing are found by their silence; so as not to wait for that, they end.
+	run.wire.cut(1);
+	const everyone = [...run.listeners.sdk, ...run.listeners.supabase];
+	await sleep(500);
+	await until(() => everyone.every(({ isConnected }) => isConnected));
+	run.quietFrom = run.next;
+	run.length = 0;
+	await publisher(run, Math.min(events, run.next + Math.ceil(events * QUIET)));
+	run.published = run.next;
+	await until(() => run.listeners.sdk.every(({ ledger }) => ledger.missing(0, run.published) === 0), false);
+	await until(() => run.listeners.supabase.every(({ ledger }) => ledger.missing(run.quietFrom, run.published) === 0), false);
+}
+
+/** Publishes what is left, at a steady rate. Incidents delay it, and it catches up. */
+async function publisher(run, end) {
+	const elapsed = () => (performance.now() - run.started) / run.length;
+	while (run.next < end && !(run.length > 0 && elapsed() > 2)) {
+		const wait = run.length > 0 ? run.length * (run.next / end - elapsed()) : 0;
+		if (wait > 0) {
+			await sleep(wait);
+			continue;
+		}
+		const from = run.next;
+		const to = Math.min(end, from + run.perRequest);
+		run.next = to;
+		const messages = Array.from({ length: to - from }, (_, index) => eventOf(from + index));
+		while (!(await published(run, messages))) await sleep(random(20, 200));
+	}
+}
+
+async function published(run, messages) {
+	try {
+		await run.deployment.publish(messages);
+		return true;
+	} catch {
+		run.retries += 1;
+		return false;
+	}
+}
+
+async function incident(run) {
+	const { name, run: happen } = chosen(run.deployment.isEvictable);
+	run.counts[name] = (run.counts[name] ?? 0) + 1;
+	run.log(`${run.next} events; ${name}`);
+	try {
+		await happen(run);
+	} catch (error) {
+		// An object that is not there cannot be evicted; one that is in use is evicted another time.
+		if (!/evict|running|references/.test(error.message)) throw error;
+	}
+}
+
+function chosen(isEvictable) {
+	const possible = INCIDENTS.filter(({ evicts = false }) => isEvictable || !evicts);
+	let left = Math.random() * possible.reduce((sum, { weight }) => sum + weight, 0);
+	return possible.find(({ weight }) => (left -= weight) < 0) ?? possible[0];
+}
+
+function report({ listeners, counts, published, quietFrom, retries }, { stormed, seconds }) {
+	const ledgers = [...listeners.sdk, ...listeners.supabase].map(({ ledger }) => ledger);
+	const sum = (list, pick) => list.reduce((total, one) => total + pick(one), 0);
+	const [sdk, guests] = [listeners.sdk, listeners.supabase].map((list) => list.map(({ ledger }) => ledger));
+	return {
+		events: published,
+		seconds: Math.round(seconds),
+		received: sum(ledgers, ({ count }) => count),
+		retries,
+		incidents: counts,
+		lost: sum(sdk, (ledger) => ledger.missing(0, published)) + sum(guests, (ledger) => ledger.missing(quietFrom, published)),
+		twice: sum(ledgers, ({ twice }) => twice),
+		outOfOrder: sum(ledgers, ({ outOfOrder }) => outOfOrder),
+		leaked: sum(ledgers, ({ leaked }) => leaked),
+		gaps: sum(sdk, ({ gaps }) => gaps),
+		missedWhileAway: sum(guests, (ledger) => ledger.missing(0, stormed)),
+		slowestRecovery: Math.round(Math.max(...listeners.sdk.map(({ slowest }) => slowest))),
+	};
+}
+
+async function until(isReached, throws = true) {
+	const end = performance.now() + PATIENCE;
+	while (!isReached()) {
+		if (performance.now() > end) {
+			if (throws) throw new Error("the listeners did not come back");
+			return;
+		}
+		await sleep(50);
+	}
+}

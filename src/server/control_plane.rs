@@ -1,0 +1,173 @@
+//! Control planes: dialects let their administrators enable tables, and all of them ask here. A database that is an
+//! organization's own has its tables and says so itself; without one, the organization's object remembers.
+
+use serde_json::{Value, json};
+
+use super::administration::TABLES;
+use super::api::{ApiStep, DatabaseQuestion, Question, Rejected};
+use crate::code::Code;
+use crate::policy::configuration::Configuration;
+use crate::policy::database::Serves;
+
+/// What may be asked: `{ action: "list" }`, or `"enable"`, `"update"`, `"disable"` with `schema`, `table` or `tables`, `events`
+/// and `exclude`. Bodies that the Worker writes.
+pub type TableRequest = Value;
+/// `{ tables: [{ id, schema, table, enabled, events, excluded, created_at, updated_at }] }`. A database also says whether
+/// there is a connection to it (`connected`), and of a table `trigger_installed` and `drift`.
+pub type TableList = Value;
+
+/// Why the tables are as they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableRefusal {
+    /// These do not exist.
+    Missing(Vec<String>),
+    /// It is not enabled.
+    NotEnabled,
+    /// The request makes no sense.
+    Invalid,
+    /// The database has rows of other organizations too: its tables are not one organization's to set.
+    Shared,
+    /// The database does not let its reader enable tables.
+    NotAllowed,
+    /// It could not be asked.
+    Failed(Code),
+}
+
+type Then = Box<dyn FnOnce(&Configuration, Result<TableList, TableRefusal>) -> Result<ApiStep, Rejected>>;
+
+/// Asks whoever has an organization's tables.
+///
+/// # Errors
+/// What `then` makes of a refusal.
+pub fn ask(
+    configuration: &Configuration,
+    organization: &str,
+    request: TableRequest,
+    then: impl FnOnce(&Configuration, Result<TableList, TableRefusal>) -> Result<ApiStep, Rejected> + 'static,
+) -> Result<ApiStep, Rejected> {
+    let then: Then = Box::new(then);
+    match configuration.databases().of(organization) {
+        None => Ok(ask_object(organization, &request, then)),
+        Some(database) => match (&database.serves, is(&request, "list")) {
+            (Serves::Organization(_), _) | (_, true) => Ok(ask_database(database.name.to_string(), request, then)),
+            (Serves::Column(_), false) => then(configuration, Err(TableRefusal::Shared)),
+        },
+    }
+}
+
+fn is(request: &TableRequest, action: &str) -> bool {
+    request.get("action").and_then(Value::as_str) == Some(action)
+}
+
+fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep {
+    let question = Question { organization: organization.to_owned(), path: TABLES, body: Some(request.to_string()) };
+    ApiStep::ask(question, move |configuration, status, body| {
+        let answer = match status {
+            200 => parsed(body),
+            400 => Err(TableRefusal::Invalid),
+            404 => Err(TableRefusal::Missing(missing(body))),
+            409 => Err(TableRefusal::NotEnabled),
+            status => Err(failed(status)),
+        };
+        then(configuration, answer)
+    })
+}
+
+fn ask_database(database: String, request: TableRequest, then: Then) -> ApiStep {
+    if is(&request, "list") {
+        return list(database, then);
+    }
+    if is(&request, "update") {
+        return update(database, request, then);
+    }
+    let question = DatabaseQuestion { database: database.clone(), path: TABLES, body: request.to_string() };
+    ApiStep::ask_database(question, move |configuration, status, body| match changed(status, body) {
+        Ok(()) => Ok(list(database, then)),
+        Err(refusal) => then(configuration, Err(refusal)),
+    })
+}
+
+/// What came of enabling or disabling.
+fn changed(status: u16, body: &str) -> Result<(), TableRefusal> {
+    let answer = match status {
+        200 => parsed(body)?,
+        400 => return Err(TableRefusal::Invalid),
+        403 => return Err(TableRefusal::NotAllowed),
+        status => return Err(failed(status)),
+    };
+    let missing: Vec<String> = texts(answer.get("missing"));
+    if !missing.is_empty() {
+        return Err(TableRefusal::Missing(missing));
+    }
+    if answer.get("changed") == Some(&Value::Bool(false)) { Err(TableRefusal::NotEnabled) } else { Ok(()) }
+}
+
+/// A database replaces the settings of a table as a whole: what is not set anew is what it was.
+fn update(database: String, request: TableRequest, then: Then) -> ApiStep {
+    let same = database.clone();
+    let then_enable = move |configuration: &Configuration, listed: Result<TableList, TableRefusal>| {
+        let known = listed.and_then(|listed| find(&listed, &request).ok_or(TableRefusal::NotEnabled));
+        let known = match known {
+            Ok(known) => known,
+            Err(refusal) => return then(configuration, Err(refusal)),
+        };
+        let or = |name: &str, otherwise: &str| {
+            let asked = request.get(name).filter(|asked| !asked.is_null());
+            asked.or_else(|| known.get(otherwise)).cloned().unwrap_or_default()
+        };
+        let request = json!({ "action": "enable", "schema": request.get("schema"), "table": request.get("table"),
+            "events": or("events", "events"), "exclude": or("exclude", "excluded") });
+        Ok(ask_database(same, request, then))
+    };
+    list(database, Box::new(then_enable))
+}
+
+fn find(listed: &TableList, request: &TableRequest) -> Option<Value> {
+    let tables = listed.get("tables").and_then(Value::as_array)?;
+    let is_it = |table: &&Value| ["schema", "table"].iter().all(|name| table.get(name) == request.get(name));
+    tables.iter().find(is_it).cloned()
+}
+
+/// The tables of a database, from what its object says of it.
+fn list(database: String, then: Then) -> ApiStep {
+    let question = DatabaseQuestion { database, path: "/status", body: String::new() };
+    ApiStep::ask_database(question, move |configuration, status, body| {
+        let answer = if status == 200 { parsed(body) } else { Err(failed(status)) };
+        then(configuration, answer.and_then(|answer| listed(&answer)))
+    })
+}
+
+fn listed(status: &Value) -> Result<TableList, TableRefusal> {
+    let tables = status.pointer("/database/tables").and_then(Value::as_array);
+    let tables = tables.ok_or(TableRefusal::Failed(Code::SourceUnavailable))?;
+    let numbered = tables.iter().zip(1_u64..).filter_map(|(table, id)| {
+        let mut table = table.as_object()?.clone();
+        table.insert("id".to_owned(), Value::from(id));
+        Some(Value::Object(table))
+    });
+    Ok(json!({ "tables": numbered.collect::<Vec<_>>(), "connected": true }))
+}
+
+fn parsed(body: &str) -> Result<Value, TableRefusal> {
+    serde_json::from_str(body).map_err(|_| TableRefusal::Failed(Code::Internal))
+}
+
+/// The object names the missing tables in the field of its refusal.
+fn missing(body: &str) -> Vec<String> {
+    let refusal: Value = serde_json::from_str(body).unwrap_or_default();
+    let field = refusal.pointer("/error/field").and_then(Value::as_str).unwrap_or_default();
+    field.split(',').map(str::to_owned).collect()
+}
+
+fn texts(list: Option<&Value>) -> Vec<String> {
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn failed(status: u16) -> TableRefusal {
+    TableRefusal::Failed(match status {
+        429 => Code::RateLimited,
+        503 => Code::Overloaded,
+        _ => Code::Internal,
+    })
+}
