@@ -255,8 +255,8 @@ impl Tables {
         Tables { refuses_unknown, ..self }
     }
 
-    /// Whether changes of a table may be published: one whose name differs from a configured one in case or white space only
-    /// would go out without any of its rules.
+    /// Whether changes of a table may be published: a name that differs from a configured one only in case or white
+    /// space would bypass all its rules.
     ///
     /// # Errors
     /// What is wrong with the table's name.
