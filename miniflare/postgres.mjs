@@ -149,7 +149,7 @@ export class Postgres {
 	/** Runs SQL, several statements in one transaction, as the owner of the databases unless another is named, and gives what it printed. */
 	async sql(text, { user = OWNER, database }) {
 		const options = ["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", this.folder, "-p", this.port, "-U", user, "-d", database];
-		const running = promisify(execFile)(path.join(binaries(), "psql"), options.map(String), { env: { ...process.env, PGOPTIONS: "-c client_min_messages=warning" } });
+		const running = promisify(execFile)(path.join(binaries(), "psql"), options.map(String), { maxBuffer: Number.POSITIVE_INFINITY, env: { ...process.env, PGOPTIONS: "-c client_min_messages=warning" } });
 		running.child.stdin.end(/;\s*\S/.test(text) ? `begin;\n${text};\ncommit;` : text);
 		return (await running).stdout.trim();
 	}

@@ -18,11 +18,12 @@ const BINDING = "BROADCASTER";
  * @param {string} [options.persist] the folder that keeps the Durable Objects' storage; without it, it lives as long as the server
  * @param {object} [options.worker] more Miniflare options of this Worker, such as `outboundService` to stand in for the internet
  * @param {string} [options.registry] the folder by which Workers of other processes find this one for a service binding, as wrangler's do
+ * @param {number} [options.inspectorPort] where V8's inspector listens; nowhere unless given
  * @param {object[]} [options.workers] more Workers beside it, in Miniflare's options
  * @param {(entry: {level: string, message: string, timestamp: number}) => void} [options.onLog] takes what the Worker
  *   logs, and its uncaught errors; without it, they are printed
  */
-export async function startServer({ vars = {}, port = 0, persist, worker = {}, registry, workers = [], onLog = print } = {}) {
+export async function startServer({ vars = {}, port = 0, persist, worker = {}, registry, inspectorPort, workers = [], onLog = print } = {}) {
 	const config = parse(readFileSync(`${checkout}wrangler.toml`, "utf8"));
 	const miniflare = new Miniflare({
 		host: "127.0.0.1",
@@ -35,6 +36,7 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, r
 		handleStructuredLogs: (entry) => passOn(entry, onLog),
 		durableObjectsPersist: persist,
 		unsafeDevRegistryPath: registry,
+		inspectorPort,
 		workers: [{ ...describe(config, vars), ...worker }, ...workers],
 	});
 	const { origin } = await miniflare.ready;

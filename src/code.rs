@@ -93,8 +93,8 @@ codes! {
     NoPolicy "no_policy" 403 - No "Row-level security is on, and no policy lets the database role see a row.";
     SourceUnavailable "source_unavailable" 503 - Later "The database has not answered yet.";
     NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";
-    SlowReader "slow_reader" 503 1013 Later "The client reads more slowly than events come.";
     TooManyErrors "too_many_errors" 429 1008 Later "Too many refused frames within a minute.";
+    TooSlow "too_slow" 503 1013 Later "The client reads more slowly than events come.";
     ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";
 }
 

@@ -8,6 +8,7 @@ mod butterbase {
     mod words;
 
     mod changes;
+    mod database;
     mod functions;
     mod presence;
     mod sockets;

@@ -132,6 +132,24 @@ fn limits_that_are_fixed() {
     assert_lines("fixed limits", &expected.map(|(name, value)| format!("| {name} | {value} |")));
 }
 
+/// The threat model names what bounds what: every limit, and the fixed ones in the numbers of the code.
+#[test]
+fn the_threat_model_names_every_limit() {
+    let page = include_str!("../docs/security.md");
+    let names = Limits::TABLE.iter().map(|(name, ..)| format!("`{name}`"));
+    let fixed = [
+        format!("{} regular expressions", limits::REGULAR_EXPRESSIONS),
+        format!("{},000,000 steps for one publication", limits::MAX_PUBLICATION_STEPS / 1_000_000),
+        format!("at most once per {} ms", limits::PRESENCE_WINDOW),
+        format!("at most {} MiB", limits::WAITING_BYTES / (1 << 20)),
+        format!("{} events a request", limits::BATCH_EVENTS),
+        format!("{} seconds", limits::AUTH_DEADLINE / 1_000),
+    ];
+    for word in names.chain(fixed) {
+        assert!(page.contains(&word), "docs/security.md says nothing of {word}");
+    }
+}
+
 #[test]
 fn frames() {
     assert_names("client frames", CLIENT_FRAMES.into_iter());

@@ -161,7 +161,7 @@ fn a_body_says_when_to_come_back() {
         "id: e:7\ndata: {}\n\n",
         "the epoch of the position that it goes on from"
     );
-    let ends = [("token_expired", 1_000), ("", 1_000), ("slow_reader", 16_000), ("wrong_organization", 300_000)];
+    let ends = [("token_expired", 1_000), ("", 1_000), ("too_slow", 16_000), ("wrong_organization", 300_000)];
     for (reason, after) in ends {
         let end = format!("retry: {after}\nevent: end\ndata: {{\"code\":1008,\"reason\":\"{reason}\"}}\n\n");
         assert_eq!(one.end(1008, reason), end);

@@ -119,6 +119,7 @@ fn authentications() -> Vec<(&'static str, Event)> {
         ("auth_error", Event::AuthFailed(Code::InvalidToken)),
         ("auth_expired", Event::AuthExpired),
         ("pong", Event::Pong { id: None }),
+        ("ping", Event::Ping),
         ("feed_live", Event::Feed { is_live: true }),
         ("feed_lost", Event::Feed { is_live: false }),
     ]

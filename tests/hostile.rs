@@ -5,6 +5,12 @@
 mod budgets;
 #[path = "hostile/connections.rs"]
 mod connections;
+#[path = "hostile/filters.rs"]
+mod filters;
 #[path = "hostile/presence.rs"]
 mod presence;
+#[path = "hostile/reading.rs"]
+mod reading;
+#[path = "hostile/rosters.rs"]
+mod rosters;
 mod rig;

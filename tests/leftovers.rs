@@ -94,7 +94,7 @@ fn states_of_sockets_that_are_gone_go_too() {
         let filter = format!("a=eq.{}", "x".repeat(800));
         rig.frame(&client, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
     }
-    assert_eq!(rig.storage.overflow.len(), 1);
+    assert_eq!(rig.storage.with_state().len(), 1);
     rig.deploy();
-    assert_eq!((rig.gone_at_wake, rig.storage.overflow.len()), (1, 0));
+    assert_eq!((rig.gone_at_wake, rig.storage.with_state().len()), (1, 0));
 }

@@ -113,7 +113,7 @@ fn what_an_attachment_cannot_hold_is_in_a_row() {
             for id in 0..20 {
                 subscribe(rig, &ada, id, filler);
             }
-            assert_eq!(rig.storage.overflow.len(), 1, "{filler}");
+            assert_eq!(rig.storage.with_state().len(), 1, "{filler}");
             assert!(v8_bytes(rig.attachment(&ada).unwrap()) < 100, "what is attached is a pointer");
             assert_eq!([rig.accepted(insert(filler)), rig.accepted(insert("z"))], [1, 0]);
             ada.frames();
@@ -121,7 +121,7 @@ fn what_an_attachment_cannot_hold_is_in_a_row() {
                 rig.frame(&ada, json!({ "type": "unsubscribe", "id": id.to_string() }));
                 ada.gets(json!({ "type": "unsubscribed", "id": id.to_string() }));
             }
-            assert!(rig.storage.overflow.is_empty(), "it fits again");
+            assert!(rig.storage.state.is_empty(), "it fits again");
             assert_eq!([rig.accepted(insert(filler)), rig.accepted(insert("z"))], [1, 0]);
         });
     }
@@ -150,12 +150,37 @@ fn the_row_goes_with_its_connection() {
             subscribe(rig, &ada, id, "😀");
             subscribe(rig, &bob, id, "😀");
         }
-        assert_eq!(rig.storage.overflow.len(), 2);
+        assert_eq!(rig.storage.with_state().len(), 2);
         rig.disconnect(&ada);
-        assert_eq!(rig.storage.overflow.len(), 1);
+        assert_eq!(rig.storage.with_state().len(), 1);
         rig.deploy();
-        assert_eq!(rig.storage.overflow.len(), 0);
+        assert_eq!(rig.storage.with_state().len(), 0);
     });
+}
+
+#[test]
+fn of_a_large_state_only_what_differs_is_written() {
+    let limits = json!({ "filterBytes": 10_000_000, "subscriptions": 10_000, "framesPerSecond": 100_000 });
+    let mut rig = Rig::new(&json!({ "limits": limits }));
+    let ada = rig.connect("ada", &[]);
+    for id in 0..300 {
+        subscribe(&mut rig, &ada, id, "x");
+    }
+    rig.hibernate();
+    let mut cost = |act: &dyn Fn(&mut Rig)| {
+        let before = (rig.storage.writes, rig.storage.state_bytes_written);
+        act(&mut rig);
+        (rig.storage.writes - before.0, rig.storage.state_bytes_written - before.1)
+    };
+    let (rows, bytes) = cost(&|rig| subscribe(rig, &ada, 300, "x"));
+    assert!(rows == 1 && (1_000..1_200).contains(&bytes), "{rows} rows, {bytes} bytes for one more of 300");
+    let unsubscribe = |rig: &mut Rig| rig.frame(&ada, json!({ "type": "unsubscribe", "id": "7" }));
+    assert_eq!(cost(&unsubscribe), (1, 0));
+    let (rows, bytes) = cost(&|rig| rig.text(&ada, "no JSON"));
+    assert!(rows == 1 && bytes < 1_000, "{rows} rows, {bytes} bytes for an error that is counted");
+    ada.frames();
+    rig.hibernate();
+    assert_eq!([rig.accepted(insert("x")), rig.accepted(insert("z"))], [1, 0]);
 }
 
 #[test]
@@ -167,13 +192,13 @@ fn the_largest_state_that_stays_attached() {
         for (place, filler) in ["a", "ж"].into_iter().enumerate() {
             let role = filler.repeat(size / filler.len());
             let client = rig.connect("ada", &[&role]);
-            overflowed[place] |= rig.storage.overflow.contains_key(&client.id);
+            overflowed[place] |= rig.storage.with_state().contains(client.id.as_str());
             rig.disconnect(&client);
         }
     }
     assert_eq!(overflowed, [false, false], "two bytes a character still fit");
     let client = rig.connect("ada", &[&"ж".repeat(5_900)]);
-    assert!(rig.storage.overflow.is_empty() == (v8_bytes(rig.attachment(&client).unwrap()) > 1_000));
+    assert!(rig.storage.state.is_empty() == (v8_bytes(rig.attachment(&client).unwrap()) > 1_000));
 }
 
 #[test]

@@ -248,7 +248,7 @@ proptest! {
         rig.deploy();
         let stats = rig.stats();
         prop_assert_eq!([&stats["connections"], &stats["presence"], &stats["topics"]], [&json!(0), &json!(0), &json!(0)]);
-        prop_assert!(rig.storage.overflow.is_empty() && rig.storage.presence.is_empty());
+        prop_assert!(rig.storage.state.is_empty() && rig.storage.presence.is_empty());
     }
 
     #[test]

@@ -67,7 +67,9 @@ fn a_large_state_is_a_pointer_and_a_row() {
         rig.frame(&client, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
     }
     assert_eq!(rig.attachment(&client).unwrap(), POINTER);
-    assert!(rig.storage.overflow["c1"].starts_with(r#"{"version":1,"client_id":"c1","state":{"wire":0,"#));
+    assert!(
+        rig.storage.state[&("c1".to_owned(), 0)].starts_with(r#"{"version":1,"client_id":"c1","state":{"wire":0,"#)
+    );
 }
 
 /// What the one with the attachment still receives after a wake.
@@ -93,7 +95,7 @@ fn version_1_is_read() {
     let mut rig = Rig::new(&realtime());
     let client = rig.open();
     rig.set_attachment(&client, POINTER);
-    rig.storage.overflow.insert("c1".to_owned(), ATTACHMENT.to_owned());
+    rig.storage.state.insert(("c1".to_owned(), 0), ATTACHMENT.to_owned());
     assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
     let mut rig = Rig::new(&realtime());
     rig.publish_text(HISTORY);
@@ -303,4 +305,86 @@ fn places_are_written_like_this() {
     rig.publish(json!({ "messages": bodies }));
     let places: Vec<_> = rig.storage.history.values().map(|row| row.place.clone().unwrap()).collect();
     assert_eq!(places, ["otable s.t", "omessage", "private a b", "public a b"]);
+}
+
+const SUBSCRIPTION_ROW: &str =
+    r#"{"table":{"id":"0","schema":"public","table":"t","event":null,"filter":"a=eq.FILLER"}}"#;
+const CHANNEL_ROW: &str = r#"{"channel":{"client_id":"c1.1","name":"realtime:FILLER","reference":"2","private":false,"topic":"FILLER","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[]},"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}}}"#;
+
+/// Adds subscriptions until no attachment has room for them.
+fn subscribe_much(rig: &mut Rig, client: &Client) {
+    for id in 0..20 {
+        let filter = format!("a=eq.{}", "x".repeat(800));
+        rig.frame(client, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
+    }
+}
+
+#[test]
+fn parts_are_written_like_this() {
+    let mut rig = Rig::new(&realtime());
+    let client = rig.connect("ada", &[]);
+    subscribe_much(&mut rig, &client);
+    assert_eq!(rig.storage.state.len(), 1 + 20);
+    assert_eq!(rig.storage.state[&("c1".to_owned(), 1)], SUBSCRIPTION_ROW.replace("FILLER", &"x".repeat(800)));
+
+    let mut rig = Rig::new(&json!({}));
+    let client = with_channels(&mut rig);
+    let name = |n: u64| format!("{n}{}", "x".repeat(200));
+    for n in 3..40 {
+        rig.frame(&client, json!([n.to_string(), n.to_string(), format!("realtime:{}", name(n)), "phx_join", {}]));
+    }
+    assert_eq!(rig.storage.state.len(), 1 + 39);
+    let row = CHANNEL_ROW.replace("FILLER", &name(3)).replace("c1.1", "c1.2").replace("\"2\"", "\"3\"");
+    assert_eq!(rig.storage.state[&("c1".to_owned(), 3)], row);
+    // A fresh token of one channel is written with that channel.
+    let before = rig.storage.state_bytes_written;
+    let token = rig.token("ada", &["admin"]);
+    let refresh = json!({ "access_token": token });
+    rig.frame(&client, json!(["3", "9", format!("realtime:{}", name(3)), "access_token", refresh]));
+    let written = rig.storage.state_bytes_written - before;
+    assert!((500..1_500).contains(&written), "{written} bytes of {} channels", 39);
+    rig.hibernate();
+    let message =
+        |n: u64| json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": name(n), "private": false });
+    assert_eq!([3, 39, 40].map(|n| rig.accepted(message(n))), [1, 1, 0]);
+}
+
+/// Builds before this one wrote a large state as one row.
+#[test]
+fn a_large_state_in_one_row_is_read_and_taken_apart() {
+    let mut rig = Rig::new(&realtime());
+    let client = rig.open();
+    rig.set_attachment(&client, POINTER);
+    rig.storage.state.insert(("c1".to_owned(), 0), ATTACHMENT.to_owned());
+    rig.hibernate();
+    subscribe_much(&mut rig, &client);
+    assert_eq!(rig.storage.state.len(), 1 + 2 + 20);
+    assert!(!rig.storage.state[&("c1".to_owned(), 0)].contains("status=eq.open"), "it has a row of its own");
+    client.frames();
+    assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
+    // And back into the attachment, where there is room again.
+    for id in 0..20 {
+        rig.frame(&client, json!({ "type": "unsubscribe", "id": id.to_string() }));
+    }
+    assert!(rig.storage.state.is_empty());
+    client.frames();
+    assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
+}
+
+#[test]
+fn a_part_that_cannot_be_read_costs_one_connection() {
+    for broken in [None, Some(""), Some("{}"), Some(r#"{"table":{"id":"0"}}"#)] {
+        let mut rig = Rig::new(&realtime());
+        let [client, other] = ["ada", "bob"].map(|user| rig.connect(user, &[]));
+        subscribe_much(&mut rig, &client);
+        match broken {
+            None => drop(rig.storage.state.remove(&("c1".to_owned(), 0))),
+            Some(text) => drop(rig.storage.state.insert(("c1".to_owned(), 1), text.to_owned())),
+        }
+        client.frames();
+        rig.crash();
+        client.is_closed(1012, "service_restart");
+        assert_eq!((rig.say("still"), other.frames().len()), (1, 1), "{broken:?}");
+        assert!(rig.storage.state.is_empty(), "{broken:?}");
+    }
 }

@@ -28,8 +28,8 @@ export class Fleet {
 	#processes;
 	#groups = new Map();
 
-	constructor(sockets) {
-		const count = Math.ceil(sockets / SOCKETS_PER_PROCESS);
+	constructor(sockets, socketsPerProcess = SOCKETS_PER_PROCESS) {
+		const count = Math.ceil(sockets / socketsPerProcess);
 		const script = fileURLToPath(new URL("load.mjs", import.meta.url));
 		this.#processes = Array.from({ length: count }, () => fork(script));
 		for (const [index, process] of this.#processes.entries()) {
@@ -46,7 +46,7 @@ export class Fleet {
 		const id = this.#groups.size;
 		this.#groups.set(id, group);
 		for (const [index, process] of this.#processes.entries()) {
-			process.send({ group: id, targets: shares[index], greetings: side.greetings });
+			process.send({ group: id, targets: shares[index], greetings: side.greetings, opening: side.opening });
 		}
 		await group.opened();
 		return group;
@@ -78,9 +78,9 @@ class Group {
 		return this.#until(() => this.#reports.every(({ opened }) => opened));
 	}
 
-	/** Settles when everyone has received one more frame. */
-	received() {
-		this.#expected += 1;
+	/** Settles when everyone has received one more frame, or so many. */
+	received(frames = 1) {
+		this.#expected += frames;
 		return this.#until(() => this.#reports.every(({ size, frames }) => frames === size * this.#expected));
 	}
 

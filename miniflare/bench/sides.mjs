@@ -1,12 +1,15 @@
 /**
  * The two sides of every comparison, each in a workerd of its own, started in the same way and spoken to in the same way.
  */
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { connect } from "../client.mjs";
 import { startServer } from "../server.mjs";
 import { signToken } from "../token.mjs";
 import { cpuTime, residentMemory, workerdChildren } from "./cpu.mjs";
+import { heapOf } from "./isolate.mjs";
 
 const PUBLICATION = JSON.parse(readFileSync(new URL("publication.json", import.meta.url), "utf8"));
 const ROLES = ["admin", "hr", "member"];
@@ -15,16 +18,16 @@ const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
 /** A day ahead: no token expires while it is measured. */
 const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
 
-/** The Worker, with more of `REALTIME` where given. Its sockets hold one of three roles, in turn. */
-export async function startWorker(realtime) {
+/** The Worker, with more of `REALTIME` where given, and more of `startServer`'s options. Its sockets hold one of three roles, in turn. */
+export async function startWorker(realtime, more) {
 	// As many connections and publications as are asked for: limits are not what is measured.
 	const limits = { connections: 1_000_000, publicationsPerSecond: 1_000_000 };
 	const vars = { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits, ...realtime } };
-	const { url, ...side } = await start({ vars });
-	const session = (organizationId, index) => {
-		const claims = { sub: `usr_${index}`, role: ROLES[index % ROLES.length], organizationId, exp: EXPIRY };
-		return { url: `${url}/realtime/v1/websocket?organizationId=${organizationId}`, token: signToken(claims, JWT_SECRET) };
-	};
+	const { url, ...side } = await start({ vars, ...more });
+	const session = (organizationId, index) => ({
+		url: `${url}/realtime/v1/websocket?organizationId=${organizationId}`,
+		...sessionOf(organizationId, index),
+	});
 	return {
 		...side,
 		name: "worker",
@@ -39,6 +42,12 @@ export async function startWorker(realtime) {
 		session,
 		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
 		publish: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId })),
+		/** The same publication so many times in one request. */
+		publishMany(organizationId, count) {
+			const { organizationId: _, ...event } = PUBLICATION;
+			return post(`${url}/broadcast`, JSON.stringify({ organizationId, messages: Array(count).fill(event) }));
+		},
+		wake: (organizationId) => wake(url, organizationId),
 	};
 }
 
@@ -55,6 +64,7 @@ export async function startBare(frame) {
 		name: "bare object",
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
+		publishText: (organizationId, text) => post(`${url}/?organizationId=${organizationId}`, text),
 		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, typeof frame === "string" ? undefined : "application/octet-stream"),
 	};
 }
@@ -80,14 +90,68 @@ async function frameOf(worker) {
 	return frames[0];
 }
 
+/** Another server with the Worker's rules, in a Node of its own. */
+export async function startNode(kind) {
+	const script = fileURLToPath(new URL("peers/node.mjs", import.meta.url));
+	const child = fork(script, [kind], { env: { ...process.env, JWT_SECRET } });
+	const [port] = await once(child, "message");
+	return peer(kind, `http://127.0.0.1:${port}`, { ...measures(child.pid), dispose: () => child.kill() });
+}
+
+/** PartyServer with the Worker's rules, bundled by `bundle`. */
+export async function startParty(script) {
+	const worker = {
+		modulesRoot: "/bundle",
+		modules: [{ type: "ESModule", path: "/bundle/party.mjs", contents: script }],
+		durableObjects: { Room: { className: "Room", useSQLite: true } },
+		bindings: { JWT_SECRET },
+	};
+	const { url, ...side } = await start({ worker });
+	return peer("partyserver", url, side);
+}
+
+/** A peer speaks the Worker's frames, behind socket.io's own greeting where it is that. */
+function peer(name, url, side) {
+	const isEngine = name === "socket.io";
+	const path = isEngine ? "/socket.io/?EIO=4&transport=websocket&" : name === "partyserver" ? "/parties/room/any?" : "/?";
+	return {
+		...side,
+		name,
+		greetings: isEngine ? 2 : 1,
+		target(organizationId, index) {
+			const { token } = sessionOf(organizationId, index);
+			// socket.io's client asks for its namespace once the transport stands.
+			return { url: `${url}${path}organizationId=${organizationId}`, headers: { authorization: `Bearer ${token}` }, ...(isEngine && { hello: "40" }) };
+		},
+		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, JSON.stringify(PUBLICATION)),
+	};
+}
+
+/** Wakes an organization's object where it sleeps, and has it send nothing. */
+async function wake(url, organizationId) {
+	const headers = { authorization: `Bearer ${ACCESS_TOKEN}` };
+	const response = await fetch(`${url}/realtime/v1/stats?organizationId=${organizationId}`, { headers });
+	return response.json();
+}
+
+function sessionOf(organizationId, index) {
+	const claims = { sub: `usr_${index}`, role: ROLES[index % ROLES.length], organizationId, exp: EXPIRY };
+	return { token: signToken(claims, JWT_SECRET) };
+}
+
+function measures(pid) {
+	return { cpu: () => cpuTime(pid), memory: () => residentMemory(pid) };
+}
+
 /** The Worker for clients of Supabase: the address of a socket, and publishing any event. */
-export async function startSupabase() {
+export async function startSupabase(more) {
 	const limits = { connections: 1_000_000, pending: 1_000_000, publicationsPerSecond: 1_000_000 };
-	const { url, ...side } = await start({ vars: { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits } } });
+	const { url, ...side } = await start({ vars: { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits } }, ...more });
 	const key = (ref) => signToken({ role: "anon", ref, exp: EXPIRY }, JWT_SECRET);
 	return {
 		...side,
 		name: "worker",
+		wake: (organizationId) => wake(url, organizationId),
 		address: (organizationId) => `${url}/realtime/v1/websocket?apikey=${key(organizationId)}&vsn=2.0.0`,
 		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
 	};
@@ -106,10 +170,12 @@ async function start(options) {
 		url: server.url,
 		/** From nothing to the first answer: what passed, and what workerd's CPU did, in milliseconds. */
 		startUp: { milliseconds: startMilliseconds, cpuMilliseconds: cpuTime(pid) / 1e3 },
-		/** The CPU time of its workerd, in microseconds. */
-		cpu: () => cpuTime(pid),
-		/** The memory of its workerd, in bytes. */
-		memory: () => residentMemory(pid),
+		/** The CPU time of its workerd in microseconds, and its memory in bytes. */
+		...measures(pid),
+		/** Puts an organization's object to sleep, whose sockets stay open. */
+		hibernate: (organizationId) => server.evict(organizationId, "hibernate"),
+		/** The V8 heap of its isolate, in bytes. */
+		heap: async () => heapOf(await server.mf.getInspectorURL()),
 		dispose: server.dispose,
 	};
 }

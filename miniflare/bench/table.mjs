@@ -55,5 +55,5 @@ function judged(value, most) {
 
 /** To three significant digits. */
 function rounded(value) {
-	return value === undefined ? undefined : Number(value.toPrecision(value >= 1000 ? Math.ceil(Math.log10(value)) : 3));
+	return value === undefined || !Number.isFinite(value) ? value : Number(value.toPrecision(value >= 1000 ? Math.ceil(Math.log10(value)) : 3));
 }

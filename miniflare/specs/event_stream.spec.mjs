@@ -185,7 +185,7 @@ test("who does not read is cut off, and costs the Worker a bounded backlog", { t
 	response.setEncoding("utf8");
 	let text = "";
 	for await (const chunk of response) text = (text + chunk).slice(-1_000);
-	assert.match(text, /event: end\ndata: \{"code":1013,"reason":"slow_reader"\}\n\n$/);
+	assert.match(text, /event: end\ndata: \{"code":1013,"reason":"too_slow"\}\n\n$/);
 	await watching.close();
 });
 

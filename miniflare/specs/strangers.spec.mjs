@@ -38,7 +38,6 @@ test("strangers leave no storage behind, members do", async (t) => {
 test("what a deploy leaves of its members is removed unread", async (t) => {
 	const folder = await temporaryFolder(t);
 	const before = await start({}, { persist: folder });
-	t.after(() => before.dispose());
 	const members = await Promise.all(Array.from({ length: 20 }, (_, index) => join(before, `u${index}`)));
 	for (const member of members) member.send({ type: "presence_track", metadata: { filler: "x".repeat(4_000) } });
 	await Promise.all(members.map((member) => unread(member)));

@@ -55,7 +55,7 @@ impl Received<'_> {
         }
     }
 
-    /// Whether the frame is empty.
+    /// Whether the frame holds nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -68,6 +68,21 @@ pub enum Frame {
     Text(String),
     /// A binary frame.
     Binary(Vec<u8>),
+}
+
+impl Frame {
+    /// Bytes of the frame.
+    pub fn len(&self) -> usize {
+        match self {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the frame holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The dialect with this id; `None` if it is unknown.

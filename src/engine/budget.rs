@@ -62,6 +62,15 @@ impl Budget {
         }
     }
 
+    /// Those from which the steps of filters are taken.
+    pub(super) fn of_filters(limits: &Limits, now: u64) -> Budget {
+        Budget {
+            per_user: limits.filter_steps_per_user,
+            organization: Bucket::full(limits.filter_steps, now),
+            ..Budget::new(limits, now)
+        }
+    }
+
     /// Takes units from every bucket of the payer, or from none.
     ///
     /// # Errors

@@ -246,15 +246,24 @@ pub enum Write {
         /// The public ids of the sockets; those of their channels begin with them.
         client_ids: Vec<String>,
     },
-    /// A connection's state is too large for its attachment.
-    Overflow {
+    /// A part of the state of a connection that is too large for its attachment, in place of what it was.
+    State {
         /// The connection's public id.
         client_id: Rc<str>,
-        /// Its state.
-        state: String,
+        /// Which part.
+        part: u32,
+        /// Its text.
+        text: String,
     },
-    /// Delete the stored state of a connection.
-    DropOverflow {
+    /// A connection's state has no such part any more.
+    DropStatePart {
+        /// The connection's public id.
+        client_id: Rc<str>,
+        /// Which part.
+        part: u32,
+    },
+    /// Nothing of a connection's state is in rows any more.
+    DropState {
         /// The connection's public id.
         client_id: Rc<str>,
     },
@@ -329,6 +338,8 @@ pub struct Figures {
     pub publications: u64,
     /// Frames of publications handed to sockets since the object came to life.
     pub deliveries: u64,
+    /// Connections that were closed since the object came to life because they did not read what they were sent.
+    pub too_slow: u64,
     /// When the object came to life, in Unix milliseconds.
     pub since: u64,
     /// Figures of the database, if there is one.

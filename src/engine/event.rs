@@ -120,7 +120,7 @@ pub enum Event {
     PresenceUpdated {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// The member, with its new metadata.
+        /// The member.
         member: Rc<Member>,
         /// The previous metadata.
         before: Rc<Member>,
@@ -160,6 +160,8 @@ pub enum Event {
         /// The correlation id.
         id: Option<String>,
     },
+    /// Whoever reads this is to say something.
+    Ping,
     /// The channel is joined.
     Joined {
         /// The correlation id of the join.
@@ -246,6 +248,18 @@ pub struct Kept {
     pub id: String,
     /// Whether this is a replay.
     pub replayed: bool,
+}
+
+impl Event {
+    /// Whose presence it is about, where it is about one.
+    pub fn member(&self) -> Option<&Rc<Member>> {
+        match self {
+            Event::PresenceJoined { member, .. }
+            | Event::PresenceUpdated { member, .. }
+            | Event::PresenceLeft { member, .. } => Some(member),
+            _ => None,
+        }
+    }
 }
 
 impl Kept {

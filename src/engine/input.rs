@@ -84,6 +84,13 @@ pub enum Input {
         /// The answer's text; `None` when there was none.
         verdicts: Option<String>,
     },
+    /// A socket was sent this many bytes since it was last heard.
+    Unread {
+        /// Which.
+        socket: SocketId,
+        /// How many.
+        bytes: u64,
+    },
     /// The time of a [`super::effect::Task::SetTimer`] has been reached.
     Tick,
     /// The answer to [`super::effect::Question::Authorize`].
@@ -210,13 +217,22 @@ pub struct Stored {
     /// The open sockets with their attachments.
     pub sockets: Vec<(SocketId, String)>,
     /// States of open sockets that are too large for an attachment, by public id.
-    pub overflow: BTreeMap<String, String>,
+    pub states: BTreeMap<String, Vec<StatePart>>,
     /// Presences of sockets that are open.
     pub presence: Vec<PresenceRow>,
     /// Public ids of closed sockets that still have stored state.
     pub gone: Vec<String>,
     /// The key set last fetched by this isolate, and when, in Unix milliseconds.
     pub keys: Option<(u64, String)>,
+}
+
+/// A part of the state of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatePart {
+    /// Its number among the parts of the connection, in whose order they are handed over.
+    pub number: u32,
+    /// Its text.
+    pub text: String,
 }
 
 /// The newest row of the history.

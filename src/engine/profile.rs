@@ -65,6 +65,8 @@ pub struct Profile {
     pub presence_frames: PresenceFrames,
     /// Whether a presence key belongs to one user only.
     pub keys_are_owned: bool,
+    /// How it is known that a client reads what it is sent.
+    pub reading: Reading,
 }
 
 impl Profile {
@@ -84,6 +86,17 @@ pub enum Sessions {
     One,
     /// One per channel; each ends by itself.
     Many,
+}
+
+/// How it is known that a client reads what it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It answers a ping of the server, with whatever it likes.
+    Answered,
+    /// It speaks by itself, at least every half minute: no frame of the server makes it speak.
+    Spoken,
+    /// It need not ever say anything.
+    Unknown,
 }
 
 /// Who is told of presence.
@@ -213,6 +226,7 @@ pub(super) const SEVERAL: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
+    reading: Reading::Spoken,
     heartbeat: None,
     hears_messages: true,
     hears_oneself_appear: true,

@@ -93,6 +93,7 @@ impl Tenant {
                 self.stream.learn(self.delivery.catalog());
             }
             Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
             Input::Tick => drop(self.timers.pop_first()),
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),

@@ -25,6 +25,8 @@ pub const MAX_DATABASE_WAIT: u64 = 15_000;
 pub const PRESENCE_WINDOW: u64 = 50;
 /// The window in which errors are counted, in milliseconds.
 pub const ERROR_WINDOW: u64 = 60_000;
+/// Steps that all regular expressions together take for one publication.
+pub const MAX_PUBLICATION_STEPS: u64 = 4_000_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
 /// How many times `framesPerSecond` and `topics` together are turned away within a minute before a socket with channels
@@ -71,10 +73,14 @@ macro_rules! limits {
 /// the Wasm's memory.
 pub const MESSAGE_LENGTH: u32 = 1 << 22;
 
+/// With less, a client on a slow line would be closed while it reads.
+const MIN_UNREAD_BYTES: u64 = 65_536;
+
 /// A rate of nothing would have no bucket to be taken from, which would be no limit; and no frame is larger than a message.
 fn limit(value: &Field<'_>, name: &str) -> Result<u64, Refusal> {
     match value.count()? {
-        0 if name.ends_with("PerSecond") => Err(value.refuse("must be at least 1")),
+        0 if name.ends_with("PerSecond") || name.starts_with("filterSteps") => Err(value.refuse("must be at least 1")),
+        count if name == "unreadBytes" && count < MIN_UNREAD_BYTES => Err(value.refuse("must be at least 65536")),
         count if name == "frameBytes" && count > u64::from(MESSAGE_LENGTH) => {
             Err(value.refuse("must be at most 4194304"))
         }
@@ -90,6 +96,9 @@ limits! {
         pending_per_address "pendingPerAddress" 100 "the same of one address, where Cloudflare tells it";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
+        unread_bytes "unreadBytes" 8388608 "bytes that one connection is sent without a sign that it reads them, at least 65536";
+        filter_steps_per_user "filterStepsPerUser" 1000000 "steps that the regular expressions of one user take per second, with a burst of twice as many";
+        filter_steps "filterSteps" 5000000 "the same of all users";
         joins_per_second "joinsPerSecond" 100 "channels that one socket of a Supabase client enters per second, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";
         subscriptions "subscriptions" 100 "table subscriptions of one connection";

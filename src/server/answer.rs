@@ -79,6 +79,7 @@ impl Answer {
             "history": history,
             "publications": figures.publications,
             "deliveries": figures.deliveries,
+            "tooSlow": figures.too_slow,
             "since": figures.since,
         });
         if let (Some(database), Some(body)) = (&figures.database, body.as_object_mut()) {

@@ -14,6 +14,7 @@ pub mod changes;
 pub mod source;
 pub mod tenant_server;
 pub mod outgoing;
+pub mod unread;
 pub mod log;
 pub mod answer;
 pub mod metrics;

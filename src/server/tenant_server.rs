@@ -4,30 +4,49 @@ use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::command::{Command, Malformed};
 use crate::engine::effect::Effect;
-use crate::engine::input::{Input, SocketId, Stored};
+use crate::engine::input::{Input, Open, SocketId, Stored};
 use crate::engine::tenant::{Surroundings, Tenant};
 use crate::policy::limits::BODY_BYTES;
+use crate::server::outgoing::Outgoing;
+use crate::server::unread::Unread;
 
 /// One organization's server.
 pub struct TenantServer {
     max_frame: u64,
     tenant: Tenant,
+    unread: Unread,
 }
 
 impl TenantServer {
     /// Constructs a tenant from its storage.
     pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Effect>) {
-        let max_frame = surroundings.configuration.limits.frame_bytes;
+        let limits = &surroundings.configuration.limits;
+        let (max_frame, unread) = (limits.frame_bytes, Unread::new(limits.unread_bytes));
         let mut effects = Vec::new();
         let tenant = Tenant::wake(surroundings, dialect::profile, stored, &mut effects);
-        (TenantServer { max_frame, tenant }, effects)
+        (TenantServer { max_frame, tenant, unread }, effects)
     }
 
     /// Handles an input; `now` in Unix milliseconds.
     pub fn handle(&mut self, now: u64, input: Input) -> Vec<Effect> {
+        match &input {
+            Input::Open(Open { socket, .. }) | Input::Frame { socket, .. } => self.unread.heard(now, *socket),
+            _ => {}
+        }
         let mut effects = Vec::new();
         self.tenant.handle(now, input, &mut effects);
         effects
+    }
+
+    /// Takes note of what sockets are sent: the inputs that come of it are handled next. `answered` says when the runtime
+    /// last answered a socket's ping by itself, in Unix milliseconds.
+    pub fn sent(&mut self, sends: &[Outgoing], answered: impl Fn(SocketId) -> Option<u64>) -> Vec<Input> {
+        let conspicuous = self.unread.sent(sends);
+        let unread = |socket| {
+            let bytes = self.unread.judge(socket, answered(socket))?;
+            Some(Input::Unread { socket, bytes })
+        };
+        conspicuous.into_iter().filter_map(unread).collect()
     }
 
     /// Decodes a frame in its socket's dialect.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use js_sys::Date;
 use wasm_bindgen::JsValue;
 
 use super::fault::{log_fault, watch};
@@ -77,13 +78,19 @@ impl Life {
                     sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
                 }
                 Effect::Do(task) => {
-                    self.sockets.send(&std::mem::take(&mut sends));
+                    inputs.extend(self.send(&std::mem::take(&mut sends), state));
                     inputs.extend(self.execute(task, state, outcome)?);
                 }
             }
         }
-        self.sockets.send(&sends);
+        inputs.extend(self.send(&sends, state));
         Ok(inputs)
+    }
+
+    fn send(&mut self, sends: &[Outgoing], state: &RawState) -> Vec<Input> {
+        self.sockets.send(sends);
+        let answered = |socket| state.answered(&self.sockets.get(socket)?).ok()?;
+        self.server.sent(sends, |socket| answered(socket).map(|date: Date| date.get_time() as u64))
     }
 
     /// Executes one task; the input that comes of it is handed back.

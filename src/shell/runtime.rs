@@ -1,7 +1,7 @@
 //! What workerd has and crate `worker` 0.8.7 lacks: calls that give an `Err` where `worker` unwraps (a panic resets every
 //! object of the isolate), and `send` of a string that JavaScript already holds, so one string serves many sockets.
 
-use js_sys::{Array, Promise};
+use js_sys::{Array, Date, Promise};
 use wasm_bindgen::prelude::*;
 use web_sys::RequestInit;
 
@@ -59,6 +59,10 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = setWebSocketAutoResponse)]
     pub fn set_auto_response(this: &RawState, pair: &AutoResponse) -> Result<(), JsValue>;
+
+    /// When the runtime last answered this socket by itself.
+    #[wasm_bindgen(method, catch, js_name = getWebSocketAutoResponseTimestamp)]
+    pub fn answered(this: &RawState, socket: &RawSocket) -> Result<Option<Date>, JsValue>;
 
     /// `WebSocketRequestResponsePair`
     #[wasm_bindgen(js_name = WebSocketRequestResponsePair)]

@@ -91,7 +91,7 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
                 match (write(pipe, &block), now() < until) {
                     (true, true) => continue,
                     (true, false) => (GOING_AWAY.0, GOING_AWAY.1.to_owned()),
-                    (false, _) => (Code::SlowReader.closing().0, Code::SlowReader.closing().1.to_owned()),
+                    (false, _) => (Code::TooSlow.closing().0, Code::TooSlow.closing().1.to_owned()),
                 }
             }
             // What the runtime says of a socket that broke is nobody else's.

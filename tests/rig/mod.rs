@@ -107,6 +107,8 @@ pub struct Rig {
     clients: Vec<Client>,
     sockets: BTreeMap<SocketId, Client>,
     attachments: BTreeMap<String, String>,
+    /// When the runtime last answered a client by itself.
+    answered: BTreeMap<String, u64>,
     answers: Vec<Published>,
     fetching: bool,
     epochs: usize,
@@ -176,6 +178,7 @@ impl Rig {
             clients: Vec::new(),
             sockets: BTreeMap::new(),
             attachments: BTreeMap::new(),
+            answered: BTreeMap::new(),
             answers: Vec::new(),
             fetching: false,
             epochs: 0,

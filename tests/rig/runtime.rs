@@ -178,7 +178,7 @@ impl Rig {
     fn settle(&mut self, effects: Vec<Effect>, outcome: &mut Outcome) {
         let mut pending = VecDeque::from([effects]);
         while let Some(effects) = pending.pop_front() {
-            let next: Vec<_> = effects.into_iter().filter_map(|effect| self.execute(effect, outcome)).collect();
+            let next: Vec<_> = effects.into_iter().flat_map(|effect| self.execute(effect, outcome)).collect();
             for input in next {
                 pending.push_back(self.server.as_mut().expect("awake").handle(self.now, input));
             }
@@ -195,14 +195,21 @@ impl Rig {
         }
     }
 
-    fn execute(&mut self, effect: Effect, outcome: &mut Outcome) -> Option<Input> {
+    fn execute(&mut self, effect: Effect, outcome: &mut Outcome) -> Vec<Input> {
         match effect {
             Effect::Deliver { to, dialect, address, event, .. } => {
-                Outgoing::of(to, dialect, address.as_ref(), &event).for_each(|outgoing| self.send(outgoing));
-                None
+                let sends: Vec<_> = Outgoing::of(to, dialect, address.as_ref(), &event).collect();
+                sends.iter().for_each(|outgoing| self.send(outgoing.clone()));
+                let (server, sockets, answered) = (self.server.as_mut().expect("awake"), &self.sockets, &self.answered);
+                server.sent(&sends, |socket| answered.get(&sockets.get(&socket)?.id).copied())
             }
-            Effect::Do(task) => self.execute_task(task, outcome),
+            Effect::Do(task) => self.execute_task(task, outcome).into_iter().collect(),
         }
+    }
+
+    /// The client sends the ping that the runtime answers without the object.
+    pub fn auto_respond(&mut self, client: &Client) {
+        self.answered.insert(client.id.clone(), self.now);
     }
 
     fn send(&self, Outgoing { to, frame }: Outgoing) {

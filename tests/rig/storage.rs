@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use realtime_worker::engine::GAP_PLACE;
 use realtime_worker::engine::effect::{HistoryQuery, Write};
-use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, Stored, StoredPublication};
+use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, StatePart, Stored, StoredPublication};
 
 /// Old rows that go with each new one.
 const FORGET_ROWS: usize = 4;
@@ -33,7 +33,10 @@ pub struct Storage {
     /// By sequence: id, and when it ends.
     pub tickets: BTreeMap<u64, (String, u64)>,
     pub presence: BTreeMap<(String, Option<(bool, String)>), PresenceRow>,
-    pub overflow: BTreeMap<String, String>,
+    /// By connection and part.
+    pub state: BTreeMap<(String, u32), String>,
+    /// Bytes of states that were written.
+    pub state_bytes_written: usize,
     /// Rows written, for what must cost none.
     pub writes: usize,
 }
@@ -41,9 +44,16 @@ pub struct Storage {
 impl Storage {
     /// What a wake reads; sockets are not in the tables.
     pub fn load(&self, open: &BTreeSet<&str>) -> Stored {
-        let with_rows = self.presence.keys().map(|(client_id, _)| client_id).chain(self.overflow.keys());
+        let with_rows = self
+            .presence
+            .keys()
+            .map(|(client_id, _)| client_id)
+            .chain(self.state.keys().map(|(client_id, _)| client_id));
         let sockets: BTreeSet<&str> = with_rows.map(|client_id| socket_of(client_id)).collect();
-        let overflow = self.overflow.iter().filter(|(client_id, _)| open.contains(client_id.as_str()));
+        let mut states: BTreeMap<String, Vec<StatePart>> = BTreeMap::new();
+        for ((client_id, part), text) in self.state.iter().filter(|((client_id, _), _)| open.contains(&**client_id)) {
+            states.entry(client_id.clone()).or_default().push(StatePart { number: *part, text: text.clone() });
+        }
         let newest = self.history.last_key_value().map(|(offset, row)| Newest {
             offset: *offset,
             time: row.time,
@@ -54,7 +64,7 @@ impl Storage {
             facts: self.facts.clone(),
             newest,
             oldest: self.history.values().find(|row| row.version > 0).map(|row| row.time),
-            overflow: overflow.map(|(client_id, state)| (client_id.clone(), state.clone())).collect(),
+            states,
             presence: self.presence_of(|socket| open.contains(socket)),
             gone: sockets.into_iter().filter(|socket| !open.contains(socket)).map(str::to_owned).collect(),
             ..Stored::default()
@@ -97,14 +107,17 @@ impl Storage {
             Write::Forget { client_ids } => {
                 let is_gone = |client_id: &String| client_ids.iter().any(|gone| gone == socket_of(client_id));
                 self.presence.retain(|(client_id, _), _| !is_gone(client_id));
-                self.overflow.retain(|client_id, _| !is_gone(client_id));
+                self.state.retain(|(client_id, _), _| !is_gone(client_id));
             }
-            Write::Overflow { client_id, state } => {
-                self.overflow.insert(client_id.to_string(), state.clone());
+            Write::State { client_id, part, text } => {
+                self.state_bytes_written += text.len();
+                self.state.insert((client_id.to_string(), *part), text.clone());
             }
-            Write::DropOverflow { client_id } => {
-                self.overflow.remove(&**client_id);
+            Write::DropStatePart { client_id, part } => {
+                let there = self.state.remove(&(client_id.to_string(), *part));
+                assert!(there.is_some(), "a part goes twice");
             }
+            Write::DropState { client_id } => self.state.retain(|(one, _), _| **one != **client_id),
         }
     }
 
@@ -135,6 +148,11 @@ impl Storage {
         let mut found: Vec<_> = newest.map(publication).collect();
         found.reverse();
         found
+    }
+
+    /// The connections whose state is in rows.
+    pub fn with_state(&self) -> BTreeSet<&str> {
+        self.state.keys().map(|(client_id, _)| client_id.as_str()).collect()
     }
 
     /// What is remembered of these idempotency keys.

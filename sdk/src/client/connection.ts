@@ -183,6 +183,8 @@ export class Connection {
 		const isConnected = this.status.state === "connected";
 		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
 		else if (frame.type === "auth_expired") this.#expired();
+		// The server wants to know whether what it sends is read.
+		else if (frame.type === "ping") this.#send({ type: "ping" });
 		else if (retry === "no") this.close(error);
 		else if (isConnected && retry === "token") this.#refreshFailed(error!);
 		else if (isConnected) {

@@ -76,4 +76,4 @@ export type ServerFrame =
 	| AnswerFrame
 	| Change
 	| Broadcast
-	| { readonly type: "auth_expired" | "pong" };
+	| { readonly type: "auth_expired" | "pong" | "ping" };

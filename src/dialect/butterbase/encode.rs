@@ -49,6 +49,7 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::AuthExpired
         | Event::Acknowledged { .. }
         | Event::Pong { .. }
+        | Event::Ping
         | Event::Joined { .. }
         | Event::NotJoined { .. }
         | Event::Live { .. }

@@ -11,7 +11,7 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
     SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
@@ -41,6 +41,7 @@ pub const PROFILE: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
+    reading: Reading::Unknown,
     heartbeat: Some(HEARTBEAT),
     unknown_subscription: UnknownSubscription::Ended,
     hears_messages: false,

@@ -8,13 +8,15 @@ use super::{Dialect, Frame, Received};
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
-use crate::engine::profile::Profile;
+use crate::engine::profile::{Profile, Reading};
 use block::EventId;
 
 /// Its number.
 pub const ID: DialectId = DialectId(5);
-/// What is particular to it. No frame asks whether the server is there: comments in the stream say so.
-pub const PROFILE: Profile = Profile { name: "event-stream", auto_response: None, ..native::PROFILE };
+/// What is particular to it. No frame asks whether the server is there: comments in the stream say so. Whether the client reads
+/// is known to the Worker, which writes the stream and ends it where it is not read.
+pub const PROFILE: Profile =
+    Profile { name: "event-stream", auto_response: None, reading: Reading::Unknown, ..native::PROFILE };
 
 /// The dialect.
 pub struct EventStream;

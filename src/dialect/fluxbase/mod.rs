@@ -11,7 +11,7 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
     SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
@@ -43,6 +43,7 @@ pub const PROFILE: Profile = Profile {
     marks_own: true,
     presence_frames: PresenceFrames::Roster,
     keys_are_owned: true,
+    reading: Reading::Spoken,
     heartbeat: Some(HEARTBEAT),
     hears_messages: true,
     hears_oneself_appear: true,

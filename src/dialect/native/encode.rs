@@ -47,6 +47,7 @@ pub(super) fn write(out: &mut String, event: &Event) {
         }
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
+        Event::Ping => open(out, "ping"),
         Event::Feed { is_live } => {
             open(out, "feed");
             text_member(out, "status", Some(if *is_live { "live" } else { "lost" }));

@@ -11,7 +11,7 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
     SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use crate::policy::limits::ID_BYTES;
@@ -50,12 +50,13 @@ pub const PROFILE: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
+    reading: Reading::Answered,
 };
 /// The `type` of every client frame. docs/protocol-native.md lists them and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
 /// The `type` of every server frame.
-pub const SERVER_FRAMES: [&str; 16] = [
+pub const SERVER_FRAMES: [&str; 17] = [
     "auth_success",
     "auth_error",
     "auth_expired",
@@ -64,6 +65,7 @@ pub const SERVER_FRAMES: [&str; 16] = [
     "ack",
     "error",
     "pong",
+    "ping",
     "feed",
     "postgres_changes",
     "broadcast",

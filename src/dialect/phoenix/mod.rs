@@ -18,7 +18,7 @@ use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Refusals, Renewal, Sessions,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
     SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use frame::Version;
@@ -59,6 +59,7 @@ pub const PROFILE: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
+    reading: Reading::Spoken,
 };
 /// The prefix of a channel's name.
 const PREFIX: &str = "realtime:";

@@ -1,4 +1,4 @@
-//! State of a socket that outlives memory: an attachment, or a row when the attachment is too small.
+//! What outlives memory of a socket: a text beside it, or rows where that is too small.
 //!
 //! Version 1 holds a socket and its single session; version 2 holds a socket and its channels. A deploy may wake
 //! sockets that an earlier build wrote; a socket whose state cannot be read is closed so that its client reconnects.
@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::session::{Awaiting, JoinedChannel, Session, Subscribed, Subscription};
 use super::socket::{ErrorWindow, Socket};
+use super::state_rows::{self, StateRows};
 use crate::engine::command::TableTarget;
-use crate::engine::effect::{Task, Write};
+use crate::engine::effect::Task;
 use crate::engine::event::Address;
-use crate::engine::input::{DialectId, SocketId};
+use crate::engine::input::{DialectId, SocketId, StatePart};
 use crate::engine::message::{Out, SessionId};
 use crate::engine::profile::{Profiles, Sessions};
 use crate::policy::channel::Topic;
@@ -32,7 +33,7 @@ const MAX_BYTES: usize = 16_000;
 struct Attachment {
     version: u32,
     client_id: String,
-    /// The rest of the state is in the row of this client.
+    /// The rest is in the rows of this client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     overflow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +70,7 @@ struct State {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum StoredSubscription {
+pub(super) enum StoredSubscription {
     Table {
         id: String,
         schema: String,
@@ -97,7 +98,7 @@ struct StoredChannels {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredChannel {
+pub(super) struct StoredChannel {
     client_id: String,
     name: String,
     reference: Option<String>,
@@ -115,53 +116,64 @@ struct StoredChannel {
     awaiting: Option<Awaiting>,
 }
 
-/// Serializes a socket with its sessions. Reports whether the state was too large for an attachment, and its size in
-/// bytes.
-pub(super) fn write(socket: &Socket, out: &mut Out) -> (bool, usize) {
-    let client_id = socket.client_id.clone();
+/// Writes the state of a socket and its sessions where it fits, and notes how many bytes it has.
+pub(super) fn write(socket: &mut Socket, out: &mut Out) {
+    if socket.rows.is_some() {
+        write_rows(socket, out);
+        // Twice that at most is what it takes in V8's serialization.
+        if socket.state_bytes > MAX_BYTES / 2 {
+            return;
+        }
+    }
+    let whole = text(socket, false, Some(State::of(socket, true)));
+    if serialized_bytes(&whole) <= MAX_BYTES {
+        socket.state_bytes = whole.len();
+        state_rows::remove(socket, out);
+        return out.run(Task::Attach { socket: socket.id, state: whole });
+    }
+    // The attachment of a socket that has rows says so already.
+    if socket.rows.is_none() {
+        out.run(Task::Attach { socket: socket.id, state: text(socket, true, None) });
+    }
+    write_rows(socket, out);
+}
+
+fn write_rows(socket: &mut Socket, out: &mut Out) {
+    let head = text(socket, false, Some(State::of(socket, false)));
+    state_rows::write(socket, head, out);
+    socket.state_bytes = socket.rows.as_ref().map_or(0, StateRows::bytes);
+}
+
+fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
     let version = match socket.profile.sessions {
         Sessions::One => ONE_SESSION,
         Sessions::Many => CHANNELS,
     };
-    let text = |overflow, state| {
-        let stored = Attachment { version, client_id: client_id.to_string(), overflow, state };
-        // Structs of strings and numbers always serialize to JSON.
-        serde_json::to_string(&stored).unwrap_or_default()
-    };
-    let whole = text(false, Some(State::of(socket)));
-    let (fits, bytes) = (serialized_bytes(&whole) <= MAX_BYTES, whole.len());
-    match (fits, socket.overflowed) {
-        (true, false) => {}
-        (true, true) => out.run(Task::Write(Write::DropOverflow { client_id: client_id.clone() })),
-        (false, _) => out.run(Task::Write(Write::Overflow { client_id: client_id.clone(), state: whole.clone() })),
-    }
-    // An attachment that had overflowed already says so.
-    if fits || !socket.overflowed {
-        let state = if fits { whole } else { text(true, None) };
-        out.run(Task::Attach { socket: socket.id, state });
-    }
-    (!fits, bytes)
+    let stored = Attachment { version, client_id: socket.client_id.to_string(), overflow, state };
+    // Structs of texts and numbers always have a JSON form.
+    serde_json::to_string(&stored).unwrap_or_default()
 }
 
-/// Reads a socket's state; `None` when it is unreadable or names a dialect that this build does not speak.
+/// Reads a socket's state; `None` when it cannot be read, or is of a dialect that this build does not speak. `states` has
+/// the rows of those that no attachment has room for.
 pub(super) fn read(
     id: SocketId,
     text: &str,
-    overflow: &BTreeMap<String, String>,
+    states: &BTreeMap<String, Vec<StatePart>>,
     (profiles, limits): (Profiles, &Limits),
     now: u64,
 ) -> Option<Socket> {
     let attached: Attachment = serde_json::from_str(text).ok()?;
-    let overflowed = attached.overflow;
-    let text = if overflowed { overflow.get(&attached.client_id)? } else { text };
-    let stored: Attachment = if overflowed { serde_json::from_str(text).ok()? } else { attached };
+    let rows = if attached.overflow { Some(states.get(&attached.client_id)?) } else { None };
+    let stored: Attachment = match rows {
+        Some(rows) => serde_json::from_str(state_rows::head(rows)?).ok()?,
+        None => attached,
+    };
     let state = stored.state.filter(|state| !state.held)?;
     let dialect = (DialectId(state.dialect), profiles(DialectId(state.dialect))?);
     let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
     socket.opened = state.opened;
     socket.errors = ErrorWindow { start: state.errors.0, count: state.errors.1 };
-    socket.overflowed = overflowed;
-    socket.state_bytes = text.len();
     match (stored.version, dialect.1.sessions) {
         (ONE_SESSION, Sessions::One) => socket.sessions = state.session(&socket)?.into_iter().collect(),
         (CHANNELS, Sessions::Many) => {
@@ -172,11 +184,16 @@ pub(super) fn read(
         }
         _ => return None,
     }
+    if let Some(rows) = rows {
+        state_rows::read(&mut socket, rows)?;
+    }
+    socket.state_bytes = socket.rows.as_ref().map_or(text.len(), StateRows::bytes);
     Some(socket)
 }
 
 impl State {
-    fn of(socket: &Socket) -> State {
+    /// `is_whole`: with its subscriptions, or its channels.
+    fn of(socket: &Socket, is_whole: bool) -> State {
         let whole = socket.sessions.first().filter(|_| socket.profile.sessions == Sessions::One);
         State {
             dialect: socket.dialect.0,
@@ -190,11 +207,11 @@ impl State {
             batches: whole.is_some_and(|session| session.batches),
             told_expired: whole.is_some_and(|session| session.told_expired),
             errors: (socket.errors.start, socket.errors.count),
-            subscriptions: whole.map(|session| stored(&session.subscriptions)).unwrap_or_default(),
+            subscriptions: whole.filter(|_| is_whole).map(|session| stored(&session.subscriptions)).unwrap_or_default(),
             explicit: whole.is_some_and(|session| session.explicit),
             awaiting: whole.and_then(|session| session.awaiting.clone()),
             held: socket.is_held,
-            carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket)),
+            carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket, is_whole)),
         }
     }
 
@@ -214,10 +231,10 @@ impl State {
 }
 
 impl StoredChannels {
-    fn of(socket: &Socket) -> StoredChannels {
+    fn of(socket: &Socket, is_whole: bool) -> StoredChannels {
         let mut principals: Vec<Rc<Principal>> = Vec::new();
         let mut channels = Vec::new();
-        for session in &socket.sessions {
+        for session in socket.sessions.iter().filter(|_| is_whole) {
             let Some(channel) = &session.channel else { continue };
             let index = principals.iter().position(|known| *known == session.principal).unwrap_or_else(|| {
                 principals.push(session.principal.clone());
@@ -237,7 +254,7 @@ impl StoredChannels {
 }
 
 impl StoredChannel {
-    fn of(session: &Session, channel: &JoinedChannel, principal: usize) -> StoredChannel {
+    pub(super) fn of(session: &Session, channel: &JoinedChannel, principal: usize) -> StoredChannel {
         StoredChannel {
             client_id: session.client_id.to_string(),
             name: channel.address.name.to_string(),
@@ -256,7 +273,7 @@ impl StoredChannel {
         }
     }
 
-    fn read(self, id: SessionId, principals: &[Rc<Principal>]) -> Option<Session> {
+    pub(super) fn read(self, id: SessionId, principals: &[Rc<Principal>]) -> Option<Session> {
         let mut session = Session::new(id, Rc::from(self.client_id), principals.get(self.principal)?.clone());
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.tables)?;
@@ -283,7 +300,7 @@ fn restored(subscriptions: Vec<StoredSubscription>) -> Option<Vec<Subscription>>
 }
 
 impl StoredSubscription {
-    fn of(subscription: &Subscription) -> StoredSubscription {
+    pub(super) fn of(subscription: &Subscription) -> StoredSubscription {
         let id = subscription.id.clone();
         match &subscription.target {
             Subscribed::Topic(topic) => {
@@ -302,10 +319,10 @@ impl StoredSubscription {
     }
 
     /// `None` when an earlier build accepted a subscription that this build rejects: the client has to subscribe again.
-    fn read(self) -> Option<Subscription> {
+    pub(super) fn read(self) -> Option<Subscription> {
         Some(match self {
             StoredSubscription::Topic { id, private, name } => {
-                Subscription { id, target: Subscribed::Topic(Topic { private, name: Rc::from(name) }) }
+                Subscription::new(id, Subscribed::Topic(Topic { private, name: Rc::from(name) }))
             }
             StoredSubscription::Table { id, schema, table, event, filter, select, number } => {
                 let event = match event {
@@ -314,10 +331,7 @@ impl StoredSubscription {
                 };
                 let filter = Filter::restore(&filter).ok()?;
                 let select = select.map(|columns| Rc::new(distinct(columns)));
-                Subscription {
-                    id,
-                    target: Subscribed::Table(TableTarget { schema, table, event, filter, select, number }),
-                }
+                Subscription::new(id, Subscribed::Table(TableTarget { schema, table, event, filter, select, number }))
             }
         })
     }

@@ -111,7 +111,10 @@ impl Delivery {
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
         let named = self.verifier.identify_join(now, (&mut self.registry, socket), join);
         let admitted = match named.map(|principal| self.granted(now, &principal, std::slice::from_ref(&join.topic))) {
-            Ok(Ok(principal)) => self.admit_channel(socket, frame, join, principal),
+            Ok(Ok(principal)) => {
+                let paid = self.pay_to_enter(now, socket, principal.user.as_deref());
+                paid.and_then(|()| self.admit_channel(socket, frame, join, principal))
+            }
             Ok(Err(NoGrant::Unknown(group, topic))) => {
                 let again = Command::Channel(Box::new(frame.clone()));
                 return self.wait_for_grant(socket, (group, topic), again, out);
@@ -180,9 +183,8 @@ impl Delivery {
                 Err(refusal) => live = Some(Err(refusal.clone())),
                 Ok(target) => {
                     self.rights().refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
-                    let subscription =
-                        Subscription { id: target.number.to_string(), target: Subscribed::Table(target.clone()) };
-                    match self.rights().is_live(&principal, &subscription) {
+                    let subscription = Subscription::new(target.number.to_string(), Subscribed::Table(target.clone()));
+                    match self.rights().is_live(&principal, &subscription, known.profile) {
                         Ok(true) => {}
                         Ok(false) => pending.push(subscription.id.clone()),
                         Err(refusal) => live = Some(Err(refusal)),

@@ -93,19 +93,25 @@ impl Narrowing {
         if self.is_open { &[] } else { &self.targets }
     }
 
+    /// Whether a filter holds a regular expression.
+    pub(super) fn has_regular_expressions(&self) -> bool {
+        self.targets().iter().any(|target| target.filter.regular_expressions() > 0)
+    }
+
     /// Whether no change is received.
     pub(super) fn passes_nothing(&self) -> bool {
         !self.is_open && self.targets.is_empty()
     }
 
-    /// The matches of a change, one for each selection of columns, judged on `row` as the class sees it. `left` is the
-    /// previous row, if the class is told of rows that leave a filter.
+    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns. `left`
+    /// is the row as it was, where its leaving a filter is told. `take` pays for steps of regular expressions.
     pub(super) fn passes(
         &self,
         (schema, name): (&str, &str),
         operation: Operation,
         (row, left): (Option<&Row>, Option<&Row>),
         table: &Table,
+        take: &dyn Fn(u64) -> bool,
     ) -> Vec<Pass> {
         if self.is_open {
             return vec![Pass::default()];
@@ -115,7 +121,7 @@ impl Narrowing {
             is(&target.schema, schema)
                 && is(&target.table, name)
                 && target.event.is_none_or(|event| event == operation)
-                && row.is_some_and(|row| target.filter.matches(row, &|column| table.column_type(column)))
+                && row.is_some_and(|row| target.filter.matches_within(row, &|column| table.column_type(column), take))
         };
         let mut ways: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for target in &self.targets {

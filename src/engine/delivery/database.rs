@@ -15,9 +15,10 @@ use crate::engine::command::TableTarget;
 use crate::engine::database::catalog::Catalog;
 use crate::engine::database::interest::{Interest, Readiness};
 use crate::engine::effect::{DatabaseFigures, Log, Question, Task, Write};
-use crate::engine::event::Event;
+use crate::engine::event::{Event, TableWarning};
 use crate::engine::input::Stored;
 use crate::engine::message::{Accepted, Out, SessionId};
+use crate::engine::profile::TableDelivery;
 use crate::engine::publication::Content;
 use crate::policy::database::{Database, Standing};
 use crate::policy::limits::KEPT_BYTES;
@@ -83,11 +84,27 @@ impl Registry {
         }
     }
 
+    /// Why the database sends a session no changes of a table, where its subscription stands all the same.
+    pub(super) fn withheld_by_database(&self, session: &Session, target: &TableTarget) -> Option<TableWarning> {
+        match self.readiness(session.standing.as_ref(), target) {
+            Readiness::Refused(refusal) => warning_of(&refusal),
+            Readiness::Live | Readiness::Pending => None,
+        }
+    }
+
+    /// Whether the database has the rows of a table, as far as it has said.
+    pub(super) fn is_of_database(&self, target: &TableTarget) -> bool {
+        self.database.is_some() && !self.is_published(target)
+    }
+
     /// Whether one of a session's table subscriptions is active.
     pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
         let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
         match &subscription.target {
-            Subscribed::Table(target) => Some(self.readiness(session.standing.as_ref(), target)),
+            Subscribed::Table(target) => {
+                let delivery = self.profile(session.id.socket)?.table_delivery;
+                Some(self.readiness(session.standing.as_ref(), target).for_delivery(delivery))
+            }
             Subscribed::Topic(_) => None,
         }
     }
@@ -250,6 +267,26 @@ impl Delivery {
             let details = vec![("table", table)];
             out.run(Task::Log(Log { event: "no_row_security", connection: None, code: None, details }));
         }
+    }
+}
+
+impl Readiness {
+    /// Some dialects let a subscription stand to which nothing can come, and warn: nothing comes without a verdict.
+    pub(super) fn for_delivery(self, delivery: TableDelivery) -> Readiness {
+        match self {
+            Readiness::Refused(refusal) if delivery == TableDelivery::Enabled && warning_of(&refusal).is_some() => {
+                Readiness::Live
+            }
+            readiness => readiness,
+        }
+    }
+}
+
+fn warning_of(refusal: &Refusal) -> Option<TableWarning> {
+    match refusal.code {
+        Code::UnknownTable | Code::TableNotEnabled => Some(TableWarning::NotEnabled),
+        Code::NoPolicy => Some(TableWarning::NoPolicy),
+        _ => None,
     }
 }
 

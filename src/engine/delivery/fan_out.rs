@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::class::{ClassKey, Scope};
+use super::filter_meter::FilterMeter;
 use super::gathering::{Gathering, Group, Said};
 use super::registry::Registry;
 use super::rules::Rules;
@@ -34,13 +35,14 @@ pub(super) struct FanOut<'a> {
     pub(super) profiles: Profiles,
     pub(super) tables: &'a EnabledTables,
     pub(super) registry: &'a Registry,
+    pub(super) meter: &'a FilterMeter,
 }
 
 impl<'a> FanOut<'a> {
     /// Sends a publication to everyone who may see it, and returns the number of frames.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
         let rules = Rules::of(accepted, self.configuration);
-        let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), false);
+        let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), self.meter.steps(), false);
         if rules.announces() {
             self.registry.count_unjudged(accepted);
             let speaker = origin.as_ref().map(|origin| Speaker {
@@ -48,7 +50,7 @@ impl<'a> FanOut<'a> {
                 hears: origin.echo,
                 is_told: self.registry.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
             });
-            self.gather(&rules, speaker.filter(|speaker| !speaker.hears || speaker.is_told), &mut gathering);
+            self.gather(&rules, speaker.filter(|speaker| !speaker.hears || speaker.is_told), &mut gathering, out);
         }
         let mut frames = 0;
         let mut told: Option<(Said, Option<Event>)> = None;
@@ -97,12 +99,13 @@ impl<'a> FanOut<'a> {
             return None;
         }
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());
-        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(publication, class) {
+        if !rules.announces() || !is_meant || !rules.admits(&class.roles) || !self.delivers(accepted, class) {
             return None;
         }
-        let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), true);
+        let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), self.meter.steps(), true);
         let judged = rules.judged(&class.judge)?;
         let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
+        self.bill(class, std::iter::once(id), &gathering.steps);
         let passes = gathering.passes(class, view);
         let said = |pass| gathering.said(class, view, pass);
         Some(passes.into_iter().filter_map(|pass| gathering.event(&said(pass))).collect())
@@ -175,8 +178,11 @@ impl<'a> FanOut<'a> {
     }
 
     /// Whether a class receives changes of this table in its dialect.
-    fn delivers(&self, publication: &Publication, class: &ClassKey) -> bool {
-        let Content::Change { schema, table, .. } = &publication.content else { return true };
+    fn delivers(&self, accepted: &Accepted, class: &ClassKey) -> bool {
+        let Content::Change { schema, table, .. } = &accepted.publication.content else { return true };
+        if accepted.verdict.is_some() {
+            return true;
+        }
         let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
         delivery.is_some_and(|delivery| self.tables.withheld(delivery, (schema, table), &class.roles).is_none())
     }
@@ -190,12 +196,14 @@ impl<'a> FanOut<'a> {
         (self.profiles, setting)
     }
 
-    fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>) {
-        let publication = &*gathering.accepted.publication;
+    fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>, out: &mut Out) {
+        let accepted = gathering.accepted;
+        let publication = &*accepted.publication;
         let scope = scope(publication);
         let named = self.named(publication, rules);
         let add = |(class, members): (&Rc<ClassKey>, &BTreeSet<SessionId>)| {
             let Some(judged) = rules.judged(&class.judge) else { return };
+            self.bill(class, members.iter().copied(), &gathering.steps);
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
             single.extend(speaker.map(|speaker| speaker.session).filter(|session| members.contains(session)));
@@ -213,8 +221,9 @@ impl<'a> FanOut<'a> {
                 gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
                 gathering.is_own = false;
             }
+            self.warn_of_costs(members.iter().copied(), &gathering.steps, out);
         };
-        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(publication, class);
+        let admits = |(class, _): &(&Rc<ClassKey>, _)| rules.admits(&class.roles) && self.delivers(accepted, class);
         match &publication.content {
             Content::Change { schema, table, .. } => match rules.verdict() {
                 Some(verdict) => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::class::{ClassKey, Pass, Scope};
+use super::filter_meter::Steps;
 use super::rules::{Judged, Rules, ViewKey};
 use crate::engine::event::{Bindings, Event, Kept, View};
 use crate::engine::input::DialectId;
@@ -55,6 +56,8 @@ pub(super) struct Gathering<'a> {
     /// The table's settings, for dialects that apply them.
     setting: Option<&'a TableSetting>,
     is_replay: bool,
+    /// What regular expressions may take.
+    pub(super) steps: Steps<'a>,
     /// Whether the next recipient is the sender.
     pub(super) is_own: bool,
     pub(super) groups: BTreeMap<Group, Vec<SessionId>>,
@@ -67,6 +70,7 @@ impl<'a> Gathering<'a> {
         accepted: &'a Accepted,
         rules: &'a Rules<'a>,
         (profiles, setting): (Profiles, Option<&'a TableSetting>),
+        steps: Steps<'a>,
         is_replay: bool,
     ) -> Gathering<'a> {
         Gathering {
@@ -75,6 +79,7 @@ impl<'a> Gathering<'a> {
             profiles,
             setting,
             is_replay,
+            steps,
             is_own: false,
             groups: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -152,7 +157,8 @@ impl<'a> Gathering<'a> {
         let row = if view.operation == Operation::Delete { &view.old } else { &view.new };
         let is_told = profile.removes_unmatched && view.operation == Operation::Update;
         let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
-        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table)
+        let take = |steps| self.steps.take(steps);
+        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table, &take)
     }
 
     /// The number of a view.

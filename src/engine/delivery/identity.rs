@@ -159,6 +159,7 @@ impl Delivery {
 
     /// Handles what is due: sockets that never authenticated, and expired tokens.
     pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
+        self.meter.set_time(now);
         while let Some((time, due)) = self.registry.next_due(now) {
             match due {
                 Due::Authentication(socket) => self.fail(socket, Code::AuthTimeout, out),

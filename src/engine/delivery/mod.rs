@@ -15,6 +15,7 @@ mod database;
 mod fan_out;
 mod figures;
 mod filter_index;
+mod filter_meter;
 mod frame;
 mod gathering;
 mod grants;
@@ -24,12 +25,14 @@ mod judging;
 mod opening;
 mod people;
 mod presence_windows;
+mod reading;
 mod registry;
 mod rights;
 mod rules;
 mod session;
 mod socket;
 mod spending;
+mod state_rows;
 mod sockets;
 mod subscribe;
 mod tables;
@@ -54,6 +57,7 @@ use backlog::Backlog;
 use batching::Batches;
 use database::{DatabaseLink, Waits};
 use fan_out::FanOut;
+use filter_meter::FilterMeter;
 use heartbeat::{BEAT, Heartbeats};
 use presence_windows::PresenceWindows;
 use registry::Registry;
@@ -75,6 +79,10 @@ pub(super) struct Delivery {
     backlog: Backlog,
     /// Sessions that wait for the database to answer.
     waits: Waits,
+    /// What regular expressions may still take.
+    meter: FilterMeter,
+    /// Sockets that were closed because they did not read.
+    too_slow: u64,
     /// Function calls that wait for their answers.
     calls: u64,
 }
@@ -98,6 +106,8 @@ impl Delivery {
             registry: Registry::new(configuration.clone(), database, heartbeats),
             organization,
             budget: Budget::new(&configuration.limits, now),
+            meter: FilterMeter::new(&configuration.limits, now),
+            too_slow: 0,
             configuration,
             profiles,
             presence_windows: PresenceWindows::default(),
@@ -109,7 +119,7 @@ impl Delivery {
         };
         for (id, text) in &stored.sockets {
             let limits = &delivery.configuration.limits;
-            let read = attachment::read(*id, text, &stored.overflow, (profiles, limits), now);
+            let read = attachment::read(*id, text, &stored.states, (profiles, limits), now);
             match read.filter(|socket| delivery.registry.is_judgeable(socket)) {
                 Some(mut socket) => {
                     for session in &mut socket.sessions {
@@ -142,7 +152,10 @@ impl Delivery {
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
             ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Gathered { event, only: Some(session), .. } => self.registry.tell(session, event, out),
-            ToDelivery::Gathered { topic, event, only: None } => self.fan_out().spread_with_roster(topic, event, out),
+            ToDelivery::Gathered { topic, event, only: None } => {
+                self.charge_gathered(now, &topic, &event);
+                self.fan_out().spread_with_roster(topic, event, out);
+            }
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => {
                 self.registry.tell(session, Event::Acknowledged { id, kept: None }, out)
@@ -160,8 +173,8 @@ impl Delivery {
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
         self.backlog.forget(id);
-        if socket.overflowed {
-            out.run(Task::Write(Write::DropOverflow { client_id: socket.client_id }));
+        if socket.rows.is_some() {
+            out.run(Task::Write(Write::DropState { client_id: socket.client_id }));
         }
     }
 
@@ -180,14 +193,14 @@ impl Delivery {
             let is_held = self.waits.judging.holds(id);
             let Some(socket) = self.registry.socket_mut(id) else { continue };
             socket.is_held = is_held;
-            (socket.overflowed, socket.state_bytes) = attachment::write(socket, out);
+            attachment::write(socket, out);
         }
     }
 
     /// How what is published goes out.
     fn fan_out(&self) -> FanOut<'_> {
-        let Delivery { configuration, profiles, tables, registry, .. } = self;
-        FanOut { configuration, profiles: *profiles, tables, registry }
+        let Delivery { configuration, profiles, tables, registry, meter, .. } = self;
+        FanOut { configuration, profiles: *profiles, tables, registry, meter }
     }
 
     /// What principals may have.
@@ -234,6 +247,7 @@ impl Delivery {
     /// Adds the delivery's counts to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         self.registry.figures(figures);
+        figures.too_slow = self.too_slow;
     }
 
     /// When the next deadline is, in Unix milliseconds.

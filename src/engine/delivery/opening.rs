@@ -54,8 +54,8 @@ impl Delivery {
         for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
             out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
         }
-        for client_id in stored.overflow.keys().filter(|client_id| !lives(client_id)) {
-            out.run(Task::Write(Write::DropOverflow { client_id: Rc::from(client_id.as_str()) }));
+        for client_id in stored.states.keys().filter(|client_id| !lives(client_id)) {
+            out.run(Task::Write(Write::DropState { client_id: Rc::from(client_id.as_str()) }));
         }
     }
 
@@ -217,12 +217,13 @@ impl Delivery {
         let (explicit, batches) = (frame.subscriptions.is_some(), frame.batches);
         let mut beginning = Beginning { explicit, batches, ..Beginning::default() };
         let (mut refused, mut pending) = (0, Vec::new());
+        let Some(profile) = self.registry.profile(socket) else { return };
         for subscribe in frame.subscriptions.unwrap_or_default() {
             let watched = subscribe.watched();
             let answer = subscribe.answer.clone();
             let admitted =
                 self.rights().admit(&principal, &beginning.subscriptions, subscribe).and_then(|subscription| {
-                    let is_live = self.rights().is_live(&principal, &subscription);
+                    let is_live = self.rights().is_live(&principal, &subscription, profile);
                     is_live.map_err(|refusal| (refusal, subscription.id.clone())).map(|is_live| (subscription, is_live))
                 });
             match admitted {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::class::Scope;
-use crate::engine::event::{Event, Member};
+use crate::engine::event::Event;
 use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::PresenceFrames;
 use crate::policy::channel::Topic;
@@ -39,7 +39,7 @@ impl PresenceWindows {
             self.open(now, place.clone());
             return Some(event);
         };
-        let Some(member) = member(&event).map(|member| member.client_id.clone()) else { return Some(event) };
+        let Some(member) = event.member().map(|member| member.client_id.clone()) else { return Some(event) };
         if window.waiting.is_empty() {
             self.due.insert((window.end, place.clone()));
         }
@@ -149,13 +149,4 @@ fn combine(before: Option<Event>, after: Event) -> Option<Event> {
         }
         (_, after) => after,
     })
-}
-
-fn member(event: &Event) -> Option<&Rc<Member>> {
-    match event {
-        Event::PresenceJoined { member, .. }
-        | Event::PresenceUpdated { member, .. }
-        | Event::PresenceLeft { member, .. } => Some(member),
-        _ => None,
-    }
 }

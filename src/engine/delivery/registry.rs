@@ -143,7 +143,10 @@ impl Registry {
 
     /// Changes a session and updates all indexes.
     pub(super) fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
-        self.relist(id, change);
+        self.relist(id, |session| {
+            session.is_saved = false;
+            change(session);
+        });
         self.unsaved.insert(id.socket);
     }
 

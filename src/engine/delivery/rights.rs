@@ -51,8 +51,8 @@ impl Rights<'_> {
         };
         match (refusal, target) {
             (Some(refusal), _) => Err((refusal, id)),
-            (None, Target::Table(target)) => Ok(Subscription { id, target: Subscribed::Table(target) }),
-            (None, Target::Topic { topic, .. }) => Ok(Subscription { id, target: Subscribed::Topic(topic) }),
+            (None, Target::Table(target)) => Ok(Subscription::new(id, Subscribed::Table(target))),
+            (None, Target::Topic { topic, .. }) => Ok(Subscription::new(id, Subscribed::Topic(topic))),
         }
     }
 
@@ -116,9 +116,15 @@ impl Rights<'_> {
     }
 
     /// Whether a subscription is active at once; if not, the database has to answer first.
-    pub(super) fn is_live(&self, principal: &Principal, subscription: &Subscription) -> Result<bool, Refusal> {
+    pub(super) fn is_live(
+        &self,
+        principal: &Principal,
+        subscription: &Subscription,
+        profile: &Profile,
+    ) -> Result<bool, Refusal> {
         let Some(target) = subscription.table() else { return Ok(true) };
-        match self.registry.readiness(self.registry.standing(principal).as_ref(), target) {
+        let readiness = self.registry.readiness(self.registry.standing(principal).as_ref(), target);
+        match readiness.for_delivery(profile.table_delivery) {
             Readiness::Live => Ok(true),
             Readiness::Pending => Ok(false),
             Readiness::Refused(refusal) => Err(refusal),

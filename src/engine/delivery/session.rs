@@ -1,6 +1,7 @@
 //! One session: a principal with its subscriptions and presences. It is either the only session of its socket, or one
 //! of the channels that the socket carries.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -46,6 +47,12 @@ pub(super) struct Session {
     pub(super) listens: Option<BTreeSet<TableName>>,
     /// The database answers that it waits for.
     pub(super) awaiting: Option<Awaiting>,
+    /// The row that it is stored in, where it is a channel with one; 0: none.
+    pub(super) row: u32,
+    /// Whether that row has what memory has.
+    pub(super) is_saved: bool,
+    /// Whether it was told in this life of the object that a filter of its takes too long.
+    pub(super) told_costs: Cell<bool>,
 }
 
 /// The database answers that a session waits for.
@@ -93,6 +100,8 @@ pub(super) struct JoinedChannel {
 pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) target: Subscribed,
+    /// The row that it is stored in, where it has one; 0: none. It never changes, so what is stored is never out of date.
+    pub(super) row: u32,
 }
 
 /// The target of a subscription.
@@ -103,6 +112,10 @@ pub(super) enum Subscribed {
 }
 
 impl Subscription {
+    pub(super) fn new(id: String, target: Subscribed) -> Subscription {
+        Subscription { id, target, row: 0 }
+    }
+
     /// Whether its number is its identifier.
     pub(super) fn is_numbered(&self) -> bool {
         self.table().is_some_and(|target| target.number > 0 && self.id == target.number.to_string())
@@ -135,6 +148,7 @@ impl Session {
             offsets: false,
             batches: false,
             told_expired: false,
+            told_costs: Cell::new(false),
             subscriptions: Vec::new(),
             explicit: false,
             channel: None,
@@ -143,6 +157,8 @@ impl Session {
             standing: None,
             listens: None,
             awaiting: None,
+            row: 0,
+            is_saved: false,
         }
     }
 

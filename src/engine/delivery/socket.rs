@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::session::Session;
+use super::state_rows::StateRows;
 use crate::engine::bucket::Bucket;
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
 use crate::engine::input::{DialectId, SocketId};
@@ -43,8 +44,8 @@ pub(super) struct Socket {
     pub(super) is_held: bool,
     /// Its function calls that wait for answers.
     pub(super) calls: u64,
-    /// Whether its state is in a row because it is too large for an attachment.
-    pub(super) overflowed: bool,
+    /// Its state in rows, where it is too large for an attachment.
+    pub(super) rows: Option<StateRows>,
     /// Bytes of its state with its sessions, as last written.
     pub(super) state_bytes: usize,
 }
@@ -102,7 +103,7 @@ impl Socket {
             waiting: None,
             calls: 0,
             is_held: false,
-            overflowed: false,
+            rows: None,
             state_bytes: 0,
         }
     }

@@ -5,8 +5,8 @@ use super::class::Scope;
 use crate::code::Refusal;
 use crate::engine::budget::{Payer, frames, rows};
 use crate::engine::command::{ChannelAct, Command};
-use crate::engine::event::Member;
-use crate::engine::input::Publisher;
+use crate::engine::event::{Event, Member};
+use crate::engine::input::{Publisher, SocketId};
 use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
@@ -49,6 +49,22 @@ impl Delivery {
     pub(super) fn charge_roster<'a>(&mut self, now: u64, id: SessionId, members: impl Iterator<Item = &'a Member>) {
         let bytes = members.map(|member| member.metadata.len()).sum();
         self.charge(now, id, frames(1, bytes));
+    }
+
+    /// Takes what it costs to tell everyone in a topic who is there, from whose presence is the reason.
+    pub(super) fn charge_gathered(&mut self, now: u64, topic: &Option<Topic>, event: &Event) {
+        let Event::Roster { change, members } = event else { return };
+        let Some(member) = change.member() else { return };
+        let bytes = members.iter().map(|member| member.metadata.len()).sum();
+        let units = frames(self.listeners(&Scope::Presence(topic.clone())), bytes);
+        let payer = Payer { socket: Some(&member.client_id), user: member.user.as_deref(), key: None };
+        self.budget.charge(now, payer, units);
+    }
+
+    /// Takes a unit from who wants to enter a channel and be told who is there: nobody may who is in debt for having asked.
+    pub(super) fn pay_to_enter(&mut self, now: u64, id: SocketId, user: Option<&str>) -> Result<(), Refusal> {
+        let Some(socket) = self.registry.socket(id) else { return Ok(()) };
+        self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, 1)
     }
 
     fn charge(&mut self, now: u64, id: SessionId, units: u64) {

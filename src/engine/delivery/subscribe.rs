@@ -97,8 +97,8 @@ impl Delivery {
         }
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
         let subscription = self.rights().admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
-        let is_live = self.rights().is_live(principal, &subscription)?;
-        let Subscription { id, target } = subscription.clone();
+        let is_live = self.rights().is_live(principal, &subscription, known.profile)?;
+        let Subscription { id, target, .. } = subscription.clone();
         present.push(subscription);
         self.registry.change(session, |session| {
             session.subscriptions = present;
@@ -170,7 +170,7 @@ impl Delivery {
         let may_write = self.configuration.authorize(Action::Write, topic, principal).is_ok();
         if may_write && self.rights().refuse_topic(principal, &known.subscriptions, topic, false).is_none() {
             let id = [SPOKEN, &*topic.name].concat();
-            let subscription = Subscription { id, target: Subscribed::Topic(topic.clone()) };
+            let subscription = Subscription::new(id, Subscribed::Topic(topic.clone()));
             self.registry.change(session, |session| session.subscriptions.push(subscription));
         }
     }

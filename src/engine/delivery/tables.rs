@@ -63,15 +63,15 @@ impl EnabledTables {
         Ok(self.settings.states(&self.configuration.tables))
     }
 
-    /// Why changes of a table do not reach holders of these roles, in dialects that require settings. A database, if
-    /// there is one, decides instead.
+    /// Why changes of a table do not reach holders of these roles, in dialects that ask for more than that they are
+    /// published. What comes of a database has its verdict instead.
     pub(super) fn withheld(
         &self,
         delivery: TableDelivery,
         (schema, table): (&str, &str),
         roles: &Roles,
     ) -> Option<TableWarning> {
-        if delivery == TableDelivery::Published || self.configuration.databases().of(&self.organization).is_some() {
+        if delivery == TableDelivery::Published {
             return None;
         }
         let app = self.configuration.app(&self.organization).filter(|_| schema == DEFAULT_SCHEMA);
@@ -95,7 +95,12 @@ impl Delivery {
         let named = session.subscriptions.iter().find(|subscription| subscription.id == name);
         let Some(target) = named.and_then(Subscription::table) else { return };
         let table = (target.schema.as_str(), target.table.as_str());
-        if let Some(warning) = self.tables.withheld(profile.table_delivery, table, &session.principal.roles) {
+        let warning = match (profile.table_delivery, self.registry.is_of_database(target)) {
+            (TableDelivery::Published, _) => None,
+            (TableDelivery::Enabled, true) => self.registry.withheld_by_database(session, target),
+            (delivery, false) => self.tables.withheld(delivery, table, &session.principal.roles),
+        };
+        if let Some(warning) = warning {
             let organization = self.organization.clone();
             self.registry.tell(id, Event::Warned { id: name.to_owned(), warning, organization }, out);
         }

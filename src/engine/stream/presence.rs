@@ -58,7 +58,8 @@ impl Presence {
         let is_there =
             before.is_some_and(|before| before.key == member.key || !self.remove(&topic, &member.client_id, out));
         out.to_delivery.extend(id.map(|id| ToDelivery::Done { session, id }));
-        if roster {
+        // Who is there already knows the others, from then on by what changed.
+        if roster && !is_there {
             self.tell(session, topic.clone(), out);
         }
         if is_there {

@@ -126,7 +126,17 @@ impl Filter {
     /// Whether the row matches, given the declared types of its columns. SQL's three-valued logic: a condition that is
     /// neither true nor false does not match.
     pub fn matches(&self, row: &Row, declared: &dyn Fn(&str) -> Option<ColumnType>) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(row, declared) == Some(true))
+        self.matches_within(row, declared, &|_| true)
+    }
+
+    /// The same where regular expressions are paid for: one for whose steps `take` has no budget is unknown.
+    pub fn matches_within(
+        &self,
+        row: &Row,
+        declared: &dyn Fn(&str) -> Option<ColumnType>,
+        take: &dyn Fn(u64) -> bool,
+    ) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(row, declared, take) == Some(true))
     }
 }
 
@@ -152,7 +162,12 @@ impl Ord for Filter {
 
 impl Condition {
     /// `None` is SQL's unknown: the column is missing or NULL, or cannot be compared with the literal.
-    fn holds(&self, row: &Row, declared: &dyn Fn(&str) -> Option<ColumnType>) -> Option<bool> {
+    fn holds(
+        &self,
+        row: &Row,
+        declared: &dyn Fn(&str) -> Option<ColumnType>,
+        take: &dyn Fn(u64) -> bool,
+    ) -> Option<bool> {
         let cell = path::cell(row, &self.column)?;
         let declared = declared(&self.column);
         let holds = match &self.test {
@@ -161,7 +176,7 @@ impl Condition {
             Test::Compare(comparison, literal) => comparison.accepts(compare(cell, literal, declared)?),
             Test::Exact(value) => exact::equal(cell, value),
             Test::In(literals) => in_list(cell, literals, declared)?,
-            Test::Pattern(pattern) => pattern.matches(cell)?,
+            Test::Pattern(pattern) => pattern.matches(cell, take)?,
         };
         Some(holds != self.negated)
     }

@@ -7,6 +7,9 @@ use crate::value::json;
 /// Bytes of a regular expression's text, and of its compiled form.
 const MAX_EXPRESSION: usize = 256;
 const MAX_COMPILED: usize = 16 * 1024;
+/// Sizes of a compiled expression, the smallest of which that it fits says what it may cost, and the bytes of a state.
+const SIZES: [usize; 5] = [1_024, 2_048, 4_096, 8_192, MAX_COMPILED];
+const STATE_BYTES: usize = 32;
 /// Bytes of a cell that a pattern is held against: a regular expression's work is the product of both lengths, and its
 /// step is a hundred times that of a `like`.
 const MAX_TEXT: usize = 4_096;
@@ -18,7 +21,7 @@ const MAX_STEPS: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
     Like { pieces: Vec<Piece>, any_case: bool },
-    Regex { regex: Regex, any_case: bool },
+    Regex { regex: Regex, any_case: bool, states: u64 },
 }
 
 /// One element of a `like` pattern.
@@ -54,20 +57,28 @@ impl Pattern {
             return Err(format!("a regular expression has at most {MAX_EXPRESSION} bytes"));
         }
         let folded = if any_case { fold(pattern) } else { pattern.to_owned() };
-        let regex =
-            RegexBuilder::new(&folded).case_insensitive(any_case).size_limit(MAX_COMPILED).nest_limit(16).build();
-        regex
-            .map(|regex| Pattern::Regex { regex, any_case })
-            .map_err(|_| String::from("the regular expression is malformed or too large"))
+        let build = |size: usize| {
+            let mut builder = RegexBuilder::new(&folded);
+            let built = builder.case_insensitive(any_case).size_limit(size).nest_limit(16).build();
+            built.ok().map(|regex| Pattern::Regex { regex, any_case, states: (size / STATE_BYTES) as u64 })
+        };
+        let smallest = SIZES.into_iter().find_map(build);
+        smallest.ok_or_else(|| String::from("the regular expression is malformed or too large"))
     }
 
-    /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on.
-    pub(super) fn matches(&self, cell: &str) -> Option<bool> {
+    /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on, and where
+    /// `take` has no budget for the steps of a regular expression: at most one for each state and byte of the text.
+    pub(super) fn matches(&self, cell: &str, take: &dyn Fn(u64) -> bool) -> Option<bool> {
         let most = if matches!(self, Pattern::Regex { .. }) { MAX_REGEX_TEXT } else { MAX_TEXT };
         let text = json::string(cell).filter(|text| text.len() <= most)?;
+        if let Pattern::Regex { states, .. } = self
+            && !take(states.saturating_mul(text.len() as u64 + 1))
+        {
+            return None;
+        }
         Some(match self {
-            Pattern::Regex { regex, any_case: true } => regex.is_match(&fold(&text)),
-            Pattern::Regex { regex, any_case: false } => regex.is_match(&text),
+            Pattern::Regex { regex, any_case: true, .. } => regex.is_match(&fold(&text)),
+            Pattern::Regex { regex, any_case: false, .. } => regex.is_match(&text),
             Pattern::Like { pieces, any_case: true } => like(pieces, &text.to_lowercase())?,
             Pattern::Like { pieces, any_case: false } => like(pieces, &text)?,
         })
@@ -120,10 +131,15 @@ fn like(pieces: &[Piece], text: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
+    impl Pattern {
+        fn holds(&self, cell: &str) -> Option<bool> {
+            self.matches(cell, &|_| true)
+        }
+    }
+
     #[test]
     fn like_patterns() {
-        let matches =
-            |pattern: &str, text: &str| Pattern::like(pattern, false).matches(&format!("\"{text}\"")).unwrap();
+        let matches = |pattern: &str, text: &str| Pattern::like(pattern, false).holds(&format!("\"{text}\"")).unwrap();
         for (pattern, text) in
             [("%", ""), ("a%c", "abbc"), ("%b%", "abc"), ("a_c", "aéc"), ("100\\%", "100%"), ("%a%a", "bababa")]
         {
@@ -132,12 +148,12 @@ mod tests {
         for (pattern, text) in [("", "a"), ("a%c", "abcd"), ("a_c", "ac"), ("100\\%", "1000"), ("_", ""), ("A", "a")] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
-        assert!(Pattern::like("É%", true).matches("\"été\"").unwrap());
+        assert!(Pattern::like("É%", true).holds("\"été\"").unwrap());
         let regex = |pattern, any_case| Pattern::regex(pattern, any_case).unwrap();
-        assert!(regex("^ÉT[À-Þ]", true).matches("\"éTé\"").unwrap());
-        assert!(regex("^été$", true).matches("\"ÉTÉ\"").unwrap());
-        assert!(!regex("É", false).matches("\"é\"").unwrap());
-        assert!(!regex("^\\D$", true).matches("\"7\"").unwrap());
+        assert!(regex("^ÉT[À-Þ]", true).holds("\"éTé\"").unwrap());
+        assert!(regex("^été$", true).holds("\"ÉTÉ\"").unwrap());
+        assert!(!regex("É", false).holds("\"é\"").unwrap());
+        assert!(!regex("^\\D$", true).holds("\"7\"").unwrap());
     }
 
     #[test]
@@ -145,13 +161,13 @@ mod tests {
         assert!(Pattern::regex(&"(a*)*".repeat(60), false).is_err());
         assert!(Pattern::regex("((a{99}){99}){99}", false).is_err());
         let long = format!("\"{}\"", "a".repeat(MAX_REGEX_TEXT + 1));
-        assert_eq!(Pattern::regex("a", false).unwrap().matches(&long), None);
+        assert_eq!(Pattern::regex("a", false).unwrap().holds(&long), None);
         let text = format!("\"{}\"", "a".repeat(MAX_TEXT));
-        assert_eq!(Pattern::like(&"%a".repeat(500), false).matches(&text), Some(true));
+        assert_eq!(Pattern::like(&"%a".repeat(500), false).holds(&text), Some(true));
         let bomb = format!("%{}b%", "a".repeat(500));
-        assert_eq!(Pattern::like(&bomb, false).matches(&text), None, "a product of the lengths");
+        assert_eq!(Pattern::like(&bomb, false).holds(&text), None, "a product of the lengths");
         let found = format!("\"{}needle{}\"", "need ".repeat(400), "le".repeat(900));
-        assert_eq!(Pattern::like("%need%needle%le", false).matches(&found), Some(true));
-        assert_eq!(Pattern::like("%", false).matches(&format!("\"{}\"", "a".repeat(MAX_TEXT + 1))), None);
+        assert_eq!(Pattern::like("%need%needle%le", false).holds(&found), Some(true));
+        assert_eq!(Pattern::like("%", false).holds(&format!("\"{}\"", "a".repeat(MAX_TEXT + 1))), None);
     }
 }

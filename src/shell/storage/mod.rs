@@ -67,11 +67,16 @@ impl Storage {
                 self.run(statement, &[(&**client_id).into(), place, topic])
             }
             Write::Forget { client_ids } => self.forget_sockets(client_ids),
-            Write::Overflow { client_id, state } => {
-                self.run("INSERT OR REPLACE INTO overflow VALUES (?, ?)", &[(&**client_id).into(), state.into()])
+            Write::State { client_id, part, text } => {
+                let values = [(&**client_id).into(), (*part).into(), text.into()];
+                self.run("INSERT OR REPLACE INTO state (client_id, part, text) VALUES (?, ?, ?)", &values)
             }
-            Write::DropOverflow { client_id } => {
-                self.run("DELETE FROM overflow WHERE client_id = ?", &[(&**client_id).into()])
+            Write::DropStatePart { client_id, part } => {
+                let statement = "DELETE FROM state WHERE client_id = ? AND part = ?";
+                self.run(statement, &[(&**client_id).into(), (*part).into()])
+            }
+            Write::DropState { client_id } => {
+                self.run("DELETE FROM state WHERE client_id = ?", &[(&**client_id).into()])
             }
         }
     }
@@ -135,7 +140,7 @@ impl Storage {
         let statement = "DELETE FROM presence WHERE (client_id, place, topic) IN (SELECT client_id, place, topic \
              FROM json_each(?) AS gone CROSS JOIN presence ON client_id >= gone.value AND client_id < gone.value || '/')";
         self.run(statement, std::slice::from_ref(&client_ids))?;
-        self.run("DELETE FROM overflow WHERE client_id IN (SELECT value FROM json_each(?))", &[client_ids])
+        self.run("DELETE FROM state WHERE client_id IN (SELECT value FROM json_each(?))", &[client_ids])
     }
 
     fn track(&self, row: &PresenceRow) -> Result<()> {

@@ -5,7 +5,7 @@ use wasm_bindgen::JsValue;
 use super::{Result, Storage};
 
 /// The schema that this build writes. A build with another one migrates at its first wake.
-const SCHEMA: u64 = 3;
+const SCHEMA: u64 = 4;
 /// The text of a row comes last: what stands before it is read without it.
 const CREATE: [&str; 7] = [
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -17,13 +17,16 @@ const CREATE: [&str; 7] = [
     "CREATE TABLE tickets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, expires INTEGER NOT NULL)",
     "CREATE TABLE presence (client_id TEXT NOT NULL, place INTEGER NOT NULL, topic TEXT NOT NULL, user TEXT, \
      metadata TEXT NOT NULL, key TEXT, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
-    "CREATE TABLE overflow (client_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
+    STATE,
 ];
+/// What no attachment has room for. Part 0 is the connection itself.
+const STATE: &str = "CREATE TABLE state (client_id TEXT NOT NULL, part INTEGER NOT NULL, text TEXT NOT NULL, \
+     PRIMARY KEY (client_id, part)) WITHOUT ROWID";
 /// An index ends with the offset, which is the table's key.
 const HISTORY_BY_PLACE: &str = "CREATE INDEX history_by_place ON history (place) WHERE place IS NOT NULL";
 /// From each schema to the next one, the first from 1 to 2: members have a key of their own, and the messages of private
 /// topics say so.
-const TO_NEXT: [&[&str]; 2] = [
+const TO_NEXT: [&[&str]; 3] = [
     &["ALTER TABLE presence ADD COLUMN key TEXT", "ALTER TABLE history ADD COLUMN topic TEXT"],
     // Rows say where they were published. Those that are there do not, but for the messages of private topics: up to the
     // last of them the others are looked through.
@@ -34,6 +37,8 @@ const TO_NEXT: [&[&str]; 2] = [
         HISTORY_BY_PLACE,
         "INSERT INTO meta SELECT 'unplaced', coalesce(max(offset), 0) FROM history",
     ],
+    // A state was one row, written anew with each change.
+    &[STATE, "INSERT INTO state SELECT client_id, 0, state FROM overflow", "DROP TABLE overflow"],
 ];
 
 impl Storage {

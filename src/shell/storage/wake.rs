@@ -7,7 +7,7 @@ use js_sys::{Array, JSON, JsString};
 use wasm_bindgen::JsValue;
 
 use super::{Result, Storage, integer, presence_row, text};
-use crate::engine::input::{Newest, PresenceRow, Stored};
+use crate::engine::input::{Newest, PresenceRow, StatePart, Stored};
 
 /// The socket of a row of presence: a channel's public id is its socket's with a dot and a number behind it.
 const SOCKET: &str = "substr(client_id, 1, instr(client_id || '.', '.') - 1)";
@@ -23,14 +23,15 @@ impl Storage {
             facts.insert(text(&row, 0), text(&row, 1));
         }
         let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
-        let (presence, overflow) = (self.presence_on_open(&open)?, self.states(&open)?);
-        let gone = self.gone(&open, presence.len() + overflow.len())?;
+        let (presence, states) = (self.presence_on_open(&open)?, self.states(&open)?);
+        let rows_of_open = presence.len() + states.values().map(Vec::len).sum::<usize>();
+        let gone = self.gone(&open, rows_of_open)?;
         Ok(Stored {
             epoch: facts.get("epoch").cloned(),
             facts,
             newest: self.newest()?,
             oldest: oldest.first().map(|row| integer(row, 0)),
-            overflow,
+            states,
             presence,
             gone,
             ..Stored::default()
@@ -55,13 +56,13 @@ impl Storage {
     /// The sockets that are gone and have left rows: there are some where more rows are stored than belong to those that are
     /// open. No more is read of them than their ids.
     fn gone(&self, open: &JsValue, rows_of_open: usize) -> Result<Vec<String>> {
-        let counts = self.rows("SELECT (SELECT count(*) FROM presence) + (SELECT count(*) FROM overflow)", &[])?;
+        let counts = self.rows("SELECT (SELECT count(*) FROM presence) + (SELECT count(*) FROM state)", &[])?;
         if counts.first().map_or(0, |row| integer(row, 0)) <= rows_of_open as u64 {
             return Ok(Vec::new());
         }
         let statement = format!(
             "SELECT DISTINCT {SOCKET} AS socket FROM presence WHERE socket NOT {IS_OPEN} \
-             UNION SELECT client_id FROM overflow WHERE client_id NOT {IS_OPEN}"
+             UNION SELECT client_id FROM state WHERE client_id NOT {IS_OPEN}"
         );
         Ok(self.rows(&statement, std::slice::from_ref(open))?.iter().map(|row| text(row, 0)).collect())
     }
@@ -73,9 +74,14 @@ impl Storage {
         Ok(rows.first().map(newest))
     }
 
-    fn states(&self, open: &JsValue) -> Result<BTreeMap<String, String>> {
-        let statement = format!("SELECT client_id, state FROM overflow WHERE +client_id {IS_OPEN}");
-        let rows = self.rows(&statement, std::slice::from_ref(open))?;
-        Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect())
+    fn states(&self, open: &JsValue) -> Result<BTreeMap<String, Vec<StatePart>>> {
+        let statement =
+            format!("SELECT client_id, part, text FROM state WHERE +client_id {IS_OPEN} ORDER BY client_id, part");
+        let mut states: BTreeMap<String, Vec<StatePart>> = BTreeMap::new();
+        for row in self.rows(&statement, std::slice::from_ref(open))? {
+            let number = u32::try_from(integer(&row, 1)).unwrap_or(u32::MAX);
+            states.entry(text(&row, 0)).or_default().push(StatePart { number, text: text(&row, 2) });
+        }
+        Ok(states)
     }
 }

@@ -1,0 +1,115 @@
+//! What sockets were sent since they were last heard. The runtime does not say how much of it waits to be read, and a
+//! client that reads no more would have it wait for ever.
+//!
+//! It lives in memory only, and sets no timer: what is not sent to cannot fall behind, and the runtime keeps an object
+//! from hibernating while something waits to be written.
+
+use super::outgoing::Outgoing;
+use crate::engine::input::SocketId;
+
+/// Bytes that each socket was sent since it was last heard, by the sockets' numbers.
+pub struct Unread {
+    max: u64,
+    places: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    bytes: u64,
+    /// With how many bytes it is looked at next; none: with half of what it may be sent.
+    next: Option<u64>,
+    /// When it was last heard, in Unix milliseconds.
+    heard: u64,
+}
+
+impl Unread {
+    /// No socket was sent anything; each may be sent `max` bytes without being heard.
+    pub fn new(max: u64) -> Unread {
+        Unread { max, places: Vec::new() }
+    }
+
+    /// A socket said something, or has just been opened; `now` in Unix milliseconds.
+    pub fn heard(&mut self, now: u64, socket: SocketId) {
+        if let Some(place) = self.places.get_mut(socket.0 as usize) {
+            *place = Place { heard: now, ..Place::default() };
+        }
+    }
+
+    /// Counts frames, and names the sockets that are to be looked at.
+    pub fn sent(&mut self, sends: &[Outgoing]) -> Vec<SocketId> {
+        let (half, mut conspicuous) = (self.max / 2, Vec::new());
+        for Outgoing { to, frame } in sends {
+            let bytes = frame.len() as u64;
+            let highest = to.iter().map(|socket| socket.0 as usize).max().unwrap_or_default();
+            if highest >= self.places.len() {
+                self.places.resize(highest + 1, Place::default());
+            }
+            for socket in to {
+                let Some(place) = self.places.get_mut(socket.0 as usize) else { continue };
+                let next = place.next.unwrap_or(half);
+                let before = place.bytes;
+                place.bytes = before.saturating_add(bytes);
+                // Only once, however many frames follow before it is looked at.
+                if before < next && place.bytes >= next {
+                    conspicuous.push(*socket);
+                }
+            }
+        }
+        conspicuous
+    }
+
+    /// How many bytes a socket has not shown to have read. `answered` is when the runtime last answered its ping by itself,
+    /// in Unix milliseconds: that counts as being heard.
+    pub fn judge(&mut self, socket: SocketId, answered: Option<u64>) -> Option<u64> {
+        let max = self.max;
+        let place = self.places.get_mut(socket.0 as usize)?;
+        match answered.filter(|time| *time > place.heard) {
+            Some(time) => {
+                *place = Place { heard: time, ..Place::default() };
+                None
+            }
+            None => {
+                place.next = Some(if place.bytes < max { max } else { place.bytes.saturating_add(max) });
+                Some(place.bytes)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Frame;
+
+    fn send(unread: &mut Unread, to: u32, bytes: usize) -> Vec<SocketId> {
+        unread.sent(&[Outgoing { to: vec![SocketId(to)], frame: Frame::Text("x".repeat(bytes)) }])
+    }
+
+    #[test]
+    fn a_socket_is_looked_at_with_half_and_with_all_of_what_it_may_be_sent() {
+        let mut unread = Unread::new(100);
+        assert!(send(&mut unread, 3, 49).is_empty());
+        assert_eq!(send(&mut unread, 3, 1), [SocketId(3)]);
+        assert_eq!(unread.judge(SocketId(3), None), Some(50));
+        assert!(send(&mut unread, 3, 49).is_empty() && send(&mut unread, 2, 1).is_empty());
+        assert_eq!(send(&mut unread, 3, 1), [SocketId(3)]);
+        assert_eq!(unread.judge(SocketId(3), None), Some(100));
+        assert!(send(&mut unread, 3, 99).is_empty());
+        assert_eq!(send(&mut unread, 3, 1), [SocketId(3)], "where it may go on");
+    }
+
+    #[test]
+    fn whoever_is_heard_begins_anew() {
+        let mut unread = Unread::new(100);
+        send(&mut unread, 0, 99);
+        unread.heard(5, SocketId(0));
+        assert!(send(&mut unread, 0, 49).is_empty());
+        send(&mut unread, 0, 1);
+        assert_eq!(unread.judge(SocketId(0), Some(5)), Some(50), "answered before it was heard");
+        assert_eq!(unread.judge(SocketId(0), Some(6)), None, "answered since");
+        assert!(send(&mut unread, 0, 49).is_empty());
+        send(&mut unread, 0, 1);
+        assert_eq!(unread.judge(SocketId(0), Some(6)), Some(50), "an answer counts once");
+        assert_eq!(unread.judge(SocketId(7), None), None, "one that was sent nothing");
+    }
+}
