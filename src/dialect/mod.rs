@@ -1,5 +1,5 @@
-//! Wire formats: one file each, a frame to a command and an event to a frame, no decisions. To add one, see
-//! `docs/adding-a-dialect.md`.
+//! Wire formats, one module each: they decode frames to commands and encode events as frames, without decisions. To add
+//! one, see `docs/adding-a-dialect.md`.
 
 pub mod butterbase;
 pub mod event_stream;
@@ -16,28 +16,28 @@ use phoenix::frame::Version;
 
 /// A wire format.
 pub trait Dialect {
-    /// Reads a frame of a client.
+    /// Decodes a client's frame.
     ///
     /// # Errors
-    /// When the frame is not of the documented form; it says why, and for which frame.
+    /// When the frame is malformed, with the reason and the frame's correlation id.
     fn decode(&self, frame: Received<'_>) -> Result<Command, Malformed>;
 
-    /// Writes an event: as one frame, several, or none where the format has no words for it. `address` is the channel
-    /// that it is told in, for connections that carry channels.
+    /// Encodes an event: as one frame, several, or none if the format cannot express it. `address` is the event's
+    /// channel, for connections that carry channels.
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame>;
 
-    /// The close code (RFC 6455, 7.4) and reason of a socket that ends with this code.
+    /// The close code (RFC 6455, 7.4) and reason for a socket that is closed with this code.
     fn closing(&self, code: Code) -> (u16, &'static str) {
         code.closing()
     }
 
-    /// What is still read of a frame that is too large: the channel it is about, where its client waits for an answer.
+    /// The part of an oversized frame that is still read: its channel, if the client waits for a reply.
     fn decode_address(&self, _frame: Received<'_>, _refusal: &Refusal) -> Option<Command> {
         None
     }
 }
 
-/// A frame as it came in.
+/// An incoming frame.
 #[derive(Clone, Copy, Debug)]
 pub enum Received<'a> {
     /// A text frame.
@@ -61,7 +61,7 @@ impl Received<'_> {
     }
 }
 
-/// A frame as it goes out.
+/// An outgoing frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text frame.
@@ -85,7 +85,7 @@ impl Frame {
     }
 }
 
-/// The dialect with this id; `None` for an unknown one, which nobody speaks.
+/// The dialect with this id; `None` if it is unknown.
 pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
     Some(match id {
         native::ID => &native::Native,
@@ -98,7 +98,7 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
     })
 }
 
-/// What the runtime answers without waking the object, and with what. It knows one pair for all sockets of an object.
+/// The request and response that the runtime answers without waking the object; it supports one pair per object.
 pub fn auto_response() -> Option<(&'static str, &'static str)> {
     [native::PROFILE, phoenix::PROFILE, butterbase::PROFILE, fluxbase::PROFILE]
         .iter()

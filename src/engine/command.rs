@@ -1,4 +1,4 @@
-//! What a client asks for, whatever its dialect.
+//! Client commands, independent of dialect.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::policy::table::Operation;
 /// A decoded frame.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Prove who this is, at first or again.
+    /// Authenticate, or renew the authentication.
     Authenticate(Authenticate),
     /// Receive some of a table's changes, or a topic.
     Subscribe(Subscribe),
@@ -23,57 +23,57 @@ pub enum Command {
         /// As given when subscribing, or its number.
         id: String,
     },
-    /// End the table subscription with this id where it has no number, else whatever has this id and all that have a
-    /// number; without an id, all subscriptions.
+    /// End the table subscription with this id if it has no number; otherwise end the subscription with this id and all
+    /// numbered ones. Without an id, end all subscriptions.
     UnsubscribeAll {
         /// As given when subscribing.
         id: Option<String>,
     },
     /// Publish a message to a topic.
     Publish {
-        /// Where to.
+        /// The topic.
         topic: Topic,
         /// The message's name.
         event: String,
-        /// What the message carries.
+        /// The payload.
         payload: Payload,
-        /// Asks for an acknowledgement with this id.
+        /// The correlation id, if the client wants an acknowledgement.
         id: Option<String>,
-        /// Whether the sender receives it too, if subscribed.
+        /// Whether the sender receives its own message, if subscribed.
         echo: bool,
         /// The same one from the same user within a time publishes nothing, and is answered like the first.
         key: Option<String>,
     },
-    /// Appear in a topic, or in the lobby.
+    /// Become present in a topic, or in the lobby.
     Track {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// The key under which one wants to be listed; `None`: one's public id.
+        /// The presence key; `None`: the connection's public id.
         key: Option<Rc<str>>,
         /// A JSON object.
         metadata: Rc<str>,
     },
-    /// Change one's metadata.
+    /// Change the metadata of a presence.
     Update {
         /// `None`: the lobby.
         topic: Option<Topic>,
         /// A JSON object.
         metadata: Rc<str>,
     },
-    /// Disappear.
+    /// End a presence.
     Untrack {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// The key under which one is listed there; `None`: whatever it is.
+        /// The presence key; `None`: any.
         key: Option<Rc<str>>,
     },
-    /// Let a function answer an event.
+    /// Call a function with an event.
     Call(Call),
-    /// Do something in one of the channels that a connection carries.
+    /// Execute a command in one of the connection's channels.
     Channel(Box<ChannelFrame>),
-    /// Ask whether anyone is there.
+    /// Check that the server is alive.
     Ping {
-        /// Asks for an answer with this id.
+        /// The correlation id, if the client wants an answer.
         id: Option<String>,
     },
 }
@@ -85,29 +85,29 @@ pub struct Call {
     pub event: Rc<str>,
     /// JSON text.
     pub payload: Rc<str>,
-    /// The client's name for the call, as JSON text.
+    /// The correlation id of the call, as JSON text.
     pub id: Option<String>,
 }
 
-/// A frame about a channel: a topic that a connection joins with a principal and subscriptions of its own (Phoenix).
+/// A frame about a channel: a topic that a connection joins with its own principal and subscriptions (Phoenix).
 #[derive(Clone, Debug)]
 pub struct ChannelFrame {
     /// The channel's name as the client writes it.
     pub name: String,
-    /// The `join_ref`: the join that the frame belongs to.
+    /// The `join_ref` of the join that the frame belongs to.
     pub reference: Option<String>,
-    /// Whether the channel is told by the reference, because the name may have been mangled.
+    /// Whether the reference identifies the channel, because the name may have been mangled.
     pub by_reference: bool,
-    /// Asks for an answer with this id.
+    /// The correlation id, if the client wants an answer.
     pub id: Option<String>,
-    /// What is asked for.
+    /// The command.
     pub act: ChannelAct,
 }
 
-/// What is asked for in a channel.
+/// A command in a channel.
 #[derive(Clone, Debug)]
 pub enum ChannelAct {
-    /// Enter it.
+    /// Join it.
     Join(Box<Join>),
     /// Leave it.
     Leave,
@@ -115,118 +115,118 @@ pub enum ChannelAct {
     Publish {
         /// The message's name.
         event: String,
-        /// What the message carries.
+        /// The payload.
         payload: Payload,
-        /// The JSON object that it is said in, where that cannot be made up again from name and payload.
+        /// The JSON object as the client sent it, if name and payload cannot reproduce it.
         whole: Option<Rc<str>>,
-        /// Whether it is only to be published if it is kept.
+        /// Whether the message is to be published only if it is retained.
         persist: bool,
     },
-    /// Appear, or change one's metadata.
+    /// Become present, or change the metadata.
     Track {
         /// A JSON object.
         metadata: Rc<str>,
     },
-    /// Disappear.
+    /// End the presence.
     Untrack,
-    /// Go on as whom this token names.
+    /// Continue with the principal of this token.
     Refresh(Secret),
-    /// Nothing that could be done, and this is why.
+    /// An invalid command, with the reason.
     Refused(Refusal),
-    /// Nothing at all: an event of a later client.
+    /// An unknown event of a newer client; ignored.
     Nothing,
 }
 
-/// How a channel is entered.
+/// A request to join a channel.
 #[derive(Clone, Debug)]
 pub struct Join {
     /// The topic.
     pub topic: Topic,
-    /// Who enters; `None`: the connection's own principal.
+    /// The credential of the join; `None`: the connection's own principal.
     pub token: Option<Secret>,
-    /// The changes it is to receive, each with its number; those that cannot be understood say why.
+    /// The requested table subscriptions with their numbers; an invalid one carries its error.
     pub tables: Vec<Result<TableTarget, Refusal>>,
-    /// Whether the members present are asked for at once, and told from then on.
+    /// Whether the client wants the roster, and presence events from then on.
     pub presence: bool,
-    /// The key under which it appears; `None`: one of its own.
+    /// Its presence key; `None`: one that the server creates.
     pub presence_key: Option<String>,
-    /// Whether it receives what it publishes.
+    /// Whether it receives its own messages.
     pub echo: bool,
     /// Whether publishing is acknowledged.
     pub acknowledge: bool,
-    /// Messages of the topic that it wants to see again.
+    /// The messages of the topic to replay.
     pub replay: Option<Replay>,
-    /// What the answer to a join repeats; the engine only hands it back.
+    /// Echoed in the reply to the join; the engine only hands it back.
     pub answer: Rc<str>,
-    /// Whether it wants to be told once that messages are flowing.
+    /// Whether it wants to be told once that messages flow.
     pub announce: bool,
 }
 
-/// The newest messages of a topic, again.
+/// A replay of the newest messages of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// None published before this time, in Unix milliseconds.
+    /// Only messages published at or after this time, in Unix milliseconds.
     pub since: u64,
-    /// At most so many.
+    /// The maximum number of messages.
     pub limit: u64,
 }
 
-/// What an authentication frame says.
+/// The contents of an authentication frame.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
-    /// Who it is, where the Worker has proven it; no frame can say so.
+    /// The principal that the Worker has verified; no frame can set it.
     pub proven: Option<Box<Principal>>,
     /// A session token or an API key.
     pub token: Secret,
-    /// The organization; `None` where the connection's address says it.
+    /// The organization; `None` if the connection's address names it.
     pub organization: Option<String>,
     /// Whether and from where to recover.
     pub recover: Recover,
-    /// Subscriptions to hold before anything is replayed, and from then on nothing but what is subscribed to; `None`: what
-    /// the dialect gives without.
+    /// Subscriptions to activate before the replay; the session then receives only what it subscribes to. `None`: the
+    /// dialect's default.
     pub subscriptions: Option<Vec<Subscribe>>,
     /// Whether several events may come in one frame.
     pub batches: bool,
 }
 
-/// Whether a client wants offsets, and from where it missed events (docs/protocol-native.md, Recovery).
+/// Whether a client wants offsets, and from which position it recovers (docs/protocol-native.md, Recovery).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Recover {
-    /// No offsets at all: the seed's frames.
+    /// No offsets: the original frames.
     #[default]
     Off,
     /// Offsets from now on.
     On,
-    /// Offsets, and everything after this position first.
+    /// Offsets, after a replay of everything since this position.
     From(Position),
 }
 
-/// A place in a tenant's stream.
+/// A position in a tenant's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The stream's life: an offset means nothing in another.
+    /// The stream's epoch: an offset has no meaning in another epoch.
     pub epoch: String,
-    /// The offset of the last event that was seen.
+    /// The offset of the last event received.
     pub offset: u64,
 }
 
-/// A subscription as a client asks for it.
+/// A subscription request.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
-    /// The client's name for it.
+    /// The client's id for it.
     pub id: String,
-    /// Whether its number becomes its name, so that several of the same target may stand.
+    /// Whether its number becomes its id, so that several may have the same target.
     pub is_numbered: bool,
-    /// What it is to.
+    /// Its target.
     pub target: Target,
-    /// From where what it is to was missed.
+    /// The position from which its target's events were missed.
     pub recover: Option<Position>,
-    /// What the answer to it repeats; the engine only hands it back.
+    /// Echoed in the answer; the engine only hands it back.
     pub answer: Option<Rc<str>>,
 }
 
 impl Subscribe {
-    /// The topic whose members present are asked for at once.
+    /// The topic whose roster is requested.
     pub fn watched(&self) -> Option<Topic> {
         match &self.target {
             Target::Topic { topic, presence: true } => Some(topic.clone()),
@@ -235,21 +235,21 @@ impl Subscribe {
     }
 }
 
-/// What a subscription is to.
+/// The target of a subscription.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Changes of a table.
     Table(TableTarget),
     /// A topic.
     Topic {
-        /// Which.
+        /// The topic.
         topic: Topic,
-        /// Whether the members present are asked for at once.
+        /// Whether the roster is requested.
         presence: bool,
     },
 }
 
-/// Some changes of one table, or of all.
+/// Changes of one table, or of all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableTarget {
     /// A schema, or `*`.
@@ -262,24 +262,24 @@ pub struct TableTarget {
     pub filter: Filter,
     /// Only these columns and the primary key; `None`: all that the recipient may see.
     pub select: Option<Rc<BTreeSet<String>>>,
-    /// The number that frames name it by, where they do; 0 where not.
+    /// The number by which frames name it; 0 if they do not.
     pub number: u32,
 }
 
 impl TableTarget {
-    /// Bytes of what the client says of it at will.
+    /// Bytes that the client chooses freely.
     pub fn bytes(&self) -> usize {
         let select = self.select.iter().flat_map(|select| select.iter()).map(String::len).sum::<usize>();
         self.filter.text().len() + select
     }
 }
 
-/// A frame that is refused before it is a command.
+/// A frame that was refused before it became a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
-    /// The frame's own id, where it could be read, so that the client knows which one it was.
+    /// The frame's correlation id, if it could be read.
     pub id: Option<String>,
 }
 

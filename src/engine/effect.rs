@@ -1,4 +1,4 @@
-//! What a tenant wants done. Effects are values; the caller runs them in their order.
+//! The effects of a tenant. Effects are values; the caller executes them in order.
 
 use std::rc::Rc;
 
@@ -10,93 +10,92 @@ use super::table_settings::TableState;
 use crate::code::{Code, Refusal};
 use crate::policy::function::Service;
 
-/// What comes of an input, in the order in which it is to be done.
+/// The effects of an input, in the order of execution.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Tell these sockets, which are all of one dialect variant, the same thing.
+    /// Send the same event to these sockets, which share one dialect variant.
     Deliver {
-        /// Whom.
+        /// The sockets.
         to: Vec<SocketId>,
-        /// How their frames are written.
+        /// The dialect that encodes the frames.
         dialect: DialectId,
-        /// In which channel; `None` for connections that carry none.
+        /// The channel; `None` for connections without channels.
         address: Option<Address>,
-        /// What.
+        /// The event.
         event: Event,
-        /// Whether it may wait a little for what comes next, to go out in one frame with it.
+        /// Whether it may wait briefly, to share a frame with later events.
         may_wait: bool,
     },
-    /// Do something that no dialect has a part in.
+    /// A task that involves no dialect.
     Do(Task),
 }
 
-/// One thing to do for whoever runs the tenant.
+/// One task for the runtime that hosts the tenant.
 #[derive(Clone, Debug)]
 pub enum Task {
-    /// Accept the connection that wants to open.
+    /// Accept the connection that is being opened.
     Accept {
-        /// Which.
+        /// Its number.
         socket: SocketId,
         /// Its public id.
         client_id: Rc<str>,
     },
-    /// Turn the connection that wants to open away, before it is one.
+    /// Reject the connection at its handshake.
     TurnAway(Refusal),
-    /// End a connection.
+    /// Close a connection.
     Close {
-        /// Which.
+        /// Its number.
         socket: SocketId,
-        /// In whose words; `None` where that cannot be told.
+        /// The dialect that words the reason; `None` if it is unknown.
         dialect: Option<DialectId>,
-        /// Why.
+        /// The reason.
         code: Code,
     },
-    /// Keep this text with the connection over hibernation: at most 16 KiB as V8 serializes it.
+    /// Store this text with the connection across hibernation: at most 16 KiB as V8 serializes it.
     Attach {
-        /// Which.
+        /// Its number.
         socket: SocketId,
         /// Its state.
         state: String,
     },
     /// Change the storage.
     Write(Write),
-    /// Delete everything that is stored, the alarm included: the object was opened in vain.
+    /// Delete all storage, including the alarm: the object has nothing worth keeping.
     DeleteStorage,
-    /// Wake the object at this time, in Unix milliseconds, in place of any other.
+    /// Set the alarm to this time, in Unix milliseconds; it replaces any other.
     SetAlarm(u64),
-    /// Answer with [`super::input::Input::Tick`] at this time, in Unix milliseconds and less than 100 ms away. Memory alone
-    /// holds it: what is due then is also done by whatever comes after that time.
+    /// Answer with [`super::input::Input::Tick`] at this time, in Unix milliseconds and less than 100 ms away. It is
+    /// held in memory only: the next input after that time does the same work.
     SetTimer(u64),
     /// Fetch `JWKS_URL` and answer with [`super::input::Input::KeysFetched`].
     FetchKeys,
     /// Read the history and answer with [`super::input::Input::HistoryRead`] before anything else happens.
     ReadHistory(HistoryQuery),
-    /// Look up an idempotency key and answer with [`super::input::Input::Recalled`] before anything else happens.
+    /// Look up an idempotency key and answer with [`super::input::Input::Recalled`] before any other input.
     Recall(String),
-    /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in their order,
-    /// before anything else happens.
+    /// Read the newest messages of a private topic and answer with [`super::input::Input::HistoryRead`], in order,
+    /// before any other input.
     ReadTopic {
         /// The place of the topic in the history.
         place: String,
-        /// None kept before this time, in Unix milliseconds.
+        /// Only messages stored at or after this time, in Unix milliseconds.
         since: u64,
-        /// Rows at most.
+        /// Maximum number of rows.
         rows: u64,
     },
-    /// Read the presence of sockets that are gone and answer with [`super::input::Input::GoneRead`] before anything else
-    /// happens.
+    /// Read the presence of closed sockets and answer with [`super::input::Input::GoneRead`] before any other input.
     ReadGone {
         /// The public ids of the sockets; those of their channels begin with them.
         client_ids: Vec<String>,
     },
-    /// Ask the object of a database, and answer with the question's own input.
+    /// Ask a database's object; the answer is the question's own input.
     AskDatabase {
         /// The database's name.
         database: Rc<str>,
-        /// What.
+        /// The question.
         question: Question,
     },
-    /// Answer the database's object: the batch of this number is taken.
+    /// Acknowledge this batch to the database's object.
     Taken(Result<u64, Refusal>),
     /// Call a function and answer with [`super::input::Input::Called`].
     Call(Box<Calling>),
@@ -110,25 +109,25 @@ pub enum Task {
     Log(Log),
 }
 
-/// What is to be read of the history.
+/// The part of the history to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryQuery {
-    /// Only what comes after this offset, in order. Where the row that follows it is not there any more, nothing is read.
+    /// Only rows after this offset, in order. If the next row is no longer there, nothing is read.
     pub after: u64,
-    /// Only what was published there. Rows of earlier builds, which do not say where, are read as well.
+    /// Only rows of these places. Rows of earlier builds, which name no place, are read as well.
     pub selection: Selection,
-    /// Rows at most.
+    /// Maximum number of rows.
     pub rows: u64,
-    /// Bytes of their texts at most, but for the row that exceeds them; what is beyond is not read.
+    /// Maximum bytes of text; the row that exceeds them is read, later ones are not.
     pub bytes: u64,
 }
 
 /// Places of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Whether all those of the whole organization are among them: they begin with [`super::ORGANIZATION_PLACES`].
+    /// Whether all places of the whole organization are included: they begin with [`super::ORGANIZATION_PLACES`].
     pub is_whole: bool,
-    /// Which others.
+    /// The other places.
     pub places: Vec<String>,
 }
 
@@ -139,54 +138,54 @@ pub enum Question {
     Interest(Telling),
     /// What a principal may do in a topic; answered with [`super::input::Input::Authorized`].
     Authorize {
-        /// Which question it is.
+        /// The question's number.
         number: u64,
         /// Role, claims and topic.
         body: String,
     },
-    /// Who sees these rows now; answered with [`super::input::Input::Judged`].
+    /// Which groups see these rows now; answered with [`super::input::Input::Judged`].
     Judge {
-        /// Which question it is.
+        /// The question's number.
         number: u64,
         /// Rows and groups.
         body: String,
     },
 }
 
-/// A function that is to be called.
+/// A function call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calling {
-    /// Who calls it.
+    /// The caller.
     pub socket: SocketId,
     /// Its public id.
     pub client_id: Rc<str>,
-    /// Where it is.
+    /// The service that hosts the function.
     pub service: Service,
-    /// Its path there.
+    /// The function's path.
     pub path: String,
     /// The JSON text that is sent.
     pub body: String,
-    /// The caller's user, where there is one.
+    /// The caller's user, if there is one.
     pub user: Option<String>,
     /// The caller's first role.
     pub role: Option<String>,
-    /// What is called.
+    /// The event.
     pub call: Call,
 }
 
-/// A change of the storage.
+/// A change to storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// The stream has begun, or begins anew.
+    /// A new stream starts.
     Epoch(String),
-    /// A fact about the database, in place of what was known.
+    /// Replace a fact about the database.
     Fact {
-        /// Which.
+        /// Its name.
         name: &'static str,
         /// Its text.
         value: String,
     },
-    /// A publication is kept.
+    /// A publication is retained.
     Append {
         /// Its offset.
         offset: u64,
@@ -198,51 +197,51 @@ pub enum Write {
         text: Rc<str>,
         /// The private topic of a message.
         topic: Option<Rc<str>>,
-        /// Where it was published.
+        /// Its place.
         place: String,
-        /// Bytes of all rows up to it.
+        /// Total bytes of all rows up to it.
         total_bytes: u64,
     },
-    /// Old publications go. The newest row stays, for it holds the offset; over its time, it stays without its text, in
-    /// version 0.
+    /// Trim old publications. The newest row always remains, because it holds the offset; past its retention it remains
+    /// without its text, in version 0.
     Trim {
         /// Up to this offset.
         offset: u64,
         /// Up to this time.
         time: u64,
-        /// Up to this sum of bytes.
+        /// Up to this total of bytes.
         total_bytes: u64,
-        /// Rows that are looked at, the oldest first.
+        /// Rows to examine, the oldest first.
         rows: u64,
     },
-    /// An idempotency key is remembered, and a few old ones are forgotten.
+    /// Remember an idempotency key, and forget some expired ones.
     Remember {
         /// The key.
         id: String,
-        /// What is answered to it.
+        /// The answer to its repetition.
         answer: Remembered,
-        /// Those remembered at or before this time may go.
+        /// Keys remembered at or before this time may be deleted.
         forget: u64,
     },
-    /// A ticket is used, and a few old ones are forgotten.
+    /// Mark a ticket as redeemed, and forget some expired ones.
     Spend {
         /// Its id.
         id: String,
-        /// When it ends.
+        /// When it expires.
         expires: u64,
-        /// Those that ended at or before this time may go.
+        /// Tickets that expired at or before this time may be deleted.
         forget: u64,
     },
-    /// Someone is present, or present with other metadata.
+    /// A presence, new or with other metadata.
     Track(PresenceRow),
-    /// Someone is present no more.
+    /// A presence has ended.
     Untrack {
         /// The connection's public id.
         client_id: Rc<str>,
         /// The topic; `None`: the lobby.
         topic: Option<(bool, Rc<str>)>,
     },
-    /// Whatever is stored of sockets that are gone goes.
+    /// Delete everything stored for closed sockets.
     Forget {
         /// The public ids of the sockets; those of their channels begin with them.
         client_ids: Vec<String>,
@@ -275,7 +274,7 @@ pub enum Write {
 pub struct Receipt {
     /// Events of the request.
     pub accepted: u64,
-    /// Whether every one of them had been published before.
+    /// Whether every one of them was a repetition.
     pub duplicate: bool,
     /// The stream's epoch.
     pub epoch: Rc<str>,
@@ -285,25 +284,25 @@ pub struct Receipt {
     pub delivered: u64,
 }
 
-/// What an administrator is answered.
+/// An answer to an administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Administered {
-    /// Who is connected.
+    /// The connections found.
     Connections(Connections),
-    /// How the tables are set.
+    /// The table settings.
     Tables(Vec<TableState>),
 }
 
-/// Some of a tenant's connections, in the order in which they were opened.
+/// A page of a tenant's connections, in the order of opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
-    /// How many there are that were searched for.
+    /// The number of connections that match the search.
     pub total: u64,
-    /// The part that was asked for.
+    /// The requested page.
     pub list: Vec<Connection>,
 }
 
-/// A connection, as administrators see it.
+/// A connection as administrators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its public id.
@@ -343,26 +342,26 @@ pub struct Figures {
     pub too_slow: u64,
     /// When the object came to life, in Unix milliseconds.
     pub since: u64,
-    /// What there is to say of the database, where there is one.
+    /// Figures of the database, if there is one.
     pub database: Option<DatabaseFigures>,
 }
 
-/// Figures of the database's part.
+/// Figures of the database link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseFigures {
     /// The database.
     pub name: String,
-    /// Whether its changes come in.
+    /// Whether its changes arrive.
     pub is_live: bool,
-    /// Groups of principals for which it judges.
+    /// Groups of principals that it judges for.
     pub groups: u64,
-    /// Times a group was denied because nobody had judged for it, since the object came to life.
+    /// Denials because a group had no verdict, since the object started.
     pub unjudged: u64,
-    /// Times the database could not judge for a group since then.
+    /// Verdicts that the database could not give, since then.
     pub failed: u64,
-    /// Changes that could not be told since then.
+    /// Changes that could not be delivered, since then.
     pub lost: u64,
-    /// Enabled tables without row-level security: each of their rows goes to every subscriber.
+    /// Enabled tables without row-level security: every subscriber receives each of their rows.
     pub without_row_security: Vec<String>,
 }
 
@@ -375,6 +374,6 @@ pub struct Log {
     pub connection: Option<Rc<str>>,
     /// The code of a refusal.
     pub code: Option<Code>,
-    /// More, by name; fixed words and numbers only.
+    /// Details by name; fixed strings and numbers only.
     pub details: Vec<(&'static str, String)>,
 }

@@ -1,4 +1,4 @@
-//! What a client is told, before any dialect gives it bytes.
+//! Events for clients, before a dialect encodes them.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::policy::principal::Principal;
 use crate::policy::table::Operation;
 use crate::value::row::Row;
 
-/// Bytes of the digest by which a message is called.
+/// Bytes of the digest that identifies a message.
 const ID_DIGEST: usize = 16;
 
-/// One thing to tell.
+/// One event.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A row change, as its recipients see it.
@@ -26,191 +26,192 @@ pub enum Event {
         schema: Rc<str>,
         /// The table.
         table: Rc<str>,
-        /// What they see of it.
+        /// The change as its recipients see it.
         view: Rc<View>,
-        /// The topic it was published to.
+        /// The topic of the publication.
         topic: Option<Topic>,
-        /// The stream's offset after it, for those who recover.
+        /// The stream's offset after it, for clients that recover.
         offset: Option<u64>,
-        /// The subscriptions that let it through, for those whose frames name them.
+        /// The subscriptions that it matches, for dialects whose frames name them.
         bindings: Option<Rc<Bindings>>,
-        /// What is written of it alike in channels of every name.
+        /// The encoded part that is the same for every channel name.
         shared: SharedText,
     },
     /// A message, as its recipients see it.
     Message {
         /// Its name.
         event: Rc<str>,
-        /// What it carries, masked.
+        /// The payload, masked.
         payload: Payload,
-        /// The object that a client said it in, for those who speak its dialect; `None` where it can be made up again.
+        /// The object as the client sent it, for recipients of the same dialect; `None` if name and payload reproduce
+        /// it.
         whole: Option<Rc<str>>,
-        /// The topic it was published to.
+        /// The topic of the publication.
         topic: Option<Topic>,
-        /// The stream's offset after it, for those who recover.
+        /// The stream's offset after it, for clients that recover.
         offset: Option<u64>,
-        /// The name under which it is kept, for those whose frames say so.
+        /// Its id in the history, for dialects whose frames carry it.
         kept: Option<Rc<Kept>>,
-        /// Whether it goes to the one who said it, in dialects whose frames tell.
+        /// Whether the recipient is the sender, for dialects whose frames say so.
         is_own: bool,
-        /// What is written of it alike in channels of every name.
+        /// The encoded part that is the same for every channel name.
         shared: SharedText,
     },
     /// The connection is authenticated.
     Authenticated(Authenticated),
-    /// It is not, and ends.
+    /// Authentication failed; the connection is closed.
     AuthFailed(Code),
-    /// The token has expired; a fresh one keeps the connection.
+    /// The token has expired; a fresh token keeps the connection open.
     AuthExpired,
-    /// A subscription stands.
+    /// A subscription is active.
     Subscribed {
-        /// The client's name for it.
+        /// The client's id for it.
         id: String,
-        /// As the subscription gave it.
+        /// Echoed from the subscription.
         answer: Option<Rc<str>>,
-        /// Whether everything missed was replayed, where that was asked for.
+        /// Whether every missed event was replayed, if recovery was requested.
         recovered: Option<bool>,
     },
     /// A subscription has ended.
     Unsubscribed {
-        /// The client's name for it; empty where it named several by none.
+        /// The client's id for it; empty if the command ended several without an id.
         id: String,
     },
-    /// A subscription stands, to which nothing will come for now.
+    /// A subscription is active but receives nothing for now.
     Warned {
-        /// The client's name for it.
+        /// The client's id for it.
         id: String,
-        /// Why.
+        /// The reason.
         warning: TableWarning,
         /// The tenant.
         organization: Rc<str>,
     },
     /// A message was published.
     Acknowledged {
-        /// The client's name for it.
+        /// The correlation id.
         id: String,
-        /// The name under which it is kept, for a client that asked for that.
+        /// Its id in the history, if the client asked for it.
         kept: Option<Rc<Kept>>,
     },
-    /// Something was refused; the connection goes on.
+    /// Something was refused; the connection stays open.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// The client's name for what was refused.
+        /// The correlation id of the refused command.
         id: Option<String>,
-        /// The topic that it was about.
+        /// The topic of the refused command.
         topic: Option<Topic>,
     },
-    /// Who was present before.
+    /// The roster before the client's own presence.
     PresenceState {
         /// `None`: the lobby.
         topic: Option<Topic>,
         /// All members.
         members: Vec<Rc<Member>>,
     },
-    /// A member appeared.
+    /// A member joined.
     PresenceJoined {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// Who.
+        /// The member.
         member: Rc<Member>,
     },
     /// A member changed its metadata.
     PresenceUpdated {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// Who.
+        /// The member.
         member: Rc<Member>,
-        /// What the member said before.
+        /// The previous metadata.
         before: Rc<Member>,
     },
-    /// A member is gone.
+    /// A member left.
     PresenceLeft {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// Who.
+        /// The member.
         member: Rc<Member>,
     },
     /// A function has answered.
     Called(Called),
-    /// The server is there.
+    /// A heartbeat.
     Heartbeat {
         /// When, in Unix milliseconds.
         time: u64,
     },
-    /// Who is present after a member appeared, changed or disappeared, for dialects whose frames say that each time.
+    /// The roster after a change, for dialects that send all of it each time.
     Roster {
-        /// What happened.
+        /// The change.
         change: Box<Event>,
         /// All members.
         members: Vec<Rc<Member>>,
     },
-    /// Members appeared, changed or are gone within a short time.
+    /// Members that joined, changed or left within a presence window.
     PresenceChanged {
         /// `None`: the lobby.
         topic: Option<Topic>,
-        /// What happened to each.
+        /// One event per member.
         changes: Rc<[Event]>,
     },
-    /// Several events, in their order.
+    /// Several events, in order.
     Batch(Rc<[Event]>),
     /// The answer to a ping.
     Pong {
-        /// The client's name for it.
+        /// The correlation id.
         id: Option<String>,
     },
     /// Whoever reads this is to say something.
     Ping,
-    /// The channel is entered.
+    /// The channel is joined.
     Joined {
-        /// The client's name for the join.
+        /// The correlation id of the join.
         id: String,
-        /// As the join gave it.
+        /// Echoed from the join.
         answer: Rc<str>,
     },
-    /// The channel is not entered.
+    /// The join was refused.
     NotJoined {
-        /// The client's name for the join.
+        /// The correlation id of the join.
         id: String,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// The channel's subscriptions are live, or cannot be.
+    /// The channel's subscriptions are active, or were refused.
     Live {
-        /// Those to tables, where there are any.
+        /// The outcome of its table subscriptions, if it has any.
         tables: Option<Result<(), Refusal>>,
-        /// Whether the client asked to be told of messages too.
+        /// Whether the client also asked to be told that messages flow.
         announce: bool,
     },
-    /// The changes of the database, of which some are subscribed to, have stopped for a while, or go on with none missing.
+    /// The database changes that the session subscribes to have paused, or have resumed without a gap.
     Feed {
-        /// Whether they go on.
+        /// Whether they have resumed.
         is_live: bool,
     },
-    /// The channel is left as its client asked, or entered anew.
+    /// The client left the channel, or joined it again.
     Left {
-        /// The client's name for its leaving.
+        /// The correlation id of the leave.
         id: Option<String>,
     },
-    /// The channel has ended though its client did not ask for it.
+    /// The server ended the channel.
     Ended(Refusal),
 }
 
-/// Why nothing will come to a subscription.
+/// Why a subscription receives nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableWarning {
     /// The table is not enabled.
     NotEnabled,
-    /// No rule says who may see its rows.
+    /// No rule determines who may see its rows.
     NoPolicy,
 }
 
-/// What a function answered.
+/// The answer of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Called {
     /// The event's name.
     pub event: Rc<str>,
-    /// The client's name for the call, as JSON text.
+    /// The correlation id of the call, as JSON text.
     pub id: Option<String>,
     /// The status of the answer.
     pub status: u16,
@@ -218,34 +219,34 @@ pub struct Called {
     pub body: Rc<str>,
 }
 
-/// The channel that an event is told in, for connections that carry several.
+/// The channel of an event, for connections that carry several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// Its name as the client writes it.
+    /// Its name as the client wrote it.
     pub name: Rc<str>,
-    /// The join it belongs to; `None` where several are told the same.
+    /// The join that it belongs to; `None` if the event is shared by several channels.
     pub reference: Option<Rc<str>>,
 }
 
-/// What a frame says of a change beyond the rows.
+/// Metadata of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bindings {
-    /// The numbers of the subscriptions that let it through.
+    /// The numbers of the subscriptions that it matches.
     pub numbers: Vec<u32>,
-    /// Database types of columns, where publisher or configuration know them.
+    /// Database types of columns, if the publisher or the configuration declares them.
     pub types: BTreeMap<String, String>,
-    /// When it was committed where that is known, else accepted, in Unix milliseconds.
+    /// The commit time if known, otherwise the time of acceptance, in Unix milliseconds.
     pub time: u64,
-    /// What a database says of it.
+    /// The database's metadata.
     pub database: Option<Rc<FromDatabase>>,
 }
 
-/// What a frame says of a message that is kept.
+/// Metadata of a retained message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// The same for each time that the message is told.
+    /// The same for every delivery of the message.
     pub id: String,
-    /// Whether it is told once more.
+    /// Whether this is a replay.
     pub replayed: bool,
 }
 
@@ -262,8 +263,8 @@ impl Event {
 }
 
 impl Kept {
-    /// What the message is called towards clients: a digest of the publisher's idempotency key, which may say what is
-    /// none of their business, or the offset where there is no key.
+    /// Identifies the message to clients: a digest of the publisher's idempotency key, which may hold confidential
+    /// data, or the offset if there is no key.
     pub fn id_of(key: Option<&str>, offset: u64) -> String {
         let Some(key) = key else { return offset.to_string() };
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
@@ -271,25 +272,25 @@ impl Kept {
     }
 }
 
-/// Who a connection is, and where the stream stands.
+/// A connection's identity and the stream's position.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     /// The tenant.
     pub organization: Rc<str>,
-    /// Who it is.
+    /// The principal.
     pub principal: Rc<Principal>,
-    /// Where the stream stands, for those who recover.
+    /// The stream's position, for clients that recover.
     pub position: Option<Position>,
-    /// Whether everything missed follows, for those who asked for it.
+    /// Whether every missed event follows, for clients that recover.
     pub recovered: Option<bool>,
-    /// Whether it was authenticated before, and goes on with a fresh token.
+    /// Whether a fresh token renewed an authenticated session.
     pub is_renewal: bool,
 }
 
 /// What one class of recipients sees of a change: projected and masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// What it is for them: an update may make a row appear or disappear.
+    /// The operation for these recipients: an update may make a row appear or disappear.
     pub operation: Operation,
     /// The row after it.
     pub new: Option<Row>,
@@ -297,21 +298,21 @@ pub struct View {
     pub old: Option<Row>,
 }
 
-/// Someone present in a topic.
+/// A member present in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The connection's public id.
     pub client_id: Rc<str>,
-    /// The user, where there is one.
+    /// The user, if there is one.
     pub user: Option<Rc<str>>,
-    /// The key under which it wants to be listed; `None`: its public id.
+    /// The requested presence key; `None`: its public id.
     pub key: Option<Rc<str>>,
     /// A JSON object.
     pub metadata: Rc<str>,
 }
 
 impl Member {
-    /// The key under which it is listed.
+    /// The effective presence key.
     pub fn listed_as(&self) -> &str {
         self.key.as_deref().unwrap_or(&self.client_id)
     }

@@ -1,4 +1,4 @@
-//! What can happen to a tenant.
+//! The inputs of a tenant.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,79 +9,79 @@ use super::publication::Publication;
 use super::table_settings::TableChange;
 use crate::policy::principal::Principal;
 
-/// A connection in this life of the object. The caller gives the numbers and may use one again after its end.
+/// A connection within this life of the object. The caller assigns numbers and may reuse one after the connection has
+/// closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
 
-/// A dialect and its variant, for which frames are encoded once. The engine compares it, looks up its profile, and knows
-/// no more of it.
+/// A dialect variant, for which frames are encoded once. The engine only compares it and looks up its profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DialectId(pub u8);
 
-/// One thing that happened.
+/// One input.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Someone wants to connect.
+    /// A client opens a connection.
     Open(Open),
     /// A connection sent a frame.
     Frame {
-        /// Which.
+        /// The connection's number.
         socket: SocketId,
-        /// What it says, or why it says nothing.
+        /// The decoded frame, or why it is malformed.
         frame: Result<Command, Malformed>,
-        /// How many bytes it was long.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// A connection is gone.
+    /// A connection has closed.
     Closed {
-        /// Which.
+        /// The connection's number.
         socket: SocketId,
     },
     /// The API worker publishes.
     Publish {
-        /// All accepted or none.
+        /// All are accepted, or none.
         publications: Vec<Publication>,
-        /// What is remembered of their idempotency keys, by key.
+        /// The stored results of their idempotency keys.
         remembered: BTreeMap<String, Remembered>,
     },
-    /// A client publishes over HTTP what it was found to be allowed to.
+    /// A client publishes over HTTP, after authorization.
     PublishForClient {
-        /// Who pays for it.
+        /// The client that is charged.
         publisher: Publisher,
-        /// All accepted or none.
+        /// All are accepted, or none.
         publications: Vec<Publication>,
     },
-    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when it could not be read, or the history does not reach
-    /// back so far any more.
+    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when reading failed, or the history no longer reaches
+    /// back that far.
     HistoryRead(Option<Vec<StoredPublication>>),
     /// The answer to [`super::effect::Task::Recall`].
     Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),
-    /// The answer to [`super::effect::Task::FetchKeys`]; `None` when there was none.
-    /// With the time of the fetch, in Unix milliseconds, which may have been for others.
+    /// The answer to [`super::effect::Task::FetchKeys`]; `None` when the fetch failed.
+    /// Includes the time of the fetch in Unix milliseconds; another object may have fetched it.
     KeysFetched(Option<(u64, String)>),
-    /// The database's object hands over changes.
+    /// The database's object delivers changes.
     Changes(Box<Batch>),
-    /// The database's object says that the feed of changes has stopped, or goes on.
+    /// The database's object reports that the change feed has stopped or resumed.
     Feed {
         /// Whether it has stopped.
         is_lost: bool,
-        /// The tables, where it says them.
+        /// The affected tables, if they are named.
         catalog: Option<String>,
     },
     /// The answer to [`super::effect::Question::Interest`].
     InterestAnswered {
-        /// The revision that was told.
+        /// The revision of the interest.
         revision: u64,
-        /// The text of the answer; `None` when there was none.
+        /// The answer's text; `None` when there was none.
         catalog: Option<String>,
     },
     /// The answer to [`super::effect::Question::Judge`].
     Judged {
-        /// Which question it is.
+        /// The question's number.
         number: u64,
-        /// The text of the answer; `None` when there was none.
+        /// The answer's text; `None` when there was none.
         verdicts: Option<String>,
     },
     /// A socket was sent this many bytes since it was last heard.
@@ -91,44 +91,44 @@ pub enum Input {
         /// How many.
         bytes: u64,
     },
-    /// The time of a [`super::effect::Task::SetTimer`] has come.
+    /// The time of a [`super::effect::Task::SetTimer`] has been reached.
     Tick,
     /// The answer to [`super::effect::Question::Authorize`].
     Authorized {
-        /// Which question it is.
+        /// The question's number.
         number: u64,
-        /// The text of the answer; `None` when there was none.
+        /// The answer's text; `None` when there was none.
         grant: Option<String>,
     },
-    /// A function has answered, or has not.
+    /// A function has answered, or failed to.
     Called(CallAnswer),
-    /// The alarm that was set has come.
+    /// The alarm has fired.
     Alarm,
-    /// Someone wants the figures.
+    /// A request for the figures.
     Stats,
-    /// Someone wants to know who is connected.
+    /// A request for the list of connections.
     Connections(ConnectionQuery),
-    /// Someone wants to know how the tables are set, or to set some: all or none.
+    /// A request to read or change table settings; all changes apply, or none.
     Tables(Vec<TableChange>),
 }
 
-/// Who publishes over HTTP, as far as budgets are concerned.
+/// A publisher over HTTP, for budgets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publisher {
-    /// The user, where there is one.
+    /// The user, if there is one.
     pub user: Option<String>,
-    /// A digest of the key that was presented, where there is no user: everyone may have the same one.
+    /// A digest of the presented key, if there is no user: many clients may share one key.
     pub key: Option<String>,
-    /// The address that it comes from, where that is known.
+    /// The remote address, if known.
     pub address: Option<String>,
 }
 
-/// Which connections are asked for.
+/// A query for connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionQuery {
-    /// At most so many.
+    /// The maximum number returned.
     pub limit: u64,
-    /// Without so many before.
+    /// The number to skip.
     pub offset: u64,
     /// Only those whose public id or user contains this.
     pub search: String,
@@ -137,49 +137,49 @@ pub struct ConnectionQuery {
 /// The answer to [`super::effect::Task::Call`].
 #[derive(Clone, Debug)]
 pub struct CallAnswer {
-    /// Who called.
+    /// The caller.
     pub socket: SocketId,
     /// Its public id.
     pub client_id: Rc<str>,
-    /// What was called.
+    /// The event that was called.
     pub call: Call,
-    /// Status and body; `None` when there was none in time.
+    /// Status and body; `None` when the function did not answer in time.
     pub answer: Option<(u16, String)>,
 }
 
-/// A connection that begins.
+/// A connection that is being opened.
 #[derive(Clone, Debug)]
 pub struct Open {
     /// Its number.
     pub socket: SocketId,
     /// Its public id, random.
     pub client_id: String,
-    /// How its frames are written.
+    /// The dialect of its frames.
     pub dialect: DialectId,
-    /// Who it is, where ticket or header have proven it.
+    /// The principal, if a ticket or a header has proven it.
     pub principal: Option<Principal>,
     /// The ticket it came with.
     pub ticket: Option<UsedTicket>,
-    /// Whether it wants offsets, where it is authenticated already.
+    /// Whether it wants offsets, if it is already authenticated.
     pub recover: Recover,
-    /// Whether several events may come in one frame, where it is authenticated already.
+    /// Whether one frame may carry several events, if it is already authenticated.
     pub batches: bool,
-    /// The address that it comes from, where that is known.
+    /// The remote address, if known.
     pub address: Option<String>,
 }
 
-/// A ticket that is being used.
+/// A ticket being redeemed.
 #[derive(Clone, Debug)]
 pub struct UsedTicket {
     /// Its id.
     pub id: String,
     /// When it may be forgotten, in Unix milliseconds.
     pub expires: u64,
-    /// Whether it was used before.
+    /// Whether it was redeemed before.
     pub spent: bool,
 }
 
-/// What is remembered of a publication with an idempotency key.
+/// The stored result of a publication with an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remembered {
     /// When it was published, in Unix milliseconds.
@@ -203,26 +203,26 @@ pub struct StoredPublication {
     pub text: String,
 }
 
-/// What a tenant's storage holds when the object comes to life.
+/// The contents of a tenant's storage at wake.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     /// The stream's epoch, once it has one.
     pub epoch: Option<String>,
-    /// What was stored of the database, by name.
+    /// Facts about the database, by name.
     pub facts: BTreeMap<String, String>,
     /// The newest row of the history.
     pub newest: Option<Newest>,
-    /// Time of the oldest row of the history that has its text, in Unix milliseconds.
+    /// Time of the oldest history row that still has its text, in Unix milliseconds.
     pub oldest: Option<u64>,
     /// The open sockets with their attachments.
     pub sockets: Vec<(SocketId, String)>,
     /// States of open sockets that are too large for an attachment, by public id.
     pub states: BTreeMap<String, Vec<StatePart>>,
-    /// Everyone who was present on a socket that is open.
+    /// Presences of sockets that are open.
     pub presence: Vec<PresenceRow>,
-    /// The public ids of sockets that are gone and of which something is stored.
+    /// Public ids of closed sockets that still have stored state.
     pub gone: Vec<String>,
-    /// The key set as somebody last fetched it whose memory still lives, and when, in Unix milliseconds.
+    /// The key set last fetched by this isolate, and when, in Unix milliseconds.
     pub keys: Option<(u64, String)>,
 }
 
@@ -242,7 +242,7 @@ pub struct Newest {
     pub offset: u64,
     /// Its time, in Unix milliseconds.
     pub time: u64,
-    /// Bytes of all rows up to it, those already trimmed included.
+    /// Total bytes of all rows up to it, including those already trimmed.
     pub total_bytes: u64,
 }
 
@@ -255,7 +255,7 @@ pub struct PresenceRow {
     pub topic: Option<(bool, String)>,
     /// The user, where there is one.
     pub user: Option<String>,
-    /// The key under which it wants to be listed; `None`: its public id.
+    /// The requested presence key; `None`: its public id.
     pub key: Option<String>,
     /// A JSON object.
     pub metadata: String,

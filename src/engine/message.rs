@@ -1,5 +1,5 @@
-//! What the two halves of a tenant tell each other. Nothing else passes between them, so the delivery may one day run
-//! in objects of its own, each with a share of the connections.
+//! The messages between the two halves of a tenant. Nothing else passes between them, so that the delivery could run in
+//! several objects, each with a share of the connections.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,25 +22,25 @@ pub(super) struct SessionId {
 
 /// From the delivery to the stream.
 pub(super) enum ToStream {
-    /// Someone has proven who they are; from now on things are stored.
+    /// A connection has authenticated; from now on data may be stored.
     Begin,
     /// A client publishes; the delivery has authorized it.
     Publish { publication: Box<Publication>, keep: bool, origin: Origin },
-    /// A publication went out in this many frames.
+    /// A publication was sent in this many frames.
     Delivered { frames: u64 },
-    /// A connection wants to know the position, or what came after one.
+    /// A connection asks for the position, or for what followed one.
     Resume { session: SessionId, from: From, then: Announcement },
-    /// A connection appears in a topic; the delivery has authorized it.
+    /// A connection becomes present in a topic; the delivery has authorized it.
     Track(Tracking),
-    /// A connection changes its metadata.
+    /// A connection changes the metadata of its presence.
     Update { session: SessionId, topic: Option<Topic>, client_id: Rc<str>, metadata: Rc<str> },
-    /// A connection disappears from a topic.
+    /// A connection ends a presence.
     Untrack { session: SessionId, topic: Option<Topic>, client_id: Rc<str>, key: Option<Rc<str>> },
-    /// A connection wants to know who is present.
+    /// A connection asks for a roster.
     Roster { session: SessionId, topic: Topic },
-    /// Some are told of a presence together with everyone present, or one who hears no more of the topic.
+    /// Listeners expect the whole roster with a presence event, or a session has stopped listening to the topic.
     Gather { topic: Option<Topic>, change: Box<Event>, only: Option<SessionId> },
-    /// A connection is gone.
+    /// A connection has closed.
     Gone { client_id: Rc<str> },
 }
 
@@ -48,53 +48,53 @@ pub(super) enum ToStream {
 pub(super) enum ToDelivery {
     /// A publication is accepted.
     Publish { accepted: Accepted, origin: Option<Origin> },
-    /// Where the stream stands, and what a connection has missed.
+    /// The stream's position, and what a connection missed.
     Resumed { session: SessionId, position: Position, missed: Option<Missed>, read: Read, then: Announcement },
-    /// Everyone present, for one connection.
+    /// The roster, for one connection.
     Roster { session: SessionId, topic: Option<Topic>, members: Vec<Rc<Member>> },
     /// A connection is now present in a topic, or no longer.
     Present { session: SessionId, topic: Option<Topic>, present: bool },
-    /// Someone appeared, changed or disappeared.
+    /// A member joined, changed or left.
     Presence { topic: Option<Topic>, event: Event },
-    /// The same with everyone present, for those who are told them each time.
+    /// The same with the roster, for listeners that expect all of it each time.
     Gathered { topic: Option<Topic>, event: Event, only: Option<SessionId> },
-    /// What a connection asked for is refused.
+    /// A connection's command was refused.
     Refused { session: SessionId, refusal: Refusal, id: Option<String>, topic: Option<Topic> },
-    /// What a connection asked for is done.
+    /// A connection's command was executed.
     Done { session: SessionId, id: String },
 }
 
-/// How a connection appears.
+/// How a connection becomes present.
 pub(super) struct Tracking {
     pub(super) session: SessionId,
     pub(super) topic: Option<Topic>,
     pub(super) member: Rc<Member>,
-    /// Whether its key can be no other user's.
+    /// Whether its presence key belongs to one user only.
     pub(super) owns_key: bool,
-    /// Whether it is told first who is there.
+    /// Whether it gets the roster first.
     pub(super) roster: bool,
-    /// Asks for an answer with this id.
+    /// The correlation id, if the client wants an answer.
     pub(super) id: Option<String>,
 }
 
-/// A publication that the stream has given its place.
+/// A publication that the stream has accepted.
 pub(super) struct Accepted {
     pub(super) publication: Rc<Publication>,
     /// The stream's offset after it.
     pub(super) offset: u64,
     /// When, in Unix milliseconds.
     pub(super) time: u64,
-    /// Whether the history has it.
+    /// Whether it is in the history.
     pub(super) is_kept: bool,
-    /// Who may see it, where a database has judged that.
+    /// The database's verdict on who may see it.
     pub(super) verdict: Option<Rc<Verdict>>,
 }
 
-/// What a connection wants to see that was published before.
+/// What a connection wants replayed.
 pub(super) enum From {
     /// Nothing.
     Now,
-    /// Everything after a position, of the topics too that it listens to.
+    /// Everything after a position, including the topics that it listens to.
     Position(Position, Vec<Topic>),
     /// The newest messages of a private topic.
     Topic(Rc<str>, Replay),
@@ -105,19 +105,19 @@ pub(super) struct Origin {
     pub(super) session: SessionId,
     pub(super) acknowledge: Option<String>,
     pub(super) echo: bool,
-    /// Whether it asked that the message be kept.
+    /// Whether it asked for the message to be retained.
     pub(super) persist: bool,
     /// Under which the publication is remembered, so that it goes out no second time.
     pub(super) key: Option<String>,
 }
 
-/// What a connection has missed: everything in order, or too much to tell.
+/// What a connection missed: everything in order, or more than can be replayed.
 pub(super) enum Missed {
     Everything(Vec<Accepted>),
     TooMuch,
 }
 
-/// What was read of the history.
+/// Rows read from the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) rows: u64,
@@ -125,18 +125,18 @@ pub(super) struct Read {
     pub(super) bytes: u64,
 }
 
-/// What a connection is told first, once the stream has said where it stands.
+/// What a connection is told first, once the stream has reported its position.
 pub(super) enum Announcement {
-    /// It is authenticated, and these subscriptions were opened or refused with it.
-    /// Who is present in the topics of `watch` comes last.
+    /// It is authenticated, and these subscriptions were made active or refused with it.
+    /// The rosters of the topics of `watch` come last.
     Authenticated { with_position: bool, then: Vec<Event>, watch: Vec<Topic> },
-    /// This subscription stands.
+    /// This subscription is active.
     Subscribed { id: String, answer: Option<Rc<str>>, to: Missable, watch: Option<Topic> },
-    /// This channel is entered.
+    /// This channel is joined.
     Joined { id: String, answer: Rc<str>, live: Event, watch: Option<Topic> },
 }
 
-/// What a subscription is to that wants to see what it missed.
+/// The target of a subscription that recovers.
 pub(super) enum Missable {
     /// Everything that is published to a topic.
     Topic(Topic),
@@ -144,7 +144,7 @@ pub(super) enum Missable {
     Table(TableTarget),
 }
 
-/// What comes out of handling one input.
+/// The results of handling one input.
 #[derive(Default)]
 pub(super) struct Out {
     pub(super) effects: Vec<Effect>,
@@ -155,7 +155,7 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Adds something to do.
+    /// Adds a task.
     pub(super) fn run(&mut self, task: Task) {
         self.effects.push(Effect::Do(task));
     }

@@ -1,75 +1,76 @@
-//! A dialect's semantics as data. Each dialect states its own in its file; the engine reads them and never asks which
-//! dialect it is.
+//! A dialect's semantics as data. Each dialect states its profile in its own module; the engine reads it and never asks
+//! which dialect it is.
 
 use super::input::DialectId;
 use crate::policy::principal::Principal;
 use crate::policy::roles::Roles;
 
-/// What is particular to a dialect.
+/// The properties of a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Its name in figures and logs.
     pub name: &'static str,
     /// How many sessions a socket carries.
     pub sessions: Sessions,
-    /// A text frame that the runtime answers by itself, and its answer: both always the same bytes.
+    /// A text frame that the runtime answers by itself, and the answer; both are constant.
     pub auto_response: Option<(&'static str, &'static str)>,
-    /// Whether a socket that there is no room for is rejected at its handshake; where not, a frame says why it is closed.
+    /// Whether a socket that exceeds the limits is rejected at its handshake; otherwise a frame gives the reason for
+    /// closing it.
     pub rejects_at_handshake: bool,
-    /// Whether a session without a table subscription receives every change, and what is said to the whole organization.
+    /// Whether a session without table subscriptions receives every change and the organization's messages.
     pub receives_unasked: bool,
-    /// Who is told of presence without having asked for it.
+    /// Who is told of presence without asking.
     pub presence: PresenceAudience,
-    /// What the end of a token does.
+    /// What happens when a token expires.
     pub expiry: Expiry,
-    /// What a renewal does.
+    /// What a token renewal does.
     pub renewal: Renewal,
     /// What happens to a table subscription whose right is lost.
     pub lost_table: LostTable,
-    /// Whether a session token must give a role, as it must say when it ends.
+    /// Whether a session token must name a role and an expiry.
     pub requires_role: bool,
-    /// What a refusal within a session is.
+    /// How a refusal within a session is reported.
     pub refusals: Refusals,
-    /// What a subscription does under an id, or a join under a name, that stands already.
+    /// What a subscription with a known id, or a join with a known name, does.
     pub duplicate: Duplicate,
-    /// Whether frames of changes name the subscriptions that let them through.
+    /// Whether change frames name the subscriptions that they match.
     pub names_subscriptions: bool,
-    /// Whether whoever appears is told who is there; where not, that it is done.
+    /// Whether a member that joins gets the roster; otherwise it gets an acknowledgement.
     pub roster_on_appearing: bool,
-    /// How often the server says that it is there, in milliseconds; `None`: clients ask.
+    /// The interval of the server's heartbeats, in milliseconds; `None`: clients send them.
     pub heartbeat: Option<u64>,
-    /// What it does to end a subscription that does not stand.
+    /// What happens when a client ends a subscription that does not exist.
     pub unknown_subscription: UnknownSubscription,
-    /// Whether its clients understand messages; where not, none is sent.
+    /// Whether its clients understand messages; otherwise none are sent.
     pub hears_messages: bool,
-    /// Whether whoever appears or changes is told so too, and is listed among those who are there.
+    /// Whether members are told of their own presence, and listed in their own roster.
     pub hears_oneself_appear: bool,
-    /// Whether changing what one says of oneself before one has appeared is an error; where not, it does nothing.
+    /// Whether changing the metadata of an absent member is an error; otherwise it does nothing.
     pub untracked_is_error: bool,
-    /// Whether an update that takes a row out of a subscription's filter is told as a removal.
+    /// Whether an update that moves a row out of a subscription's filter is sent as a delete.
     pub removes_unmatched: bool,
-    /// Of which tables changes are sent.
+    /// The tables whose changes are sent.
     pub table_delivery: TableDelivery,
-    /// Whether a socket counts as a listener of its app, of which a plan allows so many.
+    /// Whether a socket counts towards its app's listener limit.
     pub is_listener: bool,
-    /// The role of a token that gives none.
+    /// The role of a token that names none.
     pub default_role: Option<&'static str>,
-    /// Which tables can be subscribed to.
+    /// The tables that can be subscribed to.
     pub tables: SubscribableTables,
-    /// Whether whoever publishes to a topic that it may read is subscribed to it from then on.
+    /// Whether a publisher is subscribed to its topic, if it may read it.
     pub publishing_subscribes: bool,
-    /// Whether frames tell who gets its own message that it is its own.
+    /// Whether frames mark the sender's own message.
     pub marks_own: bool,
-    /// What is told when someone appears, changes or disappears.
+    /// The frames sent when presence changes.
     pub presence_frames: PresenceFrames,
-    /// Whether the key under which somebody is listed in a topic can be no other user's.
+    /// Whether a presence key belongs to one user only.
     pub keys_are_owned: bool,
     /// How it is known that a client reads what it is sent.
     pub reading: Reading,
 }
 
 impl Profile {
-    /// The principal of a token, with the role that those get which give none.
+    /// The principal of a token, with the default role if the token names none.
     pub fn with_role(&self, principal: Principal) -> Principal {
         match self.default_role.filter(|_| principal.roles.first().is_none()) {
             Some(role) => Principal { roles: Roles::new([role.to_owned()]), ..principal },
@@ -101,73 +102,73 @@ pub enum Reading {
 /// Who is told of presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceAudience {
-    /// Subscribers of the topic, and whoever is present there.
+    /// Subscribers of the topic, and its members.
     SubscribersAndPresent,
-    /// Those who asked for it when they joined, or appeared.
+    /// Sessions that asked for it when they joined or became present.
     Requested,
 }
 
-/// What the end of a token does.
+/// What happens when a token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The client is told, and has some time to renew.
+    /// The client is told, and has a grace period to renew.
     Grace,
     /// The session ends.
     Ends,
 }
 
-/// What a fresh token of a session does.
+/// What a renewed token does to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// It must be the same user's, and is answered; one that is no good is refused, and the identity that stands goes on.
+    /// It must name the same user, and is acknowledged; an invalid token is refused and the identity stays.
     Answered,
-    /// It may be any user's, and is answered; one that is no good is refused, and the identity that stands goes on.
+    /// It may name any user, and is acknowledged; an invalid token is refused and the identity stays.
     AnsweredForAnyone,
-    /// It may be any user's, and is not answered; one that is no good ends the session.
+    /// It may name any user, and is not acknowledged; an invalid token ends the session.
     Silent,
 }
 
 impl Renewal {
-    /// Whether a fresh token is answered, and one that is no good leaves the identity that stands.
+    /// Whether a renewal is acknowledged, and an invalid token keeps the identity.
     pub fn is_answered(self) -> bool {
         self != Renewal::Silent
     }
 }
 
-/// Which tables can be subscribed to.
+/// The tables that can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscribableTables {
-    /// All that the roles admit.
+    /// All tables that the roles admit.
     Any,
-    /// Those that exist and are enabled, none of the database's own schemas; without a credential those that are marked
-    /// for it.
+    /// Existing, enabled tables outside the database's system schemas; without a credential, only tables marked as
+    /// public.
     Enabled,
 }
 
-/// What it does to end a subscription that does not stand.
+/// What happens when a client ends a subscription that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownSubscription {
-    /// It is refused.
+    /// The command is refused.
     Refused,
-    /// It has ended, which is what was asked for.
+    /// The command succeeds, because the subscription has ended.
     Ended,
 }
 
-/// Of which tables changes are sent.
+/// The tables whose changes are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableDelivery {
-    /// Of all that are published.
+    /// All published tables.
     Published,
-    /// Of those that are enabled, and that have a rule for who may see their rows or are marked public.
+    /// Enabled tables that have a visibility rule or are marked public.
     Enabled,
 }
 
-/// What is told when someone appears, changes or disappears.
+/// The frames sent when presence changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceFrames {
     /// The difference.
     Difference,
-    /// The difference, and everyone who is present after it.
+    /// The difference, and the resulting roster.
     Roster,
 }
 
@@ -176,25 +177,25 @@ pub enum PresenceFrames {
 pub enum LostTable {
     /// It ends.
     Ends,
-    /// It rests: a later token may give the right back.
+    /// It stays dormant: a later token may restore the right.
     Rests,
 }
 
-/// What a refusal within a session is.
+/// How a refusal within a session is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusals {
-    /// Always told, and an error of its socket: too many of them end it.
+    /// Always reported, and counted as an error of its socket: too many close it.
     Errors,
-    /// The reply to a frame that asks for one.
+    /// As the reply to a frame that has a correlation id.
     Replies,
 }
 
-/// What a subscription does that stands already.
+/// What a repeated subscription does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicate {
     /// It is refused.
     Refused,
-    /// It takes the place of the one before.
+    /// It replaces the previous one.
     Replaces,
 }
 

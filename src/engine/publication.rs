@@ -16,42 +16,42 @@ use crate::value::form::{Field, Form};
 use crate::value::json;
 use crate::value::row::Row;
 
-/// The version of the text that the history keeps: [`Publication::source`], read by [`Publication::stored`].
+/// The version of the retained text: [`Publication::source`], read by [`Publication::stored`].
 pub const STORED_VERSION: u64 = 1;
 
-/// What a publisher sends, unmasked.
+/// A publication as the publisher sent it, unmasked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publication {
-    /// What happened.
+    /// The row change or message.
     pub content: Content,
-    /// Only those subscribed to this topic get it; `None`: the whole organization.
+    /// Only subscribers of this topic receive it; `None`: the whole organization.
     pub topic: Option<Topic>,
     /// Only this user.
     pub user: Option<String>,
     /// Only holders of at least one of these roles.
     pub target_roles: Option<Vec<String>>,
-    /// The columns that leave; `None`: all.
+    /// The columns that are sent; `None`: all.
     pub fields: Option<BTreeSet<String>>,
     /// The column that names the owner.
     pub owner_field: Option<String>,
-    /// Database types of columns, such as `int8`, where the publisher knows them.
+    /// Database types of columns, such as `int8`, if the publisher declares them.
     pub columns: BTreeMap<String, String>,
-    /// What is masked for whom.
+    /// The masking rules.
     pub masking: Masking,
     /// The idempotency key.
     pub id: Option<String>,
     /// Whether the history may keep it.
     pub history: bool,
-    /// What a database says of a change of its own.
+    /// The metadata of a database's own change.
     pub database: Option<Rc<FromDatabase>>,
-    /// The JSON text of all this: what the history keeps.
+    /// The JSON text of all this, which the history stores.
     pub source: Rc<str>,
 }
 
-/// What a database says of a change of its own.
+/// The metadata of a database's own change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FromDatabase {
-    /// When it was committed, in Unix milliseconds, where that is known.
+    /// The commit time in Unix milliseconds, if known.
     pub at: Option<u64>,
     /// Whether large columns were left out.
     pub truncated: bool,
@@ -61,7 +61,7 @@ pub struct FromDatabase {
     pub identity: Option<BTreeSet<String>>,
 }
 
-/// What happened.
+/// A row change or a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// A row was inserted, updated or deleted.
@@ -70,26 +70,26 @@ pub enum Content {
         schema: Rc<str>,
         /// The table.
         table: Rc<str>,
-        /// What happened to the row.
+        /// The operation.
         operation: Operation,
         /// The row after it.
         new: Option<Row>,
-        /// The row before it, where the publisher knows it.
+        /// The row before it, if the publisher knows it.
         old: Option<Row>,
     },
-    /// A message of the publisher's own kind.
+    /// A message with a name chosen by the publisher.
     Message {
         /// Its name.
         event: Rc<str>,
-        /// What it carries.
+        /// The payload.
         payload: Payload,
-        /// The JSON object that a client said it in, where that holds more than [`Publication::source`] has words for:
-        /// those who speak its dialect get it unchanged.
+        /// The JSON object as a client sent it, if it holds more than [`Publication::source`] can express: recipients
+        /// of the same dialect get it unchanged.
         whole: Option<Rc<str>>,
     },
 }
 
-/// What a message carries.
+/// The payload of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// JSON text.
@@ -98,7 +98,7 @@ pub enum Payload {
     Binary(Rc<[u8]>),
 }
 
-/// The word that says that a payload is bytes.
+/// The encoding that marks a payload as bytes.
 pub const BASE64: &str = "base64";
 
 impl Publication {
@@ -119,7 +119,7 @@ impl Publication {
             topic: topic(&mut form)?,
             user: form.take("userId").map(|user| user.name(NAME_BYTES)).transpose()?,
             target_roles: form.take("targetRoles").map(|roles| roles.texts(MAX_ROLES)).transpose()?,
-            // A message has no columns: `fields` there is a mistake, and is refused as an unknown key.
+            // A message has no columns, so `fields` is refused as an unknown key.
             fields: if is_change { fields(&mut form)? } else { None },
             owner_field: form.take("ownerField").map(|column| column.name(NAME_BYTES)).transpose()?,
             // Types belong to columns, as `fields` does.
@@ -141,7 +141,7 @@ impl Publication {
         Ok(publication)
     }
 
-    /// Reads a publication back from the history; `None` when it is of a version that is not known.
+    /// Reads a publication back from the history; `None` if its version is unknown.
     pub fn stored(version: u64, text: &str) -> Option<Publication> {
         if version != STORED_VERSION {
             return None;
@@ -149,7 +149,7 @@ impl Publication {
         let mut form = Form::read(text, Code::InvalidRequest).ok()?;
         form.take("organizationId");
         let said = form.take("whole").map(|whole| Rc::from(whole.json()));
-        // What cannot be read of it would be a change that nobody has to judge.
+        // Unreadable metadata would make this a change that needs no verdict.
         let database = form.take("database").map(|database| serde_json::from_str(database.json())).transpose().ok()?;
         let mut publication = Publication::read(form, text).ok()?;
         publication.database = database.map(Rc::new);
@@ -159,7 +159,7 @@ impl Publication {
         Some(publication)
     }
 
-    /// A change of a row that a database has committed.
+    /// A row change that a database has committed.
     pub fn from_database(
         (schema, table): (&Rc<str>, &Rc<str>),
         (operation, new, old): (Operation, Option<Row>, Option<Row>),
@@ -188,7 +188,7 @@ impl Publication {
         Publication { content, columns, database: Some(Rc::new(database)), ..Publication::plain(Rc::from(source)) }
     }
 
-    /// A message to nobody in particular, of which the rest is to be said.
+    /// A message without an audience; the caller adds it.
     fn plain(source: Rc<str>) -> Publication {
         Publication {
             content: Content::Message { event: Rc::from(""), payload: Payload::Json(Rc::from("null")), whole: None },
@@ -230,20 +230,20 @@ impl Publication {
         Ok(Publication { content, topic: Some(topic), ..Publication::plain(Rc::from(source)) })
     }
 
-    /// The private topic that it is a message of.
+    /// The private topic of the message.
     pub fn private_topic(&self) -> Option<Rc<str>> {
         let topic = self.topic.as_ref().filter(|topic| topic.private)?;
         matches!(self.content, Content::Message { .. }).then(|| topic.name.clone())
     }
 
-    /// The same, of which the history keeps nothing.
+    /// The same publication, excluded from the history.
     pub fn without_history(mut self) -> Publication {
         self.history = false;
         self.say("history", "false");
         self
     }
 
-    /// The same message as a client said it.
+    /// The same message with the client's original object.
     pub fn said_in(mut self, object: Rc<str>) -> Publication {
         self.say("whole", &object);
         if let Content::Message { whole, .. } = &mut self.content {
@@ -252,7 +252,7 @@ impl Publication {
         self
     }
 
-    /// Adds a member to its source.
+    /// Adds a member to its source text.
     fn say(&mut self, name: &str, json: &str) {
         let members = self.source.strip_suffix('}').unwrap_or_default();
         self.source = Rc::from([members, ",\"", name, "\":", json, "}"].concat());

@@ -1,15 +1,15 @@
-//! A text that frames of several channels have in common: written by the first of them, copied by the others.
+//! A text that frames of several channels share: the first encoder writes it, the others copy it.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-/// A place for the part of an event's frames that the channel's name does not change. Clones are one place, for
-/// recipients of one dialect variant.
+/// Holds the part of an event's frames that does not depend on the channel name. Clones share it among recipients of
+/// one dialect variant.
 #[derive(Clone, Debug, Default)]
 pub struct SharedText(Rc<OnceCell<String>>);
 
 impl SharedText {
-    /// The text, which `write` makes where it is wanted for the first time.
+    /// The text, written by `write` on first use.
     pub fn get(&self, write: impl FnOnce() -> String) -> &str {
         self.0.get_or_init(write)
     }

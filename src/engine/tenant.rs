@@ -21,12 +21,12 @@ pub struct Tenant {
     delivery: Delivery,
     leftovers: Leftovers,
     alarm: Option<u64>,
-    /// The timers that are on their way, by the time at which they come.
+    /// The pending timers, by due time.
     timers: BTreeSet<u64>,
     since: u64,
 }
 
-/// What a tenant needs to know of its surroundings when it comes to life.
+/// What a tenant needs from its environment at wake.
 pub struct Surroundings {
     /// The time, in Unix milliseconds.
     pub now: u64,
@@ -34,12 +34,12 @@ pub struct Surroundings {
     pub organization: String,
     /// The deployment's configuration.
     pub configuration: Rc<Configuration>,
-    /// A random epoch, used if the stream begins with this life.
+    /// A random epoch, used if this life starts the stream.
     pub epoch: String,
 }
 
 impl Tenant {
-    /// Brings a tenant to life: at its first start and after a hibernation, a deploy or a crash alike (invariant 4).
+    /// Constructs a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
     pub fn wake(surroundings: Surroundings, profiles: Profiles, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
         let mut out = Out::default();
@@ -52,7 +52,7 @@ impl Tenant {
         let leftovers = Leftovers::new(stored.gone, now);
         let mut tenant = Tenant { stream, delivery, leftovers, alarm: None, timers: BTreeSet::new(), since: now };
         tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);
-        // No alarm is set here: if it is one that wakes the object, the runtime would take it for cancelled.
+        // No alarm is set here: if an alarm is what wakes the object, the runtime would treat it as cancelled.
         tenant.settle(now, out, effects);
         tenant.set_timer(effects);
         tenant
@@ -61,7 +61,7 @@ impl Tenant {
     /// Handles one input; `now` in Unix milliseconds.
     pub fn handle(&mut self, now: u64, input: Input, effects: &mut Vec<Effect>) {
         let mut out = Out::default();
-        // Comes while the object wakes, when no alarm may be set.
+        // Runs while the object wakes, when no alarm may be set.
         let is_waking = matches!(input, Input::GoneRead(_));
         let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
@@ -120,8 +120,7 @@ impl Tenant {
         }
     }
 
-    /// Ends this life whose memory is ahead of what is stored, before the next begins: what is lost with it, clients are to
-    /// ask for again.
+    /// Ends this life because its memory is ahead of storage. Clients must request again what is lost with it.
     pub fn give_up(&mut self) -> Vec<Effect> {
         self.delivery.give_up()
     }
@@ -131,7 +130,7 @@ impl Tenant {
         self.delivery.vacant()
     }
 
-    /// How a connection's frames are read; `None` when there is no such connection.
+    /// How a connection's frames are decoded; `None` if the connection does not exist.
     pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.dialect(socket)
     }
@@ -142,14 +141,14 @@ impl Tenant {
         self.leftovers.remove_due(now, !self.delivery.is_empty(), out);
     }
 
-    /// Tells who left, where somebody hears of it, and removes what they left.
+    /// Removes the presences of closed sockets, and tells the listeners.
     fn gone_read(&mut self, mut rows: Vec<PresenceRow>, out: &mut Out) {
         rows.retain(|row| self.delivery.hears_presence(row));
         self.stream.let_leave(&rows, out);
         self.leftovers.remove_read(out);
     }
 
-    /// Carries messages until there are none, then writes what must outlive memory.
+    /// Exchanges messages until none are left, then stores what must outlive memory.
     fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
         loop {
             self.carry(now, &mut out);
@@ -170,16 +169,17 @@ impl Tenant {
             } else if let Some(message) = out.to_delivery.pop_front() {
                 self.delivery.receive(now, message, out);
             } else if self.stream.is_reading() || !self.delivery.release(now, out) {
-                // What has waited goes on once the history that an earlier frame asked for is read: frames keep their
-                // order, and only one connection is read for at a time.
+                // Waiting frames continue once the history that an earlier frame asked for is read: frames keep their
+                // order, and only one connection reads at a time.
                 break;
             }
         }
     }
 
-    /// Sets the alarm where it would come too late, or so early that it would wake an object that sleeps. One that comes
-    /// a little early does no harm: connections that are about to authenticate would move it back and forth, a write
-    /// each time. After a wake it is unknown when it is to come, and it is set again: to ask would take an await.
+    /// Sets the alarm if it would fire too late, or so early that it would wake a hibernating object for nothing. An
+    /// alarm slightly too early is left alone: connections that are authenticating would otherwise move it back and
+    /// forth at the cost of a write. After a wake its time is unknown and asking would need an await, so it is set
+    /// again.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
         let deadlines = [self.delivery.deadline(), self.stream.deadline(), self.leftovers.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
@@ -190,7 +190,7 @@ impl Tenant {
         }
     }
 
-    /// Sets a timer for what is being coalesced, where none comes as soon; each that comes is about to set the next.
+    /// Sets a timer for coalesced events, unless one is due as early.
     fn set_timer(&mut self, effects: &mut Vec<Effect>) {
         let due = [self.delivery.next_flush(), self.delivery.next_batch()].into_iter().flatten().min();
         let is_sooner = |due: &u64| self.timers.first().is_none_or(|first| due < first);

@@ -1,4 +1,4 @@
-//! API keys of machines, kept as digests only (docs/protocol-native.md, Connecting; invariant 10).
+//! API keys for machines, stored as digests only (docs/protocol-native.md, Connecting; invariant 10).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::roles::Roles;
 use crate::code::{Code, Refusal};
 use crate::value::form::Field;
 
-/// Keys of one deployment: a variable has 5 KB at Cloudflare, so this is no limit in practice.
+/// Maximum keys of one deployment; Cloudflare's limit of 5 KB per variable is reached earlier.
 const MAX_KEYS: usize = 1_000;
 /// Bytes of a key's name or user.
 const MAX_NAME: usize = 255;
@@ -25,7 +25,7 @@ pub struct ApiKeys {
 /// One key, without the key itself.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
-    /// The organization that it opens.
+    /// The organization that it grants access to.
     pub organization: String,
     user: Option<String>,
     roles: Roles,
@@ -60,14 +60,14 @@ impl ApiKeys {
         Ok(ApiKeys { keys })
     }
 
-    /// Whether there is none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The key that is presented, where it is one.
+    /// The entry of a presented key, if it exists.
     ///
-    /// The look-up is by digest, so its time tells nothing about the keys themselves.
+    /// The lookup is by digest, so its time reveals nothing about the keys.
     pub fn find(&self, presented: &str) -> Option<&ApiKey> {
         let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
         self.keys.iter().find(|(known, _)| *known == digest).map(|(_, key)| key)
@@ -78,7 +78,7 @@ impl ApiKey {
     /// The key's principal within `organization`.
     ///
     /// # Errors
-    /// [`Code::WrongOrganization`] when the key is of another.
+    /// [`Code::WrongOrganization`] when the key belongs to another organization.
     pub fn principal(&self, organization: &str) -> Result<Principal, Code> {
         if self.organization != organization {
             return Err(Code::WrongOrganization);

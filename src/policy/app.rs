@@ -1,4 +1,4 @@
-//! Apps: what a deployment says of the organizations that are opened at `/v1/{app}/realtime` (docs/protocol-butterbase.md).
+//! Apps: the settings of organizations that are opened at `/v1/{app}/realtime` (docs/protocol-butterbase.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +10,21 @@ use super::table::MAX_COLUMNS;
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
-/// What the issuer of an app's end users is called, before the app's id.
+/// The issuer of an app's end-user tokens, before the app's id.
 pub const ISSUER: &str = "butterbase:app:";
-/// The only algorithm with which such an issuer signs.
+/// The only algorithm that such an issuer may use.
 pub const ALGORITHM: &str = "RS256";
-/// The role of whoever brings no credential.
+/// The role of a client without a credential.
 pub const ANONYMOUS: &str = "butterbase_anon";
 /// The role of an end user.
 pub const USER: &str = "butterbase_user";
-/// The role of a service key: no row rule holds it back.
+/// The role of a service key: row rules do not restrict it.
 pub const SERVICE: &str = "butterbase_service";
-/// What roles begin with that no token of an end user can give.
+/// The prefix of roles that an end user's token cannot grant.
 const RESERVED: &str = "butterbase_";
-/// Listeners of an app for which the deployment names no number: those of the smallest plan.
+/// The default listener limit of an app: that of the smallest plan.
 pub const MIN_LISTENERS: u64 = 20;
-/// What stands for every table in a list of tables.
+/// The wildcard for every table in a list of tables.
 const EVERY_TABLE: &str = "*";
 
 /// The apps of a deployment.
@@ -34,22 +34,22 @@ pub struct Apps {
     declared: BTreeMap<String, App>,
 }
 
-/// What a deployment says of one app.
+/// The settings of one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// The database that its tables are in, of those that the deployment names.
+    /// The database with its tables, one of those that the deployment names.
     pub database: Option<String>,
-    /// Whether someone may come without a credential.
+    /// Whether clients may connect without a credential.
     pub anonymous: bool,
-    /// Sockets that it may have at once; `None`: any number.
+    /// The maximum number of concurrent sockets; `None`: unlimited.
     pub listeners: Option<u64>,
-    /// Why nobody is let in for now; empty where no reason is given.
+    /// The reason why the app is paused; may be empty.
     pub paused: Option<String>,
-    /// The functions that answer events.
+    /// The functions that answer client events.
     pub functions: Functions,
-    /// Tables that are enabled though nobody has asked for it.
+    /// Tables that are enabled without a request of the control plane.
     pub enabled: TableNames,
-    /// Tables that may go to everyone though no rule says to whom.
+    /// Tables whose changes may go to everyone although they have no visibility rule.
     pub public: TableNames,
 }
 
@@ -72,7 +72,7 @@ impl Default for App {
 }
 
 impl Apps {
-    /// Reads what holds for every app, and below `apps` what is different for some.
+    /// Reads the settings of every app, and under `apps` the overrides of individual ones.
     ///
     /// # Errors
     /// On an unknown key or a wrong type, with its path.
@@ -90,12 +90,12 @@ impl Apps {
         Ok(Apps { others, declared })
     }
 
-    /// What the deployment says of an app.
+    /// The settings of an app.
     pub fn get(&self, app: &str) -> &App {
         self.declared.get(app).unwrap_or(&self.others)
     }
 
-    /// Whether the deployment names it.
+    /// Whether the deployment names the app.
     pub fn declares(&self, app: &str) -> bool {
         self.declared.contains_key(app)
     }
@@ -145,19 +145,19 @@ impl TableNames {
         Ok(TableNames(names))
     }
 
-    /// Whether a table of the schema `public` is one of them.
+    /// Whether it contains a table of the schema `public`.
     pub fn contain(&self, table: &str) -> bool {
         self.0.contains(table) || self.0.contains(EVERY_TABLE)
     }
 }
 
-/// The roles of an end user whose token names these: who they are to the app is not for their token to say.
+/// The roles of an end user whose token names these roles; the token cannot grant reserved ones.
 pub fn user_roles(named: &Roles) -> Roles {
     let own = named.as_slice().iter().filter(|role| !role.starts_with(RESERVED)).cloned();
     Roles::new(std::iter::once(USER.to_owned()).chain(own))
 }
 
-/// Whether these roles are those of a service.
+/// Whether these roles include a service's.
 pub fn is_service(roles: &Roles) -> bool {
     roles.as_slice().iter().any(|role| role == SERVICE)
 }

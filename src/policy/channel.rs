@@ -8,10 +8,10 @@ use super::principal::{Method, Principal, SUBJECT};
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
-/// Bytes of a topic's name: one byte counts them in Supabase's binary frames (docs/protocol-supabase.md).
+/// Maximum bytes of a topic's name: Supabase's binary frames store its length in one byte (docs/protocol-supabase.md).
 pub const MAX_TOPIC: usize = 255;
 
-/// A topic of one of the two spaces, which never meet (docs/protocol-native.md, Topics and presence).
+/// A topic in one of two separate spaces, private and public (docs/protocol-native.md, Topics and presence).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Topic {
     /// Governed by the channel policies; a public topic is open to the whole organization.
@@ -20,7 +20,7 @@ pub struct Topic {
     pub name: Rc<str>,
 }
 
-/// What a principal wants to do with a topic.
+/// An operation on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Receive what is published there.
@@ -41,11 +41,11 @@ pub struct Channel {
     write: Grant,
     presence: Grant,
     presence_read: Grant,
-    /// Whether what clients publish here is kept for recovery.
+    /// Whether client publications are retained for recovery.
     pub history: bool,
 }
 
-/// `Nobody` when the configuration is silent: what is not granted is refused.
+/// `Nobody` unless configured: access must be granted explicitly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Grant {
     #[default]
@@ -85,7 +85,7 @@ impl Channel {
         Ok(channel)
     }
 
-    /// The policy by which only holders of these roles may read topics that begin so, and nobody may write there.
+    /// A policy that lets only holders of these roles read topics with this prefix, and nobody publish there.
     pub fn for_administrators(prefix: &str, roles: &[&str]) -> Channel {
         Channel {
             pattern: vec![Piece::Literal(prefix.to_owned()), Piece::Any],
@@ -97,12 +97,12 @@ impl Channel {
         }
     }
 
-    /// Whether the policy speaks about this topic for this principal.
+    /// Whether the policy applies to this topic for this principal.
     pub fn matches(&self, topic: &str, principal: &Principal) -> bool {
         matches(&self.pattern, topic, principal)
     }
 
-    /// Whether the policy lets the principal do it.
+    /// Whether the policy allows the principal this operation.
     pub fn allows(&self, action: Action, principal: &Principal) -> bool {
         let grant = match action {
             Action::Read => &self.read,
@@ -123,17 +123,17 @@ impl Channel {
 }
 
 impl Grant {
-    /// Whether the principal is one of those it is given to.
+    /// Whether the grant includes the principal.
     pub(super) fn includes(&self, principal: &Principal) -> bool {
         match self {
             Grant::Nobody => false,
-            // Everyone who has shown who it is.
+            // Every authenticated principal.
             Grant::Everyone => principal.method != Method::Anonymous,
             Grant::Roles(roles) => principal.roles.any(roles),
         }
     }
 
-    /// Reads `{ roles? }`; `None` where the configuration is silent.
+    /// Reads `{ roles? }`; `None` when it is not configured.
     pub(super) fn read(form: &mut Form<'_>, name: &str) -> Result<Option<Grant>, Refusal> {
         let Some(field) = form.take(name) else { return Ok(None) };
         let mut form = field.form()?;
@@ -160,15 +160,15 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, &'static str> {
         };
         for (star, literal) in text.split('*').enumerate() {
             pieces.extend((star > 0).then_some(Piece::Any));
-            // An empty one would stand for nothing.
+            // An empty claim name would match nothing.
             pieces.extend((!literal.is_empty()).then(|| Piece::Literal(literal.to_owned())));
         }
     }
     Ok(pieces)
 }
 
-/// Follows every way through the pattern at once, as the places of the topic that the pieces so far may lead to: the
-/// time is bounded by pieces, bytes and values, whatever the claims hold.
+/// Tracks all partial matches at once, as the set of positions in the topic that they have reached. This bounds the
+/// time by pieces, bytes and values, whatever the claims contain.
 fn matches(pattern: &[Piece], topic: &str, principal: &Principal) -> bool {
     let mut places = vec![false; topic.len() + 1];
     places.first_mut().into_iter().for_each(|first| *first = true);
@@ -182,13 +182,13 @@ fn matches(pattern: &[Piece], topic: &str, principal: &Principal) -> bool {
     places.last() == Some(&true)
 }
 
-/// Every place from the first of these on.
+/// Every position from the first of these on.
 fn from_first(places: &[bool]) -> Vec<bool> {
     let first = places.iter().position(|is_reached| *is_reached).unwrap_or(places.len());
     (0..places.len()).map(|place| place >= first).collect()
 }
 
-/// The places of the topic to which one of the texts leads from one of these; an empty claim leads nowhere.
+/// The positions reached by matching one of the texts at one of these; an empty claim value matches nothing.
 fn after(topic: &str, places: &[bool], texts: &[String]) -> Vec<bool> {
     let mut reached = vec![false; places.len()];
     for text in texts.iter().filter(|text| !text.is_empty()) {

@@ -9,14 +9,14 @@ use super::principal::{Method, Principal, SUBJECT};
 use super::roles::Roles;
 use crate::code::Code;
 
-/// Claims that name the one organization a token is for.
+/// Claims that name the single organization of a token.
 const ORGANIZATION_CLAIMS: [&str; 4] = ["organizationId", "activeOrganizationId", "org_id", "ref"];
-/// The claim that names several, with the roles in each.
+/// The claim that maps several organizations to roles.
 const ORGANIZATIONS: &str = "organizations";
 /// Clerk's claim: an object whose `id` names the active organization, and `rol` the role there.
 const CLERK_ORGANIZATION: &str = "o";
-/// Names of claims that speak of organizations in one way or another, in lower case and without `_` and `-`. A token with
-/// one of them is not nameless, even where we do not know how to read it.
+/// Normalized names of claims that concern organizations (lower case, without `_` and `-`). A token with any of them
+/// never falls back to the default organization, even if we cannot interpret the claim.
 const ORGANIZATION_WORDS: [&str; 21] = [
     "o",
     "org",
@@ -40,27 +40,27 @@ const ORGANIZATION_WORDS: [&str; 21] = [
     "workspaces",
     "ref",
 ];
-/// Values kept of one claim, and roles of one token.
+/// Maximum values kept per claim, and roles per token.
 const MAX_VALUES: usize = 1_000;
 
 /// The claims of a verified token.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    /// All claims but the registered times.
+    /// All claims except the registered times.
     pub values: Map<String, Value>,
     /// `exp`, in Unix milliseconds.
     pub expires: u64,
-    /// The app whose issuer signed it: the token is of that, and nothing in it names another organization.
+    /// The app whose issuer signed the token: the token is valid for that app only, whatever its claims say.
     pub app: Option<String>,
 }
 
 impl Claims {
-    /// The principal that these claims prove within `organization`, with the claims named in `kept`. A token that names
-    /// no organization at all is of `default`, and of no other.
+    /// The principal that these claims prove within `organization`, keeping the claims in `kept`. A token without any
+    /// organization claim belongs to `default` only.
     ///
     /// # Errors
     /// [`Code::WrongOrganization`] when the token does not name the organization, [`Code::InvalidToken`] when the
-    /// subject is no text.
+    /// subject is not a string.
     pub fn principal(
         &self,
         organization: &str,
@@ -69,7 +69,7 @@ impl Claims {
     ) -> Result<Principal, Code> {
         let roles = self.roles(organization, default).ok_or(Code::WrongOrganization)?;
         let user = match self.values.get(SUBJECT) {
-            // An app's own tokens are for its users only.
+            // An app's own issuer signs tokens of its users only.
             None | Some(Value::Null) if self.app.is_some() => return Err(Code::InvalidToken),
             None | Some(Value::Null) => None,
             Some(Value::String(user)) if !user.is_empty() => Some(user.clone()),
@@ -88,7 +88,7 @@ impl Claims {
         })
     }
 
-    /// The one organization that the token names; `None` where it names none or several.
+    /// The single organization that the token names; `None` if it names none or several.
     pub fn organization(&self) -> Option<&str> {
         if self.app.is_some() {
             return self.app.as_deref();
@@ -101,13 +101,13 @@ impl Claims {
         named.all(|other| other == first).then_some(first)
     }
 
-    /// The roles held in `organization`: those of the map `organizations` where it names it, else the token's own.
+    /// The roles in `organization`: from the map `organizations` if it names it, otherwise the token's own.
     fn roles(&self, organization: &str, default: Option<&str>) -> Option<Roles> {
         if let Some(app) = &self.app {
             return (app == organization).then(|| user_roles(&Roles::new(self.own_roles())));
         }
         if let Some(roles) = self.values.get(ORGANIZATIONS).and_then(|map| map.get(organization)) {
-            // `null` or `false` is how an issuer may write that someone has left.
+            // Issuers may use `null` or `false` to say that a user has left.
             let is_member = matches!(roles, Value::String(_) | Value::Array(_));
             return is_member.then(|| Roles::new(role_names(roles)));
         }
@@ -117,14 +117,14 @@ impl Claims {
         is_of.then(|| Roles::new(self.own_roles().chain(clerk.map(str::to_owned))))
     }
 
-    /// The roles that the token gives wherever it is for.
+    /// The roles that the token grants in any organization.
     fn own_roles(&self) -> impl Iterator<Item = String> {
         let list = self.values.get("roles").map(role_names).unwrap_or_default();
         let single = self.values.get("role").filter(|role| role.is_string()).map(role_names).unwrap_or_default();
         list.into_iter().chain(single)
     }
 
-    /// The organizations that claims of one organization name.
+    /// The organizations in claims that name a single one.
     fn named(&self) -> impl Iterator<Item = &str> {
         let claims = ORGANIZATION_CLAIMS.into_iter().filter_map(|name| self.values.get(name)?.as_str());
         claims.chain(self.clerk("id"))
@@ -134,13 +134,12 @@ impl Claims {
         self.values.get(CLERK_ORGANIZATION)?.get(member)?.as_str()
     }
 
-    /// Whether no claim speaks of organizations. One that is `null` does: its issuer knows of organizations, and says that
-    /// the user is in none.
+    /// Whether no claim concerns organizations. A `null` claim does: its issuer states that the user belongs to none.
     fn is_nameless(&self) -> bool {
         !self.values.keys().any(|name| speaks_of_organizations(name))
     }
 
-    /// A claim by its name, or by a dotted path where no claim has that name.
+    /// A claim by name, or by dotted path if no claim has that name.
     fn claim(&self, name: &str) -> Option<&Value> {
         self.values.get(name).or_else(|| {
             let mut steps = name.split('.');
@@ -150,14 +149,14 @@ impl Claims {
     }
 }
 
-/// Whether a claim's name is one of [`ORGANIZATION_WORDS`], be it namespaced (`https://app.example/org_id`).
+/// Whether a claim's name is one of [`ORGANIZATION_WORDS`], possibly namespaced (`https://app.example/org_id`).
 fn speaks_of_organizations(name: &str) -> bool {
     let last = name.rsplit(['/', ':', '.']).next().unwrap_or(name);
     let word: String = last.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect();
     ORGANIZATION_WORDS.contains(&word.as_str())
 }
 
-/// The roles that a claim names: its elements, or the parts of a text such as Better Auth's `admin,member`.
+/// The roles in a claim: its elements, or the parts of a string such as Better Auth's `admin,member`.
 fn role_names(value: &Value) -> Vec<String> {
     match value {
         Value::String(names) => names.split(',').map(|name| name.trim().to_owned()).take(MAX_VALUES).collect(),
@@ -165,7 +164,7 @@ fn role_names(value: &Value) -> Vec<String> {
     }
 }
 
-/// The texts that a claim holds: its own, or its elements'. What is neither text, number nor truth value is left out.
+/// The scalar values of a claim, or of its elements, as text. Objects and `null` are left out.
 fn texts(value: &Value) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),

@@ -18,24 +18,24 @@ use crate::code::{Code, Refusal};
 use crate::value::form::Form;
 use crate::value::json;
 
-/// Bytes that `JWT_SECRET` has at least: HMAC keys are as long as the hash (RFC 7518, 3.2).
+/// Minimum bytes of `JWT_SECRET`: HMAC keys must be as long as the hash (RFC 7518, 3.2).
 const MIN_JWT_SECRET: usize = 32;
-/// Bytes that `ACCESS_TOKEN` has at least: whoever holds a ticket can try secrets against its signature without asking us.
+/// Minimum bytes of `ACCESS_TOKEN`: the holder of a ticket can test guesses against its signature offline.
 const MIN_ACCESS_TOKEN: usize = 32;
-/// Channel policies; the first match decides, so all may be tried.
+/// Maximum channel policies; each of them may be tried for a topic.
 const MAX_CHANNELS: usize = 1_000;
 
-/// How long events wait for others unless `batchMilliseconds` says otherwise.
+/// The default of `batchMilliseconds`.
 const BATCH_MILLISECONDS: u64 = 20;
-/// A timer that keeps no object from hibernating is shorter than 100 ms.
+/// Timers shorter than 100 ms do not prevent hibernation.
 const MAX_BATCH_MILLISECONDS: u64 = 90;
 
-/// Everything that a deployment decides.
+/// The configuration of a deployment.
 #[derive(Clone, Debug)]
 pub struct Configuration {
     /// `ACCESS_TOKEN`, then `ACCESS_TOKEN_PREVIOUS`: bearers of the publishing API.
     pub access_tokens: Vec<Secret>,
-    /// How to tell who someone is.
+    /// How credentials are verified.
     pub credentials: Credentials,
     /// Exact origins; `None`: any.
     pub allowed_origins: Option<Vec<String>>,
@@ -51,15 +51,15 @@ pub struct Configuration {
     pub limits: Limits,
     /// How much history is kept.
     pub history: HistoryLimits,
-    /// The organizations that are opened as apps; `None` where none is.
+    /// The organizations opened as apps; `None` if there are none.
     pub apps: Option<Apps>,
-    /// Whether sockets whose dialect has them get heartbeats.
+    /// Whether heartbeats are sent to sockets whose dialect has them.
     pub heartbeats: bool,
-    /// How long events wait for others under load, where their recipients take several in a frame, in milliseconds.
+    /// How long events wait for others under load, if their recipients accept several per frame, in milliseconds.
     pub batch_milliseconds: u64,
     /// Whether the page at `/` is served.
     pub inspector: bool,
-    /// What Fluxbase's clients may; `None`: they are not served.
+    /// The settings for Fluxbase's clients; `None`: they are not served.
     pub fluxbase: Option<Fluxbase>,
 }
 
@@ -67,7 +67,7 @@ impl Configuration {
     /// Reads the configuration; `variable` gives the text of a variable or secret, objects as JSON.
     ///
     /// # Errors
-    /// [`Code::Configuration`] with the variable's name as the field. A secret's value is in no message.
+    /// [`Code::Configuration`] with the variable's name as the field. No message contains a secret's value.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Refusal> {
         let access_token = secret(variable, "ACCESS_TOKEN", MIN_ACCESS_TOKEN)?;
         let access_token = access_token.ok_or_else(|| malformed("ACCESS_TOKEN", "is required: set it as a secret"))?;
@@ -94,12 +94,12 @@ impl Configuration {
         Ok(configuration)
     }
 
-    /// Whether `presented` is one of the access tokens. Every one is compared, so the time tells nothing.
+    /// Whether `presented` is one of the access tokens. All are compared, so the time reveals nothing.
     pub fn is_access_token(&self, presented: &str) -> bool {
         self.access_tokens.iter().fold(false, |found, secret| secret.is(presented) | found)
     }
 
-    /// Whether a page of this origin may connect. Clients that are no browsers send none.
+    /// Whether a page of this origin may connect. Clients other than browsers send no origin.
     pub fn allows_origin(&self, origin: Option<&str>) -> bool {
         match (&self.allowed_origins, origin) {
             (Some(allowed), Some(origin)) => allowed.iter().any(|one| one == origin),
@@ -107,7 +107,7 @@ impl Configuration {
         }
     }
 
-    /// Whether the principal may do this with the topic (docs/protocol-native.md, Topics and presence).
+    /// Whether the principal may perform this operation on the topic (docs/protocol-native.md, Topics and presence).
     ///
     /// # Errors
     /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
@@ -118,15 +118,15 @@ impl Configuration {
             (false, false) => Err(Code::PublicTopicsDisabled),
             (true, _) => match self.channel(topic, principal) {
                 Some(channel) if channel.allows(action, principal) => Ok(()),
-                // A grant is from before this build where a policy speaks of the topic now.
+                // A stored grant is stale if a policy now covers the topic.
                 None if principal.grants.get(&*topic.name).is_some_and(|grant| grant.allows(action)) => Ok(()),
                 _ => Err(Code::Forbidden),
             },
         }
     }
 
-    /// Whether the principal may be present in the topic, or in the lobby, whose roster says who everyone is: a key that is
-    /// in every page is nobody.
+    /// Whether the principal may be present in the topic or the lobby. Rosters show users, so a key that every page
+    /// contains does not qualify.
     ///
     /// # Errors
     /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
@@ -139,23 +139,23 @@ impl Configuration {
         self.authorize(Action::Presence, topic, principal)
     }
 
-    /// Whether changes of a table may be subscribed to without a credential, where a dialect has such sockets.
+    /// Whether table changes may be subscribed to without a credential, in dialects that allow such sockets.
     pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
         let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
         self.fluxbase.as_ref().is_some_and(named)
     }
 
-    /// Whether no policy speaks of a private topic, so that a database may.
+    /// Whether no policy covers a private topic, so that a database may decide.
     pub fn leaves_to_database(&self, topic: &Topic, principal: &Principal) -> bool {
         topic.private && self.channel(topic, principal).is_none()
     }
 
-    /// What is said of an organization as an app; `None` where none is one.
+    /// The app settings of an organization; `None` if there are no apps.
     pub fn app(&self, organization: &str) -> Option<&App> {
         self.apps.as_ref().map(|apps| apps.get(organization))
     }
 
-    /// The databases that organizations take their changes from.
+    /// The databases that supply changes.
     pub fn databases(&self) -> &Databases {
         &self.credentials.databases
     }
@@ -216,7 +216,7 @@ impl Configuration {
             let fluxbase = Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?;
             self.credentials.nameless_organization = Some(fluxbase.organization.clone());
             self.fluxbase = Some(fluxbase);
-            // Before all others, so that none of them can give what they must not.
+            // These precede all other policies, so that none of those can grant more.
             self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
         }
         form.finish()
@@ -260,7 +260,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         return Err(malformed("DEFAULT_ORGANIZATION", "is no organization id"));
     }
     let organization_domain = variable("ORGANIZATION_DOMAIN");
-    // An empty label, such as before a leading dot, is one that no host has: nothing would be bound.
+    // An empty label, such as before a leading dot, matches no host, so the binding would have no effect.
     if organization_domain.as_deref().is_some_and(|domain| !domain.split('.').all(|label| is_of(label, b"-"))) {
         return Err(malformed("ORGANIZATION_DOMAIN", "must be a domain in lower case"));
     }
@@ -282,7 +282,7 @@ fn secret(variable: &dyn Fn(&str) -> Option<String>, name: &str, least: usize) -
     }
 }
 
-/// What a claim must say. An empty text would be a check that no token passes.
+/// A required claim value. An empty string would reject every token.
 fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Option<String>, Refusal> {
     match variable(name) {
         Some(text) if text.is_empty() => Err(malformed(name, "must not be empty; leave it out for no check")),
@@ -290,7 +290,7 @@ fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Opt
     }
 }
 
-/// A local issuer has no certificate; anything else must, or the keys could be anyone's. A user name before the host
+/// Only a local issuer may lack a certificate; otherwise anyone could supply the keys. A user name before the host
 /// would make `http://localhost:1@elsewhere` look local.
 pub(super) fn is_safe(url: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
@@ -312,12 +312,12 @@ fn origins(list: &str) -> Result<Vec<String>, Refusal> {
     Ok(origins)
 }
 
-/// Whether a browser could send this: scheme, host and port, in lower case, nothing else.
+/// Whether a browser could send this origin: scheme, host and port, in lower case, nothing else.
 fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, host)| is_of(scheme, b"+-.") && is_of(host, b"-_.:[]"))
 }
 
-/// Whether a text has nothing but lower-case letters, digits and `more`, and is not empty.
+/// Whether a text is non-empty and consists of lower-case letters, digits and `more`.
 fn is_of(text: &str, more: &[u8]) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
@@ -327,11 +327,11 @@ fn malformed(name: &str, what: &str) -> Refusal {
     Refusal::at(Code::Configuration, name, format!("{name} {what}"))
 }
 
-/// Puts the variable's name before the path of what is wrong within it.
+/// Prefixes the path of an error with the variable's name.
 fn below(name: &str, refusal: Refusal) -> Refusal {
     let path = refusal.field.map_or_else(|| name.to_owned(), |field| format!("{name}.{field}"));
     Refusal::at(Code::Configuration, path, format!("{name}: {}", refusal.message))
 }
 
-// The longest names in the configuration and on the wire are the same, so a rule can name whatever a client can.
+// The configuration allows names as long as the protocol does, so a rule can name anything that a client can.
 const _: () = assert!(NAME_BYTES == super::channel::MAX_TOPIC);

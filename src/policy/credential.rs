@@ -1,4 +1,4 @@
-//! What a caller presents, session token or API key, and the principal behind it.
+//! Verification of credentials (session tokens and API keys), and their principals.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use super::principal::Principal;
 use super::token::{TokenError, TokenRules};
 use crate::code::Code;
 
-/// All that is needed to tell who someone is.
+/// Everything needed to verify a credential.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// Rules for session tokens.
     pub tokens: TokenRules,
     /// The API keys.
     pub api_keys: ApiKeys,
-    /// The organization of clients and of tokens that name none.
+    /// The organization of clients and tokens that name none.
     pub default_organization: Option<String>,
-    /// Another organization that tokens are good for which name none.
+    /// Another organization for which tokens without an organization are valid.
     pub nameless_organization: Option<String>,
-    /// The domain whose hosts are organizations: below it the host decides, and no credential.
+    /// The domain whose subdomains are organizations: there the host decides, not the credential.
     pub organization_domain: Option<String>,
-    /// Claims that the configuration's rules refer to, and that a principal keeps therefore.
+    /// Claims that the configuration's rules refer to, which principals therefore keep.
     pub claims: BTreeSet<String>,
     /// The databases, whose policies may refer to any claim.
     pub databases: Databases,
 }
 
-/// What a credential that was found good says.
+/// A verified credential.
 pub enum Proven<'a> {
     /// It is an API key.
     Key(&'a ApiKey),
@@ -42,7 +42,7 @@ impl Credentials {
     /// The principal that `credential` proves within `organization`; `now` in Unix milliseconds.
     ///
     /// # Errors
-    /// A code to refuse it with, or that the key set must be fetched first.
+    /// The code of the refusal, or that the key set must be fetched first.
     pub fn principal(
         &self,
         now: u64,
@@ -54,10 +54,10 @@ impl Credentials {
         self.within(&proven, organization).map_err(TokenError::Refused)
     }
 
-    /// Finds out whether a credential is good, wherever it may lead; `now` in Unix milliseconds.
+    /// Verifies a credential, independent of the organization; `now` in Unix milliseconds.
     ///
     /// # Errors
-    /// A code to refuse it with, or that the key set must be fetched first.
+    /// The code of the refusal, or that the key set must be fetched first.
     pub fn verify(&self, now: u64, credential: &str, keys: &KeySet) -> Result<Proven<'_>, TokenError> {
         match self.api_keys.find(credential) {
             Some(key) => Ok(Proven::Key(key)),
@@ -68,7 +68,7 @@ impl Credentials {
     /// The principal within `organization`.
     ///
     /// # Errors
-    /// A code to refuse it with.
+    /// The code of the refusal.
     pub fn within(&self, proven: &Proven<'_>, organization: &str) -> Result<Principal, Code> {
         match proven {
             Proven::Key(key) => key.principal(organization),
@@ -82,12 +82,12 @@ impl Credentials {
         }
     }
 
-    /// The organization of a caller who may not say which, with the principal there: the one that the host's first label
-    /// asks for, else the only one that the credential names, else the default, the first that the credential is good for.
-    /// Of the hosts below [`Credentials::organization_domain`], only the first.
+    /// The organization and principal of a caller whose protocol cannot name one: the organization that the host's
+    /// first label names, otherwise the only one of the credential, otherwise the first default that the credential is
+    /// valid for. Below [`Credentials::organization_domain`] only the host decides.
     ///
     /// # Errors
-    /// A code to refuse it with; [`Code::WrongOrganization`] when it is good for none of them.
+    /// The code of the refusal; [`Code::WrongOrganization`] when the credential is valid for none of them.
     pub fn tenant(&self, proven: &Proven<'_>, host: &str) -> Result<(String, Principal), Code> {
         let named = match proven {
             Proven::Key(key) => Some(key.organization.as_str()),
@@ -104,9 +104,9 @@ impl Credentials {
         Err(Code::WrongOrganization)
     }
 
-    /// The organization that a host's first label asks for, and whether no other may be meant.
+    /// The organization that a host's first label names, and whether it is the only candidate.
     pub fn asked_for<'a>(&self, host: &'a str) -> (&'a str, bool) {
-        // With the root's dot it is the same host.
+        // A trailing dot denotes the same host.
         let host = host.strip_suffix('.').unwrap_or(host);
         let (asked, domain) = host.split_once('.').unwrap_or((host, ""));
         (asked, self.organization_domain.as_deref() == Some(domain))

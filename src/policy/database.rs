@@ -1,4 +1,4 @@
-//! The databases that organizations take their changes from, and the groups in which row-level security judges rows.
+//! The databases that supply changes, and the groups in which row-level security evaluates rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -25,7 +25,7 @@ const MAX_IDENTIFIER: usize = 63;
 const GROUP_DIGITS: usize = 16;
 /// The claim that names a database role.
 const ROLE: &str = "role";
-/// Claims that differ from token to token of one user: with them every renewal would be a group of its own.
+/// Claims that differ between tokens of one user: with them every renewal would create a new group.
 const TIMES: [&str; 4] = ["exp", "iat", "nbf", "jti"];
 
 const POLL_MILLISECONDS: u64 = 1_000;
@@ -42,35 +42,35 @@ pub struct Databases {
 /// One database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
-    /// Its name, which is that of its object too.
+    /// Its name, which also names its object.
     pub name: Rc<str>,
     /// The secret with its URL, or the Hyperdrive binding.
     pub connection: String,
-    /// Whose changes it has.
+    /// The organizations that it serves.
     pub serves: Serves,
-    /// How often it is asked while somebody is subscribed and nothing rings, in milliseconds.
+    /// The polling interval while there are subscribers and no doorbell rings, in milliseconds.
     pub poll_milliseconds: u64,
-    /// How often it is emptied while nobody is subscribed, in seconds; 0: not at all.
+    /// The interval at which the slot is drained without subscribers, in seconds; 0: never.
     pub drain_seconds: u64,
-    /// Database roles that judge; the first is that of principals who name none.
+    /// Database roles for verdicts; the first is that of principals that name none.
     roles: Vec<String>,
     /// Roles whose holders see every row.
     bypass: Vec<String>,
 }
 
-/// The organizations that a database has rows of.
+/// The organizations whose rows a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// One.
     Organization(String),
-    /// The one that this column of a row names.
+    /// The organization named by this column of a row.
     Column(String),
 }
 
-/// Principals whom row-level security cannot tell apart: the same database role, the same claims.
+/// Principals that row-level security cannot tell apart: the same database role and claims.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
-    /// Its id: hexadecimal digits of a digest of the other two.
+    /// Its id: the hexadecimal digest of role and claims.
     pub id: Rc<str>,
     /// The database role.
     pub role: String,
@@ -78,14 +78,14 @@ pub struct Group {
     pub claims: String,
 }
 
-/// How a principal stands to the rows of a database.
+/// How a database treats a principal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Nothing is known that could be judged: no row is visible.
+    /// The claims that policies need are unknown: no row is visible.
     Nobody,
     /// Every row is visible.
     Bypass,
-    /// What is visible is judged for this group.
+    /// Row-level security decides, evaluated for this group.
     Group(Rc<Group>),
 }
 
@@ -118,7 +118,7 @@ impl Databases {
         self.databases.get(name)
     }
 
-    /// The database that an organization takes its changes from: its own, else the one that has a column for it.
+    /// The database that serves an organization: its own, otherwise the one with an organization column.
     pub fn of(&self, organization: &str) -> Option<&Rc<Database>> {
         let own = |database: &&Rc<Database>| database.serves == Serves::Organization(organization.to_owned());
         let shared = |database: &&Rc<Database>| matches!(database.serves, Serves::Column(_));
@@ -131,7 +131,7 @@ impl Databases {
         self.databases.values()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.databases.is_empty()
     }
@@ -153,7 +153,7 @@ impl Serves {
         Ok(Serves::Column(column))
     }
 
-    /// Whether two databases would both be the one of some organization.
+    /// Whether two databases would serve the same organization.
     fn overlaps(&self, other: &Serves) -> bool {
         match (self, other) {
             (Serves::Organization(one), Serves::Organization(other)) => one == other,
@@ -189,12 +189,12 @@ impl Database {
         Ok(database)
     }
 
-    /// The database roles that judge.
+    /// The database roles for verdicts.
     pub fn roles(&self) -> &[String] {
         &self.roles
     }
 
-    /// How a principal stands to the rows.
+    /// How the database treats a principal.
     pub fn standing(&self, principal: &Principal) -> Standing {
         if principal.roles.any(&self.bypass) {
             return Standing::Bypass;
@@ -202,7 +202,7 @@ impl Database {
         let claims = match (&principal.all_claims, principal.method) {
             (Some(claims), _) => claims.clone(),
             (None, Method::ApiKey | Method::Anonymous) => self.claims_of_key(principal),
-            // Whoever was let in before there was a database: policies may deny by a claim that is not known here.
+            // The principal predates the database: policies may deny by a claim that was not kept.
             (None, Method::Session) => return Standing::Nobody,
         };
         self.role(&claims, principal).map_or(Standing::Nobody, |role| {
@@ -210,14 +210,14 @@ impl Database {
         })
     }
 
-    /// The group under which those who see every row say which tables they listen to. Its verdicts are not asked.
+    /// The group under which principals that see every row report their tables. It needs no verdicts.
     pub fn group_of_bypass(&self) -> Option<Rc<Group>> {
         let role = self.roles.first()?.clone();
         let claims = String::from("{}");
         Some(Rc::new(Group { id: Rc::from(group_id(&role, &claims)), role, claims }))
     }
 
-    /// A key has no claims, nor has who brings none; policies may ask for user and role.
+    /// Keys and anonymous principals have no claims; policies may use user and role.
     fn claims_of_key(&self, principal: &Principal) -> String {
         let mut claims = Map::new();
         if let Some(role) = self.role("{}", principal) {
@@ -227,7 +227,7 @@ impl Database {
         canonical(&claims)
     }
 
-    /// The database role that judges for a principal: the one that its claim names, else one that it holds, else the first.
+    /// The database role of a principal: the one in its claim, otherwise one that it holds, otherwise the first.
     fn role(&self, claims: &str, principal: &Principal) -> Option<&str> {
         let claimed = Row::read(claims).ok().and_then(|claims| json::string(claims.get(ROLE)?));
         let known = |role: &str| self.roles.iter().find(|known| *known == role);
@@ -236,7 +236,7 @@ impl Database {
     }
 }
 
-/// The claims that row-level security may look at, as one text: without those that differ from token to token.
+/// The claims that row-level security may read, as one text, without those that differ between tokens.
 pub fn canonical(claims: &Map<String, Value>) -> String {
     let mut sorted: Vec<(&String, &Value)> =
         claims.iter().filter(|(name, _)| !TIMES.contains(&name.as_str())).collect();
@@ -246,7 +246,7 @@ pub fn canonical(claims: &Map<String, Value>) -> String {
     out
 }
 
-/// Writes a value with the keys of all its objects sorted, whatever order the map of a build has.
+/// Writes a value with sorted object keys, independent of the build's map order.
 fn write_sorted(out: &mut String, value: &Value) {
     match value {
         Value::Object(members) => {
@@ -286,7 +286,7 @@ fn hexadecimal(digit: u8) -> Option<char> {
     char::from_digit(u32::from(digit), 16)
 }
 
-/// The name of a secret or binding. A URL here would be in every copy of the configuration, password and all.
+/// The name of a secret or binding. A URL here would put its password into every copy of the configuration.
 fn binding(field: &Field<'_>) -> Result<String, Refusal> {
     let name = field.name(NAME_BYTES)?;
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

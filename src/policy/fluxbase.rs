@@ -1,4 +1,4 @@
-//! What a deployment says of Fluxbase's clients: `REALTIME.fluxbase` (docs/protocol-fluxbase.md, Configuration).
+//! The settings for Fluxbase's clients: `REALTIME.fluxbase` (docs/protocol-fluxbase.md, Configuration).
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ pub const ADMIN_ROLES: [&str; 3] = ["admin", "instance_admin", "service_role"];
 /// How Fluxbase's clients are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fluxbase {
-    /// The organization that all of them enter.
+    /// The organization of all these clients.
     pub organization: String,
-    /// The database of `REALTIME.databases` whose tables they see; `None`: the tables that `REALTIME.tables` declares.
+    /// The database of `REALTIME.databases` with their tables; `None`: the tables that `REALTIME.tables` declares.
     pub database: Option<String>,
     /// Tables, with their schemas, that sockets without a credential may subscribe to.
     pub anonymous: BTreeSet<String>,
@@ -28,7 +28,7 @@ impl Fluxbase {
     /// Reads `{ organization?, database?, anonymous? }`.
     ///
     /// # Errors
-    /// On an unknown key or a wrong type, or where neither it nor the deployment names an organization.
+    /// On an unknown key or a wrong type, or when neither it nor the deployment names an organization.
     pub fn read(field: &Field<'_>, default: Option<&str>) -> Result<Fluxbase, Refusal> {
         let mut form = field.form()?;
         let organization = match form.take("organization") {

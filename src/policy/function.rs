@@ -1,4 +1,4 @@
-//! Functions: which of a deployment's own services answers the events of clients.
+//! Functions: the deployment's services that answer client events.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::value::form::Field;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Functions {
     service: Option<Service>,
-    /// Paths, by the name of the event.
+    /// Paths by event name.
     paths: BTreeMap<String, String>,
 }
 
-/// Where functions are.
+/// Where the functions are hosted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Behind a service binding of this name.
     Binding(String),
-    /// At this address, without a slash at its end.
+    /// At this address, without a trailing slash.
     Url(String),
 }
 
@@ -28,7 +28,7 @@ impl Functions {
     /// Reads `{ binding | url, events = { name = path } }`.
     ///
     /// # Errors
-    /// On an unknown key, or what could not be called.
+    /// On an unknown key, or a function that could not be called.
     pub fn read(field: &Field<'_>) -> Result<Functions, Refusal> {
         let mut form = field.form()?;
         let service = match (form.take("binding"), form.take("url")) {
@@ -54,7 +54,7 @@ impl Functions {
         Ok(Functions { service: Some(service), paths })
     }
 
-    /// The service and the path that answer an event; `None` where none does.
+    /// The service and path that answer an event; `None` if there is none.
     pub fn of(&self, event: &str) -> Option<(&Service, &str)> {
         Some((self.service.as_ref()?, self.paths.get(event)?.as_str()))
     }

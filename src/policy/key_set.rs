@@ -11,13 +11,13 @@ use serde_json::Value;
 use super::shared_keys::PAUSE;
 use super::signature::{Token, signed_with};
 
-/// How long fetched keys are taken as current, in milliseconds.
+/// How long fetched keys are fresh, in milliseconds.
 const FRESH: u64 = 10 * 60_000;
-/// How long old keys serve while the URL does not answer, in milliseconds.
+/// How long old keys are used while the URL does not answer, in milliseconds.
 const STALE: u64 = 60 * 60_000;
-/// Usable keys taken from one set: what is beyond serves nobody.
+/// Maximum usable keys read from one set; the rest are ignored.
 const MAX_KEYS: usize = 1_000;
-/// Keys that one token is held against: one without a `kid` against each of its kind, which costs a verification each.
+/// Maximum keys tried for one token: without a `kid` each key of its type costs a verification.
 const MAX_CANDIDATES: usize = 16;
 
 type EdKey = <Ed25519 as Algorithm>::VerifyingKey;
@@ -36,7 +36,7 @@ enum Material {
     Ed25519(EdKey),
 }
 
-/// The keys of one URL, with the times that decide when they are asked for again.
+/// The keys of one URL, with the times that decide when they are fetched again.
 #[derive(Default)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
@@ -44,21 +44,21 @@ pub struct KeySet {
     attempted: Option<u64>,
 }
 
-/// What the key set says about a token.
+/// The key set's answer about a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// One of the keys has signed it.
+    /// One of the keys signed it.
     Valid,
-    /// None has.
+    /// None of the keys signed it.
     Invalid,
-    /// The set must be fetched before this can be told.
+    /// The set must be fetched before this can be decided.
     Fetch,
     /// The set could not be fetched.
     Unavailable,
 }
 
 impl KeySet {
-    /// Whether one of the keys has signed the token; `now` in Unix milliseconds.
+    /// Whether one of the keys signed the token; `now` in Unix milliseconds.
     pub fn verify(&self, now: u64, token: &Token<'_>, message: &str) -> Verdict {
         let id = token.header().key_id.as_deref();
         let age = self.fetched.map(|fetched| now.saturating_sub(fetched));
@@ -71,7 +71,7 @@ impl KeySet {
         if age.is_none_or(|age| age >= STALE) {
             return Verdict::Unavailable;
         }
-        // It may have been added since the last fetch: only a set that was fetched for it can tell that it was not.
+        // The key may be newer than the last fetch: only a set fetched since then can prove that it does not exist.
         if !known && self.fetched != Some(now) {
             return Verdict::Unavailable;
         }
@@ -81,15 +81,14 @@ impl KeySet {
         if candidates.any(|key| key.has_signed(token, message)) { Verdict::Valid } else { Verdict::Invalid }
     }
 
-    /// Takes in the answer of the URL, or that there was none, and says whether it was a key set. Keys of unknown kinds are
-    /// passed over.
+    /// Applies the URL's response, or its absence, and returns whether it was a key set. Keys of unknown types are
+    /// ignored.
     pub fn answered(&mut self, now: u64, answer: Option<&str>) -> bool {
         self.shared(now, answer.map(|text| (now, text)));
         self.fetched == Some(now)
     }
 
-    /// The same with an answer that was fetched for others, at a time that may have passed: that a key is not in it says
-    /// nothing about now.
+    /// The same with a response that was fetched earlier for others: a key missing from it may exist by now.
     pub fn shared(&mut self, now: u64, answer: Option<(u64, &str)>) {
         self.attempted = Some(now);
         let Some((time, text)) = answer.filter(|(time, _)| self.fetched.is_none_or(|ours| ours <= *time)) else {
@@ -148,8 +147,8 @@ fn is_edwards(algorithm: &str) -> bool {
     matches!(algorithm, "EdDSA" | "Ed25519")
 }
 
-/// The members that a public key needs (RFC 7518, section 6). The library's own reading of a key set would bring serde's
-/// buffered deserialization into the Wasm, a tenth of its size, for three shapes.
+/// The members of a public key (RFC 7518, section 6). The library's own parser would pull serde's buffered
+/// deserialization into the Wasm, a tenth of its size.
 fn rsa(value: &Value) -> Option<JsonWebKey<'static>> {
     let (modulus, public_exponent) = (bytes(value, "n")?, bytes(value, "e")?);
     Some(JsonWebKey::Rsa { modulus, public_exponent, private_parts: None })
@@ -169,13 +168,12 @@ fn text(value: &Value, name: &str) -> Option<String> {
 }
 
 fn bytes(value: &Value, name: &str) -> Option<Cow<'static, [u8]>> {
-    // RFC 7518 wants none, and some issuers pad all the same.
+    // RFC 7518 allows no padding, but some issuers add it.
     let text = value.get(name)?.as_str()?.trim_end_matches('=');
     Base64UrlUnpadded::decode_vec(text).ok().map(Cow::Owned)
 }
 
-/// Whether a key's own words let it verify signatures (RFC 7517, 4.2 to 4.4); words of another form than documented
-/// let it do nothing.
+/// Whether a key's own members allow it to verify signatures (RFC 7517, 4.2 to 4.4); malformed members disallow it.
 fn is_for_verifying(key: &Value) -> bool {
     let word = |name: &str| key.get(name).filter(|value| !value.is_null());
     let operations = |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|one| one == "verify"));

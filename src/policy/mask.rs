@@ -1,8 +1,8 @@
-//! The six masks: what is left of a value for those who may not see it (docs/protocol-native.md, Masking).
+//! The six masks: what remains of a value for recipients that may not see it (docs/protocol-native.md, Masking).
 
 use crate::value::json::{self, Kind};
 
-/// What stands in the place of a value that has no shape to keep.
+/// Replaces a value whose shape cannot be kept.
 const REDACTED: &str = "[REDACTED]";
 
 /// A way to hide a value.
@@ -23,7 +23,8 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// Every mask with its `type` in a masking configuration. docs/protocol-native.md prints this and a test compares the two.
+    /// Every mask with its `type` in a masking configuration. docs/protocol-native.md lists them and a test compares
+    /// the two.
     pub const ALL: [(&'static str, Mask); 6] = [
         ("email", Mask::Email),
         ("phone", Mask::Phone),
@@ -33,17 +34,18 @@ impl Mask {
         ("redact", Mask::Redact),
     ];
 
-    /// The mask of a `type` in a masking configuration, `None` when there is no such mask.
+    /// The mask of a `type` in a masking configuration; `None` if there is no such mask.
     pub fn named(name: &str) -> Option<Mask> {
         Mask::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, mask)| mask)
     }
 
-    /// The mask that hides whatever either hides: two different ones leave nothing.
+    /// The mask that hides what either hides: two different masks redact everything.
     pub fn stricter(self, other: Mask) -> Mask {
         if self == other { self } else { Mask::Redact }
     }
 
-    /// Masks a JSON value given as text; the answer is JSON text. `null` stays `null`; what does not fit is redacted.
+    /// Masks a JSON value given as text and returns JSON text. `null` stays `null`; a value of another shape is
+    /// redacted.
     pub fn json(self, value: &str) -> String {
         let masked = match json::kind(value) {
             Kind::Null => return String::from("null"),
@@ -56,7 +58,7 @@ impl Mask {
         out
     }
 
-    /// What is left of `text`, `None` when it has not the shape that the mask keeps.
+    /// What remains of `text`; `None` if it lacks the shape that the mask keeps.
     fn text(self, text: &str) -> Option<String> {
         match self {
             Mask::Email => email(text),
@@ -68,8 +70,8 @@ impl Mask {
     }
 }
 
-/// The last `@` divides (RFC 5321 allows it in a quoted local part). The last label is the only part shown whole, so it
-/// must look like a top-level domain: a letter, then letters, digits or hyphens.
+/// The last `@` separates (RFC 5321 allows it in a quoted local part). Only the last label is shown whole, so it must
+/// look like a top-level domain: a letter, then letters, digits or hyphens.
 fn email(text: &str) -> Option<String> {
     let (local, domain) = text.rsplit_once('@')?;
     let (host, last) = domain.rsplit_once('.')?;
@@ -97,7 +99,7 @@ fn last_four(digits: &str) -> String {
     digits.chars().skip(digits.len().saturating_sub(4)).collect()
 }
 
-/// A JSON number without an exponent, `None` where that would be longer than any number that is meant as one.
+/// A JSON number without an exponent; `None` if it would be longer than any sensible number.
 fn decimal(number: &str) -> Option<String> {
     let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else { return Some(number.to_owned()) };
     let exponent: i32 = exponent.parse().ok().filter(|exponent| (-400..=400).contains(exponent))?;

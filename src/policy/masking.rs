@@ -1,4 +1,4 @@
-//! Masking rules: which fields of a row are hidden from whom, and the row as such a viewer sees it.
+//! Masking rules: which fields of a row are hidden from whom, and the row as such a recipient sees it.
 
 use std::rc::Rc;
 
@@ -9,22 +9,22 @@ use crate::value::form::Field;
 use crate::value::json::{self, Kind};
 use crate::value::row::{Column, Row};
 
-/// Fields that one configuration may mask. More is a mistake, and work at every publication.
+/// Maximum fields in one masking configuration; each costs work at every publication.
 const MAX_FIELDS: usize = 64;
 /// Roles that one rule may name.
 pub(crate) const MAX_ROLES: usize = 64;
 /// Steps of a dotted path.
 const MAX_STEPS: usize = 16;
-/// Arrays within arrays that a path looks through: each takes stack, and whoever writes a row nests as deep as it likes.
+/// Maximum nesting of arrays that a path traverses: each level takes stack, and the writer of a row controls the depth.
 const MAX_ARRAYS: usize = 16;
 
-/// The rules of one masking configuration, or of several together.
+/// The rules of one or several masking configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Masking {
     fields: Vec<FieldRules>,
 }
 
-/// All rules for one field. A viewer sees the value if every rule shows it.
+/// All rules for one field. A recipient sees the value only if every rule shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FieldRules {
     field: Rc<str>,
@@ -38,7 +38,7 @@ struct Rule {
     owner: bool,
 }
 
-/// What one viewer does not see: a mask for each field of a [`Masking`], in its order. Equal ones see the same.
+/// What one recipient does not see: a mask for each field of a [`Masking`], in order. Equal values give equal views.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hidden(Vec<Option<Mask>>);
 
@@ -62,7 +62,7 @@ impl Masking {
         Ok(Masking { fields: fields.collect::<Result<_, Refusal>>()? })
     }
 
-    /// Both rule sets together: what either hides is hidden.
+    /// Merges two rule sets: what either hides is hidden.
     pub fn and(&self, other: &Masking) -> Masking {
         let mut both = self.clone();
         for theirs in &other.fields {
@@ -74,7 +74,7 @@ impl Masking {
         both
     }
 
-    /// The fields that are masked for someone: columns, or dotted paths.
+    /// The masked fields: columns, or dotted paths.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|field| &*field.field)
     }
@@ -84,14 +84,14 @@ impl Masking {
         self.fields.is_empty()
     }
 
-    /// Whether somebody may see another value in this column than the row has.
+    /// Whether a recipient may see a value in this column that differs from the row's.
     pub fn touches(&self, column: &str) -> bool {
         let leads_to =
             |field: &str| field.strip_prefix(column).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         self.fields.iter().any(|rules| leads_to(&rules.field))
     }
 
-    /// What the holder of `roles` does not see of a row, as its owner or not.
+    /// What a holder of `roles` does not see of a row, as its owner or not.
     pub fn hidden(&self, roles: &Roles, owner: bool) -> Hidden {
         let mask = |field: &FieldRules| {
             let masks = field.rules.iter().filter(|rule| !rule.shows(roles, owner)).map(|rule| rule.mask);
@@ -111,7 +111,7 @@ impl Masking {
         seen
     }
 
-    /// A JSON value that is no row (a payload of any kind) without what is `hidden`.
+    /// A JSON value that is not a row (any payload) without what is `hidden`.
     pub fn apply_json(&self, json: &str, hidden: &Hidden) -> String {
         let mut seen = json.to_owned();
         for (field, mask) in self.fields.iter().zip(&hidden.0) {
@@ -152,7 +152,7 @@ impl Rule {
     }
 }
 
-/// A field names a top-level column; where `original` has none of that name, it is a dotted path.
+/// A field names a top-level column; if `original` has no such column, it is a dotted path.
 fn hide(seen: &mut Row, original: &Row, field: &str, mask: Mask) {
     let steps = steps(field);
     let whole = original.get(field).is_some();
@@ -165,8 +165,8 @@ fn hide(seen: &mut Row, original: &Row, field: &str, mask: Mask) {
     }
 }
 
-/// The steps of a path that are left below a key, which may hold dots itself and so be several of them; `None` where the
-/// path does not lead through the key.
+/// The remaining steps of a path below a key. The key may contain dots and so match several steps; `None` if the path
+/// does not go through the key.
 fn beyond<'a, 'b>(steps: &'a [&'b str], key: &str) -> Option<&'a [&'b str]> {
     let count = key.split('.').count();
     let leads = key.split('.').eq(steps.iter().take(count).copied());
@@ -177,8 +177,8 @@ fn steps(field: &str) -> Vec<&str> {
     field.split('.').collect()
 }
 
-/// Hides what `steps` lead to inside a JSON value. Arrays are looked through; a scalar where an object was expected may
-/// be that object as text (SQLite keeps JSON so): it is redacted. So is what lies below more than `arrays` arrays.
+/// Hides what `steps` point to inside a JSON value, through arrays. A scalar in place of an object is redacted, because
+/// it may be that object as text (SQLite stores JSON so). Values nested in more than `arrays` arrays are redacted too.
 fn hide_within(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
     if steps.is_empty() {
         return mask.json(json);
@@ -195,7 +195,7 @@ fn hide_within(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String 
 }
 
 fn hide_member(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
-    // A key that is no Unicode text could be the one that is meant.
+    // A key that is not valid Unicode could be the masked one.
     let Ok(object) = json::lenient_object(json) else { return Mask::Redact.json(json) };
     let mut row = Row::default();
     for (name, value) in &object.members {
@@ -212,7 +212,7 @@ fn hide_member(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String 
 
 fn hide_elements(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
     let Ok(elements) = json::array(json) else { return Mask::Redact.json(json) };
-    // Only objects and arrays within can hold what the path leads to; a list of plain values cannot.
+    // Only nested objects and arrays can contain the path's target; a list of scalars cannot.
     let hide = |element: &&serde_json::value::RawValue| match json::kind(element.get()) {
         Kind::Object | Kind::Array => hide_within(element.get(), steps, mask, arrays),
         _ => Mask::Redact.json(element.get()),

@@ -1,6 +1,6 @@
-//! Who someone is and what they may see. Pure: no I/O, no clock, no randomness.
+//! Identity and access: who a caller is and what it may see. Pure: no I/O, no clock, no randomness.
 
-// Who someone is.
+// Identity.
 pub mod organization;
 pub mod roles;
 pub mod principal;
@@ -14,7 +14,7 @@ pub mod api_key;
 pub mod ticket;
 pub mod stream_key;
 pub mod credential;
-// What they may see.
+// Access.
 pub mod mask;
 pub mod masking;
 pub mod visibility;
@@ -25,7 +25,7 @@ pub mod function;
 pub mod app;
 pub mod database;
 pub mod topic_grant;
-// What the deployment says about both.
+// The configuration of both.
 pub mod limits;
 pub mod fluxbase;
 pub mod configuration;

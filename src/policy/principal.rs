@@ -1,4 +1,4 @@
-//! Who is behind a connection, and what the rules may ask about them.
+//! The identity behind a connection, and what rules may ask about it.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use super::roles::Roles;
 use super::topic_grant::TopicGrant;
 use crate::value::row::Row;
 
-/// Columns that name a row's owner where the publisher names none, in the order in which they are tried.
+/// Columns that may name a row's owner if the publisher names none, in the order of preference.
 pub const OWNER_FIELDS: [&str; 6] = ["userId", "user_id", "ownerId", "owner_id", "createdBy", "created_by"];
 
-/// The claim that is the user itself.
+/// The claim that holds the user id.
 pub const SUBJECT: &str = "sub";
 
-/// An authenticated identity within one organization. It is stored in attachments and carried by tickets as JSON:
-/// a renamed field is a new version of both.
+/// An authenticated identity within one organization. Attachments store it and tickets carry it as JSON: renaming a
+/// field changes both formats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// The user, never empty; `None` for a machine key without one, which owns nothing.
@@ -28,10 +28,10 @@ pub struct Principal {
     pub expires: Option<u64>,
     /// Values of the claims that the configuration's rules refer to, without [`SUBJECT`].
     pub claims: BTreeMap<String, Vec<String>>,
-    /// All claims as [`super::database::canonical`] writes them, where a database judges by them.
+    /// All claims as [`super::database::canonical`] writes them, if a database's policies use them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_claims: Option<String>,
-    /// What a database grants in private topics, by name: a session's own, asked for when it needs them.
+    /// A database's grants in private topics, by name: fetched for a session when it needs them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grants: BTreeMap<String, TopicGrant>,
 }
@@ -44,12 +44,12 @@ pub enum Method {
     Session,
     /// An API key.
     ApiKey,
-    /// Not at all: nothing was presented.
+    /// Not proven: no credential was presented.
     Anonymous,
 }
 
 impl Method {
-    /// The word on the wire.
+    /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Method::Session => "session",
@@ -60,7 +60,7 @@ impl Method {
 }
 
 impl Principal {
-    /// Who has presented nothing, with the one role that the dialect gives it.
+    /// An anonymous principal with the role that its dialect assigns.
     pub fn anonymous(role: &str) -> Principal {
         Principal {
             user: None,
@@ -73,12 +73,12 @@ impl Principal {
         }
     }
 
-    /// The values that this principal has for a claim; none when it has not that claim.
+    /// The principal's values of a claim; empty if it does not have the claim.
     pub fn claim(&self, name: &str) -> &[String] {
         if name == SUBJECT { self.user.as_slice() } else { self.claims.get(name).map_or(&[], Vec::as_slice) }
     }
 
-    /// Whether both are of the same token, whatever a database has granted since.
+    /// Whether both come from the same token, regardless of later database grants.
     pub fn is_same(&self, other: &Principal) -> bool {
         let plain = |principal: &Principal| Principal { grants: BTreeMap::new(), ..principal.clone() };
         plain(self) == plain(other)

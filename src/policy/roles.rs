@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A set of roles that remembers its order: the first is the one shown as `role`.
+/// An ordered set of roles: the first is the one shown as `role`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Roles(Vec<String>);
 
 impl Roles {
-    /// The roles in the given order; a repeated or empty one counts once or not at all.
+    /// The roles in the given order, without repeated or empty ones.
     pub fn new(roles: impl IntoIterator<Item = String>) -> Roles {
         let mut kept: Vec<String> = Vec::new();
         for role in roles {
@@ -29,12 +29,12 @@ impl Roles {
         &self.0
     }
 
-    /// Whether one of `wanted` is held.
+    /// Whether it contains one of `wanted`.
     pub fn any(&self, wanted: &[String]) -> bool {
         wanted.iter().any(|role| self.0.contains(role))
     }
 
-    /// The same set in an order of its own, so that two holders of the same roles are of one class.
+    /// The same set, sorted, so that holders of the same roles share a class.
     pub fn sorted(&self) -> Roles {
         let mut sorted: Vec<&str> = self.0.iter().map(String::as_str).collect();
         sorted.sort_unstable();

@@ -5,8 +5,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// A secret of the deployment or a credential of a caller. It has no `Display`, and its `Debug` shows nothing.
-/// It has no `==`, which would stop at the first difference: [`Secret::is`] compares.
+/// A secret of the deployment or a credential of a caller. It has no `Display`, its `Debug` prints nothing, and
+/// [`Secret::is`] replaces `==`, which would stop at the first difference.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -16,12 +16,12 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The secret itself, for the one who verifies it.
+    /// The secret itself, for its verifier.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether `presented` is this secret. Digests are compared, so neither content nor length shows in the time.
+    /// Whether `presented` is this secret. Digests are compared, so the time reveals neither content nor length.
     pub fn is(&self, presented: &str) -> bool {
         let (ours, theirs) = (Sha256::digest(self.0.as_bytes()), Sha256::digest(presented.as_bytes()));
         ours.ct_eq(&theirs).into()

@@ -1,16 +1,17 @@
-//! The key set as the requests and objects of one isolate share it: who fetches it, who waits, who gets what is there.
+//! The key set that the requests and objects of one isolate share: who fetches it, who waits, and who uses the last
+//! one.
 
-/// The least time between two fetches, in milliseconds: an unknown `kid` must not become a flood.
+/// The minimum interval between two fetches, in milliseconds: unknown `kid`s must not flood the issuer.
 pub const PAUSE: u64 = 30_000;
 /// How long a fetch may take, in milliseconds.
 pub const PATIENCE: u64 = 5_000;
-/// When a fetch is given up that nobody ended: the runtime drops what a request was doing once its caller has gone.
+/// When an unfinished fetch is abandoned: the runtime drops a request's work once its caller has gone.
 const ABANDONED: u64 = PATIENCE + 1_000;
 
 /// A key set's text, and when it was fetched, in Unix milliseconds.
 pub type Fetched = (u64, String);
 
-/// The key set that an isolate fetched last, and the fetch that is under way.
+/// The key set that an isolate fetched last, and the fetch in progress.
 #[derive(Default)]
 pub struct SharedKeys {
     latest: Option<Fetched>,
@@ -18,19 +19,19 @@ pub struct SharedKeys {
     begun: Option<u64>,
 }
 
-/// What is to be done for someone who needs the key set.
+/// What a caller that needs the key set has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Fetch it, having said so by [`SharedKeys::begin`], and end that by [`SharedKeys::end`].
+    /// Fetch it: call [`SharedKeys::begin`] first and [`SharedKeys::end`] afterwards.
     Fetch,
-    /// Someone else is fetching it: ask again soon.
+    /// Another caller is fetching it: ask again soon.
     Wait,
-    /// Use what was fetched last; `None` when that failed.
+    /// Use the last one; `None` when the fetch failed.
     Use(Option<Fetched>),
 }
 
 impl SharedKeys {
-    /// What to do now for someone who has needed the keys since `since`.
+    /// What to do now for a caller that has needed the keys since `since`.
     pub fn step(&self, since: u64, now: u64) -> Step {
         if self.begun.is_some_and(|begun| now.saturating_sub(begun) < ABANDONED) {
             return Step::Wait;
@@ -38,25 +39,25 @@ impl SharedKeys {
         if self.ended.is_none_or(|ended| now.saturating_sub(ended) >= PAUSE) {
             return Step::Fetch;
         }
-        // What came while someone waited was fetched for them too, so it can tell them that a key does not exist.
+        // A set fetched while a caller waited is recent enough to prove that a key does not exist.
         let time = |fetched: u64| if fetched >= since { now } else { fetched };
         Step::Use(self.latest.as_ref().map(|(fetched, text)| (time(*fetched), text.clone())))
     }
 
-    /// A fetch begins.
+    /// Notes the start of a fetch.
     pub fn begin(&mut self, now: u64) {
         self.begun = Some(now);
     }
 
-    /// A fetch has ended, with a key set or without. What is no key set takes no other's place.
+    /// Notes the end of a fetch, with its text or `None`. An invalid key set does not replace a valid one.
     pub fn end(&mut self, now: u64, fetched: Option<Fetched>) {
         self.begun = None;
-        // One from a cache counts from when it was fetched.
+        // A cached response counts from the time of its original fetch.
         self.ended = Some(fetched.as_ref().map_or(now, |(fetched, _)| *fetched));
         self.latest = fetched.or(self.latest.take());
     }
 
-    /// What was fetched last.
+    /// The key set fetched last.
     pub fn latest(&self) -> Option<&Fetched> {
         self.latest.as_ref()
     }

@@ -1,16 +1,16 @@
-//! Whether a key has signed a token: the library's check, behind a door that its panics cannot pass.
+//! Signature checks: the library's verification, guarded against its panics.
 
 use jwt_compact::{Algorithm, AlgorithmSignature, UntrustedToken};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// A token that is parsed and not yet believed.
+/// A parsed token that is not verified yet.
 pub type Token<'a> = UntrustedToken<'a, Header>;
 
-/// The header members that matter beyond those of the library.
+/// The header members that matter besides the library's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
-    /// Extensions that a reader must understand (RFC 7515, 4.1.11). We understand none.
+    /// Critical extensions (RFC 7515, 4.1.11). None are supported.
     #[serde(default, skip_serializing, deserialize_with = "present")]
     pub(super) crit: Option<Value>,
 }
@@ -23,7 +23,7 @@ pub(super) fn signed_with<A: Algorithm>(
     message: &str,
 ) -> bool {
     let bytes = token.signature_bytes();
-    // Some of the library's signature types panic on a length that is not theirs.
+    // Some of the library's signature types panic on an unexpected length.
     let fits = A::Signature::LENGTH.is_none_or(|length| length.get() == bytes.len());
     if algorithm.name() != token.algorithm() || !fits {
         return false;
@@ -32,7 +32,7 @@ pub(super) fn signed_with<A: Algorithm>(
     signature.is_ok_and(|signature| algorithm.verify_signature(&signature, key, message.as_bytes()))
 }
 
-/// A member that is there, be it `null`: an `Option` alone would take `null` for absent.
+/// A member that is present, even as `null`: a plain `Option` would treat `null` as absent.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }

@@ -1,6 +1,6 @@
-//! Keys of streams: with one, the client of a stream that goes one way only says something on it in requests of its own
-//! (docs/protocol-event-stream.md, Sending). It names a connection, grants nothing that the connection does not have, and
-//! is worth nothing after its end.
+//! Stream keys: they let the client of a one-way stream send frames in separate requests
+//! (docs/protocol-event-stream.md, Sending). A key names a connection, grants nothing beyond it, and is worthless once
+//! it has closed.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::Mac;
@@ -10,9 +10,9 @@ use super::secret::Secret;
 use super::ticket::{signature, subkey};
 use crate::code::Code;
 
-/// What sets these signatures apart from those of tickets.
+/// Domain separation between these signatures and those of tickets.
 const INFO: &[u8] = b"stream 1";
-/// Bytes of a key: ids of organization and connection have a greatest length, and base64 adds a third.
+/// Maximum bytes of a key: organization and connection ids are bounded, and base64 adds a third.
 const MAX_KEY: usize = 1024;
 
 /// What a key names.
@@ -32,7 +32,7 @@ impl StreamKey {
         Some(format!("{payload}.{}", Base64UrlUnpadded::encode_string(&signature)))
     }
 
-    /// Reads a key that one of `secrets` has signed.
+    /// Reads a key signed with one of `secrets`.
     ///
     /// # Errors
     /// [`Code::InvalidToken`]

@@ -9,11 +9,11 @@ use super::visibility::Visibility;
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
-/// The schema of a table that names none.
+/// The default schema.
 pub const DEFAULT_SCHEMA: &str = "public";
-/// The column that identifies a row, where the configuration names none.
+/// The default primary key column.
 pub const PRIMARY_KEY: &str = "id";
-/// Schemas whose tables are a database's own, or hold credentials.
+/// Schemas with a database's own tables, or with credentials.
 pub const SYSTEM_SCHEMAS: [&str; 4] = ["pg_catalog", "information_schema", "auth", "realtime"];
 /// Columns that one list may name.
 pub const MAX_COLUMNS: usize = 1_000;
@@ -30,7 +30,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The word on the wire.
+    /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Operation::Insert => "INSERT",
@@ -39,7 +39,7 @@ impl Operation {
         }
     }
 
-    /// The operation of a word.
+    /// The operation with this name.
     pub fn named(word: &str) -> Option<Operation> {
         [Operation::Insert, Operation::Update, Operation::Delete]
             .into_iter()
@@ -47,10 +47,10 @@ impl Operation {
     }
 }
 
-/// Who is told that a row of a database's table is gone.
+/// Who is told that a row of a database's table was deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletes {
-    /// Those who saw it, as the database's policies judge the row before.
+    /// Those who could see it: the database's policies judge the old row.
     #[default]
     Policy,
     /// Every subscriber of the table; they get the primary key only.
@@ -60,29 +60,30 @@ pub enum Deletes {
 /// The rules of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Roles of which a subscriber holds at least one; `None`: everyone of the organization.
+    /// Roles of which a subscriber must hold one; `None`: everyone in the organization.
     pub required_roles: Option<Vec<String>>,
-    /// Columns that leave; `None`: all.
+    /// The columns that are sent; `None`: all.
     pub fields: Option<BTreeSet<String>>,
-    /// What is masked for whom.
+    /// The masking rules.
     pub masking: Masking,
-    /// Which rows are visible to whom.
+    /// The visibility rules.
     pub visibility: Visibility,
-    /// The column that names the owner, before what a request says.
+    /// The column that names the owner; it takes precedence over the request's.
     pub owner_field: Option<String>,
     /// The columns that identify a row.
     pub primary_key: Vec<String>,
     /// Declared types by column, such as `int8`.
     pub columns: BTreeMap<String, String>,
-    /// Whether changes are kept for recovery.
+    /// Whether changes are retained for recovery.
     pub history: bool,
-    /// Who is told of a row that a database has deleted; `None` where the configuration does not say that it is a database's.
+    /// Who is told of a row that a database has deleted; `None` if the configuration does not assign the table to a
+    /// database.
     pub deletes: Option<Deletes>,
     operations: [bool; 3],
 }
 
 impl Default for Table {
-    /// A table of which the configuration says nothing: its publisher's rules alone hold.
+    /// A table without configuration: only its publisher's rules apply.
     fn default() -> Self {
         Table {
             required_roles: None,
@@ -124,7 +125,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Whether changes of this kind are broadcast at all.
+    /// Whether changes of this kind are sent.
     pub fn announces(&self, operation: Operation) -> bool {
         let [insert, update, delete] = self.operations;
         match operation {
@@ -134,18 +135,18 @@ impl Table {
         }
     }
 
-    /// Whether a rule says who receives anything of it.
+    /// Whether a rule restricts who receives the table's changes.
     pub fn has_policy(&self) -> bool {
         self.required_roles.is_some() || !self.visibility.is_open()
     }
 
-    /// The declared type of a column, as comparisons see it.
+    /// The declared type of a column, for comparisons.
     pub fn column_type(&self, column: &str) -> Option<ColumnType> {
-        // The configuration was refused where a type is not known.
+        // Unknown types were refused with the configuration.
         self.columns.get(column).map(|name| ColumnType::named(name).unwrap_or(ColumnType::Incomparable))
     }
 
-    /// Refuses a rule about a column that a table with declared columns does not have: it would protect nothing.
+    /// Refuses a rule about a column that is not declared: it would protect nothing.
     fn check_columns(&self, field: &Field<'_>) -> Result<(), Refusal> {
         if self.columns.is_empty() {
             return Ok(());
@@ -178,12 +179,12 @@ impl Deletes {
     }
 }
 
-/// Whether the tables of a schema are a database's own, or hold credentials.
+/// Whether a schema holds a database's own tables, or credentials.
 pub fn is_system_schema(schema: &str) -> bool {
     SYSTEM_SCHEMAS.contains(&schema)
 }
 
-/// A set of texts. Filling it one by one spares the sorting code that `collect` would bring into the Wasm.
+/// A set of strings. Inserting one by one avoids the sorting code that `collect` would add to the Wasm.
 pub(crate) fn distinct(texts: Vec<String>) -> BTreeSet<String> {
     let mut set = BTreeSet::new();
     set.extend(texts);
@@ -198,7 +199,7 @@ fn primary_key(form: &mut Form<'_>) -> Result<Vec<String>, Refusal> {
     if distinct && named { Ok(columns) } else { Err(field.refuse("must list one or several columns, each once")) }
 }
 
-/// Reads `{ column: type }` of types that comparisons know.
+/// Reads `{ column: type }` with types that comparisons know.
 fn known_types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     for (_, value) in field.form()?.rest() {
         if ColumnType::named(&value.name(NAME_BYTES)?).is_none() {
@@ -211,7 +212,7 @@ fn known_types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
 /// Reads `{ column: type }`.
 ///
 /// # Errors
-/// On a type that is no short text.
+/// On a type that is not a short string.
 pub(crate) fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     let columns = field.form()?.rest();
     let mut types = BTreeMap::new();
@@ -225,9 +226,9 @@ pub(crate) fn types(field: &Field<'_>) -> Result<BTreeMap<String, String>, Refus
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     tables: BTreeMap<String, Table>,
-    /// Qualified names by what is left of them without case and white space.
+    /// Qualified names by their form without case and white space.
     folded: BTreeMap<String, String>,
-    /// Whether a table that is not configured is refused.
+    /// Whether unconfigured tables are refused.
     refuses_unknown: bool,
     unknown: Table,
 }
@@ -240,7 +241,7 @@ impl Tables {
     pub fn read(field: &Field<'_>) -> Result<Tables, Refusal> {
         let mut tables = BTreeMap::new();
         for (name, value) in field.form()?.rest() {
-            // `t` and `public.t` are one table: the rules of one of them would silently not hold.
+            // `t` and `public.t` are one table; with both, the rules of one would silently not apply.
             if tables.insert(qualified(&name), Table::read(&value)?).is_some() {
                 return Err(value.refuse("is named twice"));
             }
@@ -254,8 +255,8 @@ impl Tables {
         Tables { refuses_unknown, ..self }
     }
 
-    /// Whether changes of a table may be published: one whose name differs from a configured one in case or white space only
-    /// would go out without any of its rules.
+    /// Whether changes of a table may be published: a name that differs from a configured one only in case or white
+    /// space would bypass all its rules.
     ///
     /// # Errors
     /// What is wrong with the table's name.

@@ -1,4 +1,5 @@
-//! Tickets: single-use passes of sixty seconds that keep tokens out of URLs (docs/protocol-native.md, Connecting).
+//! Tickets: single-use credentials, valid for sixty seconds, that keep tokens out of URLs (docs/protocol-native.md,
+//! Connecting).
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
@@ -9,32 +10,32 @@ use super::principal::Principal;
 use super::secret::Secret;
 use crate::code::Code;
 
-/// How long a ticket is good for, in seconds.
+/// The lifetime of a ticket, in seconds.
 pub const LIFETIME_SECONDS: u64 = 60;
-/// HKDF's salt and info: what sets the derived key apart from the secret's own use as a bearer token.
+/// HKDF's salt and info: they separate the derived key from the secret's use as a bearer token.
 const SALT: &[u8] = b"realtime-worker";
 const INFO: &[u8] = b"ticket 2";
-/// What derived the key before HKDF did. Such tickets are accepted for as long as one that was signed then may live, which
-/// is the time that a deploy takes to reach everywhere.
+/// The key derivation before HKDF. Tickets signed with it are accepted for the lifetime of one, which covers a deploy.
 const PURPOSE_1: &[u8] = b"realtime-worker ticket 1";
-/// Bytes of a ticket: it travels in a URL.
+/// Maximum bytes of a ticket: it travels in a URL.
 const MAX_TICKET: usize = 8 * 1024;
 
-/// What a ticket says.
+/// The contents of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Random; it is remembered once used.
+    /// Random; stored once redeemed.
     pub id: String,
-    /// The organization it opens.
+    /// The organization that it grants access to.
     pub organization: String,
-    /// When it ends, in Unix milliseconds.
+    /// When it expires, in Unix milliseconds.
     pub expires: u64,
-    /// Who comes in with it.
+    /// The principal of its holder.
     pub principal: Principal,
 }
 
 impl Ticket {
-    /// The ticket as text: its JSON and the JSON's signature, both base64url; `None` when it would be too long for a URL.
+    /// The ticket as text: its JSON and the JSON's signature, both base64url; `None` when it would be too long for a
+    /// URL.
     pub fn sign(&self, secret: &Secret) -> Option<String> {
         let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(self).ok()?);
         let signature =
@@ -42,10 +43,11 @@ impl Ticket {
         Some(format!("{payload}.{signature}")).filter(|text| text.len() <= MAX_TICKET)
     }
 
-    /// Reads a ticket that one of `secrets` has signed; `now` in Unix milliseconds.
+    /// Reads a ticket signed with one of `secrets`; `now` in Unix milliseconds.
     ///
     /// # Errors
-    /// [`Code::InvalidToken`] or [`Code::TokenExpired`]. Whether it was used before is for the organization's object.
+    /// [`Code::InvalidToken`] or [`Code::TokenExpired`]. The organization's object checks whether it was redeemed
+    /// before.
     pub fn verify<'a>(text: &str, secrets: impl Iterator<Item = &'a Secret>, now: u64) -> Result<Ticket, Code> {
         if text.len() > MAX_TICKET {
             return Err(Code::InvalidToken);
@@ -68,8 +70,7 @@ impl Ticket {
 
 pub(super) type Key = [u8; 32];
 
-/// The key that tickets are signed with: HKDF-SHA256 (RFC 5869), of which one block of output is all that is needed. `info`
-/// says what else it signs.
+/// The signing key of tickets: the first output block of HKDF-SHA256 (RFC 5869). `info` separates other uses.
 pub(super) fn subkey(secret: &Secret, info: &[u8]) -> Option<Key> {
     let extracted: Key = keyed(SALT)?.chain_update(secret.expose()).finalize().into_bytes().into();
     Some(keyed(&extracted)?.chain_update(info).chain_update([1]).finalize().into_bytes().into())
@@ -83,7 +84,7 @@ pub(super) fn signature(key: Option<Key>, payload: &str) -> Option<Hmac<Sha256>>
     Some(keyed(&key?)?.chain_update(payload))
 }
 
-/// HMAC takes keys of any length, so this is never `None`; if it were, nothing would be signed or accepted.
+/// HMAC accepts keys of any length, so this is never `None`; if it were, nothing would be signed or accepted.
 fn keyed(key: &[u8]) -> Option<Hmac<Sha256>> {
     <Hmac<Sha256> as Mac>::new_from_slice(key).ok()
 }

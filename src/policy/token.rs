@@ -1,4 +1,4 @@
-//! Session tokens: JSON Web Tokens (RFC 7519), verified as RFC 8725 asks. `jwt-compact` checks the signatures.
+//! Session tokens: JSON Web Tokens (RFC 7519), verified as RFC 8725 requires. `jwt-compact` checks the signatures.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::UntrustedToken;
@@ -14,12 +14,12 @@ use super::signature::{Token, signed_with};
 use crate::code::{Code, Reason, Refusal};
 use crate::value::json;
 
-/// How far clocks may differ, in milliseconds.
+/// The tolerated clock skew, in milliseconds.
 pub const LEEWAY: u64 = 30_000;
 /// Bytes of a token.
 pub const MAX_TOKEN: usize = 16 * 1024;
 
-/// What a deployment says about its session tokens.
+/// The deployment's settings for session tokens.
 #[derive(Clone, Debug, Default)]
 pub struct TokenRules {
     /// `JWT_SECRET`
@@ -30,7 +30,7 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// `JWT_AUDIENCE`
     pub audience: Option<String>,
-    /// Whether apps have issuers of their own, beside `JWT_ISSUER`.
+    /// Whether apps have their own issuers, besides `JWT_ISSUER`.
     pub are_of_apps: bool,
 }
 
@@ -39,18 +39,18 @@ pub struct TokenRules {
 pub enum TokenError {
     /// It is refused with this code.
     Refused(Code),
-    /// It is no token at all.
+    /// It is not a token.
     Malformed,
-    /// It is signed, and does not say when it ends.
+    /// It is signed, but has no expiry.
     Endless,
-    /// It is signed, and ended so many seconds ago.
+    /// It is signed, and expired this many seconds ago.
     Expired(u64),
-    /// The key set must be fetched first; then ask again.
+    /// The key set must be fetched first; then verify again.
     NeedsKeys,
 }
 
 impl TokenError {
-    /// The code to refuse it with.
+    /// The code of the refusal.
     pub fn code(self) -> Code {
         match self {
             TokenError::Refused(code) => code,
@@ -79,7 +79,8 @@ impl TokenRules {
     /// The claims of a valid token; `now` in Unix milliseconds.
     ///
     /// # Errors
-    /// Why it is not, with [`Code::InvalidToken`] or [`Code::KeysUnavailable`], or that keys are needed first.
+    /// Why the token is invalid, with [`Code::InvalidToken`] or [`Code::KeysUnavailable`], or that keys are needed
+    /// first.
     pub fn verify(&self, now: u64, token: &str, keys: &KeySet) -> Result<Claims, TokenError> {
         let invalid = TokenError::Refused(Code::InvalidToken);
         if token.len() > MAX_TOKEN {
@@ -95,7 +96,7 @@ impl TokenRules {
         self.check_claims(now, claims, parsed.algorithm())
     }
 
-    /// `HS*` is only ever held against the secret, everything else only against public keys: the kind of key decides.
+    /// `HS*` is only verified with the secret, everything else only with public keys: the type of key decides.
     fn check_signature(&self, now: u64, token: &Token<'_>, message: &str, keys: &KeySet) -> Result<(), TokenError> {
         let verdict = match (token.algorithm().starts_with("HS"), &self.secret, &self.key_set_url) {
             (true, Some(secret), _) if hmac_signed(secret, token, message) => Verdict::Valid,
@@ -142,7 +143,7 @@ fn hmac_signed(secret: &Secret, token: &Token<'_>, message: &str) -> bool {
     }
 }
 
-/// The claims of the signed part `header.payload`; none when a claim stands twice (RFC 7519, section 4).
+/// The claims in the signed part `header.payload`; none when a claim is repeated (RFC 7519, section 4).
 fn payload(message: &str) -> Option<Map<String, Value>> {
     let (_, payload) = message.split_once('.')?;
     let text = String::from_utf8(Base64UrlUnpadded::decode_vec(payload).ok()?).ok()?;
@@ -156,11 +157,11 @@ fn milliseconds(date: &Value) -> Option<u64> {
         return Some(seconds.saturating_mul(1_000));
     }
     let seconds = date.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
-    // A float becomes the nearest integer that fits: `as` saturates.
+    // `as` saturates: a float becomes the nearest integer in range.
     Some((seconds * 1_000.0) as u64)
 }
 
-/// Whether the audience claim, a text or a list of them, names `audience`.
+/// Whether the audience claim, a string or a list, contains `audience`.
 fn names(claim: Option<&Value>, audience: &str) -> bool {
     match claim {
         Some(Value::String(only)) => only == audience,

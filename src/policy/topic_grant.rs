@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::Action;
 
-/// The answer of the policies; what is not said is not granted.
+/// The policies' answer; anything that is absent is not granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TopicGrant {
@@ -15,10 +15,10 @@ pub struct TopicGrant {
 }
 
 impl TopicGrant {
-    /// What those may who see every row.
+    /// The grant of principals that see every row.
     pub const ALL: TopicGrant = TopicGrant { read: true, write: true, presence_read: true, presence_write: true };
 
-    /// Whether it lets its principal do this.
+    /// Whether it allows this operation.
     pub fn allows(self, action: Action) -> bool {
         match action {
             Action::Read => self.read,

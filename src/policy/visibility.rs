@@ -1,4 +1,4 @@
-//! Row visibility: which rows of a table a principal sees at all, from the `rows` of the configuration.
+//! Row visibility: which rows of a table a principal may see, from `rows` in the configuration.
 
 use std::collections::BTreeSet;
 
@@ -8,26 +8,26 @@ use crate::code::Refusal;
 use crate::value::form::Field;
 use crate::value::row::Row;
 
-/// Rules of one table; more is a mistake.
+/// Maximum rules of one table.
 const MAX_RULES: usize = 32;
 /// Bytes of a column or claim name.
 const MAX_NAME: usize = 128;
 
-/// The `rows` of a table: a row is visible when any rule matches. No rules given means every row is.
+/// The `rows` of a table: a row is visible if any rule matches. Without rules every row is visible.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visibility {
     rules: Option<Vec<RowRule>>,
 }
 
-/// One rule: the principal holds one of `roles`, where they are named, and the column equals one of the principal's
-/// values of the claim, where they are named.
+/// One rule: the principal holds one of `roles` (if given), and the column equals one of the principal's values of the
+/// claim (if given).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct RowRule {
     roles: Option<Vec<String>>,
     matched: Option<ColumnClaim>,
 }
 
-/// A column and the claim that it is compared with.
+/// A column and the claim that it must equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnClaim {
     /// The column of the row.
@@ -46,7 +46,7 @@ impl Visibility {
         Ok(Visibility { rules: Some(rules.iter().map(RowRule::read).collect::<Result<_, Refusal>>()?) })
     }
 
-    /// Lets holders of a role see every row, where rules hold anything back.
+    /// Lets holders of a role see every row, if rules restrict the table.
     pub fn admit(&mut self, role: &str) {
         let rule = RowRule { roles: Some(vec![role.to_owned()]), matched: None };
         self.rules.iter_mut().for_each(|rules| rules.push(rule.clone()));
@@ -57,7 +57,7 @@ impl Visibility {
         self.rules.is_none()
     }
 
-    /// Whether the holder of these roles sees every row, whoever they are.
+    /// Whether a holder of these roles sees every row, regardless of identity.
     pub fn by_roles(&self, principal_roles: &super::roles::Roles) -> bool {
         let Some(rules) = &self.rules else { return true };
         rules
@@ -71,7 +71,7 @@ impl Visibility {
         rules.iter().any(|rule| rule.matches(row, principal))
     }
 
-    /// The column and claim pairs by which single principals see rows.
+    /// The pairs of column and claim through which individual principals see rows.
     pub fn matched(&self) -> impl Iterator<Item = &ColumnClaim> {
         self.rules.iter().flatten().filter_map(|rule| rule.matched.as_ref())
     }

@@ -1,5 +1,5 @@
-//! What administrators ask an organization's object: the bodies and answers of its paths `/connections` and `/tables`,
-//! whose bodies the Worker writes.
+//! Administrative requests to an organization's object: the bodies, written by the Worker, and the answers of its paths
+//! `/connections` and `/tables`.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub const TABLES: &str = "/tables";
 /// Reads the body of one of the paths.
 ///
 /// # Errors
-/// [`Code::InvalidRequest`] when it is of another form.
+/// [`Code::InvalidRequest`] when the body is malformed.
 pub fn input(path: &str, body: &str) -> Result<Input, Refusal> {
     let mut form = Form::read(body, Code::InvalidRequest)?;
     let input = match path {
@@ -62,7 +62,7 @@ fn changes(form: &mut Form<'_>) -> Result<Vec<TableChange>, Refusal> {
     Ok(tables.into_iter().map(|table| TableChange { schema: schema.clone(), table, act: act.clone() }).collect())
 }
 
-/// Reads a list of what can happen to rows, not empty.
+/// Reads a non-empty list of row operations.
 fn operations(field: &Field<'_>) -> Result<BTreeSet<Operation>, Refusal> {
     let mut operations = BTreeSet::new();
     for word in field.texts(MAX_COLUMNS)? {

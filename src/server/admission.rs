@@ -1,4 +1,4 @@
-//! What the Worker has verified of a socket, and tells the organization's object.
+//! What the Worker has verified of a socket and passes to the organization's object.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,52 +9,52 @@ use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::input::{DialectId, Open, SocketId, UsedTicket};
 use crate::policy::principal::Principal;
 
-/// The header in which it travels. Only the Worker can reach the object. While a version is being deployed, either side
-/// may be of the one before: names are added, never changed.
+/// The header that carries it. Only the Worker can reach the object. During a deploy either side may run the previous
+/// version: names are added, never changed.
 pub const HEADER: &str = "x-realtime-pass";
 
 /// What the Worker has verified of a socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// Who it is, where a ticket or a header has proven it.
+    /// The principal, if a ticket or a header has proven it.
     pub principal: Option<Principal>,
-    /// Id and end (Unix milliseconds) of the ticket, whose single use the object sees to.
+    /// Id and expiry (Unix milliseconds) of the ticket; the object enforces its single use.
     pub ticket: Option<(String, u64)>,
     /// Whether offsets are wanted.
     pub recover: bool,
     /// Whether several events may come in one frame.
     #[serde(default)]
     pub batches: bool,
-    /// The position, epoch and offset, after which events were missed.
+    /// The position (epoch and offset) to recover from.
     pub missed_after: Option<(String, u64)>,
-    /// How its frames are written.
+    /// The dialect of its frames.
     #[serde(default, rename = "wire")]
     pub dialect: u8,
-    /// The subprotocol that is agreed to.
+    /// The negotiated subprotocol.
     #[serde(default)]
     pub protocol: Option<String>,
-    /// The frame that its address stands for: it is read before any other, and `principal` is who says it.
+    /// The frame that the address stands for: it is handled before any other, on behalf of `principal`.
     #[serde(default)]
     pub first: Option<String>,
-    /// Its public id, where the Worker had to know it beforehand.
+    /// Its public id, if the Worker had to choose it.
     #[serde(default)]
     pub client_id: Option<String>,
-    /// The address that it comes from, where that is known.
+    /// The remote address, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
 }
 
 impl Admission {
-    /// What is known of every socket of this dialect from the head of its request.
+    /// The part that the request's head determines for every socket of this dialect.
     pub fn of(dialect: DialectId, head: &RequestHead) -> Admission {
         let protocol = head.subprotocol().map(str::to_owned);
         Admission { dialect: dialect.0, protocol, address: head.address.clone(), ..Admission::default() }
     }
 
-    /// The header's text: JSON in ASCII only, for a header's value is Latin-1 and a user's name may be anything.
+    /// The header's text: JSON in ASCII only, because header values are Latin-1 and a user's name may be anything.
     ///
     /// # Errors
-    /// Never: all of it has a form in JSON.
+    /// Never: every field serializes to JSON.
     pub fn header(&self) -> serde_json::Result<String> {
         serde_json::to_string(self).map(|json| ascii(&json))
     }
@@ -64,10 +64,10 @@ impl Admission {
         serde_json::from_str(header).ok()
     }
 
-    /// The first frame, as its dialect reads it, said by who was proven to say it.
+    /// The first frame as decoded by its dialect, with the proven principal.
     ///
     /// # Errors
-    /// When it is of another form: while a version is being deployed, the Worker may be of the one before.
+    /// When it is malformed: during a deploy the Worker may run the previous version.
     pub fn first(&self) -> Result<Option<Command>, Refusal> {
         let Some(text) = &self.first else { return Ok(None) };
         let dialect = dialect::of(DialectId(self.dialect)).ok_or(Code::Internal)?;

@@ -13,7 +13,7 @@ pub struct Answer {
     pub status: u16,
     /// The body.
     pub body: String,
-    /// Seconds after which to try again.
+    /// Seconds for the header `Retry-After`.
     pub retry_after: Option<u32>,
 }
 
@@ -101,7 +101,7 @@ fn database_figures(figures: &DatabaseFigures) -> Value {
     })
 }
 
-/// An object of counts, those of the same name added up.
+/// An object of counts; counts of the same name are added up.
 fn sums(counts: impl Iterator<Item = (String, u64)>) -> Value {
     let mut sums = Map::new();
     for (name, count) in counts {

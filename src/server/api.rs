@@ -1,4 +1,4 @@
-//! HTTP requests of a dialect's own API, as steps: each names what is needed next, and goes on with what came of it.
+//! HTTP requests of a dialect's own API, as steps: each names what it needs next, and continues with the result.
 
 use std::rc::Rc;
 
@@ -9,25 +9,25 @@ use crate::policy::configuration::Configuration;
 use crate::policy::credential::Proven;
 use crate::policy::token::TokenError;
 
-/// An API that belongs to a dialect. Each stands in its route module, and in the table of [`super::dialects`].
+/// An API that belongs to a dialect, implemented in its route module and listed in [`super::dialects`].
 pub trait Api: Sync {
-    /// The methods that a path answers, beside `OPTIONS`; `None` where the path is not of this API.
+    /// The methods of a path besides `OPTIONS`; `None` if the path is not part of this API.
     fn methods(&self, path: &str) -> Option<&'static [&'static str]>;
 
-    /// What pages of other origins may send.
+    /// The CORS permissions of this API.
     fn cors(&self) -> Cors;
 
-    /// The rejection for this reason, in the words of this API.
+    /// The rejection for this reason, in this API's format.
     fn rejected(&self, code: Code) -> Rejected;
 
-    /// Takes the first step of a request.
+    /// Starts handling a request.
     ///
     /// # Errors
-    /// The answer to a request that is refused.
+    /// The answer to a refused request.
     fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected>;
 }
 
-/// What a page of another origin may send.
+/// Methods and headers allowed to pages of other origins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cors {
     /// `Access-Control-Allow-Methods`
@@ -38,27 +38,27 @@ pub struct Cors {
 
 /// What a request needs next.
 pub enum ApiStep {
-    /// Nothing: this is its answer.
+    /// Nothing: the request has its answer.
     Answer(Answer),
-    /// What a credential proves.
+    /// The verification of a credential.
     Verify(String, Box<AfterProof>),
     /// The body, of at most [`crate::policy::limits::BODY_BYTES`] bytes.
     ReadBody(Box<AfterBody>),
-    /// What an organization's object answers.
+    /// The answer of an organization's object.
     Ask(Question, Box<AfterAnswer>),
     /// What the object of a database answers.
     AskDatabase(DatabaseQuestion, Box<AfterAnswer>),
 }
 
-/// Goes on with what a credential proved.
+/// Continues with the verified credential.
 pub type AfterProof = dyn FnOnce(&Configuration, Result<Proven<'_>, TokenError>) -> Result<ApiStep, Rejected>;
-/// Goes on with the body.
+/// Continues with the body.
 pub type AfterBody = dyn FnOnce(&Configuration, Vec<u8>) -> Result<ApiStep, Rejected>;
-/// Goes on with the status and body of the object's answer.
+/// Continues with the status and body of the object's answer.
 pub type AfterAnswer = dyn FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected>;
 
 impl ApiStep {
-    /// Asks for what a credential proves.
+    /// Asks for the verification of a credential.
     pub fn verify(
         credential: String,
         then: impl FnOnce(&Configuration, Result<Proven<'_>, TokenError>) -> Result<ApiStep, Rejected> + 'static,
@@ -110,10 +110,10 @@ pub struct DatabaseQuestion {
     pub body: String,
 }
 
-/// A request that is refused: why, and in which words.
+/// A refused request: the reason, and the answer in the API's format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// Our own word for it, for the log.
+    /// The code, for the log.
     pub code: Code,
     /// The answer.
     pub answer: Answer,

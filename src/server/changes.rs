@@ -1,4 +1,4 @@
-//! What passes between an organization's object and that of its database: changes, the state of the feed, questions.
+//! Messages between an organization's object and its database's object: changes, the state of the feed, questions.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -40,7 +40,7 @@ struct FeedText<'a> {
 /// Reads the body of `POST /changes`.
 ///
 /// # Errors
-/// [`Code::InvalidRequest`] when it makes no sense, or the organization takes no changes from a database.
+/// [`Code::InvalidRequest`] when it is malformed, or the organization takes no changes from a database.
 pub fn changes(body: &str, organization: &str, configuration: &Configuration) -> Result<Input, Refusal> {
     let database = database(organization, configuration)?;
     Ok(Input::Changes(Box::new(Batch::read(body, organization, &database.serves)?)))
@@ -49,7 +49,7 @@ pub fn changes(body: &str, organization: &str, configuration: &Configuration) ->
 /// Reads the body of `POST /feed`.
 ///
 /// # Errors
-/// [`Code::InvalidRequest`] when it makes no sense, or the organization takes no changes from this database.
+/// [`Code::InvalidRequest`] when it is malformed, or the organization takes no changes from this database.
 pub fn feed(body: &str, organization: &str, configuration: &Configuration) -> Result<Input, Refusal> {
     let FeedText { database: name, state, tables } =
         serde_json::from_str(body).map_err(|_| Refusal::of(Code::InvalidRequest))?;
@@ -63,7 +63,7 @@ pub fn feed(body: &str, organization: &str, configuration: &Configuration) -> Re
     Ok(Input::Feed { is_lost: state != "live", catalog })
 }
 
-/// The answer to a batch that was taken.
+/// The acknowledgement of a batch.
 pub fn taken(taken: Result<u64, Refusal>) -> Answer {
     match taken {
         Ok(batch) => Answer::json(200, &json!({ "batch": batch })),
@@ -92,7 +92,7 @@ impl From<Question> for SourceRequest {
 }
 
 impl SourceRequest {
-    /// The input that an answer is; `None` where there was none. Anything but success is none.
+    /// Converts an answer to an input; any status other than success counts as no answer.
     pub fn answered(&self, answer: Option<(u16, String)>) -> Input {
         let text = answer.filter(|(status, _)| *status == 200).map(|(_, text)| text);
         match self.answer {

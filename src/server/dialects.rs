@@ -1,4 +1,4 @@
-//! What each dialect brings to the HTTP surface: how its sockets are opened, and an API of its own.
+//! The HTTP surface of each dialect: how its sockets are opened, and an API of its own.
 
 use super::api::Api;
 use super::entrance::Entrance;
@@ -6,7 +6,7 @@ use super::request_head::RequestHead;
 use super::{butterbase, event_stream, fluxbase, native, supabase};
 use crate::engine::input::DialectId;
 
-/// In the order in which they are asked whether a request is theirs.
+/// In the order in which they are asked whether they recognize a request.
 const ENTRANCES: [&dyn Entrance; 5] = [
     &event_stream::EventStreamEntrance,
     &butterbase::ButterbaseEntrance,
@@ -19,12 +19,12 @@ const ENTRANCES: [&dyn Entrance; 5] = [
 const APIS: [&dyn Api; 4] =
     [&supabase::rest::Rest, &butterbase::control::Control, &fluxbase::rest::Rest, &event_stream::frames::Frames];
 
-/// The entrance of a request for a socket; `None` where no dialect knows it.
+/// The entrance for a socket request; `None` if no dialect recognizes it.
 pub fn entrance(head: &RequestHead) -> Option<&'static dyn Entrance> {
     ENTRANCES.into_iter().find(|entrance| entrance.recognizes(head))
 }
 
-/// The entrance that a dialect's sockets came through; `None` for an unknown dialect.
+/// The entrance for a dialect's sockets; `None` for an unknown dialect.
 pub fn entrance_of(dialect: DialectId) -> Option<&'static dyn Entrance> {
     ENTRANCES.into_iter().find(|entrance| entrance.dialects().contains(&dialect))
 }

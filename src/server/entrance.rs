@@ -13,28 +13,28 @@ use crate::policy::credential::{Credentials, Proven};
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
-/// A dialect's way in. Each stands in its route module, and in the table of [`super::dialects`].
+/// How a dialect admits sockets, implemented in its route module and listed in [`super::dialects`].
 pub trait Entrance: Sync {
-    /// The dialects whose sockets are opened here: one, or one per version.
+    /// The dialects of these sockets: one, or one per version.
     fn dialects(&self) -> &'static [DialectId];
 
     /// Whether its sockets are opened at this path.
     fn is_path(&self, path: &str) -> bool;
 
-    /// Whether a request for a socket is from a client of this dialect. The first entrance that says so decides.
+    /// Whether a socket request comes from a client of this dialect. The first entrance that recognizes it decides.
     fn recognizes(&self, head: &RequestHead) -> bool;
 
-    /// Takes the first step: all that needs no key.
+    /// The first step: everything that needs no keys.
     ///
     /// # Errors
-    /// The refusal that is told with [`Entrance::refused`].
+    /// The refusal, which is reported with [`Entrance::refused`].
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal>;
 
-    /// The organization that a socket enters, and as whom, from what its credential proved. `asked` is what
-    /// [`Entrance::admit`] noted of where it wants to go.
+    /// The organization and principal of a socket, from its verified credential. `asked` is the destination that
+    /// [`Entrance::admit`] noted.
     ///
     /// # Errors
-    /// The refusal that is told with [`Entrance::refused`].
+    /// The refusal, which is reported with [`Entrance::refused`].
     fn enter(
         &self,
         asked: String,
@@ -42,16 +42,16 @@ pub trait Entrance: Sync {
         proven: Result<Proven<'_>, TokenError>,
     ) -> Result<(String, Principal), Refusal>;
 
-    /// How a client of this dialect learns that its socket is refused. `head` is missing where the organization's object
-    /// refuses.
+    /// How a client of this dialect is told that its socket is refused. `head` is missing when the organization's
+    /// object refuses.
     fn refused(&self, head: Option<&RequestHead>, refusal: &Refusal) -> Rejection;
 
-    /// Whether its sockets leave as the bodies of HTTP answers; where not, as WebSockets.
+    /// Whether its sockets are served as bodies of HTTP answers instead of WebSockets.
     fn is_streamed(&self) -> bool {
         false
     }
 
-    /// The body that a socket of this admission leaves as; `None` for WebSockets.
+    /// The HTTP body that serves a socket of this admission; `None` for WebSockets.
     fn body(
         &self,
         _organization: &str,
@@ -62,14 +62,14 @@ pub trait Entrance: Sync {
     }
 }
 
-/// How a client learns that it gets no socket.
+/// How a client is told that its socket is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// By an HTTP answer in place of the upgrade.
     Answer(Answer),
-    /// By frames on a socket that is closed after them: browsers show no script the status of a refused upgrade.
+    /// By frames on a socket that is then closed: browsers do not show scripts the status of a refused upgrade.
     Close {
-        /// What is sent before.
+        /// The frames to send first.
         frames: Vec<Frame>,
         /// The close code (RFC 6455, 7.4).
         code: u16,

@@ -1,27 +1,27 @@
-//! Faults: what the runtime, the storage or an issuer of keys says of a failure.
+//! Faults: error texts of the runtime, the storage or an issuer of keys.
 
 use serde_json::json;
 
-/// What somebody else's software says of its failure. It may quote anything, so the log is its only reader: it has
-/// neither `Display` nor `Debug`, and no conversion to a refusal, an answer or a frame.
+/// The error text of foreign software. It may quote anything, so it goes to the log only: it has neither `Display` nor
+/// `Debug`, and converts to no refusal, answer or frame.
 #[must_use = "a fault is always logged"]
 pub struct Fault {
     words: String,
 }
 
 impl Fault {
-    /// A fault in these words; some have none.
+    /// A fault with this text, which may be empty.
     pub fn new(words: impl Into<String>) -> Fault {
         let words = words.into();
         Fault { words: if words.is_empty() { "no reason was given".to_owned() } else { words } }
     }
 
-    /// The same, preceded by what was being done.
+    /// The same, prefixed with the operation that failed.
     pub fn during(self, what: &str) -> Fault {
         Fault { words: format!("{what}: {}", self.words) }
     }
 
-    /// Its line of log.
+    /// Its log line.
     pub fn log_line(&self) -> String {
         json!({ "event": "fault", "message": self.words }).to_string()
     }

@@ -1,4 +1,4 @@
-//! Who may open a socket: decided before an organization's object is woken.
+//! Admission of sockets, decided before an organization's object is woken.
 
 use super::admission::Admission;
 use super::answer::Answer;
@@ -12,18 +12,18 @@ use crate::policy::configuration::Configuration;
 use crate::policy::credential::{Credentials, Proven};
 use crate::policy::token::TokenError;
 
-/// What to do with a request for a socket.
+/// The decision on a socket request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Open it at this organization's object.
     Open(String, Box<Admission>),
-    /// Verify a credential, then go on with [`Unverified::conclude`].
+    /// Verify a credential, then continue with [`Unverified::conclude`].
     Verify(Box<Unverified>),
     /// Hold it until its first frame, in this dialect, names the organization.
     Hold(DialectId),
 }
 
-/// A socket whose credential is not verified yet: that may take keys which must be fetched first.
+/// A socket whose credential is not verified yet; keys may have to be fetched first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
     credential: String,
@@ -31,10 +31,10 @@ pub struct Unverified {
     admission: Admission,
 }
 
-/// Takes the first step: all that needs no key.
+/// The first step: everything that needs no keys.
 ///
 /// # Errors
-/// The refusal that is told as [`refused`] says.
+/// The refusal, which is reported as [`refused`] decides.
 pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
     let is_upgrade = head.upgrade.as_deref().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     let entrance = dialects::entrance(head);
@@ -45,7 +45,7 @@ pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Res
     entrance.ok_or(Code::NotFound)?.admit(head, configuration, now)
 }
 
-/// How the client of a socket learns that it is refused. Where no socket was asked for, none is opened to say so.
+/// How a client is told that its socket is refused. Requests other than for a socket get an HTTP answer.
 pub fn refused(head: &RequestHead, refusal: &Refusal) -> Rejection {
     match in_its_words(dialects::entrance(head), Some(head), refusal) {
         Rejection::Close { .. } if refusal.code == Code::UpgradeRequired => Rejection::Answer(Answer::from(refusal)),
@@ -53,17 +53,17 @@ pub fn refused(head: &RequestHead, refusal: &Refusal) -> Rejection {
     }
 }
 
-/// The same where the organization's object refuses a socket of this dialect.
+/// The same when the organization's object refuses a socket of this dialect.
 pub fn refused_by_object(dialect: DialectId, refusal: &Refusal) -> Rejection {
     in_its_words(dialects::entrance_of(dialect), None, refusal)
 }
 
-/// Whether a socket of this admission leaves as the body of an HTTP answer.
+/// Whether a socket of this admission is served as the body of an HTTP answer.
 pub fn is_streamed(admission: &Admission) -> bool {
     dialects::entrance_of(DialectId(admission.dialect)).is_some_and(Entrance::is_streamed)
 }
 
-/// The body that a socket of this admission leaves as; `None` for WebSockets.
+/// The HTTP body that serves a socket of this admission; `None` for WebSockets.
 pub fn streamed_body(
     organization: &str,
     admission: &Admission,
@@ -78,20 +78,20 @@ fn in_its_words(entrance: Option<&dyn Entrance>, head: Option<&RequestHead>, ref
 }
 
 impl Unverified {
-    /// A socket of this admission, whose credential will say whether it may go where it asked to.
+    /// A socket of this admission, pending verification of its credential.
     pub fn new(credential: String, asked: String, admission: Admission) -> Unverified {
         Unverified { credential, asked, admission }
     }
 
-    /// What is to be verified.
+    /// The credential to verify.
     pub fn credential(&self) -> &str {
         &self.credential
     }
 
-    /// Takes the second step, from what the credential proved: the organization, and what its object is told.
+    /// The second step: the organization and its object's input, from the verified credential.
     ///
     /// # Errors
-    /// The refusal that is told as [`refused`] says.
+    /// The refusal, which is reported as [`refused`] decides.
     pub fn conclude(
         self,
         credentials: &Credentials,

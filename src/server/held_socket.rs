@@ -1,4 +1,4 @@
-//! A socket whose address names no organization: its first frames, until one does.
+//! A socket whose address names no organization is held until one of its frames does.
 
 use std::rc::Rc;
 
@@ -10,10 +10,10 @@ use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
 
-/// What to do with a held socket.
+/// The next step for a held socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldStep {
-    /// Open it at this organization's object, and hand the frame on.
+    /// Open it at this organization's object, and forward the frame.
     Enter(String),
     /// Send these frames, and wait for the next one.
     Answer(Vec<Frame>),
@@ -21,7 +21,7 @@ pub enum HeldStep {
     End(Vec<Frame>, Code),
 }
 
-/// A socket that waits for the frame that authenticates.
+/// A socket that waits for its authentication frame.
 pub struct HeldSocket {
     dialect: &'static dyn Dialect,
     configuration: Rc<Configuration>,
@@ -29,7 +29,7 @@ pub struct HeldSocket {
 }
 
 impl HeldSocket {
-    /// A socket that has said nothing yet; `None` where nothing speaks its dialect.
+    /// A socket without frames so far; `None` if its dialect is unknown.
     pub fn new(dialect: DialectId, configuration: Rc<Configuration>) -> Option<HeldSocket> {
         Some(HeldSocket { dialect: dialect::of(dialect)?, configuration, errors: 0 })
     }
@@ -56,7 +56,7 @@ impl HeldSocket {
         }
     }
 
-    /// Refuses the authentication: no frame came in time, or the object cannot be reached.
+    /// Refuses the authentication: no frame arrived in time, or the object is unreachable.
     pub fn refuse(&self, code: Code) -> HeldStep {
         HeldStep::End(self.dialect.encode(None, &Event::AuthFailed(code)), code)
     }

@@ -1,10 +1,10 @@
-//! What the engine logs, as lines.
+//! The engine's log entries as lines.
 
 use serde_json::{Map, Value};
 
 use crate::engine::effect::Log;
 
-/// A log line: one JSON object of fixed words, ids and numbers.
+/// A log line: one JSON object of fixed strings, ids and numbers.
 pub fn log_line(log: &Log, organization: &str) -> String {
     let mut line = Map::new();
     line.insert("event".to_owned(), Value::from(log.event));

@@ -1,7 +1,7 @@
-//! `GET /realtime/v1/metrics`: the figures of organizations as Prometheus reads them (docs/operations.md, Metrics).
+//! `GET /realtime/v1/metrics`: figures of organizations in Prometheus format (docs/operations.md, Metrics).
 //!
-//! Only the organizations that the request names are asked: to be asked is to be woken, and who counts must not pay for
-//! every object that there is. No label has values that clients choose.
+//! Only the organizations that the request names are queried: a query wakes an object, and a scrape must not pay for
+//! all of them. No label has values that clients choose.
 
 use std::fmt::Write;
 
@@ -14,16 +14,16 @@ use crate::policy::organization::is_organization;
 
 /// The media type of the text (Prometheus exposition format 0.0.4).
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Organizations of one request: each is a request to its object.
+/// Maximum organizations per request: each costs a request to its object.
 pub const MAX_ORGANIZATIONS: usize = 20;
 
-/// Where a metric's value stands in the figures.
+/// The location of a metric's value in the figures.
 enum At {
     /// At this path.
     Path(&'static [&'static str]),
-    /// One for each member of this object, under a label of this name.
+    /// One value per member of this object, under a label of this name.
     Each(&'static str, &'static str),
-    /// How many there are in the list at this path.
+    /// The length of the list at this path.
     Length(&'static [&'static str]),
 }
 
@@ -33,7 +33,7 @@ struct Metric {
     kind: &'static str,
     help: &'static str,
     at: At,
-    /// What the value is divided by, to be in the unit that the name says.
+    /// The divisor that converts the value to the unit in the name.
     scale: f64,
 }
 
@@ -102,7 +102,7 @@ pub fn table() -> impl Iterator<Item = (&'static str, &'static str, &'static str
     METRICS.iter().map(|metric| (metric.name, metric.kind, metric.help))
 }
 
-/// The organizations that a request names: a list with commas in between, or the default one.
+/// The organizations of a request: a comma-separated list, or the default one.
 ///
 /// # Errors
 /// [`Code::InvalidRequest`]
@@ -123,12 +123,11 @@ pub fn organizations(head: &RequestHead, configuration: &Configuration) -> Resul
     }
 }
 
-/// One organization's answer: the figures of its object, `None` where it did not answer, and how long that took in
-/// milliseconds.
+/// One organization's answer, and the time that it took.
 pub struct Scrape {
     /// The organization.
     pub organization: String,
-    /// What its object answered.
+    /// The figures; `None` when its object did not answer.
     pub figures: Option<Value>,
     /// In milliseconds.
     pub took: u64,
@@ -155,7 +154,7 @@ pub fn text(scrapes: &[Scrape], version: &str) -> String {
     for metric in &METRICS {
         let mut samples = String::new();
         figures.iter().for_each(|(organization, figures)| metric.write(&mut samples, organization, figures));
-        // A metric that nobody has is not announced: databases are of some deployments only.
+        // A metric without values is not announced: only some deployments have databases.
         if !samples.is_empty() {
             head(&mut out, metric.name, metric.kind, metric.help);
             out.push_str(&samples);

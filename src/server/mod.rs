@@ -1,4 +1,5 @@
-//! One tenant's server: the engine with its dialects, and the requests of the HTTP surface. Pure, like both.
+//! One tenant's server: the engine with its dialects, and the requests of the HTTP surface. Both are pure, and so is
+//! this.
 
 pub mod request_head;
 pub mod route;

@@ -69,7 +69,7 @@ impl Entrance for NativeEntrance {
     }
 }
 
-/// The organization that the address names, if it names one.
+/// The organization in the address, if there is one.
 pub(super) fn named_organization(head: &RequestHead) -> Result<Option<&str>, Refusal> {
     let named = head.parameter("organizationId");
     if named.is_some_and(|name| !is_organization(name)) {
@@ -78,7 +78,7 @@ pub(super) fn named_organization(head: &RequestHead) -> Result<Option<&str>, Ref
     Ok(named)
 }
 
-/// Enters with a ticket.
+/// Admits the holder of a ticket.
 pub(super) fn with_ticket(
     ticket: &str,
     named: Option<&str>,
@@ -95,7 +95,7 @@ pub(super) fn with_ticket(
     Ok(Step::Open(ticket.organization, Box::new(admission)))
 }
 
-/// `recover=true`, or `epoch` and `offset`: recovery for those who are authenticated before their first frame.
+/// `recover=true`, or `epoch` and `offset`: recovery for clients that are authenticated before their first frame.
 pub(super) fn recovery(head: &RequestHead) -> Result<(bool, Option<(String, u64)>), Refusal> {
     let malformed = |field| Refusal::at(Code::InvalidRequest, field, format!("{field} is malformed"));
     match (head.parameter("epoch"), head.parameter("offset"), head.parameter("recover")) {

@@ -12,19 +12,19 @@ use crate::policy::principal::Principal;
 use crate::value::form::Form;
 use crate::value::json;
 
-/// The keys under which the Worker says who pays.
+/// The keys under which the Worker names the payer.
 const USER: &str = "publisher";
 const KEY: &str = "publisherKey";
 const ADDRESS: &str = "publisherAddress";
 /// Bytes of the digest of a key.
 const KEY_DIGEST: usize = 8;
 
-/// A publisher's request, read and found to be of the documented form.
+/// A publisher's request, validated.
 #[derive(Clone, Debug)]
 pub struct PublishRequest {
     /// The tenant.
     pub organization: String,
-    /// In the order in which they are to be delivered.
+    /// In the order of delivery.
     pub publications: Vec<Publication>,
 }
 
@@ -49,7 +49,7 @@ impl PublishRequest {
         messages.iter().map(|message| Publication::read(message.form()?, message.json())).collect()
     }
 
-    /// Reads what a client publishes, as the Worker hands it over: the same body, with who pays for it.
+    /// Reads a client's publications as the Worker forwards them: the same body, with the payer.
     ///
     /// # Errors
     /// The same.
@@ -61,7 +61,7 @@ impl PublishRequest {
         Ok((publisher, PublishRequest::publications(form, body)?))
     }
 
-    /// The organization that a body names, which the Worker routes by; the organization's object reads all of it.
+    /// The organization of a body, for routing; the organization's object reads the rest.
     ///
     /// # Errors
     /// [`Code::InvalidRequest`] when the body is no JSON object or names none.
@@ -75,8 +75,7 @@ impl PublishRequest {
     }
 }
 
-/// Who pays for what a client publishes over HTTP. Clients without a user often share a key, so that theirs is told apart
-/// by a digest.
+/// The payer of what a client publishes over HTTP. Clients without a user often share a key, which a digest identifies.
 pub fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
     let presented = || head.bearer().or(head.api_key.as_deref()).unwrap_or_default();
     let digest = || -> [u8; 32] { Sha256::digest(presented().as_bytes()).into() };
@@ -84,7 +83,7 @@ pub fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
     Publisher { user: principal.user.clone(), key: principal.user.is_none().then(key), address: head.address.clone() }
 }
 
-/// The request by which an organization's object is told of these (docs/protocol-native.md, Publishing).
+/// The request that passes these to an organization's object (docs/protocol-native.md, Publishing).
 pub fn request(organization: &str, publisher: Option<&Publisher>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);

@@ -1,4 +1,4 @@
-//! What a request says before its body, as plain values.
+//! The head of a request as plain values.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::policy::configuration::Configuration;
 use crate::policy::organization::is_organization;
 use crate::value::percent;
 
-/// What stands for a parameter that is no text, so that it is not taken for one that is missing.
+/// Replaces a parameter that is not valid text, so that it does not count as absent.
 const NO_TEXT: &str = "\u{fffd}";
 
-/// The head of a request: all that decides who may do what.
+/// The head of a request: everything that admission depends on.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
     /// The host's name, without its port.
@@ -39,7 +39,7 @@ pub struct RequestHead {
     pub protocols: Option<String>,
     /// `Last-Event-ID`
     pub last_event_id: Option<String>,
-    /// `CF-Connecting-IP`, which Cloudflare sets and no client can; none where the Worker runs elsewhere.
+    /// `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
     pub address: Option<String>,
 }
 
@@ -49,20 +49,20 @@ impl RequestHead {
         bearer(self.authorization.as_deref()?)
     }
 
-    /// A parameter that is given and not empty.
+    /// A parameter that is present and not empty.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.get(name)
     }
 
-    /// The subprotocol that is agreed to: the first one offered. No dialect has one, but a browser that offers some and
-    /// gets none back gives the socket up.
+    /// The negotiated subprotocol: the first one offered. No dialect defines one, but a browser that offers some and
+    /// gets none back closes the socket.
     pub fn subprotocol(&self) -> Option<&str> {
         let first = self.protocols.as_deref()?.split(',').next()?.trim();
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         (!first.is_empty() && first.bytes().all(is_token)).then_some(first)
     }
 
-    /// Lets in requests of no page, and of pages that may send them.
+    /// Admits requests without an origin, and those of allowed origins.
     ///
     /// # Errors
     /// [`Code::OriginNotAllowed`]
@@ -70,10 +70,10 @@ impl RequestHead {
         if configuration.allows_origin(self.origin.as_deref()) { Ok(()) } else { Err(Code::OriginNotAllowed) }
     }
 
-    /// The organization that a holder of the access token asks about.
+    /// The organization that a request with the access token names.
     ///
     /// # Errors
-    /// When there is none of that name, and no default.
+    /// When it names none, and there is no default.
     pub fn organization(&self, configuration: &Configuration) -> Result<String, Refusal> {
         let default = configuration.credentials.default_organization.as_deref();
         let organization = self.parameter("organizationId").or(default).filter(|name| is_organization(name));
@@ -88,7 +88,7 @@ pub fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Lets in the holder of the access token.
+/// Admits the holder of the access token.
 ///
 /// # Errors
 /// [`Code::Unauthorized`]
@@ -97,12 +97,12 @@ pub fn authorize(authorization: Option<&str>, configuration: &Configuration) -> 
     if configuration.is_access_token(token) { Ok(()) } else { Err(Code::Unauthorized) }
 }
 
-/// The parameters of a query, as `URLSearchParams` reads them.
+/// The parameters of a query, parsed as `URLSearchParams` does.
 #[derive(Clone, Debug, Default)]
 pub struct Query(BTreeMap<String, String>);
 
 impl Query {
-    /// Reads `?a=b&c=d`; of a name that is given several times, the first value counts.
+    /// Reads `?a=b&c=d`; the first value of a repeated name counts.
     pub fn read(query: &str) -> Query {
         let mut parameters = BTreeMap::new();
         let query = query.strip_prefix('?').unwrap_or(query);
@@ -113,7 +113,7 @@ impl Query {
         Query(parameters)
     }
 
-    /// A parameter that is given and not empty.
+    /// A parameter that is present and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }

@@ -1,42 +1,42 @@
-//! The HTTP surface (docs/protocol-native.md, HTTP): which path and method mean what.
+//! The HTTP surface (docs/protocol-native.md, HTTP): routes by path and method.
 
 use super::api::Api;
 use super::dialects;
 use crate::code::Code;
 
-/// What a request is about.
+/// The route of a request.
 #[derive(Clone, Copy)]
 pub enum Route {
     /// A socket.
     WebSocket,
     /// A publication.
     Broadcast,
-    /// A ticket is wanted.
+    /// A request for a ticket.
     Ticket,
-    /// A browser asks whether its page may ask for a ticket.
+    /// A CORS preflight for tickets.
     TicketPreflight,
     /// The API of a dialect.
     Api(&'static dyn Api),
-    /// A browser asks whether its page may use it.
+    /// A CORS preflight for this API.
     ApiPreflight(&'static dyn Api),
     /// The figures of a tenant.
     Stats,
     /// The figures of tenants, for Prometheus.
     Metrics,
-    /// Somebody knows that a database has changes.
+    /// The doorbell: a database has changes.
     SourceWake,
-    /// How it stands with a database.
+    /// The state of a database.
     SourceStatus,
     /// Liveness.
     Health,
-    /// The Inspector's page and what belongs to it.
+    /// The Inspector's page and its assets.
     Page,
 }
 
-/// A path without what joining it to a base address may have added: more slashes before it, one after it.
+/// Normalizes a path: joining it to a base address may have added slashes in front, or one at the end.
 pub fn normal(path: &str) -> &str {
     let after = path.trim_start_matches('/');
-    // Where there was one slash or more, one is left; a path always begins with one.
+    // Several leading slashes become one; a path always begins with one.
     let path = path.get(path.len().saturating_sub(after.len() + 1)..).unwrap_or(path);
     path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
 }
@@ -68,7 +68,7 @@ pub fn route(method: &str, path: &str) -> Result<Route, Code> {
     if allowed.contains(&method) { Ok(route) } else { Err(Code::MethodNotAllowed) }
 }
 
-/// The methods that a path answers, for the header `Allow` of a refusal.
+/// The methods of a path, for the header `Allow`.
 pub fn allowed(path: &str) -> String {
     let answers = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         .into_iter()
@@ -97,7 +97,7 @@ mod tests {
         }
     }
 
-    /// What a request is about, in a word that tests can compare.
+    /// The name of a route, for tests to compare.
     fn kind(method: &str, path: &str) -> Result<&'static str, Code> {
         route(method, path).map(|route| match route {
             Route::WebSocket => "socket",

@@ -1,4 +1,4 @@
-//! Requests to the object of a database: its own paths, the doorbell, and how it stands.
+//! Requests to a database's object: its own paths, the doorbell, and its state.
 
 use serde_json::{Map, Value, json};
 
@@ -8,12 +8,12 @@ use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
 use crate::source::statement::Statement;
 
-/// What the object of a database is asked.
+/// A request to a database's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Somebody knows that there are changes.
+    /// The doorbell: there are changes.
     Wake,
-    /// An organization says who listens.
+    /// An organization reports who listens.
     Interest(String),
     /// A question to the database.
     Question(Statement),
@@ -22,7 +22,7 @@ pub enum Asked {
 /// Reads a request. Only the Worker and other objects can send one.
 ///
 /// # Errors
-/// When there is no such path, or the body makes no sense.
+/// When there is no such path, or the body is malformed.
 pub fn read(path: &str, body: String) -> Result<Asked, Refusal> {
     Ok(match path {
         "/wake" => Asked::Wake,
@@ -35,10 +35,10 @@ pub fn read(path: &str, body: String) -> Result<Asked, Refusal> {
     })
 }
 
-/// The database that a holder of the access token asks about: the one that is named, or the only one.
+/// The database that a request with the access token names, or the only one.
 ///
 /// # Errors
-/// When there is none of that name.
+/// When there is no database of that name.
 pub fn database(head: &RequestHead, configuration: &Configuration) -> Result<String, Refusal> {
     let databases = configuration.databases();
     let named = head.parameter("database").and_then(|name| databases.get(name));
@@ -50,14 +50,14 @@ pub fn database(head: &RequestHead, configuration: &Configuration) -> Result<Str
     Ok(database.name.to_string())
 }
 
-/// How it stands with the source and with its database, from what that answered.
+/// The state of the source and of its database, from the database's answer.
 pub fn status(figures: Value, status: u16, body: &str) -> Answer {
     let mut answer = figures.as_object().cloned().unwrap_or_default();
     let body: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     let database = match status {
         200 => body,
         _ => {
-            // Such as a database without the SQL, to which the connection stands.
+            // For example, a database without the installed SQL, although the connection works.
             let problem = body.pointer("/error/message").cloned().unwrap_or(Value::Null);
             answer.insert("problem".to_owned(), problem);
             Value::Null

@@ -1,41 +1,41 @@
-//! Sockets that leave as the body of an HTTP answer. The Worker holds the answer and passes on what the organization's
-//! object says on a WebSocket between the two: so the object hibernates under them as under any socket.
+//! Sockets served as the body of an HTTP answer. The Worker holds the answer and forwards the frames of a WebSocket to
+//! the organization's object, which can therefore hibernate as under any socket.
 
 use serde_json::json;
 
 use crate::code::{Code, Refusal};
 use crate::value::form::Form;
 
-/// After how much silence the body says that the server is there, in milliseconds: intermediaries end what is silent.
+/// The silence after which the body sends a keep-alive, in milliseconds: intermediaries close idle connections.
 pub const MAX_SILENCE: u64 = 15_000;
-/// How long a body goes on, in milliseconds. Its client comes back and goes on from where it was.
+/// The maximum duration of a body, in milliseconds. Its client reconnects and resumes.
 pub const MAX_LIFETIME: u64 = 60 * 60_000;
-/// Bytes that wait for a client to read them.
+/// Maximum bytes that wait for a client to read them.
 pub const MAX_BACKLOG: usize = 1024 * 1024;
-/// The object's path of frames that come in requests of their own.
+/// The object's path for frames that arrive in separate requests.
 pub const FRAME: &str = "/frame";
 
-/// What a socket's frames, its silence and its end become.
+/// The encoding of a socket's frames, its silence and its close.
 pub trait StreamedBody {
     /// Its media type.
     fn media_type(&self) -> &'static str;
-    /// What comes before all frames.
+    /// The prefix before all frames.
     fn opening(&self) -> String;
     /// A text frame of the socket.
     fn frame(&mut self, text: &str) -> String;
     /// Nothing has happened for [`MAX_SILENCE`].
     fn silence(&self) -> &'static str;
-    /// The socket has ended with this close code and reason.
+    /// The socket was closed with this code and reason.
     fn end(&self, code: u16, reason: &str) -> String;
 }
 
-/// What a client has not read yet.
+/// The bytes that a client has not read yet.
 #[derive(Debug, Default)]
 pub struct Backlog(String);
 
 impl Backlog {
-    /// Adds text; tells whether there was room for it. Where there was none everything goes: a client that comes back is
-    /// told what it missed from where it was.
+    /// Appends text and returns whether it fitted. If not, everything is dropped: a reconnecting client resumes from
+    /// its last position.
     pub fn push(&mut self, text: &str) -> bool {
         let has_room = self.0.len() + text.len() <= MAX_BACKLOG;
         if has_room {
@@ -46,7 +46,7 @@ impl Backlog {
         has_room
     }
 
-    /// Takes all there is.
+    /// Takes all bytes.
     pub fn take(&mut self) -> Option<String> {
         (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
     }
@@ -57,7 +57,7 @@ pub fn frame_body(client_id: &str, frame: &str) -> String {
     json!({ "clientId": client_id, "frame": frame }).to_string()
 }
 
-/// Reads it: whose frame, and the frame.
+/// Reads the body: the stream key, and the frame.
 ///
 /// # Errors
 /// [`Code::InvalidRequest`]

@@ -1,4 +1,4 @@
-//! A tenant with its dialects: frames and requests go in, effects come out.
+//! A tenant with its dialects: frames and requests in, effects out.
 
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
@@ -18,7 +18,7 @@ pub struct TenantServer {
 }
 
 impl TenantServer {
-    /// Brings a tenant to life from what its storage holds.
+    /// Constructs a tenant from its storage.
     pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Effect>) {
         let limits = &surroundings.configuration.limits;
         let (max_frame, unread) = (limits.frame_bytes, Unread::new(limits.unread_bytes));
@@ -49,12 +49,12 @@ impl TenantServer {
         conspicuous.into_iter().filter_map(unread).collect()
     }
 
-    /// The input that a frame is, read in its socket's dialect.
+    /// Decodes a frame in its socket's dialect.
     pub fn frame(&self, socket: SocketId, frame: Received<'_>) -> Input {
         Input::Frame { socket, frame: self.decode(socket, frame), bytes: frame.len() }
     }
 
-    /// Ends this life, whose effects could not all be executed; what comes back closes sockets.
+    /// Ends this life because not all its effects could be executed; returns effects that close sockets.
     pub fn give_up(&mut self) -> Vec<Effect> {
         self.tenant.give_up()
     }
@@ -65,14 +65,14 @@ impl TenantServer {
     }
 
     fn decode(&self, socket: SocketId, frame: Received<'_>) -> Result<Command, Malformed> {
-        // A frame of a socket that is not there reaches nobody, whatever it says.
+        // A frame of an unknown socket has no effect.
         let dialect = self.tenant.dialect(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
         if frame.len() as u64 <= self.max_frame {
             return dialect.decode(frame);
         }
         let message = format!("The frame is larger than {} bytes.", self.max_frame);
         let refusal = Refusal::because(Code::FrameTooLarge, message);
-        // One about a channel is answered there, unless even to look for the channel would be too much.
+        // An error about a channel is answered in that channel, unless even finding the channel would cost too much.
         let address = (frame.len() <= BODY_BYTES).then(|| dialect.decode_address(frame, &refusal)).flatten();
         address.ok_or_else(|| Malformed::from(refusal))
     }

@@ -12,7 +12,7 @@ use crate::policy::ticket::{LIFETIME_SECONDS, Ticket};
 use crate::policy::token::TokenError;
 use crate::value::form::Form;
 
-/// The token of a caller who may ask; their body is read after this.
+/// The token of a caller; checked before the body is read.
 ///
 /// # Errors
 /// [`Code::OriginNotAllowed`] or [`Code::Unauthorized`].
@@ -21,7 +21,7 @@ pub fn token<'a>(head: &'a RequestHead, configuration: &Configuration) -> Result
     head.bearer().ok_or(Code::Unauthorized)
 }
 
-/// The organization that a ticket is wanted for.
+/// The organization of the requested ticket.
 ///
 /// # Errors
 /// [`Code::InvalidRequest`] with the path of the offending key.
@@ -35,10 +35,10 @@ pub fn organization(body: &str, configuration: &Configuration) -> Result<String,
     Ok(organization)
 }
 
-/// The answer with a ticket of this random id, from what the token proved; `now` in Unix milliseconds.
+/// The answer with a ticket of this random id, for the verified token; `now` in Unix milliseconds.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason for refusing the ticket.
 pub fn issue(
     configuration: &Configuration,
     organization: String,

@@ -1,4 +1,4 @@
-//! Forms: JSON objects whose keys are all known. What is missing, misspelt or of a wrong type is named by its path.
+//! Forms: JSON objects whose keys are all known. An error names the path of a missing, misspelt or mistyped value.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -6,14 +6,14 @@ use std::rc::Rc;
 use super::json::{self, Kind};
 use crate::code::{Code, Refusal};
 
-/// An object being read key by key. [`Form::finish`] refuses what was not asked for.
+/// An object that is read key by key. [`Form::finish`] refuses keys that were not read.
 pub struct Form<'a> {
     path: Rc<str>,
     code: Code,
     members: Vec<Option<(Cow<'a, str>, &'a str)>>,
 }
 
-/// One value of a form, with the path that leads to it.
+/// One value of a form, with its path.
 pub struct Field<'a> {
     parent: Rc<str>,
     key: Key<'a>,
@@ -68,7 +68,7 @@ impl<'a> Form<'a> {
         self.take(name).ok_or_else(|| self.refuse(name, "is required"))
     }
 
-    /// Takes every value that is left, with its key.
+    /// Takes every remaining value with its key.
     pub fn rest(&mut self) -> Vec<(String, Field<'a>)> {
         let (parent, code) = (self.path.clone(), self.code);
         let left = self.members.iter_mut().filter_map(Option::take);
@@ -76,10 +76,10 @@ impl<'a> Form<'a> {
             .collect()
     }
 
-    /// Ends the reading.
+    /// Finishes reading.
     ///
     /// # Errors
-    /// When a key was not asked for: a misspelt one must never widen an audience.
+    /// When a key was not read: a misspelt one must never widen an audience.
     pub fn finish(self) -> Result<(), Refusal> {
         match self.members.iter().flatten().next() {
             Some((name, _)) => Err(self.refuse(name, "is not a known key")),
@@ -87,7 +87,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// A refusal of the key `name` of this form: `what` completes the sentence.
+    /// A refusal of the key `name`: `what` completes the sentence.
     pub fn refuse(&self, name: &str, what: &str) -> Refusal {
         let path = join(&self.path, name);
         Refusal::at(self.code, path.clone(), format!("{path} {what}"))
@@ -196,7 +196,7 @@ impl<'a> Field<'a> {
         Refusal::at(self.code, self.path(), format!("{} {what}", self.path()))
     }
 
-    /// Where the value stands, such as `messages[3].eventType`.
+    /// The path of the value, such as `messages[3].eventType`.
     pub fn path(&self) -> String {
         match &self.key {
             Key::Name(name) => join(&self.parent, name),
@@ -213,13 +213,13 @@ impl Code {
     }
 }
 
-/// Paths are shown to people and travel in answers: a hostile key must not make them long.
+/// Paths are shown to people and sent in answers: a hostile key must not make them long.
 fn join(parent: &str, name: &str) -> String {
     let shown: String = name.chars().take(64).collect();
     if parent.is_empty() { shown } else { format!("{parent}.{shown}") }
 }
 
-/// Says what is wrong with a JSON text without quoting from it (invariant 10).
+/// Describes a JSON error without quoting the text (invariant 10).
 fn describe(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Eof => String::from("the JSON text ends too early"),

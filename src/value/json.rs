@@ -1,4 +1,4 @@
-//! One level of JSON at a time: an object's members and an array's elements as slices of the text they stand in.
+//! One level of JSON at a time: an object's members and an array's elements as slices of the source text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of one object, in their order, each value still as text.
+/// The members of one object, in order, each value as unparsed text.
 #[derive(Debug)]
 pub struct Object<'a> {
     /// Key (unescaped) and value (untouched) of each member.
@@ -16,8 +16,8 @@ pub struct Object<'a> {
 /// Reads the members of the object that is the whole of `text`.
 ///
 /// # Errors
-/// When the text is no JSON object, or one key stands in it twice: what two readers may understand differently is
-/// refused (RFC 8259, section 4).
+/// When the text is not a JSON object, or repeats a key: readers may disagree about which value counts (RFC 8259,
+/// section 4).
 pub fn object(text: &str) -> Result<Object<'_>, serde_json::Error> {
     let object: Object<'_> = serde_json::from_str(text)?;
     let mut names: Vec<&str> = object.members.iter().map(|(name, _)| name.as_ref()).collect();
@@ -26,10 +26,10 @@ pub fn object(text: &str) -> Result<Object<'_>, serde_json::Error> {
     if repeated { Err(serde_json::Error::custom("a key stands twice in one object")) } else { Ok(object) }
 }
 
-/// Reads the members of an object without refusing repeated keys, for values that are passed on as they are.
+/// Reads the members of an object without refusing repeated keys, for values that are passed on unchanged.
 ///
 /// # Errors
-/// When the text is no JSON object or a key is no Unicode text.
+/// When the text is not a JSON object or a key is not valid Unicode.
 pub fn lenient_object(text: &str) -> Result<Object<'_>, serde_json::Error> {
     serde_json::from_str(text)
 }
@@ -42,7 +42,7 @@ pub fn array(text: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
     serde_json::from_str(text)
 }
 
-/// Reads a JSON string; `None` when `text` is anything else, a lone surrogate included.
+/// Reads a JSON string; `None` for anything else, including lone surrogates.
 pub fn string(text: &str) -> Option<String> {
     if text.starts_with('"') { serde_json::from_str(text).ok() } else { None }
 }
@@ -53,7 +53,7 @@ pub fn write_string(out: &mut String, text: &str) {
     out.push_str(&serde_json::to_string(text).unwrap_or_else(|_| String::from("\"\"")));
 }
 
-/// What a JSON text holds, told by its first byte.
+/// The type of a JSON text, determined by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`.
@@ -70,7 +70,7 @@ pub enum Kind {
     Object,
 }
 
-/// Tells what a valid JSON text without white space around it holds.
+/// The type of a valid JSON text without surrounding white space.
 pub fn kind(text: &str) -> Kind {
     match text.as_bytes().first() {
         Some(b'n') => Kind::Null,
@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// An object's key: a slice of the text where it needs no unescaping.
+/// An object's key: a slice of the text if it needs no unescaping.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {

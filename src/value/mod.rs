@@ -1,6 +1,6 @@
-//! Values as they travel: JSON texts that are looked at without being rebuilt, forms that name what is wrong, rows.
+//! Values in transit: JSON texts that are read without being rebuilt, forms with precise errors, and rows.
 //!
-//! A value that no rule touches leaves as the bytes it came in: no number loses a digit, no key its place.
+//! A value that no rule changes is sent with its original bytes: numbers keep their digits, keys their order.
 
 pub mod form;
 pub mod json;

@@ -1,6 +1,6 @@
-//! Percent-encoding (RFC 3986, section 2.1), as paths and headers have it.
+//! Percent-decoding (RFC 3986, section 2.1) for paths and headers.
 
-/// The text that `encoded` stands for; `None` when what is encoded is no UTF-8. A `%` without two digits is itself.
+/// Decodes `encoded`; `None` when the result is not UTF-8. A `%` without two hexadecimal digits stays as it is.
 pub fn decode(encoded: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();

@@ -1,4 +1,4 @@
-//! A row: columns in their order, each value as the JSON text it came in.
+//! A row: columns in order, each value as its original JSON text.
 
 use std::rc::Rc;
 
@@ -39,12 +39,12 @@ impl Row {
         self.columns.iter().find(|column| &*column.name == name).map(|column| &*column.json)
     }
 
-    /// The column's value as a key to compare with: a string's text or a number's digits, nothing for anything else.
+    /// The column's value as a comparison key: a string's text or a number's digits, nothing for any other type.
     pub fn key(&self, name: &str) -> Option<String> {
         key_text(self.get(name)?)
     }
 
-    /// The columns that `keep` wants.
+    /// The columns for which `keep` is true.
     pub fn project(&self, keep: impl Fn(&str) -> bool) -> Row {
         Row { columns: self.columns.iter().filter(|column| keep(&column.name)).cloned().collect() }
     }
@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// The text by which a JSON scalar is compared with an identity or a claim: never empty, never a `null`.
+/// A JSON scalar as text, for comparison with an identity or a claim: never empty, never a `null`.
 pub fn key_text(text: &str) -> Option<String> {
     let key = match json::kind(text) {
         Kind::String => json::string(text)?,

@@ -1,8 +1,8 @@
-//! Points in time, as texts.
+//! Points in time as text.
 
 const DAY: u64 = 86_400_000;
 
-/// `YYYY-MM-DDTHH:MM:SS.mmmZ` (RFC 3339) of Unix milliseconds.
+/// Formats Unix milliseconds as `YYYY-MM-DDTHH:MM:SS.mmmZ` (RFC 3339).
 pub fn iso(milliseconds: u64) -> String {
     let (year, month, day) = date(milliseconds / DAY);
     let rest = milliseconds % DAY;
@@ -11,8 +11,8 @@ pub fn iso(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{thousandths:03}Z")
 }
 
-/// Year, month and day of a number of days since 1970: Howard Hinnant's `civil_from_days`, for years from March on, so
-/// that the leap day is a year's last.
+/// Year, month and day of a number of days since 1970: Howard Hinnant's `civil_from_days`. Its years start in March, so
+/// that the leap day is the last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days.saturating_add(719_468);
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -1,16 +1,16 @@
-//! Frames with several events, each written as in a frame of its own.
+//! Frames with several events, each encoded as in a frame of its own.
 
 use std::borrow::Cow;
 
 use crate::dialect::Frame;
 use crate::engine::event::Event;
 
-/// Bytes of a frame with several events; beyond, more in one frame would save nothing.
+/// Maximum bytes of a batch; larger batches would save nothing more.
 const MAX_BATCH_BYTES: usize = 64 * 1024;
-/// How such a frame begins.
+/// The start of a batch.
 const BATCH: &str = r#"{"type":"batch","events":["#;
 
-/// Several events, in as few frames as their size allows. One that several lists have is written once.
+/// Encodes events in as few frames as their size allows. An event that several lists share is encoded once.
 pub(super) fn frames(events: &[Event]) -> Vec<Frame> {
     let mut frames = Vec::new();
     let mut next = (String::from(BATCH), 0);
@@ -29,7 +29,7 @@ pub(super) fn frames(events: &[Event]) -> Vec<Frame> {
     frames
 }
 
-/// The text of an event, which is the same in each frame that it is part of.
+/// The text of an event, which is the same in every batch.
 fn text(event: &Event) -> Cow<'_, str> {
     let write = || {
         let mut out = String::with_capacity(256);
@@ -42,7 +42,7 @@ fn text(event: &Event) -> Cow<'_, str> {
     }
 }
 
-/// A batch of one is that event's own frame.
+/// A batch with one event is that event's own frame.
 fn finished((mut frame, count): (String, usize)) -> Frame {
     if count == 1 {
         return Frame::Text(frame.split_off(BATCH.len()));

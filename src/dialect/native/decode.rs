@@ -12,7 +12,7 @@ use crate::policy::secret::Secret;
 use crate::policy::table::{DEFAULT_SCHEMA, Operation};
 use crate::value::form::{Field, Form};
 
-/// Subscriptions that an authentication may bring.
+/// Maximum subscriptions in an authentication frame.
 const MAX_SUBSCRIPTIONS: usize = 200;
 
 /// Reads a frame.
@@ -39,7 +39,7 @@ fn authenticate(form: &mut Form<'_>) -> Result<Authenticate, Refusal> {
     let subscriptions = form.take("subscriptions").map(|list| initial_subscriptions(&list)).transpose()?;
     Ok(Authenticate {
         proven: None,
-        // A token that was pasted brings its white space.
+        // Pasted tokens may have surrounding white space.
         token: Secret::new(form.require("token")?.text()?.trim().to_owned()),
         organization: form.take("organizationId").map(|id| id.name(ORGANIZATION_CHARACTERS)).transpose()?,
         recover: form.take("recover").map(|recover| self::recover(&recover)).transpose()?.unwrap_or_default(),
@@ -59,7 +59,7 @@ fn initial_subscription(field: &Field<'_>) -> Result<Subscribe, Refusal> {
     Ok(subscribe)
 }
 
-/// `true`, `false`, or the position after which events were missed.
+/// `true`, `false`, or the position to recover from.
 fn recover(field: &Field<'_>) -> Result<Recover, Refusal> {
     match field.boolean() {
         Ok(true) => Ok(Recover::On),
@@ -84,7 +84,7 @@ fn subscribe(form: &mut Form<'_>) -> Result<Subscribe, Refusal> {
         (None, Some(table)) => Target::Table(table_target(form, &table)?),
         _ => return Err(Refusal::because(Code::InvalidFrame, "A subscription is to a table or to a topic.")),
     };
-    // Changes are recovered with the connection.
+    // Changes are recovered by the connection, not by the subscription.
     let recover = match &target {
         Target::Topic { .. } => form.take("recover").map(|recover| position(&recover)).transpose()?,
         Target::Table(_) => None,
@@ -129,7 +129,7 @@ fn publish(form: &mut Form<'_>) -> Result<Command, Refusal> {
 
 fn metadata(form: &mut Form<'_>) -> Result<Rc<str>, Refusal> {
     let metadata = form.require("metadata")?;
-    // Read as an object, so that nothing else is stored and shown to others.
+    // Only an object is accepted, so that nothing else is stored and sent to others.
     metadata.form()?;
     Ok(Rc::from(metadata.json()))
 }

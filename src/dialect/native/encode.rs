@@ -9,7 +9,7 @@ use crate::policy::channel::Topic;
 use crate::value::json;
 use crate::value::row::Row;
 
-/// Writes an event; nothing, where this dialect has no words for it.
+/// Encodes an event; nothing if this dialect has no frame for it.
 pub(super) fn write(out: &mut String, event: &Event) {
     match event {
         Event::Change { schema, table, view, topic, offset, .. } => {
@@ -82,7 +82,7 @@ fn authenticated(out: &mut String, authenticated: &Authenticated) {
     text_member(out, "organizationId", Some(organization));
     nullable_member(out, "userId", principal.user.as_deref());
     nullable_member(out, "role", principal.roles.first());
-    // A list of texts always has a JSON form.
+    // Lists of strings always serialize to JSON.
     member(out, "roles", &serde_json::to_string(principal.roles.as_slice()).unwrap_or_default());
     text_member(out, "authMethod", Some(principal.method.as_str()));
     text_member(out, "epoch", position.as_ref().map(|position| position.epoch.as_str()));

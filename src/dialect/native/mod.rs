@@ -1,5 +1,5 @@
-//! The native dialect `quickback`: JSON objects in text frames, told apart by `type` (docs/protocol-native.md).
-//! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
+//! The native dialect `quickback`: JSON objects in text frames, distinguished by `type` (docs/protocol-native.md).
+//! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] list all of them.
 
 mod batch;
 mod decode;
@@ -20,7 +20,7 @@ use crate::value::json;
 
 /// Its number.
 pub const ID: DialectId = DialectId(0);
-/// What is particular to it.
+/// Its profile.
 pub const PROFILE: Profile = Profile {
     name: "quickback",
     sessions: Sessions::One,
@@ -52,10 +52,10 @@ pub const PROFILE: Profile = Profile {
     keys_are_owned: false,
     reading: Reading::Answered,
 };
-/// The `type` of every frame that a client may send. docs/protocol-native.md prints this and a test compares the two.
+/// The `type` of every client frame. docs/protocol-native.md lists them and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =
     ["auth", "subscribe", "unsubscribe", "broadcast", "presence_track", "presence_update", "presence_untrack", "ping"];
-/// The `type` of every frame that a client gets.
+/// The `type` of every server frame.
 pub const SERVER_FRAMES: [&str; 17] = [
     "auth_success",
     "auth_error",
@@ -98,7 +98,7 @@ impl Dialect for Native {
         }
         let mut out = String::with_capacity(256);
         encode::write(&mut out, event);
-        // What concerns channels has no words here, and is told to nobody of this dialect.
+        // This dialect has no frames for channels.
         if out.is_empty() { Vec::new() } else { vec![Frame::Text(out)] }
     }
 }

@@ -1,4 +1,4 @@
-//! The binary frames of version 2.0.0. A header of one-byte lengths, then what they measure, then the payload:
+//! The binary frames of version 2.0.0: a header of one-byte lengths, the fields that they measure, then the payload:
 //!
 //! ```text
 //! kind 3, from the client   3 join_ref ref topic event metadata encoding │ join_ref ref topic event metadata payload
@@ -6,7 +6,7 @@
 //! kind 4, from the server   4 topic event metadata encoding              │ topic event metadata payload
 //! ```
 //!
-//! `encoding` is 0 for a payload of raw bytes, 1 for one of JSON; metadata are JSON or nothing.
+//! `encoding` is 0 for raw bytes and 1 for JSON; `metadata` is JSON or empty.
 
 use serde_json::value::RawValue;
 
@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Push<'_>, Refusal> {
     }
 }
 
-/// No known client sends it, and the protocol allows any bytes: JSON is all that a channel has words for.
+/// No known client sends metadata, and the protocol allows any bytes; channels can only express JSON.
 fn push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
     let (lengths, mut rest) = rest.split_first_chunk().ok_or_else(cut)?;
     let head = head(*lengths, &mut rest)?;
@@ -52,7 +52,7 @@ fn user_push(rest: &[u8]) -> Result<Push<'_>, Refusal> {
     Ok(Push { payload: Pushed::Broadcast { metadata, body }, ..head })
 }
 
-/// What both kinds begin with, of these lengths; its payload is for the kind to read.
+/// The part that both kinds share, with these lengths; each kind reads its own payload.
 fn head<'a>([join_ref, reference, topic, event]: [u8; 4], rest: &mut &'a [u8]) -> Result<Push<'a>, Refusal> {
     Ok(Push {
         join_ref: optional(take(rest, join_ref)?)?,
@@ -81,13 +81,13 @@ fn take<'a>(rest: &mut &'a [u8], length: u8) -> Result<&'a [u8], Refusal> {
     Ok(taken)
 }
 
-/// A reference that is not there has no length. As Latin-1 it may be longer than its length says.
+/// An absent reference has length 0. Converted from Latin-1, a reference may be longer than its stated length.
 fn optional(bytes: &[u8]) -> Result<Option<String>, Refusal> {
     let text = (!bytes.is_empty()).then(|| text(bytes));
     if text.as_ref().is_some_and(|text| text.len() > ID_BYTES) { Err(refuse(LONG_REFERENCE)) } else { Ok(text) }
 }
 
-/// UTF-8, or else Latin-1: clients from 2.84 to 2.110.3 write one byte for each UTF-16 unit.
+/// UTF-8, otherwise Latin-1: clients from 2.84 to 2.110.3 write one byte for each UTF-16 unit.
 fn text(bytes: &[u8]) -> String {
     match str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

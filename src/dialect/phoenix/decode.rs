@@ -1,4 +1,4 @@
-//! From a push to a command. As lenient as the protocol's own server: what cannot be understood asks for nothing.
+//! Decodes pushes to commands. As lenient as the protocol's own server: an unknown push has no effect.
 
 use std::rc::Rc;
 
@@ -13,14 +13,14 @@ use crate::policy::channel::MAX_TOPIC;
 use crate::policy::limits::NAME_BYTES;
 use crate::value::json::{self, Kind};
 
-/// What says that a message is to be kept.
+/// The key that asks for a message to be retained.
 const PERSIST: &str = "persist";
-/// What a message is called by those who need a name for it, where its client gave none.
+/// The default name of a message without one.
 const UNNAMED: &str = "broadcast";
-/// Seconds for which a client may ask that a message be kept: three days.
+/// The maximum retention that a client may ask for, in seconds: three days.
 const MAX_TTL: u64 = 259_200;
 
-/// What a push asks for.
+/// The command of a push.
 pub(super) fn command(push: Push<'_>) -> Command {
     if push.topic == "phoenix" {
         return match push.event.as_str() {
@@ -33,7 +33,7 @@ pub(super) fn command(push: Push<'_>) -> Command {
 }
 
 pub(super) fn frame(push: Push<'_>, act: ChannelAct) -> Command {
-    // Clients of all versions give a join its own reference; a stale one elsewhere does no harm.
+    // Clients of all versions give a join its own reference; a stale one on another frame is harmless.
     let reference =
         if matches!(act, ChannelAct::Join(_)) { push.join_ref.or(push.reference.clone()) } else { push.join_ref };
     let (name, by_reference, id) = (push.topic, push.is_binary, push.reference);
@@ -76,8 +76,8 @@ fn act(push: &Push<'_>) -> ChannelAct {
     }
 }
 
-/// A message as text, which goes on as it came, even where it is an empty object: what is only a name and a payload is
-/// made up again by whoever writes it.
+/// A text message. It is passed on unchanged, even as an empty object, unless its name and payload suffice to rebuild
+/// it.
 fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
     if !said.is_object() {
         return ChannelAct::Nothing;
@@ -91,7 +91,7 @@ fn broadcast(json: &str, said: &Lenient<'_>) -> ChannelAct {
     publish(event, Payload::Json(Rc::from(payload.unwrap_or("{}"))), whole, false)
 }
 
-/// Whether so many seconds may be asked for, for which a message is kept.
+/// Whether a message may be retained for this many seconds.
 pub fn is_ttl(seconds: &str) -> bool {
     seconds.parse::<u64>().is_ok_and(|seconds| (1..=MAX_TTL).contains(&seconds))
 }

@@ -1,4 +1,4 @@
-//! From an event to its frames.
+//! Encodes events as frames.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,23 +19,23 @@ use crate::value::row::Row;
 use crate::value::time;
 
 const NOT_TRUNCATED: &str = ",\"errors\":null}}";
-/// How a row is told whose large columns were left out.
+/// The error in a row whose large columns were left out.
 const TRUNCATED: &str = ",\"errors\":[\"Error 413: Payload Too Large\"]}}";
 const OK: &str = r#"{"status":"ok","response":{}}"#;
 
-/// A channel, as its frames are written.
+/// A channel as addressed in its frames.
 struct ChannelWriter<'a> {
     version: Version,
     name: &'a str,
     reference: Option<&'a str>,
 }
 
-/// The frames of an event; none where this protocol has no words for it.
+/// The frames of an event; none if this protocol cannot express it.
 pub(super) fn frames(version: Version, address: Option<&Address>, event: &Event) -> Vec<Frame> {
     if let Event::Pong { id } = event {
         return vec![text(version, None, id.as_deref(), "phoenix", "phx_reply", OK)];
     }
-    // Everything else is said in a channel.
+    // All other events belong to a channel.
     let Some(address) = address else { return Vec::new() };
     let channel = ChannelWriter { version, name: &address.name, reference: address.reference.as_deref() };
     channel.frames(event)
@@ -48,7 +48,7 @@ impl ChannelWriter<'_> {
                 vec![self.push("postgres_changes", shared.get(|| change(schema, table, view, bindings)))]
             }
             Event::Message { event, payload: Payload::Json(payload), whole, kept, shared, .. } => {
-                // A replay is for one: it says which join it belongs to.
+                // A replay has one recipient, so it names the join that it belongs to.
                 let write = || message(event, payload, whole.as_deref(), kept.as_deref());
                 vec![self.push("broadcast", shared.get(write))]
             }
@@ -100,7 +100,7 @@ impl ChannelWriter<'_> {
         text(self.version, self.reference, Some(id), self.name, "phx_reply", payload)
     }
 
-    /// The client must not come back by itself. A stale one is told by its reference.
+    /// The client must not rejoin automatically. The reference identifies a stale join.
     fn close(&self) -> Frame {
         text(self.version, self.reference, self.reference, self.name, "phx_close", "{}")
     }
@@ -144,7 +144,7 @@ impl ChannelWriter<'_> {
         self.push("system", &out)
     }
 
-    /// Bytes are a binary frame, which the first version has not: there nobody is told.
+    /// Bytes need a binary frame; version 1.0.0 has none, so its clients are not sent them.
     fn binary(&self, event: &str, metadata: &str, bytes: &[u8]) -> Option<Frame> {
         match self.version {
             Version::One => None,
@@ -212,7 +212,7 @@ fn change(schema: &str, table: &str, view: &View, bindings: &Bindings) -> String
     out
 }
 
-/// The row before a change, as replication sends it.
+/// The previous row, as replication sends it.
 fn old_record(view: &View, bindings: &Bindings) -> Row {
     let old = view.old.clone().unwrap_or_default();
     match bindings.database.as_ref().and_then(|database| database.identity.as_ref()) {
@@ -232,7 +232,7 @@ fn columns(out: &mut String, row: Option<&Row>, types: &BTreeMap<String, String>
     }
 }
 
-/// The type that casts a JSON value to itself.
+/// The type that leaves a JSON value unchanged when clients cast to it.
 fn inferred(json: &str) -> &'static str {
     match json::kind(json) {
         Kind::Boolean => "bool",
@@ -243,12 +243,12 @@ fn inferred(json: &str) -> &'static str {
     }
 }
 
-/// Everyone present, by key.
+/// The roster, by key.
 fn state(members: &[Rc<Member>]) -> String {
     by_key(members.iter().map(|member| (&**member, None)))
 }
 
-/// `{"key":{"metas":[…]},…}` of members, each with what it was before where that is to be told.
+/// `{"key":{"metas":[…]},…}` of members, each with its previous metadata if that is sent.
 fn by_key<'a>(members: impl IntoIterator<Item = (&'a Member, Option<&'a Member>)>) -> String {
     let mut by_key: BTreeMap<&str, String> = BTreeMap::new();
     for (member, before) in members {
@@ -272,7 +272,7 @@ fn key(member: &Member) -> &str {
     member.key.as_deref().unwrap_or(&member.client_id)
 }
 
-/// What a member says, and then our references: of a key that stands twice, readers take the last.
+/// The member's metadata, then our references: readers take the last of a repeated key.
 fn meta_of(member: &Member, before: Option<&Member>) -> String {
     let mut out = member.metadata.strip_suffix('}').unwrap_or("{").to_owned();
     out.push_str(if out.trim_end() == "{" { "\"phx_ref\":\"" } else { ",\"phx_ref\":\"" });
@@ -285,8 +285,7 @@ fn meta_of(member: &Member, before: Option<&Member>) -> String {
     out
 }
 
-/// Another one for every member and for everything that it says, and the same whenever it says the same: nothing has to
-/// be kept for it.
+/// Derived from the member and its metadata: it differs whenever either does and needs no storage.
 fn reference(member: &Member) -> String {
     let digest = Sha256::new().chain_update(&*member.client_id).chain_update([0]).chain_update(&*member.metadata);
     let digest = digest.finalize();

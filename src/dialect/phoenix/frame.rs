@@ -1,5 +1,5 @@
-//! The two framings of the Phoenix protocol: JSON objects (1.0.0), JSON arrays and binary frames (2.0.0). Payloads stay the
-//! text that came in.
+//! The two framings of the Phoenix protocol: JSON objects (1.0.0), JSON arrays and binary frames (2.0.0). Payloads
+//! remain unparsed text.
 
 use serde_json::value::RawValue;
 
@@ -22,7 +22,7 @@ pub enum Version {
 /// Reads a frame.
 ///
 /// # Errors
-/// When the frame is not of this version's form; the sentence quotes nothing of it.
+/// When the frame is malformed for this version; the error quotes nothing from it.
 pub fn read(version: Version, frame: Received<'_>) -> Result<Push<'_>, Refusal> {
     match (version, frame) {
         (Version::One, Received::Text(text)) => object(text),
@@ -32,7 +32,7 @@ pub fn read(version: Version, frame: Received<'_>) -> Result<Push<'_>, Refusal> 
     }
 }
 
-/// Writes a text frame. Version 1.0.0 has no word for `join_ref`.
+/// Encodes a text frame. Version 1.0.0 has no `join_ref`.
 pub fn text(
     version: Version,
     join_ref: Option<&str>,
@@ -71,13 +71,12 @@ pub fn text(
     Frame::Text(out)
 }
 
-/// Writes a user's message as a binary frame of version 2.0.0; `None` where a part of its header is longer than the
-/// format can say.
+/// Encodes a user's message as a binary frame of version 2.0.0; `None` if a header field is too long for the format.
 pub fn broadcast_binary(topic: &str, event: &str, metadata_json: &str, body: MessageBody<'_>) -> Option<Frame> {
     binary::write(topic, event, metadata_json, body).map(Frame::Binary)
 }
 
-/// Version 1.0.0. Unknown members are let be, as in every server of this protocol.
+/// Version 1.0.0. Unknown members are ignored, as in every server of this protocol.
 fn object(text: &str) -> Result<Push<'_>, Refusal> {
     let object = json::object(text).map_err(|_| refuse("The frame must be a JSON object that names no key twice."))?;
     let member = |name: &str| object.members.iter().find(|(key, _)| key == name).map(|(_, value)| value.get());
@@ -92,7 +91,7 @@ fn object(text: &str) -> Result<Push<'_>, Refusal> {
     })
 }
 
-/// Version 2.0.0. Elements after the fifth are let be.
+/// Version 2.0.0. Elements after the fifth are ignored.
 fn array(text: &str) -> Result<Push<'_>, Refusal> {
     let elements = json::array(text).map_err(|_| refuse("The frame must be a JSON array."))?;
     let mut elements = elements.into_iter().map(RawValue::get);
@@ -107,14 +106,14 @@ fn array(text: &str) -> Result<Push<'_>, Refusal> {
     })
 }
 
-/// A reference: a string or nothing. A number becomes the text that it was written as.
+/// A reference: a string or nothing. A number becomes its source text.
 fn reference(value: &str) -> Result<Option<String>, Refusal> {
     let text = match json::kind(value) {
         Kind::Null => return Ok(None),
         Kind::Number => Some(value.to_owned()),
         _ => json::string(value),
     };
-    // What lives as long as its connection must not be as long as a frame.
+    // A reference is stored as long as its connection, so it must not be as long as a frame.
     let text = text.filter(|text| text.len() <= ID_BYTES);
     text.map(Some).ok_or_else(|| refuse(LONG_REFERENCE))
 }

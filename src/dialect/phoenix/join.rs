@@ -11,15 +11,15 @@ use crate::policy::limits::{NAME_BYTES, REGULAR_EXPRESSIONS};
 use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS, Operation, distinct};
 use crate::value::json::{self, Kind};
 
-/// Messages that a replay gives at most, and where it does not say how many.
+/// Maximum messages of a replay, which is also the default.
 const MAX_REPLAYED: u64 = 25;
-/// Table bindings of one join that are looked at.
+/// Maximum table bindings of one join; the rest are ignored.
 const MAX_BINDINGS: usize = 100;
 
-/// Reads how `topic` is to be entered. Unknown keys are passed over, wrong types count as absent.
+/// Reads a request to join `topic`. Unknown keys are ignored, and wrong types count as absent.
 ///
 /// # Errors
-/// When the presence key is too long: another in its place would list the member under a name that it does not know.
+/// When the presence key is too long: a truncated one would list the member under a name that it does not know.
 pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Result<Join, Refusal> {
     let config = payload.within("config");
     let (broadcast, presence) = (config.within("broadcast"), config.within("presence"));
@@ -30,7 +30,7 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Result<Join, Refusal> 
         topic: Topic { private: config.boolean("private").unwrap_or(false), name: Rc::from(topic) },
         token: payload.token("access_token").or_else(|| payload.token("user_token")),
         tables: tables(&bindings),
-        // Clients before 2.12 never say it, and show nobody without.
+        // Clients before 2.12 never send it, and need it to show presence.
         presence: presence.boolean("enabled").unwrap_or(true),
         presence_key: presence.get("key").and_then(key).map(short).transpose()?,
         echo: broadcast.boolean("self").unwrap_or(false),
@@ -41,7 +41,7 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Result<Join, Refusal> 
     })
 }
 
-/// The bindings as they came, each with its number: clients compare them with their own, key by key.
+/// The bindings as received, each with its number: clients compare them with their own, key by key.
 fn answer(bindings: &[&str]) -> String {
     let mut out = String::from("[");
     for (number, binding) in (1_u32..).zip(bindings) {
@@ -58,7 +58,7 @@ fn answer(bindings: &[&str]) -> String {
     out
 }
 
-/// A text, or a number's digits.
+/// A string, or the digits of a number.
 fn key(json: &str) -> Option<String> {
     let text = match json::kind(json) {
         Kind::String => json::string(json)?,
@@ -76,13 +76,13 @@ fn short(key: String) -> Result<String, Refusal> {
 fn replay(replay: &Lenient<'_>) -> Replay {
     let number =
         |name| replay.get(name).and_then(|json| serde_json::from_str::<f64>(json).ok()).filter(|number| *number >= 0.0);
-    // A float becomes the nearest integer that fits: `as` saturates. Without a start nothing is replayed.
+    // `as` saturates: a float becomes the nearest integer in range. Without a start nothing is replayed.
     let since = number("since").map_or(u64::MAX, |since| since as u64);
     Replay { since, limit: number("limit").map_or(MAX_REPLAYED, |limit| (limit as u64).clamp(1, MAX_REPLAYED)) }
 }
 
-/// Reads the bindings. Once they have more regular expressions than a connection may have no further filter is looked at:
-/// each is compiled as it is read.
+/// Reads the bindings. Regular expressions are compiled while parsing, so once they exceed a connection's limit no
+/// further filter is parsed.
 fn tables(bindings: &[&str]) -> Vec<Result<TableTarget, Refusal>> {
     let mut expressions = 0;
     let mut tables = Vec::new();
@@ -118,7 +118,7 @@ fn table(number: u32, binding: &Lenient<'_>) -> Result<TableTarget, Refusal> {
         message: format!("Error parsing `filter` params: {}", refusal.message).into(),
         ..refusal
     });
-    // Without a column all are meant: who asks for changes wants to see something.
+    // Without a column every column counts: a client that asks for changes expects to receive some.
     let select = match binding.get("select").filter(|select| *select != "null") {
         None => None,
         Some(list) if json::array(list).is_ok_and(|list| list.is_empty()) => None,

@@ -1,15 +1,15 @@
-//! A JSON object as the protocol's own server reads it: what cannot be understood is not there.
+//! A JSON object as the protocol's own server reads it: invalid parts count as absent.
 
 use crate::policy::secret::Secret;
 use crate::policy::token::MAX_TOKEN;
 use crate::value::json;
 
-/// The members of an object; none where it is something else.
+/// The members of an object; none for any other value.
 pub(super) struct Lenient<'a>(Option<json::Object<'a>>);
 
 impl<'a> Lenient<'a> {
     pub(super) fn read(text: &'a str) -> Lenient<'a> {
-        // Where a key stands twice, two readers may understand two things: then none of it is understood.
+        // Readers may disagree about a repeated key, so an object with one is ignored entirely.
         Lenient(json::object(text).ok())
     }
 
@@ -34,7 +34,7 @@ impl<'a> Lenient<'a> {
         self.get(name).and_then(json::string)
     }
 
-    /// A truth value, or its name as a text.
+    /// A boolean, or its name as a string.
     pub(super) fn boolean(&self, name: &str) -> Option<bool> {
         match self.get(name)? {
             "true" | "\"true\"" => Some(true),
@@ -43,8 +43,8 @@ impl<'a> Lenient<'a> {
         }
     }
 
-    /// A token that is worth looking at: opaque keys (`sb_…`) stand for the connection's own. Of one that is too long for
-    /// any nothing is left, which is no token either: many may have to wait for keys.
+    /// A token to verify: opaque keys (`sb_…`) stand for the connection's own. An oversized token becomes an empty,
+    /// invalid one, because many tokens may have to wait for keys.
     pub(super) fn token(&self, name: &str) -> Option<Secret> {
         let mut token = self.text(name).filter(|token| !token.starts_with("sb_"))?;
         if token.len() > MAX_TOKEN {

@@ -1,7 +1,7 @@
 //! The Phoenix wire protocol, in both of its versions, as Supabase's clients speak it (docs/protocol-supabase.md).
 //!
-//! A frame names a channel; [`frame`] takes it apart into a [`push`], [`decode`] says what it asks for, [`encode`] gives an
-//! event its words, and [`reason`] a refusal.
+//! A frame names a channel: [`frame`] parses it into a [`push`], [`decode`] turns that into a command, [`encode`]
+//! writes events, and [`reason`] words refusals.
 
 pub mod push;
 pub mod frame;
@@ -27,13 +27,13 @@ use frame::Version;
 pub const V1: DialectId = DialectId(1);
 /// Version 2.0.0.
 pub const V2: DialectId = DialectId(2);
-/// What is particular to the dialect, in both versions.
+/// The profile of both versions.
 pub const PROFILE: Profile = Profile {
     name: "supabase",
     sessions: Sessions::Many,
-    // Every heartbeat has a reference of its own.
+    // Every heartbeat has its own reference, so the runtime cannot answer it.
     auto_response: None,
-    // Its clients know no frame that would say why a socket is closed.
+    // Its clients know no frame that gives the reason for closing a socket.
     rejects_at_handshake: true,
     receives_unasked: false,
     presence: PresenceAudience::Requested,
@@ -61,7 +61,7 @@ pub const PROFILE: Profile = Profile {
     keys_are_owned: false,
     reading: Reading::Spoken,
 };
-/// What a channel's name begins with.
+/// The prefix of a channel's name.
 const PREFIX: &str = "realtime:";
 
 /// The dialect, in one of its versions.

@@ -1,25 +1,25 @@
-//! What a client says in one frame, as both framings say it. What it means is not known here.
+//! A client's message, independent of framing and not yet interpreted.
 
 use crate::code::{Code, Refusal};
 
-/// A frame of a client, as both framings say it.
+/// A client's message, independent of framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push<'a> {
     /// The reference of the join that the push belongs to; old clients and the heartbeat have none.
     pub join_ref: Option<String>,
-    /// What a reply is to repeat.
+    /// The reference that a reply echoes.
     pub reference: Option<String>,
     /// The topic, with its prefix.
     pub topic: String,
     /// The event, such as `phx_join`.
     pub event: String,
-    /// What is pushed.
+    /// The payload.
     pub payload: Pushed<'a>,
-    /// Whether it was a binary frame: some clients write its topic in Latin-1, so its channel is that of its `join_ref`.
+    /// Whether it was a binary frame: some clients write its topic in Latin-1, so `join_ref` identifies the channel.
     pub is_binary: bool,
 }
 
-/// What a push carries.
+/// The payload of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed<'a> {
     /// Any JSON.
@@ -33,19 +33,19 @@ pub enum Pushed<'a> {
     },
 }
 
-/// What a message of a user carries.
+/// The payload of a user's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageBody<'a> {
     /// Any JSON.
     Json(&'a str),
-    /// Bytes of the user's own.
+    /// Arbitrary bytes.
     Binary(&'a [u8]),
 }
 
-/// What is said of a reference that is none.
+/// The error for an invalid reference.
 pub(super) const LONG_REFERENCE: &str = "A reference must be null or a string of at most 255 bytes.";
 
-/// A frame that is not of its framing's form.
+/// A frame that is malformed for its framing.
 pub(super) fn refuse(sentence: &'static str) -> Refusal {
     Refusal::because(Code::InvalidFrame, sentence)
 }

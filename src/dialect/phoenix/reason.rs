@@ -1,4 +1,4 @@
-//! Why something is refused, in the protocol's own words (docs/protocol-supabase.md, Channels).
+//! Reasons for refusals, in the protocol's own wording (docs/protocol-supabase.md, Channels).
 
 use std::borrow::Cow;
 
@@ -6,15 +6,15 @@ use super::PREFIX;
 use crate::code::{Code, Reason, Refusal};
 use crate::value::json;
 
-/// What is said of a topic of which nothing may be read; its name follows.
+/// The error for a topic that may not be read; its name follows.
 const READ_DENIED: &str = "You do not have permissions to read from this Channel topic: ";
-/// What is said where a right to read is lost; the topic's name follows.
+/// The error when a right to read is lost; the topic's name follows.
 const READ_REVOKED: &str = "You no longer have permission to read from this Channel topic: ";
 const PRIVATE_ONLY: &str = "This project only allows private channels";
-/// What is said of a time to live that is none.
+/// The error for an invalid time to live.
 pub const INVALID_TTL: &str = "invalid_persist_ttl";
 
-/// What is wrong with a token: its kind and its sentence.
+/// The error for a token: its kind and its sentence.
 pub fn token(refusal: &Refusal) -> Option<(&'static str, &'static str)> {
     Some(match (refusal.code, refusal.reason) {
         (_, Some(Reason::MalformedToken)) => ("MalformedJWT", "The token provided is not a valid JWT"),
@@ -44,7 +44,7 @@ pub(super) fn join(refusal: &Refusal, channel: &str) -> String {
     }
 }
 
-/// Why a channel ends.
+/// The reason for closing a channel.
 pub(super) fn end(refusal: &Refusal, channel: &str) -> Cow<'static, str> {
     let topic = channel.strip_prefix(PREFIX).unwrap_or(channel);
     if let Some((_, sentence)) = token(refusal) {
@@ -59,7 +59,7 @@ pub(super) fn end(refusal: &Refusal, channel: &str) -> Cow<'static, str> {
     }
 }
 
-/// The `response` of a push that is refused.
+/// The `response` to a refused push.
 pub(super) fn push(refusal: &Refusal) -> String {
     let (key, text) = match refusal.code {
         _ if refusal.reason == Some(Reason::InvalidRetention) => ("error", INVALID_TTL),

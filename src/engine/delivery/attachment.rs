@@ -1,7 +1,7 @@
 //! What outlives memory of a socket: a text beside it, or rows where that is too small.
 //!
-//! Version 1 is that of a socket with its one session, version 2 that of one with its channels. A deploy may wake sockets
-//! that an earlier build wrote; one that cannot be read is closed to connect again.
+//! Version 1 holds a socket and its single session; version 2 holds a socket and its channels. A deploy may wake
+//! sockets that an earlier build wrote; a socket whose state cannot be read is closed so that its client reconnects.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -25,8 +25,8 @@ use crate::policy::table::{Operation, distinct};
 
 const ONE_SESSION: u32 = 1;
 const CHANNELS: u32 = 2;
-/// workerd refuses attachments over 16,384 bytes of V8's serialization (`web-socket.h`), which adds a header to a
-/// string of one or two bytes a character.
+/// workerd refuses attachments over 16,384 bytes of V8 serialization (`web-socket.h`), which adds a header to a string
+/// of one or two bytes per character.
 const MAX_BYTES: usize = 16_000;
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +60,8 @@ struct State {
     explicit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Awaiting>,
-    /// It was told nothing yet of what it missed: with the memory its question is lost, and it has to come back.
+    /// The client has not been told what it missed. The pending question is lost with the memory, so the client has to
+    /// reconnect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +92,7 @@ pub(super) enum StoredSubscription {
 #[derive(Serialize, Deserialize)]
 struct StoredChannels {
     next: u64,
-    /// Most channels of a socket belong to the same principal.
+    /// Most channels of a socket share one principal.
     principals: Vec<Principal>,
     channels: Vec<StoredChannel>,
 }
@@ -214,7 +215,7 @@ impl State {
         }
     }
 
-    /// The one session of a socket, once it is authenticated.
+    /// The single session of an authenticated socket.
     fn session(self, socket: &Socket) -> Option<Option<Session>> {
         let Some(principal) = self.principal else { return Some(None) };
         let id = SessionId { socket: socket.id, number: 0 };
@@ -317,7 +318,7 @@ impl StoredSubscription {
         }
     }
 
-    /// `None` when an earlier build accepted what this one does not: the client is to ask again.
+    /// `None` when an earlier build accepted a subscription that this build rejects: the client has to subscribe again.
     pub(super) fn read(self) -> Option<Subscription> {
         Some(match self {
             StoredSubscription::Topic { id, private, name } => {
@@ -340,7 +341,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// The size of a string in V8's serialization: one byte a character while all are Latin-1, else two a UTF-16 unit.
+/// The size of a string in V8 serialization: one byte per character if all are Latin-1, otherwise two per UTF-16 unit.
 fn serialized_bytes(text: &str) -> usize {
     let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
     if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }

@@ -1,4 +1,4 @@
-//! Subscriptions that wait for the database: each stands, or is refused, when it has answered.
+//! Subscriptions that wait for the database: each is confirmed or refused once the database has answered.
 
 use std::rc::Rc;
 
@@ -12,13 +12,13 @@ use crate::engine::message::{Announcement, Missable, Out, SessionId, ToStream};
 use crate::policy::limits::MAX_DATABASE_WAIT;
 
 impl Delivery {
-    /// What a session waits for from now on.
+    /// The subscriptions that a session starts to wait for.
     pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Awaiting> {
         let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
         (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce, ..Awaiting::default() })
     }
 
-    /// Adds subscriptions to those that a session waits for.
+    /// Adds subscriptions to those that a session is waiting for.
     pub(super) fn wait_for_database(&mut self, now: u64, id: SessionId, asked: Vec<(String, Option<Rc<str>>)>) {
         let ids: Vec<String> = asked.iter().map(|(id, _)| id.clone()).collect();
         let answers = asked.into_iter().filter_map(|(id, answer)| Some((id, answer?.to_string())));
@@ -32,13 +32,13 @@ impl Delivery {
         });
     }
 
-    /// Tells the sessions that wait what has become of their subscriptions.
+    /// Tells the waiting sessions the outcome of their subscriptions.
     pub(super) fn tell_ready(&mut self, now: u64, out: &mut Out) {
         let waiting: Vec<SessionId> = self.registry.awaiting.iter().copied().collect();
         waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
     }
 
-    /// Tells one session; what the database has not answered to goes on waiting.
+    /// Tells one session; subscriptions that the database has not answered for keep waiting.
     pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
         match (self.is_resuming(id), self.registry.is_pending(id)) {
             (true, true) => return,
@@ -73,7 +73,7 @@ impl Delivery {
         }
     }
 
-    /// Tells a session that a table subscription stands, and what it missed where that was asked for.
+    /// Tells a session that a table subscription is active, and replays what it missed if it asked for that.
     fn stands(
         &mut self,
         id: SessionId,
@@ -97,8 +97,8 @@ impl Delivery {
         }
     }
 
-    /// Tells whether all table subscriptions are allowed, where there are any. Those that are not rest, for a later token
-    /// may give their right back: whom a table's changes reach is decided for each.
+    /// Tells a session whether all its table subscriptions are allowed. Refused subscriptions stay dormant, because a
+    /// later token may restore the right; the audience of each change is decided separately.
     pub(super) fn tell_live(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         if session.tables().next().is_none() {
@@ -115,7 +115,7 @@ impl Delivery {
         self.settle_awaiting(now, id, out);
     }
 
-    /// A channel is told once, when nothing is left to wait for.
+    /// A channel is told once, when none of its subscriptions is pending.
     fn tell_channel(
         &mut self,
         id: SessionId,
@@ -139,7 +139,7 @@ impl Delivery {
         self.refuse(now, id, refusal, (Some(name), None), out);
     }
 
-    /// Tells a session that the database has not answered in time. What is a channel's goes on waiting all the same.
+    /// Tells a session that the database has not answered in time. Subscriptions of a channel keep waiting.
     pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };

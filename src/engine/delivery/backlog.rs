@@ -1,7 +1,6 @@
-//! Frames that wait: for the key set, for the database's word, for the history that an earlier frame asked for.
+//! Frames that wait for the key set, for an answer of the database, or for history that an earlier frame asked for.
 //!
-//! Those of one socket stand at the socket, in their order. Here is how many bytes they are together, and which of them may
-//! go on.
+//! Each socket queues its own frames in order. This module counts their bytes over all sockets and releases them.
 
 use std::collections::VecDeque;
 
@@ -9,43 +8,43 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::input::SocketId;
 use crate::policy::limits::WAITING_BYTES;
 
-/// The frames of all sockets that wait.
+/// The waiting frames of all sockets.
 #[derive(Default)]
 pub(super) struct Backlog {
     bytes: usize,
     released: VecDeque<(SocketId, Frame)>,
 }
 
-/// A frame as its dialect read it.
+/// A frame as decoded by its dialect.
 pub(super) type Frame = Result<Command, Malformed>;
 
 impl Backlog {
-    /// Whether `bytes` more may wait.
+    /// Whether `bytes` more may be queued.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         self.bytes + bytes <= WAITING_BYTES
     }
 
-    /// Counts a frame that waits.
+    /// Counts a queued frame.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// Nothing waits any more but what is released.
+    /// Resets the count; only released frames remain.
     pub(super) fn clear(&mut self) {
         self.bytes = 0;
     }
 
-    /// Lets frames of a socket go on, after those that were released before.
+    /// Releases the frames of a socket, after those released earlier.
     pub(super) fn release(&mut self, socket: SocketId, frames: Option<VecDeque<Frame>>) {
         self.released.extend(frames.into_iter().flatten().map(|frame| (socket, frame)));
     }
 
-    /// The next frame that may go on.
+    /// The next released frame.
     pub(super) fn next(&mut self) -> Option<(SocketId, Frame)> {
         self.released.pop_front()
     }
 
-    /// Forgets a socket that has ended: its number may be another's before their turn comes.
+    /// Forgets a closed socket: its number may be reused before its frames are handled.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.released.retain(|(of, _)| *of != socket);
     }

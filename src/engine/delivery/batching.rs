@@ -1,8 +1,8 @@
-//! Several events in one frame, for sessions that ask for it: what comes within one input goes out together, and while much
-//! is published what comes within a short window. The first after a pause goes out at once, so an idle tenant adds no delay.
+//! Several events in one frame, for sessions that opt in: events of one input are sent together, and under load so are
+//! those of a short window. The first event after a pause is sent at once, so an idle tenant adds no delay.
 //!
-//! Sockets that are told the same share a list of events, so the work is done once for all of them. Only what is stored
-//! already or needs no storing is in a list when an input ends, and it lives in memory: see [`Delivery::give_up`].
+//! Sockets that are sent the same events share one list of events, so each event is handled once. When an input ends,
+//! a list holds only events that are stored or need no storage, and it lives in memory: see [`Delivery::give_up`].
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -15,22 +15,22 @@ use crate::engine::event::Event;
 use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::Out;
 
-/// Events that may wait for the end of a window, and bytes of their publications; more go out at once.
+/// Limits on the events that wait for a window to end, and on their bytes; beyond them the lists are flushed at once.
 const MAX_WAITING: usize = 1_000;
 const MAX_WAITING_BYTES: usize = 1 << 20;
 
-/// Events on their way to sockets that take several in a frame.
+/// Pending events of sockets that accept several per frame.
 #[derive(Default)]
 pub(super) struct Batches {
     lists: Vec<List>,
-    /// The list of each socket that has one.
+    /// The list of each socket that has pending events.
     places: BTreeMap<SocketId, usize>,
-    /// Until when what comes waits, in Unix milliseconds.
+    /// The end of the current window, in Unix milliseconds.
     window_end: u64,
-    /// Events in all lists, those that several lists share counted once, and bytes of their publications.
+    /// Events over all lists (a shared event counts once) and the bytes of their publications.
     count: usize,
     bytes: usize,
-    /// Sockets that have ended in this input: their numbers may be another's in the next.
+    /// Sockets closed during this input; their numbers may be reused by the next.
     gone: Vec<SocketId>,
 }
 
@@ -42,12 +42,12 @@ struct List {
 }
 
 impl Batches {
-    /// Forgets a socket at the end of this input.
+    /// Forgets a closed socket when this input ends.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.gone.push(socket);
     }
 
-    /// When the window ends in which something waits, in Unix milliseconds.
+    /// When the current window ends, in Unix milliseconds; `None` when no event is pending.
     fn deadline(&self) -> Option<u64> {
         (!self.is_empty()).then_some(self.window_end)
     }
@@ -56,10 +56,10 @@ impl Batches {
         self.places.is_empty()
     }
 
-    /// Adds an event to the lists of some sockets.
+    /// Adds an event to the lists of these sockets.
     fn add(&mut self, dialect: DialectId, to: Vec<SocketId>, event: Event) {
         self.count += 1;
-        // Mostly it is for the same sockets as the one before.
+        // Consecutive events usually have the same recipients.
         let place = to.first().and_then(|first| self.places.get(first));
         if let Some(list) = place.and_then(|place| self.lists.get_mut(*place)).filter(|list| list.to == to) {
             list.events.push(event);
@@ -81,7 +81,7 @@ impl Batches {
         }
     }
 
-    /// Begins a list; its sockets leave the one that they had.
+    /// Starts a list; its sockets leave their previous one.
     fn begin(&mut self, dialect: DialectId, to: Vec<SocketId>, events: Vec<Event>) {
         let place = self.lists.len();
         let mut left = None;
@@ -95,14 +95,14 @@ impl Batches {
         self.lists.push(List { dialect, to, events });
     }
 
-    /// Takes what waits for one socket out of its list, and out of the lists the socket.
+    /// Takes the pending events of one socket, and removes the socket from its list.
     fn take_for(&mut self, socket: SocketId) -> Option<Effect> {
         let list = self.places.remove(&socket).and_then(|place| self.lists.get_mut(place))?;
         list.to.retain(|other| *other != socket);
         Some(deliver(list.dialect, vec![socket], list.events.clone()))
     }
 
-    /// Takes everything.
+    /// Takes all lists.
     fn take_all(&mut self) -> impl Iterator<Item = Effect> + use<> {
         (self.count, self.bytes) = (0, 0);
         self.places.clear();
@@ -123,8 +123,8 @@ fn deliver(dialect: DialectId, to: Vec<SocketId>, mut events: Vec<Event>) -> Eff
 }
 
 impl Delivery {
-    /// Puts events together where their recipients allow it. What must not wait goes out behind what waits for the same
-    /// socket, so that everyone gets everything in its order.
+    /// Batches events for recipients that accept it. An event that must not wait is sent after the pending events of
+    /// its socket, so that every socket receives its events in order.
     pub(in crate::engine) fn batch(&mut self, now: u64, out: &mut Out) {
         let bytes = take(&mut out.batched_bytes);
         self.batches.bytes += bytes;
@@ -147,7 +147,7 @@ impl Delivery {
         self.flush_batches(now, out);
     }
 
-    /// Lets go what waits for those whom an effect must not overtake.
+    /// Flushes the lists of sockets that an effect must not overtake.
     fn overtake(&mut self, effect: &Effect, out: &mut Out) {
         match effect {
             Effect::Deliver { to, .. } => {
@@ -158,7 +158,8 @@ impl Delivery {
         }
     }
 
-    /// Lets everything go, unless it may wait. A clock that goes back must not make it wait longer than a window.
+    /// Flushes all lists once the window is over or full. A clock that goes back must not extend the wait beyond one
+    /// window.
     fn flush_batches(&mut self, now: u64, out: &mut Out) {
         let window = self.configuration.batch_milliseconds;
         let is_over = now >= self.batches.window_end || self.batches.window_end > now.saturating_add(window);
@@ -169,12 +170,12 @@ impl Delivery {
         }
     }
 
-    /// When something that waits is to go out, in Unix milliseconds.
+    /// When pending events are due, in Unix milliseconds.
     pub(in crate::engine) fn next_batch(&self) -> Option<u64> {
         self.batches.deadline()
     }
 
-    /// The memory is about to be lost though the sockets are not: those for whom something waits have to come back.
+    /// The memory is about to be lost while the sockets survive: sockets with pending events have to reconnect.
     pub(in crate::engine) fn give_up(&mut self) -> Vec<Effect> {
         let lists = take(&mut self.batches).lists;
         let waiting =
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// What each socket gets, and in how many frames all of it goes out.
+    /// The events of each socket, and the number of frames that carry them.
     fn told(batches: &mut Batches) -> (BTreeMap<u32, Vec<u64>>, usize) {
         let (mut told, mut frames) = (BTreeMap::<u32, Vec<u64>>::new(), 0);
         for effect in batches.take_all() {

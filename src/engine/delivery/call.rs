@@ -1,4 +1,4 @@
-//! Calls of functions: an event of a client goes to the service that answers it, and its answer comes back to that client.
+//! Function calls: a client's event is forwarded to the service that answers it, and the answer returns to that client.
 
 use std::rc::Rc;
 
@@ -11,13 +11,13 @@ use crate::engine::input::CallAnswer;
 use crate::engine::message::{Out, SessionId};
 use crate::value::json;
 
-/// Calls of one socket that may wait for their answers at once.
+/// Calls of one socket that may be pending at once.
 pub const MAX_CALLS: u64 = 16;
-/// Calls of one organization that may.
+/// Calls of one organization that may be pending at once.
 pub const MAX_ALL_CALLS: u64 = 256;
 
 impl Delivery {
-    /// Lets a function answer an event, or says why none does.
+    /// Forwards an event to its function, or refuses it.
     pub(super) fn call(&mut self, now: u64, id: SessionId, call: Call, out: &mut Out) {
         let (event, name) = (call.event.clone(), call.id.clone());
         if let Err(refusal) = self.try_to_call(id, call, out) {
@@ -53,7 +53,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Tells a client what its function answered, if it is still there: its number may be another's by now.
+    /// Sends a function's answer to its client. The socket may be gone by now, and its number reused.
     pub(in crate::engine) fn called(&mut self, answer: CallAnswer, out: &mut Out) {
         let CallAnswer { socket, client_id, call, answer } = answer;
         self.calls = self.calls.saturating_sub(1);
@@ -67,7 +67,7 @@ impl Delivery {
             }
             None => {
                 let failed = Refusal::because(Code::CallFailed, "Event handler execution failed");
-                // That its function fails is no mistake of the client.
+                // A failing function is not the client's error.
                 self.registry.log_session("refused", id, Some(Code::CallFailed), out);
                 self.registry.tell(id, Event::Refused { refusal: failed, id: call.id, topic: None }, out);
             }

@@ -1,4 +1,4 @@
-//! The channels of a socket (Phoenix): each is a session, entered with a principal and subscriptions of its own.
+//! The channels of a socket (Phoenix): each is a session with its own principal and subscriptions.
 
 use std::rc::Rc;
 
@@ -17,20 +17,20 @@ use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
-/// A channel that may be entered.
+/// A join that has been granted.
 struct Entry {
     principal: Rc<Principal>,
     messages: bool,
     presence: bool,
     tables: Vec<Subscription>,
-    /// Whether its table subscriptions are live, where it asked for any.
+    /// Whether its table subscriptions are active; `None` when it asked for none.
     live: Option<Result<(), Refusal>>,
-    /// The subscriptions that the database has not answered for yet.
+    /// The subscriptions that the database has not answered for.
     pending: Vec<String>,
 }
 
 impl Delivery {
-    /// Handles a frame about a channel; `session` is the one that stands.
+    /// Handles a frame about a channel; `session` is the channel's current session.
     pub(super) fn in_channel(
         &mut self,
         now: u64,
@@ -43,7 +43,7 @@ impl Delivery {
             (_, ChannelAct::Join(join)) => self.join(now, socket, &frame, join, out),
             (Some(_), ChannelAct::Nothing) => {}
             (Some(session), ChannelAct::Refresh(token)) => self.renew_with(now, session, token.clone(), &frame, out),
-            // The one that stands is a newer join's.
+            // A newer join owns the current session.
             (Some(session), ChannelAct::Leave) if self.is_stale(session, frame.reference.as_deref()) => {}
             (Some(session), _) => self.act(now, session, frame.act, frame.id, out),
             (None, ChannelAct::Leave) => {
@@ -52,7 +52,7 @@ impl Delivery {
                     self.registry.tell_socket(socket, address, Event::Acknowledged { id, kept: None }, out);
                 }
             }
-            // What is said in a channel that has just ended is no mistake of the client.
+            // A frame for a channel that has just ended is not a client error.
             (None, _) => {
                 let unknown = Refusal::of(Code::UnknownSubscription);
                 let refusal = if let ChannelAct::Refused(refusal) = frame.act { refusal } else { unknown };
@@ -62,15 +62,16 @@ impl Delivery {
         }
     }
 
-    /// Whether a frame belongs to another join than the channel that stands; one that names none is no stale one.
+    /// Whether a frame belongs to an earlier join than the current one; a frame without a reference is never stale.
     fn is_stale(&self, session: SessionId, reference: Option<&str>) -> bool {
         let address = self.registry.session(session).and_then(Session::address);
         let current = address.and_then(|address| address.reference.as_deref());
         reference.is_some_and(|reference| current.is_some_and(|current| current != reference))
     }
 
-    /// Turns a frame away that came too fast, or while too many wait for keys. Only who floods a channel loses it, and who
-    /// floods with joins the socket; whoever waits for an answer gets one, for as long as there is sense in it.
+    /// Rejects a frame that exceeds the rate or the number of frames that may wait for keys. Flooding a channel ends
+    /// that channel, flooding with joins ends the socket; a frame with a reference gets a reply until the socket is
+    /// closed.
     pub(super) fn slow_down(&mut self, now: u64, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
         let ends = floods && matches!(frame.act, ChannelAct::Join(_));
         if self.is_beyond_bearing(now, socket, out) {
@@ -94,8 +95,8 @@ impl Delivery {
         }
     }
 
-    /// Counts a frame that was turned away, and ends a socket that goes on and on. Clients that enter all their channels
-    /// again with a token that is over do so some ten times within a minute.
+    /// Counts a rejected frame, and closes a socket that keeps sending them. The limit must tolerate clients that
+    /// rejoin all their channels with an expired token about ten times a minute.
     fn is_beyond_bearing(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
         let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
@@ -128,7 +129,7 @@ impl Delivery {
         let admitted = match (known.named(&frame.name), known.profile.duplicate) {
             (None, _) => admitted,
             (Some(_), Duplicate::Refused) => Err(Refusal::of(Code::SubscriptionExists)),
-            // Whoever enters anew leaves first, even where the new entry is refused.
+            // A rejoin leaves the old session first, even when the new join is refused.
             (Some(before), Duplicate::Replaces) => {
                 self.registry.tell(before, Event::Left { id: None }, out);
                 self.leave(before, out);
@@ -215,7 +216,7 @@ impl Delivery {
             echo: join.echo,
             acknowledge: join.acknowledge,
         }));
-        // That messages are flowing is not said before it is true, nor of tables before all of them are live.
+        // The client must not hear that messages flow before they do, nor that tables are live before all of them are.
         let announces_later = join.announce && !self.registry.hears_database();
         let is_refused = matches!(entry.live, Some(Err(_)));
         let waits = !is_refused && (announces_later || !entry.pending.is_empty());
@@ -236,7 +237,7 @@ impl Delivery {
         out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 
-    /// Does what is asked for in a channel that stands.
+    /// Executes a command in a joined channel.
     fn act(&mut self, now: u64, session: SessionId, act: ChannelAct, id: Option<String>, out: &mut Out) {
         let Some(known) = self.registry.session(session) else { return };
         let Some(channel) = &known.channel else { return };
@@ -271,7 +272,7 @@ impl Delivery {
         }
     }
 
-    /// A channel that appears somewhere is told from then on who else does.
+    /// A channel that tracks a presence also watches that roster from then on.
     fn appear(
         &mut self,
         session: SessionId,
@@ -294,7 +295,7 @@ impl Delivery {
     }
 }
 
-/// A channel that a socket has not, or not yet.
+/// The address of a channel that the socket has not joined.
 fn address(name: String, reference: Option<String>) -> Option<Address> {
     Some(Address { name: Rc::from(name), reference: reference.map(Rc::from) })
 }

@@ -14,81 +14,81 @@ use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
 use crate::value::row::Row;
 
-/// What a connection listens to with one membership.
+/// What a connection listens to through one membership.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
-    /// What is published to the whole organization.
+    /// Publications to the whole organization.
     Organization,
-    /// What is published to a topic.
+    /// Publications to a topic.
     Topic(Topic),
-    /// Who comes and goes in a topic, or in the lobby.
+    /// Presence in a topic, or in the lobby.
     Presence(Option<Topic>),
 }
 
-/// Who decides which rows of a database a connection sees.
+/// What decides which rows of a database a connection sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Judge {
-    /// Nobody: it sees none.
+    /// No judge: it sees no rows.
     #[default]
     Nobody,
-    /// Nobody has to: it sees all.
+    /// No judge is needed: it sees all rows.
     Bypass,
-    /// The policies, for the group of this id.
+    /// The database's policies, evaluated for the group with this id.
     Group(Rc<str>),
 }
 
-/// Everything that decides what a connection without rights of its own sees, and in which bytes.
+/// Everything that decides what a connection without individual rights sees, and in which bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
-    /// The second key of the order, so that a change finds the classes of a group side by side.
+    /// Second in the sort order, so that a change finds the classes of a group side by side.
     pub(super) judge: Judge,
     pub(super) dialect: DialectId,
-    /// The name that frames call the channel by, where they do.
+    /// The channel name in frames, for dialects that send one.
     pub(super) channel: Option<Rc<str>>,
     pub(super) offsets: bool,
-    /// Whether several events may come in one frame.
+    /// Whether one frame may carry several events.
     pub(super) batches: bool,
     pub(super) roles: Rc<Roles>,
     pub(super) narrowing: Rc<Narrowing>,
 }
 
-/// The changes that a connection asks for.
+/// The changes that a connection subscribes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Narrowing {
-    /// Every change that it may see.
+    /// Whether it receives every change that it may see.
     is_open: bool,
     targets: Vec<TableTarget>,
 }
 
-/// How a change passes: by which subscriptions, and with which of its columns.
+/// How a change matches: through which subscriptions, and with which of its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pass {
     pub(super) select: Option<Rc<BTreeSet<String>>>,
-    /// The numbers of the subscriptions, where they have any.
+    /// The numbers of the subscriptions, for those that have one.
     pub(super) numbers: Vec<u32>,
-    /// Whether it is over: the row has left the filter.
+    /// Whether the row has left the subscription's filter.
     pub(super) has_left: bool,
 }
 
 type Members = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
 
-/// All classes of a tenant with their members, those of one scope side by side.
+/// All classes of a tenant with their members; the classes of one scope are contiguous.
 #[derive(Default)]
 pub(super) struct Classes {
     members: Members,
-    /// Those that a change finds by the values in its rows, and that are in no walk over all.
+    /// Classes that a change finds by its column values; walks over all classes skip them.
     filtered: Members,
     index: FilterIndex,
 }
 
 impl Narrowing {
-    /// The same subscriptions in any order make the same narrowing.
+    /// The same subscriptions in any order give the same narrowing.
     pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> Narrowing {
         Narrowing { is_open, targets: targets.collect::<BTreeSet<_>>().into_iter().collect() }
     }
 
-    /// The subscriptions; none where every change is asked for.
+    /// The subscriptions; empty when every change is received.
     pub(super) fn targets(&self) -> &[TableTarget] {
         if self.is_open { &[] } else { &self.targets }
     }
@@ -98,7 +98,7 @@ impl Narrowing {
         self.targets().iter().any(|target| target.filter.regular_expressions() > 0)
     }
 
-    /// Whether no change at all is asked for.
+    /// Whether no change is received.
     pub(super) fn passes_nothing(&self) -> bool {
         !self.is_open && self.targets.is_empty()
     }
@@ -136,14 +136,14 @@ impl Narrowing {
 }
 
 impl ClassKey {
-    /// The same for a single one of its table subscriptions; `None` where all of them matter.
+    /// The key with only one of its table subscriptions; `None` when `only` is not a table.
     pub(super) fn narrowed_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
         let Missable::Table(target) = only else { return None };
         let narrowing = Rc::new(Narrowing::new(false, std::iter::once(target.clone())));
         Some(Rc::new(ClassKey { narrowing, ..self.clone() }))
     }
 
-    /// The key that comes before all others of its scope and judge.
+    /// The key that sorts before all others of its scope and judge.
     fn first(scope: Scope, judge: Judge) -> ClassKey {
         ClassKey {
             scope,
@@ -167,7 +167,7 @@ impl Classes {
         range(&self.members, scope).chain(range(&self.filtered, scope))
     }
 
-    /// Those of them to which a change of `table` in these rows may matter.
+    /// The classes of `scope` to which a change of `table` in these rows may matter.
     pub(super) fn of_change<'a>(
         &'a self,
         scope: &'a Scope,
@@ -177,7 +177,7 @@ impl Classes {
         range(&self.members, scope).chain(self.found(scope, (schema, table), rules))
     }
 
-    /// The classes of which a filter asks for a value of the rows.
+    /// The classes with a filter on a value of these rows.
     fn found<'a>(
         &'a self,
         scope: &Scope,
@@ -191,7 +191,7 @@ impl Classes {
         found.into_iter().filter_map(|key| self.filtered.get_key_value(key))
     }
 
-    /// The classes of those who see a change that a database has judged.
+    /// The classes that see a change judged by a database.
     pub(super) fn of_judged<'a>(
         &'a self,
         scope: &'a Scope,
@@ -223,7 +223,7 @@ impl Classes {
         }
     }
 
-    /// Removes a member; a class without members is forgotten.
+    /// Removes a member; an empty class is forgotten.
     pub(super) fn leave(&mut self, key: &Rc<ClassKey>, session: SessionId) {
         let is_filtered = FilterIndex::holds(key);
         let classes = if is_filtered { &mut self.filtered } else { &mut self.members };
@@ -250,7 +250,7 @@ impl Classes {
     }
 }
 
-/// The classes of one scope, which stand side by side.
+/// The contiguous classes of one scope.
 fn range<'a>(
     classes: &'a Members,
     scope: &'a Scope,

@@ -1,4 +1,5 @@
-//! What the delivery has to do with a database: it tells it who listens, and its sessions when changes reach them.
+//! The delivery's link to a database: it reports who listens, and tells sessions when changes start or stop reaching
+//! them.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,20 +24,20 @@ use crate::policy::database::{Database, Standing};
 use crate::policy::limits::KEPT_BYTES;
 use crate::policy::principal::Principal;
 
-/// The facts under which a wake finds what the database said last.
+/// The facts under which a wake finds the database's last answers.
 const CATALOG: &str = "database.catalog";
 const INTEREST: &str = "database.interest";
 const FEED: &str = "database.feed";
 const LOST: &str = "lost";
 
-/// The part of the delivery that a database has.
+/// The delivery's state about the database.
 pub(super) struct DatabaseLink {
     pub(super) interest: Interest,
-    /// Groups that were denied because nobody had judged for them.
+    /// Groups that were denied because no verdict named them.
     unjudged: Cell<u64>,
 }
 
-/// Who waits for the database to answer.
+/// Sessions that wait for the database to answer.
 #[derive(Default)]
 pub(super) struct Waits {
     pub(super) judging: Judging,
@@ -44,7 +45,7 @@ pub(super) struct Waits {
 }
 
 impl DatabaseLink {
-    /// The link as its storage tells it.
+    /// The link as storage describes it.
     pub(super) fn wake(database: Rc<Database>, stored: &Stored) -> DatabaseLink {
         let fact = |name: &str| stored.facts.get(name).filter(|text| !text.is_empty());
         let catalog = fact(CATALOG).and_then(|text| Catalog::read(text)).unwrap_or_default();
@@ -56,23 +57,24 @@ impl DatabaseLink {
 }
 
 impl Registry {
-    /// What the database said of its tables.
+    /// The tables as the database last described them.
     pub(super) fn catalog(&self) -> Option<Rc<Catalog>> {
         self.database.as_ref().map(|link| link.interest.catalog().clone())
     }
 
-    /// How a principal stands to the rows of the database; `None` where there is none.
+    /// How a principal is judged by the database; `None` without a database.
     pub(super) fn standing(&self, principal: &Principal) -> Option<Standing> {
         self.database.as_ref().map(|link| link.interest.database().standing(principal))
     }
 
-    /// Whether everyone on a socket was let in with what the policies may ask for: the database may have come later.
+    /// Whether every session of a socket was authenticated with the claims that policies may read: the database may
+    /// have been added later.
     pub(super) fn is_judgeable(&self, socket: &Socket) -> bool {
         let mut principals = socket.sessions.iter().map(|session| &session.principal);
         principals.all(|principal| self.standing(principal) != Some(Standing::Nobody))
     }
 
-    /// Whether changes of a table reach a principal of this standing.
+    /// Whether changes of a table reach a principal with this standing.
     pub(super) fn readiness(&self, standing: Option<&Standing>, target: &TableTarget) -> Readiness {
         let (Some(link), Some(standing)) = (&self.database, standing) else { return Readiness::Live };
         let readiness = link.interest.readiness(standing, &(target.schema.clone(), target.table.clone()));
@@ -95,7 +97,7 @@ impl Registry {
         self.database.is_some() && !self.is_published(target)
     }
 
-    /// Whether one of a session's table subscriptions is live.
+    /// Whether one of a session's table subscriptions is active.
     pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
         let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
         match &subscription.target {
@@ -107,7 +109,7 @@ impl Registry {
         }
     }
 
-    /// Whether the database has not answered for one of the tables that a session listens to.
+    /// Whether the database has yet to answer for a table that a session listens to.
     pub(super) fn is_pending(&self, id: SessionId) -> bool {
         let (Some(link), Some(session)) = (&self.database, self.session(id)) else { return false };
         let Some(standing) = &session.standing else { return false };
@@ -115,14 +117,14 @@ impl Registry {
         tables.any(|table| link.interest.readiness(standing, table) == Readiness::Pending)
     }
 
-    /// Whether a table that is not the database's is one that is published over HTTP.
+    /// Whether a table outside the database is published over HTTP.
     fn is_published(&self, target: &TableTarget) -> bool {
         let tables = &self.configuration.tables;
         tables.is_configured(&target.schema, &target.table)
             && tables.get(&target.schema, &target.table).deletes.is_none()
     }
 
-    /// Whether the messages of the database come in.
+    /// Whether the database's messages arrive.
     pub(super) fn hears_database(&self) -> bool {
         self.database.as_ref().is_none_or(|link| link.interest.is_open())
     }
@@ -138,7 +140,7 @@ impl Registry {
         catalog.without_row_security().map(|table| name(table.name())).collect()
     }
 
-    /// Counts the groups that listen to a change's table and that nobody has judged for.
+    /// Counts the groups that listen to a change's table and have no verdict.
     pub(super) fn count_unjudged(&self, accepted: &Accepted) {
         let (Some(link), Some(verdict)) = (&self.database, &accepted.verdict) else { return };
         if let Content::Change { schema, table, .. } = &accepted.publication.content {
@@ -148,7 +150,7 @@ impl Registry {
         }
     }
 
-    /// What there is to say of the database.
+    /// The database's figures.
     pub(super) fn database_figures(&self) -> Option<DatabaseFigures> {
         let link = self.database.as_ref()?;
         Some(DatabaseFigures {
@@ -163,7 +165,7 @@ impl Registry {
 }
 
 impl Delivery {
-    /// Tells the database's object who listens, where it does not know.
+    /// Tells the database's object who listens, if that has changed.
     pub(super) fn tell_database(&mut self, now: u64, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
         if let Some(telling) = link.interest.telling(now, &self.organization) {
@@ -172,7 +174,7 @@ impl Delivery {
         }
     }
 
-    /// Takes in what the database's object answers to an interest.
+    /// Applies the database object's answer to an interest.
     pub(in crate::engine) fn interest_answered(
         &mut self,
         now: u64,
@@ -185,7 +187,7 @@ impl Delivery {
         let catalog = text.as_deref().and_then(Catalog::read);
         let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
         let text = text.unwrap_or_default();
-        // What cannot be stored is asked again by the next life.
+        // An answer that cannot be stored is requested again after the next wake.
         let (digest, text) = if text.len() <= KEPT_BYTES { (digest, text) } else { Default::default() };
         out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
         out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
@@ -198,7 +200,7 @@ impl Delivery {
         self.end_unreadable(now, &before, out);
     }
 
-    /// Takes in that the feed of changes has stopped, or goes on.
+    /// Applies that the change feed has stopped or resumed.
     pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
         let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
@@ -221,8 +223,8 @@ impl Delivery {
         self.end_unreadable(now, &before, out);
     }
 
-    /// Tells all who listen to the database's tables that their changes have stopped, or go on. A channel that waits to be told
-    /// that it is live is told that alone.
+    /// Tells all listeners of the database's tables that changes have stopped or resumed. A channel that has yet to be
+    /// told that it is live gets only that message.
     fn tell_feed(&self, is_live: bool, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
         let is_fed = |session: &&Session| {
@@ -236,7 +238,7 @@ impl Delivery {
         told.into_iter().for_each(|id| self.registry.tell(id, Event::Feed { is_live }, out));
     }
 
-    /// Tells those whose table has been taken away. What is a channel's rests, as where its right is lost.
+    /// Tells sessions whose table was removed. A channel's subscription stays dormant, as when its right is lost.
     fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
         let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
@@ -259,7 +261,7 @@ impl Delivery {
         }
     }
 
-    /// Says in the log which tables have no row-level security.
+    /// Logs the tables without row-level security.
     fn warn(&self, out: &mut Out) {
         for table in self.registry.without_row_security() {
             let details = vec![("table", table)];
@@ -288,7 +290,7 @@ fn warning_of(refusal: &Refusal) -> Option<TableWarning> {
     }
 }
 
-/// Whether a refusal says that the table is not the database's.
+/// Whether a refusal says that the table is not in the database.
 fn is_missing(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::UnknownTable | Code::TableNotEnabled)
 }

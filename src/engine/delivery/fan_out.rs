@@ -1,4 +1,4 @@
-//! Fan-out: from a publication to the views of its recipients, each worked out once.
+//! Fan-out: from a publication to the views of its recipients, each computed once.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,17 +19,17 @@ use crate::engine::table_settings::TableSetting;
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 
-/// The session that a message is from, where it does not get what the others get.
+/// The sender's session, if it is treated differently from the other recipients.
 #[derive(Clone, Copy)]
 struct Speaker {
     session: SessionId,
-    /// Whether it gets its own message.
+    /// Whether the sender receives its own message.
     hears: bool,
-    /// Whether it is told that it is its own.
+    /// Whether the sender's copy is marked as its own.
     is_told: bool,
 }
 
-/// The sending of one publication, or of one difference of presence: it reads, and changes nothing.
+/// The fan-out of one publication or presence difference; it only reads.
 pub(super) struct FanOut<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) profiles: Profiles,
@@ -39,7 +39,7 @@ pub(super) struct FanOut<'a> {
 }
 
 impl<'a> FanOut<'a> {
-    /// Sends a publication to everyone who may see it, and says in how many frames.
+    /// Sends a publication to everyone who may see it, and returns the number of frames.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
         let rules = Rules::of(accepted, self.configuration);
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), self.meter.steps(), false);
@@ -55,7 +55,7 @@ impl<'a> FanOut<'a> {
         let mut frames = 0;
         let mut told: Option<(Said, Option<Event>)> = None;
         for (Group { said, channel }, to) in std::mem::take(&mut gathering.groups) {
-            // Groups that are told the same stand side by side, and share the event.
+            // Groups with the same event are adjacent, and share it.
             let (dialect, batches) = (said.dialect, said.batches);
             let event = match told.take() {
                 Some((known, event)) if known == said => told.insert((known, event)),
@@ -77,12 +77,12 @@ impl<'a> FanOut<'a> {
         }
     }
 
-    /// The events that one connection gets of a publication, for a replay.
+    /// The events of a publication for one connection, for a replay.
     pub(super) fn events_for(&self, session: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Vec<Event> {
         self.replay(session, accepted, only).unwrap_or_default()
     }
 
-    /// `only`: what a single subscription is to that is told what it missed.
+    /// `only`: the single subscription whose missed changes are replayed.
     fn replay(&self, id: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Option<Vec<Event>> {
         let session = self.registry.session(id)?;
         let principal = &session.principal;
@@ -111,8 +111,8 @@ impl<'a> FanOut<'a> {
         Some(passes.into_iter().filter_map(|pass| gathering.event(&said(pass))).collect())
     }
 
-    /// Tells everyone in a topic who came, changed or left. Where some want to know each time who is there, the stream
-    /// is asked once for all of them.
+    /// Tells everyone in a topic who joined, changed or left. If some listeners expect the whole roster each time, the
+    /// stream is asked for it once.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
         let changes = match &event {
             Event::PresenceChanged { changes, .. } => changes,
@@ -127,12 +127,13 @@ impl<'a> FanOut<'a> {
         }
     }
 
-    /// Tells those who want to know who is there.
+    /// Sends the roster to the sessions that watch it.
     pub(super) fn spread_with_roster(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
         self.spread_to(PresenceFrames::Roster, &topic, (&event, std::slice::from_ref(&event)), out);
     }
 
-    /// Tells those of a topic whose frames are these, and says whether there are others. `event` is all of `changes`.
+    /// Sends the listeners of a topic whose dialect takes differences `event`, which covers all `changes`; returns
+    /// whether other listeners expect a roster.
     fn spread_to(
         &self,
         frames: PresenceFrames,
@@ -147,7 +148,7 @@ impl<'a> FanOut<'a> {
                 are_others = true;
                 continue;
             }
-            // Where whoever appears is not told of it, each change has recipients of its own.
+            // In dialects that do not tell a member of itself, each change has its own recipients.
             let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
             let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
             for event in events {
@@ -162,7 +163,7 @@ impl<'a> FanOut<'a> {
         are_others
     }
 
-    /// Those members of a class who are told of a presence: in some dialects not whose it is.
+    /// The members of a class that are told of a presence: some dialects leave out the member itself.
     fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
         let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
         let (Event::PresenceJoined { member, .. }
@@ -176,7 +177,7 @@ impl<'a> FanOut<'a> {
         members.iter().copied().filter(|id| hears_oneself || !is_oneself(id)).collect()
     }
 
-    /// Whether the table of a change is one whose changes a class gets in its dialect.
+    /// Whether a class receives changes of this table in its dialect.
     fn delivers(&self, accepted: &Accepted, class: &ClassKey) -> bool {
         let Content::Change { schema, table, .. } = &accepted.publication.content else { return true };
         if accepted.verdict.is_some() {
@@ -186,7 +187,7 @@ impl<'a> FanOut<'a> {
         delivery.is_some_and(|delivery| self.tables.withheld(delivery, (schema, table), &class.roles).is_none())
     }
 
-    /// What dialects differ in, and how the table of a change is set.
+    /// The dialect's differences, and the table's settings.
     fn settings_for(&self, accepted: &Accepted) -> (Profiles, Option<&'a TableSetting>) {
         let setting = match &accepted.publication.content {
             Content::Change { schema, table, .. } => self.tables.of(schema, table),
@@ -235,7 +236,8 @@ impl<'a> FanOut<'a> {
         }
     }
 
-    /// The connections that the publication or a rule names: its user, the rows' owners, holders of a row's claims.
+    /// The connections that the publication or a rule singles out: its user, the rows' owners, holders of a row's
+    /// claims.
     fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SessionId> {
         let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {
@@ -250,7 +252,7 @@ impl<'a> FanOut<'a> {
     }
 }
 
-/// Tells several sessions of one dialect variant the same: their sockets get it.
+/// Sends one event to several sessions of one dialect variant.
 fn deliver(
     to: Vec<SessionId>,
     (dialect, may_wait): (DialectId, bool),
@@ -262,7 +264,7 @@ fn deliver(
     out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
 }
 
-/// Who can hear a publication at all.
+/// The listeners of a publication, before its rules are applied.
 fn scope(publication: &Publication) -> Scope {
     publication.topic.clone().map_or(Scope::Organization, Scope::Topic)
 }

@@ -6,7 +6,7 @@ use crate::engine::effect::{Connection, Connections, Figures};
 use crate::engine::input::ConnectionQuery;
 
 impl Registry {
-    /// Who is connected.
+    /// The authenticated and pending connections that match a query.
     pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
         let user = |socket: &Socket| socket.principal().and_then(|principal| principal.user.clone());
         let is_meant = |socket: &&Socket| {
@@ -20,7 +20,7 @@ impl Registry {
         Connections { total: found.len() as u64, list: found.iter().skip(offset).take(limit).map(connection).collect() }
     }
 
-    /// Adds what is known here to the figures.
+    /// Adds the counts of sockets, topics and tables.
     pub(super) fn figures(&self, figures: &mut Figures) {
         figures.topics = self.classes.topics();
         figures.tables = self.classes.tables();

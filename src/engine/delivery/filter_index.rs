@@ -1,7 +1,7 @@
-//! An index from the values that filters ask for to the classes that ask, so that a change finds those it may concern.
+//! An index from filter values to the classes that ask for them, so that a change finds the classes it may concern.
 //!
-//! It only narrows down whose filters are judged: who is found is decided on the view of each class, so a value that is
-//! masked for a subscriber tells it nothing by finding it.
+//! The index only preselects classes: each filter is then judged on the view of its class, so a hit reveals nothing
+//! about a value that is masked for a subscriber.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -18,13 +18,13 @@ pub(super) struct FilterIndex {
     tables: BTreeMap<Place, Columns>,
 }
 
-/// A table, as those who listen to one scope know it.
+/// The entries of a table within one scope.
 type Place = (Scope, String, String);
-/// For each column, the classes that ask for a value, by the value's key.
+/// For each column, the classes by the key of the value that they filter on.
 type Columns = BTreeMap<String, BTreeMap<String, BTreeSet<Rc<ClassKey>>>>;
 
 impl FilterIndex {
-    /// Whether a class can be found by what its subscriptions ask for: each of them names its table and a value.
+    /// Whether the index can find a class: each of its subscriptions names a table and a value.
     pub(super) fn holds(key: &ClassKey) -> bool {
         let targets = key.narrowing.targets();
         !matches!(key.scope, Scope::Presence(_))
@@ -42,7 +42,7 @@ impl FilterIndex {
         }
     }
 
-    /// Removes a class, and what is empty after it.
+    /// Removes a class, and empty entries.
     pub(super) fn remove(&mut self, class: &Rc<ClassKey>) {
         for (place, equality) in entries(class) {
             let Some(columns) = self.tables.get_mut(&place) else { continue };
@@ -58,7 +58,7 @@ impl FilterIndex {
         }
     }
 
-    /// The classes of which a subscription may match a change of these rows, whoever sees what of them.
+    /// The classes of which a subscription may match a change of these rows, regardless of masks.
     pub(super) fn find(&self, place: &Place, rows: &[&Row], rules: &Rules<'_>) -> BTreeSet<&Rc<ClassKey>> {
         let mut found = BTreeSet::new();
         let Some(columns) = self.tables.get(place) else { return found };

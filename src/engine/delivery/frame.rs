@@ -1,4 +1,4 @@
-//! The frames of a socket: the limits they pass, the session that each is for, and where it goes.
+//! Incoming frames of a socket: their limits, the session that each belongs to, and their dispatch.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::policy::channel::Topic;
 use crate::policy::limits::WAITING_FRAMES;
 
 impl Delivery {
-    /// Takes in a frame. One that comes while the key set is fetched waits, so that frames keep their order.
+    /// Handles an incoming frame. Frames wait while the key set is fetched, so that they keep their order.
     pub(in crate::engine) fn frame(
         &mut self,
         now: u64,
@@ -43,10 +43,10 @@ impl Delivery {
         }
     }
 
-    /// Handles a frame whose turn has come: it finds its session first.
+    /// Handles a frame whose turn has come: finds its session first.
     pub(super) fn handle(&mut self, now: u64, id: SocketId, frame: Result<Command, Malformed>, out: &mut Out) {
         let Some(socket) = self.registry.socket_mut(id) else { return };
-        // An earlier frame may have had to wait for keys a second time.
+        // An earlier frame may be waiting for keys a second time.
         if let Some(waiting) = &mut socket.waiting {
             waiting.push_back(frame);
             return;
@@ -73,7 +73,7 @@ impl Delivery {
     }
 }
 
-/// What the client calls the answer that it waits for, and the topic that it is about.
+/// The correlation id of a frame's answer, and the frame's topic.
 fn named(command: Command) -> (Option<String>, Option<Topic>) {
     match command {
         Command::Subscribe(subscribe) => (Some(subscribe.id), None),
@@ -87,8 +87,8 @@ fn named(command: Command) -> (Option<String>, Option<Topic>) {
 type Waiting = VecDeque<Result<Command, Malformed>>;
 
 impl Socket {
-    /// Whether one more frame may wait. A client that comes back enters all its channels at once, and brings each a fresh
-    /// token: where some of these were refused they would be missing for long.
+    /// Whether one more frame may wait. A reconnecting client joins all its channels at once and sends each a fresh
+    /// token; a rejected one would be missing for a long time.
     fn has_room_for(&self, frame: &Result<Command, Malformed>, max_topics: u64) -> bool {
         let mut waiting = self.waiting.iter().flatten();
         if let Some(name) = refreshed(frame) {
@@ -101,7 +101,7 @@ impl Socket {
     }
 }
 
-/// Adds a frame to those that wait. Of a channel's fresh tokens the newest waits, in the place of the one before it.
+/// Queues a frame. Of a channel's fresh tokens only the newest waits, in the place of the previous one.
 fn wait(waiting: &mut Waiting, frame: Result<Command, Malformed>) {
     let name = refreshed(&frame);
     let of_same = |known: &&mut Result<Command, Malformed>| refreshed(known).or_else(|| entered(known)) == name;
@@ -111,12 +111,12 @@ fn wait(waiting: &mut Waiting, frame: Result<Command, Malformed>) {
     }
 }
 
-/// The channel that a frame brings a fresh token for.
+/// The channel for which a frame brings a fresh token.
 fn refreshed(frame: &Result<Command, Malformed>) -> Option<&str> {
     channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Refresh(_))).map(|frame| &*frame.name)
 }
 
-/// The channel that a frame enters.
+/// The channel that a frame joins.
 fn entered(frame: &Result<Command, Malformed>) -> Option<&str> {
     channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Join(_))).map(|frame| &*frame.name)
 }

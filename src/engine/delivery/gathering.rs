@@ -1,4 +1,4 @@
-//! Gathering: the recipients of one publication in groups that get the same bytes, each view worked out once.
+//! Gathering: groups the recipients of one publication that get the same bytes; each view is computed once.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,49 +17,48 @@ use crate::engine::table_settings::TableSetting;
 use crate::policy::table::Operation;
 use crate::value::row::Row;
 
-/// Recipients who get the same bytes: the same view, in the same dialect, with offsets or without, in a channel of the
-/// same name.
+/// Recipients of the same bytes: the same view and dialect, the same choice of offsets, and the same channel name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group {
     pub(super) said: Said,
     pub(super) channel: Option<Rc<str>>,
 }
 
-/// What the recipients of a group are told, whatever the name of their channel.
+/// The event of a group, whatever the name of its channel.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Said {
     view: ViewNumber,
     pub(super) dialect: DialectId,
     offsets: bool,
     pub(super) batches: bool,
-    /// Whether frames say more of it than what it is.
+    /// Whether frames carry metadata besides the event itself.
     in_detail: bool,
     is_own: bool,
     pass: Pass,
 }
 
-/// Names a view of one publication: its place among those that were asked for.
+/// Identifies a view of one publication by its position among the requested views.
 pub(super) type ViewNumber = usize;
 
-/// A view, once somebody looked.
+/// A view, once it has been requested.
 struct Seen {
     key: ViewKey,
     view: OnceCell<Option<Rc<View>>>,
-    /// The same without the columns that the table's setting excludes.
+    /// The same view without the columns that the table's settings exclude.
     set: OnceCell<Option<Rc<View>>>,
 }
 
-/// Recipients being gathered, with every view worked out once.
+/// The recipients gathered so far, with every view computed once.
 pub(super) struct Gathering<'a> {
     pub(super) accepted: &'a Accepted,
     rules: &'a Rules<'a>,
     profiles: Profiles,
-    /// How the table is set, for dialects that go by it.
+    /// The table's settings, for dialects that apply them.
     setting: Option<&'a TableSetting>,
     is_replay: bool,
     /// What regular expressions may take.
     pub(super) steps: Steps<'a>,
-    /// Whether the next to be added is who said it.
+    /// Whether the next recipient is the sender.
     pub(super) is_own: bool,
     pub(super) groups: BTreeMap<Group, Vec<SessionId>>,
     numbers: BTreeMap<ViewKey, ViewNumber>,
@@ -101,7 +100,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Adds those members of a class who are nothing but that.
+    /// Adds the members of a class that no rule singles out.
     pub(super) fn add_class(
         &mut self,
         class: &ClassKey,
@@ -117,7 +116,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Adds members of a class who all see the same, if that passes the class's subscriptions.
+    /// Adds members of a class that share one view, if it matches the class's subscriptions.
     pub(super) fn add(&mut self, class: &ClassKey, key: Option<ViewKey>, members: impl Iterator<Item = SessionId>) {
         let Some(key) = key else { return };
         let mut members = members.peekable();
@@ -141,12 +140,12 @@ impl<'a> Gathering<'a> {
         self.groups.entry(group).or_default().extend(members);
     }
 
-    /// How what is seen passes the table subscriptions. They are judged on the view, so a filter tells nobody anything
-    /// about a value that is masked for them.
+    /// How a view matches the table subscriptions. Filters are judged on the view, so they reveal nothing about a
+    /// masked value.
     pub(super) fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
         let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, operation, .. } = &self.accepted.publication.content else {
-            // A channel receives the messages of its topic only.
+            // A channel receives only the messages of its own topic.
             let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
             return if is_heard { vec![Pass::default()] } else { Vec::new() };
         };
@@ -171,7 +170,7 @@ impl<'a> Gathering<'a> {
         })
     }
 
-    /// How the table is set for recipients of this dialect.
+    /// The table's settings for recipients of this dialect.
     fn setting_for(&self, dialect: DialectId) -> Option<&TableSetting> {
         let goes_by_it = |profile: &Profile| {
             profile.tables == SubscribableTables::Enabled || profile.table_delivery == TableDelivery::Enabled
@@ -179,7 +178,7 @@ impl<'a> Gathering<'a> {
         self.setting.filter(|_| (self.profiles)(dialect).is_some_and(goes_by_it))
     }
 
-    /// A view as recipients of this dialect get it; filters are judged on it.
+    /// A view as recipients of this dialect get it; filters are judged on this view.
     fn shown(&self, view: ViewNumber, dialect: DialectId) -> Option<&Rc<View>> {
         let seen = self.seen(view)?;
         let Some(setting) = self.setting_for(dialect).filter(|setting| !setting.excluded.is_empty()) else {
@@ -249,7 +248,7 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// A change for those from whose sight it takes the row.
+/// The change for recipients that can no longer see the row: a delete.
 fn removed(view: &View) -> Rc<View> {
     Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
 }

@@ -1,5 +1,5 @@
-//! Private topics that no channel policy speaks of: the policies of the database decide, once for each principal. The
-//! frame that needs the answer waits for it, and those that follow it on its socket.
+//! Private topics that no channel policy covers: the database's policies decide, once per principal. The frame that
+//! needs the answer waits for it, and so do later frames of its socket.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,13 +15,13 @@ use crate::policy::principal::Principal;
 use crate::policy::topic_grant::TopicGrant;
 use crate::value::json;
 
-/// For how long an answer serves the frames of others too, in milliseconds: many enter a topic at once.
+/// How long an answer is reused, in milliseconds: many clients join a topic at once.
 const REUSE: u64 = 5_000;
 
 /// Group and topic.
 type Key = (Rc<str>, Rc<str>);
 
-/// Questions that wait, and answers of just now; `None` where there was none.
+/// Pending questions and recent answers; `None` when the database did not answer.
 #[derive(Default)]
 pub(super) struct Grants {
     last: u64,
@@ -29,11 +29,11 @@ pub(super) struct Grants {
     recent: BTreeMap<Key, (u64, Option<TopicGrant>)>,
 }
 
-/// Why a principal has no answer.
+/// Why a principal has no grant.
 pub(super) enum NoGrant {
-    /// The database is to be asked.
+    /// The database has to be asked.
     Unknown(Rc<Group>, Topic),
-    /// It was asked, and did not answer.
+    /// The database was asked and did not answer.
     Unavailable,
 }
 
@@ -43,14 +43,14 @@ impl Grants {
         self.asking.values().any(|(_, sockets)| sockets.contains(&socket))
     }
 
-    /// Forgets a socket that has ended.
+    /// Forgets a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.asking.values_mut().for_each(|(_, sockets)| sockets.retain(|waiting| *waiting != socket));
     }
 }
 
 impl Delivery {
-    /// The principal with what the database grants it in these topics.
+    /// The principal, with the database's grants for these topics added.
     pub(super) fn granted(
         &self,
         now: u64,
@@ -80,7 +80,7 @@ impl Delivery {
         }
     }
 
-    /// Lets a frame wait until the database has answered.
+    /// Queues a frame until the database has answered.
     pub(super) fn wait_for_grant(
         &mut self,
         id: SocketId,
@@ -104,7 +104,7 @@ impl Delivery {
         out.run(Task::AskDatabase { database, question });
     }
 
-    /// Takes in what the database grants, and lets go the frames that waited for it.
+    /// Applies the database's grants, and releases the frames that waited for them.
     pub(in crate::engine) fn authorized(&mut self, now: u64, number: u64, text: Option<&str>) {
         let Some((key, sockets)) = self.waits.grants.asking.remove(&number) else { return };
         let grant = text.and_then(|text| serde_json::from_str(text).ok());

@@ -1,7 +1,7 @@
-//! Heartbeats: what the server says to sockets whose dialect has it speak first. One deadline serves all of them.
+//! Heartbeats that the server sends to sockets whose dialect requires them. One deadline serves all of them.
 //!
-//! A beat is due at every multiple of the dialect's period, so that a wake knows when the next one is from the last
-//! alone, and one alarm serves every socket however it came.
+//! A heartbeat is due at every multiple of the dialect's period. A wake can therefore derive the next one from the
+//! last, and one alarm serves every socket whenever it opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::engine::event::Event;
 use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::Out;
 
-/// The fact under which a wake finds when the last beat was.
+/// The fact under which a wake finds the time of the last heartbeat.
 pub(super) const BEAT: &str = "heartbeat";
 
 /// The sockets that get heartbeats.
 #[derive(Default)]
 pub(super) struct Heartbeats {
-    /// By dialect, with the next time, in Unix milliseconds.
+    /// By dialect, with the next due time in Unix milliseconds.
     rhythms: BTreeMap<DialectId, Rhythm>,
-    /// When the last beat was.
+    /// When the last heartbeat was sent.
     last: u64,
 }
 
@@ -30,15 +30,15 @@ struct Rhythm {
 }
 
 impl Heartbeats {
-    /// Those of a life that begins, after the last beat of the one before.
+    /// The state after a wake, given the last heartbeat before it.
     pub(super) fn after(last: Option<&String>) -> Heartbeats {
         Heartbeats { rhythms: BTreeMap::new(), last: last.and_then(|time| time.parse().ok()).unwrap_or(0) }
     }
 
-    /// Takes a socket in, where its dialect has heartbeats.
+    /// Adds a socket if its dialect has heartbeats.
     pub(super) fn add(&mut self, socket: &Socket) {
         let Some(period) = socket.profile.heartbeat else { return };
-        // No beat is missed that the socket was there for, and none is told twice.
+        // A surviving socket must neither miss a heartbeat nor get one twice.
         let next = next(socket.opened.max(self.last), period);
         let new = || Rhythm { period, next, sockets: BTreeSet::new() };
         let rhythm = self.rhythms.entry(socket.dialect).or_insert_with(new);
@@ -46,7 +46,7 @@ impl Heartbeats {
         rhythm.sockets.insert(socket.id);
     }
 
-    /// Forgets a socket.
+    /// Forgets a closed socket.
     pub(super) fn remove(&mut self, socket: &Socket) {
         let Some(rhythm) = self.rhythms.get_mut(&socket.dialect) else { return };
         rhythm.sockets.remove(&socket.id);
@@ -55,14 +55,14 @@ impl Heartbeats {
         }
     }
 
-    /// When the next beat is, in Unix milliseconds.
+    /// When the next heartbeat is due, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.rhythms.values().map(|rhythm| rhythm.next).min()
     }
 }
 
 impl Heartbeats {
-    /// Tells all whose beat is due that the server is there.
+    /// Sends the heartbeats that are due.
     pub(super) fn beat(&mut self, now: u64, out: &mut Out) {
         for (dialect, rhythm) in self.rhythms.iter_mut().filter(|(_, rhythm)| rhythm.next <= now) {
             rhythm.next = next(now, rhythm.period);
@@ -75,7 +75,7 @@ impl Heartbeats {
     }
 }
 
-/// The first multiple of the period after a time.
+/// The first multiple of the period after `now`.
 fn next(time: u64, period: u64) -> u64 {
     let period = period.max(1);
     (time / period).saturating_add(1).saturating_mul(period)

@@ -1,4 +1,5 @@
-//! Who a session is: whom its token names, when it begins, whenever a token comes again, and when that ends.
+//! The identity of a session: the principal that its token names, from its first token through each renewal to its
+//! expiry.
 
 use std::rc::Rc;
 
@@ -23,7 +24,7 @@ impl Delivery {
     /// A fresh token for a channel's session.
     pub(super) fn renew_with(&mut self, now: u64, id: SessionId, token: Secret, frame: &ChannelFrame, out: &mut Out) {
         let named = self.verifier.named_by(now, (&mut self.registry, id.socket), &token);
-        // It waits under the name of its channel, whatever it was addressed by.
+        // It is queued under its channel's name, whatever reference addressed it.
         let name = self.registry.session(id).and_then(Session::address).map(|address| address.name.to_string());
         let act = ChannelAct::Refresh(token);
         let again =
@@ -31,8 +32,8 @@ impl Delivery {
         self.renew(now, id, named, Command::Channel(Box::new(again)), out);
     }
 
-    /// Goes on as whom a fresh token names, or does what the dialect asks for where it is no good. `again` is the frame
-    /// that waits where keys must be fetched first.
+    /// Applies the principal of a fresh token, or follows the dialect if the token is invalid. `again` is the frame to
+    /// queue if keys have to be fetched first.
     pub(super) fn renew(
         &mut self,
         now: u64,
@@ -47,11 +48,11 @@ impl Delivery {
         let before = session.principal.clone();
         match (profile.renewal, named) {
             (_, Err(TokenError::NeedsKeys)) => self.wait_for_keys(id.socket, again, out),
-            // A bad token leaves the identity that stands; its own expiry will end it.
+            // An invalid token keeps the current identity, which ends with its own expiry.
             (Renewal::Answered | Renewal::AnsweredForAnyone, Err(error)) => {
                 self.refuse(now, id, Refusal::of(error.code()), (None, None), out);
             }
-            // That the keys cannot be had now says nothing of the token: the identity that stands ends in its own time.
+            // Missing keys say nothing about the token: the current identity ends at its own expiry.
             (Renewal::Silent, Err(TokenError::Refused(Code::KeysUnavailable))) => {}
             (Renewal::Silent, Err(error)) => self.end(id, Refusal::from(error), out),
             (Renewal::Answered, Ok(principal))
@@ -59,7 +60,7 @@ impl Delivery {
             {
                 self.refuse(now, id, Refusal::of(Code::WrongUser), (None, None), out);
             }
-            // The same once more is no news.
+            // The same token again changes nothing.
             (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
             (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
                 (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal.is_answered(), out),
@@ -77,7 +78,7 @@ impl Delivery {
         let user_changed = session.principal.user != principal.user;
         let before = self.sight_of(session);
         self.registry.change(id, |session| {
-            // Whoever answers with a token that is over too is told no second time: that would go on for ever.
+            // A client that answers with another expired token is not told again; that could loop forever.
             session.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
             session.principal = principal;
         });
@@ -87,14 +88,14 @@ impl Delivery {
         self.reauthorize(now, id, user_changed, before, out);
     }
 
-    /// What a session reads of the channel that it joined: messages, members.
+    /// What a session reads of its joined channel: messages, members.
     fn sight_of(&self, session: &Session) -> (bool, bool) {
         let messages = session.channel.as_ref().is_some_and(|channel| channel.messages);
         (messages, session.watched(&self.configuration).is_some())
     }
 
-    /// Decides again what a session may, after its principal changed. `before` is what it read of its channel until then:
-    /// who loses a part of that loses the channel, as its client would not know what it misses.
+    /// Recomputes a session's rights after its principal changed. `before` is what it read of its channel until now: a
+    /// session that loses any of it loses the channel, because its client could not tell what it misses.
     fn reauthorize(&mut self, now: u64, id: SessionId, user_changed: bool, before: (bool, bool), out: &mut Out) {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;
@@ -121,7 +122,7 @@ impl Delivery {
         }
     }
 
-    /// Nobody stays listed under another's name, or where they may not be.
+    /// Removes presences under a previous user, and those that the principal may no longer have.
     fn withdraw(&self, id: SessionId, user_changed: bool, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         let may_stay = |topic: &Option<Topic>| {
@@ -133,7 +134,7 @@ impl Delivery {
         }
     }
 
-    /// Takes away the subscriptions that the principal may no longer have.
+    /// Removes the subscriptions that the principal may no longer have.
     fn end_lost(&mut self, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         let is_lost = |target: &Subscribed| match target {
@@ -145,7 +146,7 @@ impl Delivery {
         if !lost.is_empty() {
             self.registry.change(id, |session| session.subscriptions.retain(|one| !lost.contains(&one.id)));
         }
-        // These are no frames of the client, and count for no mistakes of its own.
+        // These are not the client's frames, so they do not count as its errors.
         for name in lost {
             self.registry.log_session("refused", id, Some(Code::Forbidden), out);
             self.registry.tell(
@@ -156,7 +157,7 @@ impl Delivery {
         }
     }
 
-    /// Does what is due: sockets that never said who they are, tokens that have expired.
+    /// Handles what is due: sockets that never authenticated, and expired tokens.
     pub(in crate::engine) fn expire(&mut self, now: u64, out: &mut Out) {
         self.meter.set_time(now);
         while let Some((time, due)) = self.registry.next_due(now) {
@@ -186,7 +187,7 @@ impl Delivery {
         }
     }
 
-    /// Takes in the key set and lets go the frames that waited for it.
+    /// Applies the key set and releases the frames that waited for it.
     pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<(u64, &str)>) {
         self.verifier.fetched(now, answer);
         self.backlog.clear();
@@ -199,14 +200,14 @@ impl Delivery {
         }
     }
 
-    /// Handles the next frame that has waited; `false` when there is none.
+    /// Handles the next released frame; `false` when there is none.
     pub(in crate::engine) fn release(&mut self, now: u64, out: &mut Out) -> bool {
         let Some((socket, frame)) = self.backlog.next() else { return false };
         self.handle(now, socket, frame, out);
         true
     }
 
-    /// Lets a frame wait for the key set, and those that follow it on its socket.
+    /// Queues a frame, and those that follow it on its socket, until the key set arrives.
     pub(super) fn wait_for_keys(&mut self, id: SocketId, command: Command, out: &mut Out) {
         let Some(socket) = self.registry.socket_mut(id) else { return };
         if !self.backlog.has_room_for(0) {
@@ -222,5 +223,5 @@ impl Delivery {
     }
 }
 
-// A grace shorter than the leeway would close sockets whose token is still accepted at the door.
+// A grace shorter than the leeway would close sockets whose token the handshake still accepts.
 const _: () = assert!(EXPIRY_GRACE >= LEEWAY);

@@ -1,5 +1,5 @@
-//! Recovery under the policies of now: what a session has missed of a database's changes is judged once more before it
-//! is told. Meanwhile its socket is held: what it says waits, and what it would be told comes after what it missed.
+//! Recovery under the current policies: changes of a database that a session missed are judged again before they are
+//! replayed. Meanwhile the socket is held: its frames wait, and live events follow the replay.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -22,31 +22,31 @@ use crate::policy::table::distinct;
 use crate::value::json;
 use crate::value::row::Row;
 
-/// Frames for one held socket; more is a client that had better come back.
+/// Frames queued for one held socket; beyond this the client has to reconnect.
 const MAX_HELD: usize = 1_000;
-/// How many times one question is asked: the database's object answers when its next attempt to connect has failed, so that
-/// these take longer than a database that restarts.
+/// How often one question is asked. The database's object answers when its next connection attempt has failed, so
+/// together the attempts outlast a database restart.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// Questions that wait for their answers.
+/// Questions that wait for verdicts.
 #[derive(Default)]
 pub(super) struct Judging {
     last: u64,
     open: BTreeMap<u64, Recovery>,
-    /// Sessions that come back and whose tables the database has not answered for: what it commits meanwhile nobody judges
-    /// for them, so they are told of it from the history.
+    /// Resuming sessions whose tables the database has not answered for: no verdict covers them for changes committed
+    /// meanwhile, so they get those from the history.
     resuming: BTreeMap<SessionId, (Position, Announcement)>,
     held: BTreeMap<SocketId, Vec<Effect>>,
 }
 
-/// A session that is told what it missed once that is judged.
+/// A session whose missed changes are being judged.
 struct Recovery {
     session: SessionId,
     group: Rc<Group>,
     position: Position,
     missed: Vec<Accepted>,
     then: Announcement,
-    /// How many times the database has been asked.
+    /// How often the database has been asked.
     attempts: u32,
 }
 
@@ -66,7 +66,7 @@ struct AnswerPart {
     failed: Option<BTreeMap<String, String>>,
 }
 
-/// What the group sees of each image: whether, and which columns.
+/// What the group sees of each image: whether it is visible, and which columns.
 type Sights = BTreeMap<usize, (bool, Rc<std::collections::BTreeSet<String>>)>;
 
 impl Judging {
@@ -75,12 +75,12 @@ impl Judging {
         self.held.contains_key(&socket)
     }
 
-    /// Whether nothing is.
+    /// Whether no socket is held.
     pub(super) fn is_idle(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Forgets a socket that has ended.
+    /// Forgets a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.held.remove(&socket);
         self.open.retain(|_, recovery| recovery.session.socket != socket);
@@ -89,7 +89,7 @@ impl Judging {
 }
 
 impl Delivery {
-    /// Lets what a session missed be judged, where that is needed; hands back what needs no judge.
+    /// Sends a session's missed changes to be judged if they need it; hands them back if they do not.
     pub(super) fn judge_first(
         &mut self,
         session: SessionId,
@@ -130,7 +130,7 @@ impl Delivery {
         out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
     }
 
-    /// Lets a session that comes back wait until the database judges for it, where that is needed; hands back what may go on.
+    /// Makes a resuming session wait until the database judges for it, if it must; otherwise hands it back.
     pub(super) fn resume_later(
         &mut self,
         now: u64,
@@ -142,7 +142,7 @@ impl Delivery {
         if !self.registry.is_pending(id) {
             return Some((from, then));
         }
-        // Nothing to wait for but the answer where it has no subscription.
+        // A session without subscriptions waits only for the answer.
         self.wait_for_database(now, id, Vec::new());
         self.waits.judging.resuming.insert(id, (from, then));
         self.hold_socket(id.socket);
@@ -150,16 +150,16 @@ impl Delivery {
         None
     }
 
-    /// Whether a session comes back and waits.
+    /// Whether a session waits to resume.
     pub(super) fn is_resuming(&self, id: SessionId) -> bool {
         self.waits.judging.resuming.contains_key(&id)
     }
 
-    /// Lets a session go on that has waited: in vain, where the database has not answered for all its tables.
+    /// Resumes a waiting session. If the database has not answered for all its tables, the session did not recover.
     pub(super) fn resume(&mut self, id: SessionId, out: &mut Out) {
         let Some((mut from, mut then)) = self.waits.judging.resuming.remove(&id) else { return };
         if self.registry.is_pending(id) {
-            // A position of no stream: it is told that it did not recover.
+            // A position of no stream, so the session is told that it did not recover.
             from.epoch = String::new();
         }
         let refused = self.refused_of(id);
@@ -174,7 +174,7 @@ impl Delivery {
         out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 
-    /// The subscriptions of those that a session waited for that do not stand, and why.
+    /// The awaited subscriptions that were refused, and why.
     fn refused_of(&self, id: SessionId) -> BTreeMap<String, Refusal> {
         let Some(session) = self.registry.session(id) else { return BTreeMap::new() };
         let refusal = |name: &String| match self.registry.readiness_of(session, name)? {
@@ -193,7 +193,7 @@ impl Delivery {
         self.registry.save_later(id);
     }
 
-    /// Tells a socket that was held what was kept back, and goes on with what it said.
+    /// Sends a held socket its queued events, then handles its queued frames.
     pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
         let Some(held) = self.waits.judging.held.remove(&id) else { return };
         out.effects.extend(held);
@@ -205,8 +205,8 @@ impl Delivery {
         }
     }
 
-    /// Takes in the verdicts; without an answer it is asked again. What could not be judged is denied, and whoever comes back
-    /// is told that it did not recover.
+    /// Applies the verdicts; without an answer the question is asked again. Changes without a verdict are denied, and
+    /// the session is told that it did not recover.
     pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
         let Some(recovery) = self.waits.judging.open.remove(&number) else { return };
         if text.is_none() && recovery.attempts < MAX_ATTEMPTS {
@@ -219,7 +219,7 @@ impl Delivery {
         self.let_go(session.socket, out);
     }
 
-    /// Keeps back what held sockets would be told. One that is told too much meanwhile ends.
+    /// Queues the events of held sockets. A socket whose queue grows too long is closed.
     pub(in crate::engine) fn hold(&mut self, out: &mut Out) {
         if self.waits.judging.is_idle() {
             return;
@@ -247,7 +247,7 @@ impl Delivery {
     }
 }
 
-/// Says of a subscription that it is refused where it was to be said that it stands.
+/// Replaces the confirmation of a refused subscription with its refusal.
 fn refuse_instead(event: &mut Event, refused: &BTreeMap<String, Refusal>) {
     if let Event::Subscribed { id, .. } = event
         && let Some(refusal) = refused.get(id)
@@ -261,7 +261,7 @@ fn is_unjudged(accepted: &Accepted) -> bool {
     accepted.publication.database.is_some() && accepted.verdict.is_none()
 }
 
-/// The rows of a change of a database: after it, before it.
+/// The row images of a database change: after it, before it.
 fn images(accepted: &Accepted) -> [Option<&Row>; 2] {
     match &accepted.publication.content {
         Content::Change { new, old, .. } if is_unjudged(accepted) => [new.as_ref(), old.as_ref()],
@@ -295,7 +295,7 @@ fn body(missed: &[Accepted], group: &Group) -> String {
     out
 }
 
-/// What an answer says of the images for a group; those that it does not speak of are not in it.
+/// The verdicts of an answer on the images for a group; images without a verdict are left out.
 fn sights(text: &str, group: &str) -> Option<Sights> {
     let Answer { verdicts } = serde_json::from_str(text).ok()?;
     let mut sights = Sights::new();

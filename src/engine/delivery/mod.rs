@@ -1,6 +1,6 @@
-//! The delivery half of a tenant: its sockets and sessions, what they listen to, and what each of them sees.
+//! The delivery half of a tenant: its sockets and sessions, their subscriptions, and what each of them sees.
 //!
-//! Work is done once per class of sessions, and for single ones only where a rule names them; nothing walks all
+//! Work is done once per class of sessions, and per session only where a rule singles it out; nothing walks all
 //! sessions (invariant 6).
 
 mod attachment;
@@ -77,18 +77,18 @@ pub(super) struct Delivery {
     batches: Batches,
     verifier: Verifier,
     backlog: Backlog,
-    /// Who waits for the database to answer.
+    /// Sessions that wait for the database to answer.
     waits: Waits,
     /// What regular expressions may still take.
     meter: FilterMeter,
     /// Sockets that were closed because they did not read.
     too_slow: u64,
-    /// Calls of functions that wait for their answers.
+    /// Function calls that wait for their answers.
     calls: u64,
 }
 
 impl Delivery {
-    /// The sockets as their attachments tell them. One whose attachment cannot be read is told to connect again.
+    /// The sockets as their attachments describe them. A socket whose attachment cannot be read is told to reconnect.
     pub(super) fn wake(
         now: u64,
         organization: Rc<str>,
@@ -163,7 +163,7 @@ impl Delivery {
         }
     }
 
-    /// Forgets a socket that has ended, with its sessions.
+    /// Forgets a closed socket with its sessions.
     pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
         let Some(socket) = self.registry.socket(id) else { return };
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
@@ -178,7 +178,7 @@ impl Delivery {
         }
     }
 
-    /// Forgets a session that has ended, with all that it was part of.
+    /// Forgets an ended session with everything that refers to it.
     fn leave(&mut self, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.leave(id) else { return };
         if !session.present.is_empty() {
@@ -186,7 +186,7 @@ impl Delivery {
         }
     }
 
-    /// Writes what must outlive memory, before the effects of this input end (invariant 4).
+    /// Stores what must outlive memory, before the effects of this input end (invariant 4).
     pub(super) fn save(&mut self, now: u64, out: &mut Out) {
         self.tell_database(now, out);
         for id in self.registry.take_unsaved() {
@@ -209,7 +209,7 @@ impl Delivery {
         Rights { organization, configuration, tables, registry }
     }
 
-    /// Whether there is no socket.
+    /// Whether there are no sockets.
     pub(super) fn is_empty(&self) -> bool {
         self.registry.sockets().iter().next().is_none()
     }
@@ -219,22 +219,22 @@ impl Delivery {
         self.registry.vacant()
     }
 
-    /// How a socket's frames are read.
+    /// How a socket's frames are decoded.
     pub(super) fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.registry.socket(socket).map(|socket| socket.dialect)
     }
 
-    /// What the database said of its tables.
+    /// The tables as the database last described them.
     pub(super) fn catalog(&self) -> Option<Rc<Catalog>> {
         self.registry.catalog()
     }
 
-    /// Who is connected.
+    /// The connections that match a query.
     pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
         self.registry.connections(query)
     }
 
-    /// Changes how tables are set, all or none, and says how all are.
+    /// Changes table settings, all or none, and returns all of them.
     pub(super) fn administer(
         &mut self,
         now: u64,
@@ -244,25 +244,25 @@ impl Delivery {
         self.tables.administer(now, changes, out)
     }
 
-    /// Adds what is known here to the figures.
+    /// Adds the delivery's counts to the figures.
     pub(super) fn figures(&self, figures: &mut Figures) {
         self.registry.figures(figures);
         figures.too_slow = self.too_slow;
     }
 
-    /// When something is due next, in Unix milliseconds.
+    /// When the next deadline is, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.registry.deadline()
     }
 
-    /// Ends a socket.
+    /// Closes a socket.
     fn close(&mut self, id: SocketId, code: Code, out: &mut Out) {
         self.registry.log("closed", id, Some(code), out);
         out.run(Task::Close { socket: id, dialect: self.dialect(id), code });
         self.closed(id, out);
     }
 
-    /// Ends a session, and its socket where that carries no other.
+    /// Ends a session, and closes its socket if it carries no other.
     fn end(&mut self, id: SessionId, refusal: Refusal, out: &mut Out) {
         match self.registry.profile(id.socket).map(|profile| profile.sessions) {
             None => {}

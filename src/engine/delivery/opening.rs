@@ -1,4 +1,4 @@
-//! The life of a socket: opening, its first authentication, what it is told once the stream has said where it stands.
+//! The life of a socket: opening, first authentication, and the welcome once the stream has reported its position.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,31 +19,31 @@ use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
-/// What a session begins with.
+/// What a session starts with.
 #[derive(Default)]
 struct Beginning {
-    /// Whether several events may come in one frame.
+    /// Whether one frame may carry several events.
     batches: bool,
     subscriptions: Vec<Subscription>,
-    /// Whether it receives nothing but what it subscribes to.
+    /// Whether it receives only what it subscribes to.
     explicit: bool,
     /// What it is told of them.
     then: Vec<Event>,
-    /// Topics whose members it is told of at once.
+    /// Topics whose roster it is sent at once.
     watch: Vec<Topic>,
     /// What it waits for the database to answer.
     awaiting: Option<Awaiting>,
 }
 
 impl Delivery {
-    /// Whether anyone would be told of what happens in the place of this presence.
+    /// Whether anyone is told of presence in this topic.
     pub(in crate::engine) fn hears_presence(&self, row: &PresenceRow) -> bool {
         let topic =
             row.topic.as_ref().map(|(private, name)| Topic { private: *private, name: Rc::from(name.as_str()) });
         self.registry.classes.of(&Scope::Presence(topic)).next().is_some()
     }
 
-    /// Removes what is left of sockets that survived and cannot be read.
+    /// Removes state of surviving sockets that could not be read.
     pub(super) fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
         let sessions =
             self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
@@ -59,7 +59,7 @@ impl Delivery {
         }
     }
 
-    /// Accepts a socket, or turns it away. One of an unknown dialect could neither be read nor written to.
+    /// Accepts a socket or rejects it. A socket of an unknown dialect could be neither read nor written.
     pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
         let Some(profile) = (self.profiles)(open.dialect) else {
             return out.run(Task::TurnAway(Refusal::of(Code::Internal)));
@@ -130,7 +130,7 @@ impl Delivery {
                     (Err(NoGrant::Unknown(group, topic)), command) => {
                         self.wait_for_grant(socket, (group, topic), command, out);
                     }
-                    // What is not granted is refused with its subscription.
+                    // A grant that is missing is reported with its subscription.
                     (granted, Command::Authenticate(frame)) => {
                         self.start(now, socket, granted.unwrap_or(principal), frame, out);
                     }
@@ -140,7 +140,7 @@ impl Delivery {
         }
     }
 
-    /// Tells a session where the stream stands, what it has missed, and lets it go on from there.
+    /// Tells a session the stream's position and what it missed, and continues from there.
     pub(super) fn resumed(
         &mut self,
         session: SessionId,
@@ -198,8 +198,8 @@ impl Delivery {
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
     }
 
-    /// Makes room for one more socket that has not authenticated. These are counted apart, and the oldest goes first, of an
-    /// address that has its share the oldest of that: silent ones must not keep out who is about to prove who they are.
+    /// Makes room for a socket that has not authenticated. Such sockets have a limit of their own; the oldest is closed
+    /// first, or the oldest of its address once that has its share: silent sockets must not keep out genuine ones.
     fn make_room(&mut self, address: Option<&str>, out: &mut Out) -> bool {
         let share = self.configuration.limits.pending_per_address;
         let own = address.and_then(|address| self.registry.sockets().oldest_of(address, share));
@@ -212,7 +212,7 @@ impl Delivery {
         oldest.is_some()
     }
 
-    /// A first authentication: the subscriptions that come with it stand before anything is replayed.
+    /// The first authentication: its subscriptions become active before anything is replayed.
     fn start(&mut self, now: u64, socket: SocketId, principal: Rc<Principal>, frame: Authenticate, out: &mut Out) {
         let (explicit, batches) = (frame.subscriptions.is_some(), frame.batches);
         let mut beginning = Beginning { explicit, batches, ..Beginning::default() };
@@ -229,7 +229,7 @@ impl Delivery {
             match admitted {
                 Ok((subscription, is_live)) => {
                     let id = subscription.id.clone();
-                    // Who comes back is told once the database has answered, whatever that is.
+                    // A resuming session is told once the database has answered, whatever the answer.
                     if is_live || matches!(frame.recover, Recover::From(_)) {
                         beginning.then.push(Event::Subscribed { id: id.clone(), answer, recovered: None });
                     }
@@ -252,7 +252,7 @@ impl Delivery {
         self.begin(now, socket, principal, frame.recover, beginning, out);
     }
 
-    /// From here on the socket is authenticated.
+    /// Marks the socket as authenticated.
     fn begin(
         &mut self,
         now: u64,
@@ -285,7 +285,7 @@ impl Delivery {
         out.to_stream.push_back(ToStream::Resume { session: id, from, then });
     }
 
-    /// Tells a session who it is.
+    /// Sends a session its identity.
     pub(super) fn welcome(
         &self,
         id: SessionId,
@@ -299,7 +299,7 @@ impl Delivery {
         self.registry.tell(id, Event::Authenticated(authenticated), out);
     }
 
-    /// Ends a socket that could not authenticate.
+    /// Closes a socket that failed to authenticate.
     pub(super) fn fail(&mut self, socket: SocketId, code: Code, out: &mut Out) {
         self.registry.tell_socket(socket, None, Event::AuthFailed(code), out);
         self.close(socket, code, out);

@@ -1,4 +1,4 @@
-//! The index from what rules ask for, a user or a claim's value, to the sessions that have it.
+//! The index from what rules ask for (a user or a claim's value) to the sessions that have it.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -14,12 +14,12 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Adds a session under everything that its principal has.
+    /// Adds a session under every claim value of its principal.
     pub(super) fn add(&mut self, session: SessionId, principal: &Principal) {
         self.holders.extend(pairs(principal).map(|(claim, value)| (claim.to_owned(), value.clone(), session)));
     }
 
-    /// Removes a session from everything that its principal has.
+    /// Removes a session from every claim value of its principal.
     pub(super) fn remove(&mut self, session: SessionId, principal: &Principal) {
         for (claim, value) in pairs(principal) {
             self.holders.remove(&(claim.to_owned(), value.clone(), session));

@@ -1,5 +1,6 @@
-//! Presence coalesced per topic: the first difference goes out at once, what follows within the window goes out at its end
-//! together, of each member only the latest. However fast members come, change and go, a topic is told at most once a window.
+//! Presence coalesced per topic: the first difference is sent at once; later ones are sent together when the window
+//! ends, only the latest for each member. A topic is therefore told at most once per window, however fast its members
+//! change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -15,13 +16,13 @@ use crate::policy::limits::PRESENCE_WINDOW;
 /// A topic, or the lobby.
 type Place = Option<Topic>;
 
-/// The topics that were told of a difference a short time ago.
+/// The topics with an open window.
 #[derive(Default)]
 pub(super) struct PresenceWindows {
     windows: BTreeMap<Place, Window>,
-    /// When each of them ends. The clock may go back, so they do not end in the order in which they were opened.
+    /// When each window ends. The clock may go back, so windows need not end in the order in which they were opened.
     ends: BTreeSet<(u64, Place)>,
-    /// Those in which something waits.
+    /// The windows with a pending difference.
     due: BTreeSet<(u64, Place)>,
 }
 
@@ -32,7 +33,7 @@ struct Window {
 }
 
 impl PresenceWindows {
-    /// Takes in a difference, and hands it back where it is to be told at once.
+    /// Takes in a difference, and hands it back if it is to be sent at once.
     fn add(&mut self, now: u64, place: &Place, event: Event) -> Option<Event> {
         let Some(window) = self.windows.get_mut(place) else {
             self.open(now, place.clone());
@@ -48,7 +49,7 @@ impl PresenceWindows {
         None
     }
 
-    /// The differences of the next topic whose window has ended.
+    /// The pending differences of the next topic whose window has ended.
     fn next_due(&mut self, now: u64) -> Option<(Place, Vec<Event>)> {
         while self.ends.first().is_some_and(|(end, _)| *end <= now) {
             let Some((end, place)) = self.ends.pop_first() else { break };
@@ -62,7 +63,7 @@ impl PresenceWindows {
         None
     }
 
-    /// What waits to be told of a member.
+    /// The pending difference of a member.
     pub(super) fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
         self.windows.get(place)?.waiting.get(client_id)
     }
@@ -75,14 +76,14 @@ impl PresenceWindows {
 }
 
 impl Delivery {
-    /// Takes in a difference of the stream's.
+    /// Handles a presence difference from the stream.
     pub(super) fn presence_changed(&mut self, now: u64, topic: Option<Topic>, event: Event, out: &mut Out) {
         if let Some(event) = self.presence_windows.add(now, &topic, event) {
             self.fan_out().spread(topic, event, out);
         }
     }
 
-    /// Tells what has waited for the end of its window.
+    /// Sends the differences whose window has ended.
     pub(in crate::engine) fn flush_presence(&mut self, now: u64, out: &mut Out) {
         while let Some((topic, mut changes)) = self.presence_windows.next_due(now) {
             let event = match (changes.pop(), changes.is_empty()) {
@@ -96,12 +97,12 @@ impl Delivery {
         }
     }
 
-    /// When a window ends in which something waits, in Unix milliseconds.
+    /// When the next window with a pending difference ends, in Unix milliseconds.
     pub(in crate::engine) fn next_flush(&self) -> Option<u64> {
         self.presence_windows.due.first().map(|(end, _)| *end)
     }
 
-    /// A session is now present in a topic, or no longer.
+    /// Notes that a session is now present in a topic, or no longer.
     pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
         self.registry.relist(id, |session| {
             session.present.retain(|place| *place != topic);
@@ -110,7 +111,7 @@ impl Delivery {
             }
         });
         let Some(session) = self.registry.session(id).filter(|_| !present) else { return };
-        // Who hears no more of the topic after its own leaving is not there any more when the window ends.
+        // A session that leaves together with its subscription would miss its own leave at the end of the window.
         let still_hears = session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
         let Some(own) = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears) else {
             return;
@@ -126,7 +127,7 @@ impl Delivery {
     }
 }
 
-/// What two differences of one member are together; `None`: nothing.
+/// Merges two differences of one member; `None` when they cancel out.
 fn combine(before: Option<Event>, after: Event) -> Option<Event> {
     Some(match (before, after) {
         (Some(Event::PresenceJoined { topic, .. }), Event::PresenceUpdated { member, .. }) => {
@@ -142,7 +143,7 @@ fn combine(before: Option<Event>, after: Event) -> Option<Event> {
             }
             Event::PresenceUpdated { topic, member, before }
         }
-        // It leaves as those know it who are told.
+        // Listeners know the member by its earlier metadata, so the leave carries that.
         (Some(Event::PresenceUpdated { topic, before, .. }), Event::PresenceLeft { .. }) => {
             Event::PresenceLeft { topic, member: before }
         }

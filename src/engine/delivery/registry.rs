@@ -1,6 +1,6 @@
 //! The registry: every socket and session, and the indexes by which they are found.
 //!
-//! Sessions are changed here and nowhere else, so no index is ever out of date.
+//! Sessions are changed only here, so no index is ever out of date.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -23,26 +23,26 @@ use crate::policy::configuration::Configuration;
 pub(super) struct Registry {
     pub(super) configuration: Rc<Configuration>,
     sockets: Sockets,
-    /// Sessions by what they listen to.
+    /// Sessions by class.
     pub(super) classes: Classes,
-    /// Sessions by who they are.
+    /// Sessions by user and claims.
     pub(super) people: People,
     pub(super) heartbeats: Heartbeats,
-    /// The database that the organization takes its changes from, which is told who listens.
+    /// The organization's source database, which is told who listens.
     pub(super) database: Option<DatabaseLink>,
-    /// Sessions with subscriptions that are not live yet.
+    /// Sessions with subscriptions that are not active yet.
     pub(super) awaiting: BTreeSet<SessionId>,
     deadlines: BTreeSet<(u64, Due)>,
-    /// Sockets whose stored state is not what memory has.
+    /// Sockets whose stored state is out of date.
     unsaved: BTreeSet<SocketId>,
 }
 
-/// What is due at a deadline.
+/// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
     /// The socket's first authentication.
     Authentication(SocketId),
-    /// The end of a session's token, or of its grace.
+    /// The end of a session's token, or of its grace period.
     Expiry(SessionId),
     /// The end of a session's wait for the database.
     Database(SessionId),
@@ -72,7 +72,7 @@ impl Registry {
         self.sockets.get(id)
     }
 
-    /// To change what no index depends on.
+    /// Mutable access, for state that no index depends on.
     pub(super) fn socket_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
         self.sockets.get_mut(id)
     }
@@ -81,12 +81,12 @@ impl Registry {
         self.sockets.session(id)
     }
 
-    /// What a socket's dialect does.
+    /// The profile of a socket's dialect.
     pub(super) fn profile(&self, id: SocketId) -> Option<&'static Profile> {
         self.sockets.get(id).map(|socket| socket.profile)
     }
 
-    /// All sockets, with how many there are of each kind.
+    /// All sockets, and the counts of each kind.
     pub(super) fn sockets(&self) -> &Sockets {
         &self.sockets
     }
@@ -100,7 +100,7 @@ impl Registry {
         self.sockets.vacant()
     }
 
-    /// Takes a socket in, with its sessions.
+    /// Adds a socket with its sessions.
     pub(super) fn insert(&mut self, socket: Socket) {
         if socket.principal().is_none() {
             self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
@@ -113,7 +113,7 @@ impl Registry {
         sessions.into_iter().for_each(|session| self.list(session));
     }
 
-    /// Takes a socket out, whose sessions have left.
+    /// Removes a socket whose sessions have left.
     pub(super) fn remove(&mut self, id: SocketId) -> Option<Socket> {
         let socket = self.sockets.remove(id)?;
         self.deadlines.remove(&(socket.deadline(), Due::Authentication(id)));
@@ -122,7 +122,7 @@ impl Registry {
         Some(socket)
     }
 
-    /// Takes a session in.
+    /// Adds a session.
     pub(super) fn enter(&mut self, session: Session) {
         let id = session.id;
         if let Some(socket) = self.sockets.get(id.socket) {
@@ -133,7 +133,7 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
-    /// Takes a session out.
+    /// Removes a session.
     pub(super) fn leave(&mut self, id: SessionId) -> Option<Session> {
         self.unlist(id);
         let session = self.sockets.leave(id)?;
@@ -141,7 +141,7 @@ impl Registry {
         Some(session)
     }
 
-    /// Changes a session and brings all indexes up to date with it.
+    /// Changes a session and updates all indexes.
     pub(super) fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
         self.relist(id, |session| {
             session.is_saved = false;
@@ -150,7 +150,7 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
-    /// The same for what the attachment does not hold.
+    /// Changes session state that the attachment does not hold.
     pub(super) fn relist(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
         self.unlist(id);
         if let Some(session) = self.sockets.session_mut(id) {
@@ -159,13 +159,13 @@ impl Registry {
         self.list(id);
     }
 
-    /// What a session wants to see that comes back to a position.
+    /// What a session that resumes from a position wants to see.
     pub(super) fn since(&self, id: SessionId, position: Position) -> From {
         let topics: BTreeSet<Topic> = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
         From::Position(position, topics.into_iter().collect())
     }
 
-    /// Has a socket's state stored before the effects of this input end.
+    /// Marks a socket's state to be stored before the effects of this input end.
     pub(super) fn save_later(&mut self, id: SocketId) {
         self.unsaved.insert(id);
     }
@@ -175,18 +175,18 @@ impl Registry {
         std::mem::take(&mut self.unsaved)
     }
 
-    /// What is due at this time, in Unix milliseconds; the earliest first.
+    /// What is due at `now`, in Unix milliseconds; the earliest first.
     pub(super) fn next_due(&mut self, now: u64) -> Option<(u64, Due)> {
         self.deadlines.first().is_some_and(|(time, _)| *time <= now).then(|| self.deadlines.pop_first())?
     }
 
-    /// When something is due next, in Unix milliseconds.
+    /// When the next deadline is, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         let due = self.deadlines.first().map(|(time, _)| *time);
         due.into_iter().chain(self.database_deadline()).chain(self.heartbeats.deadline()).min()
     }
 
-    /// The socket that has been waiting for the longest to say who it is.
+    /// The socket that has been unauthenticated for the longest.
     pub(super) fn oldest_pending(&self) -> Option<SocketId> {
         self.deadlines.iter().find_map(|(_, due)| match due {
             Due::Authentication(socket) => Some(*socket),
@@ -222,7 +222,7 @@ impl Registry {
         }
     }
 
-    /// Brings what the database knows of a session's listening up to date.
+    /// Updates what the database knows of a session's subscriptions.
     fn listen(&mut self, id: SessionId) {
         let Some(link) = &mut self.database else { return };
         let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };

@@ -1,4 +1,4 @@
-//! What a principal may have: subscriptions, channels, a socket. Decided over what there is; nothing is changed here.
+//! What a principal may have: subscriptions, channels, a socket. Decisions only read state.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::policy::limits::REGULAR_EXPRESSIONS;
 use crate::policy::principal::{Method, Principal};
 use crate::policy::table::is_system_schema;
 
-/// The rights of principals, as configuration, tables and database stand.
+/// The rights of principals under the current configuration, tables and database.
 pub(super) struct Rights<'a> {
     pub(super) organization: &'a str,
     pub(super) configuration: &'a Configuration,
@@ -24,7 +24,7 @@ pub(super) struct Rights<'a> {
 }
 
 impl Rights<'_> {
-    /// Decides whether a subscription may stand beside `present` ones.
+    /// Decides whether a subscription may be added to `present` ones.
     pub(super) fn admit(
         &self,
         principal: &Principal,
@@ -81,7 +81,7 @@ impl Rights<'_> {
         }
     }
 
-    /// Whether a principal has one of the roles that a table's changes are for.
+    /// Whether a principal has one of the roles that receive a table's changes.
     pub(super) fn admits(&self, target: &TableTarget, principal: &Principal) -> bool {
         let table = self.configuration.tables.get(&target.schema, &target.table);
         table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles))
@@ -94,7 +94,7 @@ impl Rights<'_> {
         topic: &Topic,
         presence: bool,
     ) -> Option<Refusal> {
-        // A topic counts once, however many subscriptions to it there are.
+        // A topic counts once, however many subscriptions name it.
         let mut topics: BTreeSet<&Topic> = present.iter().filter_map(Subscription::topic).collect();
         topics.insert(topic);
         if topics.len() as u64 > self.configuration.limits.topics {
@@ -105,7 +105,7 @@ impl Rights<'_> {
         refused.map(Refusal::of)
     }
 
-    /// Whether messages and members of a topic may be seen; one of both is needed to enter.
+    /// Whether messages or members of a topic may be seen; either right admits to it.
     pub(super) fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
         let messages = self.configuration.authorize(Action::Read, topic, principal);
         let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
@@ -115,7 +115,7 @@ impl Rights<'_> {
         }
     }
 
-    /// Whether a subscription is live at once; where not, the database has to answer first.
+    /// Whether a subscription is active at once; if not, the database has to answer first.
     pub(super) fn is_live(
         &self,
         principal: &Principal,
@@ -131,7 +131,8 @@ impl Rights<'_> {
         }
     }
 
-    /// Whether a table exists for subscribers, and for those without a credential. What a database has it says itself.
+    /// Whether a table exists for subscribers, and for those without a credential. The database decides for its own
+    /// tables.
     pub(super) fn check_enabled(&self, principal: &Principal, target: &Target) -> Result<(), Refusal> {
         let Target::Table(target) = target else { return Ok(()) };
         let is_anonymous = principal.method == Method::Anonymous;
@@ -161,7 +162,7 @@ impl Rights<'_> {
         self.registry.sockets().authenticated() >= self.configuration.limits.connections
     }
 
-    /// Whether there is no room for one more socket of this principal: its user has a share of its own.
+    /// Whether the limits leave no room for another socket of this principal: each user has a limit too.
     pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
         let has_share =
             |user: &String| self.registry.sockets().of_user(user) >= self.configuration.limits.connections_per_user;

@@ -1,5 +1,4 @@
-//! The rules of one publication: the configuration's and the request's together, the narrower of each
-//! (docs/configuration.md).
+//! The rules of one publication: the stricter of the configuration's and the request's (docs/configuration.md).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -20,7 +19,7 @@ use crate::value::row::Row;
 /// Everything that decides who sees what of one publication.
 pub(super) struct Rules<'a> {
     publication: &'a Publication,
-    /// What a database says of who may see it.
+    /// The database's verdict on who may see it.
     verdict: Option<&'a Verdict>,
     pub(super) table: &'a Table,
     masking: Masking,
@@ -28,7 +27,7 @@ pub(super) struct Rules<'a> {
     old_owner: Option<String>,
 }
 
-/// How one recipient, or a class of them, stands to the rows of a publication.
+/// How one recipient, or a class of them, relates to the rows of a publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sight {
     pub(super) sees_new: bool,
@@ -42,17 +41,17 @@ pub(super) struct Sight {
 pub(super) struct Judged {
     sees_new: bool,
     sees_old: bool,
-    /// The columns that may be read; `None`: all.
+    /// The readable columns; `None` means all.
     columns: Option<Rc<BTreeSet<String>>>,
 }
 
-/// What a recipient sees, before it is worked out: equal keys give equal views.
+/// Determines what a recipient sees, before the view is computed: equal keys give equal views.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ViewKey {
     operation: Option<Operation>,
     new: Option<Hidden>,
     old: Option<Hidden>,
-    /// The columns that a database lets the recipient read; `None`: all.
+    /// The columns that the database lets the recipient read; `None` means all.
     columns: Option<Rc<BTreeSet<String>>>,
 }
 
@@ -67,7 +66,7 @@ impl<'a> Rules<'a> {
         let owner_field = table.owner_field.as_deref().or(publication.owner_field.as_deref());
         let owner = |row: Option<&Row>| row.and_then(|row| principal::owner(row, owner_field));
         let (new_owner, old_owner) = match &publication.content {
-            // Without masks nobody sees more than others, so owners need not be looked up.
+            // Without masks owners see no more than others, so they need not be looked up.
             _ if masking.is_empty() => (None, None),
             Content::Change { new, old, .. } => (owner(new.as_ref()), owner(old.as_ref())),
             Content::Message { payload: Payload::Json(json), .. } => (owner(Row::read(json).ok().as_ref()), None),
@@ -76,7 +75,7 @@ impl<'a> Rules<'a> {
         Rules { publication, verdict: accepted.verdict.as_deref(), table, masking, new_owner, old_owner }
     }
 
-    /// Whether anything goes out at all.
+    /// Whether any event is sent.
     pub(super) fn announces(&self) -> bool {
         match &self.publication.content {
             Content::Change { operation, .. } => self.table.announces(*operation),
@@ -90,7 +89,8 @@ impl<'a> Rules<'a> {
         holds(&self.publication.target_roles) && holds(&self.table.required_roles)
     }
 
-    /// What a database lets those see for whom `judge` decides; `None`: nothing. What nobody has judged is seen by nobody.
+    /// What a database shows the recipients that `judge` decides for; `None` means nothing. A row without a verdict is
+    /// visible to nobody.
     pub(super) fn judged(&self, judge: &Judge) -> Option<Judged> {
         let all = Judged { sees_new: true, sees_old: true, columns: None };
         let Some(database) = &self.publication.database else { return Some(all) };
@@ -110,29 +110,29 @@ impl<'a> Rules<'a> {
         (!key.is_empty()).then(|| Judged { sees_new: false, sees_old: true, columns: Some(Rc::new(key)) })
     }
 
-    /// The verdict by which the recipients are found; `None` where every subscriber may be one.
+    /// The verdict by which recipients are found; `None` when every subscriber may be one.
     pub(super) fn verdict(&self) -> Option<&'a Verdict> {
         self.verdict.filter(|_| !self.deletes_by_key())
     }
 
-    /// Whether every subscriber is told the key of a row that is gone.
+    /// Whether every subscriber is told the key of a deleted row.
     fn deletes_by_key(&self) -> bool {
         let is_delete = matches!(self.publication.content, Content::Change { operation: Operation::Delete, .. });
         self.publication.database.is_some() && is_delete && self.table.deletes == Some(Deletes::Key)
     }
 
-    /// Whether somebody may see another value in this column than the rows have.
+    /// Whether a recipient may see a value in this column that differs from the row's.
     pub(super) fn masks(&self, column: &str) -> bool {
         self.masking.touches(column)
     }
 
-    /// How those stand to the rows who have these roles and nothing of their own.
+    /// How recipients that have only these roles relate to the rows.
     pub(super) fn sight_of_roles(&self, roles: &Roles) -> Sight {
         let sees = self.table.visibility.by_roles(roles);
         Sight { sees_new: sees, sees_old: sees, owns_new: false, owns_old: false }
     }
 
-    /// How one principal stands to the rows.
+    /// How one principal relates to the rows.
     pub(super) fn sight_of(&self, principal: &Principal) -> Sight {
         let visibility = &self.table.visibility;
         let sees = |row: Option<&Row>| match row {
@@ -153,7 +153,7 @@ impl<'a> Rules<'a> {
         self.new_owner.iter().chain(&self.old_owner)
     }
 
-    /// The claims and values by which single principals see a row that their roles do not show them.
+    /// The claims and values through which principals see a row that their roles do not show.
     pub(super) fn claims(&self) -> Vec<(&str, String)> {
         let (new, old) = self.rows();
         let pairs = self.table.visibility.matched();
@@ -164,7 +164,7 @@ impl<'a> Rules<'a> {
             .collect()
     }
 
-    /// What a recipient of these roles and this sight sees; `None`: nothing.
+    /// What a recipient with these roles and this sight sees; `None` means nothing.
     pub(super) fn view_key(&self, roles: &Roles, sight: Sight, judged: &Judged) -> Option<ViewKey> {
         let sight =
             Sight { sees_new: sight.sees_new && judged.sees_new, sees_old: sight.sees_old && judged.sees_old, ..sight };
@@ -194,7 +194,7 @@ impl<'a> Rules<'a> {
         Some(View { operation: key.operation?, new: seen(new, &key.new), old: seen(old, &key.old) })
     }
 
-    /// The message's payload as its recipients see it. Bytes are masked nowhere: a publication has either them or masks.
+    /// The message's payload as its recipients see it. Bytes are never masked: a publication has either bytes or masks.
     pub(super) fn payload(&self, payload: &Payload, key: &ViewKey) -> Payload {
         match (payload, &key.new) {
             (Payload::Json(json), Some(hidden)) if !self.masking.is_empty() => {
@@ -215,14 +215,14 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What an operation is for someone who sees the row before it, after it, or both
-    /// (docs/protocol-native.md, Row visibility).
+    /// The operation for a recipient that sees the row before it, after it, or both (docs/protocol-native.md, Row
+    /// visibility).
     fn operation_for(&self, operation: Operation, old_is_known: bool, sight: Sight) -> Option<Operation> {
         match (operation, sight.sees_new, sight.sees_old) {
             (Operation::Insert, sees, _) => sees.then_some(Operation::Insert),
             (Operation::Delete, _, sees) => sees.then_some(Operation::Delete),
             (Operation::Update, true, true) => Some(Operation::Update),
-            // Whether they saw a row before is unknown where the publisher did not send it.
+            // If the publisher did not send the old row, whether they saw it is unknown.
             (Operation::Update, true, false) => Some(if old_is_known { Operation::Insert } else { Operation::Update }),
             (Operation::Update, false, true) => old_is_known.then_some(Operation::Delete),
             (Operation::Update, false, false) => None,
@@ -236,8 +236,8 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// A row without the columns that nobody gets and without what is hidden. Masks look at the whole row, since a
-    /// dotted path is one only where no column has that name.
+    /// A row without the columns that are excluded or hidden. Masks need the whole row, because a dotted name is a path
+    /// only if no column has that name.
     fn seen(&self, row: &Row, hidden: &Hidden) -> Row {
         let masked = self.masking.apply(row, hidden);
         match (&self.publication.fields, &self.table.fields) {

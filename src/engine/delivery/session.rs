@@ -1,5 +1,5 @@
-//! One session as the delivery knows it: a principal with its subscriptions and presences. It is all there is on its
-//! socket, or one of the channels that the socket carries.
+//! One session: a principal with its subscriptions and presences. It is either the only session of its socket, or one
+//! of the channels that the socket carries.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,29 +23,29 @@ use crate::policy::principal::Principal;
 /// A session.
 pub(super) struct Session {
     pub(super) id: SessionId,
-    /// The public id of whoever is present through it.
+    /// The public id of its presence.
     pub(super) client_id: Rc<str>,
     pub(super) principal: Rc<Principal>,
     /// Whether its frames carry offsets.
     pub(super) offsets: bool,
-    /// Whether several events may come to it in one frame.
+    /// Whether its frames may carry several events.
     pub(super) batches: bool,
     /// Whether it has been told that its token has expired.
     pub(super) told_expired: bool,
     pub(super) subscriptions: Vec<Subscription>,
-    /// Whether it receives only what it subscribed to, even where that is nothing.
+    /// Whether it receives only what it subscribed to, even if that is nothing.
     pub(super) explicit: bool,
-    /// The channel that it joined, in dialects that have them.
+    /// The joined channel, in dialects that have channels.
     pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
-    /// The classes it is a member of.
+    /// The classes that it belongs to.
     pub(super) classes: Vec<Rc<ClassKey>>,
-    /// How it stands to the rows of the database; `None` where there is none.
+    /// How the database judges for it; `None` without a database.
     pub(super) standing: Option<Standing>,
-    /// The tables under which the database was told of it, where it was.
+    /// The tables under which the database knows of this session.
     pub(super) listens: Option<BTreeSet<TableName>>,
-    /// What it waits for the database to answer.
+    /// The database answers that it waits for.
     pub(super) awaiting: Option<Awaiting>,
     /// The row that it is stored in, where it is a channel with one; 0: none.
     pub(super) row: u32,
@@ -55,19 +55,19 @@ pub(super) struct Session {
     pub(super) told_costs: Cell<bool>,
 }
 
-/// What a session waits for the database to answer.
+/// The database answers that a session waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Awaiting {
-    /// When it is told that there is no answer yet, in Unix milliseconds; `None` when it was.
+    /// When the session is told that there is no answer yet, in Unix milliseconds; `None` once it has been told.
     pub(super) until: Option<u64>,
-    /// The table subscriptions that are not live yet.
+    /// The table subscriptions that are not active yet.
     pub(super) ids: Vec<String>,
-    /// Whether it wants to be told once that messages are flowing.
+    /// Whether it is to be told once that messages flow.
     pub(super) announce: bool,
-    /// What the answers to these subscriptions repeat.
+    /// What the answers to these subscriptions echo.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) answers: BTreeMap<String, String>,
-    /// From where these want to see what they missed: epoch and offset.
+    /// The positions from which these subscriptions want to recover: epoch and offset.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) since: BTreeMap<String, (String, u64)>,
 }
@@ -80,22 +80,22 @@ impl Awaiting {
     }
 }
 
-/// A channel, as it was joined.
+/// A channel, as the client joined it.
 pub(super) struct JoinedChannel {
     pub(super) address: Address,
     pub(super) topic: Topic,
     /// Whether it receives the topic's messages.
     pub(super) messages: bool,
-    /// Whether it is told who comes and goes.
+    /// Whether it is told who joins and leaves.
     pub(super) presence: bool,
     pub(super) presence_key: Option<Rc<str>>,
-    /// Whether it receives what it publishes.
+    /// Whether it receives its own messages.
     pub(super) echo: bool,
     /// Whether publishing is acknowledged.
     pub(super) acknowledge: bool,
 }
 
-/// A subscription that stands.
+/// An active subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subscription {
     pub(super) id: String,
@@ -104,7 +104,7 @@ pub(super) struct Subscription {
     pub(super) row: u32,
 }
 
-/// What a subscription is to.
+/// The target of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subscribed {
     Table(TableTarget),
@@ -116,12 +116,12 @@ impl Subscription {
         Subscription { id, target, row: 0 }
     }
 
-    /// Whether its number is its name.
+    /// Whether its number is its identifier.
     pub(super) fn is_numbered(&self) -> bool {
         self.table().is_some_and(|target| target.number > 0 && self.id == target.number.to_string())
     }
 
-    /// The changes that it is to, where it is to a table's.
+    /// The table target, if it is one.
     pub(super) fn table(&self) -> Option<&TableTarget> {
         match &self.target {
             Subscribed::Table(target) => Some(target),
@@ -129,7 +129,7 @@ impl Subscription {
         }
     }
 
-    /// The topic that it is to, where it is to one.
+    /// The topic, if it targets one.
     pub(super) fn topic(&self) -> Option<&Topic> {
         match &self.target {
             Subscribed::Topic(topic) => Some(topic),
@@ -139,7 +139,7 @@ impl Subscription {
 }
 
 impl Session {
-    /// A session that listens to nothing.
+    /// A session without subscriptions.
     pub(super) fn new(id: SessionId, client_id: Rc<str>, principal: Rc<Principal>) -> Session {
         Session {
             id,
@@ -162,38 +162,38 @@ impl Session {
         }
     }
 
-    /// Notes from where one of those that it waits for wants to see what it missed.
+    /// Notes the position from which a pending subscription wants to recover.
     pub(super) fn wants_missed(&mut self, id: String, from: Position) {
         if let Some(awaiting) = &mut self.awaiting {
             awaiting.since.insert(id, (from.epoch, from.offset));
         }
     }
 
-    /// Takes a subscription from those that it waits for.
+    /// Removes a pending subscription.
     pub(super) fn wait_no_more(&mut self, id: &str) {
         self.awaiting.iter_mut().for_each(|awaiting| awaiting.drop_id(id));
         self.awaiting.take_if(|awaiting| awaiting.ids.is_empty() && !awaiting.announce);
     }
 
-    /// When something must happen to it though nothing is said, in Unix milliseconds.
+    /// The session's next deadline, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         let grace = if self.told_expired { EXPIRY_GRACE } else { 0 };
         self.principal.expires.map(|expires| expires.saturating_add(grace))
     }
 
-    /// What frames call its channel by, where there is one.
+    /// The channel's address in frames, if there is a channel.
     pub(super) fn address(&self) -> Option<&Address> {
         self.channel.as_ref().map(|channel| &channel.address)
     }
 
-    /// Takes from all places the ones where it is present.
+    /// Removes and returns its presences.
     pub(super) fn be_present(&mut self, places: &BTreeSet<(Rc<str>, Option<Topic>)>) {
         let mine = |(client_id, _): &&(Rc<str>, Option<Topic>)| *client_id == self.client_id;
         let all = places.range((self.client_id.clone(), None)..).take_while(mine);
         self.present = all.map(|(_, topic)| topic.clone()).collect();
     }
 
-    /// Decides again, under this build's configuration, whether it receives the messages of a channel that was stored.
+    /// Decides again, under the current configuration, whether it receives the messages of a restored channel.
     pub(super) fn admit_again(&mut self, configuration: &Configuration) {
         if let Some(channel) = &mut self.channel {
             channel.messages = configuration.authorize(Action::Read, &channel.topic, &self.principal).is_ok();
@@ -206,12 +206,12 @@ impl Session {
         self.subscriptions.iter().filter_map(Subscription::topic).chain(joined)
     }
 
-    /// The table subscriptions it has.
+    /// Its table subscriptions.
     pub(super) fn tables(&self) -> impl Iterator<Item = &TableTarget> {
         self.subscriptions.iter().filter_map(Subscription::table)
     }
 
-    /// The classes that it belongs to, from who it is and what it is subscribed to.
+    /// The classes that it belongs to, by its principal and subscriptions.
     pub(super) fn class_keys(
         &self,
         (dialect, profile): (DialectId, &Profile),
@@ -219,7 +219,7 @@ impl Session {
     ) -> Vec<Rc<ClassKey>> {
         let roles = Rc::new(self.principal.roles.sorted());
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
-        // Where no frame names them, numbers must not divide those who receive the same.
+        // If no frame names subscriptions, their numbers must not split recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
         let narrowing = Rc::new(Narrowing::new(is_open, targets));
@@ -233,7 +233,7 @@ impl Session {
             roles: roles.clone(),
             narrowing: narrowing.clone(),
         };
-        // Presence looks the same to everyone, so nothing but the dialect divides its listeners.
+        // Presence looks the same to everyone, so only the dialect splits its listeners.
         let presence_key = |topic| ClassKey {
             offsets: false,
             batches: false,
@@ -245,7 +245,7 @@ impl Session {
         let places = self.places(profile.presence, &topics, configuration);
         let mut keys = Vec::new();
         if !narrowing.passes_nothing() {
-            // Only changes are judged, and those of a database go to the whole organization.
+            // Only changes are judged, and a database's changes go to the whole organization.
             keys.push(Rc::new(ClassKey { judge: self.judge(), ..key(Scope::Organization) }));
         }
         keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
@@ -253,7 +253,7 @@ impl Session {
         keys
     }
 
-    /// Who decides which rows of the database it sees.
+    /// What decides which rows of the database it sees.
     fn judge(&self) -> Judge {
         match &self.standing {
             None | Some(Standing::Nobody) => Judge::Nobody,
@@ -262,7 +262,7 @@ impl Session {
         }
     }
 
-    /// The tables that it listens to; `None` where neither changes nor messages matter to it.
+    /// The tables that it listens to; `None` when it needs neither changes nor messages.
     pub(super) fn listened(&self, profile: &Profile) -> Option<BTreeSet<TableName>> {
         let mut tables: BTreeSet<TableName> =
             self.tables().map(|target| (target.schema.clone(), target.table.clone())).collect();
@@ -279,7 +279,7 @@ impl Session {
         joined.chain(subscribed).chain(self.present.iter().flatten()).cloned().collect()
     }
 
-    /// Where it is told who comes and goes.
+    /// The topics whose presence it is told of.
     fn places(
         &self,
         audience: PresenceAudience,
@@ -296,7 +296,7 @@ impl Session {
         }
     }
 
-    /// The topic whose members it asked to be told of, where it may see them.
+    /// The topic whose roster it asked for, if it may see it.
     pub(super) fn watched(&self, configuration: &Configuration) -> Option<&Topic> {
         let asked = self.channel.as_ref().filter(|channel| channel.presence).map(|channel| &channel.topic);
         asked.filter(|topic| may_see_members(configuration, topic, &self.principal))
@@ -308,7 +308,7 @@ pub(super) fn may_see_members(configuration: &Configuration, topic: &Topic, prin
     configuration.authorize(Action::PresenceRead, topic, principal).is_ok()
 }
 
-/// The first number from this one on that no subscription has.
+/// The first number, from `number` on, that no subscription has.
 pub(super) fn free_number(present: &[Subscription], first: u32) -> u32 {
     let is_taken = |number: &u32| present.iter().filter_map(Subscription::table).any(|known| known.number == *number);
     (first.max(1)..).find(|number| !is_taken(number)).unwrap_or(first)

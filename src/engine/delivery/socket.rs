@@ -1,4 +1,4 @@
-//! One WebSocket as the delivery knows it: it counts frames, errors and bytes, and carries sessions.
+//! One WebSocket: it counts frames, errors and bytes, and carries sessions.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,37 +22,36 @@ pub(super) struct Socket {
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
-    /// The address that it comes from, where that is known: in memory only, since it counts until the socket has
-    /// authenticated.
+    /// The remote address, if known: in memory only, because it counts only until the socket has authenticated.
     pub(super) address: Option<Rc<str>>,
-    /// Whom the key names that it was opened with, in dialects whose sessions may be entered without a token.
+    /// The principal of the key in the handshake, in dialects whose sessions may join without a token.
     pub(super) opened_as: Option<Rc<Principal>>,
-    /// In the order of their numbers.
+    /// Ordered by number.
     pub(super) sessions: Vec<Session>,
-    /// Sessions entered so far, over all lives of the object.
+    /// Sessions started so far, over all lives of the object.
     pub(super) entered: u64,
     pub(super) errors: ErrorWindow,
     pub(super) bucket: Bucket,
-    /// What joins are taken from: clients that come back enter all their channels at once, some of them twice.
+    /// The rate limit of joins: reconnecting clients join all their channels at once, some of them twice.
     pub(super) joins: Bucket,
-    /// Frames and joins that were rejected in the current minute.
+    /// Frames and joins rejected in the current minute.
     pub(super) rejected: ErrorWindow,
     /// In memory only, like every token.
     pub(super) verified: Option<Verified>,
-    /// Frames that wait for the key set, while it is being fetched.
+    /// Frames that wait for the key set to be fetched.
     pub(super) waiting: Option<VecDeque<Result<Command, Malformed>>>,
-    /// Whether it waits for what it missed to be judged.
+    /// Whether it waits for missed changes to be judged.
     pub(super) is_held: bool,
-    /// Its calls of functions that wait for their answers.
+    /// Its function calls that wait for answers.
     pub(super) calls: u64,
     /// Its state in rows, where it is too large for an attachment.
     pub(super) rows: Option<StateRows>,
-    /// Bytes of its state when that was last written, with its sessions.
+    /// Bytes of its state with its sessions, as last written.
     pub(super) state_bytes: usize,
 }
 
-/// The last token of a socket that was found good, by its digest, and whom it names: clients send one and the same for
-/// each of their channels, older ones after every heartbeat.
+/// The last valid token of a socket, by its digest, with its principal: clients send the same token for each of their
+/// channels, and older ones after every heartbeat.
 pub(super) struct Verified {
     pub(super) digest: [u8; 32],
     pub(super) principal: Rc<Principal>,
@@ -61,7 +60,7 @@ pub(super) struct Verified {
 /// Errors of the current minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ErrorWindow {
-    /// When it began, in Unix milliseconds.
+    /// The start of the minute, in Unix milliseconds.
     pub(super) start: u64,
     pub(super) count: u64,
 }
@@ -109,7 +108,7 @@ impl Socket {
         }
     }
 
-    /// Who is on it: whom its key names, else the principal of its session. `None` while it is unauthenticated.
+    /// The principal of the socket's key, or of its session. `None` while it is unauthenticated.
     pub(super) fn principal(&self) -> Option<&Rc<Principal>> {
         self.opened_as.as_ref().or_else(|| self.sessions.first().map(|session| &session.principal))
     }
@@ -124,12 +123,12 @@ impl Socket {
         self.place(number).and_then(|place| self.sessions.get(place))
     }
 
-    /// The same to change it.
+    /// A session by its number, mutable.
     pub(super) fn session_mut(&mut self, number: u32) -> Option<&mut Session> {
         self.place(number).and_then(|place| self.sessions.get_mut(place))
     }
 
-    /// A number that no session of this life had, and greater than those that stand.
+    /// A number that no session of this life has had, greater than all current ones.
     pub(super) fn next_number(&self) -> u32 {
         let last = self.sessions.last().map_or(0, |session| session.id.number.saturating_add(1));
         last.max(u32::try_from(self.entered).unwrap_or(u32::MAX))
@@ -140,7 +139,7 @@ impl Socket {
         self.sessions.binary_search_by_key(&number, |session| session.id.number).ok()
     }
 
-    /// The session that a frame is meant for, where it stands.
+    /// The session that a frame addresses, if it exists.
     pub(super) fn session_of(&self, command: &Command) -> Option<SessionId> {
         match command {
             Command::Channel(frame) => self.addressed(frame),
@@ -148,13 +147,13 @@ impl Socket {
         }
     }
 
-    /// The session of a channel. A missing or stale reference does no harm where the name is known.
+    /// The session of a channel. A missing or stale reference is harmless if the name is known.
     pub(super) fn addressed(&self, frame: &ChannelFrame) -> Option<SessionId> {
         let by_name = self.named(&frame.name);
         if !frame.by_reference || frame.reference.is_none() {
             return by_name;
         }
-        // Where several have the reference, the name tells them apart.
+        // If several sessions have the reference, the name decides.
         let mut with_reference = self.sessions.iter().filter(|session| {
             session.address().is_some_and(|address| address.reference.as_deref() == frame.reference.as_deref())
         });
@@ -163,13 +162,13 @@ impl Socket {
         by_both.or(first).or(by_name)
     }
 
-    /// The session of the channel with this name; few enough to be looked through.
+    /// The session of the channel with this name; a socket has few enough for a linear search.
     pub(super) fn named(&self, name: &str) -> Option<SessionId> {
         let has_it = |session: &&Session| session.address().is_some_and(|address| *address.name == *name);
         self.sessions.iter().find(has_it).map(|session| session.id)
     }
 
-    /// What a frame is taken from.
+    /// The rate limit that a frame draws on.
     pub(super) fn bucket_for(&mut self, frame: &Result<Command, Malformed>) -> &mut Bucket {
         match frame {
             Ok(Command::Channel(frame)) if matches!(frame.act, ChannelAct::Join(_)) => &mut self.joins,

@@ -1,4 +1,4 @@
-//! Sockets by their numbers, which are small and used again: a vector of places.
+//! Sockets by number: numbers are small and reused, so a vector of slots holds them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::engine::message::SessionId;
 #[derive(Default)]
 pub(super) struct Sockets {
     places: Vec<Option<Socket>>,
-    /// Places that were free at some time; some may be taken again.
+    /// Slots that were freed at some time; some may be in use again.
     freed: Vec<u32>,
     count: u64,
     authenticated: u64,
@@ -28,7 +28,7 @@ impl Sockets {
         self.places.get(id.0 as usize)?.as_ref()
     }
 
-    /// To change a socket; sessions are added and removed by [`Sockets::enter`] and [`Sockets::leave`].
+    /// Mutable access to a socket; sessions are added and removed by [`Sockets::enter`] and [`Sockets::leave`].
     pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
         self.places.get_mut(id.0 as usize)?.as_mut()
     }
@@ -41,7 +41,7 @@ impl Sockets {
         self.get_mut(id.socket)?.session_mut(id.number)
     }
 
-    /// A number for the next socket; the same one until it is taken.
+    /// A number for the next socket; the same until it is used.
     pub(super) fn vacant(&mut self) -> SocketId {
         while let Some(place) = self.freed.last() {
             if self.places.get(*place as usize).is_none_or(Option::is_none) {
@@ -52,7 +52,7 @@ impl Sockets {
         SocketId(u32::try_from(self.places.len()).unwrap_or(u32::MAX))
     }
 
-    /// Puts a socket in its place.
+    /// Puts a socket in its slot.
     pub(super) fn insert(&mut self, socket: Socket) {
         self.remove(socket.id);
         let place = socket.id.0 as usize;
@@ -69,7 +69,7 @@ impl Sockets {
         }
     }
 
-    /// Takes a socket out for good.
+    /// Removes a socket.
     pub(super) fn remove(&mut self, id: SocketId) -> Option<Socket> {
         let socket = self.places.get_mut(id.0 as usize)?.take()?;
         self.freed.push(id.0);
@@ -81,7 +81,7 @@ impl Sockets {
         Some(socket)
     }
 
-    /// Adds a session to its socket; its number is greater than those of the others.
+    /// Adds a session to its socket; its number is greater than all others there.
     pub(super) fn enter(&mut self, session: Session) {
         let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
         self.authenticated += u64::from(socket.principal().is_none());
@@ -91,7 +91,7 @@ impl Sockets {
         count(&mut self.by_user, socket, true);
     }
 
-    /// Takes a session from its socket.
+    /// Removes a session from its socket.
     pub(super) fn leave(&mut self, id: SessionId) -> Option<Session> {
         let socket = self.places.get_mut(id.socket.0 as usize)?.as_mut()?;
         let place = socket.place(id.number)?;
@@ -102,28 +102,28 @@ impl Sockets {
         Some(session)
     }
 
-    /// How many have said who they are.
+    /// The number of authenticated sockets.
     pub(super) fn authenticated(&self) -> u64 {
         self.authenticated
     }
 
-    /// How many have said that they are this user.
+    /// The number of sockets authenticated as this user.
     pub(super) fn of_user(&self, user: &str) -> u64 {
         self.by_user.get(user).copied().unwrap_or_default()
     }
 
-    /// The oldest of an address's unauthenticated sockets, where there are `max` of them.
+    /// The oldest of an address's unauthenticated sockets, if it has `max` of them.
     pub(super) fn oldest_of(&self, address: &str, max: u64) -> Option<SocketId> {
         let strangers = self.strangers.get(address).filter(|strangers| strangers.len() as u64 >= max)?;
         strangers.first().map(|(_, id)| *id)
     }
 
-    /// How many count as listeners of an app.
+    /// The number of sockets that count as listeners of an app.
     pub(super) fn listeners(&self) -> u64 {
         self.listeners
     }
 
-    /// How many have not.
+    /// The number of unauthenticated sockets.
     pub(super) fn pending(&self) -> u64 {
         self.count - self.authenticated
     }
@@ -137,7 +137,7 @@ impl Sockets {
     }
 }
 
-/// Notes a socket that has not authenticated under its address, or no longer.
+/// Adds an unauthenticated socket to its address's list, or removes it.
 fn note(strangers: &mut BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>, socket: &Socket, is_there: bool) {
     let Some(address) = socket.address.as_ref().filter(|_| socket.principal().is_none()) else { return };
     let place = (socket.opened, socket.id);
@@ -151,7 +151,7 @@ fn note(strangers: &mut BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>, socket: &S
     }
 }
 
-/// Counts a socket for the user whom it belongs to, or no longer.
+/// Counts a socket for its user, or no longer.
 fn count(by_user: &mut BTreeMap<String, u64>, socket: &Socket, is_there: bool) {
     let Some(user) = socket.principal().and_then(|principal| principal.user.as_ref()) else { return };
     let counted = by_user.get(user).copied().unwrap_or_default();

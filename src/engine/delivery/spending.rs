@@ -1,4 +1,4 @@
-//! What a session asks of others, and that it pays for it.
+//! What a session's requests cost, and how they are charged to its budget.
 
 use super::Delivery;
 use super::class::Scope;
@@ -12,7 +12,7 @@ use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
 
 impl Delivery {
-    /// Takes what a command costs from who sends it.
+    /// Charges a command to its sender.
     pub(super) fn pay(&mut self, now: u64, id: SessionId, command: &Command) -> Result<(), Refusal> {
         let units = self.cost(id, command);
         if units == 0 {
@@ -23,7 +23,7 @@ impl Delivery {
         self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, units)
     }
 
-    /// Takes what publications of a client cost that came over HTTP.
+    /// Charges publications that a client sent over HTTP.
     pub(in crate::engine) fn pay_for(
         &mut self,
         now: u64,
@@ -40,12 +40,12 @@ impl Delivery {
         self.budget.spend(now, payer, units)
     }
 
-    /// Takes what it cost to read what a session has missed, whether it is told or was too much.
+    /// Charges for reading what a session missed, whether or not it could be replayed.
     pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, read: Read) {
         self.charge(now, id, rows(read.rows, read.bytes));
     }
 
-    /// Takes what it costs to tell a session who is there.
+    /// Charges for sending a session a roster.
     pub(super) fn charge_roster<'a>(&mut self, now: u64, id: SessionId, members: impl Iterator<Item = &'a Member>) {
         let bytes = members.map(|member| member.metadata.len()).sum();
         self.charge(now, id, frames(1, bytes));
@@ -73,7 +73,7 @@ impl Delivery {
         self.budget.charge(now, Payer { socket: Some(&socket.client_id), user, key: None }, units);
     }
 
-    /// Units that a command costs: at least one where its answer is charged when it is known.
+    /// The cost of a command in units: at least one, even if its answer is charged separately.
     fn cost(&self, id: SessionId, command: &Command) -> u64 {
         match command {
             Command::Publish { topic, payload, .. } => self.cost_of_message(topic.clone(), payload),
@@ -102,7 +102,7 @@ impl Delivery {
         1 + frames(self.listeners(&Scope::Topic(topic)), bytes)
     }
 
-    /// What is told together with an earlier difference of the same member costs no frames of its own.
+    /// A difference that is merged with a pending one of the same member costs no extra frames.
     fn cost_of_presence(&self, id: SessionId, topic: Option<Topic>, metadata: &str) -> u64 {
         let Some(session) = self.registry.session(id) else { return 0 };
         if self.presence_windows.waiting(&topic, &session.client_id).is_some() {

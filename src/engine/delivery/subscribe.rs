@@ -1,4 +1,4 @@
-//! What an authenticated connection may ask for: subscriptions, publishing, presence.
+//! Commands of an authenticated session: subscriptions, publishing, presence.
 
 use std::rc::Rc;
 
@@ -16,11 +16,11 @@ use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{KEPT_BYTES, STATE_BYTES};
 use crate::policy::principal::Principal;
 
-/// What the names of subscriptions begin with that nobody asked for; no client's word begins so.
+/// The prefix of subscription ids that the server creates; no client's id can start with it.
 const SPOKEN: &str = "\u{0}";
 
 impl Delivery {
-    /// Does what a session asks for, or says why not.
+    /// Executes a session's command, or refuses it.
     pub(super) fn execute(&mut self, now: u64, session: SessionId, command: Command, out: &mut Out) {
         let Some(before) = self.registry.session(session).map(|session| session.principal.clone()) else { return };
         let principal = match self.granted(now, &before, &topics_of(&command)) {
@@ -68,7 +68,7 @@ impl Delivery {
                 (Ok(()), None)
             }
             Command::Call(call) => return self.call(now, session, call, out),
-            // Handled before anyone's identity matters.
+            // Handled before authentication.
             Command::Authenticate(_) | Command::Channel(_) | Command::Ping { .. } => (Ok(()), None),
         };
         if let Err(refusal) = done {
@@ -121,7 +121,7 @@ impl Delivery {
             Subscribed::Table(target) => Missable::Table(target),
             Subscribed::Topic(topic) => Missable::Topic(topic),
         };
-        // Through the stream, which may have to read first: who is present is told after what was missed.
+        // Through the stream, which may have to read first: the roster follows the replay.
         let then = Announcement::Subscribed { id, answer, to, watch };
         let from = from.map_or(From::Now, |from| self.registry.since(session, from));
         out.to_stream.push_back(ToStream::Resume { session, from, then });
@@ -143,7 +143,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Ends what [`Command::UnsubscribeAll`] says.
+    /// Ends the subscriptions that [`Command::UnsubscribeAll`] names.
     fn unsubscribe_all(&mut self, session: SessionId, id: Option<&str>, out: &mut Out) {
         let Some(known) = self.registry.session(session) else { return };
         let is_named = |one: &Subscription| id == Some(one.id.as_str());
@@ -160,7 +160,7 @@ impl Delivery {
         self.registry.tell(session, Event::Unsubscribed { id }, out);
     }
 
-    /// Subscribes who publishes to a topic to it, in dialects where that is so. Who may not read stays outside.
+    /// Subscribes a publisher to its topic, in dialects that do so, if it may read the topic.
     fn subscribe_speaker(&mut self, session: SessionId, principal: &Principal, topic: &Topic) {
         let Some(known) = self.registry.session(session) else { return };
         let is_so = self.registry.profile(session.socket).is_some_and(|profile| profile.publishing_subscribes);
@@ -192,7 +192,7 @@ impl Delivery {
         if let Some(whole) = whole {
             publication = publication.said_in(whole);
         }
-        // A write that fails would end this life of the object.
+        // A failing write would end this life of the object.
         if keep && publication.source.len() > KEPT_BYTES {
             return Err(Refusal::of(Code::FrameTooLarge));
         }
@@ -201,7 +201,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Lets a connection appear. It is told first who is there, and gets an answer with the id, where it wants that.
+    /// Makes a session present. It is sent the roster first, and an acknowledgement with the id if it asked for one.
     pub(super) fn track(
         &self,
         session: SessionId,
@@ -229,7 +229,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Takes a session from a roster that it is told, in dialects that do not list oneself.
+    /// Removes a session from its own roster, in dialects that leave out the member itself.
     pub(super) fn leave_out_oneself(&self, id: SessionId, members: &mut Vec<Rc<Member>>) {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;
@@ -237,7 +237,7 @@ impl Delivery {
         members.retain(|member| profile.hears_oneself_appear || member.client_id != session.client_id);
     }
 
-    /// Whether it makes sense to tell the stream that somebody has changed; where it is an error, the stream says so.
+    /// Whether the stream has to hear of a change of presence; the stream reports errors.
     fn may_update(&self, session: SessionId, topic: &Option<Topic>) -> bool {
         let is_error = self.registry.profile(session.socket).is_none_or(|profile| profile.untracked_is_error);
         is_error || self.registry.session(session).is_some_and(|known| known.present.contains(topic))
@@ -250,7 +250,7 @@ impl Delivery {
     }
 }
 
-/// What a client calls a command by.
+/// The correlation id of a command.
 fn id_of(command: &Command) -> Option<String> {
     match command {
         Command::Subscribe(subscribe) => Some(subscribe.id.clone()),

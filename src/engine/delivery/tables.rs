@@ -1,4 +1,4 @@
-//! Tables as control planes set them, and what comes of it for subscribers.
+//! Table settings made by control planes, and their consequences for subscribers.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::policy::configuration::Configuration;
 use crate::policy::roles::Roles;
 use crate::policy::table::DEFAULT_SCHEMA;
 
-/// Which tables' changes reach whom, in dialects that ask for more than that they are published.
+/// Which tables' changes reach which recipients, in dialects that require settings.
 pub(super) struct EnabledTables {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
@@ -24,17 +24,17 @@ pub(super) struct EnabledTables {
 }
 
 impl EnabledTables {
-    /// The tables as their storage tells them.
+    /// The tables as storage describes them.
     pub(super) fn wake(organization: Rc<str>, configuration: Rc<Configuration>, stored: &Stored) -> EnabledTables {
         EnabledTables { organization, configuration, settings: TableSettings::read(stored.facts.get(FACT)) }
     }
 
-    /// How a table is set, where a control plane has set it.
+    /// A table's settings, if a control plane has made any.
     pub(super) fn of(&self, schema: &str, table: &str) -> Option<&TableSetting> {
         self.settings.of(schema, table)
     }
 
-    /// Changes how tables are set, all or none, and says how all are.
+    /// Changes table settings, all or none, and returns all of them.
     pub(super) fn administer(
         &mut self,
         now: u64,
@@ -87,7 +87,7 @@ impl EnabledTables {
 }
 
 impl Delivery {
-    /// Tells a session that nothing will come to a subscription for now, where that is so.
+    /// Warns a session if its subscription will receive nothing for now.
     pub(super) fn warn_of_table(&self, id: SessionId, name: &str, out: &mut Out) {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;

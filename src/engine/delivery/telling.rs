@@ -1,4 +1,4 @@
-//! What sockets and sessions are told, and what is logged of it.
+//! Events sent to sockets and sessions, and the log entries about them.
 
 use super::Delivery;
 use super::registry::Registry;
@@ -12,7 +12,7 @@ use crate::engine::profile::Refusals;
 use crate::policy::channel::Topic;
 
 impl Registry {
-    /// Tells one session something.
+    /// Sends one session an event.
     pub(super) fn tell(&self, id: SessionId, event: Event, out: &mut Out) {
         let Some(socket) = self.socket(id.socket) else { return };
         if let Some(session) = socket.session(id.number) {
@@ -28,7 +28,7 @@ impl Registry {
         }
     }
 
-    /// Tells a socket something that concerns none of its sessions, or one that it has not, or not yet.
+    /// Sends a socket an event that belongs to none of its sessions, or to one that does not exist.
     pub(super) fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
         if let Some(socket) = self.socket(id) {
             let (to, dialect) = (vec![id], socket.dialect);
@@ -48,7 +48,7 @@ impl Registry {
 }
 
 impl Delivery {
-    /// Tells a session that something is refused.
+    /// Sends a session a refusal.
     pub(super) fn refuse(
         &mut self,
         now: u64,
@@ -67,7 +67,7 @@ impl Delivery {
         }
     }
 
-    /// Tells a socket that a frame is refused that no session could be found for, or that makes no sense.
+    /// Refuses a frame that is malformed or whose session does not exist.
     pub(super) fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
         let Malformed { refusal, id: reference } = malformed;
         self.registry.log("refused", id, Some(refusal.code), out);

@@ -1,4 +1,4 @@
-//! Whom tokens name.
+//! Verification of tokens: the principals that they name.
 
 use std::rc::Rc;
 
@@ -34,13 +34,13 @@ impl Verifier {
         Verifier { organization, configuration, keys, is_fetching: false }
     }
 
-    /// Takes in the key set that was asked for.
+    /// Applies a fetched key set.
     pub(super) fn fetched(&mut self, now: u64, answer: Option<(u64, &str)>) {
         self.keys.shared(now, answer);
         self.is_fetching = false;
     }
 
-    /// Notes that the key set is needed, and says whether nobody is fetching it yet.
+    /// Notes that the key set is needed; returns whether a fetch has to be started.
     pub(super) fn must_fetch(&mut self) -> bool {
         !std::mem::replace(&mut self.is_fetching, true)
     }
@@ -50,7 +50,7 @@ impl Verifier {
         self.is_fetching
     }
 
-    /// Who joins: whom the join's token names, else whom the socket's key does.
+    /// The principal of a join: its token's, or the socket key's.
     pub(super) fn identify_join(
         &self,
         now: u64,
@@ -64,14 +64,14 @@ impl Verifier {
                 principal.ok_or(TokenError::Refused(Code::AuthRequired))?
             }
         };
-        // A channel ends with its token: what is over only by a few seconds would end it for good at once.
+        // A channel ends with its token: one that expired a few seconds ago would end it at once.
         match principal.expires.and_then(|expires| now.checked_sub(expires)) {
             Some(since) => Err(TokenError::Expired(since / 1_000)),
             None => Ok(principal),
         }
     }
 
-    /// Whom an authentication frame names.
+    /// The principal that an authentication frame names.
     pub(super) fn identify(
         &self,
         now: u64,
@@ -88,7 +88,7 @@ impl Verifier {
         Ok(profile.map_or(principal.clone(), |profile| profile.with_role(principal)))
     }
 
-    /// Whom a token names on a socket. All sessions of one principal share it.
+    /// The principal that a token names. All sessions of a socket with equal principals share one value.
     pub(super) fn named_by(
         &self,
         now: u64,
@@ -118,7 +118,7 @@ impl Verifier {
     }
 }
 
-/// The same principal as one of the socket's sessions or the socket itself has it already.
+/// Reuses an equal principal of the socket or of one of its sessions.
 fn present_as(registry: &Registry, id: SocketId, principal: &Principal) -> Option<Rc<Principal>> {
     let socket = registry.socket(id)?;
     let known = socket.sessions.iter().map(|session| &session.principal).chain(&socket.opened_as);
@@ -152,7 +152,7 @@ mod tests {
         Secret::new(format!("{message}.{}", Base64UrlUnpadded::encode_string(&mac.finalize().into_bytes())))
     }
 
-    /// A socket with three channels, as an attachment tells it.
+    /// A socket with three channels, as read from an attachment.
     fn delivery() -> Delivery {
         let channel = |n: usize| {
             format!(
@@ -205,7 +205,7 @@ mod tests {
         assert!(are_one(&delivery), "one token names them all");
         let before = principals(&delivery);
         assert_eq!(before.first().unwrap().roles.as_slice(), ["hr"]);
-        // Another socket's life knows nothing of the token, yet the principal is the same.
+        // A restored socket does not know the token, yet the principal is the same.
         delivery.registry.socket_mut(SocketId(0)).unwrap().verified = None;
         renew(&mut delivery, 1, &token);
         let named = named_by(&mut delivery, NOW, &token).unwrap();
@@ -217,7 +217,7 @@ mod tests {
         let mut delivery = delivery();
         let token = token(NOW / 1_000 + 60);
         let first = named_by(&mut delivery, NOW, &token).unwrap();
-        // Nobody can tell any more who has signed it.
+        // The signing key is no longer known.
         let mut configuration = Configuration::clone(&delivery.configuration);
         configuration.credentials.tokens.secret = None;
         delivery.verifier.configuration = Rc::new(configuration);

@@ -1,4 +1,4 @@
-//! What a socket's frames become in an event stream.
+//! A socket's frames encoded as an event stream.
 
 use serde_json::json;
 
@@ -8,26 +8,26 @@ use crate::policy::secret::Secret;
 use crate::policy::stream_key::StreamKey;
 use crate::server::streaming::StreamedBody;
 
-/// When a client comes back at the earliest, in milliseconds; up to three times as much is added, so that those who were
-/// cut off together do not come back together.
+/// The minimum reconnect delay, in milliseconds. Up to three times as much is added, so that clients cut off together
+/// do not reconnect together.
 const MIN_RETRY: u32 = 1_000;
-/// When one comes back whose stream was ended with a code that says "later".
+/// The reconnect delay after a temporary close code.
 const RETRY_LATER: u32 = 15_000;
-/// When one comes back whose request has to be mended first: no browser's client can be told to stay away.
+/// The reconnect delay after a permanent error: browsers cannot be told to stop reconnecting.
 const RETRY_MENDED: u32 = 300_000;
 
 /// The body of one event stream.
 pub struct Body {
-    /// With it the client sends.
+    /// The key with which the client sends frames.
     key: String,
-    /// When the client is to come back, in milliseconds.
+    /// The reconnect delay, in milliseconds.
     retry: u32,
     /// The epoch of the events, once it is known.
     epoch: Option<String>,
 }
 
 impl Body {
-    /// The body of the connection that this key names, whose random id also spreads the returns of all.
+    /// The body of this key's connection; its random id also spreads reconnects.
     pub fn new(key: &StreamKey, secret: &Secret, epoch: Option<String>) -> Option<Body> {
         let chance = key.client_id.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default();
         Some(Body { key: key.sign(secret)?, retry: MIN_RETRY + chance % (3 * MIN_RETRY), epoch })

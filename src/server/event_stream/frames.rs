@@ -1,5 +1,5 @@
-//! `POST /realtime/v1/events`: a frame of the client of an event stream (docs/protocol-event-stream.md, Sending). What
-//! comes of it is told on the stream.
+//! `POST /realtime/v1/events`: a frame from the client of an event stream (docs/protocol-event-stream.md, Sending). Its
+//! results are sent on the stream.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! Admission of event streams (docs/protocol-event-stream.md): a ticket or a header, and what the first frame of a native
-//! socket would say in the address.
+//! Admission of event streams (docs/protocol-event-stream.md): a ticket or a header; the address carries what a native
+//! socket's first frame would.
 
 pub mod body;
 pub mod frames;
@@ -87,7 +87,7 @@ impl Entrance for EventStreamEntrance {
     }
 }
 
-/// The frame that the address stands for. Its token is none: who says it has been proven.
+/// The frame that the address stands for. It has no token, because the principal is already proven.
 fn first_frame(head: &RequestHead, missed_after: Option<&(String, u64)>) -> Result<String, Refusal> {
     let mut frame = json!({ "type": "auth", "token": "", "recover": true });
     if let Some((epoch, offset)) = missed_after {
@@ -107,7 +107,7 @@ fn set(frame: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// The position after which events were missed. The header is newer than the address, which a browser's client repeats.
+/// The position to recover from. The header is newer than the address, which browsers repeat on reconnect.
 fn missed_after(head: &RequestHead) -> Result<Option<(String, u64)>, Refusal> {
     let id = head.last_event_id.as_deref().filter(|id| !id.is_empty()).or(head.parameter("lastEventId"));
     let malformed = || Refusal::at(Code::InvalidRequest, "Last-Event-ID", "Last-Event-ID is no id of this server");

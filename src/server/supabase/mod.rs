@@ -1,4 +1,4 @@
-//! Admission of Supabase's clients: which address and key let whom in, and the words in which they are refused
+//! Admission of Supabase's clients: the address and key that admit them, and the format of refusals
 //! (docs/protocol-supabase.md, Connecting).
 
 pub mod rest;
@@ -19,10 +19,10 @@ use crate::policy::principal::{Method, Principal};
 use crate::policy::token::TokenError;
 use crate::value::{json, percent};
 
-/// Who was let in: the organization, and who it is there.
+/// An admitted client: the organization and its principal there.
 pub type Admitted = (String, Principal);
 
-/// How sockets of Supabase's clients are opened: they come to the same path as native ones, with a key.
+/// How sockets of Supabase's clients are opened: on the path of native ones, with a key.
 pub struct SupabaseEntrance;
 
 impl Entrance for SupabaseEntrance {
@@ -46,7 +46,7 @@ impl Entrance for SupabaseEntrance {
         Ok(Step::Verify(Box::new(Unverified::new(key, head.host.clone(), admission))))
     }
 
-    /// `asked` is the host: it says which of several organizations is meant.
+    /// `asked` is the host, which selects among several organizations.
     fn enter(
         &self,
         asked: String,
@@ -62,16 +62,16 @@ impl Entrance for SupabaseEntrance {
     }
 }
 
-/// Who publishes over REST.
+/// The publisher of a REST request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publisher {
     /// The holder of the access token, to this organization.
     Service(String),
-    /// Whoever this key, still to be verified, is of.
+    /// The holder of this key, which is not verified yet.
     Client(String),
 }
 
-/// Finds out who publishes.
+/// Identifies the publisher.
 ///
 /// # Errors
 /// [`Code::OriginNotAllowed`], [`Code::Unauthorized`], or [`Code::WrongOrganization`] where the service names none.
@@ -89,7 +89,7 @@ pub fn publisher(head: &RequestHead, configuration: &Configuration) -> Result<Pu
     organization.map(|name| Publisher::Service(name.to_owned())).ok_or(Code::WrongOrganization)
 }
 
-/// The dialect of a serializer's version; `None` for one that is not spoken. Without any it is the first.
+/// The dialect for a serializer version; `None` if it is not supported. The default is the first version.
 pub fn dialect_of_version(version: Option<&str>) -> Option<DialectId> {
     let Some(version) = version else { return Some(V1) };
     let (serializer, patch) = version.rsplit_once('.')?;
@@ -101,8 +101,8 @@ pub fn dialect_of_version(version: Option<&str>) -> Option<DialectId> {
     }
 }
 
-/// The key that a client presents: that of the header, still encoded, before that of the address. White space in it is
-/// a paste's.
+/// The key of a client: from the header, still encoded, otherwise from the address. White space comes from copying and
+/// is removed.
 pub fn key(header: Option<&str>, parameter: Option<&str>) -> Option<String> {
     let header = header.map(|text| percent::decode(text).unwrap_or_else(|| text.to_owned()));
     let mut key = header.or_else(|| parameter.map(str::to_owned))?;
@@ -110,19 +110,19 @@ pub fn key(header: Option<&str>, parameter: Option<&str>) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// What a key proved.
+/// The client that a key admits.
 ///
 /// # Errors
-/// The refusal of a key that is not good, or of a token that gives no role.
+/// The refusal of an invalid key, or of a token without a role.
 pub fn admitted(proven: Result<Admitted, TokenError>) -> Result<Admitted, Refusal> {
     let admitted = proven?;
     let (_, principal) = &admitted;
     let has_role = principal.method != Method::Session || principal.roles.first().is_some();
-    // In this protocol the role is wanted as the end is.
+    // This protocol requires a role as it requires an expiry.
     if has_role { Ok(admitted) } else { Err(Refusal::from(TokenError::Endless)) }
 }
 
-/// The answer to a socket that is not opened: `{"error", "code"}`, the code in our own words.
+/// The answer when a socket is refused: `{"error", "code"}`, with our code.
 pub fn refused(refusal: &Refusal) -> Answer {
     let (status, message): (u16, &str) = match refusal.code {
         Code::Unauthorized => (401, "API key is missing"),

@@ -22,24 +22,24 @@ use crate::value::percent;
 
 /// The path of the batch endpoint; topic and event of a single message follow it.
 pub const BROADCAST: &str = "/realtime/v1/api/broadcast";
-/// The path that answers whoever asks.
+/// The path that answers without a credential.
 pub const PING: &str = "/realtime/v1/api/ping";
 /// Headers that a page of Supabase's may send.
 pub const HEADERS: &str =
     "apikey, authorization, baggage, content-type, prefer, traceparent, tracestate, x-api-key, x-client-info";
-/// What is wrong with a value that is missing, in Supabase's words.
+/// The error for a missing value, in Supabase's wording.
 const BLANK: &str = "can't be blank";
-/// What is wrong with a value of another form.
+/// The error for a malformed value.
 const INVALID: &str = "is invalid";
-/// What is wrong with a name that no frame could carry.
+/// The error for a name that no frame could carry.
 const LONG: &str = "should be at most 255 byte(s)";
-/// What is wrong with a payload that is larger than a frame may be.
+/// The error for a payload larger than a frame may be.
 const LARGE: &str = "Payload size exceeds tenant limit";
 const UNAUTHORIZED: &str = "Unauthorized";
 const REDUCE: &str = "Too many messages to broadcast, please reduce the batch size";
 const MEDIA_TYPES: &str = "Unsupported Media Type. Use application/json or application/octet-stream";
 
-/// Who publishes.
+/// The sender.
 #[derive(Clone, Copy, Debug)]
 pub enum Sender<'a> {
     /// The API worker, with the access token: it may publish anywhere.
@@ -84,7 +84,7 @@ impl Api for Rest {
     }
 }
 
-/// Reads what a sender publishes, and hands on what it may; nobody in particular sends with the access token.
+/// Reads a sender's messages and forwards the permitted ones; with the access token the sender has no principal.
 fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Principal>) -> ApiStep {
     ApiStep::read_body(move |configuration, body| {
         let sender = principal.as_ref().map_or(Sender::Service, Sender::Client);
@@ -116,7 +116,7 @@ fn publications(
     Ok(vec![single(configuration, sender, place, (private, persist), body)?])
 }
 
-/// The rejection for this reason, in Supabase's words.
+/// The rejection for this reason, in Supabase's format.
 pub fn rejected(code: Code) -> Rejected {
     match code {
         Code::Unauthorized | Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => {
@@ -139,10 +139,10 @@ pub fn place(path: &str) -> Option<(String, String)> {
     Some((part(topic)?, part(event)?))
 }
 
-/// Reads a batch. What the sender may not publish is left out without a word, as Supabase does.
+/// Reads a batch. Messages that the sender may not publish are dropped silently, as Supabase does.
 ///
 /// # Errors
-/// When the body is not of the documented form; it names what is wrong with each message.
+/// When the body is malformed, with the errors of each message.
 pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> Result<Vec<Publication>, Rejected> {
     let Body::Json(body) = body else { return Err(rejected(Code::UnsupportedMediaType)) };
     let body = json::object(body).map_err(|_| rejected(Code::InvalidRequest))?;
@@ -165,10 +165,10 @@ pub fn batch(configuration: &Configuration, sender: Sender<'_>, body: &Body) -> 
     if is_right { Ok(publications) } else { Err(unprocessable(&named())) }
 }
 
-/// Whether a single message is only to be published if it is kept.
+/// Whether a single message is to be published only if it is retained.
 ///
 /// # Errors
-/// When the time for which it is to be kept is none.
+/// When its retention time is invalid.
 pub fn persists(flag: Option<&str>, ttl: Option<&str>) -> Result<bool, Rejected> {
     if !ttl.is_none_or(is_ttl) {
         return Err(one_key(Code::InvalidRequest, 422, "error", INVALID_TTL));
@@ -179,7 +179,7 @@ pub fn persists(flag: Option<&str>, ttl: Option<&str>) -> Result<bool, Rejected>
 /// Reads a single message, whose body is its payload.
 ///
 /// # Errors
-/// When a name or the payload is not of the documented form, or the sender may not publish it, or not so that it is kept.
+/// When a name or the payload is malformed, or the sender may not publish it, or not with retention.
 pub fn single(
     configuration: &Configuration,
     sender: Sender<'_>,
@@ -199,10 +199,10 @@ pub fn single(
     }
 }
 
-/// The answer to what an organization's object answered with this status.
+/// Converts the answer of an organization's object with this status.
 ///
 /// # Errors
-/// When it has not accepted the messages.
+/// When it did not accept the messages.
 pub fn answered(status: u16) -> Result<Answer, Rejected> {
     match status {
         202 => Ok(accepted()),
@@ -212,7 +212,7 @@ pub fn answered(status: u16) -> Result<Answer, Rejected> {
     }
 }
 
-/// The answer to messages that were accepted, or left out without a word.
+/// The answer to messages that were accepted, or dropped silently.
 pub fn accepted() -> Answer {
     Answer { status: 202, body: String::new(), retry_after: None }
 }
@@ -237,7 +237,7 @@ impl Body {
         }
     }
 
-    /// The payload; JSON that is no object is put into one.
+    /// The payload; JSON other than an object is wrapped in one.
     fn payload(self, most: usize) -> Result<Payload, &'static str> {
         match self {
             Body::Binary(bytes) if bytes.len() > most => Err(LARGE),
@@ -247,7 +247,7 @@ impl Body {
                 text if text.starts_with('{') => object(text, most),
                 text => {
                     let wrapped = format!("{{\"_json\":{text}}}");
-                    // What is several members when it is wrapped was no JSON before.
+                    // Text that parses as several members once it is wrapped was not valid JSON.
                     let is_one = json::object(&wrapped).is_ok_and(|object| object.members.len() == 1);
                     if is_one { object(&wrapped, most) } else { Err(INVALID) }
                 }
@@ -257,7 +257,7 @@ impl Body {
 }
 
 impl Sender<'_> {
-    /// Bytes that a payload of this sender may have: those of a client are no larger than its frames may be.
+    /// Maximum bytes of this sender's payload: a client's is limited by its frame size.
     fn most(self, configuration: &Configuration) -> usize {
         match self {
             Sender::Service => usize::MAX,
@@ -266,7 +266,7 @@ impl Sender<'_> {
     }
 }
 
-/// A message of the documented form.
+/// A well-formed message.
 struct Message {
     topic: Topic,
     event: String,
@@ -274,10 +274,10 @@ struct Message {
 }
 
 impl Message {
-    /// Reads `{ topic, event, payload, private? }`; other keys are a newer client's.
+    /// Reads `{ topic, event, payload, private? }`; unknown keys of newer clients are ignored.
     ///
     /// # Errors
-    /// What is wrong, by key.
+    /// The errors by key.
     fn read(text: &str, most: usize) -> Result<Message, String> {
         let message = json::object(text).map_err(|_| wrong("message", INVALID))?;
         let topic = name(member(&message, "topic"));
@@ -301,7 +301,7 @@ impl Message {
         }
     }
 
-    /// The publication, if the sender may publish it; what a client says is kept where the channel's policy says so.
+    /// The publication, if the sender may publish it; a client's message is retained if the channel's policy says so.
     fn publication(
         self,
         configuration: &Configuration,
@@ -324,7 +324,7 @@ impl Message {
     }
 }
 
-/// The JSON text of a member that is there and not `null`.
+/// The JSON text of a member that is present and not `null`.
 fn member<'a>(object: &Object<'a>, name: &str) -> Option<&'a str> {
     let (_, value) = object.members.iter().find(|(known, _)| known == name)?;
     Some(value.get()).filter(|text| json::kind(text) != Kind::Null)
@@ -342,7 +342,7 @@ fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// A payload that is an object, in which no key stands twice.
+/// A payload that is an object without repeated keys.
 fn object(text: &str, most: usize) -> Result<Payload, &'static str> {
     match json::object(text) {
         Ok(_) if text.len() > most => Err(LARGE),
@@ -351,12 +351,12 @@ fn object(text: &str, most: usize) -> Result<Payload, &'static str> {
     }
 }
 
-/// What is wrong with one key: a member of the object `errors`.
+/// The error of one key: a member of the object `errors`.
 fn wrong(key: &str, what: &str) -> String {
     format!("\"{key}\":[\"{what}\"]")
 }
 
-/// What is wrong with several.
+/// The errors of several keys.
 fn named(errors: &[(&str, Option<&str>)]) -> String {
     let wrong = errors.iter().filter_map(|(key, what)| Some(wrong(key, (*what)?)));
     wrong.collect::<Vec<_>>().join(",")
