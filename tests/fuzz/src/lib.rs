@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, text};
-use realtime_worker::dialect::phoenix::push::{MessageBody, Pushed, Push};
+use realtime_worker::dialect::phoenix::push::{MessageBody, Push, Pushed};
 use realtime_worker::dialect::{Frame, Received, fluxbase, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::event::Event;
-use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, Stored};
+use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, StatePart, Stored};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::configuration::Configuration;
@@ -136,8 +136,7 @@ pub fn phoenix(bytes: &[u8]) {
     let frame = Received::Binary(bytes);
     let text_frame = str::from_utf8(bytes).ok().map(Received::Text);
     for version in [Version::One, Version::Two] {
-        for push in [Some(frame), text_frame].into_iter().flatten().filter_map(|frame| read(version, frame).ok())
-        {
+        for push in [Some(frame), text_frame].into_iter().flatten().filter_map(|frame| read(version, frame).ok()) {
             assert!(version == Version::Two || !push.is_binary);
             match push.payload {
                 Pushed::Json(payload) => same_again(version, &push, payload),
@@ -163,12 +162,13 @@ fn same_again(version: Version, push: &Push<'_>, payload: &str) {
     assert!(version == Version::One || again.join_ref == push.join_ref);
 }
 
-/// `attachment LF history`: a wake that reads them or closes the socket, and a publication or none.
+/// `attachment LF state parts or history`: a wake that reads them or closes the socket, and a publication or none.
 pub fn stored(text: &str) {
     let (attachment, history) = text.split_once('\n').unwrap_or((text, ""));
-    let overflow = [("client-0".to_owned(), history.to_owned())].into();
+    let parts = history.lines().zip(0..).map(|(text, number)| StatePart { number, text: text.to_owned() });
+    let states = [("client-0".to_owned(), parts.collect())].into();
     let sockets = vec![(SocketId(0), attachment.to_owned())];
-    let (mut server, _) = wake(Stored { sockets, overflow, ..Stored::default() });
+    let (mut server, _) = wake(Stored { sockets, states, ..Stored::default() });
     server.handle(2, Input::Alarm);
     let _ = Publication::stored(1, history);
 }
@@ -237,7 +237,15 @@ fn wake_with(configuration: Rc<Configuration>, stored: Stored) -> (TenantServer,
 
 fn principal() -> Principal {
     let roles = Roles::new(["member".to_owned()]);
-    Principal { user: Some("ada".into()), roles, method: Method::Session, expires: None, claims: Default::default(), all_claims: None, grants: Default::default() }
+    Principal {
+        user: Some("ada".into()),
+        roles,
+        method: Method::Session,
+        expires: None,
+        claims: Default::default(),
+        all_claims: None,
+        grants: Default::default(),
+    }
 }
 
 #[cfg(test)]
@@ -287,9 +295,11 @@ mod tests {
             "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjl9.AAAA\n{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}",
         );
         let interest = r#"{"tables":[{"schema":"public","table":"t","enabled":true,"primary_key":["id"],"roles":{"member":{"state":"live"}}}]}"#;
-        let change = r#"{"schema":"public","table":"t","op":"INSERT","at":"2026-11-26T00:00:00Z","new":{"id":7},"old":null}"#;
+        let change =
+            r#"{"schema":"public","table":"t","op":"INSERT","at":"2026-11-26T00:00:00Z","new":{"id":7},"old":null}"#;
         let verdict = r#"{"schema":"public","table":"t","role":"member","columns":["id"],"changes":[0],"groups":["g"],"new":["0"],"old":["0"]}"#;
-        let batch = format!(r#"{{"database":"main","epoch":"e","batch":2,"changes":[{change}],"verdicts":[{verdict}]}}"#);
+        let batch =
+            format!(r#"{{"database":"main","epoch":"e","batch":2,"changes":[{change}],"verdicts":[{verdict}]}}"#);
         check(database, &format!("{interest}\n{batch}\n{{\"read\":true}}"));
         let realtime = r#"{"tables":{"t":{"rows":[{"roles":["a"]}]}},"channels":[{"topic":"a:{sub}:*"}],"limits":{}}"#;
         check(frame, r#"{"type":"subscribe","id":"s","table":"t","event":"*","filter":"a=eq.1"}"#);
