@@ -3,7 +3,7 @@
  */
 import { createClient } from "./client.js";
 import { Interests } from "./interests.js";
-import { tapped } from "./tap.js";
+import { tapped, unpacked } from "./tap.js";
 import { expiryOf, organizationsOf } from "./token.js";
 
 /** How many lines of a side's history, and how many refusals, are kept. */
@@ -105,7 +105,7 @@ export class Link extends EventTarget {
 				note("none", JSON.stringify({ type: "opening", url: socket.url }));
 			},
 			sent: (text) => note("out", text),
-			received: (text) => this.#received(note("in", text)),
+			received: (text) => unpacked(text).forEach((frame) => this.#received(note("in", frame))),
 			closed: (code, reason) => {
 				this.ended = { code, reason };
 				note("none", JSON.stringify({ type: "closed", code, reason }));

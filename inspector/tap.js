@@ -24,6 +24,12 @@ export function tapped(notes) {
 	};
 }
 
+/** The frames that a text stands for: the events of a batch are shown as if each had come in a frame of its own. */
+export function unpacked(text) {
+	const frame = JSON.parse(text);
+	return frame.type === "batch" ? frame.events.map((event) => JSON.stringify(event)) : [text];
+}
+
 /** What is shown, searched and copied has no token in it. */
 function withoutToken(text) {
 	const frame = JSON.parse(text);
