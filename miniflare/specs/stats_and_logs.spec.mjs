@@ -49,6 +49,7 @@ test("the figures of an organization that nobody uses are zeros", async () => {
 		history: 0,
 		publications: 0,
 		deliveries: 0,
+		tooSlow: 0,
 	});
 });
 
@@ -77,6 +78,7 @@ test("the figures count connections, topics, presence and what was delivered", a
 		history: 3,
 		publications: 4,
 		deliveries: 5,
+		tooSlow: 0,
 	});
 	pending.socket.terminate();
 	await Promise.all([ann.close(), ben.close()]);

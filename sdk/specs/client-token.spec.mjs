@@ -33,7 +33,7 @@ test("a token is replaced a minute before its end, on the connection that stands
 	// The answer has come when that of a later frame has.
 	await one.on("barrier", "*", () => {}).ready;
 	assert.deepEqual(reasons, ["connect", "refresh"]);
-	assert.deepEqual(auths().map((frame) => Object.keys(frame)), [["type", "token", "organizationId", "recover", "subscriptions"], ["type", "token"]]);
+	assert.deepEqual(auths().map((frame) => Object.keys(frame)), [["type", "token", "organizationId", "recover", "batch", "subscriptions"], ["type", "token"]]);
 	assert.deepEqual(states.all, ["connecting", "connected"]);
 });
 

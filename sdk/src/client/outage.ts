@@ -6,15 +6,15 @@ import { type RealtimeError, retryOf } from "./error.ts";
 
 /** What to do about a failure, by its code. */
 const REMEDIES: Readonly<Record<string, string>> = {
-	invalid_url: "Give createClient the Worker's address, such as https://realtime.example.com.",
+	invalid_url: "Give createClient the Worker's address, such as https://rt.example.com.",
 	invalid_organization: "Set the option organizationId.",
 	wrong_organization: "Set the option organizationId to the token's.",
-	wrong_user: "Make another client for another user.",
+	wrong_user: "Make a client for each user.",
 	invalid_token: "Does it fit the Worker's JWT_SECRET or JWKS_URL?",
 	token_expired: "Let getToken return a new token.",
-	token_failed: "Let getToken return the token as text.",
-	no_websocket: "Use Node 22 or newer, or set the option WebSocket.",
-	disconnected: "Is the Worker running there? Does ALLOWED_ORIGINS name this page?",
+	token_failed: "Let getToken return a string.",
+	no_websocket: "Use Node 22, or set the option WebSocket.",
+	disconnected: "Is the Worker running? Does ALLOWED_ORIGINS name this page?",
 	timeout: "Is the Worker reachable? Does getToken settle?",
 	invalid_position: "Set the option position to what client.position was.",
 	forbidden: "Has the user a role that the table or the channel asks for?",
