@@ -17,7 +17,7 @@ const FAILURES = {
 	"a wrong organization": [{ organizationId: "org_2" }, "wrong_organization", /organizationId/],
 	"a forgotten organization": [{ organizationId: undefined }, "invalid_organization", /organizationId/],
 	"a failing getToken": [{ getToken: () => Promise.reject(new Error("status 500")) }, "token_failed", /status 500.*getToken/],
-	"a token that is none": [{ getToken: async () => ({ token: "x" }) }, "token_failed", /as text/],
+	"a token that is none": [{ getToken: async () => ({ token: "x" }) }, "token_failed", /a string/],
 	"an old Node": [{ WebSocket: null }, "no_websocket", /Node 22/],
 };
 for (const [name, [options, code, line]] of Object.entries(FAILURES)) {
