@@ -6,7 +6,7 @@ import { type RealtimeError, retryOf } from "./error.ts";
 
 /** What to do about a failure, by its code. */
 const REMEDIES: Readonly<Record<string, string>> = {
-	invalid_url: "Give createClient the Worker's address, such as https://rt.example.com.",
+	invalid_url: "Give createClient the Worker's address, such as https://realtime.example.com.",
 	invalid_organization: "Set the option organizationId.",
 	wrong_organization: "Set the option organizationId to the token's.",
 	wrong_user: "Make a client for each user.",
