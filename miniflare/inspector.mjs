@@ -68,10 +68,14 @@ export async function openFindings(side) {
 	return (await openPart(side, "Why do I get nothing?")).locator(".findings");
 }
 
-/** The newest event of the comparison that is about this: its cells, by column, as `[A, B]`. */
-export async function compared(page, title) {
+/**
+ * The newest event of the comparison that is about this: its cells, by column, as `[A, B]`. A side has "not received" until the
+ * event comes there, so an event that is for both is waited for at both.
+ */
+export async function compared(page, title, { isForBoth = true } = {}) {
 	const card = page.locator("#events > li", { hasText: title }).first();
 	await card.waitFor();
+	if (isForBoth) await card.getByText("not received").waitFor({ state: "detached" });
 	return card.locator("tbody tr").evaluateAll((rows) => {
 		const cellsOf = (row) => [...row.querySelectorAll("td")].map((cell) => cell.innerText.trim().replace(/\s+/g, " "));
 		return Object.fromEntries(rows.map((row) => [row.querySelector("th").innerText.trim().replace(/\s+/g, " "), cellsOf(row)]));

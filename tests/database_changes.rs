@@ -3,18 +3,12 @@
 
 mod rig;
 
+use rig::listeners::with_database;
 use rig::source::{change, table};
 use rig::{Client, ORGANIZATION, Rig, every_way, token};
 use serde_json::{Value, json};
 
 const COLUMNS: [(&str, &str); 4] = [("id", "int8"), ("owner", "text"), ("body", "text"), ("secret", "text")];
-
-fn realtime(more: Value) -> Value {
-    let mut realtime = json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
-        "roles": ["authenticated", "auditor"], "bypass": ["service_role"] } } });
-    realtime.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    realtime
-}
 
 /// A database with the table `messages`, of which `auditor` may not read `secret`; rows are their owner's.
 fn prepare(rig: &mut Rig) {
@@ -51,7 +45,7 @@ fn hand_over(rig: &mut Rig, changes: &[Value]) {
 
 #[test]
 fn a_change_reaches_whoever_its_policies_let_see_it() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         prepare(rig);
         let [ada, bob] = ["ada", "bob"].map(|user| listener(rig, user, json!({})));
         let chief = listener(rig, "chief", json!({ "role": "service_role" }));
@@ -66,7 +60,7 @@ fn a_change_reaches_whoever_its_policies_let_see_it() {
 
 #[test]
 fn an_update_appears_and_disappears_with_what_is_seen() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         prepare(rig);
         let [ada, bob] = ["ada", "bob"].map(|user| listener(rig, user, json!({})));
         hand_over(rig, &[change("UPDATE", "messages", row(1, "bob"), row(1, "ada"))]);
@@ -82,7 +76,7 @@ fn an_update_appears_and_disappears_with_what_is_seen() {
 
 #[test]
 fn columns_that_a_role_may_not_read_do_not_leave() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         prepare(rig);
         let clerk = listener(rig, "ada", json!({ "role": "auditor" }));
         let owner = listener(rig, "ada", json!({}));
@@ -107,7 +101,7 @@ fn rules_of_the_configuration_hold_beside_the_policies() {
     let tables = json!({ "tables": { "messages": {
         "requiredRoles": ["member"], "masking": { "body": { "type": "redact" } },
         "rows": [{ "column": "secret", "claim": "team" }] } } });
-    every_way(realtime(tables), |rig| {
+    every_way(with_database(tables), |rig| {
         prepare(rig);
         let ada = listener(rig, "ada", json!({ "roles": ["member"], "team": "s" }));
         let other = listener(rig, "ada", json!({ "roles": ["member"], "team": "t" }));
@@ -122,7 +116,7 @@ fn rules_of_the_configuration_hold_beside_the_policies() {
 
 #[test]
 fn a_deleted_row_is_told_by_its_key_where_that_is_configured() {
-    every_way(realtime(json!({ "tables": { "messages": { "deletes": "key" } } })), |rig| {
+    every_way(with_database(json!({ "tables": { "messages": { "deletes": "key" } } })), |rig| {
         prepare(rig);
         let [ada, bob] = ["ada", "bob"].map(|user| listener(rig, user, json!({})));
         let chief = listener(rig, "chief", json!({ "role": "service_role" }));
@@ -138,7 +132,7 @@ fn a_deleted_row_is_told_by_its_key_where_that_is_configured() {
 
 #[test]
 fn a_batch_is_taken_once_and_in_its_order() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         prepare(rig);
         let ada = listener(rig, "ada", json!({}));
         let changes = [1, 2, 3].map(|id| change("INSERT", "messages", row(id, "ada"), Value::Null));
@@ -159,7 +153,7 @@ fn a_batch_is_taken_once_and_in_its_order() {
 /// A database that was restored counts anew: what was told may never have happened.
 #[test]
 fn another_life_of_the_database_begins_the_stream_anew() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     prepare(&mut rig);
     let ada = listener(&mut rig, "ada", json!({}));
     hand_over(&mut rig, &[change("INSERT", "messages", row(1, "ada"), Value::Null)]);
@@ -181,7 +175,7 @@ fn another_life_of_the_database_begins_the_stream_anew() {
 
 #[test]
 fn what_nobody_has_judged_is_denied_and_counted() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     prepare(&mut rig);
     let ada = listener(&mut rig, "ada", json!({}));
     let mut batch = rig.source.batch(&[change("INSERT", "messages", row(1, "ada"), Value::Null)]);
@@ -206,7 +200,7 @@ fn what_nobody_has_judged_is_denied_and_counted() {
 #[test]
 fn a_message_of_the_database_goes_to_its_topic() {
     let channels = json!({ "channels": [{ "topic": "room:*", "read": {} }] });
-    every_way(realtime(channels), |rig| {
+    every_way(with_database(channels), |rig| {
         prepare(rig);
         let ada = connect(rig, "ada", json!({}));
         rig.frame(&ada, json!({ "type": "subscribe", "id": "t", "topic": "room:1" }));
@@ -233,7 +227,7 @@ fn what_cannot_be_told_is_a_gap() {
     let no_event = json!({ "op": "MESSAGE", "message": { "topic": "t", "event": "" } });
     let no_topic = json!({ "op": "MESSAGE", "message": { "topic": null, "event": "e", "payload": {} } });
     for lost in [truncate, unknown, no_row, no_event, no_topic, json!(7), json!({})] {
-        let mut rig = Rig::new(&realtime(json!({})));
+        let mut rig = Rig::new(&with_database(json!({})));
         prepare(&mut rig);
         let ada = listener(&mut rig, "ada", json!({}));
         hand_over(&mut rig, &[change("INSERT", "messages", row(1, "ada"), Value::Null), lost.clone()]);
@@ -249,7 +243,7 @@ fn what_cannot_be_told_is_a_gap() {
 
 #[test]
 fn rows_of_several_organizations_are_told_apart_by_their_column() {
-    let mut realtime = realtime(json!({}));
+    let mut realtime = with_database(json!({}));
     realtime["databases"]["main"]["organization"] = json!({ "column": "org" });
     every_way(realtime, |rig| {
         prepare(rig);
@@ -271,7 +265,7 @@ fn rows_of_several_organizations_are_told_apart_by_their_column() {
 
 #[test]
 fn the_databases_table_is_published_by_nobody_else() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     prepare(&mut rig);
     let ada = listener(&mut rig, "ada", json!({}));
     let insert = |table: &str| json!({ "type": "postgres_changes", "table": table, "eventType": "INSERT", "new": row(1, "bob") });
@@ -282,7 +276,7 @@ fn the_databases_table_is_published_by_nobody_else() {
 
 #[test]
 fn a_foreign_database_is_refused() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     let batch = json!({ "database": "other", "epoch": "e", "batch": 1, "changes": [], "verdicts": [] });
     assert_eq!(rig.hand_over(&batch).status, 400);
     assert_eq!(rig.hand_over(&json!({ "batch": 1 })).status, 400);
@@ -294,7 +288,7 @@ fn a_foreign_database_is_refused() {
 /// The other side may be of another version while one is deployed: names may be added, and nothing of it may panic.
 #[test]
 fn a_body_that_is_cut_or_damaged_gives_nobody_anything() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     prepare(&mut rig);
     let bob = listener(&mut rig, "bob", json!({}));
     let mut batch = rig.source.batch(&[change("UPDATE", "messages", row(1, "ada"), row(1, "ada"))]);
@@ -318,7 +312,7 @@ fn a_body_that_is_cut_or_damaged_gives_nobody_anything() {
 /// SQL says `null` where there is none.
 #[test]
 fn nulls_are_what_is_missing() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     prepare(&mut rig);
     let tables = rig.source.tables.as_mut().unwrap();
     for key in ["primary_key", "columns", "replica_identity", "unknown"] {

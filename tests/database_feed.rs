@@ -8,39 +8,14 @@
 
 mod rig;
 
+use rig::listeners::{ROLES, connect, messages, subscribe, with_database};
 use rig::source::{change, table};
-use rig::{Client, ORGANIZATION, Rig, every_way, token};
+use rig::{Client, Rig, every_way, token};
 use serde_json::{Value, json};
-
-const ROLES: [&str; 2] = ["authenticated", "auditor"];
-
-fn realtime(more: Value) -> Value {
-    let mut realtime = json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
-        "roles": ROLES, "bypass": ["service_role"] } } });
-    realtime.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    realtime
-}
-
-fn messages() -> Value {
-    table("messages", &[("id", "int8"), ("owner", "text")], &ROLES)
-}
-
-fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
-    let mut claims = rig.claims(user, &[]);
-    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let client = rig.open();
-    rig.authenticate_saying(&client, &token::hs256(&claims), json!({ "subscriptions": [] }));
-    assert_eq!(client.next()["type"], "auth_success");
-    client
-}
-
-fn subscribe(rig: &mut Rig, client: &Client, id: &str, table: &str) {
-    rig.frame(client, json!({ "type": "subscribe", "id": id, "table": table }));
-}
 
 #[test]
 fn while_the_feed_is_lost_sockets_stay_and_nothing_is_called_live() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = Some(json!([messages()]));
         rig.source.policy = |_, _, _, _| true;
         let ada = connect(rig, "ada", json!({}));
@@ -67,7 +42,7 @@ fn while_the_feed_is_lost_sockets_stay_and_nothing_is_called_live() {
 /// The answer to an interest says that the feed is live too, and then nobody says it again.
 #[test]
 fn the_feed_is_live_when_the_database_answers() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = Some(json!([messages()]));
         let ada = connect(rig, "ada", json!({}));
         subscribe(rig, &ada, "m", "messages");
@@ -87,7 +62,7 @@ fn the_feed_is_live_when_the_database_answers() {
 /// Whoever was let in before there was a database has claims that nobody knows: it comes back with a token.
 #[test]
 fn a_session_from_before_the_database_connects_again() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     let ada = connect(&mut rig, "ada", json!({}));
     let attached = rig.attachment(&ada).unwrap().clone();
     let mut older: Value = serde_json::from_str(&attached).unwrap();
@@ -99,7 +74,7 @@ fn a_session_from_before_the_database_connects_again() {
 
 #[test]
 fn a_renewed_session_is_judged_by_its_new_claims() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = Some(json!([messages()]));
         rig.source.policy = |_, claims, _, _| claims["plan"] == "pro";
         let ada = connect(rig, "ada", json!({ "plan": "pro" }));
@@ -123,7 +98,7 @@ fn a_renewed_session_is_judged_by_its_new_claims() {
 /// A subscription that stands says that changes come: it ends where that is true no more.
 #[test]
 fn a_table_that_is_taken_away_ends_its_subscriptions() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         let notes = table("notes", &[("id", "int8")], &ROLES);
         rig.source.tables = Some(json!([messages(), notes]));
         let ada = connect(rig, "ada", json!({}));
@@ -146,7 +121,7 @@ fn a_table_that_is_taken_away_ends_its_subscriptions() {
 /// The whole is told each time, so those who come one after the other are told together where an answer takes long.
 #[test]
 fn a_slow_database_is_told_less_often() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     rig.source.tables = Some(json!([messages()]));
     rig.source.is_slow = true;
     let first = connect(&mut rig, "first", json!({}));

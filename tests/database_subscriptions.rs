@@ -4,37 +4,13 @@
 
 mod rig;
 
+use rig::listeners::{ROLES, connect, messages, subscribe, with_database};
 use rig::source::{change, table};
-use rig::{Client, ORGANIZATION, Rig, every_way, token};
+use rig::{Client, Rig, every_way};
 use serde_json::{Value, json};
 
-const ROLES: [&str; 2] = ["authenticated", "auditor"];
 /// How long a subscription waits for the database.
 const MAX_WAIT: u64 = 15_000;
-
-fn realtime(more: Value) -> Value {
-    let mut realtime = json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
-        "roles": ROLES, "bypass": ["service_role"] } } });
-    realtime.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    realtime
-}
-
-fn messages() -> Value {
-    table("messages", &[("id", "int8"), ("owner", "text")], &ROLES)
-}
-
-fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
-    let mut claims = rig.claims(user, &[]);
-    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let client = rig.open();
-    rig.authenticate_saying(&client, &token::hs256(&claims), json!({ "subscriptions": [] }));
-    assert_eq!(client.next()["type"], "auth_success");
-    client
-}
-
-fn subscribe(rig: &mut Rig, client: &Client, id: &str, table: &str) {
-    rig.frame(client, json!({ "type": "subscribe", "id": id, "table": table }));
-}
 
 fn tables(rig: &Rig) -> Vec<Value> {
     rig.source.groups().iter().map(|group| group["tables"].clone()).collect()
@@ -65,7 +41,7 @@ fn each_state_of_a_table_is_told_by_its_code() {
         (json!([]), "unknown_table"),
     ];
     for (tables, code) in cases {
-        every_way(realtime(json!({})), |rig| {
+        every_way(with_database(json!({})), |rig| {
             rig.source.tables = Some(tables.clone());
             let ada = connect(rig, "ada", json!({}));
             subscribe(rig, &ada, "m", "messages");
@@ -83,7 +59,7 @@ fn each_state_of_a_table_is_told_by_its_code() {
 fn a_bypass_needs_no_policy() {
     let mut table = messages();
     table["roles"] = json!({});
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = Some(json!([table]));
         let chief = connect(rig, "chief", json!({ "role": "service_role" }));
         subscribe(rig, &chief, "m", "messages");
@@ -93,7 +69,7 @@ fn a_bypass_needs_no_policy() {
 
 #[test]
 fn a_table_without_row_security_is_live_with_a_warning() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     let mut table = messages();
     table["row_security"] = json!(false);
     rig.source.tables = Some(json!([table]));
@@ -107,7 +83,7 @@ fn a_table_without_row_security_is_live_with_a_warning() {
 
 #[test]
 fn a_subscription_stands_when_the_database_has_answered() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     rig.source.tables = Some(json!([messages()]));
     rig.source.is_slow = true;
     let ada = connect(&mut rig, "ada", json!({}));
@@ -125,7 +101,7 @@ fn a_subscription_stands_when_the_database_has_answered() {
 
 #[test]
 fn subscriptions_that_come_with_the_authentication_wait_too() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = Some(json!([messages()]));
         let ada = rig.open();
         let asked = ["messages", "others"].map(|table| json!({ "id": table, "table": table }));
@@ -139,7 +115,7 @@ fn subscriptions_that_come_with_the_authentication_wait_too() {
 
 #[test]
 fn a_database_that_cannot_be_reached_is_asked_again_within_five_seconds() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = None;
         let ada = connect(rig, "ada", json!({}));
         subscribe(rig, &ada, "m", "messages");
@@ -155,7 +131,7 @@ fn a_database_that_cannot_be_reached_is_asked_again_within_five_seconds() {
 
 #[test]
 fn questions_come_ever_more_slowly_and_each_is_newer() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     rig.source.tables = None;
     let ada = connect(&mut rig, "ada", json!({}));
     subscribe(&mut rig, &ada, "m", "messages");
@@ -167,7 +143,7 @@ fn questions_come_ever_more_slowly_and_each_is_newer() {
 
 #[test]
 fn who_has_waited_long_enough_is_told() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = None;
         let ada = connect(rig, "ada", json!({}));
         subscribe(rig, &ada, "m", "messages");
@@ -185,7 +161,7 @@ fn who_has_waited_long_enough_is_told() {
 
 #[test]
 fn whoever_ends_a_subscription_waits_for_it_no_more() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = None;
         let ada = connect(rig, "ada", json!({}));
         subscribe(rig, &ada, "m", "messages");
@@ -198,7 +174,7 @@ fn whoever_ends_a_subscription_waits_for_it_no_more() {
 
 #[test]
 fn sessions_of_one_role_and_claims_are_one_group() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     rig.source.tables = Some(json!([messages(), table("notes", &[("id", "int8")], &ROLES)]));
     let clients: Vec<Client> = (0..5).map(|_| connect(&mut rig, "ada", json!({}))).collect();
     for client in &clients {
@@ -224,7 +200,7 @@ fn sessions_of_one_role_and_claims_are_one_group() {
 
 #[test]
 fn what_changes_while_an_answer_is_awaited_is_told_after_it() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     let tables = [messages(), table("notes", &[("id", "int8")], &ROLES)];
     rig.source.tables = Some(json!(tables));
     rig.source.is_slow = true;
@@ -242,7 +218,7 @@ fn what_changes_while_an_answer_is_awaited_is_told_after_it() {
 /// Hibernation is the normal state: to say the same again at every wake would be a request each.
 #[test]
 fn a_wake_tells_nothing_that_is_known() {
-    let mut rig = Rig::new(&realtime(json!({})));
+    let mut rig = Rig::new(&with_database(json!({})));
     rig.source.tables = Some(json!([messages()]));
     let ada = connect(&mut rig, "ada", json!({}));
     subscribe(&mut rig, &ada, "m", "messages");
@@ -272,7 +248,7 @@ fn without_a_database_nobody_is_asked() {
 #[test]
 fn a_listener_of_topics_keeps_the_feed_open() {
     let channels = json!({ "channels": [{ "topic": "room:*", "read": {} }] });
-    let mut rig = Rig::new(&realtime(channels));
+    let mut rig = Rig::new(&with_database(channels));
     let ada = connect(&mut rig, "ada", json!({}));
     assert_eq!(rig.source.interests.len(), 0, "whoever listens to nothing keeps nothing open");
     rig.frame(&ada, json!({ "type": "subscribe", "id": "t", "topic": "room:1" }));
@@ -284,7 +260,7 @@ fn a_listener_of_topics_keeps_the_feed_open() {
 #[test]
 fn a_table_that_is_published_over_http_goes_on_as_it_is() {
     let tables = json!({ "tables": { "employees": {}, "messages": { "deletes": "policy" } } });
-    every_way(realtime(tables), |rig| {
+    every_way(with_database(tables), |rig| {
         rig.source.tables = Some(json!([]));
         let ada = connect(rig, "ada", json!({}));
         subscribe(rig, &ada, "e", "employees");
@@ -300,7 +276,7 @@ fn a_table_that_is_published_over_http_goes_on_as_it_is() {
 
 #[test]
 fn whoever_subscribes_to_all_tables_hears_those_of_the_database() {
-    every_way(realtime(json!({})), |rig| {
+    every_way(with_database(json!({})), |rig| {
         rig.source.tables = Some(json!([messages()]));
         rig.source.policy = |_, claims, _, row| claims["sub"] == row["owner"];
         let (ada, bob) = (rig.connect("ada", &[]), rig.connect("bob", &[]));

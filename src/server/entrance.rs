@@ -22,7 +22,9 @@ pub trait Entrance: Sync {
     fn is_path(&self, path: &str) -> bool;
 
     /// Whether a socket request comes from a client of this dialect. The first entrance that recognizes it decides.
-    fn recognizes(&self, head: &RequestHead) -> bool;
+    fn recognizes(&self, head: &RequestHead) -> bool {
+        self.is_path(&head.path)
+    }
 
     /// The first step: everything that needs no keys.
     ///
@@ -31,7 +33,7 @@ pub trait Entrance: Sync {
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal>;
 
     /// The organization and principal of a socket, from its verified credential. `asked` is the destination that
-    /// [`Entrance::admit`] noted.
+    /// [`Entrance::admit`] noted: the organization, unless a dialect notes something else.
     ///
     /// # Errors
     /// The refusal, which is reported with [`Entrance::refused`].
@@ -40,7 +42,10 @@ pub trait Entrance: Sync {
         asked: String,
         credentials: &Credentials,
         proven: Result<Proven<'_>, TokenError>,
-    ) -> Result<(String, Principal), Refusal>;
+    ) -> Result<(String, Principal), Refusal> {
+        let principal = credentials.within(&proven.map_err(TokenError::code)?, &asked)?;
+        Ok((asked, principal))
+    }
 
     /// How a client of this dialect is told that its socket is refused. `head` is missing when the organization's
     /// object refuses.

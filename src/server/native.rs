@@ -8,11 +8,8 @@ use crate::code::{Code, Refusal};
 use crate::dialect::native::ID;
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
-use crate::policy::credential::{Credentials, Proven};
 use crate::policy::organization::is_organization;
-use crate::policy::principal::Principal;
 use crate::policy::ticket::Ticket;
-use crate::policy::token::TokenError;
 use crate::server::admission::Admission;
 
 /// The path of native sockets.
@@ -30,10 +27,6 @@ impl Entrance for NativeEntrance {
         path == WEBSOCKET
     }
 
-    fn recognizes(&self, head: &RequestHead) -> bool {
-        self.is_path(&head.path)
-    }
-
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
         let named = named_organization(head)?;
         let (recover, missed_after) = recovery(head)?;
@@ -43,25 +36,13 @@ impl Entrance for NativeEntrance {
             return with_ticket(ticket, named, admission, configuration, now);
         }
         if let Some(token) = head.bearer() {
-            let organization = named.or(configuration.credentials.default_organization.as_deref());
-            let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
-            let asked = organization.ok_or_else(missing)?.to_owned();
-            return Ok(Step::Verify(Box::new(Unverified::new(token.to_owned(), asked, admission))));
+            let organization = head.organization(configuration)?;
+            return Ok(Step::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))));
         }
         Ok(match named {
             Some(organization) => Step::Open(organization.to_owned(), Box::new(admission)),
             None => Step::Hold(ID),
         })
-    }
-
-    fn enter(
-        &self,
-        asked: String,
-        credentials: &Credentials,
-        proven: Result<Proven<'_>, TokenError>,
-    ) -> Result<(String, Principal), Refusal> {
-        let principal = credentials.within(&proven.map_err(TokenError::code)?, &asked)?;
-        Ok((asked, principal))
     }
 
     fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {

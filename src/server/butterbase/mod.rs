@@ -36,10 +36,6 @@ impl Entrance for ButterbaseEntrance {
         place(path).is_some_and(|(_, rest)| rest.is_empty())
     }
 
-    fn recognizes(&self, head: &RequestHead) -> bool {
-        self.is_path(&head.path)
-    }
-
     fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
         let (name, _) = place(&head.path).ok_or(Code::NotFound)?;
         let credential = head.bearer().or(head.parameter("token"));

@@ -10,7 +10,7 @@ use super::admission::Admission;
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
 use super::handshake::{Step, Unverified};
-use super::native::{NativeEntrance, named_organization, with_ticket};
+use super::native::{named_organization, with_ticket};
 use super::request_head::RequestHead;
 use super::streaming::StreamedBody;
 use crate::code::{Code, Refusal};
@@ -18,10 +18,7 @@ use crate::dialect::event_stream::ID;
 use crate::dialect::event_stream::block::position;
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
-use crate::policy::credential::{Credentials, Proven};
-use crate::policy::principal::Principal;
 use crate::policy::stream_key::StreamKey;
-use crate::policy::token::TokenError;
 use body::Body;
 
 /// The path of event streams.
@@ -39,10 +36,6 @@ impl Entrance for EventStreamEntrance {
         path == EVENTS
     }
 
-    fn recognizes(&self, head: &RequestHead) -> bool {
-        self.is_path(&head.path)
-    }
-
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
         let named = named_organization(head)?;
         let missed_after = missed_after(head)?;
@@ -55,15 +48,6 @@ impl Entrance for EventStreamEntrance {
         let token = head.bearer().ok_or(Code::Unauthorized)?;
         let organization = head.organization(configuration)?;
         Ok(Step::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))))
-    }
-
-    fn enter(
-        &self,
-        asked: String,
-        credentials: &Credentials,
-        proven: Result<Proven<'_>, TokenError>,
-    ) -> Result<(String, Principal), Refusal> {
-        NativeEntrance.enter(asked, credentials, proven)
     }
 
     fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {

@@ -17,9 +17,7 @@ use crate::code::{Code, Refusal};
 use crate::dialect::fluxbase::{ANONYMOUS_ROLE, ID};
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
-use crate::policy::credential::{Credentials, Proven};
 use crate::policy::principal::Principal;
-use crate::policy::token::TokenError;
 
 /// The path of their sockets.
 pub const WEBSOCKET: &str = "/realtime";
@@ -38,10 +36,6 @@ impl Entrance for FluxbaseEntrance {
         path == WEBSOCKET
     }
 
-    fn recognizes(&self, head: &RequestHead) -> bool {
-        self.is_path(&head.path)
-    }
-
     fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
         let fluxbase = configuration.fluxbase.as_ref().ok_or(Code::NotFound)?;
         let organization = fluxbase.organization.clone();
@@ -55,16 +49,6 @@ impl Entrance for FluxbaseEntrance {
                 Step::Open(organization, Box::new(Admission { principal, ..admission }))
             }
         })
-    }
-
-    fn enter(
-        &self,
-        asked: String,
-        credentials: &Credentials,
-        proven: Result<Proven<'_>, TokenError>,
-    ) -> Result<(String, Principal), Refusal> {
-        let principal = credentials.within(&proven.map_err(TokenError::code)?, &asked)?;
-        Ok((asked, principal))
     }
 
     fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {

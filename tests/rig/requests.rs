@@ -1,0 +1,99 @@
+//! Requests to the tenant: publications, figures, administration, and the answers of functions that it calls.
+
+use realtime_worker::engine::effect::Calling;
+use realtime_worker::engine::input::{CallAnswer, Input};
+use realtime_worker::server::administration;
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::publish::PublishRequest;
+use serde_json::{Value, json};
+
+use super::runtime::Outcome;
+use super::{ORGANIZATION, Published, Rig};
+
+impl Rig {
+    /// `POST /broadcast`; `organizationId` is added where the body has none.
+    pub fn publish(&mut self, mut body: Value) -> Published {
+        if let Some(object) = body.as_object_mut() {
+            object.entry("organizationId").or_insert(json!(ORGANIZATION));
+        }
+        self.publish_text(&body.to_string())
+    }
+
+    /// The same with a body as it stands.
+    pub fn publish_text(&mut self, body: &str) -> Published {
+        self.step();
+        let answer = match PublishRequest::read(body) {
+            Err(refusal) => Answer::from(&refusal),
+            Ok(request) => {
+                let remembered = self.storage.remembered(request.ids());
+                let mut outcome = Outcome::default();
+                self.run(Input::Publish { publications: request.publications, remembered }, &mut outcome);
+                match outcome.published.expect("a publisher is answered") {
+                    Ok(receipt) => Answer::from(&receipt),
+                    Err(refusal) => Answer::from(&refusal),
+                }
+            }
+        };
+        let body = serde_json::from_str(&answer.body).unwrap();
+        let published = Published { status: answer.status, body, retry_after: answer.retry_after };
+        self.answers.push(published.clone());
+        published
+    }
+
+    /// Publishes what must be accepted, and says how many frames it was delivered in.
+    #[track_caller]
+    pub fn accepted(&mut self, body: Value) -> u64 {
+        let answer = self.publish(body);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.body["delivered"].as_u64().unwrap()
+    }
+
+    /// Publishes a broadcast to the whole organization.
+    #[track_caller]
+    pub fn say(&mut self, event: &str) -> u64 {
+        self.accepted(json!({ "type": "broadcast", "event": event, "payload": null }))
+    }
+
+    /// The figures of the tenant, as `GET /realtime/v1/stats` answers.
+    pub fn stats(&mut self) -> Value {
+        self.step();
+        let mut outcome = Outcome::default();
+        self.run(Input::Stats, &mut outcome);
+        let figures = outcome.figures.expect("the figures are answered");
+        let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// What the object answers at one of its paths.
+    pub fn ask(&mut self, path: &str, body: &str) -> (u16, String) {
+        let answer = match path {
+            "/publish" => {
+                let published = self.publish_text(body);
+                return (published.status, published.body.to_string());
+            }
+            "/publish-for-client" => {
+                let (publisher, publications) = PublishRequest::read_for_client(body).unwrap();
+                let answer = self.publish_for_client(&publisher, publications);
+                return (answer.status, answer.body);
+            }
+            "/stats" => return (200, self.stats().to_string()),
+            _ => {
+                self.step();
+                let mut outcome = Outcome::default();
+                administration::input(path, body).and_then(|input| {
+                    self.run(input, &mut outcome);
+                    outcome.administered.expect("an administrator is answered")
+                })
+            }
+        };
+        let answer = answer.map_or_else(|refusal| Answer::from(&refusal), |answer| administration::answer(&answer));
+        (answer.status, answer.body)
+    }
+
+    /// A function answers the oldest call, or does not.
+    pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        let Calling { socket, client_id, call, .. } = self.calls.remove(0);
+        let answer = answer.map(|(status, body)| (status, body.to_owned()));
+        self.run(Input::Called(CallAnswer { socket, client_id, call, answer }), &mut Outcome::default());
+    }
+}
