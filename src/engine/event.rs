@@ -260,6 +260,20 @@ impl Event {
             _ => None,
         }
     }
+
+    /// Bytes of the rows, payloads and metadata that it carries.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Event::Change { view, .. } => view.new.iter().chain(&view.old).map(Row::bytes).sum(),
+            Event::Message { payload, .. } => payload.bytes(),
+            Event::PresenceState { members, .. } | Event::Roster { members, .. } => {
+                members.iter().map(|member| member.metadata.len()).sum()
+            }
+            Event::PresenceChanged { changes, .. } => changes.iter().map(Event::bytes).sum(),
+            Event::Batch(events) => events.iter().map(Event::bytes).sum(),
+            event => event.member().map_or(0, |member| member.metadata.len()),
+        }
+    }
 }
 
 impl Kept {

@@ -150,8 +150,6 @@ pub(super) struct Out {
     pub(super) effects: Vec<Effect>,
     pub(super) to_stream: VecDeque<ToStream>,
     pub(super) to_delivery: VecDeque<ToDelivery>,
-    /// Bytes of the publications among the effects that may wait.
-    pub(super) batched_bytes: usize,
 }
 
 impl Out {

@@ -98,6 +98,16 @@ pub enum Payload {
     Binary(Rc<[u8]>),
 }
 
+impl Payload {
+    /// Bytes of the text, or of the data.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Payload::Json(text) => text.len(),
+            Payload::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// The encoding that marks a payload as bytes.
 pub const BASE64: &str = "base64";
 

@@ -55,12 +55,12 @@ pub struct TableChange {
 /// What is done with a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableAct {
-    /// Its changes flow, so and no other way.
+    /// Its changes flow.
     Enable {
         /// Which of them.
         operations: BTreeSet<Operation>,
-        /// Columns that do not leave.
-        excluded: BTreeSet<String>,
+        /// Columns that do not leave; `None`: those that were excluded before.
+        excluded: Option<BTreeSet<String>>,
     },
     /// Some of its settings change; it must be enabled.
     Update {
@@ -162,7 +162,8 @@ impl TableSettings {
         let mut setting = self.setting(&schema, &table, tables);
         match act {
             TableAct::Enable { operations, excluded } => {
-                (setting.is_enabled, setting.operations, setting.excluded) = (true, operations, excluded);
+                (setting.is_enabled, setting.operations) = (true, operations);
+                setting.excluded = excluded.unwrap_or(setting.excluded);
             }
             TableAct::Update { .. } if !setting.is_enabled => return Err(Refusal::of(Code::TableNotEnabled)),
             TableAct::Update { operations, excluded } => {

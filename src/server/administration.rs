@@ -54,7 +54,7 @@ fn changes(form: &mut Form<'_>) -> Result<Vec<TableChange>, Refusal> {
     let excluded = form.take("exclude").filter(|columns| !columns.is_null());
     let excluded = excluded.map(|columns| columns.texts(MAX_COLUMNS)).transpose()?.map(distinct);
     let act = match (word.as_str(), events) {
-        ("enable", Some(operations)) => TableAct::Enable { operations, excluded: excluded.unwrap_or_default() },
+        ("enable", Some(operations)) => TableAct::Enable { operations, excluded },
         ("update", operations) => TableAct::Update { operations, excluded },
         ("disable", _) => TableAct::Disable,
         _ => return Err(action.refuse("must be \"list\", \"enable\" with events, \"update\" or \"disable\"")),

@@ -43,7 +43,7 @@ const fn metric(name: &'static str, kind: &'static str, at: At, help: &'static s
 
 use At::{Each, Length, Path};
 
-const METRICS: [Metric; 18] = [
+const METRICS: [Metric; 19] = [
     metric("realtime_connections", "gauge", Each("byDialect", "dialect"), "Open connections."),
     metric("realtime_connections_pending", "gauge", Path(&["pending"]), "Connections that have not authenticated yet."),
     metric("realtime_topics", "gauge", Path(&["topics"]), "Topics with at least one subscriber."),
@@ -53,6 +53,7 @@ const METRICS: [Metric; 18] = [
     metric("realtime_stream_offset", "gauge", Path(&["offset"]), "Offset of the newest publication."),
     metric("realtime_publications_total", "counter", Path(&["publications"]), "Publications accepted."),
     metric("realtime_deliveries_total", "counter", Path(&["deliveries"]), "Frames of publications handed to sockets."),
+    metric("realtime_too_slow_total", "counter", Path(&["tooSlow"]), "Connections closed because they did not read."),
     Metric {
         scale: 1_000.0,
         ..metric(

@@ -1,6 +1,7 @@
 //! The head of a request as plain values.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
@@ -39,7 +40,7 @@ pub struct RequestHead {
     pub protocols: Option<String>,
     /// `Last-Event-ID`
     pub last_event_id: Option<String>,
-    /// `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
+    /// The [`network`] of `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
     pub address: Option<String>,
 }
 
@@ -70,7 +71,7 @@ impl RequestHead {
         if configuration.allows_origin(self.origin.as_deref()) { Ok(()) } else { Err(Code::OriginNotAllowed) }
     }
 
-    /// The organization that a request with the access token names.
+    /// The organization that a request names, or the default.
     ///
     /// # Errors
     /// When it names none, and there is no default.
@@ -79,6 +80,17 @@ impl RequestHead {
         let organization = self.parameter("organizationId").or(default).filter(|name| is_organization(name));
         let missing = || Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is required");
         organization.map(str::to_owned).ok_or_else(missing)
+    }
+}
+
+/// The network that an address counts as: an IPv6 host has a whole /64 (RFC 6177), so its addresses are one.
+pub fn network(address: &str) -> String {
+    match address.trim().parse::<Ipv6Addr>() {
+        Ok(address) if address.to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        _ => address.trim().to_owned(),
     }
 }
 
@@ -164,6 +176,15 @@ mod tests {
         for (offered, agreed) in cases {
             let head = RequestHead { protocols: offered.map(str::to_owned), ..RequestHead::default() };
             assert_eq!(head.subprotocol(), agreed, "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one() {
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network(" 2001:DB8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
+        for address in ["192.0.2.7", "::ffff:192.0.2.7", "none"] {
+            assert_eq!(network(address), address);
         }
     }
 

@@ -35,9 +35,9 @@ pub struct Backlog(String);
 
 impl Backlog {
     /// Appends text and returns whether it fitted. If not, everything is dropped: a reconnecting client resumes from
-    /// its last position.
+    /// its last position. A frame that is larger than the limit fits alone, else a client could never get past it.
     pub fn push(&mut self, text: &str) -> bool {
-        let has_room = self.0.len() + text.len() <= MAX_BACKLOG;
+        let has_room = self.0.is_empty() || self.0.len() + text.len() <= MAX_BACKLOG;
         if has_room {
             self.0.push_str(text)
         } else {
@@ -81,6 +81,10 @@ mod tests {
         let most = "x".repeat(MAX_BACKLOG);
         assert!(backlog.push(&most));
         assert!(!backlog.push("y"));
+        let larger = "x".repeat(MAX_BACKLOG + 1);
+        assert!(backlog.push(&larger), "who reads gets it, however large");
+        assert_eq!(backlog.take().map(|text| text.len()), Some(MAX_BACKLOG + 1));
+        assert!(backlog.push(&most) && !backlog.push(&larger));
         assert!(backlog.push("end"), "there is room for saying why");
         assert_eq!(backlog.take().as_deref(), Some("end"));
         assert_eq!(backlog.take(), None);

@@ -160,7 +160,8 @@ impl Broadcaster {
             FRAME => self.take_frame(body),
             "/feed" => self.feed(body),
             "/connections" | "/tables" => self.administer(path, body),
-            _ => self.stats(),
+            "/stats" => self.stats(),
+            _ => Err(Refusal::of(Code::NotFound)),
         }
     }
 

@@ -180,10 +180,14 @@ fn fault(error: &tokio_postgres::Error) -> Fault {
     Fault::new(words(error)).during("database")
 }
 
-/// What the server says of a failure, with its code; never a row's values, which stand in its details. What the runtime says
+/// What the server says of a failure, with its code; never a row's values. What the runtime says
 /// of the connection is the error's source.
 fn words(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
+        // Of a value that a policy cannot read the message quotes the value (class 22, data exception).
+        (Some(error), _) if error.code().code().starts_with("22") => {
+            format!("data exception ({})", error.code().code())
+        }
         (Some(error), _) => format!("{} ({})", error.message(), error.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),

@@ -13,7 +13,7 @@ use super::runtime::RawEnv;
 use crate::code::Code;
 use crate::policy::limits::BODY_BYTES;
 use crate::server::answer::Answer;
-use crate::server::request_head::{Query, RequestHead};
+use crate::server::request_head::{Query, RequestHead, network};
 use crate::server::route;
 
 /// How long a caller whose request is refused may take to send the rest of it.
@@ -41,7 +41,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
         media_type: media_type(request),
         protocols: header("sec-websocket-protocol"),
         last_event_id: header("last-event-id"),
-        address: header("cf-connecting-ip"),
+        address: header("cf-connecting-ip").map(|address| network(&address)),
     })
 }
 

@@ -19,6 +19,10 @@ use crate::server::log::log_line;
 use crate::server::outgoing::{Outgoing, closing};
 use crate::server::tenant_server::TenantServer;
 
+/// Bytes of encoded frames that wait for those that follow them: beyond, they are sent first. What is encoded stands in memory
+/// twice, as a JavaScript string too.
+const MAX_ENCODED: usize = 2 << 20;
+
 /// What a life of the object has in memory.
 pub struct Life {
     /// The organization.
@@ -70,12 +74,19 @@ impl Life {
         state: &RawState,
         outcome: &mut Outcome,
     ) -> std::result::Result<Vec<Input>, Fault> {
-        let mut sends = Vec::new();
+        let (mut sends, mut encoded) = (Vec::new(), 0);
         let mut inputs = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Deliver { to, dialect, address, event, .. } => {
-                    sends.extend(Outgoing::of(to, dialect, address.as_ref(), &event));
+                    for outgoing in Outgoing::of(to, dialect, address.as_ref(), &event) {
+                        encoded += outgoing.frame.bytes();
+                        sends.push(outgoing);
+                    }
+                    if encoded > MAX_ENCODED {
+                        encoded = 0;
+                        inputs.extend(self.send(&std::mem::take(&mut sends), state));
+                    }
                 }
                 Effect::Do(task) => {
                     inputs.extend(self.send(&std::mem::take(&mut sends), state));

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::{Stream, StreamExt};
-use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
 use worker::{Delay, Headers, Request, Response, Result, WebSocket, WebsocketEvent};
 
 use super::fault::log_fault;
 use super::pump::accept;
-use super::runtime::{RawRequest, now};
+use super::runtime::{RawRequest, RawSignal, now};
 use crate::code::Code;
 use crate::server::streaming::{Backlog, MAX_LIFETIME, MAX_SILENCE, StreamedBody};
 
@@ -49,24 +49,41 @@ pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>
     let pipe = Rc::new(RefCell::new(Pipe::default()));
     write(&pipe, &body.opening());
     let stream = Body(pipe.clone());
-    close_with_client(request, &socket);
+    let gone = ClientGone::watch(request, &socket);
     worker::wasm_bindgen_futures::spawn_local(async move {
         if let Err(error) = serve(&socket, body, &pipe).await {
             log_fault(error);
         }
         finish(&pipe);
         close(&socket);
+        drop(gone);
     });
     Ok(Response::from_stream(stream)?.with_headers(headers))
 }
 
 /// Closes the socket once the client has gone. Nothing else would: workerd then drops the request with its body, calls no
-/// `cancel` of it, and does not tell the object.
-fn close_with_client(request: &Request, socket: &WebSocket) {
-    let request: &RawRequest = request.inner().unchecked_ref();
-    let Some(signal) = request.signal() else { return };
-    let socket = socket.clone();
-    signal.on_abort(&Closure::once_into_js(move || close(&socket)));
+/// `cancel` of it, and does not tell the object. Dropped, it watches no more: a closure that JavaScript owned would be kept
+/// for ever where it is never called.
+struct ClientGone {
+    signal: RawSignal,
+    _close: Closure<dyn FnMut()>,
+}
+
+impl ClientGone {
+    fn watch(request: &Request, socket: &WebSocket) -> Option<ClientGone> {
+        let request: &RawRequest = request.inner().unchecked_ref();
+        let signal = request.signal()?;
+        let socket = socket.clone();
+        let close = Closure::new(move || close(&socket));
+        signal.on_abort(close.as_ref());
+        Some(ClientGone { signal, _close: close })
+    }
+}
+
+impl Drop for ClientGone {
+    fn drop(&mut self) {
+        self.signal.on_abort(&JsValue::NULL);
+    }
 }
 
 fn close(socket: &WebSocket) {

@@ -40,18 +40,19 @@ pub struct TableSettings {
     pub schema: String,
     /// The tables: all of them are enabled, or none where one does not exist.
     pub tables: Vec<String>,
-    /// `INSERT`, `UPDATE`, `DELETE`; `None`: all.
+    /// `INSERT`, `UPDATE`, `DELETE`; `None`: as before, at first all.
     pub events: Option<Vec<String>>,
-    /// Columns whose values never leave the database.
-    pub exclude: Vec<String>,
-    /// The column that names the organization of a row.
+    /// Columns whose values never leave the database; `None`: as before, at first none.
+    pub exclude: Option<Vec<String>>,
+    /// The column that names the organization of a row; `None`: as before.
     pub organization_column: Option<String>,
 }
 
 /// Says which tables do not exist, or enables all of them. The part that is not needed is not executed: neither depends on
 /// a row of the query around it.
-const ENABLE: &str = "select case when absent.names is null then json_build_object('missing', json_build_array(), 'tables',
-        (select json_agg(realtime_worker.enable_realtime($1, named.name, coalesce($3::text[], '{INSERT,UPDATE,DELETE}'), $4::text[], $5))
+const ENABLE: &str =
+    "select case when absent.names is null then json_build_object('missing', json_build_array(), 'tables',
+        (select json_agg(realtime_worker.enable_realtime($1, named.name, $3::text[], $4::text[], $5))
            from unnest($2::text[]) named (name)))
         else json_build_object('missing', absent.names) end::text
     from (select json_agg(named.name) as names from unnest($2::text[]) named (name)
@@ -79,7 +80,7 @@ impl Statement {
                     Some(settings.schema.clone()),
                     Some(array(&settings.tables)),
                     settings.events.as_deref().map(array),
-                    Some(array(&settings.exclude)),
+                    settings.exclude.as_deref().map(array),
                     settings.organization_column.clone(),
                 ],
             ),
@@ -103,7 +104,7 @@ impl Statement {
             let list = form.take(key).filter(|list| !list.is_null())?.list(1_000).ok()?;
             Some(list.iter().filter_map(|item| item.text().ok()).collect::<Vec<String>>())
         };
-        let (events, exclude) = (list("events"), list("exclude").unwrap_or_default());
+        let (events, exclude) = (list("events"), list("exclude"));
         let tables = list("tables").or_else(|| Some(vec![table?]))?;
         let settings = TableSettings { schema, tables, events, exclude, organization_column };
         (action == "enable").then_some(Statement::Enable(settings))

@@ -34,6 +34,11 @@ impl Row {
         Ok(Row { columns: object.members.iter().map(column).collect() })
     }
 
+    /// Bytes of its names and values.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.name.len() + column.json.len()).sum()
+    }
+
     /// The JSON text of the column `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.columns.iter().find(|column| &*column.name == name).map(|column| &*column.json)

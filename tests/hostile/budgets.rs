@@ -104,6 +104,32 @@ fn replays_are_paid_for_by_their_rows() {
     assert!((3..=9).contains(&read), "the history was read {read} times within a second");
 }
 
+/// A loop of connections that each recover: whoever owes for the last replay is told to read its state anew.
+#[test]
+fn connections_that_recover_again_and_again_are_paid_for() {
+    let mut rig = Rig::new(&json!({ "limits": { "publicationsPerSecond": 1_000_000 } }));
+    for _ in 0..4_000 {
+        rig.accepted(json!({ "type": "broadcast", "event": "e", "payload": "x".repeat(500) }));
+    }
+    let from = json!({ "epoch": rig.epoch(), "offset": 0 });
+    let mut recovered = 0;
+    for _ in 0..60 {
+        let eve = rig.open();
+        let token = rig.token("eve", &[]);
+        rig.authenticate_saying(&eve, &token, json!({ "recover": from }));
+        let frame = eve.next();
+        assert_eq!(frame["type"], "auth_success");
+        recovered += u64::from(frame["recovered"] == true);
+        rig.disconnect(&eve);
+        rig.now += 10;
+    }
+    assert!((3..=15).contains(&recovered), "{recovered} of 60 replays within a second");
+    let ada = rig.open();
+    let token = rig.token("ada", &[]);
+    rig.authenticate_saying(&ada, &token, json!({ "recover": from }));
+    assert_eq!(ada.next()["recovered"], true, "that is nobody else's debt");
+}
+
 /// Ten messages of a client over HTTP, each of one unit.
 fn ten() -> Vec<Publication> {
     let topic = || Topic { private: false, name: Rc::from("t") };

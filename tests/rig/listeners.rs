@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::source::table;
-use super::{Client, ORGANIZATION, Rig, token};
+use super::{Client, ORGANIZATION, Rig};
 
 /// The database roles that judge.
 pub const ROLES: [&str; 2] = ["authenticated", "auditor"];
@@ -25,10 +25,7 @@ pub fn messages() -> Value {
 pub fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
     let mut claims = rig.claims(user, &[]);
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let client = rig.open();
-    rig.authenticate_saying(&client, &token::hs256(&claims), json!({ "subscriptions": [] }));
-    assert_eq!(client.next()["type"], "auth_success");
-    client
+    rig.connect_saying(&claims, json!({ "subscriptions": [] }))
 }
 
 /// Subscribes to a table.

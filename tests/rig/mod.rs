@@ -311,7 +311,6 @@ impl Rig {
         }
     }
 
-    /// Publishes what must be accepted, and says to how many sockets it went.
     /// Lets time pass; alarms come when they are due.
     pub fn advance(&mut self, milliseconds: u64) {
         self.step();

@@ -58,5 +58,7 @@ pub fn position(id: &str) -> Option<(String, u64)> {
     let (epoch, offset) = id.rsplit_once(':')?;
     let is_digits = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
     let offset = offset.parse().ok().filter(|_| is_digits)?;
-    (!epoch.is_empty()).then(|| (epoch.to_owned(), offset))
+    // It becomes part of the ids that this stream sends: a line break in it would end the field.
+    let is_epoch = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_graphic());
+    is_epoch.then(|| (epoch.to_owned(), offset))
 }

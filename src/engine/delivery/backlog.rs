@@ -2,7 +2,7 @@
 //!
 //! Each socket queues its own frames in order. This module counts their bytes over all sockets and releases them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::engine::command::{Command, Malformed};
 use crate::engine::input::SocketId;
@@ -12,6 +12,8 @@ use crate::policy::limits::WAITING_BYTES;
 #[derive(Default)]
 pub(super) struct Backlog {
     bytes: usize,
+    /// The bytes of each socket's frames that wait.
+    by_socket: BTreeMap<SocketId, usize>,
     released: VecDeque<(SocketId, Frame)>,
 }
 
@@ -25,17 +27,18 @@ impl Backlog {
     }
 
     /// Counts a queued frame.
-    pub(super) fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, socket: SocketId, bytes: usize) {
         self.bytes += bytes;
+        *self.by_socket.entry(socket).or_default() += bytes;
     }
 
-    /// Resets the count; only released frames remain.
-    pub(super) fn clear(&mut self) {
-        self.bytes = 0;
+    fn discount(&mut self, socket: SocketId) {
+        self.bytes -= self.by_socket.remove(&socket).unwrap_or_default();
     }
 
     /// Releases the frames of a socket, after those released earlier.
     pub(super) fn release(&mut self, socket: SocketId, frames: Option<VecDeque<Frame>>) {
+        self.discount(socket);
         self.released.extend(frames.into_iter().flatten().map(|frame| (socket, frame)));
     }
 
@@ -46,6 +49,27 @@ impl Backlog {
 
     /// Forgets a closed socket: its number may be reused before its frames are handled.
     pub(super) fn forget(&mut self, socket: SocketId) {
+        self.discount(socket);
         self.released.retain(|(of, _)| *of != socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_no_more_takes_no_room() {
+        let (one, other) = (SocketId(1), SocketId(2));
+        let mut backlog = Backlog::default();
+        for _ in 0..3 {
+            backlog.add(one, WAITING_BYTES / 2);
+            backlog.add(other, WAITING_BYTES / 2);
+            assert!(!backlog.has_room_for(1));
+            backlog.release(one, None);
+            assert!(backlog.has_room_for(WAITING_BYTES / 2) && !backlog.has_room_for(WAITING_BYTES));
+            backlog.forget(other);
+            assert!(backlog.has_room_for(WAITING_BYTES));
+        }
     }
 }

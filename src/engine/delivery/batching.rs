@@ -18,6 +18,8 @@ use crate::engine::message::Out;
 /// Limits on the events that wait for a window to end, and on their bytes; beyond them the lists are flushed at once.
 const MAX_WAITING: usize = 1_000;
 const MAX_WAITING_BYTES: usize = 1 << 20;
+/// Lists that one event may be added to: each is encoded for itself, and beyond that few sockets share one anyway.
+const MAX_LISTS_OF_EVENT: usize = 16;
 
 /// Pending events of sockets that accept several per frame.
 #[derive(Default)]
@@ -27,7 +29,7 @@ pub(super) struct Batches {
     places: BTreeMap<SocketId, usize>,
     /// The end of the current window, in Unix milliseconds.
     window_end: u64,
-    /// Events over all lists (a shared event counts once) and the bytes of their publications.
+    /// Events over all lists (a shared event counts once), and their bytes.
     count: usize,
     bytes: usize,
     /// Sockets closed during this input; their numbers may be reused by the next.
@@ -56,18 +58,25 @@ impl Batches {
         self.places.is_empty()
     }
 
-    /// Adds an event to the lists of these sockets.
-    fn add(&mut self, dialect: DialectId, to: Vec<SocketId>, event: Event) {
+    /// Adds an event to the lists of these sockets. Where they share hardly anything, the event is sent at once, after
+    /// what each of them has pending: so it is encoded once for all of them.
+    fn add(&mut self, dialect: DialectId, to: Vec<SocketId>, event: Event) -> Vec<Effect> {
         self.count += 1;
+        self.bytes += event.bytes();
         // Consecutive events usually have the same recipients.
         let place = to.first().and_then(|first| self.places.get(first));
         if let Some(list) = place.and_then(|place| self.lists.get_mut(*place)).filter(|list| list.to == to) {
             list.events.push(event);
-            return;
+            return Vec::new();
         }
         let mut parts: BTreeMap<Option<usize>, Vec<SocketId>> = BTreeMap::new();
-        for socket in to {
-            parts.entry(self.places.get(&socket).copied()).or_default().push(socket);
+        for socket in &to {
+            parts.entry(self.places.get(socket).copied()).or_default().push(*socket);
+        }
+        if parts.len() > MAX_LISTS_OF_EVENT {
+            let mut effects = self.take_for(to.iter().copied());
+            effects.push(Effect::Deliver { to, dialect, address: None, event, may_wait: false });
+            return effects;
         }
         for (place, part) in parts {
             match place.and_then(|place| self.lists.get_mut(place)) {
@@ -79,6 +88,7 @@ impl Batches {
                 None => self.begin(dialect, part, vec![event.clone()]),
             }
         }
+        Vec::new()
     }
 
     /// Starts a list; its sockets leave their previous one.
@@ -95,11 +105,22 @@ impl Batches {
         self.lists.push(List { dialect, to, events });
     }
 
-    /// Takes the pending events of one socket, and removes the socket from its list.
-    fn take_for(&mut self, socket: SocketId) -> Option<Effect> {
-        let list = self.places.remove(&socket).and_then(|place| self.lists.get_mut(place))?;
-        list.to.retain(|other| *other != socket);
-        Some(deliver(list.dialect, vec![socket], list.events.clone()))
+    /// Takes the pending events of these sockets, which leave their lists: one delivery for all sockets of a list.
+    fn take_for(&mut self, sockets: impl IntoIterator<Item = SocketId>) -> Vec<Effect> {
+        let mut parts: BTreeMap<usize, Vec<SocketId>> = BTreeMap::new();
+        for socket in sockets {
+            if let Some(place) = self.places.remove(&socket) {
+                parts.entry(place).or_default().push(socket);
+            }
+        }
+        let mut taken = Vec::new();
+        for (place, part) in parts {
+            let Some(list) = self.lists.get_mut(place) else { continue };
+            list.to.retain(|socket| self.places.get(socket) == Some(&place));
+            let events = if list.to.is_empty() { take(&mut list.events) } else { list.events.clone() };
+            taken.push(deliver(list.dialect, part, events));
+        }
+        taken
     }
 
     /// Takes all lists.
@@ -126,24 +147,23 @@ impl Delivery {
     /// Batches events for recipients that accept it. An event that must not wait is sent after the pending events of
     /// its socket, so that every socket receives its events in order.
     pub(in crate::engine) fn batch(&mut self, now: u64, out: &mut Out) {
-        let bytes = take(&mut out.batched_bytes);
-        self.batches.bytes += bytes;
-        if bytes == 0 && self.batches.is_empty() && !out.effects.iter().any(may_wait) {
+        if self.batches.is_empty() && !out.effects.iter().any(may_wait) {
             self.batches.gone.clear();
             return;
         }
         for effect in take(&mut out.effects) {
             match effect {
-                Effect::Deliver { to, dialect, event, may_wait: true, .. } => self.batches.add(dialect, to, event),
+                Effect::Deliver { to, dialect, event, may_wait: true, .. } => {
+                    out.effects.extend(self.batches.add(dialect, to, event));
+                }
                 effect => {
                     self.overtake(&effect, out);
                     out.effects.push(effect);
                 }
             }
         }
-        for socket in take(&mut self.batches.gone) {
-            drop(self.batches.take_for(socket));
-        }
+        let gone = take(&mut self.batches.gone);
+        drop(self.batches.take_for(gone));
         self.flush_batches(now, out);
     }
 
@@ -151,9 +171,9 @@ impl Delivery {
     fn overtake(&mut self, effect: &Effect, out: &mut Out) {
         match effect {
             Effect::Deliver { to, .. } => {
-                out.effects.extend(to.iter().filter_map(|socket| self.batches.take_for(*socket)));
+                out.effects.extend(self.batches.take_for(to.iter().copied()));
             }
-            Effect::Do(Task::Close { socket, .. }) => out.effects.extend(self.batches.take_for(*socket)),
+            Effect::Do(Task::Close { socket, .. }) => out.effects.extend(self.batches.take_for([*socket])),
             Effect::Do(_) => {}
         }
     }
@@ -237,12 +257,53 @@ mod tests {
     }
 
     #[test]
+    fn those_who_are_taken_out_together_share_a_frame() {
+        let mut batches = Batches::default();
+        let all: Vec<u32> = (0..1_000).collect();
+        batches.add(DIALECT, sockets(&all), event(1));
+        batches.add(DIALECT, sockets(&all[..500]), event(2));
+        let taken = batches.take_for(sockets(&all));
+        let told = taken.iter().map(|effect| match effect {
+            Effect::Deliver { to, event, .. } => (to.len(), times(event)),
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told, [(500, vec![1]), (500, vec![1, 2])]);
+        assert_eq!(batches.take_all().count(), 0);
+    }
+
+    /// Each socket leaves out another event, so no two of them are told the same.
+    #[test]
+    fn however_different_recipients_are_an_event_is_encoded_a_few_times() {
+        let mut batches = Batches::default();
+        let (mut told, mut encoded) = (BTreeMap::<u32, Vec<u64>>::new(), 0);
+        let mut note = |effects: Vec<Effect>| {
+            for effect in effects {
+                let Effect::Deliver { to, event, .. } = effect else { panic!("{effect:?}") };
+                let times = times(&event);
+                encoded += times.len();
+                to.iter().for_each(|socket| told.entry(socket.0).or_default().extend(&times));
+            }
+        };
+        for time in 0..100 {
+            let to: Vec<u32> = (0..100).filter(|socket| u64::from(*socket) != time).collect();
+            note(batches.add(DIALECT, sockets(&to), event(time)));
+        }
+        note(batches.take_all().collect());
+        for (socket, times) in told {
+            assert!(times.into_iter().eq((0..100).filter(|time| *time != u64::from(socket))), "{socket}");
+        }
+        assert!(encoded <= 100 * (MAX_LISTS_OF_EVENT + 1), "{encoded}");
+    }
+
+    #[test]
     fn one_that_is_taken_out_leaves_the_others_theirs() {
         let mut batches = Batches::default();
         batches.add(DIALECT, sockets(&[1, 2]), event(1));
-        let Some(Effect::Deliver { to, event: taken, .. }) = batches.take_for(SocketId(1)) else { panic!() };
-        assert_eq!((to, times(&taken)), (sockets(&[1]), vec![1]));
-        assert!(batches.take_for(SocketId(1)).is_none());
+        let taken = batches.take_for([SocketId(1)]);
+        let [Effect::Deliver { to, event: taken, .. }] = &taken[..] else { panic!("{taken:?}") };
+        assert_eq!((to.clone(), times(taken)), (sockets(&[1]), vec![1]));
+        assert!(batches.take_for([SocketId(1)]).is_empty());
         batches.add(DIALECT, sockets(&[1, 2]), event(2));
         assert_eq!(told(&mut batches), (BTreeMap::from([(1, vec![2]), (2, vec![1, 2])]), 2));
     }

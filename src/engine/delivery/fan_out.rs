@@ -29,7 +29,7 @@ struct Speaker {
     is_told: bool,
 }
 
-/// The fan-out of one publication or presence difference; it only reads.
+/// The fan-out of one publication or presence difference. It changes no session; it counts what filters and denials cost.
 pub(super) struct FanOut<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) profiles: Profiles,
@@ -39,7 +39,7 @@ pub(super) struct FanOut<'a> {
 }
 
 impl<'a> FanOut<'a> {
-    /// Sends a publication to everyone who may see it, and returns the number of frames.
+    /// Sends a publication to everyone who may see it, and reports the number of frames to the stream.
     pub(super) fn publish(&self, accepted: &Accepted, origin: Option<Origin>, out: &mut Out) {
         let rules = Rules::of(accepted, self.configuration);
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), self.meter.steps(), false);
@@ -64,9 +64,6 @@ impl<'a> FanOut<'a> {
             if let (_, Some(event)) = event {
                 frames += to.len() as u64;
                 let address = channel.map(|name| Address { name, reference: None });
-                if batches {
-                    out.batched_bytes += accepted.publication.source.len();
-                }
                 deliver(to, (dialect, batches), address, event.clone(), out);
             }
         }

@@ -39,7 +39,7 @@ impl Delivery {
             None => self.handle(now, socket, frame, out),
         }
         if self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some()) {
-            self.backlog.add(bytes);
+            self.backlog.add(socket, bytes);
         }
     }
 

@@ -190,7 +190,6 @@ impl Delivery {
     /// Applies the key set and releases the frames that waited for it.
     pub(in crate::engine) fn keys_fetched(&mut self, now: u64, answer: Option<(u64, &str)>) {
         self.verifier.fetched(now, answer);
-        self.backlog.clear();
         for socket in self.registry.sockets_mut() {
             let id = socket.id;
             if self.waits.judging.holds(id) || self.waits.grants.makes_wait(id) {

@@ -24,6 +24,9 @@ use crate::value::row::Row;
 
 /// Frames queued for one held socket; beyond this the client has to reconnect.
 const MAX_HELD: usize = 1_000;
+/// Bytes of the same, and of all held sockets together.
+const MAX_HELD_BYTES: usize = 4 << 20;
+const MAX_ALL_HELD_BYTES: usize = 16 << 20;
 /// How often one question is asked. The database's object answers when its next connection attempt has failed, so
 /// together the attempts outlast a database restart.
 const MAX_ATTEMPTS: u32 = 6;
@@ -36,7 +39,14 @@ pub(super) struct Judging {
     /// Resuming sessions whose tables the database has not answered for: no verdict covers them for changes committed
     /// meanwhile, so they get those from the history.
     resuming: BTreeMap<SessionId, (Position, Announcement)>,
-    held: BTreeMap<SocketId, Vec<Effect>>,
+    held: BTreeMap<SocketId, Held>,
+}
+
+/// What a held socket is told later.
+#[derive(Default)]
+struct Held {
+    events: Vec<Effect>,
+    bytes: usize,
 }
 
 /// A session whose missed changes are being judged.
@@ -78,6 +88,15 @@ impl Judging {
     /// Whether no socket is held.
     pub(super) fn is_idle(&self) -> bool {
         self.held.is_empty()
+    }
+
+    /// A held socket for which too much waits, or the one with the most if that is so of all together.
+    fn overfull(&self) -> Option<SocketId> {
+        let is_full = |held: &Held| held.events.len() > MAX_HELD || held.bytes > MAX_HELD_BYTES;
+        let full = self.held.iter().find(|(_, held)| is_full(held));
+        let all: usize = self.held.values().map(|held| held.bytes).sum();
+        let largest = || self.held.iter().max_by_key(|(_, held)| held.bytes).filter(|_| all > MAX_ALL_HELD_BYTES);
+        full.or_else(largest).map(|(socket, _)| *socket)
     }
 
     /// Forgets a closed socket.
@@ -196,13 +215,10 @@ impl Delivery {
     /// Sends a held socket its queued events, then handles its queued frames.
     pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
         let Some(held) = self.waits.judging.held.remove(&id) else { return };
-        out.effects.extend(held);
+        out.effects.extend(held.events);
         self.registry.save_later(id);
         let frames = self.registry.socket_mut(id).and_then(|socket| socket.waiting.take());
         self.backlog.release(id, frames);
-        if !self.verifier.is_fetching() && self.waits.judging.is_idle() {
-            self.backlog.clear();
-        }
     }
 
     /// Applies the verdicts; without an answer the question is asked again. Changes without a verdict are denied, and
@@ -231,8 +247,9 @@ impl Delivery {
                         to.into_iter().partition(|socket| self.waits.judging.holds(*socket));
                     for socket in held {
                         let (address, event) = (address.clone(), event.clone());
-                        let frames = self.waits.judging.held.entry(socket).or_default();
-                        frames.push(Effect::Deliver { to: vec![socket], dialect, address, event, may_wait });
+                        let held = self.waits.judging.held.entry(socket).or_default();
+                        held.bytes += event.bytes();
+                        held.events.push(Effect::Deliver { to: vec![socket], dialect, address, event, may_wait });
                     }
                     if !to.is_empty() {
                         out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
@@ -241,9 +258,9 @@ impl Delivery {
                 task @ Effect::Do(_) => out.effects.push(task),
             }
         }
-        let full = self.waits.judging.held.iter().filter(|(_, frames)| frames.len() > MAX_HELD);
-        let full: Vec<SocketId> = full.map(|(socket, _)| *socket).collect();
-        full.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+        while let Some(socket) = self.waits.judging.overfull() {
+            self.close(socket, Code::ServiceRestart, out);
+        }
     }
 }
 
@@ -327,4 +344,23 @@ fn with_verdicts(mut missed: Vec<Accepted>, group: &Rc<str>, sights: &Sights) ->
         accepted.verdict = Some(Rc::new(Verdict::of_group(group.clone(), &seen)));
     }
     Some(missed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judging(bytes: &[usize]) -> Judging {
+        let held = |bytes: &usize| Held { events: Vec::new(), bytes: *bytes };
+        let held = (0..).map(SocketId).zip(bytes.iter().map(held)).collect();
+        Judging { held, ..Judging::default() }
+    }
+
+    #[test]
+    fn what_waits_for_held_sockets_is_bounded_in_bytes() {
+        assert_eq!(judging(&[MAX_HELD_BYTES; 4]).overfull(), None);
+        assert_eq!(judging(&[1, MAX_HELD_BYTES + 1, 2]).overfull(), Some(SocketId(1)));
+        let third = MAX_HELD_BYTES - 1;
+        assert_eq!(judging(&[third, third, MAX_HELD_BYTES, third, 4]).overfull(), Some(SocketId(2)), "all together");
+    }
 }

@@ -265,6 +265,7 @@ impl Delivery {
         let Some(client_id) = self.registry.socket(socket).map(|socket| socket.client_id.clone()) else { return };
         let id = SessionId { socket, number: 0 };
         let details = vec![("method", principal.method.as_str().to_owned())];
+        let user = principal.user.clone();
         let mut session = Session::new(id, client_id.clone(), principal);
         session.offsets = recover != Recover::Off;
         session.batches = beginning.batches;
@@ -276,10 +277,16 @@ impl Delivery {
         let with_position = recover != Recover::Off;
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
         let (from, then) = match recover {
-            Recover::From(position) => match self.resume_later(now, id, position, then, out) {
-                Some((position, then)) => (self.registry.since(id, position), then),
-                None => return,
-            },
+            Recover::From(mut position) => {
+                if self.pay_to_enter(now, socket, user.as_deref()).is_err() {
+                    // A position of no stream: whoever owes for earlier replays is told that it did not recover.
+                    position.epoch = String::new();
+                }
+                match self.resume_later(now, id, position, then, out) {
+                    Some((position, then)) => (self.registry.since(id, position), then),
+                    None => return,
+                }
+            }
             Recover::Off | Recover::On => (From::Now, then),
         };
         out.to_stream.push_back(ToStream::Resume { session: id, from, then });

@@ -55,6 +55,7 @@ impl Sockets {
     /// Puts a socket in its slot.
     pub(super) fn insert(&mut self, socket: Socket) {
         self.remove(socket.id);
+        self.freed.pop_if(|freed| *freed == socket.id.0);
         let place = socket.id.0 as usize;
         if self.places.len() <= place {
             self.places.resize_with(place + 1, || None);

@@ -11,6 +11,9 @@ use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
 
+/// Units for a message whose key is looked up and kept: a row is read, one written, one deleted later.
+const COST_OF_KEY: u64 = 10;
+
 impl Delivery {
     /// Charges a command to its sender.
     pub(super) fn pay(&mut self, now: u64, id: SessionId, command: &Command) -> Result<(), Refusal> {
@@ -76,7 +79,10 @@ impl Delivery {
     /// The cost of a command in units: at least one, even if its answer is charged separately.
     fn cost(&self, id: SessionId, command: &Command) -> u64 {
         match command {
-            Command::Publish { topic, payload, .. } => self.cost_of_message(topic.clone(), payload),
+            Command::Publish { topic, payload, key, .. } => {
+                let remembered = if key.is_some() { COST_OF_KEY } else { 0 };
+                remembered + self.cost_of_message(topic.clone(), payload)
+            }
             Command::Track { topic, metadata, .. } | Command::Update { topic, metadata } => {
                 self.cost_of_presence(id, topic.clone(), metadata)
             }
@@ -95,11 +101,7 @@ impl Delivery {
     }
 
     fn cost_of_message(&self, topic: Topic, payload: &Payload) -> u64 {
-        let bytes = match payload {
-            Payload::Json(text) => text.len(),
-            Payload::Binary(bytes) => bytes.len(),
-        };
-        1 + frames(self.listeners(&Scope::Topic(topic)), bytes)
+        1 + frames(self.listeners(&Scope::Topic(topic)), payload.bytes())
     }
 
     /// A difference that is merged with a pending one of the same member costs no extra frames.

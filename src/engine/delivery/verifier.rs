@@ -45,11 +45,6 @@ impl Verifier {
         !std::mem::replace(&mut self.is_fetching, true)
     }
 
-    /// Whether the key set is being fetched.
-    pub(super) fn is_fetching(&self) -> bool {
-        self.is_fetching
-    }
-
     /// The principal of a join: its token's, or the socket key's.
     pub(super) fn identify_join(
         &self,

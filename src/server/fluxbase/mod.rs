@@ -62,7 +62,7 @@ pub fn answer_to(refusal: &Refusal) -> Answer {
         Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => (401, BAD_TOKEN),
         code => (code.status(), &*refusal.message),
     };
-    let retry_after = matches!(refusal.code, Code::RateLimited | Code::Overloaded).then_some(1);
+    let Answer { retry_after, .. } = Answer::from(refusal);
     let body = json!({ "error": error, "code": refusal.code.as_str() });
     Answer { retry_after, ..Answer::json(status, &body) }
 }

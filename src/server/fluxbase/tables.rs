@@ -104,8 +104,7 @@ fn enabling(body: &str) -> Result<(Value, String, String), Refusal> {
     let (events, exclude) = settings(&mut form)?;
     form.finish()?;
     let events = events.unwrap_or_else(|| OPERATIONS.map(|operation| operation.as_str().to_owned()).to_vec());
-    let body = json!({ "action": "enable", "schema": schema, "table": table, "events": events,
-        "exclude": exclude.unwrap_or_default() });
+    let body = json!({ "action": "enable", "schema": schema, "table": table, "events": events, "exclude": exclude });
     Ok((body, schema, table))
 }
 

@@ -175,6 +175,10 @@ fn an_excluded_column_enters_no_outbox_and_no_verdict() {
         (&json!("2"), &json!("1"))
     );
     assert_eq!(told(&changes), [("INSERT", vec!["a", "b"], vec![]), ("UPDATE", vec![], vec!["a", "b"])]);
+    // Enabled again without a word on columns, as a control plane does, it excludes them all the same.
+    let again: Value =
+        owner.query_one("select realtime_worker.enable_realtime('public', 'people')", &[]).unwrap().get(0);
+    assert_eq!((&again["excluded"], &again["organization_column"]), (&json!(["ssn", "gone"]), &json!("team")));
     // A policy that names an excluded column cannot be judged.
     owner.batch_execute("create policy q on people as restrictive using (gone is not true)").unwrap();
     owner.batch_execute("insert into people values (2, 'x', 1)").unwrap();
