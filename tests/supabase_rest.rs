@@ -11,7 +11,7 @@ use realtime_worker::engine::publication::Publication;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::api::Rejected;
-use realtime_worker::server::publish::PublishRequest;
+use realtime_worker::server::publish::{self, PublishRequest};
 use realtime_worker::server::supabase::rest::{self, Body, Sender};
 use rig::token::principal;
 use rig::{Client, ORGANIZATION, Rig, configuration, every_way};
@@ -67,7 +67,7 @@ fn subscribe(rig: &mut Rig, client: &Client, topic: &str, private: bool) {
 /// Hands publications to the object, as the Worker does.
 #[track_caller]
 fn publish(rig: &mut Rig, publications: &[Publication]) {
-    let answer = rig.publish_text(&rest::request(ORGANIZATION, None, publications));
+    let answer = rig.publish_text(&publish::request(ORGANIZATION, None, publications));
     assert_eq!(rest::answered(answer.status), Ok(rest::accepted()), "{}", answer.body);
 }
 
@@ -283,7 +283,7 @@ fn too_much_at_once_is_told_in_supabases_words() {
     is_answered(rest::answered(429), 429, json!({ "message": "Too many requests" }));
     let mut rig = Rig::new(&json!({ "limits": { "publicationsPerSecond": 1 } }));
     let publications = batch(Sender::Service, messages(3)).unwrap();
-    let mut ask = || rest::answered(rig.publish_text(&rest::request(ORGANIZATION, None, &publications)).status);
+    let mut ask = || rest::answered(rig.publish_text(&publish::request(ORGANIZATION, None, &publications)).status);
     assert_eq!(ask(), Ok(rest::accepted()));
     is_answered(ask(), 429, json!({ "message": "Too many requests" }));
 }
@@ -356,7 +356,7 @@ proptest! {
         );
         let batch = rest::batch(&deployment(), sender, &json_of(&message));
         for publications in [published.map(|one| vec![one]), batch].into_iter().flatten().filter(|some| !some.is_empty()) {
-            let read = PublishRequest::read(&rest::request(ORGANIZATION, None, &publications));
+            let read = PublishRequest::read(&publish::request(ORGANIZATION, None, &publications));
             let read = read.map_err(|refusal| TestCaseError::fail(format!("{refusal:?}")))?;
             prop_assert_eq!(&read.publications, &publications);
             prop_assert_eq!(&read.organization, ORGANIZATION);

@@ -125,6 +125,15 @@ impl Configuration {
         }
     }
 
+    /// Whether a message that a client publishes to the topic is kept in the history.
+    ///
+    /// # Errors
+    /// The same, where it may not publish there.
+    pub fn may_publish(&self, topic: &Topic, principal: &Principal) -> Result<bool, Code> {
+        self.authorize(Action::Write, topic, principal)?;
+        Ok(self.channel(topic, principal).is_some_and(|channel| channel.history))
+    }
+
     /// Whether the principal may be present in the topic or the lobby. Rosters show users, so a key that every page
     /// contains does not qualify.
     ///

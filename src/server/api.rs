@@ -118,3 +118,12 @@ pub struct Rejected {
     /// The answer.
     pub answer: Answer,
 }
+
+/// Why an organization's object refused, from its status.
+pub fn code_of(status: u16) -> Code {
+    match status {
+        429 => Code::RateLimited,
+        503 => Code::Overloaded,
+        _ => Code::Internal,
+    }
+}

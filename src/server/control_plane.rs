@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::administration::TABLES;
-use super::api::{ApiStep, DatabaseQuestion, Question, Rejected};
+use super::api::{ApiStep, DatabaseQuestion, Question, Rejected, code_of};
 use crate::code::Code;
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Serves;
@@ -165,9 +165,5 @@ fn texts(list: Option<&Value>) -> Vec<String> {
 }
 
 fn failed(status: u16) -> TableRefusal {
-    TableRefusal::Failed(match status {
-        429 => Code::RateLimited,
-        503 => Code::Overloaded,
-        _ => Code::Internal,
-    })
+    TableRefusal::Failed(code_of(status))
 }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::api::Question;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::engine::input::Publisher;
@@ -76,14 +77,27 @@ impl PublishRequest {
 }
 
 /// The payer of what a client publishes over HTTP. Clients without a user often share a key, which a digest identifies.
-pub fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
+fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
     let presented = || head.bearer().or(head.api_key.as_deref()).unwrap_or_default();
     let digest = || -> [u8; 32] { Sha256::digest(presented().as_bytes()).into() };
     let key = || digest().iter().take(KEY_DIGEST).map(|byte| format!("{byte:02x}")).collect();
     Publisher { user: principal.user.clone(), key: principal.user.is_none().then(key), address: head.address.clone() }
 }
 
-/// The request that passes these to an organization's object (docs/protocol-native.md, Publishing).
+/// The question that passes these to an organization's object, for the API worker or a client.
+pub fn question(
+    head: &RequestHead,
+    organization: String,
+    client: Option<&Principal>,
+    publications: &[Publication],
+) -> Question {
+    let publisher = client.map(|principal| publisher(head, principal));
+    let body = Some(request(&organization, publisher.as_ref(), publications));
+    let path = if publisher.is_some() { "/publish-for-client" } else { "/publish" };
+    Question { organization, path, body }
+}
+
+/// The body that passes these to an organization's object (docs/protocol-native.md, Publishing).
 pub fn request(organization: &str, publisher: Option<&Publisher>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);

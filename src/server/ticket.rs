@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::answer::Answer;
+use super::api::Cors;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
@@ -11,6 +12,9 @@ use crate::policy::organization::is_organization;
 use crate::policy::ticket::{LIFETIME_SECONDS, Ticket};
 use crate::policy::token::TokenError;
 use crate::value::form::Form;
+
+/// What pages of other origins may send to ask for a ticket.
+pub const CORS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
 
 /// The token of a caller; checked before the body is read.
 ///

@@ -89,9 +89,9 @@ async fn answer(
                 Answer::from(&refusal)
             });
             let response = http::respond(&answer).map_err(failed)?;
-            allow_origin(TICKETS, response, origin.as_deref(), &configuration).map_err(failed)
+            allow_origin(ticket::CORS, response, origin.as_deref(), &configuration).map_err(failed)
         }
-        Route::TicketPreflight => preflight(TICKETS, &request, &configuration),
+        Route::TicketPreflight => preflight(ticket::CORS, &request, &configuration),
         Route::ApiPreflight(api) => preflight(api.cors(), &request, &configuration),
         Route::Page if configuration.inspector => page(request, env).await,
         Route::Page | Route::Health => Err(Refusal::of(Code::NotFound)),
@@ -179,8 +179,6 @@ async fn page(request: Request, env: &Env) -> std::result::Result<Response, Refu
     let assets = env.assets("ASSETS").map_err(|_| Refusal::of(Code::NotFound))?;
     assets.fetch_request(request).await.map_err(failed)
 }
-
-const TICKETS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
 
 fn preflight(cors: Cors, request: &Request, configuration: &Configuration) -> std::result::Result<Response, Refusal> {
     let response = Response::empty().map_err(failed)?.with_status(204);

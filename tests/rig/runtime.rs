@@ -13,8 +13,7 @@ use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::log::log_line;
 use realtime_worker::server::outgoing::{Outgoing, closing};
-use realtime_worker::server::publish::PublishRequest;
-use realtime_worker::server::supabase::rest;
+use realtime_worker::server::publish::{self, PublishRequest};
 use realtime_worker::server::tenant_server::TenantServer;
 use serde_json::Value;
 
@@ -145,7 +144,7 @@ impl Rig {
     /// What a client publishes over HTTP, as the Worker hands it over.
     pub fn publish_for_client(&mut self, publisher: &Publisher, publications: Vec<Publication>) -> Answer {
         self.step();
-        let request = rest::request(ORGANIZATION, Some(publisher), &publications);
+        let request = publish::request(ORGANIZATION, Some(publisher), &publications);
         let (publisher, publications) = PublishRequest::read_for_client(&request).unwrap();
         let mut outcome = Outcome::default();
         self.run(Input::PublishForClient { publisher, publications }, &mut outcome);

@@ -183,8 +183,7 @@ impl Delivery {
         origin: Origin,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        self.configuration.authorize(Action::Write, &topic, principal)?;
-        let keep = self.configuration.channel(&topic, principal).is_some_and(|channel| channel.history);
+        let keep = self.configuration.may_publish(&topic, principal)?;
         if origin.persist && !keep {
             return Err(Refusal::of(Code::Forbidden));
         }

@@ -8,11 +8,11 @@ use super::access::{Call, Caller, identify, organization, rejected};
 use super::tables::{self, TABLES};
 use crate::code::{Code, Refusal};
 use crate::engine::publication::{Payload, Publication};
-use crate::policy::channel::{Action, MAX_TOPIC, Topic};
+use crate::policy::channel::{MAX_TOPIC, Topic};
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::NAME_BYTES;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+use crate::server::api::{Api, ApiStep, Cors, Question, Rejected, code_of};
 use crate::server::publish;
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind};
@@ -67,9 +67,7 @@ impl Api for Rest {
 pub(super) fn accepted(status: u16, body: &str) -> Result<Value, Rejected> {
     match status {
         200..=299 => serde_json::from_str(body).map_err(|_| rejected(Code::Internal)),
-        429 => Err(rejected(Code::RateLimited)),
-        503 => Err(rejected(Code::Overloaded)),
-        _ => Err(rejected(Code::Internal)),
+        status => Err(rejected(code_of(status))),
     }
 }
 
@@ -110,13 +108,12 @@ fn broadcast(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
         let body = String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))?;
         let publication = message(configuration, &call.caller, &body).map_err(rejected)?;
         let channel = publication.topic.as_ref().map(|topic| topic.name.to_string()).unwrap_or_default();
-        let (path, publisher) = match &call.caller {
-            Caller::Service => ("/publish", None),
-            Caller::Client(principal) => ("/publish-for-client", Some(publish::publisher(&call.head, principal))),
+        let client = match &call.caller {
+            Caller::Service => None,
+            Caller::Client(principal) => Some(principal),
         };
-        let body = publish::request(&call.organization, publisher.as_ref(), std::slice::from_ref(&publication));
-        let body = Some(body);
-        let question = Question { organization: call.organization, path, body };
+        let publications = std::slice::from_ref(&publication);
+        let question = publish::question(&call.head, call.organization, client, publications);
         Ok(ApiStep::ask(question, move |_, status, body| {
             let recipients = accepted(status, body)?.get("delivered").and_then(Value::as_u64).unwrap_or_default();
             let body = json!({ "success": true, "channel": channel, "recipients": recipients });
@@ -145,10 +142,7 @@ fn message(configuration: &Configuration, caller: &Caller, body: &str) -> Result
     let payload = Payload::Json(Rc::from(get("payload").or_else(|| get("message")).unwrap_or("null")));
     let keep = match caller {
         Caller::Service => true,
-        Caller::Client(principal) => {
-            configuration.authorize(Action::Write, &topic, principal)?;
-            configuration.channel(&topic, principal).is_some_and(|channel| channel.history)
-        }
+        Caller::Client(principal) => configuration.may_publish(&topic, principal)?,
     };
     let publication = Publication::from_client(topic, &event, payload)
         .map_err(|refusal| Refusal { code: Code::InvalidRequest, ..refusal })?;

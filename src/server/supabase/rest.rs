@@ -9,13 +9,13 @@ use crate::code::Code;
 use crate::dialect::phoenix::decode::is_ttl;
 use crate::dialect::phoenix::reason::INVALID_TTL;
 use crate::engine::publication::{Payload, Publication};
-use crate::policy::channel::{Action, Topic};
+use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::{BATCH_EVENTS, NAME_BYTES};
 use crate::policy::principal::Principal;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
-pub use crate::server::publish::{publisher as publisher_of, request};
+use crate::server::api::{Api, ApiStep, Cors, Rejected, code_of};
+use crate::server::publish;
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind, Object};
 use crate::value::percent;
@@ -92,14 +92,7 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
         if publications.is_empty() {
             return Ok(ApiStep::Answer(accepted()));
         }
-        let (path, body) = match sender {
-            Sender::Service => ("/publish", request(&organization, None, &publications)),
-            Sender::Client(client) => {
-                let publisher = publisher_of(&head, client);
-                ("/publish-for-client", request(&organization, Some(&publisher), &publications))
-            }
-        };
-        let question = Question { organization, path, body: Some(body) };
+        let question = publish::question(&head, organization, principal.as_ref(), &publications);
         Ok(ApiStep::ask(question, |_, status, _| answered(status).map(ApiStep::Answer)))
     })
 }
@@ -206,9 +199,7 @@ pub fn single(
 pub fn answered(status: u16) -> Result<Answer, Rejected> {
     match status {
         202 => Ok(accepted()),
-        429 => Err(rejected(Code::RateLimited)),
-        503 => Err(rejected(Code::Overloaded)),
-        _ => Err(rejected(Code::Internal)),
+        status => Err(rejected(code_of(status))),
     }
 }
 
@@ -310,10 +301,7 @@ impl Message {
     ) -> Result<Publication, Code> {
         let keep = match sender {
             Sender::Service => true,
-            Sender::Client(principal) => {
-                configuration.authorize(Action::Write, &self.topic, principal)?;
-                configuration.channel(&self.topic, principal).is_some_and(|channel| channel.history)
-            }
+            Sender::Client(principal) => configuration.may_publish(&self.topic, principal)?,
         };
         if persist && !(keep && self.topic.private) {
             return Err(Code::Forbidden);
