@@ -36,6 +36,7 @@ mod spending;
 mod state_rows;
 mod sockets;
 mod subscribe;
+mod subscriptions;
 mod tables;
 mod telling;
 mod verifier;
