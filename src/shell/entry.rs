@@ -1,6 +1,7 @@
 //! The Worker's fetch handler: every request enters here.
 
 use serde_json::json;
+use wasm_bindgen::JsValue;
 use web_sys::RequestInit;
 use worker::{Context, Env, Request, Response, Result, event};
 
@@ -108,9 +109,7 @@ async fn broadcast(
     let body = http::json_body(&mut request).await?;
     // The object reads and checks the rest: only bytes can be handed on, so all that is parsed here is parsed twice.
     let organization = PublishRequest::organization(&body)?;
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_body(&js_sys::Uint8Array::from(body.as_bytes()));
+    let init = http::post(&js_sys::Uint8Array::from(body.as_bytes()));
     http::ask(env, &organization, "/publish", &init).await.map_err(unreachable)
 }
 
@@ -160,9 +159,7 @@ async fn ask_source(
     let head = http::head(&request)?;
     authorize(head.authorization.as_deref(), configuration)?;
     let database = source::database(&head, configuration)?;
-    let init = RequestInit::new();
-    init.set_method("POST");
-    source_link::fetch(env, &database, path, &init).await.map_err(unreachable)
+    source_link::fetch(env, &database, path, &http::post(&JsValue::NULL)).await.map_err(unreachable)
 }
 
 async fn ticket(mut request: Request, configuration: &Configuration) -> std::result::Result<Answer, Refusal> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::select;
 use js_sys::futures::JsFuture;
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 use web_sys::RequestInit;
 use worker::{Delay, Env, Headers, Method, Request, Response, Result, WebSocket};
 
@@ -146,6 +146,23 @@ pub fn upgrade(client: WebSocket, protocol: Option<&str>) -> Result<Response> {
         response.headers().set("sec-websocket-protocol", protocol)?;
     }
     Ok(response)
+}
+
+/// A POST request to an object.
+pub fn post(body: &JsValue) -> RequestInit {
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(body);
+    init
+}
+
+/// Status and body of an object's answer. A body that is not read keeps its connection.
+///
+/// # Errors
+/// When the object is reset while it answers.
+pub async fn status_and_text(response: &web_sys::Response) -> std::result::Result<(u16, String), JsValue> {
+    let text = JsFuture::from(response.text()?).await?;
+    Ok((response.status(), text.as_string().unwrap_or_default()))
 }
 
 /// Asks an organization's object. Its answer is what the runtime gives: taken apart and put together again it would cost

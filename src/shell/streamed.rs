@@ -33,7 +33,7 @@ struct Pipe {
 }
 
 /// The body.
-struct Body(Rc<RefCell<Pipe>>);
+struct PipeBody(Rc<RefCell<Pipe>>);
 
 /// Answers with what a socket says, until it ends.
 ///
@@ -48,7 +48,7 @@ pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>
     headers.set("x-accel-buffering", "no")?;
     let pipe = Rc::new(RefCell::new(Pipe::default()));
     write(&pipe, &body.opening());
-    let stream = Body(pipe.clone());
+    let stream = PipeBody(pipe.clone());
     let gone = ClientGone::watch(request, &socket);
     worker::wasm_bindgen_futures::spawn_local(async move {
         if let Err(error) = serve(&socket, body, &pipe).await {
@@ -142,7 +142,7 @@ fn finish(pipe: &Rc<RefCell<Pipe>>) {
     pipe.waker.take().into_iter().for_each(Waker::wake);
 }
 
-impl Stream for Body {
+impl Stream for PipeBody {
     type Item = Result<Vec<u8>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
