@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
-use web_sys::RequestInit;
-use worker::{Env, Request};
+use web_sys::{Request, RequestInit};
+use worker::Env;
 
 use super::fault::{log_refused, unreachable};
 use super::{http, keys, source_link};
@@ -32,7 +32,7 @@ pub async fn answer(
 
 async fn call(
     api: &dyn Api,
-    mut request: Request,
+    request: Request,
     head: Rc<RequestHead>,
     env: &Env,
     configuration: &Configuration,
@@ -45,7 +45,7 @@ async fn call(
                 then(configuration, keys::verify(&configuration.credentials, &credential).await)?
             }
             ApiStep::ReadBody(then) => {
-                let body = http::body(&mut request).await.map_err(|code| api.rejected(code))?;
+                let body = http::body(&request).await.map_err(|code| api.rejected(code))?;
                 then(configuration, body)?
             }
             ApiStep::Ask(question, then) => {

@@ -125,7 +125,7 @@ impl Broadcaster {
     }
 
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
-        let admission = http::header(request, HEADER).and_then(|header| Admission::read(&header));
+        let admission = http::header(request.inner(), HEADER).and_then(|header| Admission::read(&header));
         let admission = admission.ok_or(Code::Internal)?;
         let pair = WebSocketPair::new().map_err(failed)?;
         let client_id = admission.client_id.clone().map_or_else(uuid, Ok).map_err(failed)?;

@@ -11,7 +11,8 @@ use futures_util::future::{Either, select};
 use futures_util::{Stream, StreamExt};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Delay, Headers, Request, Response, Result, WebSocket, WebsocketEvent};
+use web_sys::Request;
+use worker::{Delay, Headers, Response, Result, WebSocket, WebsocketEvent};
 
 use super::fault::log_fault;
 use super::pump::accept;
@@ -71,7 +72,7 @@ struct ClientGone {
 
 impl ClientGone {
     fn watch(request: &Request, socket: &WebSocket) -> Option<ClientGone> {
-        let request: &RawRequest = request.inner().unchecked_ref();
+        let request: &RawRequest = request.unchecked_ref();
         let signal = request.signal()?;
         let socket = socket.clone();
         let close = Closure::new(move || close(&socket));
