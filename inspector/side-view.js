@@ -2,7 +2,7 @@
  * The panel of one connection: its token, who it is, what it listens to, and why it may get nothing.
  */
 import { diagnose } from "./diagnosis.js";
-import { byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
+import { ago, byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
 import { PresenceView } from "./presence-view.js";
 import { PROTOCOLS } from "./protocols.js";
 import { SubscriptionsView } from "./subscriptions-view.js";
@@ -171,7 +171,8 @@ export class SideView {
 		const { identity, counts, position, interests, protocol } = this.#link;
 		if (!identity) return "";
 		const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
-		const parts = [protocol.id !== "native" && protocol.title, identity.roles.join(", ") || "no role", counted(interests.list.length, "subscription"), counted(counts.events, "event"), position && `offset ${position.offset}`];
+		const isNarrowed = interests.list.some(({ isDefault }) => !isDefault);
+		const parts = [protocol.id !== "native" && protocol.title, identity.roles.join(", ") || "no role", isNarrowed && counted(interests.list.length, "subscription"), counted(counts.events, "event"), position && `offset ${position.offset}`];
 		return parts.filter(Boolean).join(" · ");
 	}
 
@@ -179,18 +180,22 @@ export class SideView {
 		const { identity, welcome, position, counts, claimed, organizationId, protocol } = this.#link;
 		if (!identity) return [];
 		const reconnects = Math.max(0, counts.connections - 1);
+		// What another protocol does not tell is not shown.
+		const stream = [
+			["offset", position?.offset ?? "–"],
+			["epoch", element("code", { title: position?.epoch ?? "" }, position?.epoch.slice(0, 8) ?? "–")],
+			["recovered", { true: "yes", false: "no" }[welcome?.recovered] ?? "not yet"],
+		];
 		return [
 			["user", identity.userId ?? "none"],
 			["roles", identity.roles.join(", ") || "none"],
 			["organization", organizationId],
 			["protocol", protocol.title],
 			["method", identity.authMethod],
-			["offset", position?.offset ?? "–"],
-			["epoch", element("code", { title: position?.epoch ?? "" }, position?.epoch.slice(0, 8) ?? "–")],
+			...(protocol.isForeign ? [] : stream),
 			["events", counts.events],
 			["reconnects", counts.gaps > 0 ? `${reconnects}, ${counts.gaps} with a gap` : reconnects],
-			["recovered", { true: "yes", false: "no" }[welcome?.recovered] ?? "not yet"],
-			["token ends", claimed.expiry === undefined ? "–" : new Date(claimed.expiry).toLocaleString("en-GB", { dateStyle: "short", timeStyle: "short" })],
+			["token ends", claimed.expiry === undefined ? "–" : ago(claimed.expiry)],
 		];
 	}
 
@@ -200,7 +205,9 @@ export class SideView {
 		const hints = findings.filter(({ level }) => level === "hint").length;
 		const first = problems > 1 ? `${problems} problems` : findings[0].title;
 		const more = hints > 0 && findings[0].level !== "hint" && `${hints} ${hints === 1 ? "hint" : "hints"}`;
-		this.#parts.worst.textContent = problems > 0 ? first : "";
+		// The state says already that there is no connection yet.
+		this.#parts.worst.textContent = problems > 0 && this.#link.status.state !== "idle" ? first : "";
+		this.#parts.glance.hidden = this.#parts.worst.textContent !== "";
 		this.#parts.findingsSummary.textContent = [first, more].filter(Boolean).join(", ");
 		this.#parts.findingsSummary.dataset.level = problems > 0 ? "problem" : "";
 		refill(this.#parts.findings, findings.map(findingOf));
