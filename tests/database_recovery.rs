@@ -278,3 +278,26 @@ fn a_deployment_without_the_database_tells_nothing_of_it() {
     let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
     assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
 }
+
+/// After a deploy the answer to one question lets many go on at once, whose history is in the storage alone.
+#[test]
+fn each_of_many_who_come_back_at_once_is_told_what_it_missed_itself() {
+    let mut rig = Rig::new(&realtime());
+    let (_first, start) = begin(&mut rig, "first");
+    hand_over(&mut rig, &(1..=9).map(|id| insert(id, ["ada", "bob", "eve"][id as usize % 3])).collect::<Vec<_>>());
+    rig.deploy();
+    rig.source.is_slow = true;
+    // The question on its way names the first alone; whoever comes until it is answered is named by the next.
+    let _first = come_back(&mut rig, "first", json!({}), &start);
+    let returning = [("ada", 0), ("bob", 4), ("eve", 8), ("ada", 6)].map(|(user, offset)| {
+        (come_back(&mut rig, user, json!({}), &json!({ "epoch": start["epoch"], "offset": offset })), user, offset)
+    });
+    rig.answer_source();
+    for (client, user, offset) in returning {
+        let frames = client.frames();
+        assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)), "{user}");
+        let missed = (offset + 1..=9).filter(|id| ["ada", "bob", "eve"][id % 3] == user);
+        let expected: Vec<Value> = missed.map(|id| json!(["INSERT", id, null])).collect();
+        assert_eq!(ids(&frames[1..]), expected, "{user} from {offset}");
+    }
+}

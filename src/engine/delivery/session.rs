@@ -247,7 +247,7 @@ impl Session {
             narrowing: Rc::new(Narrowing::new(is_open, targets)),
         });
         let mut keys = Vec::new();
-        if !common.narrowing.passes_nothing() {
+        if !common.narrowing.matches_nothing() {
             keys.push(common.clone());
         }
         keys.extend(self.topics().map(|topic| Rc::new(common.of_topic(topic.clone()))));

@@ -34,7 +34,10 @@ pub(super) struct Stream {
     presence: Presence,
     rate: Bucket,
     request: Option<Request>,
+    /// The connection that waits for what is being read, and those that resume after it: what one is told of the storage
+    /// is in memory by itself.
     reading: Option<Reading>,
+    resuming: VecDeque<Reading>,
     /// What clients publish under keys that are being looked up, one at a time.
     recalling: VecDeque<Spoken>,
     /// The database whose changes are taken.
@@ -74,6 +77,7 @@ impl Stream {
             configuration,
             request: None,
             reading: None,
+            resuming: VecDeque::new(),
             recalling: VecDeque::new(),
             publications: 0,
             deliveries: 0,
@@ -107,14 +111,8 @@ impl Stream {
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { session, from, then } => {
                 self.begin(out);
-                let reading = Reading { session, from, then };
-                match self.history.begin(&self.epoch, &reading) {
-                    Begun::Read(task) => {
-                        out.run(task);
-                        self.reading = Some(reading);
-                    }
-                    Begun::Known(missed) => self.resumed(reading, missed, out),
-                }
+                self.resuming.push_back(Reading { session, from, then });
+                self.read_next(out);
             }
             ToStream::Track(tracking) => self.presence.track(tracking, out),
             ToStream::Update { session, topic, client_id, metadata } => {
@@ -129,6 +127,21 @@ impl Stream {
         }
     }
 
+    /// Lets the next connections resume, up to one for which the storage must be read: an answer of it says not to whom.
+    fn read_next(&mut self, out: &mut Out) {
+        while self.reading.is_none()
+            && let Some(reading) = self.resuming.pop_front()
+        {
+            match self.history.begin(&self.epoch, &reading) {
+                Begun::Read(task) => {
+                    out.run(task);
+                    self.reading = Some(reading);
+                }
+                Begun::Known(missed) => self.resumed(reading, missed, out),
+            }
+        }
+    }
+
     /// Takes in the rows that [`Task::ReadHistory`] asked for.
     pub(super) fn history_read(&mut self, HistoryRead { rows, scanned }: HistoryRead, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
@@ -139,6 +152,7 @@ impl Stream {
             From::Now => None,
         };
         self.resumed(reading, (missed, read), out);
+        self.read_next(out);
     }
 
     /// Takes in the members of sockets that are gone and lets them leave: whoever can hear of it is told.
