@@ -24,7 +24,7 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 // SAFETY: everything is the system allocator's; counting touches a number of this thread, and allocates nothing.
-#[allow(unsafe_code, reason = "there is no other way to count what is allocated")]
+#[expect(unsafe_code, reason = "there is no other way to count what is allocated")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
