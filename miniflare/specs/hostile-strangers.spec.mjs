@@ -11,6 +11,14 @@ import { signToken } from "../token.mjs";
 const server = await start({ limits: { pending: 60, pendingPerAddress: 20, connections: 100, connectionsPerUser: 20 } });
 after(() => server.dispose());
 
+/** Somebody who logs in from an address of their own. */
+async function late(organizationId, n) {
+	const client = await connect(socketUrl(server, { organizationId }), { headers: { "cf-connecting-ip": `198.51.100.${n}` } });
+	client.send({ type: "auth", token: tokenOf(`late${n}`, ["member"], { organizationId }), organizationId });
+	assert.equal((await client.next()).type, "auth_success");
+	return client;
+}
+
 const terminate = (clients) => clients.forEach((client) => client.socket.terminate());
 
 test("client REST with a key that everyone has", async (t) => {
@@ -43,7 +51,7 @@ test("silent strangers of one address, and one user who wants every connection",
 		return { every: 50, send: () => void (hold(), hold(token)) };
 	};
 	await attack(t, server, "connections", prepare, { megabytes: 150 });
-	const honest = await Promise.all(Array.from({ length: 40 }, (_, n) => join(server, `late${n}`, ["member"], { organizationId: "connections" })));
+	const honest = await Promise.all(Array.from({ length: 40 }, (_, n) => late("connections", n)));
 	const { connections, pending } = await stats(server, "connections");
 	assert.ok(pending <= 20, `${pending} strangers of one address`);
 	assert.ok(connections - pending <= 20 + honest.length, `${connections} connections`);
