@@ -1,8 +1,10 @@
 //! The object of a database as an organization's object knows it: what it was told, and what it answers.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use realtime_worker::engine::input::Input;
+use realtime_worker::policy::database::Database;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
@@ -164,6 +166,11 @@ impl Source {
 }
 
 impl Rig {
+    /// The database, as the deployment has it configured.
+    pub fn database(&self) -> Rc<Database> {
+        self.configuration.databases().get(DATABASE).unwrap().clone()
+    }
+
     /// The database's object hands over a batch.
     pub fn hand_over(&mut self, batch: &Value) -> Published {
         self.hand_over_text(&batch.to_string())
