@@ -44,14 +44,14 @@ makeTabs(byId("watch-tabs"));
 makeParts(byId("parts"));
 
 const drawSides = () => sides.forEach((side) => side.draw());
-journal.addEventListener("added", ({ detail: { entry, frame } }) => {
-	if (entry.direction !== "in" || (entry.type !== "postgres_changes" && entry.type !== "broadcast")) return;
-	const { organizationId } = links.find(({ name }) => name === entry.side);
-	service.arrived(entry.side, frame);
-	comparison.changed(pairing.add(entry.side, organizationId, frame));
-	drawSides();
-});
-for (const link of links) link.addEventListener("changed", () => publishing.draw());
+for (const link of links) {
+	link.addEventListener("changed", () => publishing.draw());
+	link.addEventListener("event", ({ detail: event }) => {
+		service.arrived(link.name, event);
+		comparison.changed(pairing.add(link.name, link.organizationId, event));
+		drawSides();
+	});
+}
 service.addEventListener("published", drawSides);
 figures.addEventListener("changed", drawSides);
 

@@ -19,6 +19,13 @@ const ADVICE = {
 	too_many_errors: "Ten refused frames within a minute end a connection.",
 };
 
+/** What a deployment and a token need for each protocol that is not the native one. */
+const NEEDS = {
+	supabase: "The key is a session token with a role and an end, or one of API_KEYS, and names one organization.",
+	butterbase: "The token is of the app's own issuer, or a service key of API_KEYS; without one, REALTIME.butterbase must let the public in.",
+	fluxbase: "REALTIME.fluxbase must name the organization that these clients enter; without a token the role is anon.",
+};
+
 /**
  * One finding.
  *
@@ -49,7 +56,7 @@ export function diagnose(link, surroundings) {
 const problem = (title, detail) => ({ level: "problem", title, detail });
 const hint = (title, detail) => ({ level: "hint", title, detail });
 
-function whyNotConnected({ status, claimed, organizationId, ended }, { origin }) {
+function whyNotConnected({ status, claimed, organizationId, ended, protocol }, { origin }) {
 	const { state, error } = status;
 	if (state === "idle") return problem("Not connected", "Give it a token, and the organization that the token is for. cargo xtask dev prints an address that has two tokens in it.");
 	if (state === "connecting") return hint("Connecting", "The socket is opening, or the server is judging the token.");
@@ -57,6 +64,10 @@ function whyNotConnected({ status, claimed, organizationId, ended }, { origin })
 	if (error.code === "wrong_organization") {
 		const names = claimed.organizations.join(", ") || "no organization";
 		return problem("Wrong organization", `The token names ${names}; the connection asked for ${organizationId}.`);
+	}
+	if (error.code === "disconnected" && protocol?.isForeign) {
+		const looked = "The answer to the upgrade stands in the network panel of the browser's developer tools.";
+		return problem("The socket was refused, or broke without a word", `${error.message} ${looked} Resume tries again. ${NEEDS[protocol.id]}`);
 	}
 	if (error.code === "disconnected" && ended?.code === 1006) {
 		const usual = "A deploy, a lost network or a restart look like this, and the client tries again by itself.";
@@ -94,6 +105,8 @@ const topics = ({ interests }) => interests.list.filter(({ target, state }) => "
 function narrowed(link) {
 	const narrow = tables(link).filter(({ isDefault, state }) => !isDefault && state !== "refused");
 	if (narrow.length === 0) {
+		const { hasWildcard = true, title } = link.protocol ?? {};
+		if (!hasWildcard) return [hint("No row change comes", `Clients of ${title} subscribe to each table by its name: add one under Subscriptions.`)];
 		const isDefault = tables(link).some((interest) => interest.isDefault);
 		const way = "Every subscription to a table was refused, and the client asks for nothing else. Remove them, and every change comes again.";
 		return isDefault ? [] : [hint("No row change comes", way)];
@@ -110,11 +123,13 @@ function roleless({ identity }) {
 }
 
 function topicless(link) {
+	if (link.protocol && !link.protocol.hasTopics) return [hint("No message comes", `Clients of ${link.protocol.title} get row changes only.`)];
 	if (topics(link).length > 0) return [];
 	return [hint("No topic is subscribed to", "What is published to a topic reaches only those who are subscribed to it.")];
 }
 
 function behind({ welcome, last, position }, { latest }) {
+	// A protocol that tells no offsets cannot be behind.
 	const seen = last?.offset ?? position?.offset ?? welcome?.offset;
 	if (latest === undefined || seen === undefined || latest <= seen) return [];
 	const count = latest - seen;
@@ -126,7 +141,7 @@ function allIsWell({ counts, last, identity, organizationId }, { now }) {
 	const title = last ? "Events arrive" : "Nothing is wrong here";
 	const ago = last && Math.max(0, Math.round((now - last.time) / 1_000));
 	const detail = last
-		? `${counts.events} so far, the last ${ago} s ago at offset ${last.offset}.`
+		? `${counts.events} so far, the last ${ago} s ago${last.offset === undefined ? "" : ` at offset ${last.offset}`}.`
 		: `Connected to ${organizationId} as ${identity?.userId ?? "no user"}. What is published there for this user arrives; nothing has been since.`;
 	return { level: "good", title, detail };
 }
@@ -135,7 +150,7 @@ function allIsWell({ counts, last, identity, organizationId }, { now }) {
 function lastPublication(link, { publication }) {
 	// Before the receipt it is on its way.
 	if (publication?.offset === undefined) return [];
-	if (publication.arrivals.some(({ side, offset }) => side === link.name && offset === publication.offset)) return [];
+	if (publication.arrivals.some(({ side, offset }) => side === link.name && (offset === undefined || offset === publication.offset))) return [];
 	const reason = whyNotReached(link, publication);
 	return reason ? [problem("The last publication from this page did not arrive here", reason)] : [];
 }
@@ -152,7 +167,9 @@ function whyNotReached(link, { organizationId, event }) {
 	if (topic !== undefined && !topics(link).some(isInTopic)) {
 		return `It went to the ${isPrivate ? "private" : "public"} topic ${topic}, to which this connection is not subscribed.`;
 	}
-	if (event.type !== "postgres_changes") return undefined;
+	if (event.type !== "postgres_changes") {
+		return link.protocol?.isForeign && topic === undefined ? `Clients of ${link.protocol.title} get no message that is for the whole organization.` : undefined;
+	}
 	const rules = "requiredRoles, rows, onInsert, onUpdate, onDelete";
 	return notCovered(link, event) ?? `The deployment's own rules for the table decide too (${rules}), and this page cannot read them.`;
 }

@@ -71,17 +71,22 @@ export function oncePerPicture(callback) {
 	};
 }
 
-/** How long ago something was, with its time of day for whoever points at it. It goes on by itself while it is shown. */
+/** How long ago something was or when it will be; pointed at, the time itself. It goes on by itself while it is shown. */
 export function ago(time) {
-	return element("time", { "data-time": time, title: timeOf(time) }, agoOf(time));
+	const date = new Date(time).toLocaleDateString("en-GB");
+	return element("time", { "data-time": time, title: `${date} ${timeOf(time)}` }, agoOf(time));
 }
 
 const agoOf = (time) => {
-	const seconds = Math.max(0, Math.round((Date.now() - time) / 1_000));
-	if (seconds < 5) return "just now";
-	if (seconds < 60) return `${seconds} s ago`;
-	return seconds < 3_600 ? `${Math.floor(seconds / 60)} min ago` : timeOf(time).slice(0, 8);
+	const seconds = Math.round((Date.now() - time) / 1_000);
+	if (seconds < 0) return `in ${spanOf(-seconds)}`;
+	return seconds < 5 ? "just now" : `${spanOf(seconds)} ago`;
 };
+
+function spanOf(seconds) {
+	const [size, unit] = [[86_400, "d"], [3_600, "h"], [60, "min"]].find(([size]) => seconds >= size) ?? [1, "s"];
+	return `${Math.floor(seconds / size)} ${unit}`;
+}
 
 setInterval(() => {
 	if (document.visibilityState !== "visible") return;

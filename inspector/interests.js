@@ -22,6 +22,8 @@ export class Interests {
 	/** What this connection says of itself, by topic. */
 	tracked = new Map();
 	#client;
+	/** Whether one subscription may be to every table. */
+	#hasWildcard = true;
 	#changed;
 
 	/** @param {() => void} changed is called whenever something here changes */
@@ -30,12 +32,15 @@ export class Interests {
 		this.#ensureDefault();
 	}
 
-	/** Takes everything to a new client. */
-	attach(client) {
+	/** Takes everything to a new client, of a protocol. */
+	attach(client, { hasWildcard }) {
 		this.#client = client;
+		this.#hasWildcard = hasWildcard;
+		if (!hasWildcard) this.list = this.list.filter(({ isDefault }) => !isDefault);
 		this.rosters.clear();
 		client.presence.on((members) => this.#show(LOBBY, members));
 		for (const interest of this.list) this.#startAgain(interest);
+		this.#ensureDefault();
 		for (const [place, { isPrivate, metadata }] of this.tracked) this.#presence(place, isPrivate).track(metadata);
 	}
 
@@ -123,7 +128,7 @@ export class Interests {
 	}
 
 	#ensureDefault() {
-		if (this.list.some(({ target }) => "table" in target)) return;
+		if (!this.#hasWildcard || this.list.some(({ target }) => "table" in target)) return;
 		const interest = { target: { table: "*", schema: "*", event: "*" }, isDefault: true, state: "idle", count: 0, off: () => {} };
 		this.list.unshift(interest);
 		this.#start(interest);

@@ -5,6 +5,8 @@
 /** How many frames, and how many characters of them, are kept. */
 const MAX_FRAMES = 50_000;
 const MAX_CHARACTERS = 50_000_000;
+/** How much of a foreign frame its line may show. */
+const MAX_SUMMARY = 300;
 /** The oldest go in portions, so that it is not one at a time. */
 const PORTION = 0.1;
 
@@ -22,6 +24,16 @@ const KINDS = {
 	auth_expired: "identity",
 	auth_error: "error",
 	error: "error",
+	phx_join: "subscription",
+	phx_leave: "subscription",
+	phx_reply: "subscription",
+	phx_close: "subscription",
+	phx_error: "error",
+	system: "subscription",
+	change: "event",
+	connected: "identity",
+	warning: "error",
+	heartbeat: "heartbeat",
 	ping: "heartbeat",
 	pong: "heartbeat",
 	opening: "socket",
@@ -42,13 +54,14 @@ export class Journal extends EventTarget {
 	#characters = 0;
 	#last = 0;
 
-	/** Notes a frame, which it gives parsed. */
-	add(side, direction, text) {
+	/** Notes a frame, which it gives parsed. Only what a native one says can be said in a few words. */
+	add(side, direction, text, { isForeign = false } = {}) {
 		const frame = parsed(text);
-		const type = typeof frame?.type === "string" ? frame.type : "?";
-		const kind = KINDS[type] ?? (type.startsWith("presence_") ? "presence" : "other");
+		const type = [frame?.type, frame?.event].find((name) => typeof name === "string") ?? "?";
+		const kind = kindOf(type, frame);
 		const offset = typeof frame?.offset === "number" ? frame.offset : undefined;
-		const entry = { sequence: (this.#last += 1), time: Date.now(), side, direction, type, kind, summary: summaryOf(frame), offset, text };
+		const summary = isForeign && direction !== "none" ? text.slice(0, MAX_SUMMARY) : summaryOf(frame);
+		const entry = { sequence: (this.#last += 1), time: Date.now(), side, direction, type, kind, summary, offset, text };
 		this.entries.push(entry);
 		this.#characters += text.length;
 		if (this.entries.length > MAX_FRAMES || this.#characters > MAX_CHARACTERS) this.#trim();
@@ -68,6 +81,12 @@ export class Journal extends EventTarget {
 		for (const { text } of gone) this.#characters -= text.length;
 		this.dispatchEvent(new Event("trimmed"));
 	}
+}
+
+/** Supabase's heartbeats and their answers are told by their topic only. */
+function kindOf(type, frame) {
+	if (frame?.topic === "phoenix") return "heartbeat";
+	return KINDS[type] ?? (type.startsWith("presence") ? "presence" : "other");
 }
 
 function parsed(text) {

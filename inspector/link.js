@@ -1,17 +1,17 @@
 /**
  * One side: a connection with its token, and what has become of it.
  */
-import { createClient } from "./client.js";
 import { Interests } from "./interests.js";
-import { tapped, unpacked } from "./tap.js";
+import { clientOf, PROTOCOLS } from "./protocols.js";
+import { unpacked } from "./tap.js";
 import { expiryOf, organizationsOf } from "./token.js";
 
 /** How many lines of a side's history, and how many refusals, are kept. */
 const MAX_LINES = 500;
 
 /**
- * A side. It tells `changed` for everything but events, which the journal tells, and `happened` (with the line) for its
- * history.
+ * A side. It tells `changed` for everything but events, `event` (with the event in the native form) for those, and `happened`
+ * (with the line) for its history.
  */
 export class Link extends EventTarget {
 	/** `A` or `B`. */
@@ -19,6 +19,8 @@ export class Link extends EventTarget {
 	/** What the token was offered as. */
 	label = "";
 	organizationId = "";
+	/** What is spoken. */
+	protocol = PROTOCOLS.get("native");
 	/** What the token says. */
 	claimed = { organizations: [], expiry: undefined };
 	interests = new Interests(() => this.#changed());
@@ -34,6 +36,7 @@ export class Link extends EventTarget {
 	/** The offset and the time of the last event. */
 	last;
 	#client;
+	#token = "";
 	#journal;
 	#socket;
 
@@ -62,18 +65,25 @@ export class Link extends EventTarget {
 		return this.#client?.position;
 	}
 
-	/** Connects with a token, in place of the connection there was. */
-	connect({ label, token, organizationId }) {
+	/** Whether there is a token to connect with again. */
+	get hasToken() {
+		return this.#token !== "";
+	}
+
+	/** Connects with a token, in place of the connection there was; with its token and protocol, unless others are given. */
+	connect({ label = this.label, token = this.#token, organizationId, protocol = this.protocol.id }) {
 		this.#client?.close();
+		this.#token = token;
+		this.protocol = PROTOCOLS.get(protocol);
 		Object.assign(this, { label, organizationId, welcome: undefined, ended: undefined, refusals: [], last: undefined });
 		this.claimed = { organizations: organizationsOf(token), expiry: expiryOf(token) };
 		this.counts = { events: 0, connections: 0, recoveries: 0, gaps: 0 };
-		const client = createClient(location.origin, { organizationId, token, autoConnect: false, WebSocket: tapped(this.#notes()) });
+		const client = clientOf(protocol, { organizationId, token }, this.#notes());
 		this.#client = client;
 		client.on.status((status) => this.#stands(status));
 		client.on.gap((gap) => this.#missed(gap));
 		client.on.error((error) => this.#refused(error));
-		this.interests.attach(client);
+		this.interests.attach(client, this.protocol);
 		client.connect();
 	}
 
@@ -86,10 +96,10 @@ export class Link extends EventTarget {
 		this.#client?.close();
 	}
 
-	/** Breaks the connection as a lost network would: the client comes back by itself and recovers. */
+	/** Breaks the connection as a lost network would: the native client comes back by itself and recovers. */
 	drop() {
 		this.#happened("drop", "the connection was dropped by hand");
-		this.#socket?.close(4000, "dropped by hand");
+		this.#socket?.drop();
 	}
 
 	/** Sends a message to a topic as this user; rejects with the server's refusal. */
@@ -98,11 +108,12 @@ export class Link extends EventTarget {
 	}
 
 	#notes() {
-		const note = (direction, frame) => this.#journal.add(this.name, direction, frame);
+		const { isForeign } = this.protocol;
+		const note = (direction, frame) => this.#journal.add(this.name, direction, frame, { isForeign });
 		return {
-			opening: (socket) => {
+			opening: (socket, url) => {
 				this.#socket = socket;
-				note("none", JSON.stringify({ type: "opening", url: socket.url }));
+				note("none", JSON.stringify({ type: "opening", url }));
 			},
 			sent: (text) => note("out", text),
 			received: (text) => unpacked(text).forEach((frame) => this.#received(note("in", frame))),
@@ -110,16 +121,23 @@ export class Link extends EventTarget {
 				this.ended = { code, reason };
 				note("none", JSON.stringify({ type: "closed", code, reason }));
 			},
+			event: (event) => this.#arrived(event),
 		};
 	}
 
+	/** What a frame means where it is a native one; the others' clients tell it themselves. */
 	#received(frame) {
-		if (frame?.type === "postgres_changes" || frame?.type === "broadcast") {
-			this.counts.events += 1;
-			this.last = { time: Date.now(), offset: frame.offset };
-		} else if (frame?.type === "auth_success") this.#welcomed(frame);
+		if (this.protocol.isForeign) return;
+		if (frame?.type === "postgres_changes" || frame?.type === "broadcast") this.#arrived(frame);
+		else if (frame?.type === "auth_success") this.#welcomed(frame);
 		else if (frame?.type === "auth_expired") this.#happened("problem", "the token has expired: 30 seconds are left for a fresh one");
 		else if (frame?.type === "auth_error") this.#note(frame);
+	}
+
+	#arrived(event) {
+		this.counts.events += 1;
+		this.last = { time: Date.now(), offset: event.offset };
+		this.dispatchEvent(new CustomEvent("event", { detail: event }));
 	}
 
 	#welcomed(frame) {
@@ -137,6 +155,10 @@ export class Link extends EventTarget {
 		const { state, error, retryAt } = status;
 		const why = error && `${error.code}: ${error.message}`;
 		if (state === "connecting") this.#happened("step", status.attempt > 0 ? `attempt ${status.attempt + 1}` : "connecting");
+		if (state === "connected" && this.protocol.isForeign) {
+			this.counts.connections += 1;
+			this.#happened("good", `connected as a client of ${this.protocol.title}`);
+		}
 		if (state === "waiting") this.#happened("problem", `ended, ${why} Next attempt in ${((retryAt - Date.now()) / 1_000).toFixed(1)} s.`);
 		if (state === "closed") this.#happened(error ? "problem" : "step", error ? `closed for good, ${why}` : "disconnected");
 		this.#changed();

@@ -5,38 +5,61 @@ import { maskedPaths } from "./masking.js";
 
 /** How many events are kept for comparison. */
 const MAX_EVENTS = 200;
+/** How long after an event the same one may come in a protocol that tells no offsets, in milliseconds. */
+const MAX_DELAY = 5_000;
 
 /**
  * An event.
  *
- * @typedef {{key: string, title: string, offset: number | undefined, time: number, frames: Map<string, object>}} Pair
+ * @typedef {{key: string, what: string, title: string, offset: number | undefined, time: number, frames: Map<string, object>}} Pair
  */
 
 /** Puts what one side got beside what the other got. */
 export class Pairing {
 	/** Newest last. @type {Map<string, Pair>} */
 	pairs = new Map();
+	#last = 0;
 
 	/** Adds what a side got, and gives the event that it is. */
 	add(side, organizationId, frame) {
-		// What is not kept has no offset of its own, hence the count.
-		const same = [organizationId, frame.offset, frame.type, nameOf(frame), frame.topic].join(" ");
-		let count = 0;
-		while (this.pairs.get(`${same} ${count}`)?.frames.has(side)) count += 1;
-		const key = `${same} ${count}`;
-		let pair = this.pairs.get(key);
-		if (!pair) {
-			pair = { key, title: nameOf(frame), topic: frame.topic, offset: frame.offset, time: Date.now(), frames: new Map() };
-			this.pairs.set(key, pair);
-			if (this.pairs.size > MAX_EVENTS) this.pairs.delete(this.pairs.keys().next().value);
-		}
+		const what = [organizationId, frame.type, nameOf(frame), frame.topic].join(" ");
+		const pair = this.#waitingFor(side, what, frame) ?? this.#begin(what, frame);
+		pair.offset ??= frame.offset;
 		pair.frames.set(side, frame);
+		return pair;
+	}
+
+	/** The event that this side gets now: by its offset, and where one side has none, the oldest of those that are most alike. */
+	#waitingFor(side, what, frame) {
+		const { offset } = frame;
+		const waiting = [...this.pairs.values()].filter((pair) => pair.what === what && !pair.frames.has(side));
+		const known = waiting.find((pair) => offset !== undefined && pair.offset === offset);
+		if (known) return known;
+		const since = Date.now() - MAX_DELAY;
+		const unknown = waiting.filter((pair) => (offset === undefined || pair.offset === undefined) && pair.time >= since);
+		const ranked = unknown.map((pair) => ({ pair, alike: likeness(frame, pair.frames.values().next().value) })).filter(({ alike }) => alike > 0);
+		return ranked.sort((one, other) => other.alike - one.alike)[0]?.pair;
+	}
+
+	#begin(what, frame) {
+		const key = String((this.#last += 1));
+		const pair = { key, what, title: nameOf(frame), topic: frame.topic, offset: frame.offset, time: Date.now(), frames: new Map() };
+		this.pairs.set(key, pair);
+		if (this.pairs.size > MAX_EVENTS) this.pairs.delete(this.pairs.keys().next().value);
 		return pair;
 	}
 
 	clear() {
 		this.pairs.clear();
 	}
+}
+
+/** Which part of what two frames say is the same, from 0 to 1: masks let some columns differ. */
+function likeness(frame, other) {
+	const [cells, others] = [cellsOf(frame), cellsOf(other)];
+	const shared = [...cells.keys()].filter((name) => others.has(name));
+	const same = shared.filter((name) => cells.get(name).text === others.get(name).text);
+	return shared.length > 0 ? same.length / shared.length : Number(cells.size === others.size);
 }
 
 const nameOf = (frame) => (frame.type === "broadcast" ? frame.event : `${frame.schema}.${frame.table}`);

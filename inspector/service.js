@@ -8,7 +8,7 @@ export class Service extends EventTarget {
 	 * The last publication that was delivered: where it went, what it was, its offset once there is a receipt, and what has
 	 * come since that may be it.
 	 *
-	 * @type {{organizationId: string, event: object, offset?: number, arrivals: {side: string, offset: number}[]} | undefined}
+	 * @type {{organizationId: string, event: object, offset?: number, arrivals: {side: string, offset: number | undefined}[]} | undefined}
 	 */
 	publication;
 	#token = "";
@@ -40,12 +40,13 @@ export class Service extends EventTarget {
 		return { status, answer };
 	}
 
-	/** A side has got an event: perhaps the one that was published last. */
+	/** A side has got an event: perhaps the one that was published last. Without an offset, its name must do. */
 	arrived(side, frame) {
 		const { event, arrivals, offset = frame.offset } = this.publication ?? {};
-		if (!event || frame.type !== event.type || frame.topic !== event.topic || frame.offset !== offset) return;
+		if (!event || frame.type !== event.type || frame.topic !== event.topic) return;
+		if (frame.offset !== undefined && frame.offset !== offset) return;
 		const isIt = frame.type === "broadcast" ? frame.event === event.event : frame.table === event.table;
-		if (isIt) arrivals.push({ side, offset });
+		if (isIt) arrivals.push({ side, offset: frame.offset });
 	}
 
 	/** The figures of an organization. */

@@ -2,8 +2,9 @@
  * The panel of one connection: its token, who it is, what it listens to, and why it may get nothing.
  */
 import { diagnose } from "./diagnosis.js";
-import { byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
+import { ago, byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
 import { PresenceView } from "./presence-view.js";
+import { PROTOCOLS } from "./protocols.js";
 import { SubscriptionsView } from "./subscriptions-view.js";
 import { mintToken, organizationsOf } from "./token.js";
 
@@ -69,6 +70,9 @@ export class SideView {
 	#listen() {
 		const { connectForm, becomeForm, offered, resume, drop, disconnect, change, toggle, more } = this.#parts;
 		this.#link.addEventListener("changed", this.draw);
+		const { protocol, anonymous } = connectForm.elements;
+		protocol.replaceChildren(...[...PROTOCOLS.values()].map(({ id, title }) => element("option", { value: id }, title)));
+		for (const field of [protocol, anonymous]) field.addEventListener("change", () => this.#demandToken());
 		connectForm.addEventListener("submit", (event) => this.#connect(event));
 		connectForm.elements.token.addEventListener("input", ({ target }) => this.#readOrganization(target.value));
 		offered.addEventListener("change", ({ target }) => {
@@ -85,6 +89,10 @@ export class SideView {
 		drop.addEventListener("click", () => this.#link.drop());
 		disconnect.addEventListener("click", () => this.#link.disconnect());
 		change.addEventListener("click", () => {
+			const { elements } = connectForm;
+			elements.protocol.value = this.#link.protocol.id;
+			elements.organizationId.value = this.#link.organizationId;
+			this.#demandToken();
 			this.#editing = true;
 			this.#drawNow();
 			connectForm.elements.token.focus();
@@ -96,12 +104,27 @@ export class SideView {
 		if (organization) this.#parts.connectForm.elements.organizationId.value = organization;
 	}
 
+	/** Some protocols let in who shows no token. */
+	#demandToken() {
+		const { anonymous, connectForm } = this.#parts;
+		const { protocol, token, anonymous: isAnonymous } = connectForm.elements;
+		const { needsToken } = PROTOCOLS.get(protocol.value);
+		anonymous.hidden = needsToken;
+		if (needsToken) isAnonymous.checked = false;
+		token.disabled = isAnonymous.checked;
+		token.required = !this.#link.hasToken;
+		token.placeholder = this.#link.hasToken && !token.disabled ? "the same as before" : "";
+	}
+
 	#connect(event) {
 		event.preventDefault();
-		const { token, organizationId } = this.#parts.connectForm.elements;
+		const { token, organizationId, protocol, anonymous } = this.#parts.connectForm.elements;
 		const label = this.#offered.find((one) => one.token === token.value.trim())?.name ?? "";
+		const fresh = token.value.trim();
+		const who = { organizationId: organizationId.value.trim(), protocol: protocol.value };
 		this.#editing = false;
-		this.#link.connect({ label, token: token.value.trim(), organizationId: organizationId.value.trim() });
+		if (anonymous.checked) this.#link.connect({ ...who, label: "nobody", token: "" });
+		else this.#link.connect(fresh ? { ...who, label, token: fresh } : who);
 		token.value = "";
 		this.#parts.offered.value = "";
 		this.draw();
@@ -133,6 +156,10 @@ export class SideView {
 		parts.drop.hidden = state !== "connected";
 		parts.disconnect.hidden = !isUp;
 		parts.change.hidden = !isUp || this.#editing;
+		const { isForeign, hasTopics } = this.#link.protocol;
+		parts.presence.hidden = isForeign;
+		parts.withPresence.hidden = isForeign;
+		parts.topicForm.hidden = !hasTopics;
 		refill(parts.facts, facts(this.#facts()));
 		this.#subscriptions.draw();
 		this.#presence.draw();
@@ -141,28 +168,34 @@ export class SideView {
 
 	/** The line that is always there. */
 	#glance() {
-		const { identity, counts, position, interests } = this.#link;
+		const { identity, counts, position, interests, protocol } = this.#link;
 		if (!identity) return "";
 		const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
-		const parts = [identity.roles.join(", ") || "no role", counted(interests.list.length, "subscription"), counted(counts.events, "event"), position && `offset ${position.offset}`];
+		const isNarrowed = interests.list.some(({ isDefault }) => !isDefault);
+		const parts = [protocol.id !== "native" && protocol.title, identity.roles.join(", ") || "no role", isNarrowed && counted(interests.list.length, "subscription"), counted(counts.events, "event"), position && `offset ${position.offset}`];
 		return parts.filter(Boolean).join(" · ");
 	}
 
 	#facts() {
-		const { identity, welcome, position, counts, claimed, organizationId } = this.#link;
+		const { identity, welcome, position, counts, claimed, organizationId, protocol } = this.#link;
 		if (!identity) return [];
 		const reconnects = Math.max(0, counts.connections - 1);
+		// What another protocol does not tell is not shown.
+		const stream = [
+			["offset", position?.offset ?? "–"],
+			["epoch", element("code", { title: position?.epoch ?? "" }, position?.epoch.slice(0, 8) ?? "–")],
+			["recovered", { true: "yes", false: "no" }[welcome?.recovered] ?? "not yet"],
+		];
 		return [
 			["user", identity.userId ?? "none"],
 			["roles", identity.roles.join(", ") || "none"],
 			["organization", organizationId],
+			["protocol", protocol.title],
 			["method", identity.authMethod],
-			["offset", position?.offset ?? "–"],
-			["epoch", element("code", { title: position?.epoch ?? "" }, position?.epoch.slice(0, 8) ?? "–")],
+			...(protocol.isForeign ? [] : stream),
 			["events", counts.events],
 			["reconnects", counts.gaps > 0 ? `${reconnects}, ${counts.gaps} with a gap` : reconnects],
-			["recovered", { true: "yes", false: "no" }[welcome?.recovered] ?? "not yet"],
-			["token ends", claimed.expiry === undefined ? "–" : new Date(claimed.expiry).toLocaleString("en-GB", { dateStyle: "short", timeStyle: "short" })],
+			["token ends", claimed.expiry === undefined ? "–" : ago(claimed.expiry)],
 		];
 	}
 
@@ -172,7 +205,9 @@ export class SideView {
 		const hints = findings.filter(({ level }) => level === "hint").length;
 		const first = problems > 1 ? `${problems} problems` : findings[0].title;
 		const more = hints > 0 && findings[0].level !== "hint" && `${hints} ${hints === 1 ? "hint" : "hints"}`;
-		this.#parts.worst.textContent = problems > 0 ? first : "";
+		// The state says already that there is no connection yet.
+		this.#parts.worst.textContent = problems > 0 && this.#link.status.state !== "idle" ? first : "";
+		this.#parts.glance.hidden = this.#parts.worst.textContent !== "";
 		this.#parts.findingsSummary.textContent = [first, more].filter(Boolean).join(", ");
 		this.#parts.findingsSummary.dataset.level = problems > 0 ? "problem" : "";
 		refill(this.#parts.findings, findings.map(findingOf));

@@ -21,7 +21,7 @@ export class SubscriptionsView {
 		this.#parts = parts;
 		const read = {
 			tableForm: ({ table, schema, event, filter }) => ({ table, schema: schema || "public", event, ...(filter && { filter }) }),
-			topicForm: ({ topic, space, presence }) => ({ topic, private: space === "private", presence: presence === "on" }),
+			topicForm: ({ topic, space, presence }) => ({ topic, private: space === "private", presence: presence === "on" && !link.protocol.isForeign }),
 		};
 		for (const [name, targetOf] of Object.entries(read)) {
 			parts[name].addEventListener("submit", (event) => this.#add(event, targetOf));

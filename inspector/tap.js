@@ -1,18 +1,18 @@
 /**
- * The wire, listened to: a WebSocket that notes every frame of both directions.
+ * The wire, listened to: a socket that notes every frame of both directions.
  */
 
 /**
  * A WebSocket class for a client. Its frames are noted before the client sees them.
  *
- * @param {{opening(socket: WebSocket): void, sent(text: string): void, received(text: string): void,
+ * @param {{opening(socket: {drop(): void}, url: string): void, sent(text: string): void, received(text: string): void,
  *   closed(code: number, reason: string): void}} notes
  */
 export function tapped(notes) {
 	return class extends WebSocket {
 		constructor(address) {
 			super(address);
-			notes.opening(this);
+			notes.opening(this, withoutSecrets(address));
 			this.addEventListener("message", ({ data }) => notes.received(String(data)));
 			this.addEventListener("close", ({ code, reason }) => notes.closed(code, reason));
 		}
@@ -20,6 +20,57 @@ export function tapped(notes) {
 		send(text) {
 			notes.sent(withoutToken(text));
 			super.send(text);
+		}
+
+		/** Ends as a lost network would end it. */
+		drop() {
+			this.close(...DROPPED);
+		}
+	};
+}
+
+/** How a socket is closed that is dropped by hand. */
+const DROPPED = [4000, "dropped by hand"];
+
+/** The same for an event stream, given its class, which has handlers only. */
+export function tappedStream(Stream, notes) {
+	return class {
+		onopen = null;
+		onmessage = null;
+		onclose = null;
+		onerror = null;
+		#stream;
+
+		constructor(address) {
+			this.#stream = new Stream(address);
+			notes.opening(this, address.replace(/^ws/, "http").replace(/websocket(?=$|\?)/, "events"));
+			this.#stream.onopen = (event) => this.onopen?.(event);
+			this.#stream.onmessage = (event) => {
+				notes.received(String(event.data));
+				this.onmessage?.(event);
+			};
+			this.#stream.onclose = (event) => this.#closed(event);
+		}
+
+		send(text) {
+			notes.sent(withoutToken(text));
+			this.#stream.send(text);
+		}
+
+		close(code, reason) {
+			this.#stream.close(code, reason);
+			notes.closed(code ?? 1000, reason ?? "");
+		}
+
+		drop() {
+			this.#stream.close();
+			const [code, reason] = DROPPED;
+			this.#closed({ code, reason });
+		}
+
+		#closed(event) {
+			notes.closed(event.code, event.reason);
+			this.onclose?.(event);
 		}
 	};
 }
@@ -30,9 +81,20 @@ export function unpacked(text) {
 	return frame.type === "batch" ? frame.events.map((event) => JSON.stringify(event)) : [text];
 }
 
+const hidden = (secret) => `(hidden: ${secret.length} characters)`;
+
 /** What is shown, searched and copied has no token in it. */
 function withoutToken(text) {
 	const frame = JSON.parse(text);
 	if (typeof frame.token !== "string") return text;
-	return JSON.stringify({ ...frame, token: `(hidden: ${frame.token.length} characters)` });
+	return JSON.stringify({ ...frame, token: hidden(frame.token) });
+}
+
+/** The parameters of an address that hold a credential. */
+const SECRETS = ["apikey", "token"];
+
+function withoutSecrets(address) {
+	const url = new URL(address, location.origin);
+	for (const name of SECRETS) if (url.searchParams.has(name)) url.searchParams.set(name, hidden(url.searchParams.get(name)));
+	return decodeURIComponent(url.href.replaceAll("+", " "));
 }

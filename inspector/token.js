@@ -22,6 +22,13 @@ export function organizationsOf(token) {
 	return [...new Set(named.filter((name) => typeof name === "string" && name !== ""))];
 }
 
+/** Who a token says its bearer is, for the protocols whose servers do not say it. */
+export function identityOf(token) {
+	const { sub, role, roles } = claimsOf(token) ?? {};
+	const named = [role, ...(Array.isArray(roles) ? roles : [])].filter((name) => typeof name === "string");
+	return { userId: typeof sub === "string" ? sub : null, roles: [...new Set(named)], authMethod: "as the token says" };
+}
+
 /** When a token ends, in Unix milliseconds; `undefined` where it does not say so. */
 export function expiryOf(token) {
 	const { exp } = claimsOf(token) ?? {};

@@ -2,7 +2,7 @@
  * What an organization's object has to do: rates, connections, and who they are.
  */
 import { drawChart } from "./chart.js";
-import { byId, element, facts, refill, timeOf } from "./dom.js";
+import { ago, byId, element, facts, refill, timeOf } from "./dom.js";
 
 /** How many points the table has, which says the same as the charts. */
 const MAX_ROWS = 15;
@@ -47,13 +47,13 @@ function entriesOf(latest) {
 		["connections", latest.connections],
 		["unauthenticated", latest.pending],
 		["by role", counts(latest.byRole)],
-		["by dialect", counts(latest.byDialect)],
+		["by protocol", counts(latest.byDialect).replace(/\bquickback\b/, "native")],
 		["topics", latest.topics],
 		["present", latest.presence],
 		["offset", latest.offset],
 		["retained", latest.history],
 		["publications", latest.publications],
 		["deliveries", latest.deliveries],
-		["counted since", new Date(latest.since).toLocaleString("en-GB")],
+		["counted since", ago(new Date(latest.since).getTime())],
 	];
 }

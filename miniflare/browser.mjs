@@ -11,7 +11,7 @@ const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/goog
 const SCREENSHOTS = fileURLToPath(new URL("../build/screenshots/", import.meta.url));
 
 /** How long to wait for what the page should show. Only a failing spec waits that long. */
-export const PATIENCE = 10_000;
+export const PATIENCE = 30_000;
 
 /** Starts it. The caller closes it. */
 export async function launch() {

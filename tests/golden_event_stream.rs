@@ -21,7 +21,7 @@ use realtime_worker::policy::roles::Roles;
 use realtime_worker::policy::secret::Secret;
 use realtime_worker::policy::stream_key::StreamKey;
 use realtime_worker::policy::table::Operation;
-use realtime_worker::server::event_stream::body::Body;
+use realtime_worker::server::event_stream::body::EventStreamBody;
 use realtime_worker::server::streaming::StreamedBody;
 use realtime_worker::value::row::Row;
 
@@ -148,7 +148,7 @@ fn an_id_is_read_as_it_was_written() {
 fn a_body_says_when_to_come_back() {
     let secret = Secret::new("an-access-token-of-thirty-two-bytes");
     let key = |client_id: &str| StreamKey { organization: "org_1".into(), client_id: client_id.into() };
-    let body = |client_id: &str| Body::new(&key(client_id), &secret, Some("e".into())).unwrap();
+    let body = |client_id: &str| EventStreamBody::new(&key(client_id), &secret, Some("e".into())).unwrap();
     let retry = |text: &str| text.strip_prefix("retry: ").unwrap().split_once('\n').unwrap().0.parse::<u32>().unwrap();
     let returns: BTreeSet<u32> = ["0000", "0bb7", "3f21", "ffff"].iter().map(|id| retry(&body(id).opening())).collect();
     assert!(returns.len() > 2 && returns.iter().all(|retry| (1_000..4_000).contains(retry)), "{returns:?}");

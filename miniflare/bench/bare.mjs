@@ -1,10 +1,13 @@
 /**
  * What the Worker is measured against: the least that a Durable Object with hibernating sockets can do. It knows nobody,
- * keeps nothing, and sends what it is given to everyone.
+ * sends what it is given to everyone, and keeps it only where it is asked to, as one row of a table with one index.
  */
 import { DurableObject } from "cloudflare:workers";
 
 export class Bare extends DurableObject {
+	/** Of the newest row; undefined until it is read. */
+	#offset;
+
 	async fetch(request) {
 		if (request.headers.get("upgrade") === "websocket") {
 			const { 0: client, 1: server } = new WebSocketPair();
@@ -15,7 +18,19 @@ export class Bare extends DurableObject {
 		const frame = await (isBinary ? request.arrayBuffer() : request.text());
 		const sockets = this.ctx.getWebSockets();
 		for (const socket of sockets) socket.send(frame);
+		if (new URL(request.url).searchParams.has("keep")) this.#keep(frame);
 		return Response.json({ delivered: sockets.length }, { status: 202 });
+	}
+
+	#keep(frame) {
+		const { sql } = this.ctx.storage;
+		if (this.#offset === undefined) {
+			sql.exec("CREATE TABLE IF NOT EXISTS history (offset INTEGER PRIMARY KEY, time INTEGER, place TEXT, text TEXT)");
+			sql.exec("CREATE INDEX IF NOT EXISTS history_by_place ON history (place, offset)");
+			this.#offset = sql.exec("SELECT coalesce(max(offset), 0) AS newest FROM history").one().newest;
+		}
+		this.#offset += 1;
+		sql.exec("INSERT INTO history VALUES (?, ?, ?, ?)", this.#offset, Date.now(), "public.employees", frame);
 	}
 }
 

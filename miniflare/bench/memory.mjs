@@ -1,5 +1,6 @@
 /**
- * The V8 heap, which counts on Cloudflare, per idle connection of a dialect, and what waking with thousands of sockets costs.
+ * The memory that counts on Cloudflare, V8's heap and the Wasm's, per idle connection of a dialect, and what waking with
+ * thousands of sockets costs.
  */
 import { Fleet } from "./fleet.mjs";
 import { startSupabase, startWorker } from "./sides.mjs";
@@ -45,10 +46,13 @@ async function measure({ name, size, start, greetings, target, aims }) {
 		const before = await worker.heap();
 		await fleet.open(side, "org_memory", size - FIRST);
 		const after = await worker.heap();
+		const { wasmMemory } = await worker.wake("org_memory");
 		const label = `${size} idle sockets, ${name}`;
 		return [
 			figure(`${label}: V8 heap of each`, "B", (after - before) / (size - FIRST)),
-			figure(`${label}: V8 heap in all`, "MB", after / MEGABYTE, { most: aims.memory }),
+			figure(`${label}: V8 heap in all`, "MB", after / MEGABYTE),
+			figure(`${label}: memory of the Wasm`, "MB", wasmMemory / MEGABYTE),
+			figure(`${label}: both`, "MB", (after + wasmMemory) / MEGABYTE, { most: aims.memory }),
 			figure(`${label}: CPU of a wake`, "ms", await wake(worker), { most: aims.wake }),
 		];
 	} finally {

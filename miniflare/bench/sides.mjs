@@ -42,6 +42,8 @@ export async function startWorker(realtime, more) {
 		session,
 		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
 		publish: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId })),
+		/** The same, and it is not kept. */
+		publishUnkept: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId, history: false })),
 		/** The same publication so many times in one request. */
 		publishMany(organizationId, count) {
 			const { organizationId: _, ...event } = PUBLICATION;
@@ -59,13 +61,15 @@ export async function startBare(frame) {
 		durableObjects: { BARE: { className: "Bare", useSQLite: true } },
 	};
 	const { url, ...side } = await start({ worker });
+	const type = typeof frame === "string" ? undefined : "application/octet-stream";
 	return {
 		...side,
 		name: "bare object",
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
 		publishText: (organizationId, text) => post(`${url}/?organizationId=${organizationId}`, text),
-		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, typeof frame === "string" ? undefined : "application/octet-stream"),
+		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, type),
+		publishKept: (organizationId) => post(`${url}/?organizationId=${organizationId}&keep`, frame, type),
 	};
 }
 

@@ -37,6 +37,12 @@ for (const [width, height] of [[1280, 720], [1440, 900]]) {
 		const { bottom: receipt } = await boxOf(page.locator("#receipt"));
 		assert.ok(receipt <= height, `${receipt} of ${height}`);
 		assert.equal(await page.evaluate(() => document.documentElement.scrollHeight), height, "the page itself does not scroll");
+		const [{ bottom: advanced }, { top: foot }] = await Promise.all([boxOf(page.locator("#advanced")), boxOf(page.locator("#publish-form .foot"))]);
+		assert.ok(advanced <= foot, `nothing of the payload is covered: ${advanced} of ${foot}`);
+		for (const side of page.sides) {
+			const [shown, whole] = await side.locator(".glance").first().evaluate((glance) => [glance.clientWidth, glance.scrollWidth]);
+			assert.equal(shown, whole, "a connection's line is not cut");
+		}
 		await keepPicture(page, `inspector-console-${width}`);
 	});
 }
@@ -64,7 +70,15 @@ test("a phone shows one part at a time, the events first", async () => {
 	await page.locator("#receipt strong").waitFor();
 	await keepPicture(page, "inspector-console-phone-publish");
 	await show(page, "Events");
-	await page.locator("#events > li").first().waitFor();
+	await page.locator("#events > li").first().getByText("masked", { exact: true }).first().waitFor();
+	const lines = await page.locator("#events code, #events th").evaluateAll((values) => {
+		return values.map((value) => {
+			const range = document.createRange();
+			range.selectNodeContents(value.firstChild);
+			return range.getClientRects().length;
+		});
+	});
+	assert.deepEqual([...new Set(lines)], [1], "no value of the example is broken within a word");
 	await keepPicture(page, "inspector-console-phone-events");
 });
 
@@ -100,6 +114,7 @@ test("a chart answers to the pointer, and a time says how long ago it was", asyn
 	const page = await open({});
 	await page.getByRole("button", { name: "Publish", exact: true }).click();
 	await page.locator("#events time", { hasText: "just now" }).waitFor();
+	assert.match(await fact(page.sides[0], "token ends"), /^in (59 min|1 h)$/);
 	await page.getByRole("tab", { name: "Metrics" }).click();
 	const chart = page.getByRole("img", { name: /^Connections, the last \d+ seconds: now 2/ });
 	await chart.hover();

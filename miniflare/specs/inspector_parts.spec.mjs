@@ -41,6 +41,25 @@ test("an event of two sides is one, also where the same comes twice at one offse
 	assert.deepEqual(pairs, ["AB", "AB", "B", "B", "A"]);
 });
 
+test("what a protocol without offsets brings is put beside the event that it is most like, whichever comes first", async () => {
+	const pairs = await page.evaluate(async () => {
+		const { Pairing } = await import("/pairing.js");
+		const pairing = new Pairing();
+		const change = (id, more) => ({ type: "postgres_changes", schema: "public", table: "t", eventType: "INSERT", new: { id, ssn: "123", ...more }, old: null });
+		const received = [
+			["A", { ...change(1), offset: 1 }],
+			["B", change(2, { ssn: "***" })],
+			["A", { ...change(2), offset: 2 }],
+			["A", { ...change(3), offset: 3 }],
+			["B", change(3, { ssn: "***" })],
+			["B", change(9, { ssn: "***" })],
+		];
+		for (const [side, frame] of received) pairing.add(side, "org_1", frame);
+		return [...pairing.pairs.values()].map(({ frames, offset }) => [...frames].map(([side, frame]) => side + frame.new.id).join(" ") + ` @${offset}`);
+	});
+	assert.deepEqual(pairs, ["A1 @1", "B2 A2 @2", "A3 B3 @3", "B9 @undefined"]);
+});
+
 test("a comparison shows what was changed, what was not sent and what differs", async () => {
 	const change = { type: "postgres_changes", schema: "public", table: "t", eventType: "UPDATE", offset: 1 };
 	const admin = { ...change, new: { id: 1, status: "closed", ssn: "1234567" }, old: { id: 1, status: "open" } };
@@ -123,6 +142,22 @@ test("every reason for silence that can be seen from here is named", async () =>
 	assert.deepEqual(await titles(link({ interests: { list: [table] } })), [refused, "hint: No row change comes", noTopic]);
 	const other = { target: { table: "u", schema: "public", event: "INSERT" }, state: "standing" };
 	assert.deepEqual(await titles(link({ interests: { list: [table, other] } })), [refused, "hint: Row changes are narrowed", noTopic]);
+});
+
+test("what the clients of another protocol cannot get is said", async () => {
+	const protocol = { id: "butterbase", title: "Butterbase", isForeign: true, hasWildcard: false, hasTopics: false };
+	const butterbase = link({ protocol, position: undefined, interests: { list: [] } });
+	assert.deepEqual(await titles(butterbase), ["good: Nothing is wrong here", "hint: No row change comes", "hint: No message comes"]);
+	const publication = { organizationId: "org_1", event: { type: "broadcast", event: "e" }, offset: 4, arrivals: [] };
+	assert.deepEqual(await titles(butterbase, { publication }), [
+		"problem: The last publication from this page did not arrive here",
+		"hint: No row change comes",
+		"hint: No message comes",
+	]);
+	const arrived = { ...publication, arrivals: [{ side: "A", offset: undefined }] };
+	assert.deepEqual((await titles(butterbase, { publication: arrived }))[0], "good: Nothing is wrong here");
+	const silent = { state: "closed", attempt: 0, error: { code: "disconnected", message: "" } };
+	assert.deepEqual(await titles(link({ protocol, status: silent, ended: { code: 1006 } })), ["problem: The socket was refused, or broke without a word"]);
 });
 
 test("the last publication is judged only once it is accepted, and not where it has arrived", async () => {

@@ -33,9 +33,10 @@ async function logs() {
 }
 
 test("the figures of an organization that nobody uses are zeros", async () => {
-	const { epoch, since, ...rest } = await stats(server, "org_nobody");
+	const { epoch, since, wasmMemory, ...rest } = await stats(server, "org_nobody");
 	assert.match(epoch, /^[0-9a-f]{16}$/);
 	assert.ok(Math.abs(since - Date.now()) < 60_000);
+	assert.ok(wasmMemory > 1e6 && wasmMemory < 1e8 && wasmMemory % 65_536 === 0, `${wasmMemory} bytes`);
 	assert.deepEqual(rest, {
 		organizationId: "org_nobody",
 		connections: 0,
@@ -64,7 +65,7 @@ test("the figures count connections, topics, presence and what was delivered", a
 	await publish(server, { organizationId, messages: [message(1), message(2, { topic: "room:1" }), message(3, { userId: "ben" })] });
 	ben.send({ type: "broadcast", topic: "room:1", event: "e", payload: 4 });
 	await unread(ben);
-	const { epoch, since, ...rest } = await stats(server, organizationId);
+	const { epoch, since, wasmMemory, ...rest } = await stats(server, organizationId);
 	assert.deepEqual(rest, {
 		organizationId,
 		connections: 3,

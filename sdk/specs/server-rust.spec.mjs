@@ -53,6 +53,15 @@ for (const name of ["bound", "addressed"]) {
 	});
 }
 
+test("the example of the crate's README publishes what it says", async () => {
+	const [member, admin] = [await join(server, "mel", ["member"]), await join(server, "ada", ["admin"])];
+	assert.deepEqual(await call("bound", "/readme"), { delivered: 2 });
+	const [[masked], [clear]] = [await unread(member), await unread(admin)];
+	assert.deepEqual([masked.new, masked.old.status], [{ id: "c1", status: "closed", ssn: "*****6789" }, "open"]);
+	assert.equal(clear.new.ssn, "123-45-6789");
+	await Promise.all([member.close(), admin.close()]);
+});
+
 test("an API worker in Rust says what is bytes, of which types columns are, and what is not to be kept", async () => {
 	const client = await join(server, "mel", ["member"], { recover: true });
 	const types = await listenToTypes(server, "payments");

@@ -58,8 +58,8 @@ impl From<&Receipt> for Answer {
 }
 
 impl Answer {
-    /// The figures of a tenant, with the number of publications that its history holds.
-    pub fn figures(organization: &str, figures: &Figures, history: u64) -> Answer {
+    /// The figures of a tenant, with the number of publications that its history holds and the bytes of the Wasm's memory.
+    pub fn figures(organization: &str, figures: &Figures, history: u64, wasm_memory: u64) -> Answer {
         let by_dialect = figures
             .by_dialect
             .iter()
@@ -81,6 +81,7 @@ impl Answer {
             "deliveries": figures.deliveries,
             "tooSlow": figures.too_slow,
             "since": figures.since,
+            "wasmMemory": wasm_memory,
         });
         if let (Some(database), Some(body)) = (&figures.database, body.as_object_mut()) {
             body.insert("database".to_owned(), database_figures(database));

@@ -10,6 +10,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::{Credentials, Proven};
+use crate::policy::ticket::Ticket;
 use crate::policy::token::TokenError;
 
 /// The decision on a socket request.
@@ -21,6 +22,28 @@ pub enum Step {
     Verify(Box<Unverified>),
     /// Hold it until its first frame, in this dialect, names the organization.
     Hold(DialectId),
+}
+
+impl Step {
+    /// Opens a socket for the holder of a ticket; `named` is the organization that the address names.
+    ///
+    /// # Errors
+    /// [`Code::InvalidToken`] or [`Code::TokenExpired`].
+    pub fn with_ticket(
+        ticket: &str,
+        named: Option<&str>,
+        admission: Admission,
+        configuration: &Configuration,
+        now: u64,
+    ) -> Result<Step, Refusal> {
+        let ticket = Ticket::verify(ticket, configuration.access_tokens.iter(), now)?;
+        if named.is_some_and(|name| name != ticket.organization) {
+            return Err(Refusal::because(Code::InvalidToken, "The ticket is for another organization."));
+        }
+        let admission =
+            Admission { principal: Some(ticket.principal), ticket: Some((ticket.id, ticket.expires)), ..admission };
+        Ok(Step::Open(ticket.organization, Box::new(admission)))
+    }
 }
 
 /// A socket whose credential is not verified yet; keys may have to be fetched first.

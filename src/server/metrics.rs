@@ -43,7 +43,7 @@ const fn metric(name: &'static str, kind: &'static str, at: At, help: &'static s
 
 use At::{Each, Length, Path};
 
-const METRICS: [Metric; 19] = [
+const METRICS: [Metric; 20] = [
     metric("realtime_connections", "gauge", Each("byDialect", "dialect"), "Open connections."),
     metric("realtime_connections_pending", "gauge", Path(&["pending"]), "Connections that have not authenticated yet."),
     metric("realtime_topics", "gauge", Path(&["topics"]), "Topics with at least one subscriber."),
@@ -63,6 +63,12 @@ const METRICS: [Metric; 19] = [
             "When the object came to life; counters begin then.",
         )
     },
+    metric(
+        "realtime_wasm_memory_bytes",
+        "gauge",
+        Path(&["wasmMemory"]),
+        "Memory of the Wasm, shared by the objects of its isolate.",
+    ),
     metric(
         "realtime_database_live",
         "gauge",

@@ -71,6 +71,37 @@ impl RequestHead {
         if configuration.allows_origin(self.origin.as_deref()) { Ok(()) } else { Err(Code::OriginNotAllowed) }
     }
 
+    /// The organization that the address names, if it names one.
+    ///
+    /// # Errors
+    /// When that is no organization id.
+    pub fn named_organization(&self) -> Result<Option<&str>, Refusal> {
+        let named = self.parameter("organizationId");
+        if named.is_some_and(|name| !is_organization(name)) {
+            return Err(Refusal::at(Code::InvalidRequest, "organizationId", "organizationId is no organization id"));
+        }
+        Ok(named)
+    }
+
+    /// `recover=true`, or `epoch` and `offset`: recovery for clients that are authenticated before their first frame.
+    ///
+    /// # Errors
+    /// When one of the parameters is malformed or alone.
+    pub fn recovery(&self) -> Result<(bool, Option<(String, u64)>), Refusal> {
+        let malformed = |field| Refusal::at(Code::InvalidRequest, field, format!("{field} is malformed"));
+        match (self.parameter("epoch"), self.parameter("offset"), self.parameter("recover")) {
+            (Some(epoch), Some(offset), _) => {
+                let offset = offset.parse().map_err(|_| malformed("offset"))?;
+                Ok((true, Some((epoch.to_owned(), offset))))
+            }
+            (Some(_), None, _) => Err(malformed("offset")),
+            (None, Some(_), _) => Err(malformed("epoch")),
+            (None, None, Some("true")) => Ok((true, None)),
+            (None, None, None | Some("false")) => Ok((false, None)),
+            (None, None, Some(_)) => Err(malformed("recover")),
+        }
+    }
+
     /// The organization that a request names, or the default.
     ///
     /// # Errors

@@ -33,6 +33,14 @@ pub enum Route {
     Page,
 }
 
+/// The path of an absolute URL as the runtime writes it.
+pub fn path(url: &str) -> &str {
+    let from_host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = from_host.find(['?', '#']).unwrap_or(from_host.len());
+    let (before, _) = from_host.split_at(end);
+    before.find('/').map_or("/", |start| before.split_at(start).1)
+}
+
 /// Normalizes a path: joining it to a base address may have added slashes in front, or one at the end.
 pub fn normal(path: &str) -> &str {
     let after = path.trim_start_matches('/');
@@ -79,6 +87,21 @@ pub fn allowed(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_stands_between_host_and_query() {
+        for (url, expected) in [
+            ("https://example.com/", "/"),
+            ("https://example.com/a/b?c=/d#/e", "/a/b"),
+            ("http://127.0.0.1:8787//broadcast/", "//broadcast/"),
+            ("https://example.com/a%3F%23?b", "/a%3F%23"),
+            ("https://example.com?a/b", "/"),
+            ("https://example.com#/a", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(path(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn slashes_of_a_base_address_do_not_matter() {

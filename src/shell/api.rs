@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::RequestInit;
-use worker::{Env, Request};
+use wasm_bindgen::JsValue;
+use web_sys::{Request, RequestInit};
+use worker::Env;
 
 use super::fault::{log_refused, unreachable};
 use super::{http, keys, source_link};
-use crate::code::{Code, Refusal};
+use crate::code::Refusal;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
 use crate::server::api::{Api, ApiStep, DatabaseQuestion, Question, Rejected};
@@ -32,7 +32,7 @@ pub async fn answer(
 
 async fn call(
     api: &dyn Api,
-    mut request: Request,
+    request: Request,
     head: Rc<RequestHead>,
     env: &Env,
     configuration: &Configuration,
@@ -45,7 +45,7 @@ async fn call(
                 then(configuration, keys::verify(&configuration.credentials, &credential).await)?
             }
             ApiStep::ReadBody(then) => {
-                let body = http::body(&mut request).await.map_err(|code| api.rejected(code))?;
+                let body = http::body(&request).await.map_err(|code| api.rejected(code))?;
                 then(configuration, body)?
             }
             ApiStep::Ask(question, then) => {
@@ -62,25 +62,13 @@ async fn call(
 }
 
 async fn ask(env: &Env, question: Question) -> Result<(u16, String), Refusal> {
-    let init = RequestInit::new();
-    if let Some(body) = &question.body {
-        init.set_method("POST");
-        init.set_body(&JsValue::from_str(body));
-    }
+    let init = question.body.as_deref().map_or_else(RequestInit::new, |body| http::post(&JsValue::from_str(body)));
     let response = http::ask(env, &question.organization, question.path, &init).await.map_err(unreachable)?;
-    read(&response).await
+    http::status_and_text(&response).await.map_err(unreachable)
 }
 
 async fn ask_database(env: &Env, question: &DatabaseQuestion) -> Result<(u16, String), Refusal> {
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_body(&JsValue::from_str(&question.body));
+    let init = http::post(&JsValue::from_str(&question.body));
     let asked = source_link::fetch(env, &question.database, question.path, &init);
-    read(&asked.await.map_err(unreachable)?).await
-}
-
-async fn read(response: &web_sys::Response) -> Result<(u16, String), Refusal> {
-    let text = response.text().map_err(unreachable)?;
-    let text = js_sys::futures::JsFuture::from(text).await.map_err(unreachable)?;
-    Ok((response.status(), text.dyn_into::<js_sys::JsString>().map(String::from).map_err(|_| Code::Internal)?))
+    http::status_and_text(&asked.await.map_err(unreachable)?).await.map_err(unreachable)
 }

@@ -13,7 +13,7 @@ use worker::{
 
 use super::fault::{failed, log_refused};
 use super::life::{Life, Outcome};
-use super::runtime::{AutoResponse, RawState, log, now, random_hex, uuid};
+use super::runtime::{AutoResponse, RawState, log, now, random_hex, uuid, wasm_memory};
 use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
 use super::{environment, function, http, keys, rejection, source_link};
@@ -125,7 +125,7 @@ impl Broadcaster {
     }
 
     fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
-        let admission = http::header(request, HEADER).and_then(|header| Admission::read(&header));
+        let admission = http::header(request.inner(), HEADER).and_then(|header| Admission::read(&header));
         let admission = admission.ok_or(Code::Internal)?;
         let pair = WebSocketPair::new().map_err(failed)?;
         let client_id = admission.client_id.clone().map_or_else(uuid, Ok).map_err(failed)?;
@@ -208,7 +208,7 @@ impl Broadcaster {
         let figures = self.happen(Input::Stats)?.figures.ok_or(Code::Internal)?;
         self.with_life(|life| {
             let history = life.storage.history_count()?;
-            Ok(Answer::figures(&life.organization, &figures, history))
+            Ok(Answer::figures(&life.organization, &figures, history, wasm_memory()))
         })
     }
 

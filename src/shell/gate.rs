@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use web_sys::RequestInit;
-use worker::{Env, Headers, Request, Response, Result};
+use web_sys::{Request, RequestInit};
+use worker::{Env, Headers, Response, Result};
 
 use super::fault::{failed, log_refused, unreachable};
 use super::runtime::{now, uuid};

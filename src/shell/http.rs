@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::select;
 use js_sys::futures::JsFuture;
-use wasm_bindgen::JsCast;
-use web_sys::RequestInit;
-use worker::{Delay, Env, Headers, Method, Request, Response, Result, WebSocket};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Request, RequestInit};
+use worker::{ByteStream, Delay, Env, Headers, Response, Result, WebSocket};
 
 use super::runtime::RawEnv;
 use crate::code::Code;
@@ -19,18 +19,18 @@ use crate::server::route;
 /// How long a caller whose request is refused may take to send the rest of it.
 const DISCARD_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The head of a request. Its address is parsed by the runtime: `Request::url` would bring 80 KB of tables.
+/// The head of a request. Its address is parsed by the runtime: a URL parser of our own would bring 80 KB of tables.
 ///
 /// # Errors
 /// [`Code::NotFound`] when the runtime cannot parse the address.
 pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
-    let url = web_sys::Url::new(&request.inner().url()).map_err(|_| Code::NotFound)?;
+    let url = web_sys::Url::new(&request.url()).map_err(|_| Code::NotFound)?;
     let header = |name| header(request, name);
     Ok(RequestHead {
         host: url.hostname(),
         // `http` becomes `ws`, and `https` `wss`.
         websocket_origin: url.origin().replacen("http", "ws", 1),
-        method: request.method().to_string(),
+        method: request.method(),
         path: route::normal(&url.pathname()).to_owned(),
         query: Query::read(&url.search()),
         upgrade: header("upgrade"),
@@ -60,7 +60,7 @@ fn media_type(request: &Request) -> Option<String> {
 ///
 /// # Errors
 /// [`Code::UnsupportedMediaType`], [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it is no UTF-8.
-pub async fn json_body(request: &mut Request) -> std::result::Result<String, Code> {
+pub async fn json_body(request: &Request) -> std::result::Result<String, Code> {
     if media_type(request).as_deref() != Some("application/json") {
         return Err(Code::UnsupportedMediaType);
     }
@@ -71,22 +71,27 @@ pub async fn json_body(request: &mut Request) -> std::result::Result<String, Cod
 ///
 /// # Errors
 /// [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it cannot be read.
-pub async fn body(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
+pub async fn body(request: &Request) -> std::result::Result<Vec<u8>, Code> {
     let declared = header(request, "content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES) {
         return Err(Code::PayloadTooLarge);
     }
     let body = match declared {
         // As one piece, for a stream costs a promise and several calls a chunk.
-        Some(_) => request.bytes().await.map_err(|_| Code::InvalidRequest)?,
+        Some(_) => bytes(request).await.map_err(|_| Code::InvalidRequest)?,
         None => chunks(request).await?,
     };
     if body.len() > BODY_BYTES { Err(Code::PayloadTooLarge) } else { Ok(body) }
 }
 
+async fn bytes(request: &Request) -> std::result::Result<Vec<u8>, JsValue> {
+    let buffer = JsFuture::from(request.array_buffer()?).await?;
+    Ok(js_sys::Uint8Array::new(&buffer).to_vec())
+}
+
 /// A body of unknown length, read no further than it may be long.
-async fn chunks(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
-    let mut stream = request.stream().map_err(|_| Code::InvalidRequest)?;
+async fn chunks(request: &Request) -> std::result::Result<Vec<u8>, Code> {
+    let mut stream = stream(request).map_err(|_| Code::InvalidRequest)?;
     let mut body = Vec::with_capacity(1024);
     while let Some(chunk) = stream.next().await {
         body.extend(chunk.map_err(|_| Code::InvalidRequest)?);
@@ -97,22 +102,25 @@ async fn chunks(request: &mut Request) -> std::result::Result<Vec<u8>, Code> {
     Ok(body)
 }
 
+fn stream(request: &Request) -> Result<ByteStream> {
+    worker::Request::from(Clone::clone(request)).stream()
+}
+
 /// The body of a request that may be answered before it is read. workerd resets a connection on which more of a request
 /// comes after its answer, and the caller may lose the answer to that.
-pub struct UnreadBody(Option<web_sys::Request>);
+pub struct UnreadBody(Option<Request>);
 
 impl UnreadBody {
     /// The body of a request, where its method lets it have one.
     pub fn of(request: &Request) -> UnreadBody {
-        UnreadBody((!matches!(request.method(), Method::Get | Method::Head)).then(|| Clone::clone(request.inner())))
+        UnreadBody((!matches!(&*request.method(), "GET" | "HEAD")).then(|| Clone::clone(request)))
     }
 
     /// Reads on what nobody has read, no further than a body may be long, and no longer than [`DISCARD_PATIENCE`].
     pub async fn discard(self) {
         let Some(request) = self.0.filter(|request| !request.body_used() && request.body().is_some()) else { return };
-        let mut request = Request::from(request);
         let read = async {
-            let Ok(mut stream) = request.stream() else { return };
+            let Ok(mut stream) = stream(&request) else { return };
             let mut length = 0;
             while let Some(Ok(chunk)) = stream.next().await {
                 length += chunk.len();
@@ -146,6 +154,23 @@ pub fn upgrade(client: WebSocket, protocol: Option<&str>) -> Result<Response> {
         response.headers().set("sec-websocket-protocol", protocol)?;
     }
     Ok(response)
+}
+
+/// A POST request to an object.
+pub fn post(body: &JsValue) -> RequestInit {
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(body);
+    init
+}
+
+/// Status and body of an object's answer. A body that is not read keeps its connection.
+///
+/// # Errors
+/// When the object is reset while it answers.
+pub async fn status_and_text(response: &web_sys::Response) -> std::result::Result<(u16, String), JsValue> {
+    let text = JsFuture::from(response.text()?).await?;
+    Ok((response.status(), text.as_string().unwrap_or_default()))
 }
 
 /// Asks an organization's object. Its answer is what the runtime gives: taken apart and put together again it would cost

@@ -1,8 +1,6 @@
 //! Requests of a database's object to the objects of organizations.
 
-use js_sys::futures::JsFuture;
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::RequestInit;
+use wasm_bindgen::JsValue;
 use worker::Env;
 
 use super::http;
@@ -13,13 +11,6 @@ use crate::server::fault::Fault;
 /// # Errors
 /// When the object cannot be reached.
 pub async fn post(env: &Env, organization: &str, path: &str, body: &str) -> Result<u16, Fault> {
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_body(&JsValue::from_str(body));
-    let response = http::ask(env, organization, path, &init).await?;
-    let status = response.status();
-    // A body that is not read keeps its connection.
-    let text: js_sys::Promise = response.text()?.unchecked_into();
-    JsFuture::from(text).await?;
-    Ok(status)
+    let response = http::ask(env, organization, path, &http::post(&JsValue::from_str(body))).await?;
+    Ok(http::status_and_text(&response).await?.0)
 }

@@ -148,6 +148,12 @@ pub fn now() -> u64 {
     worker::Date::now().as_millis()
 }
 
+/// Bytes of the Wasm's linear memory, which all objects of the isolate share.
+pub fn wasm_memory() -> u64 {
+    const PAGE: u64 = 65_536;
+    core::arch::wasm32::memory_size(0) as u64 * PAGE
+}
+
 /// Random bytes as lower-case hexadecimal.
 ///
 /// # Errors

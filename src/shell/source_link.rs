@@ -9,6 +9,7 @@ use web_sys::RequestInit;
 use worker::{Delay, Env};
 
 use super::fault::log_fault;
+use super::http;
 use super::runtime::RawEnv;
 use crate::server::changes::SourceRequest;
 use crate::server::fault::Fault;
@@ -42,10 +43,6 @@ pub async fn fetch(env: &Env, database: &str, path: &str, init: &RequestInit) ->
 }
 
 async fn send(env: &Env, database: &str, request: &SourceRequest) -> Result<(u16, String), Fault> {
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_body(&JsValue::from_str(&request.body));
-    let answer = fetch(env, database, request.path, &init).await?;
-    let text = JsFuture::from(answer.text()?).await?;
-    Ok((answer.status(), text.as_string().unwrap_or_default()))
+    let answer = fetch(env, database, request.path, &http::post(&JsValue::from_str(&request.body))).await?;
+    Ok(http::status_and_text(&answer).await?)
 }

@@ -4,7 +4,7 @@ use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::runtime::RawStorage;
-use crate::source::input::Stored;
+use crate::source::input::StoredSource;
 
 const CREATE: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS interest (organization TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
@@ -33,11 +33,11 @@ impl SourceStorage {
     }
 
     /// Everything.
-    pub fn load(&self) -> Result<Stored> {
+    pub fn load(&self) -> Result<StoredSource> {
         let interests = self.rows("SELECT body FROM interest")?;
         let parked = self.rows("SELECT organization, batch, body FROM parked ORDER BY sequence")?;
         let text = |row: &Array, column| row.get(column).as_string().unwrap_or_default();
-        Ok(Stored {
+        Ok(StoredSource {
             interests: interests.iter().map(|row| text(row, 0)).collect(),
             parked: parked
                 .iter()

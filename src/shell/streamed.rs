@@ -11,7 +11,8 @@ use futures_util::future::{Either, select};
 use futures_util::{Stream, StreamExt};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Delay, Headers, Request, Response, Result, WebSocket, WebsocketEvent};
+use web_sys::Request;
+use worker::{Delay, Headers, Response, Result, WebSocket, WebsocketEvent};
 
 use super::fault::log_fault;
 use super::pump::accept;
@@ -33,7 +34,7 @@ struct Pipe {
 }
 
 /// The body.
-struct Body(Rc<RefCell<Pipe>>);
+struct PipeBody(Rc<RefCell<Pipe>>);
 
 /// Answers with what a socket says, until it ends.
 ///
@@ -48,7 +49,7 @@ pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>
     headers.set("x-accel-buffering", "no")?;
     let pipe = Rc::new(RefCell::new(Pipe::default()));
     write(&pipe, &body.opening());
-    let stream = Body(pipe.clone());
+    let stream = PipeBody(pipe.clone());
     let gone = ClientGone::watch(request, &socket);
     worker::wasm_bindgen_futures::spawn_local(async move {
         if let Err(error) = serve(&socket, body, &pipe).await {
@@ -71,7 +72,7 @@ struct ClientGone {
 
 impl ClientGone {
     fn watch(request: &Request, socket: &WebSocket) -> Option<ClientGone> {
-        let request: &RawRequest = request.inner().unchecked_ref();
+        let request: &RawRequest = request.unchecked_ref();
         let signal = request.signal()?;
         let socket = socket.clone();
         let close = Closure::new(move || close(&socket));
@@ -142,7 +143,7 @@ fn finish(pipe: &Rc<RefCell<Pipe>>) {
     pipe.waker.take().into_iter().for_each(Waker::wake);
 }
 
-impl Stream for Body {
+impl Stream for PipeBody {
     type Item = Result<Vec<u8>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -59,7 +59,7 @@ pub enum Input {
 
 /// What a source has stored.
 #[derive(Clone, Debug, Default)]
-pub struct Stored {
+pub struct StoredSource {
     /// The last word of each organization.
     pub interests: Vec<String>,
     /// Parts of batches that the database has been told are taken: organization, batch, body, oldest first.

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use crate::policy::database::Database;
 use batch::Batch;
 use delivery::Deliveries;
-use input::{Input, Stored};
+use input::{Input, StoredSource};
 use interest::Interests;
 use link::{Link, Problem};
 use queries::{Purpose, Queries};
@@ -68,7 +68,7 @@ pub struct Source {
 
 impl Source {
     /// Brings a source to life: at its first start, and after a deploy or a crash alike.
-    pub fn wake(now: u64, database: Rc<Database>, stored: Stored) -> Source {
+    pub fn wake(now: u64, database: Rc<Database>, stored: StoredSource) -> Source {
         let interests = Interests::of(stored.interests);
         let drains = database.drain_seconds > 0 && !interests.is_new() && !interests.has_any();
         Source {

@@ -20,6 +20,10 @@ pub struct Dialect {
     pub key: Option<&'static str>,
     /// Which of its frames carry bytes.
     pub bytes: Bytes,
+    /// With what it asks for everything that it missed.
+    pub recovery: Recovery,
+    /// Whether a filter may be more than equal values, and a subscription be for one operation, another schema or all tables.
+    pub narrows: bool,
     /// The behaviours that cannot be said in it. The script computes them; this is what is expected of it.
     pub leaves_out: &'static [&'static str],
     /// The adapter of one member, who has this name.
@@ -32,6 +36,13 @@ pub enum Bytes {
     None,
     Heard,
     HeardAndSpoken,
+}
+
+/// With what a client asks for what it missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    WithConnection,
+    WithEachSubscription,
 }
 
 impl Dialect {
@@ -51,7 +62,12 @@ impl Dialect {
             }
             Can::HearRenewal | Can::SurviveBadToken => profile.renewal.is_answered(),
             Can::BecomeAnother => profile.renewal != Renewal::Answered,
-            Can::BeginAnonymously | Can::RecoverOneByOne => profile.renewal == Renewal::AnsweredForAnyone,
+            Can::BeginAnonymously => profile.renewal == Renewal::AnsweredForAnyone,
+            Can::RecoverOneByOne => self.recovery == Recovery::WithEachSubscription,
+            Can::HearMessages => profile.hears_messages,
+            Can::HearOneself => profile.hears_oneself_appear,
+            Can::HearRemoval => profile.removes_unmatched,
+            Can::Narrow => self.narrows,
             Can::OutliveToken => profile.expiry == Expiry::Grace,
             Can::Rest => profile.lost_table == LostTable::Rests,
             Can::HearPong => has_channels || self.has_words(&Event::Pong { id: None }),
@@ -76,11 +92,24 @@ pub trait Adapter {
 
     /// What a frame of the server tells. A frame that is not of the dialect fails the test.
     fn read(&mut self, frame: &Frame) -> Vec<Observation>;
+
+    /// Why the server has closed the connection. The reason is the code's word, unless the dialect has words of its own.
+    fn closed(&self, _number: u16, reason: &str) -> Code {
+        code(reason)
+    }
 }
 
 /// How dialects differ, where they do; the script says what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Can {
+    /// It has frames for messages, and topics that are public.
+    HearMessages,
+    /// It is told of its own presence.
+    HearOneself,
+    /// An update that takes a row out of a filter is told as its deletion.
+    HearRemoval,
+    /// Filters with any operator, subscriptions to one operation, to other schemas and to all tables.
+    Narrow,
     /// Without a table subscription it hears every change and every message to the whole organization.
     HearUnasked,
     /// A change that several subscriptions let through comes once for each of them; where not, once.

@@ -7,8 +7,8 @@ use realtime_worker::dialect::{Frame, fluxbase};
 use serde_json::{Value, json};
 
 use super::adapter::{
-    Adapter, Ask, Bytes, Dialect, Observation, PRESENCE, Payload, Subscription, TOKEN, Table, Target, Topic, code,
-    text_of,
+    Adapter, Ask, Bytes, Dialect, Observation, PRESENCE, Payload, Recovery, Subscription, TOKEN, Table, Target, Topic,
+    code, text_of,
 };
 
 pub const FLUXBASE: Dialect = Dialect {
@@ -17,6 +17,8 @@ pub const FLUXBASE: Dialect = Dialect {
     golden: "fluxbase",
     key: None,
     bytes: Bytes::None,
+    recovery: Recovery::WithEachSubscription,
+    narrows: true,
     leaves_out: &["whether_anyone_is_there_is_answered", "the_lobby_is_a_place_without_a_topic"],
     adapter: |user| Box::new(Fluxbase { user: user.to_owned(), ..Fluxbase::default() }),
 };

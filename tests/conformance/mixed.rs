@@ -18,11 +18,13 @@ fn all_seen(stage: &mut Stage<'_>, members: &[Who]) -> Vec<Vec<Observation>> {
     seen
 }
 
-/// All members have observed the same, and it is this.
+/// All members have observed the same, and it is this; but what their dialects have no frames for.
 #[track_caller]
 fn all_see(stage: &mut Stage<'_>, members: &[Who], expected: &[Observation]) {
-    let seen = all_seen(stage, members);
-    assert!(seen.iter().all(|seen| seen == expected), "{seen:#?} instead of {expected:#?}");
+    for (who, seen) in members.iter().zip(all_seen(stage, members)) {
+        let expected: Vec<_> = expected.iter().filter(|one| stage.has_words(*who, one)).cloned().collect();
+        assert_eq!(seen, expected, "{who:?}");
+    }
 }
 
 /// A member of each dialect in one room.
@@ -45,7 +47,8 @@ pub fn everyone_sees_the_same(stage: &mut Stage<'_>, count: usize) {
     let members = enter(stage, count);
     stage.publish(insert("people", json!({ "id": 1, "ssn": "123-45-6789", "list": [1.50, null] })));
     all_see(stage, &members, &[inserted("people", json!({ "id": 1, "ssn": "*****6789", "list": [1.50, null] }))]);
-    for (number, who) in members.iter().enumerate() {
+    let speaks = |(_, who): &(usize, &Who)| stage.can(**who, Can::HearMessages);
+    for (number, who) in members.iter().enumerate().filter(speaks).collect::<Vec<_>>() {
         let payload = json!({ "by": number, "text": "é\u{1F600}" });
         stage.say(*who, ROOM, "e", payload.clone());
         all_see(stage, &members, &[said(ROOM, "e", payload)]);

@@ -6,8 +6,8 @@ use realtime_worker::dialect::{Frame, native};
 use serde_json::{Value, json};
 
 use super::adapter::{
-    Adapter, Ask, Bytes, Dialect, LOBBY, Observation, PRESENCE, Payload, Subscription, TOKEN, Table, Target, Topic,
-    code, text_of,
+    Adapter, Ask, Bytes, Dialect, LOBBY, Observation, PRESENCE, Payload, Recovery, Subscription, TOKEN, Table, Target,
+    Topic, code, text_of,
 };
 
 pub const NATIVE: Dialect = Dialect {
@@ -16,6 +16,8 @@ pub const NATIVE: Dialect = Dialect {
     golden: "native",
     key: None,
     bytes: Bytes::HeardAndSpoken,
+    recovery: Recovery::WithConnection,
+    narrows: true,
     leaves_out: &[],
     adapter: |_| Box::new(Native::default()),
 };

@@ -8,7 +8,7 @@ use realtime_worker::dialect::{Frame, phoenix};
 use serde_json::{Value, json};
 
 use super::adapter::{
-    Adapter, Ask, Bytes, Dialect, Observation, PRESENCE, Payload, Subscription, Table, Target, Topic, text_of,
+    Adapter, Ask, Bytes, Dialect, Observation, PRESENCE, Payload, Recovery, Subscription, Table, Target, Topic, text_of,
 };
 
 pub const ONE: Dialect = Dialect {
@@ -17,6 +17,8 @@ pub const ONE: Dialect = Dialect {
     golden: "phoenix",
     key: Some("anon"),
     bytes: Bytes::None,
+    recovery: Recovery::WithConnection,
+    narrows: true,
     leaves_out: &["the_lobby_is_a_place_without_a_topic"],
     adapter: |user| adapter(user, Framing::One),
 };

@@ -99,7 +99,9 @@ pub fn reading_takes_a_right(stage: &mut Stage<'_>) {
         stage.refused(member, &to(private(name)), "forbidden");
     }
     stage.subscribed(member, &to(private("user:member")));
-    stage.subscribed(member, &to(public("hr:1")));
+    if stage.can(member, Can::HearMessages) {
+        stage.subscribed(member, &to(public("hr:1")));
+    }
     stage.publish(message(private("hr:1"), "e", json!(1)));
     stage.sees(hr, [said(private("hr:1"), "e", json!(1))]);
     stage.publish(message(private("user:member"), "e", json!(2)));

@@ -23,16 +23,18 @@ pub fn realtime(from_database: bool) -> Value {
         },
         "channels": [
             { "topic": "room:*", "read": {}, "write": {}, "presence": {} },
-            { "topic": "log:*", "read": {}, "write": {}, "history": true },
+            { "topic": "log:*", "read": {}, "write": {}, "presence": {}, "history": true },
             { "topic": "board:*", "read": {}, "write": { "roles": ["member"] }, "presence": { "roles": ["member"] },
               "presenceRead": {} },
             { "topic": "hr:*", "read": { "roles": ["hr"] }, "write": { "roles": ["hr"] }, "presence": { "roles": ["hr"] } },
             { "topic": "hall:*", "read": {}, "presence": { "roles": ["member"] } },
             { "topic": "lounge:*", "read": { "roles": ["hr"] }, "presence": {} },
-            { "topic": "user:{sub}", "read": {}, "write": {} },
+            { "topic": "user:{sub}", "read": {}, "write": {}, "presence": {} },
         ],
         "history": { "replay": 30 },
-        "limits": { "topics": 5, "presenceMembers": 6 },
+        "limits": { "topics": 5, "presenceMembers": MAX_PRESENT },
+        // Dialects that get nothing of a table without a policy, nor of one that is not enabled.
+        "butterbase": { "listeners": -1, "tables": ["*"], "public": ["*"] },
     });
     if from_database {
         realtime["databases"] = database;
@@ -51,6 +53,9 @@ pub fn database_tables() -> Value {
     };
     tables.map(table).collect()
 }
+
+/// Members that a topic holds: one of each dialect.
+pub const MAX_PRESENT: usize = 7;
 
 const DATABASE_ROLE: &str = "authenticated";
 

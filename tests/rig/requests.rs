@@ -60,7 +60,7 @@ impl Rig {
         let mut outcome = Outcome::default();
         self.run(Input::Stats, &mut outcome);
         let figures = outcome.figures.expect("the figures are answered");
-        let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64);
+        let answer = Answer::figures(ORGANIZATION, &figures, self.storage.history.len() as u64, 0);
         serde_json::from_str(&answer.body).unwrap()
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::database::Database;
 use realtime_worker::source::Source;
-use realtime_worker::source::input::{Input, RequestId, Stored};
+use realtime_worker::source::input::{Input, RequestId, StoredSource};
 use realtime_worker::source::link::Problem;
 use realtime_worker::source::statement::Statement;
 use realtime_worker::source::task::Task;
@@ -60,7 +60,7 @@ impl World {
     pub fn new(organization: Value) -> World {
         let database = database(organization);
         World {
-            source: Source::wake(START, database.clone(), Stored::default()),
+            source: Source::wake(START, database.clone(), StoredSource::default()),
             database,
             now: START,
             tasks: VecDeque::new(),
@@ -166,7 +166,7 @@ impl World {
         self.is_connected = false;
         let parked =
             self.parked.iter().map(|((organization, batch), body)| (organization.clone(), *batch, body.clone()));
-        let stored = Stored { interests: self.interests.values().cloned().collect(), parked: parked.collect() };
+        let stored = StoredSource { interests: self.interests.values().cloned().collect(), parked: parked.collect() };
         self.source = Source::wake(self.now, self.database.clone(), stored);
     }
 

@@ -74,7 +74,7 @@ impl Delivery {
     /// closed.
     pub(super) fn slow_down(&mut self, now: u64, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
         let ends = floods && matches!(frame.act, ChannelAct::Join(_));
-        if self.is_beyond_bearing(now, socket, out) {
+        if self.count_rejection(now, socket, out) {
             return;
         }
         let refusal = Refusal::of(Code::RateLimited);
@@ -95,17 +95,17 @@ impl Delivery {
         }
     }
 
-    /// Counts a rejected frame, and closes a socket that keeps sending them. The limit must tolerate clients that
-    /// rejoin all their channels with an expired token about ten times a minute.
-    fn is_beyond_bearing(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
+    /// Counts a rejected frame, and closes a socket that keeps sending them; `true` when it did. The limit must tolerate
+    /// clients that rejoin all their channels with an expired token about ten times a minute.
+    fn count_rejection(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
         let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
         let Some(known) = self.registry.socket_mut(socket) else { return false };
-        let is_beyond = known.rejected.add(now, most);
-        if is_beyond {
+        let closes = known.rejected.add(now, most);
+        if closes {
             self.close(socket, Code::TooManyErrors, out);
         }
-        is_beyond
+        closes
     }
 
     fn join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, out: &mut Out) {
@@ -139,7 +139,7 @@ impl Delivery {
         match admitted {
             Ok(entry) => self.entered(now, socket, frame, join, entry, out),
             Err(refusal) => {
-                if self.is_beyond_bearing(now, socket, out) {
+                if self.count_rejection(now, socket, out) {
                     return;
                 }
                 self.registry.log("refused", socket, Some(refusal.code), out);

@@ -63,7 +63,7 @@ pub(super) struct Narrowing {
 
 /// How a change matches: through which subscriptions, and with which of its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Pass {
+pub(super) struct Match {
     pub(super) select: Option<Rc<BTreeSet<String>>>,
     /// The numbers of the subscriptions, for those that have one.
     pub(super) numbers: Vec<u32>,
@@ -99,25 +99,25 @@ impl Narrowing {
     }
 
     /// Whether no change is received.
-    pub(super) fn passes_nothing(&self) -> bool {
+    pub(super) fn matches_nothing(&self) -> bool {
         !self.is_open && self.targets.is_empty()
     }
 
-    /// The ways in which a change passes, judged on `row` as the class sees it: one for each selection of columns. `left`
+    /// The ways in which a change matches, judged on `row` as the class sees it: one for each selection of columns. `left`
     /// is the row as it was, where its leaving a filter is told. `take` pays for steps of regular expressions.
-    pub(super) fn passes(
+    pub(super) fn matches_of(
         &self,
         (schema, name): (&str, &str),
         operation: Operation,
         (row, left): (Option<&Row>, Option<&Row>),
         table: &Table,
         take: &dyn Fn(u64) -> bool,
-    ) -> Vec<Pass> {
+    ) -> Vec<Match> {
         if self.is_open {
-            return vec![Pass::default()];
+            return vec![Match::default()];
         }
         let is = |wanted: &str, given: &str| wanted == "*" || wanted == given;
-        let passes = |target: &TableTarget, operation: Operation, row: Option<&Row>| {
+        let is_match = |target: &TableTarget, operation: Operation, row: Option<&Row>| {
             is(&target.schema, schema)
                 && is(&target.table, name)
                 && target.event.is_none_or(|event| event == operation)
@@ -125,13 +125,13 @@ impl Narrowing {
         };
         let mut ways: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for target in &self.targets {
-            let is_in = passes(target, operation, row);
-            if is_in || passes(target, Operation::Delete, left) {
+            let is_in = is_match(target, operation, row);
+            if is_in || is_match(target, Operation::Delete, left) {
                 let numbers = ways.entry((target.select.clone(), !is_in)).or_default();
                 numbers.extend(Some(target.number).filter(|number| *number > 0));
             }
         }
-        ways.into_iter().map(|((select, has_left), numbers)| Pass { select, numbers, has_left }).collect()
+        ways.into_iter().map(|((select, has_left), numbers)| Match { select, numbers, has_left }).collect()
     }
 }
 

@@ -103,9 +103,9 @@ impl<'a> FanOut<'a> {
         let judged = rules.judged(&class.judge)?;
         let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
         self.bill(class, std::iter::once(id), &gathering.steps);
-        let passes = gathering.passes(class, view);
-        let said = |pass| gathering.said(class, view, pass);
-        Some(passes.into_iter().filter_map(|pass| gathering.event(&said(pass))).collect())
+        let matches = gathering.matches_of(class, view);
+        let said = |matched| gathering.said(class, view, matched);
+        Some(matches.into_iter().filter_map(|matched| gathering.event(&said(matched))).collect())
     }
 
     /// Tells everyone in a topic who joined, changed or left. If some listeners expect the whole roster each time, the

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::class::{ClassKey, Pass, Scope};
+use super::class::{ClassKey, Match, Scope};
 use super::filter_meter::Steps;
 use super::rules::{Judged, Rules, ViewKey};
 use crate::engine::event::{Bindings, Event, Kept, View};
@@ -34,7 +34,7 @@ pub(super) struct Said {
     /// Whether frames carry metadata besides the event itself.
     in_detail: bool,
     is_own: bool,
-    pass: Pass,
+    matched: Match,
 }
 
 /// Identifies a view of one publication by its position among the requested views.
@@ -87,7 +87,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    pub(super) fn said(&self, class: &ClassKey, view: ViewNumber, pass: Pass) -> Said {
+    pub(super) fn said(&self, class: &ClassKey, view: ViewNumber, matched: Match) -> Said {
         let names_subscriptions = (self.profiles)(class.dialect).is_some_and(|profile| profile.names_subscriptions);
         Said {
             view,
@@ -96,7 +96,7 @@ impl<'a> Gathering<'a> {
             batches: class.batches,
             in_detail: class.channel.is_some() || names_subscriptions,
             is_own: self.is_own,
-            pass,
+            matched,
         }
     }
 
@@ -124,14 +124,14 @@ impl<'a> Gathering<'a> {
             return;
         }
         let view = self.number(key);
-        let mut passes = self.passes(class, view);
-        let Some(last) = passes.pop() else { return };
-        if passes.is_empty() {
+        let mut matches = self.matches_of(class, view);
+        let Some(last) = matches.pop() else { return };
+        if matches.is_empty() {
             return self.add_to_group(class, self.said(class, view, last), members);
         }
         let members: Vec<SessionId> = members.collect();
-        for pass in passes.into_iter().chain([last]) {
-            self.add_to_group(class, self.said(class, view, pass), members.iter().copied());
+        for matched in matches.into_iter().chain([last]) {
+            self.add_to_group(class, self.said(class, view, matched), members.iter().copied());
         }
     }
 
@@ -142,12 +142,12 @@ impl<'a> Gathering<'a> {
 
     /// How a view matches the table subscriptions. Filters are judged on the view, so they reveal nothing about a
     /// masked value.
-    pub(super) fn passes(&self, class: &ClassKey, view: ViewNumber) -> Vec<Pass> {
+    pub(super) fn matches_of(&self, class: &ClassKey, view: ViewNumber) -> Vec<Match> {
         let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, operation, .. } = &self.accepted.publication.content else {
             // A channel receives only the messages of its own topic.
             let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
-            return if is_heard { vec![Pass::default()] } else { Vec::new() };
+            return if is_heard { vec![Match::default()] } else { Vec::new() };
         };
         let flows = |setting: &TableSetting| setting.is_enabled && setting.operations.contains(operation);
         if !self.setting_for(class.dialect).is_none_or(flows) {
@@ -158,7 +158,7 @@ impl<'a> Gathering<'a> {
         let is_told = profile.removes_unmatched && view.operation == Operation::Update;
         let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
         let take = |steps| self.steps.take(steps);
-        class.narrowing.passes((schema, table), view.operation, rows, self.rules.table, &take)
+        class.narrowing.matches_of((schema, table), view.operation, rows, self.rules.table, &take)
     }
 
     /// The number of a view.
@@ -206,9 +206,10 @@ impl<'a> Gathering<'a> {
         Some(match &publication.content {
             Content::Change { schema, table, .. } => {
                 let seen = self.shown(said.view, said.dialect)?;
-                let view = said.pass.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
-                let view = if said.pass.has_left { removed(&view) } else { view };
-                let bindings = said.in_detail.then(|| self.bindings(&said.pass));
+                let view =
+                    said.matched.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
+                let view = if said.matched.has_left { removed(&view) } else { view };
+                let bindings = said.in_detail.then(|| self.bindings(&said.matched));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
             }
             Content::Message { event, payload, whole } => {
@@ -234,12 +235,12 @@ impl<'a> Gathering<'a> {
         Rc::new(View { operation: view.operation, new: project(&view.new), old: project(&view.old) })
     }
 
-    fn bindings(&self, pass: &Pass) -> Rc<Bindings> {
+    fn bindings(&self, matched: &Match) -> Rc<Bindings> {
         let mut types = self.rules.table.columns.clone();
         types.extend(self.accepted.publication.columns.clone());
         let database = self.accepted.publication.database.clone();
         let time = database.as_ref().and_then(|database| database.at).unwrap_or(self.accepted.time);
-        Rc::new(Bindings { numbers: pass.numbers.clone(), types, time, database })
+        Rc::new(Bindings { numbers: matched.numbers.clone(), types, time, database })
     }
 
     pub(super) fn kept(&self) -> Option<Rc<Kept>> {

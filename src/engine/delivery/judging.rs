@@ -54,12 +54,12 @@ struct Recovery {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    verdicts: Vec<AnswerPart>,
+struct JudgedImages {
+    verdicts: Vec<JudgedPart>,
 }
 
 #[derive(Deserialize)]
-struct AnswerPart {
+struct JudgedPart {
     #[serde(default)]
     columns: Option<Vec<String>>,
     images: Vec<usize>,
@@ -274,7 +274,7 @@ fn body(missed: &[Accepted], group: &Group) -> String {
 
 /// The verdicts of an answer on the images for a group; images without a verdict are left out.
 fn sights(text: &str, group: &str) -> Option<Sights> {
-    let Answer { verdicts } = serde_json::from_str(text).ok()?;
+    let JudgedImages { verdicts } = serde_json::from_str(text).ok()?;
     let mut sights = Sights::new();
     for part in verdicts {
         let place = part.groups.iter().position(|id| id == group);

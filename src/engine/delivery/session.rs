@@ -244,7 +244,7 @@ impl Session {
         let topics: BTreeSet<Topic> = self.topics().cloned().collect();
         let places = self.places(profile.presence, &topics, configuration);
         let mut keys = Vec::new();
-        if !narrowing.passes_nothing() {
+        if !narrowing.matches_nothing() {
             // Only changes are judged, and a database's changes go to the whole organization.
             keys.push(Rc::new(ClassKey { judge: self.judge(), ..key(Scope::Organization) }));
         }

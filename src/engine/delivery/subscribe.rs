@@ -17,7 +17,7 @@ use crate::policy::limits::{KEPT_BYTES, STATE_BYTES};
 use crate::policy::principal::Principal;
 
 /// The prefix of subscription ids that the server creates; no client's id can start with it.
-const SPOKEN: &str = "\u{0}";
+const IMPLICIT_ID: &str = "\u{0}";
 
 impl Delivery {
     /// Executes a session's command, or refuses it.
@@ -49,7 +49,7 @@ impl Delivery {
                 (Ok(()), None)
             }
             Command::Publish { topic, event, payload, id, echo, key } => {
-                self.subscribe_speaker(session, principal, &topic);
+                self.subscribe_publisher(session, principal, &topic);
                 let key = key.map(|key| client_key::of(principal, &topic, &key));
                 let origin = Origin { session, acknowledge: id.clone(), echo, persist: false, key };
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
@@ -161,7 +161,7 @@ impl Delivery {
     }
 
     /// Subscribes a publisher to its topic, in dialects that do so, if it may read the topic.
-    fn subscribe_speaker(&mut self, session: SessionId, principal: &Principal, topic: &Topic) {
+    fn subscribe_publisher(&mut self, session: SessionId, principal: &Principal, topic: &Topic) {
         let Some(known) = self.registry.session(session) else { return };
         let is_so = self.registry.profile(session.socket).is_some_and(|profile| profile.publishing_subscribes);
         if !is_so || known.topics().any(|known| known == topic) {
@@ -169,7 +169,7 @@ impl Delivery {
         }
         let may_write = self.configuration.authorize(Action::Write, topic, principal).is_ok();
         if may_write && self.rights().refuse_topic(principal, &known.subscriptions, topic, false).is_none() {
-            let id = [SPOKEN, &*topic.name].concat();
+            let id = [IMPLICIT_ID, &*topic.name].concat();
             let subscription = Subscription::new(id, Subscribed::Topic(topic.clone()));
             self.registry.change(session, |session| session.subscriptions.push(subscription));
         }

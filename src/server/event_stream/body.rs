@@ -17,7 +17,7 @@ const RETRY_LATER: u32 = 15_000;
 const RETRY_MENDED: u32 = 300_000;
 
 /// The body of one event stream.
-pub struct Body {
+pub struct EventStreamBody {
     /// The key with which the client sends frames.
     key: String,
     /// The reconnect delay, in milliseconds.
@@ -26,15 +26,15 @@ pub struct Body {
     epoch: Option<String>,
 }
 
-impl Body {
+impl EventStreamBody {
     /// The body of this key's connection; its random id also spreads reconnects.
-    pub fn new(key: &StreamKey, secret: &Secret, epoch: Option<String>) -> Option<Body> {
+    pub fn new(key: &StreamKey, secret: &Secret, epoch: Option<String>) -> Option<EventStreamBody> {
         let chance = key.client_id.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default();
-        Some(Body { key: key.sign(secret)?, retry: MIN_RETRY + chance % (3 * MIN_RETRY), epoch })
+        Some(EventStreamBody { key: key.sign(secret)?, retry: MIN_RETRY + chance % (3 * MIN_RETRY), epoch })
     }
 }
 
-impl StreamedBody for Body {
+impl StreamedBody for EventStreamBody {
     fn media_type(&self) -> &'static str {
         "text/event-stream"
     }

@@ -10,7 +10,6 @@ use super::admission::Admission;
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
 use super::handshake::{Step, Unverified};
-use super::native::{named_organization, with_ticket};
 use super::request_head::RequestHead;
 use super::streaming::StreamedBody;
 use crate::code::{Code, Refusal};
@@ -19,7 +18,7 @@ use crate::dialect::event_stream::block::position;
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
 use crate::policy::stream_key::StreamKey;
-use body::Body;
+use body::EventStreamBody;
 
 /// The path of event streams.
 pub const EVENTS: &str = "/realtime/v1/events";
@@ -37,13 +36,13 @@ impl Entrance for EventStreamEntrance {
     }
 
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
-        let named = named_organization(head)?;
+        let named = head.named_organization()?;
         let missed_after = missed_after(head)?;
         let first = Some(first_frame(head, missed_after.as_ref())?);
         let admission = Admission { first, missed_after, ..Admission::of(ID, head) };
         admission.first()?;
         if let Some(ticket) = head.parameter("ws_ticket") {
-            return with_ticket(ticket, named, admission, configuration, now);
+            return Step::with_ticket(ticket, named, admission, configuration, now);
         }
         let token = head.bearer().ok_or(Code::Unauthorized)?;
         let organization = head.organization(configuration)?;
@@ -67,7 +66,7 @@ impl Entrance for EventStreamEntrance {
         let client_id = admission.client_id.clone()?;
         let epoch = admission.missed_after.as_ref().map(|(epoch, _)| epoch.clone());
         let key = StreamKey { organization: organization.to_owned(), client_id };
-        Some(Box::new(Body::new(&key, configuration.access_tokens.first()?, epoch)?))
+        Some(Box::new(EventStreamBody::new(&key, configuration.access_tokens.first()?, epoch)?))
     }
 }
 

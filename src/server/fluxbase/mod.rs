@@ -11,7 +11,6 @@ use super::admission::Admission;
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
 use super::handshake::{Step, Unverified};
-use super::native::recovery;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::dialect::fluxbase::{ANONYMOUS_ROLE, ID};
@@ -39,7 +38,7 @@ impl Entrance for FluxbaseEntrance {
     fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
         let fluxbase = configuration.fluxbase.as_ref().ok_or(Code::NotFound)?;
         let organization = fluxbase.organization.clone();
-        let (recover, missed_after) = recovery(head)?;
+        let (recover, missed_after) = head.recovery()?;
         let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
         let token = head.bearer().or_else(|| head.parameter("token")).filter(|token| !token.is_empty());
         Ok(match token {

@@ -2,6 +2,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod outbox;
+mod readme;
 
 use realtime_worker_client::{Encoding, Mask, MaskRule, Message, Options, Realtime, RealtimeError, Show};
 use serde_json::json;
@@ -28,6 +29,9 @@ async fn publish(path: &str, env: &Env) -> std::result::Result<u64, RealtimeErro
     let everyone = Options::default();
     if path == "/refused" {
         return Ok(realtime.broadcast("", &(), ORGANIZATION, &everyone).await?.delivered);
+    }
+    if path == "/readme" {
+        return readme::close_claim(env).await;
     }
     if path == "/kinds" {
         return kinds(&realtime).await;
