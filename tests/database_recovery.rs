@@ -191,6 +191,23 @@ fn much_that_was_missed_is_judged_in_portions() {
     assert!(rig.logs.iter().any(|line| line.contains("\"not_recovered\"") && line.contains("no_answer")));
 }
 
+/// A slow database is asked about less at a time; a policy that hangs is given up.
+#[test]
+fn what_the_database_does_not_judge_in_time_is_asked_in_smaller_portions() {
+    for (max_judged, asked) in [(100, vec![500, 100, 100, 100, 100, 100]), (99, vec![500, 100])] {
+        let mut rig = Rig::new(&realtime());
+        let (_other, start) = begin(&mut rig, "ada");
+        hand_over(&mut rig, &(1..=500).map(|id| insert(id, "ada")).collect::<Vec<_>>());
+        rig.source.max_judged = max_judged;
+        let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+        let images = |question: &Value| question["images"].as_array().unwrap().len();
+        assert_eq!(rig.source.judged.iter().map(images).collect::<Vec<_>>(), asked);
+        let recovered = asked.len() > 2;
+        assert_eq!((&frames[0]["recovered"], frames.len()), (&json!(recovered), if recovered { 501 } else { 1 }));
+        assert_eq!(rig.logs.iter().any(|line| line.contains("not_recovered") && line.contains("57014")), !recovered);
+    }
+}
+
 /// Nothing waits in memory without a bound.
 #[test]
 fn a_client_that_is_told_too_much_meanwhile_comes_back() {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use realtime_worker::source::Source;
-use realtime_worker::source::input::{Input, RequestId, Stored};
+use realtime_worker::source::input::{Input, RequestId, StoredSource};
 use realtime_worker::source::statement::Statement;
 use realtime_worker::source::task::Task;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub struct Feed {
 impl Feed {
     /// A source that is connected. Another organization listens all the time, so it stays so.
     pub fn new(rig: &mut Rig) -> Feed {
-        let source = Source::wake(rig.now, rig.database(), Stored::default());
+        let source = Source::wake(rig.now, rig.database(), StoredSource::default());
         let mut feed = Feed { source, outbox: VecDeque::new(), told: 0, tasks: VecDeque::new(), requests: 0 };
         let group = json!({ "id": "somebody", "role": "nobody", "claims": "{}", "tables": [["*", "*"]] });
         feed.tell(rig, &json!({ "organization": "elsewhere", "revision": 1, "groups": [group] }));

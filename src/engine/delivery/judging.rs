@@ -25,6 +25,12 @@ use crate::value::row::Row;
 /// and takes batches between two of them.
 const MAX_IMAGES: usize = 1_000;
 const MAX_QUESTION_BYTES: usize = 1 << 20;
+/// How many times fewer images the next question has after one that ran into the statement timeout, and with how many it is
+/// given up: a policy that hangs does so on any row.
+const FEWER: usize = 10;
+const MIN_IMAGES: usize = 100;
+/// PostgreSQL's code for a statement that took too long.
+const QUERY_CANCELED: &str = "57014";
 /// How often one question is asked. The database's object answers when its next connection attempt has failed, so
 /// together the attempts outlast a database restart.
 const MAX_ATTEMPTS: u32 = 6;
@@ -48,6 +54,8 @@ struct Recovery {
     /// How many of these have a verdict or need none, and how many will have once the question is answered.
     judged: usize,
     asked: usize,
+    /// How many images the next question may have.
+    max_images: usize,
     then: Announcement,
     /// How often the database has been asked this question.
     attempts: u32,
@@ -107,14 +115,25 @@ impl Delivery {
             _ => return Some((Some(Missed::TooMuch), then)),
         };
         self.hold_socket(session.socket);
-        let (position, missed) = (position.clone(), publications);
-        let asked = portion(&missed);
-        self.ask_judge(Recovery { session, group, position, missed, judged: 0, asked, then, attempts: 0 }, out);
+        let recovery = Recovery {
+            session,
+            group,
+            position: position.clone(),
+            missed: publications,
+            judged: 0,
+            asked: 0,
+            max_images: MAX_IMAGES,
+            then,
+            attempts: 0,
+        };
+        self.ask_judge(recovery, out);
         None
     }
 
     fn ask_judge(&mut self, mut recovery: Recovery, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
+        let left = recovery.missed.get(recovery.judged..).unwrap_or_default();
+        recovery.asked = recovery.judged + portion(left, recovery.max_images);
         let judging = &mut self.waits.judging;
         judging.last += 1;
         recovery.attempts += 1;
@@ -190,21 +209,23 @@ impl Delivery {
             }
             return self.not_recovered(recovery, "no_answer", out);
         };
-        let sights = sights(&text, &recovery.group.id).unwrap_or_default();
+        let (sights, failed) = sights(&text, &recovery.group.id).unwrap_or_default();
         let answered = recovery.missed.get_mut(recovery.judged..recovery.asked).unwrap_or_default();
-        if give_verdicts(answered, &recovery.group.id, &sights).is_none() {
-            return self.not_recovered(recovery, "not_judged", out);
+        let is_judged = give_verdicts(answered, &recovery.group.id, &sights).is_some();
+        if is_judged {
+            (recovery.judged, recovery.attempts) = (recovery.asked, 0);
+        } else if failed.as_deref() == Some(QUERY_CANCELED) && recovery.max_images > MIN_IMAGES {
+            recovery.max_images /= FEWER;
+        } else {
+            return self.not_recovered(recovery, failed.as_deref().unwrap_or("not_judged"), out);
         }
-        recovery.judged = recovery.asked;
-        let left = recovery.missed.get(recovery.judged..).unwrap_or_default();
-        if left.iter().any(is_unjudged) {
-            (recovery.asked, recovery.attempts) = (recovery.judged + portion(left), 0);
+        if recovery.missed.get(recovery.judged..).unwrap_or_default().iter().any(is_unjudged) {
             return self.ask_judge(recovery, out);
         }
         self.recovered(recovery, Missed::Everything, out);
     }
 
-    fn not_recovered(&mut self, recovery: Recovery, reason: &'static str, out: &mut Out) {
+    fn not_recovered(&mut self, recovery: Recovery, reason: &str, out: &mut Out) {
         self.log_not_recovered(recovery.session, reason, out);
         self.recovered(recovery, |_| Missed::TooMuch, out);
     }
@@ -217,7 +238,7 @@ impl Delivery {
     }
 
     /// Logs why a session was told that it did not recover, where that is the database's doing.
-    fn log_not_recovered(&self, session: SessionId, reason: &'static str, out: &mut Out) {
+    fn log_not_recovered(&self, session: SessionId, reason: &str, out: &mut Out) {
         let connection = self.registry.session(session).map(|session| session.client_id.clone());
         let details = vec![("reason", reason.to_owned())];
         out.run(Task::Log(Log { event: "not_recovered", connection, code: None, details }));
@@ -272,29 +293,32 @@ fn body(missed: &[Accepted], group: &Group) -> String {
     out
 }
 
-/// The verdicts of an answer on the images for a group; images without a verdict are left out.
-fn sights(text: &str, group: &str) -> Option<Sights> {
+/// The verdicts of an answer on the images for a group; images without a verdict are left out. And the SQLSTATE where the
+/// group could not be judged.
+fn sights(text: &str, group: &str) -> Option<(Sights, Option<String>)> {
     let JudgedImages { verdicts } = serde_json::from_str(text).ok()?;
-    let mut sights = Sights::new();
+    let (mut sights, mut state) = (Sights::new(), None);
     for part in verdicts {
         let place = part.groups.iter().position(|id| id == group);
-        let place = place.filter(|_| !part.failed.as_ref().is_some_and(|failed| failed.contains_key(group)));
+        let failed = part.failed.and_then(|mut failed| failed.remove(group));
+        let place = place.filter(|_| failed.is_none());
+        state = state.or(failed);
         let Some(digits) = place.and_then(|place| part.sees.get(place)) else { continue };
         let columns = Rc::new(distinct(part.columns.unwrap_or_default()));
         for (image, digit) in part.images.iter().zip(digits.bytes()) {
             sights.insert(*image, (digit == b'1', columns.clone()));
         }
     }
-    Some(sights)
+    Some((sights, state))
 }
 
 /// How many of these publications the next question is about.
-fn portion(missed: &[Accepted]) -> usize {
+fn portion(missed: &[Accepted], max_images: usize) -> usize {
     let (mut rows, mut bytes) = (0, 0);
     let fits = |accepted: &&Accepted| {
         rows += images(accepted).into_iter().flatten().count();
         bytes += accepted.publication.source.len();
-        rows <= MAX_IMAGES && bytes <= MAX_QUESTION_BYTES
+        rows <= max_images && bytes <= MAX_QUESTION_BYTES
     };
     missed.iter().take_while(fits).count().max(1)
 }
