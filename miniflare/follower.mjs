@@ -93,6 +93,10 @@ export class Follower {
 		if (this.#position === true) {
 			await client.next(({ type }) => type === "subscribed");
 			this.#position = { epoch, offset };
+		} else if (!recovered && (await client.next()).code === "source_unavailable") {
+			// PostgreSQL is still starting: the position is as good later.
+			client.socket.close();
+			throw new Error("come back later");
 		} else assert.equal(recovered, true, `${this.#user} at ${JSON.stringify(this.#position)}: ${JSON.stringify(client.welcome)}`);
 		this.#client = client;
 		const take = () => client.drain().forEach((frame) => this.#take(frame));
