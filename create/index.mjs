@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const TEMPLATE = fileURLToPath(new URL("template", import.meta.url));
+/** What wrangler needs, which runs the project. */
+const OLDEST_NODE = [22, 12];
 
 function create(given) {
 	const { values, positionals } = parseArgs({
@@ -16,6 +18,7 @@ function create(given) {
 		allowPositionals: true,
 		options: { "realtime-worker": { type: "string" }, "no-install": { type: "boolean", default: false } },
 	});
+	if (!isNewEnough(process.versions.node)) throw new Error(`this is Node ${process.versions.node}: wrangler, which runs the project, needs ${OLDEST_NODE.join(".")} or newer`);
 	const [folder] = positionals;
 	if (positionals.length !== 1) throw new Error("say where: npm create realtime-worker my-app");
 	if (existsSync(folder) && readdirSync(folder).length > 0) throw new Error(`${folder} is not empty`);
@@ -25,6 +28,12 @@ function create(given) {
 	describe(folder, values["realtime-worker"]);
 	const isInstalled = !values["no-install"] && spawnSync("npm", ["install"], { cwd: folder, stdio: "inherit" }).status === 0;
 	console.log(["", `  cd ${folder}`, ...(isInstalled ? [] : ["  npm install"]), "  npm run dev", ""].join("\n"));
+}
+
+function isNewEnough(version) {
+	const [major, minor] = version.split(".").map(Number);
+	const [oldest, least] = OLDEST_NODE;
+	return major > oldest || (major === oldest && minor >= least);
 }
 
 /** Gives the project its name, and the package from where it was asked for: a tarball, or another version. */

@@ -26,6 +26,9 @@ const NEEDS = {
 	fluxbase: "REALTIME.fluxbase must name the organization that these clients enter; without a token the role is anon.",
 };
 
+/** How a token is refused that another protocol's clients would not have. */
+const JUDGES_TOKEN = new Set(["invalid_token", "wrong_organization", "auth_required"]);
+
 /**
  * One finding.
  *
@@ -61,6 +64,7 @@ function whyNotConnected({ status, claimed, organizationId, ended, protocol }, {
 	if (state === "idle") return problem("Not connected", "Give it a token, and the organization that the token is for. cargo xtask dev prints an address that has two tokens in it.");
 	if (state === "connecting") return hint("Connecting", "The socket is opening, or the server is judging the token.");
 	if (!error) return problem("Disconnected", "By hand; Resume goes on where it left off.");
+	if (protocol?.isForeign && JUDGES_TOKEN.has(error.code)) return problem(`Ended: ${error.code}`, NEEDS[protocol.id]);
 	if (error.code === "wrong_organization") {
 		const names = claimed.organizations.join(", ") || "no organization";
 		return problem("Wrong organization", `The token names ${names}; the connection asked for ${organizationId}.`);

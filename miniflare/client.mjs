@@ -91,6 +91,13 @@ class Client {
 		return frames.slice(0, -1);
 	}
 
+	/** Takes the frames that have not been read, and forgets all: for a client that is told more than memory should hold. */
+	drain() {
+		const frames = this.frames.splice(0).slice(this.#read);
+		this.#read = 0;
+		return frames;
+	}
+
 	/** Closes the socket and waits for the other side to agree. */
 	close(code, reason) {
 		this.socket.close(code, reason);

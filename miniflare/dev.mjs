@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { getDefaultDevRegistryPath } from "miniflare";
 import { HOURS, ORGANIZATION, mintToken, readSecrets } from "./dev_secrets.mjs";
 import { startDatabase } from "./dev_database.mjs";
+import { butterbaseKey, dialectVars } from "./dev_dialects.mjs";
 import { startServer } from "./server.mjs";
 
 const STATE = fileURLToPath(new URL("../.dev", import.meta.url));
@@ -16,13 +17,14 @@ const STATE = fileURLToPath(new URL("../.dev", import.meta.url));
 function welcome(url, secrets) {
 	const admin = mintToken({ user: "ada", roles: ["admin"] }, secrets.JWT_SECRET);
 	const member = mintToken({ user: "mel", roles: ["member"] }, secrets.JWT_SECRET);
+	const offered = new URLSearchParams({ admin, member, butterbase: butterbaseKey(secrets), service: secrets.ACCESS_TOKEN, secret: secrets.JWT_SECRET });
 	return `
   Serving ${url}
 
   1. Open the Inspector in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive, and
      publishes; the tokens in its address stay in the tab:
 
-${url}/#admin=${admin}&member=${member}&service=${encodeURIComponent(secrets.ACCESS_TOKEN)}&secret=${encodeURIComponent(secrets.JWT_SECRET)}
+${url}/#${offered}
 
   2. Press Publish there, or paste this into another terminal. The admin gets the row in full, the member gets it masked:
 
@@ -89,7 +91,7 @@ async function main() {
 	const secrets = readSecrets();
 	const database = postgres || url ? await startDatabase({ folder: `${STATE}/postgres`, url }) : undefined;
 	const vars = { ...secrets, INSPECTOR: "on", ...database?.vars };
-	const server = await startServer({ vars, port, persist: STATE, registry: getDefaultDevRegistryPath() });
+	const server = await startServer({ vars, defaults: dialectVars(secrets), port, persist: STATE, registry: getDefaultDevRegistryPath() });
 	// Miniflare ends workerd, and this process, on Ctrl-C.
 	console.log(welcome(server.url, secrets));
 	if (database) console.log(await database.welcome(server.url, secrets));

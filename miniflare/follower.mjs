@@ -1,11 +1,15 @@
 /**
  * Someone who listens to `messages` through every death: who comes back, and goes on where the last socket ended.
+ *
+ * Frames are taken in as they come: a life may bring a hundred thousand.
  */
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { join } from "./fixture.mjs";
 
 const subscriptions = [{ id: "m", table: "messages" }];
-const isChange = ({ type }) => type === "postgres_changes";
+/** How long nothing may come, while something is missing. Only a failing run waits that long. */
+const PATIENCE = 60_000;
 
 export class Follower {
 	/** What this one was told, each as `INSERT body`. */
@@ -22,6 +26,9 @@ export class Follower {
 	#client;
 	#isOver = false;
 	#done;
+	/** When the last socket ended, until there are changes again. */
+	#lost;
+	#events = new EventEmitter();
 
 	/**
 	 * @param {string} user
@@ -34,55 +41,39 @@ export class Follower {
 	/** Is there, and stays. */
 	async begin() {
 		await this.#join();
-		this.#done = this.#stay().catch((error) => (this.error = error));
+		this.#done = this.#stay().catch((error) => {
+			this.error = error;
+			this.#events.emit("news");
+		});
 	}
 
 	/** Waits for so many changes in all, and for all that was sent before it asks; then leaves. */
 	async leaveAfter(count) {
-		while (this.#count() < count) {
-			if (this.error) throw this.error;
-			await this.#client.next(isChange).catch((error) => {
-				if (this.#client.socket.readyState !== this.#client.socket.CLOSED) throw error;
-				return this.#back;
-			});
-		}
-		await this.#client.sync('{"type": "ping"}', ({ type }) => type === "pong");
+		while (this.told.length < count) await this.#news(`${this.#user} was told ${this.told.length} of ${count} changes`);
+		let isAnswered = false;
+		this.#events.once("pong", () => (isAnswered = true));
+		this.#client.send({ type: "ping" });
+		while (!isAnswered) await this.#news(`${this.#user} got no answer to a ping`);
 		this.#isOver = true;
 		this.#client.socket.close();
 		await this.#done;
 	}
 
-	/** Settles when the next socket stands. */
-	#back;
-
-	#count() {
-		return this.told.length + this.#client.frames.filter(isChange).length;
+	async #news(missing) {
+		if (this.error) throw this.error;
+		await once(this.#events, "news", { signal: AbortSignal.timeout(PATIENCE) }).catch(() => {
+			throw new Error(missing);
+		});
 	}
 
 	async #stay() {
 		while (!this.#isOver) {
-			let isBack;
-			this.#back = new Promise((resolve) => (isBack = resolve));
 			await this.#client.closed;
-			this.#takeIn();
 			if (this.#isOver) return;
-			const lost = Date.now();
+			this.#lost ??= Date.now();
 			await this.#rejoin();
 			this.returns += 1;
-			this.#time(lost);
-			isBack();
 		}
-	}
-
-	/** Notes how long it takes until there are changes again. */
-	#time(lost) {
-		const client = this.#client;
-		const watch = () => {
-			if (!client.frames.some(isChange)) return;
-			client.socket.off("message", watch);
-			this.longestGap = Math.max(this.longestGap, Date.now() - lost);
-		};
-		client.socket.on("message", watch);
 	}
 
 	async #rejoin() {
@@ -102,15 +93,25 @@ export class Follower {
 		if (this.#position === true) {
 			await client.next(({ type }) => type === "subscribed");
 			this.#position = { epoch, offset };
-		} else assert.equal(recovered, true, JSON.stringify(client.welcome));
+		} else if (!recovered && (await client.next()).code === "source_unavailable") {
+			// PostgreSQL is still starting: the position is as good later.
+			client.socket.close();
+			throw new Error("come back later");
+		} else assert.equal(recovered, true, `${this.#user} at ${JSON.stringify(this.#position)}: ${JSON.stringify(client.welcome)}`);
 		this.#client = client;
+		const take = () => client.drain().forEach((frame) => this.#take(frame));
+		client.socket.on("message", take);
+		take();
 	}
 
 	/** Takes in what a socket brought. */
-	#takeIn() {
-		const changes = this.#client.frames.filter(isChange);
-		for (const change of changes) this.told.push(`${change.eventType} ${(change.new ?? change.old).body}`);
-		this.#position = { ...this.#position, offset: changes.at(-1)?.offset ?? this.#position.offset };
-		this.#client.frames.length = 0;
+	#take(frame) {
+		if (frame.type === "postgres_changes") {
+			this.told.push(`${frame.eventType} ${(frame.new ?? frame.old).body}`);
+			this.#position = { ...this.#position, offset: frame.offset };
+			if (this.#lost) this.longestGap = Math.max(this.longestGap, Date.now() - this.#lost);
+			this.#lost = undefined;
+		} else if (frame.type === "pong") this.#events.emit("pong");
+		this.#events.emit("news");
 	}
 }

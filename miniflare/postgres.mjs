@@ -72,7 +72,8 @@ export class Postgres {
 		const data = path.join(this.folder, "data");
 		const initdb = ["--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C", ...authentication, "-D", data];
 		execFileSync(path.join(binaries(), "initdb"), initdb, { ...account(), cwd: this.folder, stdio: "pipe" });
-		const settings = "listen_addresses = '127.0.0.1'\nfsync = off\nmax_connections = 40\n";
+		// Little WAL: what is tried here must not fill a disk.
+		const settings = "listen_addresses = '127.0.0.1'\nfsync = off\nmax_connections = 40\nmax_wal_size = '64MB'\nmin_wal_size = '32MB'\n";
 		appendFileSync(path.join(data, "postgresql.conf"), settings);
 	}
 

@@ -14,6 +14,7 @@ const BINDING = "BROADCASTER";
  *
  * @param {object} [options]
  * @param {Record<string, unknown>} [options.vars] variables and secrets, over the ones of wrangler.toml
+ * @param {Record<string, unknown>} [options.defaults] variables that wrangler.toml may have otherwise
  * @param {number} [options.port] 0, any free one, unless given
  * @param {string} [options.persist] the folder that keeps the Durable Objects' storage; without it, it lives as long as the server
  * @param {object} [options.worker] more Miniflare options of this Worker, such as `outboundService` to stand in for the internet
@@ -23,7 +24,7 @@ const BINDING = "BROADCASTER";
  * @param {(entry: {level: string, message: string, timestamp: number}) => void} [options.onLog] takes what the Worker
  *   logs, and its uncaught errors; without it, they are printed
  */
-export async function startServer({ vars = {}, port = 0, persist, worker = {}, registry, inspectorPort, workers = [], onLog = print } = {}) {
+export async function startServer({ vars = {}, defaults = {}, port = 0, persist, worker = {}, registry, inspectorPort, workers = [], onLog = print } = {}) {
 	const config = parse(readFileSync(`${checkout}wrangler.toml`, "utf8"));
 	const miniflare = new Miniflare({
 		host: "127.0.0.1",
@@ -37,7 +38,7 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, r
 		durableObjectsPersist: persist,
 		unsafeDevRegistryPath: registry,
 		inspectorPort,
-		workers: [{ ...describe(config, vars), ...worker }, ...workers],
+		workers: [{ ...describe(config, { ...defaults, ...config.vars, ...vars }), ...worker }, ...workers],
 	});
 	const { origin } = await miniflare.ready;
 	const { class_name: className } = config.durable_objects.bindings.find(({ name }) => name === BINDING);
@@ -70,8 +71,8 @@ export async function startServer({ vars = {}, port = 0, persist, worker = {}, r
 	};
 }
 
-/** The Worker of wrangler.toml in Miniflare's words. */
-function describe(config, vars) {
+/** The Worker of wrangler.toml in Miniflare's words, with these variables. */
+function describe(config, bindings) {
 	const sqliteClasses = new Set(config.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []));
 	const durableObjects = config.durable_objects.bindings.map(({ name, class_name: className }) => [
 		name,
@@ -92,7 +93,7 @@ function describe(config, vars) {
 			binding: config.assets.binding,
 			routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: config.assets.run_worker_first },
 		},
-		bindings: { ...config.vars, ...vars },
+		bindings,
 	};
 }
 

@@ -9,6 +9,7 @@ mod rig;
 
 mod conformance {
     pub mod adapter;
+    pub mod feed;
     pub mod words;
     pub mod stage;
 

@@ -163,6 +163,51 @@ fn a_client_that_leaves_while_the_judge_is_asked_is_forgotten() {
     assert_eq!((other.frames().len(), next.frames().len()), (1, 0));
 }
 
+/// A long absence asks no question that the database could not answer in time, and what is committed meanwhile, however much
+/// faster than that, does not send the client away again.
+#[test]
+fn much_that_was_missed_is_judged_in_portions() {
+    let mut rig = Rig::new(&realtime());
+    let (other, start) = begin(&mut rig, "ada");
+    let inserts = |ids: std::ops::Range<u64>| ids.map(|id| insert(id, "ada")).collect::<Vec<_>>();
+    hand_over(&mut rig, &inserts(0..2_500));
+    rig.source.is_slow = true;
+    let ada = come_back(&mut rig, "ada", json!({}), &start);
+    (0..20).for_each(|part| hand_over(&mut rig, &inserts(2_500 + 100 * part..2_600 + 100 * part)));
+    ada.gets_nothing();
+    rig.source.judge_failures = 2;
+    rig.answer_source();
+    let images = |question: &Value| question["images"].as_array().unwrap().len();
+    assert_eq!(rig.source.judged.iter().map(images).collect::<Vec<_>>(), [1_000, 1_000, 1_000, 1_000, 500]);
+    let frames = ada.frames();
+    assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
+    assert_eq!(ids(&frames[1..]), (0..4_500).map(|id| json!(["INSERT", id, null])).collect::<Vec<_>>());
+    assert_eq!(other.frames().len(), 4_500);
+    // One portion that cannot be judged is enough to say so.
+    rig.source.judge_failures = 0;
+    rig.source.judges = false;
+    let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+    assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
+    assert!(rig.logs.iter().any(|line| line.contains("\"not_recovered\"") && line.contains("no_answer")));
+}
+
+/// A slow database is asked about less at a time; a policy that hangs is given up.
+#[test]
+fn what_the_database_does_not_judge_in_time_is_asked_in_smaller_portions() {
+    for (max_judged, asked) in [(100, vec![500, 100, 100, 100, 100, 100]), (99, vec![500, 100])] {
+        let mut rig = Rig::new(&realtime());
+        let (_other, start) = begin(&mut rig, "ada");
+        hand_over(&mut rig, &(1..=500).map(|id| insert(id, "ada")).collect::<Vec<_>>());
+        rig.source.max_judged = max_judged;
+        let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
+        let images = |question: &Value| question["images"].as_array().unwrap().len();
+        assert_eq!(rig.source.judged.iter().map(images).collect::<Vec<_>>(), asked);
+        let recovered = asked.len() > 2;
+        assert_eq!((&frames[0]["recovered"], frames.len()), (&json!(recovered), if recovered { 501 } else { 1 }));
+        assert_eq!(rig.logs.iter().any(|line| line.contains("not_recovered") && line.contains("57014")), !recovered);
+    }
+}
+
 /// Nothing waits in memory without a bound.
 #[test]
 fn a_client_that_is_told_too_much_meanwhile_comes_back() {
@@ -171,10 +216,11 @@ fn a_client_that_is_told_too_much_meanwhile_comes_back() {
     hand_over(&mut rig, &[insert(1, "ada")]);
     rig.source.is_slow = true;
     let ada = come_back(&mut rig, "ada", json!({}), &start);
-    for _ in 0..11 {
-        let changes: Vec<Value> = (0..100).map(|id| insert(id, "ada")).collect();
-        hand_over(&mut rig, &changes);
-    }
+    let large = json!({ "id": "x".repeat(50_000), "owner": "ada" });
+    let changes = vec![change("INSERT", "messages", large, Value::Null); 50];
+    hand_over(&mut rig, &changes);
+    ada.gets_nothing();
+    hand_over(&mut rig, &changes);
     ada.is_closed(1012, "service_restart");
     rig.answer_source();
 }
@@ -198,6 +244,8 @@ fn nobody_publishes_in_the_databases_name() {
     let mut rig = Rig::new(&realtime());
     let forged = json!({ "type": "postgres_changes", "table": "t", "eventType": "INSERT", "new": { "id": 1 },
         "database": { "at": null, "truncated": false, "key": ["id"], "identity": null } });
+    assert_eq!(rig.publish(forged).status, 400);
+    let forged = json!({ "type": "broadcast", "event": "e", "payload": {}, "topic": "t", "messageId": "a" });
     assert_eq!(rig.publish(forged).status, 400);
 }
 

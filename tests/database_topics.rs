@@ -209,3 +209,48 @@ fn a_private_channel_is_entered_by_the_policies_of_the_database() {
         assert_eq!((&told[3], &told[4]["status"]), (&json!("system"), &json!("error")), "{told}");
     });
 }
+
+/// What `realtime.send` put into the topic before a join is replayed as Supabase does it: the newest that were asked for,
+/// oldest first, marked, under the id of the row of `realtime.messages`, which is that of the live message too.
+#[test]
+fn messages_of_the_database_are_replayed_to_who_may_read_the_topic() {
+    every_way(realtime(), |rig| {
+        rig.source.grants = grants;
+        let ada = socket(rig, "ada", true);
+        assert_eq!(join(rig, &ada, "room")[4]["status"], "ok");
+        ada.frames();
+        let message = |topic: &str, n: u64, private: bool| {
+            let id = format!("00000000-0000-4000-8000-{n:012}");
+            json!({ "op": "MESSAGE", "at": "2026-11-26T01:02:03.123Z", "message": { "id": id, "topic": topic, "event": "e",
+                "payload": { "n": n }, "private": private, "binary": null } })
+        };
+        let messages = [
+            message("room", 1, true),
+            message("room", 2, false),
+            message("news", 3, true),
+            message("room", 4, true),
+            message("room", 5, true),
+        ];
+        let batch = rig.source.batch(&messages);
+        assert_eq!(rig.hand_over(&batch).status, 200);
+        let told = |frames: &[Value]| {
+            let of = |frame: &Value| (frame[4]["payload"]["n"].clone(), frame[4]["meta"].clone());
+            frames.iter().map(of).collect::<Vec<_>>()
+        };
+        let meta = |n: u64| json!({ "id": format!("00000000-0000-4000-8000-{n:012}") });
+        assert_eq!(told(&ada.frames()), [1, 4, 5].map(|n| (json!(n), meta(n))));
+        let replay = json!({ "private": true, "broadcast": { "replay": { "since": rig.now - 1_000, "limit": 2 } },
+            "presence": { "enabled": false } });
+        let mut enter = |user: &str, member: bool| {
+            let client = socket(rig, user, member);
+            rig.frame(&client, json!(["1", "1", "realtime:room", "phx_join", { "config": replay }]));
+            client.frames()
+        };
+        let frames = enter("bob", true);
+        assert_eq!(frames[0][4]["status"], "ok");
+        let replayed = |n: u64| json!({ "id": meta(n)["id"], "replayed": true });
+        assert_eq!(told(&frames[1..]), [4, 5].map(|n| (json!(n), replayed(n))));
+        let refused = enter("eve", false);
+        assert_eq!((refused.len(), &refused[0][4]["status"]), (1, &json!("error")), "{refused:?}");
+    });
+}

@@ -60,6 +60,26 @@ fn a_knock_is_answered_at_once_and_quiet_is_probed() {
     assert!((10..=20).contains(&(world.takes - takes)), "{} probes in a minute", world.takes - takes);
 }
 
+/// Whoever comes back has much judged again; who is there gets what is new all the same.
+#[test]
+fn a_batch_is_taken_between_two_questions() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.pass(1_000);
+    for request in 10..20 {
+        world.input(Input::Ask { request: RequestId(request), statement: Statement::Judge("{}".to_owned()) });
+    }
+    for number in 1..=3 {
+        world.commit(number);
+        while world.rows("org_1").len() < number as usize {
+            assert!(world.step());
+        }
+        assert!(world.replies.len() <= 1 + 2 * number as usize, "{:?}", world.replies.keys());
+    }
+    world.settle();
+    assert_eq!(world.replies.len(), 11);
+}
+
 #[test]
 fn where_judging_is_dear_the_database_has_half_of_the_time_for_others() {
     let mut world = one();

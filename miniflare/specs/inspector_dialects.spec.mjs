@@ -4,7 +4,9 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { closeTabs, keepPicture, launch } from "../browser.mjs";
-import { insert, message, publish, start, tokenOf } from "../fixture.mjs";
+import { butterbaseKey, dialectVars } from "../dev_dialects.mjs";
+import { ORGANIZATION, mintToken } from "../dev_secrets.mjs";
+import { ACCESS_TOKEN, insert, JWT_SECRET, message, publish, start, tokenOf } from "../fixture.mjs";
 import { compared, fact, openFindings, openInspector, openPart, state } from "../inspector.mjs";
 
 const TOKEN = tokenOf("mel");
@@ -115,7 +117,27 @@ test("Butterbase: a bad token is explained", async () => {
 	await side.getByLabel("Protocol").selectOption({ label: "Butterbase" });
 	await side.getByRole("button", { name: "Connect", exact: true }).click();
 	await state(side, "closed");
-	await (await openFindings(side)).getByText("Ended: invalid_token").waitFor();
+	await (await openFindings(side)).getByText("The token is of the app's own issuer").waitFor();
+});
+
+test("what a development server is configured with opens every protocol", async (context) => {
+	const development = await start({}, { vars: { INSPECTOR: "on", ACCESS_TOKEN, JWT_SECRET, ...dialectVars({ ACCESS_TOKEN }) } });
+	context.after(() => development.dispose());
+	const [admin, member] = ["admin", "member"].map((role) => mintToken({ user: role, roles: [role] }, JWT_SECRET));
+	const page = await openInspector(browser, development, { tokens: { admin, member, butterbase: butterbaseKey({ ACCESS_TOKEN }) } });
+	const [, side] = page.sides;
+	for (const [protocol, token] of [["Supabase"], ["Fluxbase"], ["Butterbase", "butterbase"]]) {
+		await side.getByRole("button", { name: "Change token or protocol" }).click();
+		await side.getByLabel("Protocol").selectOption({ label: protocol });
+		if (token) await side.getByLabel("Offered token").selectOption(token);
+		assert.equal(await side.getByLabel("Organization").inputValue(), ORGANIZATION);
+		await side.getByRole("button", { name: "Connect", exact: true }).click();
+		await side.locator(".facts dd", { hasText: new RegExp(`^${protocol}$`) }).waitFor();
+		await state(side, "connected");
+	}
+	await subscribe(Object.assign(page, { side }), "Subscribe to a table", { Table: "employees" });
+	await publish(development, { ...masked, organizationId: ORGANIZATION });
+	assert.deepEqual(await compared(page, "public.employees"), MASKED);
 });
 
 test("Fluxbase: a table, a channel, a message, and what is left when the channel is left", async () => {

@@ -47,7 +47,8 @@ function declarationsOf(script) {
 }
 
 function shipWorker() {
-	if (!existsSync(`${checkout}build/index_bg.wasm`)) run(checkout, "cargo", "xtask", "build");
+	// Always, for what is in build/ may be older than the sources; it is quick where it is not.
+	if (existsSync(`${checkout}Cargo.toml`)) run(checkout, "cargo", "xtask", "build");
 	mkdirSync(`${sdk}dist/worker`, { recursive: true });
 	for (const name of ["index.js", "index_bg.wasm"]) copyFileSync(`${checkout}build/${name}`, `${sdk}dist/worker/${name}`);
 	writeFileSync(`${sdk}dist/worker/index.d.ts`, declarationsOf(readFileSync(`${checkout}build/index.js`, "utf8")));

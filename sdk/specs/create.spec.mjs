@@ -25,6 +25,14 @@ test("the project has its name, its package and what npm would leave out; a fold
 	await assert.rejects(create(), /say where/);
 });
 
+test("a Node that wrangler does not run on is told before anything is made", async () => {
+	const made = join(folder, "../too-old");
+	const pretend = `data:text/javascript,Object.defineProperty(process, "versions", { value: { ...process.versions, node: "22.11.0" } })`;
+	const started = run(dirname(folder), process.execPath, "--import", pretend, `${checkout}create/index.mjs`, made, "--no-install");
+	await assert.rejects(started, /this is Node 22\.11\.0: wrangler, which runs the project, needs 22\.12 or newer/);
+	await assert.rejects(readFile(join(made, "package.json")), { code: "ENOENT" });
+});
+
 test("its types are right, and its migration is the newest", async () => {
 	await run(folder, program("tsc"), "--project", ".");
 	assert.match(await run(folder, process.execPath, join(home.installed, "bin/realtime-worker.mjs"), "schema", "--check", "migrations"), /up to date/);

@@ -44,6 +44,8 @@ pub struct Publication {
     pub history: bool,
     /// The metadata of a database's own change.
     pub database: Option<Rc<FromDatabase>>,
+    /// The id that a database gave its own message, which clients may see.
+    pub message_id: Option<Rc<str>>,
     /// The JSON text of all this, which the history stores.
     pub source: Rc<str>,
 }
@@ -142,6 +144,7 @@ impl Publication {
             id: form.take("id").map(|id| id.name(ID_BYTES)).transpose()?,
             history: form.take("history").map_or(Ok(true), |history| history.boolean())?,
             database: None,
+            message_id: None,
             source: Rc::from(source),
         };
         if publication.is_binary() && !publication.masking.is_empty() {
@@ -161,8 +164,10 @@ impl Publication {
         let said = form.take("whole").map(|whole| Rc::from(whole.json()));
         // Unreadable metadata would make this a change that needs no verdict.
         let database = form.take("database").map(|database| serde_json::from_str(database.json())).transpose().ok()?;
+        let message_id = form.take("messageId").map(|id| id.text()).transpose().ok()?;
         let mut publication = Publication::read(form, text).ok()?;
         publication.database = database.map(Rc::new);
+        publication.message_id = message_id.map(Rc::from);
         if let Content::Message { whole, .. } = &mut publication.content {
             *whole = said;
         }
@@ -212,6 +217,7 @@ impl Publication {
             id: None,
             history: true,
             database: None,
+            message_id: None,
             source,
         }
     }
@@ -258,6 +264,17 @@ impl Publication {
         self.say("whole", &object);
         if let Content::Message { whole, .. } = &mut self.content {
             *whole = Some(object);
+        }
+        self
+    }
+
+    /// Notes that a database sent it: its id is no publisher's secret.
+    pub fn sent_by_database(mut self) -> Publication {
+        if let Some(id) = self.id.clone() {
+            let mut text = String::new();
+            json::write_string(&mut text, &id);
+            self.say("messageId", &text);
+            self.message_id = Some(Rc::from(id));
         }
         self
     }

@@ -15,6 +15,9 @@ pub(super) struct Queries {
     waiting: VecDeque<(Purpose, Statement)>,
     sent: Option<Sent>,
     last: u64,
+    /// Whether the last one was a `take`: between two questions a batch is taken, so that many who come back do not stop
+    /// the feed.
+    was_take: bool,
 }
 
 struct Sent {
@@ -89,9 +92,14 @@ impl Queries {
             Purpose::Register { organization, request: Some(_) } => !is_behind(organization),
             _ => true,
         };
-        let ready = self.waiting.iter().position(may_go).and_then(|place| self.waiting.remove(place));
+        let ready = self.waiting.iter().position(may_go);
+        let is_question = |place: &usize| matches!(self.waiting.get(*place), Some((Purpose::Ask(_), _)));
+        let takes_first = take.is_some() && !self.was_take;
+        let ready = ready.filter(|place| !(takes_first && is_question(place)));
+        let ready = ready.and_then(|place| self.waiting.remove(place));
         let (purpose, statement) = ready.or_else(|| take.map(|take| (Purpose::Take, take)))?;
         self.last += 1;
+        self.was_take = purpose == Purpose::Take;
         self.sent = Some(Sent { query: self.last, purpose, time: now });
         Some((self.last, statement))
     }

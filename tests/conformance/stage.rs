@@ -6,6 +6,7 @@ use realtime_worker::policy::principal::Principal;
 use serde_json::{Value, json};
 
 use super::adapter::{Adapter, Ask, Can, Dialect, Observation, Payload, Subscription, Topic, code};
+use super::feed::Feed;
 use super::words::database_tables;
 use crate::rig::source::change;
 use crate::rig::{Client, Rig, token};
@@ -32,8 +33,8 @@ pub struct Stage<'a> {
     /// Every public id of a connection, and whose it was.
     ids: Vec<(String, String)>,
     observed: usize,
-    /// Whether changes come from the database; where not, the API worker publishes them.
-    from_database: bool,
+    /// Where changes come from the database; else the API worker publishes them.
+    feed: Option<Feed>,
 }
 
 impl<'a> Stage<'a> {
@@ -41,7 +42,8 @@ impl<'a> Stage<'a> {
     pub fn new(rig: &'a mut Rig, cast: &'a [Dialect], from_database: bool) -> Stage<'a> {
         rig.source.tables = Some(database_tables());
         rig.source.policy = |_, _, _, _| true;
-        Stage { rig, cast, members: Vec::new(), ids: Vec::new(), observed: 0, from_database }
+        let feed = from_database.then(|| Feed::new(rig));
+        Stage { rig, cast, members: Vec::new(), ids: Vec::new(), observed: 0, feed }
     }
 
     // --- what members do ---------------------------------------------------------------------------------------------
@@ -175,10 +177,10 @@ impl<'a> Stage<'a> {
     /// Publishes what must be accepted.
     #[track_caller]
     pub fn publish(&mut self, body: Value) {
-        if !self.from_database || body["type"] != "postgres_changes" {
+        let Some(feed) = self.feed.as_mut().filter(|_| body["type"] == "postgres_changes") else {
             self.rig.accepted(body);
             return;
-        }
+        };
         let known = ["type", "schema", "table", "eventType", "new", "old"];
         let beyond: Vec<&String> =
             body.as_object().unwrap().keys().filter(|key| !known.contains(&key.as_str())).collect();
@@ -186,8 +188,7 @@ impl<'a> Stage<'a> {
         let (operation, table) = (body["eventType"].as_str().unwrap(), body["table"].as_str().unwrap());
         let mut change = change(operation, table, body["new"].clone(), body["old"].clone());
         change["schema"] = body.get("schema").cloned().unwrap_or(json!("public"));
-        let batch = self.rig.source.batch(&[change]);
-        assert_eq!(self.rig.hand_over(&batch).status, 200);
+        feed.commit(self.rig, &change);
     }
 
     pub fn wait(&mut self, seconds: u64) {

@@ -1,8 +1,10 @@
 //! The object of a database as an organization's object knows it: what it was told, and what it answers.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use realtime_worker::engine::input::Input;
+use realtime_worker::policy::database::Database;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::answer::Answer;
@@ -27,6 +29,8 @@ pub struct Source {
     pub judges: bool,
     /// How many times `/judge` is not answered, before it is.
     pub judge_failures: u32,
+    /// How many images `/judge` gets through before the statement timeout.
+    pub max_judged: usize,
     /// What the policies grant in a topic: role, claims, topic; `None`: there is no answer.
     pub grants: fn(&str, &Value, &str) -> Option<Value>,
     /// While set, answers are on their way.
@@ -46,6 +50,7 @@ impl Default for Source {
             policy: |_, _, _, _| false,
             judges: true,
             judge_failures: 0,
+            max_judged: usize::MAX,
             grants: |_, _, _| Some(json!({})),
             is_slow: false,
             interests: Vec::new(),
@@ -151,19 +156,26 @@ impl Source {
         let group = &body["groups"][0];
         let role = text(&group["role"]);
         let mut verdicts = Vec::new();
+        let is_canceled = images.len() > self.max_judged;
+        let failed = if is_canceled { json!({ text(&group["id"]): "57014" }) } else { json!({}) };
         for (number, image) in images.iter().enumerate() {
             let table = text(&image["table"]);
             let sees = (self.policy)(&role, &group["claims"], &table, &image["row"]);
             let Some(columns) = self.columns(&text(&image["schema"]), &table, &role) else { continue };
             let columns = all_or(columns, std::iter::once(&image["row"]));
             verdicts.push(json!({ "schema": image["schema"], "table": table, "role": role, "columns": columns,
-                "images": [number], "groups": [group["id"]], "sees": [if sees { "1" } else { "0" }], "failed": {} }));
+                "images": [number], "groups": [group["id"]], "sees": [if sees && !is_canceled { "1" } else { "0" }], "failed": failed }));
         }
         json!({ "verdicts": verdicts })
     }
 }
 
 impl Rig {
+    /// The database, as the deployment has it configured.
+    pub fn database(&self) -> Rc<Database> {
+        self.configuration.databases().get(DATABASE).unwrap().clone()
+    }
+
     /// The database's object hands over a batch.
     pub fn hand_over(&mut self, batch: &Value) -> Published {
         self.hand_over_text(&batch.to_string())

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::Delivery;
 use super::grants::Grants;
+use super::held::Held;
 use super::judging::Judging;
 use super::registry::Registry;
 use super::session::{Session, Subscribed};
@@ -40,6 +41,7 @@ pub(super) struct DatabaseLink {
 /// Sessions that wait for the database to answer.
 #[derive(Default)]
 pub(super) struct Waits {
+    pub(super) held: Held,
     pub(super) judging: Judging,
     pub(super) grants: Grants,
 }

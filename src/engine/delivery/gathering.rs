@@ -244,7 +244,9 @@ impl<'a> Gathering<'a> {
     }
 
     pub(super) fn kept(&self) -> Option<Rc<Kept>> {
-        let id = Kept::id_of(self.accepted.publication.id.as_deref(), self.accepted.offset);
+        let publication = &self.accepted.publication;
+        let digest = || Kept::id_of(publication.id.as_deref(), self.accepted.offset);
+        let id = publication.message_id.as_deref().map_or_else(digest, str::to_owned);
         self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
     }
 }

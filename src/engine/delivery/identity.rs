@@ -192,7 +192,7 @@ impl Delivery {
         self.verifier.fetched(now, answer);
         for socket in self.registry.sockets_mut() {
             let id = socket.id;
-            if self.waits.judging.holds(id) || self.waits.grants.makes_wait(id) {
+            if self.waits.held.has(id) || self.waits.grants.makes_wait(id) {
                 continue;
             }
             self.backlog.release(id, socket.waiting.take());

@@ -1,8 +1,7 @@
 //! Recovery under the current policies: changes of a database that a session missed are judged again before they are
-//! replayed. Meanwhile the socket is held: its frames wait, and live events follow the replay.
+//! replayed, a portion at a time. Meanwhile the socket is held.
 
 use std::collections::BTreeMap;
-use std::mem::take;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::Position;
 use crate::engine::database::interest::Readiness;
 use crate::engine::database::verdict::{Seen, Verdict};
-use crate::engine::effect::{Effect, Question, Task};
+use crate::engine::effect::{Log, Question, Task};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::{Accepted, Announcement, Missable, Missed, Out, SessionId, ToStream};
@@ -22,11 +21,16 @@ use crate::policy::table::distinct;
 use crate::value::json;
 use crate::value::row::Row;
 
-/// Frames queued for one held socket; beyond this the client has to reconnect.
-const MAX_HELD: usize = 1_000;
-/// Bytes of the same, and of all held sockets together.
-const MAX_HELD_BYTES: usize = 4 << 20;
-const MAX_ALL_HELD_BYTES: usize = 16 << 20;
+/// Row images of one question, and bytes of their publications: the database answers it well within its statement timeout,
+/// and takes batches between two of them.
+const MAX_IMAGES: usize = 1_000;
+const MAX_QUESTION_BYTES: usize = 1 << 20;
+/// How many times fewer images the next question has after one that ran into the statement timeout, and with how many it is
+/// given up: a policy that hangs does so on any row.
+const FEWER: usize = 10;
+const MIN_IMAGES: usize = 100;
+/// PostgreSQL's code for a statement that took too long.
+const QUERY_CANCELED: &str = "57014";
 /// How often one question is asked. The database's object answers when its next connection attempt has failed, so
 /// together the attempts outlast a database restart.
 const MAX_ATTEMPTS: u32 = 6;
@@ -39,14 +43,6 @@ pub(super) struct Judging {
     /// Resuming sessions whose tables the database has not answered for: no verdict covers them for changes committed
     /// meanwhile, so they get those from the history.
     resuming: BTreeMap<SessionId, (Position, Announcement)>,
-    held: BTreeMap<SocketId, Held>,
-}
-
-/// What a held socket is told later.
-#[derive(Default)]
-struct Held {
-    events: Vec<Effect>,
-    bytes: usize,
 }
 
 /// A session whose missed changes are being judged.
@@ -55,8 +51,13 @@ struct Recovery {
     group: Rc<Group>,
     position: Position,
     missed: Vec<Accepted>,
+    /// How many of these have a verdict or need none, and how many will have once the question is answered.
+    judged: usize,
+    asked: usize,
+    /// How many images the next question may have.
+    max_images: usize,
     then: Announcement,
-    /// How often the database has been asked.
+    /// How often the database has been asked this question.
     attempts: u32,
 }
 
@@ -80,28 +81,8 @@ struct JudgedPart {
 type Sights = BTreeMap<usize, (bool, Rc<std::collections::BTreeSet<String>>)>;
 
 impl Judging {
-    /// Whether a socket is held.
-    pub(super) fn holds(&self, socket: SocketId) -> bool {
-        self.held.contains_key(&socket)
-    }
-
-    /// Whether no socket is held.
-    pub(super) fn is_idle(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// A held socket for which too much waits, or the one with the most if that is so of all together.
-    fn overfull(&self) -> Option<SocketId> {
-        let is_full = |held: &Held| held.events.len() > MAX_HELD || held.bytes > MAX_HELD_BYTES;
-        let full = self.held.iter().find(|(_, held)| is_full(held));
-        let all: usize = self.held.values().map(|held| held.bytes).sum();
-        let largest = || self.held.iter().max_by_key(|(_, held)| held.bytes).filter(|_| all > MAX_ALL_HELD_BYTES);
-        full.or_else(largest).map(|(socket, _)| *socket)
-    }
-
     /// Forgets a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
-        self.held.remove(&socket);
         self.open.retain(|_, recovery| recovery.session.socket != socket);
         self.resuming.retain(|session, _| session.socket != socket);
     }
@@ -134,17 +115,30 @@ impl Delivery {
             _ => return Some((Some(Missed::TooMuch), then)),
         };
         self.hold_socket(session.socket);
-        let position = position.clone();
-        self.ask_judge(Recovery { session, group, position, missed: publications, then, attempts: 0 }, out);
+        let recovery = Recovery {
+            session,
+            group,
+            position: position.clone(),
+            missed: publications,
+            judged: 0,
+            asked: 0,
+            max_images: MAX_IMAGES,
+            then,
+            attempts: 0,
+        };
+        self.ask_judge(recovery, out);
         None
     }
 
     fn ask_judge(&mut self, mut recovery: Recovery, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
+        let left = recovery.missed.get(recovery.judged..).unwrap_or_default();
+        recovery.asked = recovery.judged + portion(left, recovery.max_images);
         let judging = &mut self.waits.judging;
         judging.last += 1;
         recovery.attempts += 1;
-        let question = Question::Judge { number: judging.last, body: body(&recovery.missed, &recovery.group) };
+        let portion = recovery.missed.get(recovery.judged..recovery.asked).unwrap_or_default();
+        let question = Question::Judge { number: judging.last, body: body(portion, &recovery.group) };
         judging.open.insert(judging.last, recovery);
         out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
     }
@@ -180,6 +174,7 @@ impl Delivery {
         if self.registry.is_pending(id) {
             // A position of no stream, so the session is told that it did not recover.
             from.epoch = String::new();
+            self.log_not_recovered(id, "source_unavailable", out);
         }
         let refused = self.refused_of(id);
         if let Announcement::Authenticated { then, .. } = &mut then {
@@ -204,63 +199,49 @@ impl Delivery {
         session.awaiting.iter().flat_map(|awaiting| &awaiting.ids).filter_map(refusal).collect()
     }
 
-    fn hold_socket(&mut self, id: SocketId) {
-        self.waits.judging.held.entry(id).or_default();
-        if let Some(socket) = self.registry.socket_mut(id) {
-            socket.waiting.get_or_insert_default();
-        }
-        self.registry.save_later(id);
-    }
-
-    /// Sends a held socket its queued events, then handles its queued frames.
-    pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
-        let Some(held) = self.waits.judging.held.remove(&id) else { return };
-        out.effects.extend(held.events);
-        self.registry.save_later(id);
-        let frames = self.registry.socket_mut(id).and_then(|socket| socket.waiting.take());
-        self.backlog.release(id, frames);
-    }
-
-    /// Applies the verdicts; without an answer the question is asked again. Changes without a verdict are denied, and
-    /// the session is told that it did not recover.
+    /// Applies the verdicts, and asks for those of the next portion; without an answer the question is asked again.
+    /// Changes without a verdict are denied, and the session is told that it did not recover.
     pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
-        let Some(recovery) = self.waits.judging.open.remove(&number) else { return };
-        if text.is_none() && recovery.attempts < MAX_ATTEMPTS {
+        let Some(mut recovery) = self.waits.judging.open.remove(&number) else { return };
+        let Some(text) = text else {
+            if recovery.attempts < MAX_ATTEMPTS {
+                return self.ask_judge(recovery, out);
+            }
+            return self.not_recovered(recovery, "no_answer", out);
+        };
+        let (sights, failed) = sights(&text, &recovery.group.id).unwrap_or_default();
+        let answered = recovery.missed.get_mut(recovery.judged..recovery.asked).unwrap_or_default();
+        let is_judged = give_verdicts(answered, &recovery.group.id, &sights).is_some();
+        if is_judged {
+            (recovery.judged, recovery.attempts) = (recovery.asked, 0);
+        } else if failed.as_deref() == Some(QUERY_CANCELED) && recovery.max_images > MIN_IMAGES {
+            recovery.max_images /= FEWER;
+        } else {
+            return self.not_recovered(recovery, failed.as_deref().unwrap_or("not_judged"), out);
+        }
+        if recovery.missed.get(recovery.judged..).unwrap_or_default().iter().any(is_unjudged) {
             return self.ask_judge(recovery, out);
         }
-        let Recovery { session, group, position, missed, then, .. } = recovery;
-        let sights = text.and_then(|text| sights(&text, &group.id)).unwrap_or_default();
-        let missed = with_verdicts(missed, &group.id, &sights).map_or(Missed::TooMuch, Missed::Everything);
-        self.tell_resumed(session, position, Some(missed), then, out);
-        self.let_go(session.socket, out);
+        self.recovered(recovery, Missed::Everything, out);
     }
 
-    /// Queues the events of held sockets. A socket whose queue grows too long is closed.
-    pub(in crate::engine) fn hold(&mut self, out: &mut Out) {
-        if self.waits.judging.is_idle() {
-            return;
-        }
-        for effect in take(&mut out.effects) {
-            match effect {
-                Effect::Deliver { to, dialect, address, event, may_wait } => {
-                    let (held, to): (Vec<_>, Vec<_>) =
-                        to.into_iter().partition(|socket| self.waits.judging.holds(*socket));
-                    for socket in held {
-                        let (address, event) = (address.clone(), event.clone());
-                        let held = self.waits.judging.held.entry(socket).or_default();
-                        held.bytes += event.bytes();
-                        held.events.push(Effect::Deliver { to: vec![socket], dialect, address, event, may_wait });
-                    }
-                    if !to.is_empty() {
-                        out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
-                    }
-                }
-                task @ Effect::Do(_) => out.effects.push(task),
-            }
-        }
-        while let Some(socket) = self.waits.judging.overfull() {
-            self.close(socket, Code::ServiceRestart, out);
-        }
+    fn not_recovered(&mut self, recovery: Recovery, reason: &str, out: &mut Out) {
+        self.log_not_recovered(recovery.session, reason, out);
+        self.recovered(recovery, |_| Missed::TooMuch, out);
+    }
+
+    /// Tells a session what it missed, and then what has come meanwhile.
+    fn recovered(&mut self, recovery: Recovery, missed: impl Fn(Vec<Accepted>) -> Missed, out: &mut Out) {
+        let missed = Some(missed(recovery.missed));
+        self.tell_resumed(recovery.session, recovery.position, missed, recovery.then, out);
+        self.let_go(recovery.session.socket, out);
+    }
+
+    /// Logs why a session was told that it did not recover, where that is the database's doing.
+    fn log_not_recovered(&self, session: SessionId, reason: &str, out: &mut Out) {
+        let connection = self.registry.session(session).map(|session| session.client_id.clone());
+        let details = vec![("reason", reason.to_owned())];
+        out.run(Task::Log(Log { event: "not_recovered", connection, code: None, details }));
     }
 }
 
@@ -312,24 +293,38 @@ fn body(missed: &[Accepted], group: &Group) -> String {
     out
 }
 
-/// The verdicts of an answer on the images for a group; images without a verdict are left out.
-fn sights(text: &str, group: &str) -> Option<Sights> {
+/// The verdicts of an answer on the images for a group; images without a verdict are left out. And the SQLSTATE where the
+/// group could not be judged.
+fn sights(text: &str, group: &str) -> Option<(Sights, Option<String>)> {
     let JudgedImages { verdicts } = serde_json::from_str(text).ok()?;
-    let mut sights = Sights::new();
+    let (mut sights, mut state) = (Sights::new(), None);
     for part in verdicts {
         let place = part.groups.iter().position(|id| id == group);
-        let place = place.filter(|_| !part.failed.as_ref().is_some_and(|failed| failed.contains_key(group)));
+        let failed = part.failed.and_then(|mut failed| failed.remove(group));
+        let place = place.filter(|_| failed.is_none());
+        state = state.or(failed);
         let Some(digits) = place.and_then(|place| part.sees.get(place)) else { continue };
         let columns = Rc::new(distinct(part.columns.unwrap_or_default()));
         for (image, digit) in part.images.iter().zip(digits.bytes()) {
             sights.insert(*image, (digit == b'1', columns.clone()));
         }
     }
-    Some(sights)
+    Some((sights, state))
 }
 
-/// The publications with their verdicts; `None` where an image has none.
-fn with_verdicts(mut missed: Vec<Accepted>, group: &Rc<str>, sights: &Sights) -> Option<Vec<Accepted>> {
+/// How many of these publications the next question is about.
+fn portion(missed: &[Accepted], max_images: usize) -> usize {
+    let (mut rows, mut bytes) = (0, 0);
+    let fits = |accepted: &&Accepted| {
+        rows += images(accepted).into_iter().flatten().count();
+        bytes += accepted.publication.source.len();
+        rows <= max_images && bytes <= MAX_QUESTION_BYTES
+    };
+    missed.iter().take_while(fits).count().max(1)
+}
+
+/// Gives the publications their verdicts; `None` where an image has none.
+fn give_verdicts(missed: &mut [Accepted], group: &Rc<str>, sights: &Sights) -> Option<()> {
     let mut next = 0;
     for accepted in missed.iter_mut().filter(|accepted| is_unjudged(accepted)) {
         let mut seen = Seen { new: false, old: false, columns: Rc::default() };
@@ -343,24 +338,5 @@ fn with_verdicts(mut missed: Vec<Accepted>, group: &Rc<str>, sights: &Sights) ->
         }
         accepted.verdict = Some(Rc::new(Verdict::of_group(group.clone(), &seen)));
     }
-    Some(missed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judging(bytes: &[usize]) -> Judging {
-        let held = |bytes: &usize| Held { events: Vec::new(), bytes: *bytes };
-        let held = (0..).map(SocketId).zip(bytes.iter().map(held)).collect();
-        Judging { held, ..Judging::default() }
-    }
-
-    #[test]
-    fn what_waits_for_held_sockets_is_bounded_in_bytes() {
-        assert_eq!(judging(&[MAX_HELD_BYTES; 4]).overfull(), None);
-        assert_eq!(judging(&[1, MAX_HELD_BYTES + 1, 2]).overfull(), Some(SocketId(1)));
-        let third = MAX_HELD_BYTES - 1;
-        assert_eq!(judging(&[third, third, MAX_HELD_BYTES, third, 4]).overfull(), Some(SocketId(2)), "all together");
-    }
+    Some(())
 }

@@ -20,6 +20,7 @@ mod frame;
 mod gathering;
 mod grants;
 mod heartbeat;
+mod held;
 mod identity;
 mod judging;
 mod opening;
@@ -168,6 +169,7 @@ impl Delivery {
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
         self.batches.forget(id);
+        self.waits.held.forget(id);
         self.waits.judging.forget(id);
         self.waits.grants.forget(id);
         self.backlog.forget(id);
@@ -188,7 +190,7 @@ impl Delivery {
     pub(super) fn save(&mut self, now: u64, out: &mut Out) {
         self.tell_database(now, out);
         for id in self.registry.take_unsaved() {
-            let is_held = self.waits.judging.holds(id);
+            let is_held = self.waits.held.has(id);
             let Some(socket) = self.registry.socket_mut(id) else { continue };
             socket.is_held = is_held;
             attachment::write(socket, out);

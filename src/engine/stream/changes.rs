@@ -112,7 +112,7 @@ impl Stream {
             }
             Content::Message(text) => {
                 let form = Form::read(&text, Code::InvalidRequest).ok()?;
-                Some((Publication::read(form, &text).ok()?, false))
+                Some((Publication::read(form, &text).ok()?.sent_by_database(), false))
             }
             Content::Truncate | Content::Lost => None,
         }

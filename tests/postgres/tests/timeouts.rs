@@ -1,6 +1,6 @@
 //! Policies that take too long, by themselves or because of a lock.
 
-use realtime_worker_postgres_tests::two_users::{ROOMS, start, told};
+use realtime_worker_postgres_tests::two_users::{A, ROOMS, start, told};
 use realtime_worker_postgres_tests::{Client, Server};
 use serde_json::{Value, json};
 
@@ -54,6 +54,22 @@ fn a_locked_table_of_a_policy_delays_a_batch_and_denies_nobody() {
     other.batch_execute("update realtime_worker.batches set fixed_at = now() - interval '1 minute'").unwrap();
     assert_eq!(reader.take(256)["next"], "poll", "the denial is noted");
     assert_eq!(told(&reader.changes()), [("INSERT", vec!["service_role"], vec![])]);
+}
+
+/// Who comes back during a migration is told what was missed once it is over: that a table is locked is no verdict.
+#[test]
+fn a_locked_table_of_a_policy_fails_the_question_and_denies_nobody_what_was_missed() {
+    let (mut owner, mut reader) = start("notes", ROOMS);
+    let claims = json!({ "role": "authenticated", "sub": A });
+    let question = json!({ "images": [{ "schema": "public", "table": "notes", "row": { "id": 1, "room": 1, "body": "hi" } }],
+        "groups": [{ "id": "a", "role": "authenticated", "claims": claims }] });
+    let mut migration = owner.transaction().unwrap();
+    migration.batch_execute("lock table members in access exclusive mode").unwrap();
+    let refused = reader.client.query_one("select realtime_worker.judge($1)", &[&question]).unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code()), Some("55P03"));
+    migration.commit().unwrap();
+    let verdict = &reader.call("judge", &question)["verdicts"][0];
+    assert_eq!((&verdict["sees"], &verdict["failed"]), (&json!(["1"]), &json!({})));
 }
 
 /// A second connection of the owner.

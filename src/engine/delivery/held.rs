@@ -1,0 +1,113 @@
+//! Held sockets: what a returning client missed is being judged, so its frames wait, and live events follow the replay.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+
+use super::Delivery;
+use crate::code::Code;
+use crate::engine::effect::Effect;
+use crate::engine::input::SocketId;
+use crate::engine::message::Out;
+
+/// Bytes of events queued for one held socket, and for all of them together; beyond this a client has to reconnect.
+const MAX_HELD_BYTES: usize = 4 << 20;
+const MAX_ALL_HELD_BYTES: usize = 16 << 20;
+/// What a queued event takes beside its payload.
+const EVENT_BYTES: usize = 256;
+
+/// The held sockets, with what they are told later.
+#[derive(Default)]
+pub(super) struct Held {
+    sockets: BTreeMap<SocketId, Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: Vec<Effect>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Whether a socket is held.
+    pub(super) fn has(&self, socket: SocketId) -> bool {
+        self.sockets.contains_key(&socket)
+    }
+
+    /// Forgets a closed socket.
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.sockets.remove(&socket);
+    }
+
+    /// A held socket for which too much waits, or the one with the most if that is so of all together.
+    fn overfull(&self) -> Option<SocketId> {
+        let full = self.sockets.iter().find(|(_, queue)| queue.bytes > MAX_HELD_BYTES);
+        let all: usize = self.sockets.values().map(|queue| queue.bytes).sum();
+        let largest = || self.sockets.iter().max_by_key(|(_, queue)| queue.bytes).filter(|_| all > MAX_ALL_HELD_BYTES);
+        full.or_else(largest).map(|(socket, _)| *socket)
+    }
+}
+
+impl Delivery {
+    /// Lets a socket's events and frames wait.
+    pub(super) fn hold_socket(&mut self, id: SocketId) {
+        self.waits.held.sockets.entry(id).or_default();
+        if let Some(socket) = self.registry.socket_mut(id) {
+            socket.waiting.get_or_insert_default();
+        }
+        self.registry.save_later(id);
+    }
+
+    /// Sends a held socket its queued events, then handles its queued frames.
+    pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
+        let Some(queue) = self.waits.held.sockets.remove(&id) else { return };
+        out.effects.extend(queue.events);
+        self.registry.save_later(id);
+        let frames = self.registry.socket_mut(id).and_then(|socket| socket.waiting.take());
+        self.backlog.release(id, frames);
+    }
+
+    /// Queues the events of held sockets. A socket whose queue grows too long is closed.
+    pub(in crate::engine) fn hold(&mut self, out: &mut Out) {
+        if self.waits.held.sockets.is_empty() {
+            return;
+        }
+        for effect in take(&mut out.effects) {
+            match effect {
+                Effect::Deliver { to, dialect, address, event, may_wait } => {
+                    let (held, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|socket| self.waits.held.has(*socket));
+                    for socket in held {
+                        let (address, event) = (address.clone(), event.clone());
+                        let queue = self.waits.held.sockets.entry(socket).or_default();
+                        queue.bytes += EVENT_BYTES + event.bytes();
+                        queue.events.push(Effect::Deliver { to: vec![socket], dialect, address, event, may_wait });
+                    }
+                    if !to.is_empty() {
+                        out.effects.push(Effect::Deliver { to, dialect, address, event, may_wait });
+                    }
+                }
+                task @ Effect::Do(_) => out.effects.push(task),
+            }
+        }
+        while let Some(socket) = self.waits.held.overfull() {
+            self.close(socket, Code::ServiceRestart, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(bytes: &[usize]) -> Held {
+        let queue = |bytes: &usize| Queue { events: Vec::new(), bytes: *bytes };
+        Held { sockets: (0..).map(SocketId).zip(bytes.iter().map(queue)).collect() }
+    }
+
+    #[test]
+    fn what_waits_for_held_sockets_is_bounded_in_bytes() {
+        assert_eq!(held(&[MAX_HELD_BYTES; 4]).overfull(), None);
+        assert_eq!(held(&[1, MAX_HELD_BYTES + 1, 2]).overfull(), Some(SocketId(1)));
+        let third = MAX_HELD_BYTES - 1;
+        assert_eq!(held(&[third, third, MAX_HELD_BYTES, third, 4]).overfull(), Some(SocketId(2)), "all together");
+    }
+}

@@ -1,0 +1,97 @@
+//! The object of the database on the stage: what is committed goes through the source, as on the real one, to the
+//! organization's object.
+
+use std::collections::VecDeque;
+
+use realtime_worker::source::Source;
+use realtime_worker::source::input::{Input, RequestId, StoredSource};
+use realtime_worker::source::statement::Statement;
+use realtime_worker::source::task::Task;
+use serde_json::{Value, json};
+
+use crate::rig::Rig;
+
+/// The source, and what was committed that it has not taken.
+pub struct Feed {
+    source: Source,
+    outbox: VecDeque<Value>,
+    told: usize,
+    tasks: VecDeque<Task>,
+    requests: u64,
+}
+
+impl Feed {
+    /// A source that is connected. Another organization listens all the time, so it stays so.
+    pub fn new(rig: &mut Rig) -> Feed {
+        let source = Source::wake(rig.now, rig.database(), StoredSource::default());
+        let mut feed = Feed { source, outbox: VecDeque::new(), told: 0, tasks: VecDeque::new(), requests: 0 };
+        let group = json!({ "id": "somebody", "role": "nobody", "claims": "{}", "tables": [["*", "*"]] });
+        feed.tell(rig, &json!({ "organization": "elsewhere", "revision": 1, "groups": [group] }));
+        feed
+    }
+
+    /// A change is committed, and with the organization when this returns.
+    #[track_caller]
+    pub fn commit(&mut self, rig: &mut Rig, change: &Value) {
+        if let Some(interest) = rig.source.interests.get(self.told..).and_then(<[Value]>::last).cloned() {
+            self.told = rig.source.interests.len();
+            self.tell(rig, &interest);
+        }
+        let batch = rig.source.batch(std::slice::from_ref(change));
+        self.outbox.push_back(json!({ "batch": batch["batch"], "system": batch["epoch"], "changes": batch["changes"],
+            "verdicts": batch["verdicts"] }));
+        self.input(rig, Input::Knock);
+        assert!(self.outbox.is_empty(), "the change was not taken");
+    }
+
+    fn tell(&mut self, rig: &mut Rig, interest: &Value) {
+        self.requests += 1;
+        self.input(rig, Input::Interest { request: RequestId(self.requests), body: interest.to_string() });
+    }
+
+    /// Lets something happen, and everything that comes of it.
+    fn input(&mut self, rig: &mut Rig, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut tasks = Vec::new();
+            self.source.handle(rig.now, input, &mut tasks);
+            self.tasks.extend(tasks);
+            while let Some(task) = self.tasks.pop_front() {
+                inputs.extend(self.execute(rig, task));
+            }
+        }
+    }
+
+    /// The input that comes of a task.
+    fn execute(&mut self, rig: &mut Rig, task: Task) -> Option<Input> {
+        match task {
+            Task::Connect => Some(Input::Connected { listens: true }),
+            Task::Query { query, statement } => {
+                Some(Input::Answered { query, answer: Ok(self.answer(&statement).to_string()) })
+            }
+            Task::Deliver { organization, batch, body } => {
+                let status = rig.hand_over_text(&body).status;
+                assert_eq!(status, 200, "{body}");
+                Some(Input::Delivered { organization, batch, status })
+            }
+            Task::Disconnect => panic!("nobody ends the connection"),
+            _ => None,
+        }
+    }
+
+    fn answer(&mut self, statement: &Statement) -> Value {
+        match statement {
+            Statement::Take { done: Some(_), .. } => {
+                self.outbox.pop_front();
+                self.next()
+            }
+            Statement::Take { done: None, .. } => self.next(),
+            _ => json!({ "revision": 1, "tables": [] }),
+        }
+    }
+
+    /// The batch that was not yet taken.
+    fn next(&self) -> Value {
+        self.outbox.front().cloned().unwrap_or_else(|| json!({ "batch": null, "next": "sleep" }))
+    }
+}
