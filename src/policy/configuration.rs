@@ -11,6 +11,7 @@ use super::fluxbase::{self, Fluxbase};
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
 use super::principal::{Method, Principal, SUBJECT};
+use super::relays::Relays;
 use super::secret::Secret;
 use super::table::Tables;
 use super::token::TokenRules;
@@ -61,6 +62,8 @@ pub struct Configuration {
     pub inspector: bool,
     /// The settings for Fluxbase's clients; `None`: they are not served.
     pub fluxbase: Option<Fluxbase>,
+    /// How an organization's sockets are spread over objects; `None`: its own has all of them.
+    pub relays: Option<Relays>,
 }
 
 impl Configuration {
@@ -88,6 +91,7 @@ impl Configuration {
             batch_milliseconds: BATCH_MILLISECONDS,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
             fluxbase: None,
+            relays: None,
         };
         configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
@@ -228,7 +232,24 @@ impl Configuration {
             // These precede all other policies, so that none of those can grant more.
             self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
         }
+        self.read_relays(&mut form)?;
         form.finish()
+    }
+
+    /// Where databases, apps or Fluxbase's clients are served, each organization has one object: what these ask of it is
+    /// not asked of relays.
+    fn read_relays(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
+        let Some(relays) = form.take("relays") else { return Ok(()) };
+        self.relays = Relays::read(&relays)?;
+        let beside = [
+            ("databases", !self.databases().is_empty()),
+            ("butterbase", self.apps.is_some()),
+            ("fluxbase", self.fluxbase.is_some()),
+        ];
+        match beside.into_iter().find(|(_, is_there)| *is_there && self.relays.is_some()) {
+            Some((name, _)) => Err(relays.refuse(&format!("cannot stand beside {name}"))),
+            None => Ok(()),
+        }
     }
 
     fn claims(&self) -> BTreeSet<String> {

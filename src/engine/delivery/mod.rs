@@ -4,6 +4,7 @@
 //! sessions (invariant 6).
 
 mod attachment;
+mod away;
 mod awaiting;
 mod backlog;
 mod batching;
@@ -47,8 +48,9 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::database::catalog::Catalog;
-use super::effect::{Connections, Figures, Task, Write};
+use super::effect::{Connections, Task, Write};
 use super::event::Event;
+use super::figures::Figures;
 use super::input::{ConnectionQuery, DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profiles, Sessions};
@@ -56,6 +58,7 @@ use super::table_settings::{TableChange, TableState};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
+pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
 use database::{DatabaseLink, Waits};

@@ -145,13 +145,15 @@ impl Rights<'_> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.registry.sockets().authenticated() >= self.configuration.limits.connections
+        let elsewhere = self.registry.census.borrow().connections;
+        self.registry.sockets().authenticated().saturating_add(elsewhere) >= self.configuration.limits.connections
     }
 
     /// Whether the limits leave no room for another socket of this principal: each user has a limit too.
     pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
-        let has_share =
-            |user: &String| self.registry.sockets().of_user(user) >= self.configuration.limits.connections_per_user;
+        let elsewhere = |user: &str| self.registry.census.borrow().of_user(user);
+        let of_user = |user: &str| self.registry.sockets().of_user(user).saturating_add(elsewhere(user));
+        let has_share = |user: &String| of_user(user) >= self.configuration.limits.connections_per_user;
         self.is_full() || principal.user.as_ref().is_some_and(has_share)
     }
 }
