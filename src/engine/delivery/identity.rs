@@ -77,7 +77,7 @@ impl Delivery {
         let Some(session) = self.registry.session(id) else { return };
         let user_changed = session.principal.user != principal.user;
         let before = self.sight_of(session);
-        self.registry.change(id, |session| {
+        self.registry.change_identity(id, |session| {
             // A client that answers with another expired token is not told again; that could loop forever.
             session.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
             session.principal = principal;
