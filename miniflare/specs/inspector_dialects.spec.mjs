@@ -153,6 +153,29 @@ test("Fluxbase: a table, a channel, a message, and what is left when the channel
 	await hasFrames(page, "subscribe", "ack", "postgres_changes", "broadcast", "unsubscribe");
 });
 
+test("any frame can be typed and sent; what is none is not, and a token in it is hidden", async () => {
+	const page = await open("Fluxbase");
+	await subscribe(page, "Subscribe to a topic", { Topic: "room:2" });
+	await page.getByRole("tab", { name: "Frames" }).click();
+	const form = page.getByRole("form", { name: "Send a frame" });
+	const send = async (text) => {
+		await form.getByLabel("Send a frame").fill(text);
+		await form.getByRole("button", { name: "Send" }).click();
+	};
+	await form.getByLabel("As").selectOption("B");
+	await send("{no");
+	await form.getByText(/^No JSON: /).waitFor();
+	await send(JSON.stringify({ type: "presence", channel: "room:2", private: false, payload: { event: "track", key: "mel", state: { mood: "fine" } } }));
+	await page.locator("#frames .frame", { hasText: "currentPresences" }).first().waitFor();
+	const fresh = tokenOf("mel", ["member", "hr"]);
+	await send(JSON.stringify({ type: "access_token", token: fresh }));
+	await page.locator("#frames .frame", { hasText: `"updated":true` }).waitFor();
+	assert.equal(await page.locator("#frames").evaluate((list, secret) => list.outerHTML.includes(secret), fresh.slice(-20)), false);
+	await page.getByRole("region", { name: "Connection B" }).getByRole("button", { name: "Disconnect" }).click();
+	await send(`{"type":"heartbeat"}`);
+	await form.getByText("Connection B is not connected.").waitFor();
+});
+
 test("an event stream carries the native frames, and is recovered after a drop", async () => {
 	const page = await open("native, event stream");
 	await publish(server, masked);
