@@ -144,6 +144,9 @@ fn the_threat_model_names_every_limit() {
         format!("at most {} MiB", limits::WAITING_BYTES / (1 << 20)),
         format!("{} events a request", limits::BATCH_EVENTS),
         format!("{} seconds", limits::AUTH_DEADLINE / 1_000),
+        format!("more than {} MiB closes", limits::MESSAGE_LENGTH >> 20),
+        format!("{},{},000 bytes", limits::STATE_BYTES / 1_000_000, limits::STATE_BYTES / 1_000 % 1_000),
+        format!("at most {} KiB of metadata", limits::MAX_ROSTER_PAGE / 1_024),
     ];
     for word in names.chain(fixed) {
         assert!(page.contains(&word), "docs/security.md says nothing of {word}");

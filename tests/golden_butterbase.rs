@@ -122,6 +122,7 @@ fn answers() -> Vec<(&'static str, Event)> {
         ("event_response_of_text", called(Some("\"c1\""), 500, "it broke")),
         ("error", refused(because(Code::InvalidFrame, "Missing \"table\" field"), None)),
         ("error_of_a_subscription", refused(Refusal::of(Code::Forbidden), Some("messages\u{1f}"))),
+        ("error_of_the_feed", Event::Feed { is_live: false }),
         ("error_of_an_event", refused(because(Code::NoHandler, "No handler for event: x"), Some("7"))),
     ]
 }

@@ -13,4 +13,6 @@ mod presence;
 mod reading;
 #[path = "hostile/rosters.rs"]
 mod rosters;
+#[path = "hostile/subscriptions.rs"]
+mod subscriptions;
 mod rig;

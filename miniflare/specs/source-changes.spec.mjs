@@ -70,6 +70,29 @@ test("a client of Supabase gets what its user may see", async () => {
 	await tenant.close();
 });
 
+test("what realtime.send put into a private topic is replayed to a client of Supabase that joins later", async () => {
+	await database.sql("create policy board on realtime.messages for select to authenticated using (realtime.topic() = 'board')");
+	const since = Date.now() - 1_000;
+	const ada = await join(server, "ada", ["authenticated"]);
+	assert.equal((await subscribe(ada, "b", { topic: "board" })).type, "subscribed");
+	for (const n of [1, 2]) {
+		await database.sql(`select realtime.send('{"n": ${n}}', 'count', 'board')`);
+		assert.equal((await ada.next()).payload.n, n);
+	}
+	const tenant = new Tenant(server);
+	tenant.organizationId = "org_1";
+	const replay = (topic) => {
+		const config = { private: true, broadcast: { replay: { since } } };
+		return tenant.person("bob", { roles: ["authenticated"] }).room(topic, { config });
+	};
+	const room = await replay("board").join();
+	const replayed = (await room.unread()).map(({ payload: { payload, meta } }) => [payload.n, meta]);
+	const ids = JSON.parse(await database.sql("select json_agg(id order by payload ->> 'n') from realtime.messages"));
+	assert.deepEqual(replayed, [1, 2].map((n) => [n, { id: ids[n - 1], replayed: true }]));
+	await assert.rejects(replay("elsewhere").join(), /permissions/);
+	await tenant.close();
+});
+
 test("a table that is not enabled, and one that is not there, are refused", async () => {
 	const ada = await join(server, "ada", ["authenticated"]);
 	assert.equal((await subscribe(ada, "a", { table: "plain" })).code, "table_not_enabled");

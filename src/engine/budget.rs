@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::bucket::Bucket;
+use super::message::Read;
 use crate::code::{Code, Refusal};
 use crate::policy::limits::Limits;
 
@@ -15,6 +16,8 @@ use crate::policy::limits::Limits;
 const UNIT_BYTES: u64 = 1_024;
 /// Rows of the history that cost a unit.
 const UNIT_ROWS: u64 = 2;
+/// Rows of the history that cost a unit when they are only looked at.
+const UNIT_SCANNED: u64 = 32;
 /// Buckets after which those that are full again are looked for.
 const MANY_BUCKETS: usize = 1_024;
 
@@ -23,9 +26,9 @@ pub(super) fn frames(recipients: u64, bytes: usize) -> u64 {
     recipients.saturating_mul(1 + bytes as u64 / UNIT_BYTES)
 }
 
-/// Units for rows of the history that are read and sent.
-pub(super) fn rows(count: u64, bytes: u64) -> u64 {
-    count / UNIT_ROWS + bytes / UNIT_BYTES
+/// Units for rows of the history that are read and sent, and for those that are looked at to find them.
+pub(super) fn rows(read: Read) -> u64 {
+    read.rows / UNIT_ROWS + read.bytes / UNIT_BYTES + read.scanned / UNIT_SCANNED
 }
 
 /// Who asks.

@@ -51,9 +51,8 @@ pub enum Input {
         /// All are accepted, or none.
         publications: Vec<Publication>,
     },
-    /// The answer to [`super::effect::Task::ReadHistory`]; `None` when reading failed, or the history no longer reaches
-    /// back that far.
-    HistoryRead(Option<Vec<StoredPublication>>),
+    /// The answer to [`super::effect::Task::ReadHistory`] and [`super::effect::Task::ReadTopic`].
+    HistoryRead(HistoryRead),
     /// The answer to [`super::effect::Task::Recall`].
     Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
@@ -188,6 +187,15 @@ pub struct Remembered {
     pub offset: u64,
     /// Frames handed to sockets.
     pub delivered: u64,
+}
+
+/// What was read of the history, and what it cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryRead {
+    /// `None` when reading failed, or the history no longer reaches back that far.
+    pub rows: Option<Vec<StoredPublication>>,
+    /// Rows that the storage has looked at, whether or not they match.
+    pub scanned: u64,
 }
 
 /// A row of the history.

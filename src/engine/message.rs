@@ -123,6 +123,8 @@ pub(super) struct Read {
     pub(super) rows: u64,
     /// Bytes of their texts.
     pub(super) bytes: u64,
+    /// Rows that were looked at to find them, whether or not they match.
+    pub(super) scanned: u64,
 }
 
 /// What a connection is told first, once the stream has reported its position.

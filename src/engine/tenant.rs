@@ -78,7 +78,7 @@ impl Tenant {
                 }
             }
             Input::Recalled(remembered) => self.stream.recalled(now, remembered, &mut out),
-            Input::HistoryRead(rows) => self.stream.history_read(rows, &mut out),
+            Input::HistoryRead(read) => self.stream.history_read(read, &mut out),
             Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))

@@ -136,16 +136,16 @@ impl Life {
             Task::SetTimer(time) => outcome.timers.push(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory(query) => {
-                let rows = self.storage.history_after(&query).map_err(log_fault);
-                return Ok(Some(Input::HistoryRead(rows.ok().flatten())));
+                let read = self.storage.history_after(&query).map_err(log_fault);
+                return Ok(Some(Input::HistoryRead(read.unwrap_or_default())));
             }
             Task::Recall(id) => {
                 let mut remembered = self.storage.remembered(std::iter::once(id.as_str()))?;
                 return Ok(Some(Input::Recalled(remembered.remove(&id))));
             }
             Task::ReadTopic { place, since, rows } => {
-                let rows = self.storage.topic_since(&place, since, rows).map_err(log_fault);
-                return Ok(Some(Input::HistoryRead(rows.ok())));
+                let read = self.storage.topic_since(&place, since, rows).map_err(log_fault);
+                return Ok(Some(Input::HistoryRead(read.unwrap_or_default())));
             }
             Task::ReadGone { client_ids } => {
                 let rows = self.storage.presence_of(&client_ids).map_err(log_fault);

@@ -117,6 +117,10 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub fn raw(this: &RawCursor) -> Result<RawRows, JsValue>;
 
+    /// Rows that the query has looked at so far.
+    #[wasm_bindgen(method, getter, js_name = rowsRead)]
+    pub fn rows_read(this: &RawCursor) -> f64;
+
     /// The iterator of a cursor's rows as arrays.
     pub type RawRows;
 

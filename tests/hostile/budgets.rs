@@ -104,6 +104,34 @@ fn replays_are_paid_for_by_their_rows() {
     assert!((3..=9).contains(&read), "the history was read {read} times within a second");
 }
 
+/// Nothing of a long history is for them, and all of it has to be looked through to know that.
+#[test]
+fn rows_that_are_looked_through_in_vain_are_paid_for() {
+    for is_in_memory in [true, false] {
+        let limits = json!({ "publicationsPerSecond": 1_000_000, "workPerUser": 1_000 });
+        let mut rig = Rig::new(&json!({ "limits": limits }));
+        rig.say("first");
+        let from = json!({ "epoch": rig.epoch(), "offset": 0 });
+        for _ in 0..4_000 {
+            rig.accepted(json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room", "private": false }));
+        }
+        if !is_in_memory {
+            rig.hibernate();
+        }
+        let (mut recovered, reads) = (0, rig.history_reads);
+        for _ in 0..60 {
+            let eve = rig.open();
+            let token = rig.token("eve", &[]);
+            rig.authenticate_saying(&eve, &token, json!({ "recover": from }));
+            recovered += usize::from(eve.next()["recovered"] == true);
+            rig.disconnect(&eve);
+            rig.now += 10;
+        }
+        assert!((16..=24).contains(&recovered), "{recovered} of 60, each of 126 units, from a burst of 2,000");
+        assert_eq!(rig.history_reads - reads, if is_in_memory { 0 } else { recovered });
+    }
+}
+
 /// A loop of connections that each recover: whoever owes for the last replay is told to read its state anew.
 #[test]
 fn connections_that_recover_again_and_again_are_paid_for() {

@@ -1,5 +1,7 @@
 //! Rosters that are asked for again and again.
 
+use std::collections::BTreeSet;
+
 use realtime_worker::dialect::phoenix;
 use serde_json::{Value, json};
 
@@ -64,6 +66,35 @@ fn whoever_appears_or_subscribes_anew_pays_for_the_roster() {
         let rosters = of_type(&eve.frames(), "presence_state");
         assert!((1..=5).contains(&rosters), "{rosters} rosters of 400 KB within a second");
     }
+}
+
+/// Hundred members of four kilobytes each: whatever the dialect, no frame has them all, and every one is told.
+#[test]
+fn a_long_roster_comes_in_pages() {
+    let mut rig = Rig::new(&json!({ "limits": { "errorsPerMinute": 1_000_000 } }));
+    room(&mut rig);
+    let watcher = rig.connect("watcher", &[]);
+    rig.frame(&watcher, json!({ "type": "subscribe", "id": "s", "topic": "room", "private": false, "presence": true }));
+    let frames = watcher.frames();
+    let first = frames.iter().find(|frame| frame["type"] == "presence_state").unwrap();
+    assert!(first.to_string().len() < 300_000);
+    let told = first["clients"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain(frames.iter().filter(|frame| frame["type"] == "presence_join"));
+    let told: BTreeSet<&str> = told.map(|member| member["client_id"].as_str().unwrap()).collect();
+    assert_eq!((of_type(&frames, "presence_state"), told.len()), (1, MEMBERS));
+
+    let eve = socket(&mut rig, phoenix::V2, "eve", &[]);
+    joined(&mut rig, &eve, "1", "room", json!({ "presence": { "enabled": true } }));
+    let frames = eve.frames();
+    let state = frames.iter().find(|frame| frame[3] == "presence_state").unwrap();
+    let differences: Vec<&Value> = frames.iter().filter(|frame| frame[3] == "presence_diff").collect();
+    let told = state[4].as_object().unwrap().len()
+        + differences.iter().map(|frame| frame[4]["joins"].as_object().unwrap().len()).sum::<usize>();
+    assert_eq!((differences.len(), told), (1, MEMBERS));
+    assert!(frames.iter().all(|frame| frame.to_string().len() < 300_000));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
 use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
-use realtime_worker::engine::input::{Input, Publisher, SocketId};
+use realtime_worker::engine::input::{HistoryRead, Input, Publisher, SocketId};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::answer::Answer;
@@ -249,8 +249,9 @@ impl Rig {
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory(query) => {
                 self.history_reads += 1;
-                let read = if self.fail_history_reads { None } else { self.storage.history_after(&query) };
-                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
+                let read =
+                    if self.fail_history_reads { HistoryRead::default() } else { self.storage.history_after(&query) };
+                self.history_rows_read += read.rows.as_ref().map_or(0, Vec::len);
                 return Some(Input::HistoryRead(read));
             }
             Task::Recall(id) => {
@@ -259,8 +260,10 @@ impl Rig {
             }
             Task::ReadTopic { place, since, rows } => {
                 self.history_reads += 1;
-                let read = (!self.fail_history_reads).then(|| self.storage.topic_since(&place, since, rows));
-                self.history_rows_read += read.as_ref().map_or(0, Vec::len);
+                let rows = (!self.fail_history_reads).then(|| self.storage.topic_since(&place, since, rows));
+                self.history_rows_read += rows.as_ref().map_or(0, Vec::len);
+                let scanned = rows.as_ref().map_or(0, |rows| rows.len() as u64);
+                let read = HistoryRead { rows, scanned };
                 return Some(Input::HistoryRead(read));
             }
             Task::ReadGone { client_ids } => {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use realtime_worker::engine::GAP_PLACE;
 use realtime_worker::engine::effect::{HistoryQuery, Write};
-use realtime_worker::engine::input::{Newest, PresenceRow, Remembered, StatePart, Stored, StoredPublication};
+use realtime_worker::engine::input::{
+    HistoryRead, Newest, PresenceRow, Remembered, StatePart, Stored, StoredPublication,
+};
 
 /// Old rows that go with each new one.
 const FORGET_ROWS: usize = 4;
@@ -126,18 +128,24 @@ impl Storage {
         self.presence.values().filter(|row| is_meant(socket_of(&row.client_id))).cloned().collect()
     }
 
-    /// What a query asks for, in order; `None` where the row that follows is not there any more.
-    pub fn history_after(&self, query: &HistoryQuery) -> Option<Vec<StoredPublication>> {
+    /// What a query asks for, in order; no rows where the one that follows is not there any more.
+    pub fn history_after(&self, query: &HistoryQuery) -> HistoryRead {
         let next = query.after.saturating_add(1);
-        self.history.get(&next)?;
+        if !self.history.contains_key(&next) {
+            return HistoryRead::default();
+        }
+        // What the whole organization hears is walked to, what a few places hear is found by an index.
         let is_selected = |row: &HistoryRow| row.place.as_ref().is_none_or(|place| query.selection.has(place));
+        let is_scanned = |row: &HistoryRow| query.selection.is_whole || is_selected(row);
+        let scanned = self.history.range(next..).filter(|(_, row)| is_scanned(row)).count() as u64;
         let selected = self.history.range(next..).filter(|(_, row)| is_selected(row));
         let mut before = 0;
         let fits = |(_, row): &(&u64, &HistoryRow)| {
             before += row.text.len() as u64;
             before - row.text.len() as u64 <= query.bytes
         };
-        Some(selected.take(usize::try_from(query.rows).unwrap()).take_while(fits).map(publication).collect())
+        let rows = selected.take(usize::try_from(query.rows).unwrap()).take_while(fits).map(publication).collect();
+        HistoryRead { rows: Some(rows), scanned }
     }
 
     /// The newest `rows` messages of a private topic since a time, in order.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{SEPARATOR, SERVER_FRAMES, words};
-use crate::code::Refusal;
+use crate::code::{Code, Refusal};
 use crate::engine::event::{Authenticated, Bindings, Called, Event, Member, TableWarning, View};
 use crate::policy::app::{ANONYMOUS, SERVICE, USER, is_service};
 use crate::policy::channel::Topic;
@@ -32,6 +32,7 @@ pub fn frame(event: &Event) -> Option<String> {
             subscription(&mut out, id);
             out
         }
+        Event::Feed { is_live: false } => error(&Refusal::because(Code::SourceUnavailable, words::FEED_LOST), None),
         Event::Warned { id, warning, organization } => warned(id, *warning, organization),
         Event::PresenceState { topic, members } => presence_state(topic.as_ref(), members),
         Event::PresenceJoined { topic, member } => presence("presence_join", topic.as_ref(), member, [true, true]),

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use crate::code::{Code, Refusal, Retry};
 use crate::engine::event::TableWarning;
 
+/// What an `error` frame says when the database's changes have stopped; there is none that says that they go on.
+pub const FEED_LOST: &str = "Realtime connection lost. Reconnecting...";
+
 /// What an `error` frame says of a refusal.
 pub fn message(refusal: &Refusal) -> Cow<'_, str> {
     match refusal.code {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::session::{Awaiting, JoinedChannel, Session, Subscribed, Subscription};
 use super::socket::{ErrorWindow, Socket};
 use super::state_rows::{self, StateRows};
+use super::subscriptions::Subscriptions;
 use crate::engine::command::TableTarget;
 use crate::engine::effect::Task;
 use crate::engine::event::Address;
@@ -291,11 +292,11 @@ impl StoredChannel {
     }
 }
 
-fn stored(subscriptions: &[Subscription]) -> Vec<StoredSubscription> {
+fn stored(subscriptions: &Subscriptions) -> Vec<StoredSubscription> {
     subscriptions.iter().map(StoredSubscription::of).collect()
 }
 
-fn restored(subscriptions: Vec<StoredSubscription>) -> Option<Vec<Subscription>> {
+fn restored(subscriptions: Vec<StoredSubscription>) -> Option<Subscriptions> {
     subscriptions.into_iter().map(StoredSubscription::read).collect()
 }
 

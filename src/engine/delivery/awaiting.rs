@@ -82,8 +82,7 @@ impl Delivery {
         since: Option<(String, u64)>,
         out: &mut Out,
     ) {
-        let of_name = |subscription: &&Subscription| subscription.id == name;
-        let target = self.registry.session(id).and_then(|session| session.subscriptions.iter().find(of_name)?.table());
+        let target = self.registry.session(id).and_then(|session| session.subscriptions.get(&name)?.table());
         match (since, target.cloned()) {
             (Some((epoch, offset)), Some(target)) => {
                 let then = Announcement::Subscribed { id: name, answer, to: Missable::Table(target), watch: None };
@@ -135,7 +134,7 @@ impl Delivery {
     }
 
     pub(super) fn drop_subscription(&mut self, now: u64, id: SessionId, name: String, refusal: Refusal, out: &mut Out) {
-        self.registry.change(id, |session| session.subscriptions.retain(|subscription| subscription.id != name));
+        self.registry.unsubscribe(id, &name);
         self.refuse(now, id, refusal, (Some(name), None), out);
     }
 

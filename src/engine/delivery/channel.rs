@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Delivery;
 use super::grants::NoGrant;
 use super::session::{JoinedChannel, Session, Subscribed, Subscription, may_see_members};
+use super::subscriptions::Totals;
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
 use crate::engine::effect::{Log, Task};
@@ -163,11 +164,11 @@ impl Delivery {
         }
         let known = self.registry.socket(socket).ok_or(Code::Internal)?;
         let before = known.named(&frame.name);
-        let mut present: Vec<Subscription> = Vec::new();
+        let mut present = Totals::default();
         let mut count = 0;
         for session in known.sessions.iter().filter(|session| Some(session.id) != before) {
             count += 1;
-            present.extend(session.subscriptions.iter().cloned());
+            present = present.plus(session.subscriptions.totals());
         }
         if count >= self.configuration.limits.topics || known.state_bytes > STATE_BYTES {
             return Err(Refusal::of(Code::TopicLimit));
@@ -182,14 +183,14 @@ impl Delivery {
             match target {
                 Err(refusal) => live = Some(Err(refusal.clone())),
                 Ok(target) => {
-                    self.rights().refuse_table(&principal, &present, target).map_or(Ok(()), Err)?;
+                    self.rights().refuse_table(&principal, present, target).map_or(Ok(()), Err)?;
                     let subscription = Subscription::new(target.number.to_string(), Subscribed::Table(target.clone()));
                     match self.rights().is_live(&principal, &subscription, known.profile) {
                         Ok(true) => {}
                         Ok(false) => pending.push(subscription.id.clone()),
                         Err(refusal) => live = Some(Err(refusal)),
                     }
-                    present.push(subscription.clone());
+                    present = present.plus(Totals::of(target));
                     tables.push(subscription);
                 }
             }
@@ -203,7 +204,7 @@ impl Delivery {
         let id = SessionId { socket, number: known.next_number() };
         known.entered += 1;
         let mut session = Session::new(id, client_id.clone(), entry.principal);
-        session.subscriptions = entry.tables;
+        session.subscriptions = entry.tables.into_iter().collect();
         session.channel = Some(Box::new(JoinedChannel {
             address: Address {
                 name: Rc::from(frame.name.as_str()),

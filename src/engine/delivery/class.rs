@@ -143,8 +143,20 @@ impl ClassKey {
         Some(Rc::new(ClassKey { narrowing, ..self.clone() }))
     }
 
+    /// The key of the same session for what is published to a topic.
+    pub(super) fn of_topic(&self, topic: Topic) -> ClassKey {
+        ClassKey { scope: Scope::Topic(topic), judge: Judge::Nobody, ..self.clone() }
+    }
+
+    /// The key of the same session for presence, which looks the same to everyone: only the dialect and the channel's name
+    /// split its listeners.
+    pub(super) fn of_presence(&self, place: Option<Topic>) -> ClassKey {
+        let (dialect, channel) = (self.dialect, self.channel.clone());
+        ClassKey { dialect, channel, ..ClassKey::first(Scope::Presence(place), Judge::Nobody) }
+    }
+
     /// The key that sorts before all others of its scope and judge.
-    fn first(scope: Scope, judge: Judge) -> ClassKey {
+    pub(super) fn first(scope: Scope, judge: Judge) -> ClassKey {
         ClassKey {
             scope,
             judge,

@@ -101,7 +101,7 @@ impl Registry {
 
     /// Whether one of a session's table subscriptions is active.
     pub(super) fn readiness_of(&self, session: &Session, name: &str) -> Option<Readiness> {
-        let subscription = session.subscriptions.iter().find(|subscription| subscription.id == name)?;
+        let subscription = session.subscriptions.get(name)?;
         match &subscription.target {
             Subscribed::Table(target) => {
                 let delivery = self.profile(session.id.socket)?.table_delivery;
@@ -249,7 +249,7 @@ impl Delivery {
         }
         let mut refused = Vec::new();
         for session in self.registry.sockets().iter().flat_map(|socket| &socket.sessions) {
-            for subscription in &session.subscriptions {
+            for subscription in session.subscriptions.iter() {
                 if let Some(Readiness::Refused(refusal)) = self.registry.readiness_of(session, &subscription.id) {
                     refused.push((session.id, session.channel.is_some(), subscription.id.clone(), refusal));
                 }

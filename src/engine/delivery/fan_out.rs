@@ -89,7 +89,7 @@ impl<'a> FanOut<'a> {
         }
         let rules = Rules::of(accepted, self.configuration);
         let scope = scope(publication);
-        let class = session.classes.iter().find(|class| class.scope == scope)?;
+        let class = session.classes.get(&scope)?;
         let narrowed = only.and_then(|only| class.narrowed_to(only));
         let class = narrowed.as_ref().unwrap_or(class);
         if matches!(only, Some(Missable::Table(_))) && matches!(publication.content, Content::Message { .. }) {

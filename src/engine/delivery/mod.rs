@@ -29,6 +29,7 @@ mod presence_windows;
 mod reading;
 mod registry;
 mod rights;
+mod rosters;
 mod rules;
 mod session;
 mod socket;
@@ -36,6 +37,7 @@ mod spending;
 mod state_rows;
 mod sockets;
 mod subscribe;
+mod subscriptions;
 mod tables;
 mod telling;
 mod verifier;
@@ -145,11 +147,7 @@ impl Delivery {
                 self.charge_replay(now, session, read);
                 self.resumed(session, position, missed, then, out);
             }
-            ToDelivery::Roster { session, topic, mut members } => {
-                self.charge_roster(now, session, members.iter().map(|member| &**member));
-                self.leave_out_oneself(session, &mut members);
-                self.registry.tell(session, Event::PresenceState { topic, members }, out);
-            }
+            ToDelivery::Roster { session, topic, members } => self.tell_roster(now, session, topic, members, out),
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
             ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
             ToDelivery::Gathered { event, only: Some(session), .. } => self.registry.tell(session, event, out),

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use super::Delivery;
 use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
-use super::session::{Awaiting, Session, Subscription};
+use super::session::{Awaiting, Session};
 use super::socket::Socket;
+use super::subscriptions::Subscriptions;
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Authenticate, Command, Position, Recover};
 use crate::engine::effect::{Log, Task, Write};
@@ -24,7 +25,7 @@ use crate::policy::token::TokenError;
 struct Beginning {
     /// Whether one frame may carry several events.
     batches: bool,
-    subscriptions: Vec<Subscription>,
+    subscriptions: Subscriptions,
     /// Whether it receives only what it subscribes to.
     explicit: bool,
     /// What it is told of them.

@@ -104,7 +104,7 @@ impl Delivery {
 
     /// Notes that a session is now present in a topic, or no longer.
     pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
-        self.registry.relist(id, |session| {
+        self.registry.relist_topic(id, &topic, |session| {
             session.present.retain(|place| *place != topic);
             if present {
                 session.present.push(topic.clone());
@@ -112,7 +112,7 @@ impl Delivery {
         });
         let Some(session) = self.registry.session(id).filter(|_| !present) else { return };
         // A session that leaves together with its subscription would miss its own leave at the end of the window.
-        let still_hears = session.classes.iter().any(|class| class.scope == Scope::Presence(topic.clone()));
+        let still_hears = session.classes.contains_key(&Scope::Presence(topic.clone()));
         let Some(own) = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears) else {
             return;
         };

@@ -9,7 +9,7 @@ use super::class::Classes;
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
 use super::people::People;
-use super::session::Session;
+use super::session::{Session, Subscription};
 use super::socket::Socket;
 use super::sockets::Sockets;
 use crate::engine::command::Position;
@@ -159,10 +159,74 @@ impl Registry {
         self.list(id);
     }
 
+    /// Adds a subscription. One to a topic updates what concerns that topic only, however many others there are.
+    pub(super) fn subscribe(&mut self, id: SessionId, subscription: Subscription) {
+        let name = subscription.id.clone();
+        let place = subscription.topic().cloned();
+        let add = |session: &mut Session| {
+            session.wait_no_more(&name);
+            session.subscriptions.push(subscription);
+        };
+        match place {
+            Some(topic) => self.change_topic(id, &Some(topic), add),
+            None => self.change(id, add),
+        }
+    }
+
+    /// Removes the subscriptions with this id; `false` when there are none.
+    pub(super) fn unsubscribe(&mut self, id: SessionId, name: &str) -> bool {
+        let Some(first) = self.session(id).and_then(|session| session.subscriptions.get(name)) else { return false };
+        let place = first.topic().cloned();
+        let is_alone = self.session(id).is_some_and(|session| session.subscriptions.count_of(name) == 1);
+        let remove = |session: &mut Session| {
+            session.wait_no_more(name);
+            session.subscriptions.remove(name);
+        };
+        match place {
+            Some(topic) if is_alone => self.change_topic(id, &Some(topic), remove),
+            _ => self.change(id, remove),
+        }
+        true
+    }
+
+    /// Changes what a session has to do with one topic, or with the lobby.
+    fn change_topic(&mut self, id: SessionId, place: &Option<Topic>, change: impl FnOnce(&mut Session)) {
+        self.relist_topic(id, place, |session| {
+            session.is_saved = false;
+            change(session);
+        });
+        self.unsaved.insert(id.socket);
+    }
+
+    /// The same of what the attachment does not hold.
+    pub(super) fn relist_topic(&mut self, id: SessionId, place: &Option<Topic>, change: impl FnOnce(&mut Session)) {
+        let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };
+        let Some(session) = self.sockets.session_mut(id) else { return };
+        let was_hearing = session.topics().next().is_some();
+        change(session);
+        for (scope, key) in session.class_keys_of(place, profile, &self.configuration) {
+            match (session.classes.remove(&scope), key) {
+                (Some(before), Some(_)) => _ = session.classes.insert(scope, before),
+                (Some(before), None) => self.classes.leave(&before, id),
+                (None, Some(key)) => {
+                    let key = Rc::new(key);
+                    self.classes.join(&key, id);
+                    session.classes.insert(scope, key);
+                }
+                (None, None) => {}
+            }
+        }
+        // The database counts those who hear anything.
+        if session.topics().next().is_some() != was_hearing {
+            self.listen_no_more(id);
+            self.listen(id);
+        }
+    }
+
     /// What a session that resumes from a position wants to see.
     pub(super) fn since(&self, id: SessionId, position: Position) -> From {
-        let topics: BTreeSet<Topic> = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
-        From::Position(position, topics.into_iter().collect())
+        let topics = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
+        From::Position(position, topics)
     }
 
     /// Marks a socket's state to be stored before the effects of this input end.
@@ -201,9 +265,11 @@ impl Registry {
         let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
         let Some(session) = self.sockets.session_mut(id) else { return };
         session.standing = standing;
-        session.classes = session.class_keys(dialect, &self.configuration);
-        for key in &session.classes {
-            self.classes.join(key, id);
+        let (common, keys) = session.class_keys(dialect, &self.configuration);
+        session.common = common;
+        for key in keys {
+            self.classes.join(&key, id);
+            session.classes.insert(key.scope.clone(), key);
         }
         self.people.add(id, &session.principal);
         self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
@@ -213,7 +279,7 @@ impl Registry {
     fn unlist(&mut self, id: SessionId) {
         self.listen_no_more(id);
         let Some(session) = self.sockets.session_mut(id) else { return };
-        for key in std::mem::take(&mut session.classes) {
+        for key in std::mem::take(&mut session.classes).into_values() {
             self.classes.leave(&key, id);
         }
         self.people.remove(id, &session.principal);

@@ -1,9 +1,8 @@
 //! What a principal may have: subscriptions, channels, a socket. Decisions only read state.
 
-use std::collections::BTreeSet;
-
 use super::registry::Registry;
 use super::session::{Subscribed, Subscription, free_number};
+use super::subscriptions::{Subscriptions, Totals};
 use super::tables::EnabledTables;
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::command::{Subscribe, TableTarget, Target};
@@ -28,7 +27,7 @@ impl Rights<'_> {
     pub(super) fn admit(
         &self,
         principal: &Principal,
-        present: &[Subscription],
+        present: &Subscriptions,
         subscribe: Subscribe,
     ) -> Result<Subscription, (Refusal, String)> {
         let Subscribe { mut id, is_numbered, mut target, .. } = subscribe;
@@ -39,14 +38,12 @@ impl Rights<'_> {
         }
         let refusal = match &target {
             Target::Table(target) if is_numbered => {
-                let refusal = self.refuse_table(principal, present, target);
+                let refusal = self.refuse_table(principal, present.totals(), target);
                 id = if refusal.is_none() { target.number.to_string() } else { id };
                 refusal
             }
-            _ if present.iter().any(|subscription| subscription.id == id) => {
-                Some(Refusal::of(Code::SubscriptionExists))
-            }
-            Target::Table(target) => self.refuse_table(principal, present, target),
+            _ if present.get(&id).is_some() => Some(Refusal::of(Code::SubscriptionExists)),
+            Target::Table(target) => self.refuse_table(principal, present.totals(), target),
             Target::Topic { topic, presence } => self.refuse_topic(principal, present, topic, *presence),
         };
         match (refusal, target) {
@@ -56,19 +53,9 @@ impl Rights<'_> {
         }
     }
 
-    pub(super) fn refuse_table(
-        &self,
-        principal: &Principal,
-        present: &[Subscription],
-        target: &TableTarget,
-    ) -> Option<Refusal> {
+    pub(super) fn refuse_table(&self, principal: &Principal, present: Totals, target: &TableTarget) -> Option<Refusal> {
         let limits = &self.configuration.limits;
-        let (mut count, mut bytes, mut expressions) = (1, target.bytes(), target.filter.regular_expressions());
-        for known in present.iter().filter_map(Subscription::table) {
-            count += 1;
-            bytes += known.bytes();
-            expressions += known.filter.regular_expressions();
-        }
+        let Totals { count, bytes, expressions } = present.plus(Totals::of(target));
         if count > limits.subscriptions {
             Some(Refusal::of(Code::SubscriptionLimit))
         } else if bytes as u64 > limits.filter_bytes {
@@ -90,14 +77,13 @@ impl Rights<'_> {
     pub(super) fn refuse_topic(
         &self,
         principal: &Principal,
-        present: &[Subscription],
+        present: &Subscriptions,
         topic: &Topic,
         presence: bool,
     ) -> Option<Refusal> {
         // A topic counts once, however many subscriptions name it.
-        let mut topics: BTreeSet<&Topic> = present.iter().filter_map(Subscription::topic).collect();
-        topics.insert(topic);
-        if topics.len() as u64 > self.configuration.limits.topics {
+        let count = present.topics().len() as u64 + u64::from(!present.has_topic(topic));
+        if count > self.configuration.limits.topics {
             return Some(Refusal::of(Code::TopicLimit));
         }
         let actions: &[Action] = if presence { &[Action::Read, Action::PresenceRead] } else { &[Action::Read] };

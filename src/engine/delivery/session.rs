@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::class::{ClassKey, Judge, Narrowing, Scope};
+use super::subscriptions::Subscriptions;
 use crate::engine::command::{Position, TableTarget};
 use crate::engine::database::interest::TableName;
 use crate::engine::event::Address;
@@ -32,15 +33,17 @@ pub(super) struct Session {
     pub(super) batches: bool,
     /// Whether it has been told that its token has expired.
     pub(super) told_expired: bool,
-    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) subscriptions: Subscriptions,
     /// Whether it receives only what it subscribed to, even if that is nothing.
     pub(super) explicit: bool,
     /// The joined channel, in dialects that have channels.
     pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
-    /// The classes that it belongs to.
-    pub(super) classes: Vec<Rc<ClassKey>>,
+    /// The classes that it belongs to: at most one of each scope.
+    pub(super) classes: BTreeMap<Scope, Rc<ClassKey>>,
+    /// What all of them have in common, whatever their scope.
+    pub(super) common: Rc<ClassKey>,
     /// How the database judges for it; `None` without a database.
     pub(super) standing: Option<Standing>,
     /// The tables under which the database knows of this session.
@@ -149,11 +152,12 @@ impl Session {
             batches: false,
             told_expired: false,
             told_costs: Cell::new(false),
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             explicit: false,
             channel: None,
             present: Vec::new(),
-            classes: Vec::new(),
+            classes: BTreeMap::new(),
+            common: Rc::new(ClassKey::first(Scope::Organization, Judge::Nobody)),
             standing: None,
             listens: None,
             awaiting: None,
@@ -202,8 +206,18 @@ impl Session {
 
     /// The topics whose messages it receives.
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
-        let joined = self.channel.iter().filter(|channel| channel.messages).map(|channel| &channel.topic);
-        self.subscriptions.iter().filter_map(Subscription::topic).chain(joined)
+        let joined = self.joined_topic().filter(|topic| !self.subscriptions.has_topic(topic));
+        self.subscriptions.topics().chain(joined)
+    }
+
+    /// Whether it receives a topic's messages.
+    pub(super) fn hears(&self, topic: &Topic) -> bool {
+        self.subscriptions.has_topic(topic) || self.joined_topic() == Some(topic)
+    }
+
+    /// The topic of its channel, if it receives the messages.
+    fn joined_topic(&self) -> Option<&Topic> {
+        self.channel.as_ref().filter(|channel| channel.messages).map(|channel| &channel.topic)
     }
 
     /// Its table subscriptions.
@@ -211,45 +225,51 @@ impl Session {
         self.subscriptions.iter().filter_map(Subscription::table)
     }
 
-    /// The classes that it belongs to, by its principal and subscriptions.
+    /// The classes that it belongs to, by its principal and subscriptions, and what they have in common.
     pub(super) fn class_keys(
         &self,
         (dialect, profile): (DialectId, &Profile),
         configuration: &Configuration,
-    ) -> Vec<Rc<ClassKey>> {
-        let roles = Rc::new(self.principal.roles.sorted());
+    ) -> (Rc<ClassKey>, Vec<Rc<ClassKey>>) {
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
         // If no frame names subscriptions, their numbers must not split recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
-        let narrowing = Rc::new(Narrowing::new(is_open, targets));
-        let key = |scope| ClassKey {
-            scope,
-            judge: Judge::Nobody,
+        let common = Rc::new(ClassKey {
+            scope: Scope::Organization,
+            // Only changes are judged, and a database's changes go to the whole organization.
+            judge: self.judge(),
             dialect,
             channel: self.address().map(|address| address.name.clone()),
             offsets: self.offsets,
             batches: self.batches,
-            roles: roles.clone(),
-            narrowing: narrowing.clone(),
-        };
-        // Presence looks the same to everyone, so only the dialect splits its listeners.
-        let presence_key = |topic| ClassKey {
-            offsets: false,
-            batches: false,
-            roles: Rc::default(),
-            narrowing: Rc::default(),
-            ..key(Scope::Presence(topic))
-        };
-        let topics: BTreeSet<Topic> = self.topics().cloned().collect();
-        let places = self.places(profile.presence, &topics, configuration);
+            roles: Rc::new(self.principal.roles.sorted()),
+            narrowing: Rc::new(Narrowing::new(is_open, targets)),
+        });
         let mut keys = Vec::new();
-        if !narrowing.matches_nothing() {
-            // Only changes are judged, and a database's changes go to the whole organization.
-            keys.push(Rc::new(ClassKey { judge: self.judge(), ..key(Scope::Organization) }));
+        if !common.narrowing.matches_nothing() {
+            keys.push(common.clone());
         }
-        keys.extend(topics.into_iter().map(|topic| Rc::new(key(Scope::Topic(topic)))));
-        keys.extend(places.into_iter().map(|place| Rc::new(presence_key(place))));
+        keys.extend(self.topics().map(|topic| Rc::new(common.of_topic(topic.clone()))));
+        let places = self.places(profile.presence, configuration);
+        keys.extend(places.into_iter().map(|place| Rc::new(common.of_presence(place))));
+        (common, keys)
+    }
+
+    /// The scopes of one topic, or of the lobby, and the class that it belongs to in each now.
+    pub(super) fn class_keys_of(
+        &self,
+        place: &Option<Topic>,
+        profile: &Profile,
+        configuration: &Configuration,
+    ) -> Vec<(Scope, Option<ClassKey>)> {
+        let is_told = self.is_told_of(place, profile.presence, configuration);
+        let presence = is_told.then(|| self.common.of_presence(place.clone()));
+        let mut keys = vec![(Scope::Presence(place.clone()), presence)];
+        if let Some(topic) = place {
+            let messages = self.hears(topic).then(|| self.common.of_topic(topic.clone()));
+            keys.push((Scope::Topic(topic.clone()), messages));
+        }
         keys
     }
 
@@ -275,23 +295,29 @@ impl Session {
     /// The topics in which it has rights or is present.
     pub(super) fn places_of_rights(&self) -> Vec<Topic> {
         let joined = self.channel.iter().map(|channel| &channel.topic);
-        let subscribed = self.subscriptions.iter().filter_map(Subscription::topic);
+        let subscribed = self.subscriptions.topics();
         joined.chain(subscribed).chain(self.present.iter().flatten()).cloned().collect()
     }
 
     /// The topics whose presence it is told of.
-    fn places(
-        &self,
-        audience: PresenceAudience,
-        topics: &BTreeSet<Topic>,
-        configuration: &Configuration,
-    ) -> BTreeSet<Option<Topic>> {
+    fn places(&self, audience: PresenceAudience, configuration: &Configuration) -> BTreeSet<Option<Topic>> {
         match audience {
             PresenceAudience::Requested => self.watched(configuration).cloned().map(Some).into_iter().collect(),
             PresenceAudience::SubscribersAndPresent => {
                 let may_see = |topic: &&Topic| may_see_members(configuration, topic, &self.principal);
-                let subscribed = topics.iter().filter(may_see).cloned().map(Some);
+                let subscribed = self.topics().filter(may_see).cloned().map(Some);
                 self.present.iter().cloned().chain(subscribed).collect()
+            }
+        }
+    }
+
+    /// Whether it is told of the presence in one topic, or in the lobby.
+    fn is_told_of(&self, place: &Option<Topic>, audience: PresenceAudience, configuration: &Configuration) -> bool {
+        match audience {
+            PresenceAudience::Requested => place.is_some() && self.watched(configuration) == place.as_ref(),
+            PresenceAudience::SubscribersAndPresent => {
+                let may_see = |topic: &Topic| may_see_members(configuration, topic, &self.principal);
+                self.present.contains(place) || place.as_ref().is_some_and(|topic| self.hears(topic) && may_see(topic))
             }
         }
     }
@@ -309,7 +335,6 @@ pub(super) fn may_see_members(configuration: &Configuration, topic: &Topic, prin
 }
 
 /// The first number, from `number` on, that no subscription has.
-pub(super) fn free_number(present: &[Subscription], first: u32) -> u32 {
-    let is_taken = |number: &u32| present.iter().filter_map(Subscription::table).any(|known| known.number == *number);
-    (first.max(1)..).find(|number| !is_taken(number)).unwrap_or(first)
+pub(super) fn free_number(present: &Subscriptions, first: u32) -> u32 {
+    (first.max(1)..).find(|number| !present.has_number(*number)).unwrap_or(first)
 }

@@ -5,7 +5,7 @@ use super::class::Scope;
 use crate::code::Refusal;
 use crate::engine::budget::{Payer, frames, rows};
 use crate::engine::command::{ChannelAct, Command};
-use crate::engine::event::{Event, Member};
+use crate::engine::event::Event;
 use crate::engine::input::{Publisher, SocketId};
 use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
@@ -45,13 +45,7 @@ impl Delivery {
 
     /// Charges for reading what a session missed, whether or not it could be replayed.
     pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, read: Read) {
-        self.charge(now, id, rows(read.rows, read.bytes));
-    }
-
-    /// Charges for sending a session a roster.
-    pub(super) fn charge_roster<'a>(&mut self, now: u64, id: SessionId, members: impl Iterator<Item = &'a Member>) {
-        let bytes = members.map(|member| member.metadata.len()).sum();
-        self.charge(now, id, frames(1, bytes));
+        self.charge(now, id, rows(read));
     }
 
     /// Takes what it costs to tell everyone in a topic who is there, from whose presence is the reason.
@@ -70,7 +64,7 @@ impl Delivery {
         self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, 1)
     }
 
-    fn charge(&mut self, now: u64, id: SessionId, units: u64) {
+    pub(super) fn charge(&mut self, now: u64, id: SessionId, units: u64) {
         let Some(socket) = self.registry.socket(id.socket) else { return };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
         self.budget.charge(now, Payer { socket: Some(&socket.client_id), user, key: None }, units);

@@ -53,16 +53,20 @@ impl StateRows {
         out.run(Task::Write(Write::State { client_id, part, text }));
     }
 
+    fn drop(&mut self, socket: &Socket, part: u32, out: &mut Out) {
+        if let Some(bytes) = self.parts.remove(&part) {
+            self.bytes -= bytes;
+            out.run(Task::Write(Write::DropStatePart { client_id: socket.client_id.clone(), part }));
+        }
+    }
+
     /// Removes the rows of what is there no more; `parts` are those of what is.
-    fn retain(&mut self, socket: &Socket, parts: BTreeSet<u32>, out: &mut Out) {
+    fn retain(&mut self, socket: &Socket, parts: &BTreeSet<u32>, out: &mut Out) {
         if parts.len() == self.parts.len() {
             return;
         }
         let gone: Vec<u32> = self.parts.keys().filter(|part| !parts.contains(part)).copied().collect();
-        for part in gone {
-            self.bytes -= self.parts.remove(&part).unwrap_or_default();
-            out.run(Task::Write(Write::DropStatePart { client_id: socket.client_id.clone(), part }));
-        }
+        gone.into_iter().for_each(|part| self.drop(socket, part, out));
     }
 }
 
@@ -70,11 +74,10 @@ impl StateRows {
 pub(super) fn write(socket: &mut Socket, head: String, out: &mut Out) {
     let mut rows = socket.rows.take().unwrap_or_default();
     let mut sessions = std::mem::take(&mut socket.sessions);
-    let parts = match socket.profile.sessions {
+    match socket.profile.sessions {
         Sessions::One => write_subscriptions(&mut rows, socket, &mut sessions, out),
         Sessions::Many => write_channels(&mut rows, socket, &mut sessions, out),
-    };
-    rows.retain(socket, parts, out);
+    }
     if rows.head != head {
         let client_id = socket.client_id.clone();
         out.run(Task::Write(Write::State { client_id, part: HEAD, text: head.clone() }));
@@ -91,7 +94,7 @@ pub(super) fn remove(socket: &mut Socket, out: &mut Out) {
     }
     for session in &mut socket.sessions {
         session.row = 0;
-        session.subscriptions.iter_mut().for_each(|subscription| subscription.row = 0);
+        session.subscriptions.forget_rows();
     }
     out.run(Task::Write(Write::DropState { client_id: socket.client_id.clone() }));
 }
@@ -125,26 +128,26 @@ pub(super) fn read(socket: &mut Socket, parts: &[StatePart]) -> Option<()> {
     Some(())
 }
 
-fn write_subscriptions(
-    rows: &mut StateRows,
-    socket: &Socket,
-    sessions: &mut [Session],
-    out: &mut Out,
-) -> BTreeSet<u32> {
-    let mut parts = BTreeSet::new();
-    for subscription in sessions.iter_mut().flat_map(|session| &mut session.subscriptions) {
-        if subscription.row == 0 {
-            subscription.row = rows.next();
+fn write_subscriptions(rows: &mut StateRows, socket: &Socket, sessions: &mut [Session], out: &mut Out) {
+    for session in sessions {
+        let mut last = rows.last;
+        let mut written = Vec::new();
+        let next = || {
+            last = last.saturating_add(1);
+            last
+        };
+        session.subscriptions.save(next, |subscription| {
             // Structs of texts and numbers always have a JSON form.
             let text = serde_json::to_string(&StoredSubscription::of(subscription)).unwrap_or_default();
-            rows.put(socket, subscription.row, text, out);
-        }
-        parts.insert(subscription.row);
+            written.push((subscription.row, text));
+        });
+        rows.last = last;
+        written.into_iter().for_each(|(part, text)| rows.put(socket, part, text, out));
+        session.subscriptions.take_ended().into_iter().for_each(|part| rows.drop(socket, part, out));
     }
-    parts
 }
 
-fn write_channels(rows: &mut StateRows, socket: &Socket, sessions: &mut [Session], out: &mut Out) -> BTreeSet<u32> {
+fn write_channels(rows: &mut StateRows, socket: &Socket, sessions: &mut [Session], out: &mut Out) {
     let mut parts = BTreeSet::new();
     for session in sessions {
         let Some(channel) = &session.channel else { continue };
@@ -161,7 +164,7 @@ fn write_channels(rows: &mut StateRows, socket: &Socket, sessions: &mut [Session
         }
         parts.insert(session.row);
     }
-    parts
+    rows.retain(socket, &parts, out);
 }
 
 /// Most channels of a socket belong to the same principal.

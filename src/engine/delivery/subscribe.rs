@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Delivery;
 use super::client_key;
 use super::grants::{NoGrant, topics_of};
-use super::session::{Session, Subscribed, Subscription};
+use super::session::{Subscribed, Subscription};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Subscribe};
 use crate::engine::event::{Event, Member};
@@ -84,26 +84,8 @@ impl Delivery {
         subscribe: Subscribe,
         out: &mut Out,
     ) -> Result<(), Refusal> {
-        let known = self.registry.socket(session.socket).ok_or(Code::Internal)?;
-        if known.state_bytes > STATE_BYTES {
-            return Err(Refusal::of(Code::SubscriptionLimit));
-        }
-        if known.profile.tables == SubscribableTables::Enabled {
-            self.rights().check_enabled(principal, &subscribe.target)?;
-        }
-        let mut present = known.session(session.number).ok_or(Code::Internal)?.subscriptions.clone();
-        if known.profile.duplicate == Duplicate::Replaces && !subscribe.is_numbered {
-            present.retain(|before| before.id != subscribe.id);
-        }
         let (watch, from, answer) = (subscribe.watched(), subscribe.recover.clone(), subscribe.answer.clone());
-        let subscription = self.rights().admit(principal, &present, subscribe).map_err(|(refusal, _)| refusal)?;
-        let is_live = self.rights().is_live(principal, &subscription, known.profile)?;
-        let Subscription { id, target, .. } = subscription.clone();
-        present.push(subscription);
-        self.registry.change(session, |session| {
-            session.subscriptions = present;
-            session.wait_no_more(&id);
-        });
+        let (Subscription { id, target, .. }, is_live) = self.add_subscription(session, principal, subscribe)?;
         let to = match target {
             Subscribed::Table(_) if !is_live => {
                 self.wait_for_database(now, session, vec![(id.clone(), answer)]);
@@ -122,21 +104,56 @@ impl Delivery {
             Subscribed::Topic(topic) => Missable::Topic(topic),
         };
         // Through the stream, which may have to read first: the roster follows the replay.
+        let from = match (from, &to) {
+            (None, _) => From::Now,
+            (Some(from), Missable::Topic(_)) => From::Position(from, Vec::new()),
+            (Some(from), Missable::Table(_)) => self.registry.since(session, from),
+        };
         let then = Announcement::Subscribed { id, answer, to, watch };
-        let from = from.map_or(From::Now, |from| self.registry.since(session, from));
         out.to_stream.push_back(ToStream::Resume { session, from, then });
         Ok(())
     }
 
+    /// Adds a subscription if the session may have it, and says whether it is active at once.
+    fn add_subscription(
+        &mut self,
+        session: SessionId,
+        principal: &Principal,
+        subscribe: Subscribe,
+    ) -> Result<(Subscription, bool), Refusal> {
+        let known = self.registry.socket(session.socket).ok_or(Code::Internal)?;
+        if known.state_bytes > STATE_BYTES {
+            return Err(Refusal::of(Code::SubscriptionLimit));
+        }
+        if known.profile.tables == SubscribableTables::Enabled {
+            self.rights().check_enabled(principal, &subscribe.target)?;
+        }
+        let present = &known.session(session.number).ok_or(Code::Internal)?.subscriptions;
+        let may_replace = known.profile.duplicate == Duplicate::Replaces && !subscribe.is_numbered;
+        let rest = (may_replace && present.get(&subscribe.id).is_some()).then(|| {
+            let mut rest = present.clone();
+            rest.remove(&subscribe.id);
+            rest
+        });
+        let subscription = self.rights().admit(principal, rest.as_ref().unwrap_or(present), subscribe);
+        let subscription = subscription.map_err(|(refusal, _)| refusal)?;
+        let is_live = self.rights().is_live(principal, &subscription, known.profile)?;
+        let added = subscription.clone();
+        match rest {
+            Some(mut all) => self.registry.change(session, |session| {
+                session.wait_no_more(&subscription.id);
+                all.push(subscription);
+                session.subscriptions = all;
+            }),
+            None => self.registry.subscribe(session, subscription),
+        }
+        Ok((added, is_live))
+    }
+
     fn unsubscribe(&mut self, session: SessionId, id: &str, out: &mut Out) -> Result<(), Refusal> {
-        let has = |session: &Session| session.subscriptions.iter().any(|subscription| subscription.id == id);
         let profile = self.registry.profile(session.socket).ok_or(Code::Internal)?;
-        if self.registry.session(session).is_some_and(has) {
-            self.registry.change(session, |session| {
-                session.subscriptions.retain(|subscription| subscription.id != id);
-                session.wait_no_more(id);
-            });
-        } else if profile.unknown_subscription == UnknownSubscription::Refused {
+        let was_there = self.registry.unsubscribe(session, id);
+        if !was_there && profile.unknown_subscription == UnknownSubscription::Refused {
             return Err(Refusal::of(Code::UnknownSubscription));
         }
         self.registry.tell(session, Event::Unsubscribed { id: id.to_owned() }, out);
@@ -164,14 +181,14 @@ impl Delivery {
     fn subscribe_publisher(&mut self, session: SessionId, principal: &Principal, topic: &Topic) {
         let Some(known) = self.registry.session(session) else { return };
         let is_so = self.registry.profile(session.socket).is_some_and(|profile| profile.publishing_subscribes);
-        if !is_so || known.topics().any(|known| known == topic) {
+        if !is_so || known.hears(topic) {
             return;
         }
         let may_write = self.configuration.authorize(Action::Write, topic, principal).is_ok();
         if may_write && self.rights().refuse_topic(principal, &known.subscriptions, topic, false).is_none() {
             let id = [IMPLICIT_ID, &*topic.name].concat();
             let subscription = Subscription::new(id, Subscribed::Topic(topic.clone()));
-            self.registry.change(session, |session| session.subscriptions.push(subscription));
+            self.registry.subscribe(session, subscription);
         }
     }
 

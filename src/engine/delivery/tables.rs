@@ -92,7 +92,7 @@ impl Delivery {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;
         };
-        let named = session.subscriptions.iter().find(|subscription| subscription.id == name);
+        let named = session.subscriptions.get(name);
         let Some(target) = named.and_then(Subscription::table) else { return };
         let table = (target.schema.as_str(), target.table.as_str());
         let warning = match (profile.table_delivery, self.registry.is_of_database(target)) {

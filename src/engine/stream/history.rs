@@ -53,8 +53,8 @@ impl Reading {
 }
 
 impl Read {
-    pub(super) fn of(rows: &[StoredPublication]) -> Read {
-        Read { rows: rows.len() as u64, bytes: rows.iter().map(|row| row.text.len() as u64).sum() }
+    pub(super) fn of(rows: &[StoredPublication], scanned: u64) -> Read {
+        Read { rows: rows.len() as u64, bytes: rows.iter().map(|row| row.text.len() as u64).sum(), scanned }
     }
 }
 
@@ -138,8 +138,8 @@ impl History {
             bytes: self.limits.replay_bytes,
         };
         match self.recent.find(&query) {
-            Some(rows) => {
-                let read = Read::of(&rows);
+            Some((rows, scanned)) => {
+                let read = Read::of(&rows, scanned);
                 Begun::Known((self.missed(rows), read))
             }
             None => Begun::Read(Task::ReadHistory(query)),
@@ -148,7 +148,7 @@ impl History {
 
     /// What these rows are, if they are not too much to send at once and each can be told.
     pub(super) fn missed(&mut self, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
-        let Read { rows: count, bytes } = Read::of(&rows);
+        let Read { rows: count, bytes, .. } = Read::of(&rows, 0);
         if count > self.limits.replay || bytes > self.limits.replay_bytes {
             return None;
         }

@@ -14,7 +14,7 @@ use super::bucket::Bucket;
 use super::command::Position;
 use super::database::catalog::Catalog;
 use super::effect::{Task, Write};
-use super::input::{PresenceRow, Stored, StoredPublication};
+use super::input::{HistoryRead, PresenceRow, Stored};
 use super::message::{Accepted, From, Missed, Out, Read, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Database;
@@ -143,9 +143,9 @@ impl Stream {
     }
 
     /// Takes in the rows that [`Task::ReadHistory`] asked for.
-    pub(super) fn history_read(&mut self, rows: Option<Vec<StoredPublication>>, out: &mut Out) {
+    pub(super) fn history_read(&mut self, HistoryRead { rows, scanned }: HistoryRead, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
-        let read = Read::of(rows.as_deref().unwrap_or_default());
+        let read = Read::of(rows.as_deref().unwrap_or_default(), scanned);
         let missed = match &reading.from {
             From::Position(..) => rows.and_then(|rows| self.history.missed(rows)),
             From::Topic(..) => rows.map(|rows| self.history.newest(rows)),

@@ -60,15 +60,16 @@ impl Recent {
         }
     }
 
-    /// What a query would read; `None` where the storage knows more.
-    pub(super) fn find(&self, query: &HistoryQuery) -> Option<Vec<StoredPublication>> {
+    /// What a query would read, and how many rows were looked at for it; `None` where the storage knows more.
+    pub(super) fn find(&self, query: &HistoryQuery) -> Option<(Vec<StoredPublication>, u64)> {
         let next = query.after.saturating_add(1);
         if next < self.first {
             return None;
         }
+        let (offsets, scanned) = self.offsets(query, next);
         let mut found = Vec::new();
         let mut bytes = 0;
-        for offset in self.offsets(query, next) {
+        for offset in offsets {
             if found.len() as u64 >= query.rows || bytes > query.bytes {
                 break;
             }
@@ -77,7 +78,7 @@ impl Recent {
             let text = row.text.to_string();
             found.push(StoredPublication { offset, time: row.time, version: row.version, text });
         }
-        Some(found)
+        Some((found, scanned))
     }
 
     /// The publication of a row; `None` when it cannot be read any more.
@@ -116,15 +117,14 @@ impl Recent {
         });
     }
 
-    fn offsets(&self, query: &HistoryQuery, next: u64) -> Vec<u64> {
+    /// The offsets from `next` on of the rows that are selected, and how many were looked at.
+    fn offsets(&self, query: &HistoryQuery, next: u64) -> (Vec<u64>, u64) {
         if query.selection.is_whole {
-            let is_selected = |(_, row): &(u64, &Row)| query.selection.has(&row.place);
             let skipped = usize::try_from(next - self.first).unwrap_or(usize::MAX);
-            return (next..)
-                .zip(self.rows.iter().skip(skipped))
-                .filter(is_selected)
-                .map(|(offset, _)| offset)
-                .collect();
+            let is_selected = |(_, row): &(u64, &Row)| query.selection.has(&row.place);
+            let selected = (next..).zip(self.rows.iter().skip(skipped)).filter(is_selected);
+            let offsets = selected.map(|(offset, _)| offset).collect();
+            return (offsets, self.rows.len().saturating_sub(skipped) as u64);
         }
         let places: BTreeSet<&String> = query.selection.places.iter().collect();
         let of = |place: &String| {
@@ -133,7 +133,8 @@ impl Recent {
         };
         let mut offsets: Vec<u64> = places.into_iter().flat_map(of).collect();
         offsets.sort_unstable();
-        offsets
+        let scanned = offsets.len() as u64;
+        (offsets, scanned)
     }
 
     fn row(&self, offset: u64) -> Option<&Row> {
@@ -159,7 +160,7 @@ mod tests {
     }
 
     fn offsets(recent: &Recent, after: u64) -> Option<Vec<u64>> {
-        recent.find(&query(after)).map(|rows| rows.iter().map(|row| row.offset).collect())
+        recent.find(&query(after)).map(|(rows, _)| rows.iter().map(|row| row.offset).collect())
     }
 
     fn push(recent: &mut Recent, offset: u64, text: &str, place: &str) {

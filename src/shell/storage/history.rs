@@ -5,7 +5,7 @@ use js_sys::Array;
 use super::{Result, Storage, integer, list, number, optional, text};
 use crate::engine::ORGANIZATION_PLACES;
 use crate::engine::effect::{HistoryQuery, Write};
-use crate::engine::input::StoredPublication;
+use crate::engine::input::{HistoryRead, StoredPublication};
 
 /// The offsets of few places, by the index; of the rows that do not say their place, all.
 const OF_PLACES: &str = "SELECT offset FROM history WHERE place IN (SELECT value FROM json_each(?1)) AND offset > ?2 \
@@ -32,11 +32,11 @@ impl Storage {
         self.run(statement, &values)
     }
 
-    /// What a query asks for, in order; `None` where the history does not reach back so far any more.
-    pub fn history_after(&self, query: &HistoryQuery) -> Result<Option<Vec<StoredPublication>>> {
+    /// What a query asks for, in order; no rows where the history does not reach back so far any more.
+    pub fn history_after(&self, query: &HistoryQuery) -> Result<HistoryRead> {
         let after = number(query.after);
         if self.rows("SELECT 1 FROM history WHERE offset = ? + 1", std::slice::from_ref(&after))?.is_empty() {
-            return Ok(None);
+            return Ok(HistoryRead::default());
         }
         let mut values = vec![list(&query.selection.places)?, after, number(self.unplaced.get())];
         values.extend([number(query.rows), number(query.bytes)]);
@@ -49,16 +49,17 @@ impl Storage {
              sums AS (SELECT offset, sum(size) OVER (ORDER BY offset) - size AS before FROM sizes) \
              SELECT offset, version, text, time FROM sums CROSS JOIN history USING (offset) WHERE before <= ?5 ORDER BY offset"
         );
-        Ok(Some(self.rows(&statement, &values)?.iter().map(publication).collect()))
+        let (rows, scanned) = self.rows_counted(&statement, &values)?;
+        Ok(HistoryRead { rows: Some(rows.iter().map(publication).collect()), scanned })
     }
 
     /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
-    pub fn topic_since(&self, place: &str, since: u64, rows: u64) -> Result<Vec<StoredPublication>> {
+    pub fn topic_since(&self, place: &str, since: u64, rows: u64) -> Result<HistoryRead> {
         // Times grow with offsets: the newest are found first, so that no more rows are read than may be answered.
         let statement = "SELECT * FROM (SELECT offset, version, text, time FROM history \
              WHERE place = ? AND topic IS NOT NULL AND version > 0 ORDER BY offset DESC LIMIT ?) WHERE time >= ?";
-        let rows = self.rows(statement, &[place.into(), number(rows), number(since)])?;
-        Ok(rows.iter().rev().map(publication).collect())
+        let (rows, scanned) = self.rows_counted(statement, &[place.into(), number(rows), number(since)])?;
+        Ok(HistoryRead { rows: Some(rows.iter().rev().map(publication).collect()), scanned })
     }
 
     pub(super) fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {

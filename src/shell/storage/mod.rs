@@ -161,11 +161,17 @@ impl Storage {
 
     /// The rows of a query; none where nothing was ever stored.
     fn rows(&self, statement: &str, bindings: &[JsValue]) -> Result<Vec<Array>> {
+        self.rows_counted(statement, bindings).map(|(rows, _)| rows)
+    }
+
+    /// The same with the number of rows that the query has looked at.
+    fn rows_counted(&self, statement: &str, bindings: &[JsValue]) -> Result<(Vec<Array>, u64)> {
         if !self.has_tables.get() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let cursor = self.raw.sql().exec(statement, &bindings.iter().collect::<Array>())?;
-        Ok(cursor.raw()?.to_array()?.iter().map(Array::from_js).collect())
+        let rows = cursor.raw()?.to_array()?.iter().map(Array::from_js).collect();
+        Ok((rows, cursor.rows_read() as u64))
     }
 }
 

@@ -76,6 +76,42 @@ fn values_are_those_of_row_to_json_in_utc_and_iso() {
     }
 }
 
+/// Most sessions have these settings, and need no others; each that differs alone is noticed.
+#[test]
+fn values_are_the_same_whatever_a_session_has_set() {
+    let (mut owner, _) = start(
+        "create table things (at timestamptz, iv interval, f float8, body bytea, times tstzrange, days daterange)",
+        "things",
+    );
+    let settings = [
+        "timezone = 'UTC'",
+        "timezone = 'Etc/UTC'",
+        "timezone = 'Asia/Kolkata'",
+        "datestyle = 'SQL, DMY'",
+        "datestyle = 'ISO, DMY'",
+        "intervalstyle = 'iso_8601'",
+        "extra_float_digits = 0",
+        "extra_float_digits = -5",
+        "extra_float_digits = 3",
+        "bytea_output = 'escape'",
+    ];
+    for setting in settings {
+        let text = format!(
+            "begin; set local timezone = 'UTC'; set local {setting};
+             insert into things values ('2026-01-02 03:04:05.678+00', '1 day 02:03:04', 0.1::float8 + 0.2::float8, '\\x00ff',
+                 '[2026-01-01 00:00:00+00,2026-01-02 00:00:00+00)', '[2026-01-02,2026-03-04)');
+             update things set f = f; delete from things; commit"
+        );
+        owner.batch_execute(&text).unwrap();
+    }
+    let sql = "select count(distinct new::text), min(new::text), count(distinct old::text), count(*) from realtime_worker.changes";
+    let row = owner.query_one(sql, &[]).unwrap();
+    let written = "{\"at\":\"2026-01-02T03:04:05.678+00:00\",\"iv\":\"1 day 02:03:04\",\"f\":0.30000000000000004,\"body\":\"\\\\x00ff\",\
+        \"times\":\"[\\\"2026-01-01 00:00:00+00\\\",\\\"2026-01-02 00:00:00+00\\\")\",\"days\":\"[2026-01-02,2026-03-04)\"}";
+    let figures = (row.get(0), row.get(1), row.get(2), row.get(3));
+    assert_eq!(figures, (1_i64, written, 1_i64, 3 * settings.len() as i64));
+}
+
 #[test]
 fn a_toasted_value_that_did_not_change_is_there() {
     let (mut owner, mut reader) = start("create table docs (id int primary key, body text, v int)", "docs");

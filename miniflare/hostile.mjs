@@ -1,0 +1,86 @@
+/**
+ * What the hostile specs share: honest members and an API that publishes ten times a second, measured first alone and then
+ * beside an attack.
+ */
+import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
+import { residentMemory, workerdChildren } from "./bench/cpu.mjs";
+import { join, message, publish } from "./fixture.mjs";
+
+const MEMBERS = 10;
+/** Publications of one run, at ten a second. */
+const PUBLICATIONS = 20;
+const INTERVAL = 100;
+/** The 99th percentile beside an attack is at most so many times the quiet one, or so many milliseconds above it. */
+const RATIO = 2;
+const SLACK = 100;
+/** A neighbour on the machine may spoil one pair of runs; an attack that hurts spoils each. */
+const MAX_PAIRS = 5;
+const MEGABYTE = 1_000_000;
+
+/**
+ * Runs an attack on an organization of its own beside honest members, and compares their times with those of a quiet run.
+ *
+ * @param {import("node:test").TestContext} t told the figures
+ * @param {object} server
+ * @param {string} organizationId
+ * @param {(organizationId: string) => Promise<{send: () => void, every: number}>} prepare opens the attackers' sockets; what
+ *   they send every so many milliseconds begins when the quiet run has ended
+ * @param {{megabytes: number}} bounds by how much the memory of workerd may grow
+ * @returns {Promise<number>} how many events the API has published
+ */
+export async function attack(t, server, organizationId, prepare, { megabytes }) {
+	const members = await Promise.all(Array.from({ length: MEMBERS }, (_, n) => join(server, `honest${n}`, ["member"], { organizationId })));
+	const { send, every } = await prepare(organizationId);
+	const before = memory();
+	let published = 0;
+	let held = false;
+	let figures;
+	while (!held && published < MAX_PAIRS * 2 * PUBLICATIONS) {
+		const quiet = await measure(server, organizationId, members);
+		const timer = setInterval(send, every);
+		const beside = await measure(server, organizationId, members).finally(() => clearInterval(timer));
+		published += 2 * PUBLICATIONS;
+		const grown = (memory() - before) / MEGABYTE;
+		figures = `p99 ${quiet.toFixed(0)} ms, beside the attack ${beside.toFixed(0)} ms; ${grown.toFixed(0)} MB more`;
+		t.diagnostic(figures);
+		assert.ok(grown <= megabytes, figures);
+		held = beside <= Math.max(RATIO * quiet, quiet + SLACK);
+	}
+	for (const member of members) member.socket.terminate();
+	assert.ok(held, figures);
+	return published;
+}
+
+/** The 99th percentile of the times from a request to its answer and to each member's frame, in milliseconds. */
+async function measure(server, organizationId, members) {
+	const times = [];
+	for (let n = 0; n < PUBLICATIONS; n += 1) {
+		const began = performance.now();
+		const mark = `${organizationId} ${began}`;
+		const isIt = (frame) => frame.type === "broadcast" && frame.payload === mark;
+		const heard = members.map((member) => member.next(isIt));
+		const all = [say(server, { organizationId, id: mark, ...message(mark) }), ...heard];
+		await Promise.all(all.map((one) => one.then(() => times.push(performance.now() - began))));
+		// The rhythm of the API.
+		await setTimeout(Math.max(0, INTERVAL - times.at(-1)));
+	}
+	return times.sort((a, b) => a - b)[Math.ceil(times.length * 0.99) - 1];
+}
+
+/** Publishes, once more where the runtime has just closed the idle connection: the id makes that harmless. */
+function say(server, event) {
+	return publish(server, event).catch(() => publish(server, event));
+}
+
+/** What workerd has in memory, in bytes. */
+export function memory() {
+	return workerdChildren().reduce((sum, pid) => sum + residentMemory(pid), 0);
+}
+
+/** How many frames of each type, or code where they are errors, a client has got so far. */
+export function tally({ frames }) {
+	const counts = {};
+	for (const { type, code } of frames) counts[code ?? type] = (counts[code ?? type] ?? 0) + 1;
+	return counts;
+}

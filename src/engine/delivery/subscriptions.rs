@@ -1,0 +1,238 @@
+//! A session's subscriptions in the order in which they were made, found by id, topic and number: whether one may be added,
+//! and what it changes, costs no walk over the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::session::{Subscribed, Subscription};
+use crate::engine::command::TableTarget;
+use crate::policy::channel::Topic;
+
+/// The subscriptions of one session.
+#[derive(Clone, Default)]
+pub(super) struct Subscriptions {
+    /// By a place that grows with each.
+    all: BTreeMap<u64, Subscription>,
+    last: u64,
+    /// Several may have one id: channels number their own.
+    by_id: BTreeSet<(String, u64)>,
+    /// How many name each topic.
+    topics: BTreeMap<Topic, u32>,
+    /// How many have each number.
+    numbers: BTreeMap<u32, u32>,
+    totals: Totals,
+    /// Those that no row holds.
+    unsaved: BTreeSet<u64>,
+    /// The rows of those that have ended.
+    ended: Vec<u32>,
+}
+
+/// What the limits of table subscriptions are held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) count: u64,
+    /// Bytes that the client chose.
+    pub(super) bytes: usize,
+    pub(super) expressions: usize,
+}
+
+impl Totals {
+    /// Those of one table subscription.
+    pub(super) fn of(target: &TableTarget) -> Totals {
+        Totals { count: 1, bytes: target.bytes(), expressions: target.filter.regular_expressions() }
+    }
+
+    /// The totals of both.
+    pub(super) fn plus(self, other: Totals) -> Totals {
+        Totals {
+            count: self.count + other.count,
+            bytes: self.bytes + other.bytes,
+            expressions: self.expressions + other.expressions,
+        }
+    }
+
+    fn minus(self, other: Totals) -> Totals {
+        Totals {
+            count: self.count.saturating_sub(other.count),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            expressions: self.expressions.saturating_sub(other.expressions),
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Adds one after all others.
+    pub(super) fn push(&mut self, subscription: Subscription) {
+        self.last += 1;
+        self.by_id.insert((subscription.id.clone(), self.last));
+        match &subscription.target {
+            Subscribed::Topic(topic) => *self.topics.entry(topic.clone()).or_default() += 1,
+            Subscribed::Table(target) => {
+                *self.numbers.entry(target.number).or_default() += 1;
+                self.totals = self.totals.plus(Totals::of(target));
+            }
+        }
+        if subscription.row == 0 {
+            self.unsaved.insert(self.last);
+        }
+        self.all.insert(self.last, subscription);
+    }
+
+    /// Removes all that have this id.
+    pub(super) fn remove(&mut self, id: &str) {
+        let places: Vec<u64> = self.places(id).collect();
+        places.into_iter().for_each(|place| self.take(place));
+    }
+
+    /// Removes those that do not stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&Subscription) -> bool) {
+        let gone: Vec<u64> = self.all.iter().filter(|(_, one)| !stays(one)).map(|(place, _)| *place).collect();
+        gone.into_iter().for_each(|place| self.take(place));
+    }
+
+    /// The first that has this id.
+    pub(super) fn get(&self, id: &str) -> Option<&Subscription> {
+        self.places(id).next().and_then(|place| self.all.get(&place))
+    }
+
+    /// How many have this id.
+    pub(super) fn count_of(&self, id: &str) -> usize {
+        self.places(id).count()
+    }
+
+    /// All, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.all.values()
+    }
+
+    /// The topics that they name, each once.
+    pub(super) fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> + use<'_> {
+        self.topics.keys()
+    }
+
+    /// Whether one names this topic.
+    pub(super) fn has_topic(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// Whether a table subscription has this number.
+    pub(super) fn has_number(&self, number: u32) -> bool {
+        self.numbers.contains_key(&number)
+    }
+
+    /// What the table subscriptions are together.
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Gives each that no row holds one, and hands it to `write`.
+    pub(super) fn save(&mut self, mut next: impl FnMut() -> u32, mut write: impl FnMut(&Subscription)) {
+        for place in std::mem::take(&mut self.unsaved) {
+            if let Some(subscription) = self.all.get_mut(&place) {
+                subscription.row = next();
+                write(subscription);
+            }
+        }
+    }
+
+    /// The rows of those that have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Forgets that there are rows.
+    pub(super) fn forget_rows(&mut self) {
+        self.all.values_mut().for_each(|subscription| subscription.row = 0);
+        self.unsaved = self.all.keys().copied().collect();
+        self.ended.clear();
+    }
+
+    fn places(&self, id: &str) -> impl Iterator<Item = u64> {
+        let range = self.by_id.range((id.to_owned(), 0)..=(id.to_owned(), u64::MAX));
+        range.map(|(_, place)| *place)
+    }
+
+    fn take(&mut self, place: u64) {
+        let Some(Subscription { id, target, row }) = self.all.remove(&place) else { return };
+        self.by_id.remove(&(id, place));
+        match &target {
+            Subscribed::Topic(topic) => count_down(&mut self.topics, topic),
+            Subscribed::Table(target) => {
+                count_down(&mut self.numbers, &target.number);
+                self.totals = self.totals.minus(Totals::of(target));
+            }
+        }
+        if !self.unsaved.remove(&place) {
+            self.ended.push(row);
+        }
+    }
+}
+
+impl FromIterator<Subscription> for Subscriptions {
+    fn from_iter<T: IntoIterator<Item = Subscription>>(all: T) -> Subscriptions {
+        let mut subscriptions = Subscriptions::default();
+        all.into_iter().for_each(|subscription| subscriptions.push(subscription));
+        subscriptions
+    }
+}
+
+/// One fewer of a key; the last one removes it.
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    let Some(count) = counts.get_mut(key) else { return };
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    fn topic(name: &str) -> Topic {
+        Topic { private: true, name: Rc::from(name) }
+    }
+
+    fn of_topic(id: &str, name: &str) -> Subscription {
+        Subscription::new(id.to_owned(), Subscribed::Topic(topic(name)))
+    }
+
+    fn ids(subscriptions: &Subscriptions) -> Vec<&str> {
+        subscriptions.iter().map(|one| one.id.as_str()).collect()
+    }
+
+    #[test]
+    fn they_keep_their_order_and_a_topic_stays_until_the_last_one_that_names_it_ends() {
+        let mut all: Subscriptions = [of_topic("b", "x"), of_topic("a", "x"), of_topic("c", "y")].into_iter().collect();
+        assert_eq!((ids(&all), all.topics().len()), (vec!["b", "a", "c"], 2));
+        all.remove("b");
+        assert!(all.has_topic(&topic("x")) && all.get("b").is_none() && all.get("a").is_some());
+        all.retain(|one| one.id == "c");
+        assert_eq!((ids(&all), all.has_topic(&topic("x"))), (vec!["c"], false));
+    }
+
+    #[test]
+    fn each_is_written_once_and_what_has_ended_goes_once() {
+        let mut all: Subscriptions = [of_topic("a", "x"), of_topic("b", "y")].into_iter().collect();
+        let mut last = 0;
+        let mut save = |all: &mut Subscriptions| {
+            let mut written = Vec::new();
+            let next = || {
+                last += 1;
+                last
+            };
+            all.save(next, |one| written.push((one.id.clone(), one.row)));
+            written
+        };
+        assert_eq!(save(&mut all), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        all.push(of_topic("c", "z"));
+        all.remove("a");
+        assert_eq!(save(&mut all), [("c".to_owned(), 3)]);
+        assert_eq!((all.take_ended(), all.take_ended()), (vec![1], vec![]));
+        all.push(of_topic("d", "z"));
+        all.remove("d");
+        assert_eq!(all.take_ended(), Vec::<u32>::new(), "it never had a row");
+        all.forget_rows();
+        assert_eq!(save(&mut all).len(), 2);
+    }
+}
