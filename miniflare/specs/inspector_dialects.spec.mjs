@@ -58,13 +58,18 @@ async function hasFrames(page, ...types) {
 }
 
 const masked = insert("employees", { id: "e1", ssn: "123-45-6789" }, { maskingConfig: { ssn: { type: "ssn" } } });
+/** What is for the whole organization is for native clients. */
+const NATIVE_ONLY = { to: [`"all"`, "not received"] };
 const MASKED = { id: [`"e1"`, `"e1"`], ssn: [`"*****6789" masked`, `"*****6789" masked`] };
 
 test("Supabase: every change and a topic, masked alike, and a message that it sends itself", async () => {
 	const page = await open("Supabase");
 	await page.side.locator("li", { hasText: "every change" }).getByText("active", { exact: true }).waitFor({ state: "attached" });
+	await publish(server, message({ to: "all" }));
 	await publish(server, masked);
 	assert.deepEqual(await compared(page, "public.employees"), MASKED);
+	// In the order of the stream: what did not come before the row does not come.
+	assert.deepEqual(await compared(page, "note", { isForBoth: false }), NATIVE_ONLY);
 	await subscribe(page, "Subscribe to a topic", { Topic: "room:1" });
 	await page.getByLabel("Example").selectOption("topic");
 	await page.getByRole("combobox", { name: "Publish as", exact: true }).selectOption("B");
@@ -148,8 +153,10 @@ test("Fluxbase: a table, a channel, a message, and what is left when the channel
 	await publish(server, message({ x: 7 }, { event: "moved", topic: "room:1", private: false }));
 	assert.deepEqual(await compared(page, "moved in room:1", { isForBoth: false }), { x: ["not received", "7"] });
 	await part.getByRole("button", { name: "Remove public topic room:1" }).click();
+	await publish(server, message({ to: "all" }));
 	await publish(server, masked);
 	assert.deepEqual(await compared(page, "public.employees"), MASKED);
+	assert.deepEqual(await compared(page, "note", { isForBoth: false }), NATIVE_ONLY);
 	await hasFrames(page, "subscribe", "ack", "postgres_changes", "broadcast", "unsubscribe");
 });
 
