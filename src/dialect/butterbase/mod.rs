@@ -1,6 +1,7 @@
 //! The Butterbase dialect: JSON objects in text frames, told apart by `type` (docs/protocol-butterbase.md).
 //! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
 
+pub mod configuration;
 pub mod decode;
 pub mod encode;
 pub mod words;

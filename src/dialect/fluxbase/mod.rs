@@ -1,6 +1,7 @@
 //! The Fluxbase dialect: JSON objects in text frames (docs/protocol-fluxbase.md). There are two contracts, an older one of
 //! table channels and a newer one of subscriptions with ids; a socket may speak either, frame by frame.
 
+pub mod configuration;
 mod decode;
 mod encode;
 pub mod filter;
