@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
-use super::app::{App, Apps, SERVICE};
+use super::app::{App, Apps};
 use super::channel::{Action, Channel, Grant, Topic};
 use super::credential::Credentials;
 use super::database::Databases;
-use super::fluxbase::{self, Fluxbase};
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
 use super::principal::{Method, Principal, SUBJECT};
+use super::roles::Roles;
 use super::secret::Secret;
+use super::section::{Section, Sections};
 use super::table::Tables;
 use super::token::TokenRules;
 use crate::code::{Code, Refusal};
@@ -59,16 +60,21 @@ pub struct Configuration {
     pub batch_milliseconds: u64,
     /// Whether the page at `/` is served.
     pub inspector: bool,
-    /// The settings for Fluxbase's clients; `None`: they are not served.
-    pub fluxbase: Option<Fluxbase>,
+    /// Tables, with their schemas, that may be subscribed to without a credential, in dialects that have such sockets.
+    pub open_tables: BTreeSet<String>,
+    /// The private topic in which connections that open and close are told; `None`: nowhere.
+    pub connections_topic: Option<Topic>,
+    /// What belongs to one kind of client only.
+    pub sections: Sections,
 }
 
 impl Configuration {
-    /// Reads the configuration; `variable` gives the text of a variable or secret, objects as JSON.
+    /// Reads the configuration, with these sections of `REALTIME`; `variable` gives the text of a variable or secret,
+    /// objects as JSON.
     ///
     /// # Errors
     /// [`Code::Configuration`] with the variable's name as the field. No message contains a secret's value.
-    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Refusal> {
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>, sections: &[Section]) -> Result<Configuration, Refusal> {
         let access_token = secret(variable, "ACCESS_TOKEN", MIN_ACCESS_TOKEN)?;
         let access_token = access_token.ok_or_else(|| malformed("ACCESS_TOKEN", "is required: set it as a secret"))?;
         let previous = secret(variable, "ACCESS_TOKEN_PREVIOUS", MIN_ACCESS_TOKEN)?;
@@ -87,9 +93,11 @@ impl Configuration {
             heartbeats: true,
             batch_milliseconds: BATCH_MILLISECONDS,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
-            fluxbase: None,
+            open_tables: BTreeSet::new(),
+            connections_topic: None,
+            sections: Sections::default(),
         };
-        configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
+        configuration.read_realtime(&realtime, sections).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
         Ok(configuration)
     }
@@ -150,8 +158,7 @@ impl Configuration {
 
     /// Whether table changes may be subscribed to without a credential, in dialects that allow such sockets.
     pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
-        let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
-        self.fluxbase.as_ref().is_some_and(named)
+        self.open_tables.contains(&format!("{schema}.{table}"))
     }
 
     /// Whether no policy covers a private topic, so that a database may decide.
@@ -164,6 +171,18 @@ impl Configuration {
         self.apps.as_ref().map(|apps| apps.get(organization))
     }
 
+    /// Whether these roles include the one of an app's services.
+    pub fn is_service(&self, roles: &Roles) -> bool {
+        self.apps.as_ref().is_some_and(|apps| apps.terms.is_service(roles))
+    }
+
+    /// Serves apps: their issuers sign tokens, and no row rule restricts their services.
+    pub fn serve_apps(&mut self, apps: Apps) {
+        self.credentials.tokens.apps = Some(apps.terms);
+        self.tables.admit_everywhere(apps.terms.service);
+        self.apps = Some(apps);
+    }
+
     /// The databases that supply changes.
     pub fn databases(&self) -> &Databases {
         &self.credentials.databases
@@ -174,7 +193,7 @@ impl Configuration {
         self.channels.iter().find(|channel| topic.private && channel.matches(&topic.name, principal))
     }
 
-    fn read_realtime(&mut self, text: &str) -> Result<(), Refusal> {
+    fn read_realtime(&mut self, text: &str, sections: &[Section]) -> Result<(), Refusal> {
         let mut form = Form::read(text, Code::Configuration)?;
         if let Some(tables) = form.take("tables") {
             self.tables = Tables::read(&tables)?;
@@ -216,17 +235,10 @@ impl Configuration {
                 return Err(window.refuse("must be at most 90"));
             }
         }
-        if let Some(apps) = form.take("butterbase") {
-            self.apps = Some(Apps::read(&apps)?);
-            self.credentials.tokens.are_of_apps = true;
-            self.tables.admit_everywhere(SERVICE);
-        }
-        if let Some(fluxbase) = form.take("fluxbase") {
-            let fluxbase = Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?;
-            self.credentials.nameless_organization = Some(fluxbase.organization.clone());
-            self.fluxbase = Some(fluxbase);
-            // These precede all other policies, so that none of those can grant more.
-            self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
+        for section in sections {
+            if let Some(field) = form.take(section.name) {
+                (section.read)(&field, self)?;
+            }
         }
         form.finish()
     }
@@ -250,7 +262,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         key_set_url: url,
         issuer: expected(variable, "JWT_ISSUER")?,
         audience: expected(variable, "JWT_AUDIENCE")?,
-        are_of_apps: false,
+        apps: None,
     };
     let api_keys = match variable("API_KEYS") {
         None => ApiKeys::default(),

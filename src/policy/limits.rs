@@ -101,12 +101,12 @@ limits! {
         unread_bytes "unreadBytes" 8388608 "bytes that one connection is sent without a sign that it reads them, at least 65536";
         filter_steps_per_user "filterStepsPerUser" 1000000 "steps that the regular expressions of one user take per second, with a burst of twice as many";
         filter_steps "filterSteps" 5000000 "the same of all users";
-        joins_per_second "joinsPerSecond" 100 "channels that one socket of a Supabase client enters per second, with a burst of twice as many";
+        joins_per_second "joinsPerSecond" 100 "channels that one socket enters per second, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";
         subscriptions "subscriptions" 100 "table subscriptions of one connection";
         filter_bytes "filterBytes" 16384 "bytes of all filters of one connection";
         topics "topics" 100 "topics of one connection";
-        presences "presences" 20 "topics in which one connection, or one channel of a Supabase client, is tracked";
+        presences "presences" 20 "topics in which one connection, or one channel of a socket that has several, is tracked";
         presence_members "presenceMembers" 1000 "members tracked in one topic";
         presence_bytes "presenceBytes" 4096 "bytes of one presence's metadata";
         connections_per_user "connectionsPerUser" 100 "connections of one user";

@@ -7,6 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
 
 use crate::code::Refusal;
+use crate::dialect::read_configuration;
 use crate::policy::configuration::Configuration;
 
 thread_local! {
@@ -19,7 +20,7 @@ thread_local! {
 /// # Errors
 /// [`crate::code::Code::Configuration`], naming the variable.
 pub fn configuration(env: &Env) -> Result<Rc<Configuration>, Refusal> {
-    let read = || Configuration::read(&|name| variable(env, name)).map(Rc::new);
+    let read = || read_configuration(&|name| variable(env, name)).map(Rc::new);
     CONFIGURATION.with(|cell| cell.get_or_init(read).clone())
 }
 

@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 pub use client::Client;
 use realtime_worker::code::Refusal;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Calling;
@@ -140,7 +141,7 @@ pub fn configuration(realtime: &Value, more: &[(&str, &str)]) -> Configuration {
         "REALTIME" => Some(realtime.to_string()),
         _ => more.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
     };
-    Configuration::read(&variable).unwrap_or_else(|refusal| panic!("{refusal:?}"))
+    read_configuration(&variable).unwrap_or_else(|refusal| panic!("{refusal:?}"))
 }
 
 impl Rig {
@@ -316,7 +317,9 @@ impl Rig {
         self.step();
         let end = self.now + milliseconds;
         let mut alarms = 0;
-        while let Some(time) = self.alarm.filter(|time| *time <= end) {
+        loop {
+            self.fail_calls_until(self.alarm.map_or(end, |time| time.min(end)));
+            let Some(time) = self.alarm.filter(|time| *time <= end) else { break };
             alarms += 1;
             assert!(alarms < MAX_ALARMS, "the alarm comes for ever");
             self.now = self.now.max(time);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::arrivals::Arrival;
 use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session};
@@ -102,7 +103,11 @@ impl Delivery {
                 let beginning = Beginning { batches: open.batches, ..Beginning::default() };
                 self.begin(now, open.socket, principal, open.recover, beginning, out);
             }
-            Some(_) | None => {}
+            Some(_) => {
+                let arrival = self.registry.socket(open.socket).and_then(Arrival::connected);
+                self.note_arrival(arrival);
+            }
+            None => {}
         }
     }
 
@@ -274,6 +279,8 @@ impl Delivery {
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
         self.registry.enter(session);
+        let arrival = self.registry.socket(socket).and_then(Arrival::connected);
+        self.note_arrival(arrival);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };
