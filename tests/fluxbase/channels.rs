@@ -39,6 +39,19 @@ fn who_publishes_is_subscribed_and_knows_its_own_messages() {
 }
 
 #[test]
+fn what_is_for_the_whole_organization_is_not_counted_as_delivered() {
+    every_way(realtime(), |rig| {
+        let ada = open(rig, "ada");
+        subscribe(rig, &ada, "room:1");
+        assert_eq!(rig.say("e"), 0, "its frames have no message without a channel");
+        let native = rig.connect("nat", &[]);
+        assert_eq!(rig.say("e"), 1);
+        assert_eq!(native.next()["event"], "e");
+        ada.gets_nothing();
+    });
+}
+
+#[test]
 fn a_refusal_names_what_it_answers() {
     let mut rig = Rig::new(&realtime());
     let one = open(&mut rig, "ada");

@@ -46,6 +46,7 @@ pub const PROFILE: Profile = Profile {
     heartbeat: Some(HEARTBEAT),
     unknown_subscription: UnknownSubscription::Ended,
     hears_messages: false,
+    hears_organization: false,
     hears_oneself_appear: false,
     untracked_is_error: false,
     removes_unmatched: true,

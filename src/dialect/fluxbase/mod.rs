@@ -47,6 +47,7 @@ pub const PROFILE: Profile = Profile {
     reading: Reading::Spoken,
     heartbeat: Some(HEARTBEAT),
     hears_messages: true,
+    hears_organization: false,
     hears_oneself_appear: true,
     untracked_is_error: true,
     removes_unmatched: false,

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::class::Classes;
+use super::class::{Classes, Scope};
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
 use super::people::People;
@@ -216,8 +216,7 @@ impl Registry {
                 (Some(before), Some(_)) => _ = session.classes.insert(scope, before),
                 (Some(before), None) => self.classes.leave(&before, id),
                 (None, Some(key)) => {
-                    let key = Rc::new(key);
-                    self.classes.join(&key, id);
+                    let key = self.classes.join(Rc::new(key), id);
                     session.classes.insert(scope, key);
                 }
                 (None, None) => {}
@@ -275,7 +274,10 @@ impl Registry {
         let (common, keys) = session.class_keys(dialect, &self.configuration);
         session.common = common;
         for key in keys {
-            self.classes.join(&key, id);
+            let key = self.classes.join(key, id);
+            if key.scope == Scope::Organization {
+                session.common = key.clone();
+            }
             session.classes.insert(key.scope.clone(), key);
         }
         self.people.add(id, &session.principal);
