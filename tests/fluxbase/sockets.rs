@@ -120,6 +120,11 @@ fn an_address_has_a_share_of_the_sockets_without_a_token() {
         let token = rig.token("ann", &["member"]);
         assert_eq!(say(rig, &first, json!({ "type": "access_token", "token": token }))["type"], "ack");
         full(&open(rig, "ann"));
+        let refused = say(rig, &second, json!({ "type": "access_token", "token": token }));
+        assert_eq!(
+            (&refused["error"], &refused["code"]),
+            (&json!("max_connections_reached"), &json!("connection_limit"))
+        );
         anonymous(rig).gets_nothing();
         full(&anonymous(rig));
         rig.disconnect(&first);

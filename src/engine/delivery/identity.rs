@@ -60,6 +60,11 @@ impl Delivery {
             {
                 self.refuse(now, id, Refusal::of(Code::WrongUser), (None, None), out);
             }
+            (Renewal::AnsweredForAnyone, Ok(principal))
+                if before.user != principal.user && self.rights().has_all_of(&principal) =>
+            {
+                self.refuse(now, id, Refusal::of(Code::ConnectionLimit), (None, None), out);
+            }
             // The same token again changes nothing.
             (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
             (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
