@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use realtime_worker::dialect::native;
+use realtime_worker::dialect::{native, read_configuration};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::{Effect, Task};
 use realtime_worker::engine::input::{Input, Open, PresenceRow, SocketId, Stored};
 use realtime_worker::engine::tenant::Surroundings;
-use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::tenant_server::TenantServer;
 
@@ -23,7 +22,7 @@ fn surroundings() -> Surroundings {
         "REALTIME" => Some(r#"{"limits":{"connections":20000,"presenceMembers":20000}}"#.to_owned()),
         _ => None,
     };
-    let configuration = Rc::new(Configuration::read(&variable).unwrap());
+    let configuration = Rc::new(read_configuration(&variable).unwrap());
     Surroundings { now: 0, organization: "org_1".to_owned(), configuration, epoch: "e".to_owned() }
 }
 
