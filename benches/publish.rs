@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::native::ID;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::input::{Input, Open, SocketId, Stored};
 use realtime_worker::engine::tenant::Surroundings;
-use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use realtime_worker::server::outgoing::Outgoing;
@@ -91,17 +91,20 @@ fn serve(connections: usize) -> Result<TenantServer> {
 
 /// A tenant without connections.
 fn tenant() -> Result<TenantServer> {
+    Ok(TenantServer::wake(surroundings()?, Stored::default()).0)
+}
+
+fn surroundings() -> Result<Surroundings> {
     let variable = |name: &str| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("a secret of the benchmark, of 32 bytes at least".to_owned()),
         _ => None,
     };
-    let surroundings = Surroundings {
+    Ok(Surroundings {
         now: 0,
         organization: "org_bench".to_owned(),
-        configuration: Rc::new(Configuration::read(&variable).map_err(refused)?),
+        configuration: Rc::new(read_configuration(&variable).map_err(refused)?),
         epoch: "0123456789abcdef".to_owned(),
-    };
-    Ok(TenantServer::wake(surroundings, Stored::default()).0)
+    })
 }
 
 fn open(number: u32, role: &str) -> Open {

@@ -37,7 +37,7 @@ function surroundingsOf(link) {
 const sides = links.map((link) => new SideView(link, () => surroundingsOf(link)));
 const comparison = new CompareView(pairing, links);
 const publishing = new PublishView(service, links);
-new FramesView(journal);
+new FramesView(journal, links);
 new TimelineView(links);
 new TrafficView(figures);
 makeTabs(byId("watch-tabs"));

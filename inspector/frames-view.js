@@ -6,7 +6,7 @@ import { VirtualList } from "./virtual-list.js";
 
 const ARROWS = { in: ["↓", "received"], out: ["↑", "sent"], none: ["·", ""] };
 
-/** Shows a journal. */
+/** Shows a journal, and sends what is typed. */
 export class FramesView {
 	#journal;
 	#list;
@@ -17,9 +17,13 @@ export class FramesView {
 	#missed = 0;
 	#draw = oncePerPicture(() => this.#drawNow());
 
-	/** @param {import("./journal.js").Journal} journal */
-	constructor(journal) {
+	/**
+	 * @param {import("./journal.js").Journal} journal
+	 * @param {import("./link.js").Link[]} links
+	 */
+	constructor(journal, links) {
 		this.#journal = journal;
+		byId("frame-send").addEventListener("submit", (event) => send(event, links));
 		this.#list = new VirtualList(byId("frames"), rowOf);
 		this.#list.addEventListener("selected", ({ detail }) => this.#showDetail(detail));
 		this.#list.addEventListener("followed", () => this.#draw());
@@ -98,6 +102,19 @@ export class FramesView {
 		if (event.key !== "c" || event.ctrlKey || event.metaKey || event.altKey) return;
 		event.preventDefault();
 		this.#copyFrame();
+	}
+}
+
+/** Sends a frame as it is typed: whatever a protocol has, this page can say. */
+function send(event, links) {
+	event.preventDefault();
+	const { text, side } = Object.fromEntries(new FormData(event.target));
+	const problem = byId("frame-send-problem");
+	try {
+		links.find(({ name }) => name === side).sendFrame(text);
+		problem.textContent = "";
+	} catch (error) {
+		problem.textContent = error instanceof SyntaxError ? `No JSON: ${error.message}` : error.message;
 	}
 }
 

@@ -102,6 +102,13 @@ export class Link extends EventTarget {
 		this.#socket?.drop();
 	}
 
+	/** Sends a frame as it is. @throws where it is no JSON, or nothing is connected */
+	sendFrame(text) {
+		JSON.parse(text);
+		if (this.status.state !== "connected") throw new Error(`Connection ${this.name} is not connected.`);
+		this.#socket.send(text.trim());
+	}
+
 	/** Sends a message to a topic as this user; rejects with the server's refusal. */
 	async send({ topic, isPrivate, event, payload }) {
 		await this.#client.topic(topic, { private: isPrivate }).send(event, payload);

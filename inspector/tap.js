@@ -83,11 +83,13 @@ export function unpacked(text) {
 
 const hidden = (secret) => `(hidden: ${secret.length} characters)`;
 
+/** The keys of frames under which tokens travel, at any depth. */
+const TOKENS = ["token", "access_token", "user_token"];
+
 /** What is shown, searched and copied has no token in it. */
 function withoutToken(text) {
-	const frame = JSON.parse(text);
-	if (typeof frame.token !== "string") return text;
-	return JSON.stringify({ ...frame, token: hidden(frame.token) });
+	if (!TOKENS.some((key) => text.includes(key))) return text;
+	return JSON.stringify(JSON.parse(text, (key, value) => (TOKENS.includes(key) && typeof value === "string" ? hidden(value) : value)));
 }
 
 /** The parameters of an address that hold a credential. */

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use realtime_worker::code::{Code, Refusal};
 use realtime_worker::dialect::Frame;
 use realtime_worker::dialect::butterbase::ID;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::{Method, Principal};
@@ -49,7 +50,7 @@ fn configuration() -> Configuration {
         "app_unpaid": { "paused": "billing" },
         "app_off": { "listeners": 0, "access": "public" },
     } } });
-    Configuration::read(&|name| match name {
+    read_configuration(&|name| match name {
         "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
         "JWT_SECRET" => Some(SECRET.to_owned()),
         "JWKS_URL" => Some("https://issuer.example/keys".to_owned()),
@@ -227,7 +228,7 @@ fn a_deployment_without_apps_has_none() {
         "JWT_SECRET" => Some(SECRET.to_owned()),
         _ => None,
     };
-    let plain = Configuration::read(&read).unwrap();
+    let plain = read_configuration(&read).unwrap();
     let refusal = admit(&head("app_abc123", "", Some(SERVICE_KEY)), &plain, NOW).unwrap_err();
     assert_eq!(refusal.code, Code::WrongOrganization);
     // Nor is an issuer of that name more than any other.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops at the first surprise")]
 
 use realtime_worker::code::{Code, Refusal};
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::filter::ColumnType;
 use realtime_worker::policy::key_set::KeySet;
@@ -21,7 +22,7 @@ const HASH: &str = "8ead9d9ffe7af8769137f024eec3d7bbda0682bb65adbfee3d096c50c6e7
 /// The variables of a deployment that lacks nothing, with some of them set (or, `None`, taken away).
 fn read(changes: &[(&str, Option<&str>)]) -> Result<Configuration, Refusal> {
     let needed = [("ACCESS_TOKEN", ACCESS_TOKEN), ("JWT_SECRET", JWT_SECRET)];
-    Configuration::read(&|name| match changes.iter().find(|(changed, _)| *changed == name) {
+    read_configuration(&|name| match changes.iter().find(|(changed, _)| *changed == name) {
         Some((_, value)) => value.map(str::to_owned),
         None => needed.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
     })

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::server::api::{Api, ApiStep};
 use realtime_worker::server::dialects;
@@ -20,7 +21,7 @@ const FLUXBASE: &str = "/api/v1/admin/realtime/tables";
 fn configuration(organization: &Value) -> Configuration {
     let database = json!({ "connection": "DATABASE_URL", "organization": organization, "roles": ["authenticated"] });
     let realtime = json!({ "databases": { "main": database }, "butterbase": {}, "fluxbase": { "organization": APP } });
-    Configuration::read(&|name| match name {
+    read_configuration(&|name| match name {
         "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
         "JWT_SECRET" => Some("a-secret-of-thirty-two-bytes-at-least".to_owned()),
         "REALTIME" => Some(realtime.to_string()),

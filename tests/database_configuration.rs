@@ -5,6 +5,7 @@
 mod rig;
 
 use realtime_worker::code::{Code, Refusal};
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::database::{Group, Serves, Standing};
 use realtime_worker::policy::key_set::KeySet;
@@ -14,7 +15,7 @@ use rig::{API_KEY, ORGANIZATION, START, configuration, token};
 use serde_json::{Value, json};
 
 fn read(realtime: &Value) -> Result<Configuration, Refusal> {
-    Configuration::read(&|name| match name {
+    read_configuration(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("x".repeat(32)),
         "REALTIME" => Some(realtime.to_string()),
         _ => None,

@@ -239,3 +239,39 @@ fn butterbase_closings() {
     };
     assert_lines("butterbase closings", &codes.map(line));
 }
+
+/// Every test and spec that a table of guarantees names is there.
+#[test]
+fn guarantees_are_proven_by_tests_that_exist() {
+    let mut known = String::new();
+    let mut folders = vec![
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests").into(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/miniflare/specs").into(),
+    ];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir::<std::path::PathBuf>(folder).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                known.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+            } else if path.is_dir() {
+                folders.push(path);
+            } else if let Some(name) = path.file_name() {
+                known.extend(["fn ", &name.to_string_lossy(), "("]);
+            }
+        }
+    }
+    for name in ["butterbase guarantees", "fluxbase guarantees"] {
+        let proofs =
+            table(name).into_iter().map(|line| line.trim_end_matches(" |").rsplit(" | ").next().unwrap_or(line));
+        for (number, proofs) in proofs.enumerate() {
+            let named: Vec<_> = proofs.split('`').skip(1).step_by(2).collect();
+            assert!(
+                !named.is_empty() || proofs.contains(".md"),
+                "docs/, table \"{name}\", line {number} names no proof"
+            );
+            for proof in named {
+                assert!(known.contains(&format!("fn {proof}(")), "docs/, table \"{name}\": there is no test {proof}");
+            }
+        }
+    }
+}

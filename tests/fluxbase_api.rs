@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::fluxbase::ID;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::{Method, Principal};
@@ -34,7 +35,7 @@ fn realtime(fluxbase: Value) -> Value {
 
 fn configuration(realtime: &Value) -> Configuration {
     let realtime = realtime.to_string();
-    Configuration::read(&|name| match name {
+    read_configuration(&|name| match name {
         "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
         "JWT_SECRET" => Some(SECRET.to_owned()),
         "REALTIME" => Some(realtime.clone()),
@@ -254,7 +255,7 @@ fn tables_are_for_administrators() {
 fn a_misspelt_key_of_the_configuration_is_refused() {
     let read = |fluxbase: Value| {
         let realtime = json!({ "fluxbase": fluxbase }).to_string();
-        Configuration::read(&|name| match name {
+        read_configuration(&|name| match name {
             "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
             "JWT_SECRET" => Some(SECRET.to_owned()),
             "REALTIME" => Some(realtime.clone()),

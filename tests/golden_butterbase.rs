@@ -7,11 +7,12 @@ use std::rc::Rc;
 
 use realtime_worker::code::{Code, Refusal};
 use realtime_worker::dialect::butterbase::Butterbase;
+use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, SERVICE};
 use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{Command, Position, Recover, Subscribe, TableTarget, Target};
 use realtime_worker::engine::event::{Authenticated, Bindings, Called, Event, Member, TableWarning, View};
+use realtime_worker::engine::publication::FromDatabase;
 use realtime_worker::engine::shared_text::SharedText;
-use realtime_worker::policy::app::{ANONYMOUS, SERVICE};
 use realtime_worker::policy::channel::Topic;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
@@ -56,6 +57,14 @@ fn change(
     }
 }
 
+/// The same change, of a row that was too large to be sent whole.
+fn truncated(mut event: Event) -> Event {
+    let Event::Change { bindings: Some(bindings), .. } = &mut event else { panic!("a change") };
+    let database = Some(Rc::new(FromDatabase { truncated: true, ..FromDatabase::default() }));
+    *bindings = Rc::new(Bindings { database, ..(**bindings).clone() });
+    event
+}
+
 fn changes() -> Vec<(&'static str, Event)> {
     let [first, second] = ["hi", "hi!"].map(|body| format!(r#"{{"id":7,"room_id":"r1","body":"{body}"}}"#));
     let plain = (None, [].as_slice());
@@ -63,6 +72,10 @@ fn changes() -> Vec<(&'static str, Event)> {
         ("change_insert", change(Operation::Insert, Some(&first), None, 7_123, plain)),
         ("change_update", change(Operation::Update, Some(&second), Some(&first), 8_000, plain)),
         ("change_delete", change(Operation::Delete, None, Some(&second), 9_000, plain)),
+        (
+            "change_of_a_large_row",
+            truncated(change(Operation::Update, Some(r#"{"id":7}"#), Some(r#"{"id":7}"#), 8_000, plain)),
+        ),
         (
             "change_with_offset_and_subscriptions",
             change(Operation::Delete, None, Some(r#"{"id":7}"#), 9_000, (Some(42), &[1, 2])),

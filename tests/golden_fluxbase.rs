@@ -10,7 +10,7 @@ use realtime_worker::dialect::fluxbase::{Fluxbase, id};
 use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{Authenticate, Command, Position, Subscribe, Target};
 use realtime_worker::engine::event::{Authenticated, Bindings, Event, Kept, Member, View};
-use realtime_worker::engine::publication::Payload;
+use realtime_worker::engine::publication::{FromDatabase, Payload};
 use realtime_worker::engine::shared_text::SharedText;
 use realtime_worker::policy::channel::Topic;
 use realtime_worker::policy::principal::Principal;
@@ -51,6 +51,14 @@ fn change(numbers: &[u32], operation: Operation, new: Option<&str>, old: Option<
     }
 }
 
+/// The same change, of a row that was too large to be sent whole.
+fn truncated(mut event: Event) -> Event {
+    let Event::Change { bindings: Some(bindings), .. } = &mut event else { panic!("a change") };
+    let database = Some(Rc::new(FromDatabase { truncated: true, ..FromDatabase::default() }));
+    *bindings = Rc::new(Bindings { database, ..(**bindings).clone() });
+    event
+}
+
 fn changes() -> Vec<Said> {
     let channel = [id::channel_number("table:public.products")];
     let product = |name: &str, price: &str| format!(r#"{{"id":123,"name":"{name}","price":{price}}}"#);
@@ -69,6 +77,8 @@ fn changes() -> Vec<Said> {
         ("insert", change(&[1, NUMBER], Insert, Some(cheap), None, None)),
         ("update", change(&[1], Update, Some(dear), Some(cheap), None)),
         ("update_of_an_unknown_row", change(&[1], Update, Some(dear), None, None)),
+        ("channel_insert_of_a_large_row", truncated(change(&channel, Insert, Some(r#"{"id":123}"#), None, None))),
+        ("insert_of_a_large_row", truncated(change(&[1], Insert, Some(r#"{"id":123}"#), None, None))),
         ("delete", change(&[1], Delete, None, Some(dear), Some(42))),
     ]
 }

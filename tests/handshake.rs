@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use realtime_worker::code::{Code, Refusal};
 use realtime_worker::dialect::native;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::dialect::{Frame, Received};
 use realtime_worker::engine::command::{Position, Recover};
 use realtime_worker::engine::input::{DialectId, SocketId};
@@ -37,7 +38,7 @@ fn configuration(variables: &[(&str, &str)]) -> Configuration {
             _ => None,
         })
     };
-    Configuration::read(&read).unwrap()
+    read_configuration(&read).unwrap()
 }
 
 fn answer_of(rejection: Rejection) -> Answer {

@@ -5,8 +5,12 @@
 mod budgets;
 #[path = "hostile/connections.rs"]
 mod connections;
+#[path = "hostile/counting.rs"]
+mod counting;
 #[path = "hostile/filters.rs"]
 mod filters;
+#[path = "hostile/memory.rs"]
+mod memory;
 #[path = "hostile/presence.rs"]
 mod presence;
 #[path = "hostile/reading.rs"]

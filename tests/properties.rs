@@ -14,7 +14,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use random::{Deed, change, deed, interruption, person, table};
 use realtime_worker::dialect::phoenix::V2;
+use realtime_worker::dialect::{butterbase, fluxbase};
 use realtime_worker::engine::command::Recover;
+use realtime_worker::engine::input::DialectId;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use rig::{Client, Interruption, Rig};
@@ -27,7 +29,7 @@ fn cases(cases: u32) -> ProptestConfig {
 fn realtime(table: &Value) -> Value {
     // The rule keeps the claim `teams` in every principal, whatever the table's own rules are.
     json!({ "tables": { "t": table, "keeper": { "rows": [{ "column": "x", "claim": "teams" }] } },
-        "history": { "replay": 10_000 } })
+        "history": { "replay": 10_000 }, "butterbase": { "listeners": -1, "tables": ["*"], "public": ["*"] } })
 }
 
 fn connect(rig: &mut Rig, person: &Person, recover: Value) -> Client {
@@ -69,6 +71,35 @@ fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
     let answer = client.next();
     assert_eq!(answer[4]["status"], "ok", "{answer}");
     client
+}
+
+/// Connects someone in a dialect whose frames authenticate and subscribe one by one.
+fn connect_saying(rig: &mut Rig, person: &Person, (dialect, says_who): (DialectId, &str)) -> Client {
+    let mut claims = rig.claims(&person.user, &person.roles.iter().map(String::as_str).collect::<Vec<_>>());
+    claims["teams"] = json!(person.teams);
+    let anonymous = (dialect == fluxbase::ID).then(|| Principal::anonymous(fluxbase::ANONYMOUS_ROLE));
+    let client = rig.open_at(dialect, anonymous, None, Recover::Off).unwrap();
+    rig.frame(&client, json!({ "type": says_who, "token": rig::token::hs256(&claims) }));
+    for subscription in &person.subscriptions {
+        let mut frame = json!({ "type": "subscribe" });
+        frame.as_object_mut().unwrap().extend(subscription.as_object().unwrap().clone());
+        rig.frame(&client, frame);
+    }
+    assert!(client.frames().iter().all(|frame| frame["type"] != "error"), "{person:?}");
+    client
+}
+
+fn butterbases_changes(client: &Client) -> Vec<Value> {
+    let words = |frame: &Value| json!({ "eventType": frame["op"], "new": frame["record"], "old": frame["old_record"] });
+    client.frames().iter().filter(|frame| frame["type"] == "change").map(words).collect()
+}
+
+fn fluxbases_changes(client: &Client) -> Vec<Value> {
+    let words = |frame: &Value| {
+        let payload = &frame["payload"];
+        json!({ "eventType": payload["type"], "new": payload["record"], "old": payload["old_record"] })
+    };
+    client.frames().iter().filter(|frame| frame["type"] == "postgres_changes").map(words).collect()
 }
 
 /// A channel's change, in the words of the native dialect. What an insertion or a first sight was before is `{}` there.
@@ -198,6 +229,30 @@ proptest! {
         }
         take(&client, &mut received, &mut position)?;
         prop_assert_eq!(received, changes(&twin));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    /// The same for the dialects that get nothing unasked.
+    #[test]
+    fn a_subscriber_of_any_dialect_sees_what_the_rules_say_and_nothing_else(
+        table in table(),
+        mut people in vec(person(), 1..5),
+        steps in vec((change(), interruption()), 1..8),
+        is_butterbase in any::<bool>(),
+    ) {
+        people.iter_mut().for_each(|person| person.subscriptions = vec![json!({ "table": "t" })]);
+        let hears = |person: &Person, seen| (!person.subscriptions.is_empty()).then_some(seen);
+        let recipient = if is_butterbase {
+            let connect = |rig: &mut Rig, person: &Person| connect_saying(rig, person, (butterbase::ID, "auth"));
+            Recipient { connect, changes: butterbases_changes, hears }
+        } else {
+            let connect = |rig: &mut Rig, person: &Person| connect_saying(rig, person, (fluxbase::ID, "access_token"));
+            Recipient { connect, changes: fluxbases_changes, hears }
+        };
+        check_everyone(&table, people, steps, recipient)?;
     }
 }
 

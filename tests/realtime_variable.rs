@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use realtime_worker::code::{Code, Refusal};
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::channel::{Action, Topic};
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::limits::{HistoryLimits, Limits};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 /// A deployment whose `REALTIME` is this text.
 fn read(realtime: &str) -> Result<Configuration, Refusal> {
-    Configuration::read(&|name| match name {
+    read_configuration(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("x".repeat(32)),
         "REALTIME" => Some(realtime.to_owned()),
         _ => None,

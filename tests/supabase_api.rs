@@ -6,6 +6,7 @@ mod signing;
 use std::rc::Rc;
 
 use realtime_worker::code::Code;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::server::answer::Answer;
@@ -21,7 +22,7 @@ const PUBLIC: &str = r#"{"messages":[{"topic":"room:1","event":"e","payload":{"n
 
 fn configuration() -> Configuration {
     let realtime = json!({ "channels": [{ "topic": "room:*", "write": { "roles": ["member"] } }] }).to_string();
-    Configuration::read(&|name| match name {
+    read_configuration(&|name| match name {
         "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
         "JWT_SECRET" => Some(SECRET.to_owned()),
         "DEFAULT_ORGANIZATION" => Some("main".to_owned()),

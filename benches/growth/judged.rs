@@ -5,7 +5,7 @@ use std::io::{Error, Result};
 use std::rc::Rc;
 use std::time::Instant;
 
-use realtime_worker::dialect::Received;
+use realtime_worker::dialect::{Received, read_configuration};
 use realtime_worker::engine::effect::{Effect, Question, Task};
 use realtime_worker::engine::input::{Input, SocketId, Stored};
 use realtime_worker::engine::tenant::Surroundings;
@@ -66,7 +66,7 @@ fn gather(size: u32) -> Result<(TenantServer, Rc<Configuration>, Vec<String>)> {
         "REALTIME" => Some(realtime.clone()),
         _ => None,
     };
-    let configuration = Rc::new(Configuration::read(&variable).map_err(refused)?);
+    let configuration = Rc::new(read_configuration(&variable).map_err(refused)?);
     let surroundings = Surroundings {
         now: 0,
         organization: ORGANIZATION.to_owned(),

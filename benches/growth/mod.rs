@@ -2,6 +2,7 @@
 //! those who do.
 
 mod judged;
+mod wake;
 
 use std::hint::black_box;
 use std::io::{Error, Result};
@@ -12,7 +13,7 @@ use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::input::{DialectId, Input, SocketId};
 use realtime_worker::server::tenant_server::TenantServer;
 
-use super::{ID, Open, PACE, open, publish, refused, sent, tenant};
+use super::{ID, Open, PACE, open, publish, refused, sent, surroundings, tenant};
 
 /// Numbers of connections.
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
@@ -76,7 +77,8 @@ pub fn print() -> Result<()> {
             }
         }
     }
-    judged::print()
+    judged::print()?;
+    wake::print()
 }
 
 fn line(name: &str, microseconds: f64) {

@@ -4,7 +4,7 @@
  *   --sockets 1000,10000   sockets of the fan-out
  *   --frames 50000         frames of one round of the fan-out
  *   --rounds 9             measurements of each side, of which the median counts; the fan-out cuts them into shorter turns
- *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase, growth, batch; and what runs only where it is
+ *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase, dialects, growth, batch; and what runs only where it is
  *                          asked for: source, which needs PostgreSQL here, peers, which installs packages, and memory, which opens
  *                          32,000 sockets
  *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
@@ -14,6 +14,7 @@ import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { BATCH_SOCKETS, batch } from "./batch.mjs";
+import { DIALECT_SOCKETS, dialects } from "./dialects.mjs";
 import { fanOut } from "./fan_out.mjs";
 import { checkOpenFiles } from "./fleet.mjs";
 import { GROWTH_SOCKETS, growth } from "./growth.mjs";
@@ -28,7 +29,7 @@ import { SUPABASE_SOCKETS, supabase } from "./supabase.mjs";
 import { format } from "./table.mjs";
 
 const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
-const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, growth, batch, source, peers, memory };
+const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, dialects, growth, batch, source, peers, memory };
 /** What needs more than this project brings, or more sockets than a machine may open as it is. */
 const ASKED_FOR = ["source", "peers", "memory"];
 
@@ -60,7 +61,7 @@ function count(name, text) {
 }
 
 function checkSockets({ parts, sockets }) {
-	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, growth: GROWTH_SOCKETS, batch: BATCH_SOCKETS, source: SOURCE_SOCKETS, peers: PEERS_SOCKETS, memory: MEMORY_SOCKETS };
+	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, dialects: DIALECT_SOCKETS, growth: GROWTH_SOCKETS, batch: BATCH_SOCKETS, source: SOURCE_SOCKETS, peers: PEERS_SOCKETS, memory: MEMORY_SOCKETS };
 	checkOpenFiles(Math.max(0, ...parts.map((part) => needs[part] ?? 0)));
 }
 

@@ -24,7 +24,7 @@ function traces(page, text) {
 
 /** Fills in the form of a side and sends it. */
 async function connect(side, token, organization) {
-	await side.getByLabel("Session token or API key").fill(token);
+	await side.getByLabel("Token or API key").fill(token);
 	if (organization) await side.getByLabel("Organization").fill(organization);
 	await side.getByRole("button", { name: "Connect", exact: true }).click();
 }
@@ -61,7 +61,7 @@ test("a token that is pasted connects, and fills in its organization", async () 
 	const page = await openTab(browser);
 	await page.goto(server.url);
 	const side = page.getByRole("region", { name: "Connection B" });
-	const field = side.getByLabel("Session token or API key");
+	const field = side.getByLabel("Token or API key");
 	assert.equal(await field.evaluate((input) => getComputedStyle(input).webkitTextSecurity), "disc");
 	await field.fill(tokenOf("uma", [], { organizationId: undefined, organizations: { org_7: ["hr"] } }));
 	assert.equal(await side.getByLabel("Organization").inputValue(), "org_7");

@@ -58,13 +58,18 @@ async function hasFrames(page, ...types) {
 }
 
 const masked = insert("employees", { id: "e1", ssn: "123-45-6789" }, { maskingConfig: { ssn: { type: "ssn" } } });
+/** What is for the whole organization is for native clients. */
+const NATIVE_ONLY = { to: [`"all"`, "not received"] };
 const MASKED = { id: [`"e1"`, `"e1"`], ssn: [`"*****6789" masked`, `"*****6789" masked`] };
 
 test("Supabase: every change and a topic, masked alike, and a message that it sends itself", async () => {
 	const page = await open("Supabase");
 	await page.side.locator("li", { hasText: "every change" }).getByText("active", { exact: true }).waitFor({ state: "attached" });
+	await publish(server, message({ to: "all" }));
 	await publish(server, masked);
 	assert.deepEqual(await compared(page, "public.employees"), MASKED);
+	// In the order of the stream: what did not come before the row does not come.
+	assert.deepEqual(await compared(page, "note", { isForBoth: false }), NATIVE_ONLY);
 	await subscribe(page, "Subscribe to a topic", { Topic: "room:1" });
 	await page.getByLabel("Example").selectOption("topic");
 	await page.getByRole("combobox", { name: "Publish as", exact: true }).selectOption("B");
@@ -148,9 +153,34 @@ test("Fluxbase: a table, a channel, a message, and what is left when the channel
 	await publish(server, message({ x: 7 }, { event: "moved", topic: "room:1", private: false }));
 	assert.deepEqual(await compared(page, "moved in room:1", { isForBoth: false }), { x: ["not received", "7"] });
 	await part.getByRole("button", { name: "Remove public topic room:1" }).click();
+	await publish(server, message({ to: "all" }));
 	await publish(server, masked);
 	assert.deepEqual(await compared(page, "public.employees"), MASKED);
+	assert.deepEqual(await compared(page, "note", { isForBoth: false }), NATIVE_ONLY);
 	await hasFrames(page, "subscribe", "ack", "postgres_changes", "broadcast", "unsubscribe");
+});
+
+test("any frame can be typed and sent; what is none is not, and a token in it is hidden", async () => {
+	const page = await open("Fluxbase");
+	await subscribe(page, "Subscribe to a topic", { Topic: "room:2" });
+	await page.getByRole("tab", { name: "Frames" }).click();
+	const form = page.getByRole("form", { name: "Send a frame" });
+	const send = async (text) => {
+		await form.getByLabel("Send a frame").fill(text);
+		await form.getByRole("button", { name: "Send" }).click();
+	};
+	await form.getByLabel("As").selectOption("B");
+	await send("{no");
+	await form.getByText(/^No JSON: /).waitFor();
+	await send(JSON.stringify({ type: "presence", channel: "room:2", private: false, payload: { event: "track", key: "mel", state: { mood: "fine" } } }));
+	await page.locator("#frames .frame", { hasText: "currentPresences" }).first().waitFor();
+	const fresh = tokenOf("mel", ["member", "hr"]);
+	await send(JSON.stringify({ type: "access_token", token: fresh }));
+	await page.locator("#frames .frame", { hasText: `"updated":true` }).waitFor();
+	assert.equal(await page.locator("#frames").evaluate((list, secret) => list.outerHTML.includes(secret), fresh.slice(-20)), false);
+	await page.getByRole("region", { name: "Connection B" }).getByRole("button", { name: "Disconnect" }).click();
+	await send(`{"type":"heartbeat"}`);
+	await form.getByText("Connection B is not connected.").waitFor();
 });
 
 test("an event stream carries the native frames, and is recovered after a drop", async () => {

@@ -12,7 +12,12 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::Profile;
+use crate::policy::configuration::Configuration;
+use crate::policy::section::Section;
 use phoenix::frame::Version;
+
+/// The sections of `REALTIME` that dialects have.
+const SECTIONS: [Section; 2] = [butterbase::configuration::SECTION, fluxbase::configuration::SECTION];
 
 /// A wire format.
 pub trait Dialect {
@@ -106,6 +111,15 @@ pub fn of(id: DialectId) -> Option<&'static dyn Dialect> {
         fluxbase::ID => &fluxbase::Fluxbase,
         _ => return None,
     })
+}
+
+/// Reads the configuration of a deployment, with the sections of all dialects; `variable` gives the text of a variable or
+/// secret, objects as JSON.
+///
+/// # Errors
+/// [`Code::Configuration`] with the variable's name as the field. No message contains a secret's value.
+pub fn read_configuration(variable: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Refusal> {
+    Configuration::read(variable, &SECTIONS)
 }
 
 /// The request and response that the runtime answers without waking the object; it supports one pair per object.

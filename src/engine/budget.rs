@@ -18,7 +18,7 @@ const UNIT_BYTES: u64 = 1_024;
 const UNIT_ROWS: u64 = 2;
 /// Rows of the history that cost a unit when they are only looked at.
 const UNIT_SCANNED: u64 = 32;
-/// Buckets after which those that are full again are looked for.
+/// Buckets up to which those that are full again are not looked for.
 const MANY_BUCKETS: usize = 1_024;
 
 /// Units for the same bytes to several sockets.
@@ -46,10 +46,18 @@ pub(super) struct Payer<'a> {
 pub(super) struct Budget {
     per_socket: u64,
     per_user: u64,
-    sockets: BTreeMap<Rc<str>, Bucket>,
-    users: BTreeMap<Rc<str>, Bucket>,
-    keys: BTreeMap<Rc<str>, Bucket>,
+    sockets: Buckets,
+    users: Buckets,
+    keys: Buckets,
     organization: Bucket,
+}
+
+/// Buckets by the name of who pays.
+#[derive(Default)]
+struct Buckets {
+    known: BTreeMap<Rc<str>, Bucket>,
+    /// How many were left when those that were full again were last forgotten.
+    left: usize,
 }
 
 impl Budget {
@@ -58,9 +66,9 @@ impl Budget {
         Budget {
             per_socket: limits.work_per_connection,
             per_user: limits.work_per_user,
-            sockets: BTreeMap::new(),
-            users: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            sockets: Buckets::default(),
+            users: Buckets::default(),
+            keys: Buckets::default(),
             organization: Bucket::full(limits.work_of_clients, now),
         }
     }
@@ -97,19 +105,23 @@ impl Budget {
 
     fn buckets(&mut self, now: u64, payer: Payer<'_>) -> Vec<&mut Bucket> {
         let mut buckets = vec![&mut self.organization];
-        buckets.extend(payer.socket.map(|socket| bucket(&mut self.sockets, socket, self.per_socket, now)));
-        buckets.extend(payer.user.map(|user| bucket(&mut self.users, user, self.per_user, now)));
-        buckets.extend(payer.key.map(|key| bucket(&mut self.keys, key, self.per_user, now)));
+        buckets.extend(payer.socket.map(|socket| self.sockets.of(socket, self.per_socket, now)));
+        buckets.extend(payer.user.map(|user| self.users.of(user, self.per_user, now)));
+        buckets.extend(payer.key.map(|key| self.keys.of(key, self.per_user, now)));
         buckets
     }
 }
 
-/// The bucket of a name; one that is not known is full.
-fn bucket<'a>(buckets: &'a mut BTreeMap<Rc<str>, Bucket>, name: &str, rate: u64, now: u64) -> &'a mut Bucket {
-    if buckets.len() >= MANY_BUCKETS && !buckets.contains_key(name) {
-        buckets.retain(|_, bucket| !bucket.is_full(now));
+impl Buckets {
+    /// The bucket of a name; one that is not known is full. All are looked at only when there are twice as many as after the
+    /// last time, so that a crowd does not pay for it with each newcomer.
+    fn of(&mut self, name: &str, rate: u64, now: u64) -> &mut Bucket {
+        if self.known.len() >= MANY_BUCKETS.max(2 * self.left) && !self.known.contains_key(name) {
+            self.known.retain(|_, bucket| !bucket.is_full(now));
+            self.left = self.known.len();
+        }
+        self.known.entry(Rc::from(name)).or_insert_with(|| Bucket::full(rate, now))
     }
-    buckets.entry(Rc::from(name)).or_insert_with(|| Bucket::full(rate, now))
 }
 
 #[cfg(test)]
@@ -168,6 +180,19 @@ mod tests {
             let name = number.to_string();
             budget.spend(number as u64 * 1_000, payer(&name, &name), 1).unwrap();
         }
-        assert!(budget.sockets.len() <= MANY_BUCKETS && budget.users.len() <= MANY_BUCKETS);
+        assert!(budget.sockets.known.len() <= MANY_BUCKETS && budget.users.known.len() <= MANY_BUCKETS);
+    }
+
+    #[test]
+    fn a_crowd_that_is_not_full_again_is_seldom_looked_at() {
+        let mut budget = budget(10, 10, 1_000_000_000);
+        let (mut sweeps, mut left) = (0, 0);
+        for number in 0..10 * MANY_BUCKETS {
+            let name = number.to_string();
+            budget.spend(0, payer(&name, &name), 1).unwrap();
+            sweeps += usize::from(budget.sockets.left != left);
+            left = budget.sockets.left;
+        }
+        assert_eq!((budget.sockets.known.len(), sweeps), (10 * MANY_BUCKETS, 4), "at 1,024, 2,048, 4,096 and 8,192");
     }
 }

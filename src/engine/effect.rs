@@ -187,6 +187,8 @@ pub struct Calling {
     pub role: Option<String>,
     /// The event.
     pub call: Call,
+    /// When it has failed, unless the function has answered; in Unix milliseconds.
+    pub deadline: u64,
 }
 
 /// A change to storage.

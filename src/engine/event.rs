@@ -241,6 +241,13 @@ pub struct Bindings {
     pub database: Option<Rc<FromDatabase>>,
 }
 
+impl Bindings {
+    /// Whether large columns of the row were left out.
+    pub fn is_truncated(&self) -> bool {
+        self.database.as_ref().is_some_and(|database| database.truncated)
+    }
+}
+
 /// Metadata of a retained message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {

@@ -43,6 +43,8 @@ pub struct Profile {
     pub unknown_subscription: UnknownSubscription,
     /// Whether its clients understand messages; otherwise none are sent.
     pub hears_messages: bool,
+    /// Whether its clients understand messages without a topic, which are for the whole organization.
+    pub hears_organization: bool,
     /// Whether members are told of their own presence, and listed in their own roster.
     pub hears_oneself_appear: bool,
     /// Whether changing the metadata of an absent member is an error; otherwise it does nothing.
@@ -229,6 +231,7 @@ pub(super) const SEVERAL: Profile = Profile {
     reading: Reading::Spoken,
     heartbeat: None,
     hears_messages: true,
+    hears_organization: false,
     hears_oneself_appear: true,
     untracked_is_error: true,
     removes_unmatched: false,

@@ -1,7 +1,8 @@
-//! Apps: the settings of organizations that are opened at `/v1/{app}/realtime` (docs/protocol-butterbase.md).
+//! Apps: organizations with a plan, an issuer of their own and functions. How they are called is up to their protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::database::Databases;
 use super::function::Functions;
 use super::limits::NAME_BYTES;
 use super::organization::is_organization;
@@ -10,26 +11,44 @@ use super::table::MAX_COLUMNS;
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
-/// The issuer of an app's end-user tokens, before the app's id.
-pub const ISSUER: &str = "butterbase:app:";
-/// The only algorithm that such an issuer may use.
-pub const ALGORITHM: &str = "RS256";
-/// The role of a client without a credential.
-pub const ANONYMOUS: &str = "butterbase_anon";
-/// The role of an end user.
-pub const USER: &str = "butterbase_user";
-/// The role of a service key: row rules do not restrict it.
-pub const SERVICE: &str = "butterbase_service";
-/// The prefix of roles that an end user's token cannot grant.
-const RESERVED: &str = "butterbase_";
 /// The default listener limit of an app: that of the smallest plan.
 pub const MIN_LISTENERS: u64 = 20;
 /// The wildcard for every table in a list of tables.
 const EVERY_TABLE: &str = "*";
 
+/// What the protocol of apps calls their tokens and roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppTerms {
+    /// The issuer of an app's end-user tokens, before the app's id.
+    pub issuer: &'static str,
+    /// The only algorithm that such an issuer may use.
+    pub algorithm: &'static str,
+    /// The role of an end user.
+    pub user: &'static str,
+    /// The role of a service key: row rules do not restrict it.
+    pub service: &'static str,
+    /// The prefix of roles that an end user's token cannot grant.
+    pub reserved: &'static str,
+}
+
+impl AppTerms {
+    /// The roles of an end user whose token names these roles; the token cannot grant reserved ones.
+    pub fn user_roles(&self, named: &Roles) -> Roles {
+        let own = named.as_slice().iter().filter(|role| !role.starts_with(self.reserved)).cloned();
+        Roles::new(std::iter::once(self.user.to_owned()).chain(own))
+    }
+
+    /// Whether these roles include a service's.
+    pub fn is_service(&self, roles: &Roles) -> bool {
+        roles.as_slice().iter().any(|role| role == self.service)
+    }
+}
+
 /// The apps of a deployment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Apps {
+    /// What their protocol calls tokens and roles.
+    pub terms: &'static AppTerms,
     others: App,
     declared: BTreeMap<String, App>,
 }
@@ -37,8 +56,6 @@ pub struct Apps {
 /// The settings of one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// The database with its tables, one of those that the deployment names.
-    pub database: Option<String>,
     /// Whether clients may connect without a credential.
     pub anonymous: bool,
     /// The maximum number of concurrent sockets; `None`: unlimited.
@@ -60,7 +77,6 @@ pub struct TableNames(BTreeSet<String>);
 impl Default for App {
     fn default() -> App {
         App {
-            database: None,
             anonymous: false,
             listeners: Some(MIN_LISTENERS),
             paused: None,
@@ -76,18 +92,18 @@ impl Apps {
     ///
     /// # Errors
     /// On an unknown key or a wrong type, with its path.
-    pub fn read(field: &Field<'_>) -> Result<Apps, Refusal> {
+    pub fn read(field: &Field<'_>, terms: &'static AppTerms, databases: &Databases) -> Result<Apps, Refusal> {
         let mut form = field.form()?;
         let some = form.take("apps");
-        let others = App::read(form, &App::default())?;
+        let others = App::read(form, &App::default(), databases)?;
         let mut declared = BTreeMap::new();
         for (name, app) in some.map(|some| some.form()).transpose()?.iter_mut().flat_map(Form::rest) {
             if !is_organization(&name) {
                 return Err(app.refuse("is no app's id"));
             }
-            declared.insert(name, App::read(app.form()?, &others)?);
+            declared.insert(name, App::read(app.form()?, &others, databases)?);
         }
-        Ok(Apps { others, declared })
+        Ok(Apps { terms, others, declared })
     }
 
     /// The settings of an app.
@@ -102,10 +118,12 @@ impl Apps {
 }
 
 impl App {
-    fn read(mut form: Form<'_>, others: &App) -> Result<App, Refusal> {
+    fn read(mut form: Form<'_>, others: &App, databases: &Databases) -> Result<App, Refusal> {
         let mut app = others.clone();
-        if let Some(database) = form.take("database") {
-            app.database = Some(database.name(NAME_BYTES)?);
+        if let Some(database) = form.take("database")
+            && databases.get(&database.name(NAME_BYTES)?).is_none()
+        {
+            return Err(database.refuse("is not in databases"));
         }
         if let Some(access) = form.take("access") {
             app.anonymous = match access.text()?.as_str() {
@@ -149,15 +167,4 @@ impl TableNames {
     pub fn contain(&self, table: &str) -> bool {
         self.0.contains(table) || self.0.contains(EVERY_TABLE)
     }
-}
-
-/// The roles of an end user whose token names these roles; the token cannot grant reserved ones.
-pub fn user_roles(named: &Roles) -> Roles {
-    let own = named.as_slice().iter().filter(|role| !role.starts_with(RESERVED)).cloned();
-    Roles::new(std::iter::once(USER.to_owned()).chain(own))
-}
-
-/// Whether these roles include a service's.
-pub fn is_service(roles: &Roles) -> bool {
-    roles.as_slice().iter().any(|role| role == SERVICE)
 }

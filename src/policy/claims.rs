@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::app::user_roles;
+use super::app::AppTerms;
 use super::principal::{Method, Principal, SUBJECT};
 use super::roles::Roles;
 use crate::code::Code;
@@ -51,7 +51,16 @@ pub struct Claims {
     /// `exp`, in Unix milliseconds.
     pub expires: u64,
     /// The app whose issuer signed the token: the token is valid for that app only, whatever its claims say.
-    pub app: Option<String>,
+    pub app: Option<SigningApp>,
+}
+
+/// An app whose issuer signed a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningApp {
+    /// Its id.
+    pub id: String,
+    /// What its protocol calls roles.
+    pub terms: &'static AppTerms,
 }
 
 impl Claims {
@@ -90,8 +99,8 @@ impl Claims {
 
     /// The single organization that the token names; `None` if it names none or several.
     pub fn organization(&self) -> Option<&str> {
-        if self.app.is_some() {
-            return self.app.as_deref();
+        if let Some(app) = &self.app {
+            return Some(&app.id);
         }
         let mut named = self.named();
         let Some(first) = named.next() else {
@@ -104,7 +113,7 @@ impl Claims {
     /// The roles in `organization`: from the map `organizations` if it names it, otherwise the token's own.
     fn roles(&self, organization: &str, default: Option<&str>) -> Option<Roles> {
         if let Some(app) = &self.app {
-            return (app == organization).then(|| user_roles(&Roles::new(self.own_roles())));
+            return (app.id == organization).then(|| app.terms.user_roles(&Roles::new(self.own_roles())));
         }
         if let Some(roles) = self.values.get(ORGANIZATIONS).and_then(|map| map.get(organization)) {
             // Issuers may use `null` or `false` to say that a user has left.

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::api_key::ApiKeys;
-use super::app::{App, Apps, SERVICE};
+use super::app::{App, Apps};
 use super::channel::{Action, Channel, Grant, Topic};
 use super::credential::Credentials;
 use super::database::Databases;
-use super::fluxbase::{self, Fluxbase};
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
 use super::principal::{Method, Principal, SUBJECT};
 use super::relays::Relays;
+use super::roles::Roles;
 use super::secret::Secret;
+use super::section::{Section, Sections};
 use super::table::Tables;
 use super::token::TokenRules;
 use crate::code::{Code, Refusal};
@@ -60,18 +61,23 @@ pub struct Configuration {
     pub batch_milliseconds: u64,
     /// Whether the page at `/` is served.
     pub inspector: bool,
-    /// The settings for Fluxbase's clients; `None`: they are not served.
-    pub fluxbase: Option<Fluxbase>,
+    /// Tables, with their schemas, that may be subscribed to without a credential, in dialects that have such sockets.
+    pub open_tables: BTreeSet<String>,
+    /// The private topic in which connections that open and close are told; `None`: nowhere.
+    pub connections_topic: Option<Topic>,
+    /// What belongs to one kind of client only.
+    pub sections: Sections,
     /// How an organization's sockets are spread over objects; `None`: its own has all of them.
     pub relays: Option<Relays>,
 }
 
 impl Configuration {
-    /// Reads the configuration; `variable` gives the text of a variable or secret, objects as JSON.
+    /// Reads the configuration, with these sections of `REALTIME`; `variable` gives the text of a variable or secret,
+    /// objects as JSON.
     ///
     /// # Errors
     /// [`Code::Configuration`] with the variable's name as the field. No message contains a secret's value.
-    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Refusal> {
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>, sections: &[Section]) -> Result<Configuration, Refusal> {
         let access_token = secret(variable, "ACCESS_TOKEN", MIN_ACCESS_TOKEN)?;
         let access_token = access_token.ok_or_else(|| malformed("ACCESS_TOKEN", "is required: set it as a secret"))?;
         let previous = secret(variable, "ACCESS_TOKEN_PREVIOUS", MIN_ACCESS_TOKEN)?;
@@ -90,10 +96,12 @@ impl Configuration {
             heartbeats: true,
             batch_milliseconds: BATCH_MILLISECONDS,
             inspector: variable("INSPECTOR").as_deref() == Some("on"),
-            fluxbase: None,
+            open_tables: BTreeSet::new(),
+            connections_topic: None,
+            sections: Sections::default(),
             relays: None,
         };
-        configuration.read_realtime(&realtime).map_err(|refusal| below("REALTIME", refusal))?;
+        configuration.read_realtime(&realtime, sections).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
         Ok(configuration)
     }
@@ -154,8 +162,7 @@ impl Configuration {
 
     /// Whether table changes may be subscribed to without a credential, in dialects that allow such sockets.
     pub fn is_open_to_anonymous(&self, schema: &str, table: &str) -> bool {
-        let named = |fluxbase: &Fluxbase| fluxbase.anonymous.contains(&format!("{schema}.{table}"));
-        self.fluxbase.as_ref().is_some_and(named)
+        self.open_tables.contains(&format!("{schema}.{table}"))
     }
 
     /// Whether no policy covers a private topic, so that a database may decide.
@@ -168,6 +175,18 @@ impl Configuration {
         self.apps.as_ref().map(|apps| apps.get(organization))
     }
 
+    /// Whether these roles include the one of an app's services.
+    pub fn is_service(&self, roles: &Roles) -> bool {
+        self.apps.as_ref().is_some_and(|apps| apps.terms.is_service(roles))
+    }
+
+    /// Serves apps: their issuers sign tokens, and no row rule restricts their services.
+    pub fn serve_apps(&mut self, apps: Apps) {
+        self.credentials.tokens.apps = Some(apps.terms);
+        self.tables.admit_everywhere(apps.terms.service);
+        self.apps = Some(apps);
+    }
+
     /// The databases that supply changes.
     pub fn databases(&self) -> &Databases {
         &self.credentials.databases
@@ -178,7 +197,7 @@ impl Configuration {
         self.channels.iter().find(|channel| topic.private && channel.matches(&topic.name, principal))
     }
 
-    fn read_realtime(&mut self, text: &str) -> Result<(), Refusal> {
+    fn read_realtime(&mut self, text: &str, sections: &[Section]) -> Result<(), Refusal> {
         let mut form = Form::read(text, Code::Configuration)?;
         if let Some(tables) = form.take("tables") {
             self.tables = Tables::read(&tables)?;
@@ -220,34 +239,24 @@ impl Configuration {
                 return Err(window.refuse("must be at most 90"));
             }
         }
-        if let Some(apps) = form.take("butterbase") {
-            self.apps = Some(Apps::read(&apps)?);
-            self.credentials.tokens.are_of_apps = true;
-            self.tables.admit_everywhere(SERVICE);
+        let mut beside = (!self.databases().is_empty()).then_some("databases");
+        for section in sections {
+            if let Some(field) = form.take(section.name) {
+                (section.read)(&field, self)?;
+                beside = Some(section.name);
+            }
         }
-        if let Some(fluxbase) = form.take("fluxbase") {
-            let fluxbase = Fluxbase::read(&fluxbase, self.credentials.default_organization.as_deref())?;
-            self.credentials.nameless_organization = Some(fluxbase.organization.clone());
-            self.fluxbase = Some(fluxbase);
-            // These precede all other policies, so that none of those can grant more.
-            self.channels.insert(0, Channel::for_administrators(fluxbase::ADMIN_CHANNELS, &fluxbase::ADMIN_ROLES));
-        }
-        self.read_relays(&mut form)?;
+        self.read_relays(&mut form, beside)?;
         form.finish()
     }
 
-    /// Where databases, apps or Fluxbase's clients are served, each organization has one object: what these ask of it is
-    /// not asked of relays.
-    fn read_relays(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
+    /// Where databases or clients with a section of their own are served, each organization has one object: what these
+    /// ask of it is not asked of relays.
+    fn read_relays(&mut self, form: &mut Form<'_>, beside: Option<&str>) -> Result<(), Refusal> {
         let Some(relays) = form.take("relays") else { return Ok(()) };
         self.relays = Relays::read(&relays)?;
-        let beside = [
-            ("databases", !self.databases().is_empty()),
-            ("butterbase", self.apps.is_some()),
-            ("fluxbase", self.fluxbase.is_some()),
-        ];
-        match beside.into_iter().find(|(_, is_there)| *is_there && self.relays.is_some()) {
-            Some((name, _)) => Err(relays.refuse(&format!("cannot stand beside {name}"))),
+        match beside.filter(|_| self.relays.is_some()) {
+            Some(name) => Err(relays.refuse(&format!("cannot stand beside {name}"))),
             None => Ok(()),
         }
     }
@@ -271,7 +280,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         key_set_url: url,
         issuer: expected(variable, "JWT_ISSUER")?,
         audience: expected(variable, "JWT_AUDIENCE")?,
-        are_of_apps: false,
+        apps: None,
     };
     let api_keys = match variable("API_KEYS") {
         None => ApiKeys::default(),

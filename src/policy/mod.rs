@@ -28,5 +28,5 @@ pub mod database;
 pub mod topic_grant;
 // The configuration of both.
 pub mod limits;
-pub mod fluxbase;
+pub mod section;
 pub mod configuration;

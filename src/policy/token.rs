@@ -5,8 +5,8 @@ use jwt_compact::UntrustedToken;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use serde_json::{Map, Value};
 
-use super::app;
-use super::claims::Claims;
+use super::app::AppTerms;
+use super::claims::{Claims, SigningApp};
 use super::key_set::{KeySet, Verdict};
 use super::organization::is_organization;
 use super::secret::Secret;
@@ -30,8 +30,8 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// `JWT_AUDIENCE`
     pub audience: Option<String>,
-    /// Whether apps have their own issuers, besides `JWT_ISSUER`.
-    pub are_of_apps: bool,
+    /// What apps call their own issuers, besides `JWT_ISSUER`; `None` if there are no apps.
+    pub apps: Option<&'static AppTerms>,
 }
 
 /// Why a token gives no claims.
@@ -116,12 +116,14 @@ impl TokenRules {
         let is_begun = |start| milliseconds(&start).is_some_and(|start| start <= now.saturating_add(LEEWAY));
         let begun = values.remove("nbf").is_none_or(is_begun);
         let issuer = values.get("iss").and_then(Value::as_str);
-        let app = issuer.and_then(|issuer| issuer.strip_prefix(app::ISSUER)).filter(|_| self.are_of_apps);
-        let issued = match app {
-            Some(app) => is_organization(app) && algorithm == app::ALGORITHM,
+        let app = self.apps.and_then(|terms| {
+            let id = issuer?.strip_prefix(terms.issuer)?.to_owned();
+            Some(SigningApp { id, terms })
+        });
+        let issued = match &app {
+            Some(app) => is_organization(&app.id) && algorithm == app.terms.algorithm,
             None => self.issuer.as_deref().is_none_or(|expected| issuer == Some(expected)),
         };
-        let app = app.map(str::to_owned);
         let meant = self.audience.as_ref().is_none_or(|audience| names(values.get("aud"), audience));
         if !begun || !issued || !meant {
             return Err(TokenError::Refused(Code::InvalidToken));

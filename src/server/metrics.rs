@@ -223,7 +223,7 @@ mod tests {
         let head = RequestHead { query: Query::read(query), ..RequestHead::default() };
         let read =
             |name: &str| (name != "REALTIME" && matches!(name, "ACCESS_TOKEN" | "JWT_SECRET")).then(|| "x".repeat(32));
-        let configuration = Configuration::read(&read).unwrap();
+        let configuration = Configuration::read(&read, &[]).unwrap();
         organizations(&head, &configuration).map_err(|refusal| refusal.field)
     }
 

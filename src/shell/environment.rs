@@ -8,6 +8,7 @@ use worker::Env;
 
 use super::runtime::RawEnv;
 use crate::code::{Code, Refusal};
+use crate::dialect::read_configuration;
 use crate::policy::configuration::Configuration;
 
 thread_local! {
@@ -21,7 +22,7 @@ thread_local! {
 /// [`crate::code::Code::Configuration`], naming the variable.
 pub fn configuration(env: &Env) -> Result<Rc<Configuration>, Refusal> {
     let read = || {
-        let configuration = Configuration::read(&|name| variable(env, name))?;
+        let configuration = read_configuration(&|name| variable(env, name))?;
         let raw: &RawEnv = env.unchecked_ref();
         if configuration.relays.is_some() && raw.relays().is_none() {
             return Err(Refusal::because(Code::Configuration, "REALTIME.relays needs the binding RELAY."));

@@ -8,12 +8,11 @@ use wasm_bindgen::JsValue;
 use worker::{Delay, Env, Fetch, Headers, Method, Request, RequestInit, Response, Result};
 
 use super::fault::log_fault;
+use super::runtime::now;
 use crate::engine::effect::Calling;
 use crate::policy::function::Service;
 use crate::server::fault::Fault;
 
-/// How long a function may take: clients wait for 30 seconds.
-const PATIENCE: Duration = Duration::from_secs(25);
 /// Bytes of its answer.
 const MAX_BYTES: usize = 256 * 1024;
 /// The host of whatever is behind a service binding, which looks at the path only.
@@ -22,7 +21,8 @@ const HOST: &str = "https://function";
 /// Status and body of what a function answers; `None` when it does not, in time or at all, or answers too much.
 pub async fn call(env: &Env, organization: &str, calling: &Calling) -> Option<(u16, String)> {
     let answer = async { read(send(env, organization, calling).await?).await };
-    match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(PATIENCE))).await {
+    let patience = Duration::from_millis(calling.deadline.saturating_sub(now()));
+    match select(std::pin::pin!(answer), std::pin::pin!(Delay::from(patience))).await {
         Either::Left((Ok(answer), _)) => answer,
         Either::Left((Err(error), _)) => {
             log_fault(Fault::from(error).during("call"));

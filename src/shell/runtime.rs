@@ -8,7 +8,28 @@ use web_sys::RequestInit;
 /// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. Each
 /// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be
 /// sent to any more is one whose end is about to be told.
+///
+/// The same holds for a wake: what is known of each socket is gathered there, with the attachments as lines of few large
+/// texts. An attachment is JSON, which has no line break of its own.
 #[wasm_bindgen(inline_js = "
+const MAX_LENGTH = 1 << 20;
+const attempt = (read) => { try { return read(); } catch {} };
+
+export function survivors(state, open) {
+  const sockets = [], ids = [], places = new Map(), texts = [''];
+  for (const socket of state.getWebSockets()) {
+    if (socket.readyState !== open) continue;
+    const id = attempt(() => state.getTags(socket)[0]) ?? '';
+    const text = attempt(() => socket.deserializeAttachment());
+    places.set(id, sockets.length);
+    sockets.push(socket);
+    ids.push(id);
+    if (texts.at(-1).length > MAX_LENGTH) texts.push('');
+    texts[texts.length - 1] += (typeof text === 'string' ? text : '') + '\\n';
+  }
+  return [sockets, ids, places, texts];
+}
+
 export function send_to_all(sockets, frames, order) {
   const halves = new Uint32Array(order.buffer, order.byteOffset, 2 * order.length);
   order.sort();
@@ -19,6 +40,10 @@ export function send_to_all(sockets, frames, order) {
 ")]
 extern "C" {
     pub fn send_to_all(sockets: &Array, frames: &Array, order: &mut [u64]);
+
+    /// The sockets whose state is `open`, their public ids, the places of these, and the attachments.
+    #[wasm_bindgen(catch)]
+    pub fn survivors(state: &RawState, open: u16) -> Result<Array, JsValue>;
 }
 
 #[wasm_bindgen]
@@ -55,9 +80,6 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = acceptWebSocket)]
     pub fn accept(this: &RawState, socket: &RawSocket, tags: Vec<String>) -> Result<(), JsValue>;
 
-    #[wasm_bindgen(method, catch, js_name = getWebSockets)]
-    pub fn sockets(this: &RawState) -> Result<Array, JsValue>;
-
     #[wasm_bindgen(method, catch, js_name = getTags)]
     pub fn tags(this: &RawState, socket: &RawSocket) -> Result<Vec<String>, JsValue>;
 
@@ -92,9 +114,6 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = serializeAttachment)]
     pub fn attach(this: &RawSocket, state: &JsValue) -> Result<(), JsValue>;
-
-    #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
-    pub fn attached(this: &RawSocket) -> Result<JsValue, JsValue>;
 
     /// `DurableObjectStorage`
     #[derive(Clone)]

@@ -4,7 +4,7 @@ use js_sys::{Array, Map, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::WebSocket;
 
-use super::runtime::{OPEN, RawSocket, RawState, send_to_all};
+use super::runtime::{OPEN, RawSocket, RawState, send_to_all, survivors};
 use crate::dialect::Frame;
 use crate::engine::input::SocketId;
 use crate::server::outgoing::Outgoing;
@@ -26,20 +26,19 @@ impl Sockets {
     /// # Errors
     /// When the runtime fails.
     pub fn restore(state: &RawState) -> Result<(Sockets, Vec<(SocketId, String)>), JsValue> {
-        let mut sockets = Sockets::default();
+        let parts = survivors(state, OPEN)?;
+        let texts: Array = parts.get(3).unchecked_into();
+        let texts = texts.iter().filter_map(|text| text.as_string());
         let mut attachments = Vec::new();
-        for socket in state.sockets()?.iter() {
-            let socket: RawSocket = socket.unchecked_into();
-            if socket.ready_state() != OPEN {
-                continue;
-            }
-            let client_id = tag(state, &socket).unwrap_or_default();
-            let attachment = socket.attached().ok().and_then(|value| value.as_string());
-            let id = SocketId(u32::try_from(attachments.len()).unwrap_or(u32::MAX));
-            sockets.insert(id, &socket, &client_id);
-            attachments.push((id, attachment.unwrap_or_default()));
+        for text in texts {
+            attachments.extend(text.split_terminator('\n').map(str::to_owned));
         }
-        Ok((sockets, attachments))
+        let sockets = Sockets {
+            sockets: parts.get(0).unchecked_into(),
+            client_ids: parts.get(1).unchecked_into(),
+            places: parts.get(2).unchecked_into(),
+        };
+        Ok((sockets, (0..).map(SocketId).zip(attachments).collect()))
     }
 
     /// The public ids of all sockets; `undefined` in a free place.

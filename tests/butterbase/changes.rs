@@ -1,8 +1,8 @@
 //! Changes of tables: operations, filters, policies, the control plane, what was missed.
 
 use realtime_worker::dialect::butterbase::ID;
+use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, USER};
 use realtime_worker::engine::command::{Position, Recover};
-use realtime_worker::policy::app::{ANONYMOUS, USER};
 use realtime_worker::policy::principal::Principal;
 use serde_json::{Value, json};
 

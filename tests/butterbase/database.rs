@@ -8,7 +8,8 @@ use crate::rig::source::{change as row_change, table};
 use crate::rig::{ORGANIZATION, Rig, every_way};
 
 fn realtime() -> Value {
-    let main = json!({ "connection": "DATABASE_URL", "organization": ORGANIZATION, "roles": ["butterbase_user"] });
+    let main = json!({ "connection": "DATABASE_URL", "organization": ORGANIZATION, "roles": ["butterbase_user"],
+        "bypass": ["butterbase_service"] });
     json!({
         "databases": { "main": main },
         "tables": { "published": {}, "told": { "requiredRoles": ["butterbase_user"] } },
@@ -61,6 +62,41 @@ fn a_subscription_to_a_table_that_is_not_enabled_stands_and_is_warned() {
         hand_over(rig, 2);
         assert_eq!(change(&client).1, json!({ "id": 2 }));
     });
+}
+
+/// A database whose row-level security is off judges nobody: that is no policy.
+#[test]
+fn a_table_without_row_level_security_is_for_services_only_and_says_so() {
+    let mut public = realtime();
+    public["butterbase"]["public"] = json!(["messages"]);
+    let mut ruled = realtime();
+    ruled["tables"]["messages"] = json!({ "rows": [{ "column": "owner", "claim": "sub" }] });
+    for (realtime, ids) in [(realtime(), &[][..]), (public, &[1, 2]), (ruled, &[2])] {
+        every_way(realtime, |rig| {
+            let mut open = messages(true);
+            open["row_security"] = json!(false);
+            rig.source.tables = Some(json!([open]));
+            rig.source.policy = |_, _, _, _| true;
+            let (ann, owner) = (connected(rig, judged("ann")), connected(rig, service_of_database()));
+            for client in [&ann, &owner] {
+                subscribed(rig, client, json!({}));
+            }
+            let warning = ids.is_empty().then(|| ann.next());
+            assert!(warning.is_none_or(|warning| warning["code"] == "TABLE_HAS_NO_POLICY"));
+            for (id, of) in [(1, "ben"), (2, "ann")] {
+                let row = json!({ "id": id, "owner": of });
+                let batch = rig.source.batch(&[row_change("INSERT", "messages", row, Value::Null)]);
+                assert_eq!(rig.hand_over(&batch).status, 200);
+                assert_eq!(change(&owner).1["id"], id);
+            }
+            ids.iter().for_each(|id| assert_eq!(change(&ann).1["id"], *id));
+            ann.gets_nothing();
+        });
+    }
+}
+
+fn service_of_database() -> Principal {
+    Principal { all_claims: Some("{}".to_owned()), ..service() }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Functions that answer events.
 
-use realtime_worker::policy::app::USER;
+use realtime_worker::dialect::butterbase::configuration::USER;
 use serde_json::{Value, json};
 
 use super::words::*;
 use crate::rig::{Rig, every_way};
+
+/// Milliseconds that a function has.
+const MAX_CALL_TIME: u64 = 25_000;
 
 fn functions() -> Value {
     let functions = json!({ "binding": "FUNCTIONS", "events": { "chat_message": "/chat", "slow": "/slow" } });
@@ -63,6 +66,31 @@ fn a_socket_waits_for_nothing_while_its_functions_are_called() {
     assert_eq!(client.next()["data"], "");
     rig.frame(&client, json!({ "type": "event", "event": "slow" }));
     assert_eq!(rig.calls.len(), 16, "there is room again");
+}
+
+#[test]
+fn a_function_that_does_not_answer_in_time_has_failed() {
+    every_way(functions(), |rig| {
+        let client = connected(rig, user("ann"));
+        for (id, wait) in [(1, 10_000), (2, MAX_CALL_TIME - 10_001)] {
+            rig.frame(&client, json!({ "type": "event", "event": "slow", "id": id }));
+            rig.advance(wait);
+        }
+        let told = || client.frames().into_iter().filter(|frame| frame["type"] != "heartbeat").collect::<Vec<_>>();
+        assert_eq!(told(), [Value::Null; 0]);
+        let failed = |id: u64| {
+            json!({ "type": "error", "message": "Event handler execution failed", "code": "call_failed",
+                "retry": "later", "id": id })
+        };
+        rig.advance(1);
+        assert_eq!(told(), [failed(1)], "each has the time that is given to it");
+        // The other one answers just in time, and what comes too late is no answer.
+        rig.advance(9_999);
+        rig.answer_call(Some((200, "1")));
+        assert_eq!(told()[0]["data"], 1);
+        rig.advance(60_000);
+        assert_eq!(told(), [Value::Null; 0]);
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Presence: among those tracked, in rooms, in the lobby.
 
-use realtime_worker::policy::app::{ANONYMOUS, USER};
+use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, USER};
 use realtime_worker::policy::principal::Principal;
 use serde_json::json;
 

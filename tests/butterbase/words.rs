@@ -1,8 +1,8 @@
 //! The words that the scripts of Butterbase's clients share.
 
 use realtime_worker::dialect::butterbase::ID;
+use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, SERVICE, USER};
 use realtime_worker::engine::command::Recover;
-use realtime_worker::policy::app::{ANONYMOUS, SERVICE, USER};
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use serde_json::{Value, json};

@@ -1,53 +1,15 @@
 //! What one of many subscriptions costs, counted in what is allocated for it: each clone of the others, and each list that is
 //! made of them, would show.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use serde_json::{Value, json};
 
+use crate::counting::allocated;
 use crate::rig::{Client, Rig};
 
 const MANY: usize = 10_000;
 const FEW: usize = 1_000;
 /// How many are measured: now and then a tree grows.
 const MEASURED: usize = 100;
-
-thread_local! {
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, which counts the bytes that each thread asks for.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: everything is the system allocator's; counting touches a number of this thread, and allocates nothing.
-#[expect(unsafe_code, reason = "there is no other way to count what is allocated")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller keeps what the trait demands.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above; it came from the same allocator.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: as above.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-fn count(bytes: usize) {
-    // A thread that is ending has no number any more.
-    let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + bytes));
-}
 
 fn topic(kind: &str, number: usize) -> Value {
     let id = number.to_string();
@@ -66,10 +28,10 @@ fn send(rig: &mut Rig, client: &Client, kind: &str, numbers: std::ops::Range<usi
 
 /// The bytes that are allocated while so many topics are subscribed to and left again, on a socket that has others.
 fn cost(rig: &mut Rig, client: &Client, present: usize) -> usize {
-    let before = ALLOCATED.get();
+    let before = allocated();
     send(rig, client, "subscribe", present..present + MEASURED);
     send(rig, client, "unsubscribe", present..present + MEASURED);
-    ALLOCATED.get() - before
+    allocated() - before
 }
 
 #[test]

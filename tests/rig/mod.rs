@@ -20,6 +20,7 @@ use std::rc::Rc;
 
 pub use client::Client;
 use realtime_worker::code::Refusal;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Calling;
@@ -156,7 +157,7 @@ pub fn configuration(realtime: &Value, more: &[(&str, &str)]) -> Configuration {
         "REALTIME" => Some(realtime.to_string()),
         _ => more.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
     };
-    Configuration::read(&variable).unwrap_or_else(|refusal| panic!("{refusal:?}"))
+    read_configuration(&variable).unwrap_or_else(|refusal| panic!("{refusal:?}"))
 }
 
 impl Rig {
@@ -344,7 +345,9 @@ impl Rig {
         loop {
             let own = self.alarm.filter(|time| *time <= end);
             let of_relay = self.next_alarm().filter(|(time, _)| *time <= end && own.is_none_or(|own| *time < own));
-            let Some(time) = of_relay.map(|(time, _)| time).or(own) else { break };
+            let due = of_relay.map(|(time, _)| time).or(own);
+            self.fail_calls_until(due.unwrap_or(end));
+            let Some(time) = due else { break };
             alarms += 1;
             assert!(alarms < MAX_ALARMS, "the alarm comes for ever");
             self.now = self.now.max(time);

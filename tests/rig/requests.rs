@@ -90,6 +90,20 @@ impl Rig {
         (answer.status, answer.body)
     }
 
+    /// Calls whose time is over by then fail, each at its time.
+    pub(super) fn fail_calls_until(&mut self, end: u64) {
+        while let Some((place, deadline)) =
+            self.calls.iter().map(|call| call.deadline).enumerate().min_by_key(|(_, deadline)| *deadline)
+        {
+            if deadline > end {
+                return;
+            }
+            self.now = self.now.max(deadline);
+            self.calls.swap(0, place);
+            self.answer_call(None);
+        }
+    }
+
     /// A function answers the oldest call, or does not.
     pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
         let Calling { socket, client_id, call, .. } = self.calls.remove(0);

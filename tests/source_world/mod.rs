@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::database::Database;
 use realtime_worker::source::Source;
 use realtime_worker::source::input::{Input, RequestId, StoredSource};
@@ -23,7 +23,7 @@ fn database(organization: Value) -> Rc<Database> {
         "REALTIME" => Some(realtime.clone()),
         _ => None,
     };
-    Configuration::read(&read).unwrap().databases().get("main").unwrap().clone()
+    read_configuration(&read).unwrap().databases().get("main").unwrap().clone()
 }
 
 /// The world around a source: what was stored, the database with its outbox, the organizations' objects, the clock.

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
+use super::configuration::{ANONYMOUS, SERVICE, TERMS, USER};
 use super::{SEPARATOR, SERVER_FRAMES, words};
 use crate::code::{Code, Refusal};
 use crate::engine::event::{Authenticated, Bindings, Called, Event, Member, TableWarning, View};
-use crate::policy::app::{ANONYMOUS, SERVICE, USER, is_service};
 use crate::policy::channel::Topic;
 use crate::policy::principal::{Method, Principal};
 use crate::value::json;
@@ -71,6 +71,9 @@ fn change(table: &str, view: &View, offset: Option<u64>, bindings: Option<&Bindi
     row_member(&mut out, "old_record", view.old.as_ref());
     text_member(&mut out, "timestamp", &iso(bindings.map_or(0, |bindings| bindings.time)));
     offset.iter().for_each(|offset| member(&mut out, "offset", &offset.to_string()));
+    if bindings.is_some_and(Bindings::is_truncated) {
+        member(&mut out, "truncated", "true");
+    }
     let numbers = bindings.map(|bindings| &*bindings.numbers).unwrap_or_default();
     if !numbers.is_empty() {
         let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
@@ -94,7 +97,7 @@ fn connected(authenticated: &Authenticated) -> String {
 
 fn role(principal: &Principal) -> &'static str {
     match principal.method {
-        _ if is_service(&principal.roles) => SERVICE,
+        _ if TERMS.is_service(&principal.roles) => SERVICE,
         Method::Anonymous => ANONYMOUS,
         Method::Session | Method::ApiKey => USER,
     }

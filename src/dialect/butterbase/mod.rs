@@ -1,6 +1,7 @@
 //! The Butterbase dialect: JSON objects in text frames, told apart by `type` (docs/protocol-butterbase.md).
 //! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
 
+pub mod configuration;
 pub mod decode;
 pub mod encode;
 pub mod words;
@@ -45,6 +46,7 @@ pub const PROFILE: Profile = Profile {
     heartbeat: Some(HEARTBEAT),
     unknown_subscription: UnknownSubscription::Ended,
     hears_messages: false,
+    hears_organization: false,
     hears_oneself_appear: false,
     untracked_is_error: false,
     removes_unmatched: true,

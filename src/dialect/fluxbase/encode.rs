@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::SERVER_FRAMES;
+use super::configuration::ADMIN_CHANNELS;
 use super::id::{self, Named};
 use crate::code::{Code, Reason, Refusal};
 use crate::engine::event::{Authenticated, Bindings, Event, Kept, Member, View};
 use crate::engine::publication::Payload;
 use crate::policy::channel::Topic;
-use crate::policy::fluxbase::ADMIN_CHANNELS;
 use crate::policy::table::Operation;
 use crate::value::json;
 use crate::value::row::Row;
+
+/// What a client is told of any limit of connections.
+const FULL: &str = "max_connections_reached";
 
 /// The frames of an event.
 pub(super) fn texts(event: &Event) -> Vec<String> {
@@ -71,17 +74,18 @@ fn offset_member(out: &mut String, offset: Option<u64>) {
 fn changes(table: [&str; 2], view: &View, offset: Option<u64>, bindings: Option<&Bindings>) -> Vec<String> {
     let numbers = bindings.map(|bindings| bindings.numbers.as_slice()).unwrap_or_default();
     let (channels, subscriptions): (Vec<u32>, Vec<u32>) = numbers.iter().partition(|number| id::is_channel(**number));
+    let is_truncated = bindings.is_some_and(Bindings::is_truncated);
     let mut frames = Vec::new();
     if !channels.is_empty() {
-        frames.push(channel_change(table, view, offset));
+        frames.push(channel_change(table, view, offset, is_truncated));
     }
     if !subscriptions.is_empty() {
-        frames.push(subscription_change(table, view, offset, &subscriptions));
+        frames.push(subscription_change(table, view, offset, (is_truncated, &subscriptions)));
     }
     frames
 }
 
-fn channel_change([schema, table]: [&str; 2], view: &View, offset: Option<u64>) -> String {
+fn channel_change([schema, table]: [&str; 2], view: &View, offset: Option<u64>, is_truncated: bool) -> String {
     let mut out = open("broadcast");
     text(&mut out, "channel", &id::of_table(schema, table));
     change_payload(&mut out, [schema, table], view);
@@ -91,12 +95,17 @@ fn channel_change([schema, table]: [&str; 2], view: &View, offset: Option<u64>) 
     if let Some(old) = &view.old {
         row(&mut out, "old_record", old);
     }
-    out.push('}');
+    close_payload(&mut out, is_truncated);
     offset_member(&mut out, offset);
     close(out)
 }
 
-fn subscription_change(table: [&str; 2], view: &View, offset: Option<u64>, subscriptions: &[u32]) -> String {
+fn subscription_change(
+    table: [&str; 2],
+    view: &View,
+    offset: Option<u64>,
+    (is_truncated, subscriptions): (bool, &[u32]),
+) -> String {
     let mut out = open("postgres_changes");
     change_payload(&mut out, table, view);
     match &view.new {
@@ -106,7 +115,7 @@ fn subscription_change(table: [&str; 2], view: &View, offset: Option<u64>, subsc
     if let Some(old) = view.old.as_ref().filter(|_| view.operation != Operation::Insert) {
         row(&mut out, "old_record", old);
     }
-    out.push('}');
+    close_payload(&mut out, is_truncated);
     let ids: Vec<String> = subscriptions.iter().map(|number| format!("\"{}\"", id::subscription(*number))).collect();
     member(&mut out, "subscription_ids", &["[", &ids.join(","), "]"].concat());
     offset_member(&mut out, offset);
@@ -118,6 +127,14 @@ fn change_payload(out: &mut String, [schema, table]: [&str; 2], view: &View) {
     out.extend([",\"payload\":{\"type\":\"", view.operation.as_str(), "\""]);
     text(out, "table", table);
     text(out, "schema", schema);
+}
+
+/// Closes it, saying whether large columns of the row were left out.
+fn close_payload(out: &mut String, is_truncated: bool) {
+    if is_truncated {
+        member(out, "truncated", "true");
+    }
+    out.push('}');
 }
 
 fn row(out: &mut String, name: &str, row: &Row) {
@@ -169,7 +186,7 @@ fn failed(code: Code) -> String {
     let mut out = open("error");
     if code == Code::ConnectionLimit {
         out.push_str(",\"payload\":{\"message\":\"server is full, try later\"}");
-        text(&mut out, "error", "max_connections_reached");
+        text(&mut out, "error", FULL);
     } else {
         text(&mut out, "error", code.sentence());
     }
@@ -261,6 +278,7 @@ fn sentence(refusal: &Refusal, named: Option<&Named<'_>>) -> String {
     match (refusal.code, refusal.reason) {
         (_, Some(Reason::CredentialRequired)) => String::from("authentication required for subscriptions"),
         (Code::TableNotEnabled | Code::UnknownTable, _) => format!("table {table} not enabled for realtime"),
+        (Code::ConnectionLimit, _) => String::from(FULL),
         (Code::InvalidFilter, _) => format!("invalid filter: {}", refusal.message),
         (Code::InvalidToken | Code::WrongOrganization, _) => String::from("invalid token"),
         (Code::TokenExpired, _) if named.is_none() => String::from("invalid token"),

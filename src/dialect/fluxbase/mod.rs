@@ -1,6 +1,7 @@
 //! The Fluxbase dialect: JSON objects in text frames (docs/protocol-fluxbase.md). There are two contracts, an older one of
 //! table channels and a newer one of subscriptions with ids; a socket may speak either, frame by frame.
 
+pub mod configuration;
 mod decode;
 mod encode;
 pub mod filter;
@@ -46,6 +47,7 @@ pub const PROFILE: Profile = Profile {
     reading: Reading::Spoken,
     heartbeat: Some(HEARTBEAT),
     hears_messages: true,
+    hears_organization: false,
     hears_oneself_appear: true,
     untracked_is_error: true,
     removes_unmatched: false,

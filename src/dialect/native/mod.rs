@@ -39,6 +39,7 @@ pub const PROFILE: Profile = Profile {
     heartbeat: None,
     unknown_subscription: UnknownSubscription::Refused,
     hears_messages: true,
+    hears_organization: true,
     hears_oneself_appear: true,
     untracked_is_error: true,
     removes_unmatched: false,

@@ -207,7 +207,7 @@ fn change(schema: &str, table: &str, view: &View, bindings: &Bindings) -> String
         out.push_str(",\"old_record\":");
         old_record(view, bindings).write(&mut out);
     }
-    let is_truncated = bindings.database.as_ref().is_some_and(|database| database.truncated);
+    let is_truncated = bindings.is_truncated();
     out.push_str(if is_truncated { TRUNCATED } else { NOT_TRUNCATED });
     out
 }

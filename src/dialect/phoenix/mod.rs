@@ -48,6 +48,7 @@ pub const PROFILE: Profile = Profile {
     heartbeat: None,
     unknown_subscription: UnknownSubscription::Refused,
     hears_messages: true,
+    hears_organization: false,
     hears_oneself_appear: true,
     untracked_is_error: true,
     removes_unmatched: false,

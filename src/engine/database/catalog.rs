@@ -108,6 +108,11 @@ impl Catalog {
         self.tables.values().map(|table| &**table).filter(|table| table.enabled && table.row_security == Some(false))
     }
 
+    /// Whether nobody judges the rows of a table.
+    pub fn is_without_row_security(&self, schema: &str, table: &str) -> bool {
+        self.enabled(schema, table).is_some_and(|table| table.row_security == Some(false))
+    }
+
     fn get(&self, schema: &str, table: &str) -> Option<&Rc<CatalogTable>> {
         self.tables.get(&(schema.to_owned(), table.to_owned()))
     }

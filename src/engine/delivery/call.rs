@@ -15,12 +15,14 @@ use crate::value::json;
 pub const MAX_CALLS: u64 = 16;
 /// Calls of one organization that may be pending at once.
 pub const MAX_ALL_CALLS: u64 = 256;
+/// How long a function may take, in milliseconds: clients wait for 30 seconds.
+pub const MAX_CALL_TIME: u64 = 25_000;
 
 impl Delivery {
     /// Forwards an event to its function, or refuses it.
     pub(super) fn call(&mut self, now: u64, id: SessionId, call: Call, out: &mut Out) {
         let (event, name) = (call.event.clone(), call.id.clone());
-        if let Err(refusal) = self.try_to_call(id, call, out) {
+        if let Err(refusal) = self.try_to_call(now, id, call, out) {
             let refusal = match refusal.code {
                 Code::NoHandler => Refusal::because(Code::NoHandler, ["No handler for event: ", &event].concat()),
                 _ => refusal,
@@ -29,7 +31,7 @@ impl Delivery {
         }
     }
 
-    fn try_to_call(&mut self, id: SessionId, call: Call, out: &mut Out) -> Result<(), Refusal> {
+    fn try_to_call(&mut self, now: u64, id: SessionId, call: Call, out: &mut Out) -> Result<(), Refusal> {
         let app = self.configuration.app(&self.organization);
         let (service, path) = app.and_then(|app| app.functions.of(&call.event)).ok_or(Code::NoHandler)?;
         let session = self.registry.session(id).ok_or(Code::Internal)?;
@@ -47,6 +49,7 @@ impl Delivery {
             user: principal.user.clone(),
             role: principal.roles.first().map(str::to_owned),
             call,
+            deadline: now.saturating_add(MAX_CALL_TIME),
         })));
         self.calls += 1;
         self.registry.socket_mut(id.socket).into_iter().for_each(|socket| socket.calls += 1);

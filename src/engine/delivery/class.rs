@@ -222,17 +222,19 @@ impl Classes {
         found
     }
 
-    /// Adds a member to the class of `key`.
-    pub(super) fn join(&mut self, key: &Rc<ClassKey>, session: SessionId) {
-        if FilterIndex::holds(key) {
-            let members = self.filtered.entry(key.clone()).or_default();
-            if members.is_empty() {
-                self.index.insert(key);
-            }
-            members.insert(session);
-        } else {
-            self.members.entry(key.clone()).or_default().insert(session);
+    /// Adds a member to the class of `key`, and returns the key that all members share: thousands of equal ones would
+    /// fill the memory.
+    pub(super) fn join(&mut self, key: Rc<ClassKey>, session: SessionId) -> Rc<ClassKey> {
+        let is_filtered = FilterIndex::holds(&key);
+        let classes = if is_filtered { &mut self.filtered } else { &mut self.members };
+        let entry = classes.entry(key);
+        let key = entry.key().clone();
+        let members = entry.or_default();
+        if is_filtered && members.is_empty() {
+            self.index.insert(&key);
         }
+        members.insert(session);
+        key
     }
 
     /// Removes a member; an empty class is forgotten.

@@ -97,7 +97,8 @@ impl Registry {
 
     /// Whether the database has the rows of a table, as far as it has said.
     pub(super) fn is_of_database(&self, target: &TableTarget) -> bool {
-        self.database.is_some() && !self.is_published(target)
+        let is_known = |link: &DatabaseLink| link.interest.catalog().enabled(&target.schema, &target.table).is_some();
+        self.database.as_ref().is_some_and(|link| !self.is_published(target) || is_known(link))
     }
 
     /// Whether one of a session's table subscriptions is active.

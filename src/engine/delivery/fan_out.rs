@@ -10,10 +10,10 @@ use super::registry::Registry;
 use super::rules::Rules;
 use super::tables::EnabledTables;
 use crate::engine::effect::Effect;
-use crate::engine::event::{Address, Event};
+use crate::engine::event::{Address, Event, TableWarning};
 use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, Missable, Origin, Out, SessionId, ToStream};
-use crate::engine::profile::{PresenceFrames, Profiles};
+use crate::engine::profile::{PresenceFrames, Profiles, TableDelivery};
 use crate::engine::publication::{Content, Publication};
 use crate::engine::table_settings::TableSetting;
 use crate::policy::channel::Topic;
@@ -177,11 +177,16 @@ impl<'a> FanOut<'a> {
     /// Whether a class receives changes of this table in its dialect.
     fn delivers(&self, accepted: &Accepted, class: &ClassKey) -> bool {
         let Content::Change { schema, table, .. } = &accepted.publication.content else { return true };
-        if accepted.verdict.is_some() {
-            return true;
-        }
-        let delivery = (self.profiles)(class.dialect).map(|profile| profile.table_delivery);
-        delivery.is_some_and(|delivery| self.tables.withheld(delivery, (schema, table), &class.roles).is_none())
+        let Some(profile) = (self.profiles)(class.dialect) else { return false };
+        let (delivery, table) = (profile.table_delivery, (&**schema, &**table));
+        let withheld = match accepted.verdict {
+            None => self.tables.withheld(delivery, table, &class.roles),
+            // A database that is gone says nothing of its tables any more.
+            Some(_) => self.registry.catalog().map_or(Some(TableWarning::NoPolicy), |catalog| {
+                self.tables.withheld_unjudged(delivery, &catalog, table, &class.roles)
+            }),
+        };
+        delivery == TableDelivery::Published || withheld.is_none()
     }
 
     /// The dialect's differences, and the table's settings.

@@ -145,8 +145,10 @@ impl<'a> Gathering<'a> {
     pub(super) fn matches_of(&self, class: &ClassKey, view: ViewNumber) -> Vec<Match> {
         let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, operation, .. } = &self.accepted.publication.content else {
-            // A channel receives only the messages of its own topic.
-            let is_heard = (class.channel.is_none() || class.scope != Scope::Organization) && profile.hears_messages;
+            let is_heard = match class.scope {
+                Scope::Organization => profile.hears_organization,
+                _ => profile.hears_messages,
+            };
             return if is_heard { vec![Match::default()] } else { Vec::new() };
         };
         let flows = |setting: &TableSetting| setting.is_enabled && setting.operations.contains(operation);

@@ -3,6 +3,7 @@
 //! Work is done once per class of sessions, and per session only where a rule singles it out; nothing walks all
 //! sessions (invariant 6).
 
+mod arrivals;
 mod attachment;
 mod away;
 mod awaiting;
@@ -58,6 +59,7 @@ use super::table_settings::{TableChange, TableState};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
+use arrivals::Arrival;
 pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
@@ -91,6 +93,8 @@ pub(super) struct Delivery {
     too_slow: u64,
     /// Function calls that wait for their answers.
     calls: u64,
+    /// Connections that opened or closed with this input, where somebody may be told.
+    arrivals: Vec<Arrival>,
 }
 
 impl Delivery {
@@ -122,6 +126,7 @@ impl Delivery {
             backlog: Backlog::default(),
             waits: Waits::default(),
             calls: 0,
+            arrivals: Vec::new(),
         };
         for (id, text) in &stored.sockets {
             let limits = &delivery.configuration.limits;
@@ -169,6 +174,8 @@ impl Delivery {
     pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
         let Some(socket) = self.registry.socket(id) else { return };
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
+        let arrival = Arrival::disconnected(socket);
+        self.note_arrival(arrival);
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
         self.batches.forget(id);
@@ -191,6 +198,7 @@ impl Delivery {
 
     /// Stores what must outlive memory, before the effects of this input end (invariant 4).
     pub(super) fn save(&mut self, now: u64, out: &mut Out) {
+        self.tell_arrivals(now, out);
         self.tell_database(now, out);
         for id in self.registry.take_unsaved() {
             let is_held = self.waits.held.has(id);

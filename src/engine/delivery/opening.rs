@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::arrivals::Arrival;
 use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session};
@@ -78,7 +79,7 @@ impl Delivery {
             return out.run(Task::TurnAway(refusal));
         }
         let is_full = match &open.principal {
-            Some(principal) => self.rights().is_full_for(principal),
+            Some(principal) => self.rights().is_full_from(principal, open.address.as_deref()),
             None => self.rights().is_full() || !self.make_room(open.address.as_deref(), out),
         };
         if is_full && profile.rejects_at_handshake {
@@ -101,7 +102,11 @@ impl Delivery {
             Some(principal) if profile.sessions == Sessions::One => {
                 self.begin_opened_session(now, open.socket, (principal, open.recover, open.batches), out);
             }
-            Some(_) | None => {}
+            Some(_) => {
+                let arrival = self.registry.socket(open.socket).and_then(Arrival::connected);
+                self.note_arrival(arrival);
+            }
+            None => {}
         }
     }
 
@@ -286,6 +291,8 @@ impl Delivery {
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
         self.registry.enter(session);
+        let arrival = self.registry.socket(socket).and_then(Arrival::connected);
+        self.note_arrival(arrival);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;
         let then = Announcement::Authenticated { with_position, then: beginning.then, watch: beginning.watch };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::away::Away;
-use super::class::Classes;
+use super::class::{Classes, Scope};
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
 use super::people::People;
@@ -161,6 +161,13 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
+    /// Changes who a session is: its socket counts for somebody else then.
+    pub(super) fn change_identity(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        self.sockets.count(id.socket, false);
+        self.change(id, change);
+        self.sockets.count(id.socket, true);
+    }
+
     /// Changes session state that the attachment does not hold.
     pub(super) fn relist(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
         self.unlist(id);
@@ -220,8 +227,7 @@ impl Registry {
                 (Some(before), Some(_)) => _ = session.classes.insert(scope, before),
                 (Some(before), None) => self.classes.leave(&before, id),
                 (None, Some(key)) => {
-                    let key = Rc::new(key);
-                    self.classes.join(&key, id);
+                    let key = self.classes.join(Rc::new(key), id);
                     self.away.iter_mut().for_each(|away| away.joined(&key));
                     session.classes.insert(scope, key);
                 }
@@ -280,7 +286,10 @@ impl Registry {
         let (common, keys) = session.class_keys(dialect, &self.configuration);
         session.common = common;
         for key in keys {
-            self.classes.join(&key, id);
+            let key = self.classes.join(key, id);
+            if key.scope == Scope::Organization {
+                session.common = key.clone();
+            }
             session.classes.insert(key.scope.clone(), key);
         }
         self.people.add(id, &session.principal);

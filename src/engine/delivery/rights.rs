@@ -149,11 +149,24 @@ impl Rights<'_> {
         self.registry.sockets().authenticated().saturating_add(elsewhere) >= self.configuration.limits.connections
     }
 
+    /// The same for a socket that opens from an address: those without a credential have a share each.
+    pub(super) fn is_full_from(&self, principal: &Principal, address: Option<&str>) -> bool {
+        let has_share = |address: &str| {
+            self.registry.sockets().anonymous_of(address) >= self.configuration.limits.anonymous_per_address
+        };
+        self.is_full_for(principal) || (principal.method == Method::Anonymous && address.is_some_and(has_share))
+    }
+
     /// Whether the limits leave no room for another socket of this principal: each user has a limit too.
     pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
+        self.is_full() || self.has_all_of(principal)
+    }
+
+    /// Whether a user has as many sockets as one may have, at all objects of the organization.
+    pub(super) fn has_all_of(&self, principal: &Principal) -> bool {
         let elsewhere = |user: &str| self.registry.census.borrow().of_user(user);
         let of_user = |user: &str| self.registry.sockets().of_user(user).saturating_add(elsewhere(user));
-        let has_share = |user: &String| of_user(user) >= self.configuration.limits.connections_per_user;
-        self.is_full() || principal.user.as_ref().is_some_and(has_share)
+        let limit = self.configuration.limits.connections_per_user;
+        principal.user.as_ref().is_some_and(|user| of_user(user) >= limit)
     }
 }

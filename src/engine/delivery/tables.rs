@@ -5,13 +5,13 @@ use std::rc::Rc;
 use super::Delivery;
 use super::session::Subscription;
 use crate::code::{Code, Refusal};
+use crate::engine::database::catalog::Catalog;
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::{Event, TableWarning};
 use crate::engine::input::Stored;
 use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::TableDelivery;
 use crate::engine::table_settings::{FACT, TableChange, TableSetting, TableSettings, TableState};
-use crate::policy::app::is_service;
 use crate::policy::configuration::Configuration;
 use crate::policy::roles::Roles;
 use crate::policy::table::DEFAULT_SCHEMA;
@@ -79,9 +79,28 @@ impl EnabledTables {
         if !self.settings.of(schema, table).map_or(is_listed, |setting| setting.is_enabled) {
             return Some(TableWarning::NotEnabled);
         }
-        let is_open = self.configuration.tables.get(schema, table).has_policy()
+        (!self.is_open((schema, table), roles)).then_some(TableWarning::NoPolicy)
+    }
+
+    /// Whether holders of these roles may get rows of a table, as far as a rule or the deployment says so.
+    fn is_open(&self, (schema, table): (&str, &str), roles: &Roles) -> bool {
+        let app = self.configuration.app(&self.organization).filter(|_| schema == DEFAULT_SCHEMA);
+        self.configuration.tables.get(schema, table).has_policy()
             || app.is_some_and(|app| app.public.contain(table))
-            || is_service(roles);
+            || self.configuration.is_service(roles)
+    }
+
+    /// The same for a table of a database that judges nobody's rows of it: its verdict is no policy.
+    pub(super) fn withheld_unjudged(
+        &self,
+        delivery: TableDelivery,
+        catalog: &Catalog,
+        (schema, table): (&str, &str),
+        roles: &Roles,
+    ) -> Option<TableWarning> {
+        let is_open = delivery == TableDelivery::Published
+            || !catalog.is_without_row_security(schema, table)
+            || self.is_open((schema, table), roles);
         (!is_open).then_some(TableWarning::NoPolicy)
     }
 }
@@ -97,7 +116,10 @@ impl Delivery {
         let table = (target.schema.as_str(), target.table.as_str());
         let warning = match (profile.table_delivery, self.registry.is_of_database(target)) {
             (TableDelivery::Published, _) => None,
-            (TableDelivery::Enabled, true) => self.registry.withheld_by_database(session, target),
+            (delivery, true) => self.registry.withheld_by_database(session, target).or_else(|| {
+                let catalog = self.registry.catalog()?;
+                self.tables.withheld_unjudged(delivery, &catalog, table, &session.principal.roles)
+            }),
             (delivery, false) => self.tables.withheld(delivery, table, &session.principal.roles),
         };
         if let Some(warning) = warning {

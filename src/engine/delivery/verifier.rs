@@ -164,7 +164,7 @@ mod tests {
             "JWT_SECRET" => Some(SECRET.to_owned()),
             _ => None,
         };
-        let configuration = Rc::new(Configuration::read(&variable).unwrap());
+        let configuration = Rc::new(Configuration::read(&variable, &[]).unwrap());
         let surroundings = (configuration, (|_| Some(&SEVERAL)) as Profiles);
         Delivery::wake(NOW, Rc::from("org_1"), surroundings, &stored, &Default::default(), &mut Out::default())
     }

@@ -9,10 +9,11 @@ use super::handshake::{Step, Unverified};
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::dialect::Dialect;
+use crate::dialect::butterbase::configuration::{ANONYMOUS, TERMS};
 use crate::dialect::butterbase::{Butterbase, ID, words};
 use crate::engine::event::Event;
 use crate::engine::input::DialectId;
-use crate::policy::app::{ANONYMOUS, App, is_service};
+use crate::policy::app::App;
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::{Credentials, Proven};
 use crate::policy::organization::is_organization;
@@ -109,7 +110,9 @@ fn check_plan(app: &App) -> Result<(), Refusal> {
 fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Proven<'_>) -> Result<Principal, Refusal> {
     match proven {
         Proven::Key(_) => service(credentials.within(proven, app)?),
-        Proven::Token(claims) if claims.app.as_deref() == Some(app) => Ok(credentials.within(proven, app)?),
+        Proven::Token(claims) if claims.app.as_ref().is_some_and(|signing| signing.id == app) => {
+            Ok(credentials.within(proven, app)?)
+        }
         // The platform's own token, of the app's owner.
         Proven::Token(claims) if claims.app.is_none() && in_header => {
             let principal = credentials.within(proven, app).map_err(|_| Code::InvalidToken)?;
@@ -121,7 +124,7 @@ fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Prove
 
 /// A service acts for no user.
 fn service(principal: Principal) -> Result<Principal, Refusal> {
-    if is_service(&principal.roles) {
+    if TERMS.is_service(&principal.roles) {
         Ok(Principal { user: None, ..principal })
     } else {
         Err(Refusal::of(Code::InvalidToken))

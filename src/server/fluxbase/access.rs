@@ -5,9 +5,9 @@ use std::rc::Rc;
 use super::answer_to;
 use crate::code::{Code, Refusal};
 use crate::dialect::fluxbase::PROFILE;
+use crate::dialect::fluxbase::configuration::{ADMIN_ROLES, Settings};
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::Proven;
-use crate::policy::fluxbase::ADMIN_ROLES;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 use crate::server::api::{ApiStep, Rejected};
@@ -74,8 +74,8 @@ pub fn identify(
 /// # Errors
 /// When there are none.
 pub fn organization(configuration: &Configuration) -> Result<String, Rejected> {
-    let fluxbase = configuration.fluxbase.as_ref().ok_or_else(|| rejected(Code::NotFound))?;
-    Ok(fluxbase.organization.clone())
+    let settings: &Settings = configuration.sections.get().ok_or_else(|| rejected(Code::NotFound))?;
+    Ok(settings.organization.clone())
 }
 
 fn client(

@@ -13,6 +13,7 @@ use super::entrance::{Entrance, Rejection};
 use super::handshake::{Step, Unverified};
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
+use crate::dialect::fluxbase::configuration::Settings;
 use crate::dialect::fluxbase::{ANONYMOUS_ROLE, ID};
 use crate::engine::input::DialectId;
 use crate::policy::configuration::Configuration;
@@ -36,8 +37,8 @@ impl Entrance for FluxbaseEntrance {
     }
 
     fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
-        let fluxbase = configuration.fluxbase.as_ref().ok_or(Code::NotFound)?;
-        let organization = fluxbase.organization.clone();
+        let settings: &Settings = configuration.sections.get().ok_or(Code::NotFound)?;
+        let organization = settings.organization.clone();
         let (recover, missed_after) = head.recovery()?;
         let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
         let token = head.bearer().or_else(|| head.parameter("token")).filter(|token| !token.is_empty());

@@ -3,10 +3,11 @@
 
 use std::rc::Rc;
 
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::code::Code;
 use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, text};
 use realtime_worker::dialect::phoenix::push::{MessageBody, Push, Pushed};
-use realtime_worker::dialect::{Frame, Received, fluxbase, native};
+use realtime_worker::dialect::{Frame, Received, butterbase, fluxbase, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::event::Event;
@@ -83,7 +84,7 @@ pub fn token(text: &str) {
 /// `REALTIME LF API_KEYS`: read, or refused by the name of one of the two.
 pub fn configuration(text: &str) {
     let (realtime, api_keys) = text.split_once('\n').unwrap_or((text, "[]"));
-    let answer = Configuration::read(&|name| match name {
+    let answer = read_configuration(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
         "REALTIME" => Some(realtime.into()),
         "API_KEYS" => Some(api_keys.into()),
@@ -104,6 +105,12 @@ pub fn frame(text: &str) {
 /// Any frame of a client of Fluxbase, with a token and without.
 pub fn fluxbase(text: &str) {
     any_frame(fluxbase::ID, [Some(Principal::anonymous(fluxbase::ANONYMOUS_ROLE)), Some(principal())], text);
+}
+
+/// Any frame of a client of Butterbase, of a user and of nobody.
+pub fn butterbase(text: &str) {
+    let anonymous = Principal::anonymous(butterbase::configuration::ANONYMOUS);
+    any_frame(butterbase::ID, [Some(anonymous), Some(principal())], text);
 }
 
 fn any_frame(dialect: DialectId, principals: [Option<Principal>; 2], text: &str) {
@@ -218,7 +225,7 @@ const WITH_DATABASE: &str =
     r#"{"databases":{"main":{"connection":"DATABASE_URL","organization":"org_1","roles":["member"]}}}"#;
 
 fn configured(realtime: &str) -> Rc<Configuration> {
-    let configuration = Configuration::read(&|name| match name {
+    let configuration = read_configuration(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
         "REALTIME" => Some(realtime.into()),
         _ => None,
@@ -306,6 +313,8 @@ mod tests {
         check(frame, r#"{"type":"presence_track","topic":"room:1","metadata":{"x":1}}"#);
         check(fluxbase, r#"{"type":"subscribe","config":{"table":"t","event":"*","filter":"a->b=like.*x, y"}}"#);
         check(fluxbase, r#"{"type":"presence","channel":"a","payload":{"event":"track","key":"k","state":{}}}"#);
+        check(butterbase, r#"{"type":"subscribe","table":"t","id":1,"filter":{"a":1},"columns":["a"]}"#);
+        check(butterbase, r#"{"type":"event","event":"e","payload":[1],"id":"x"}"#);
         check(publish, r#"{"organizationId":"o","type":"broadcast","event":"e","payload":[1],"targetRoles":["a"]}"#);
         let attachment = r#"{"version":1,"client_id":"client-0","state":{"wire":0,"opened":1,"principal":null}}"#;
         check(stored, &format!("{attachment}\n{{\"type\":\"broadcast\",\"event\":\"e\",\"payload\":1}}"));

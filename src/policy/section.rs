@@ -1,0 +1,43 @@
+//! Sections of `REALTIME` that belong to one kind of client: they are read where their clients are served, and held here.
+
+use std::any::Any;
+use std::fmt;
+use std::rc::Rc;
+
+use super::configuration::Configuration;
+use crate::code::Refusal;
+use crate::value::form::Field;
+
+/// A section: its key, and how it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// The key in `REALTIME`.
+    pub name: &'static str,
+    /// Reads it into the configuration. All other keys have been read by then.
+    ///
+    /// # Errors
+    /// On an unknown key or a wrong type, with its path.
+    pub read: fn(&Field<'_>, &mut Configuration) -> Result<(), Refusal>,
+}
+
+/// What sections hold, by its type. Only the module that has the type can read it.
+#[derive(Clone, Default)]
+pub struct Sections(Vec<Rc<dyn Any>>);
+
+impl Sections {
+    /// Adds what a section holds.
+    pub fn insert<T: Any>(&mut self, settings: T) {
+        self.0.push(Rc::new(settings));
+    }
+
+    /// What the section of this type holds; `None` if the deployment has none.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.iter().find_map(|settings| settings.downcast_ref())
+    }
+}
+
+impl fmt::Debug for Sections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Sections").field(&self.0.len()).finish()
+    }
+}
