@@ -96,6 +96,7 @@ limits! {
         connections "connections" 10000 "connections of one organization";
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
         pending_per_address "pendingPerAddress" 100 "the same of one address, where Cloudflare tells it";
+        anonymous_per_address "anonymousPerAddress" 100 "connections without a credential of one address, where Cloudflare tells it";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
         unread_bytes "unreadBytes" 8388608 "bytes that one connection is sent without a sign that it reads them, at least 65536";

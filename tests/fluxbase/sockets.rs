@@ -99,3 +99,38 @@ fn a_full_organization_says_so_after_the_upgrade() {
         "error": "max_connections_reached", "code": "connection_limit" }));
     late.is_closed(1013, "connection_limit");
 }
+
+#[test]
+fn an_address_has_a_share_of_the_sockets_without_a_token() {
+    let mut realtime = realtime();
+    realtime["limits"] = json!({ "anonymousPerAddress": 2, "connectionsPerUser": 1 });
+    every_way(realtime, |rig| {
+        let full = |client: &crate::rig::Client| {
+            assert_eq!(client.next()["error"], "max_connections_reached");
+            client.is_closed(1013, "connection_limit");
+        };
+        rig.address = Some("192.0.2.1".to_owned());
+        let [first, second] = [anonymous(rig), anonymous(rig)];
+        full(&anonymous(rig));
+        // A token, and another address, have shares of their own.
+        open(rig, "ada").gets_nothing();
+        rig.address = Some("192.0.2.2".to_owned());
+        anonymous(rig).gets_nothing();
+        rig.address = Some("192.0.2.1".to_owned());
+        let token = rig.token("ann", &["member"]);
+        assert_eq!(say(rig, &first, json!({ "type": "access_token", "token": token }))["type"], "ack");
+        full(&open(rig, "ann"));
+        let refused = say(rig, &second, json!({ "type": "access_token", "token": token }));
+        assert_eq!(
+            (&refused["error"], &refused["code"]),
+            (&json!("max_connections_reached"), &json!("connection_limit"))
+        );
+        anonymous(rig).gets_nothing();
+        full(&anonymous(rig));
+        rig.disconnect(&first);
+        open(rig, "ann").gets_nothing();
+        rig.disconnect(&second);
+        anonymous(rig).gets_nothing();
+        full(&anonymous(rig));
+    });
+}

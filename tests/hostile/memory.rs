@@ -2,25 +2,27 @@
 
 use std::rc::Rc;
 
-use realtime_worker::dialect::native;
+use realtime_worker::dialect::{native, read_configuration};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::{Effect, Task};
 use realtime_worker::engine::input::{Input, Open, PresenceRow, SocketId, Stored};
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::tenant_server::TenantServer;
-use serde_json::json;
 
 use crate::counting::live;
-use crate::rig::configuration;
 
 const MEMBERS: u32 = 20_000;
 const METADATA_BYTES: usize = 200;
 const MEGABYTE: f64 = 1e6;
 
 fn surroundings() -> Surroundings {
-    let limits = json!({ "limits": { "connections": MEMBERS, "presenceMembers": MEMBERS } });
-    let configuration = Rc::new(configuration(&limits, &[]));
+    let variable = |name: &str| match name {
+        "ACCESS_TOKEN" | "JWT_SECRET" => Some("a secret of the test, of 32 bytes at least".to_owned()),
+        "REALTIME" => Some(r#"{"limits":{"connections":20000,"presenceMembers":20000}}"#.to_owned()),
+        _ => None,
+    };
+    let configuration = Rc::new(read_configuration(&variable).unwrap());
     Surroundings { now: 0, organization: "org_1".to_owned(), configuration, epoch: "e".to_owned() }
 }
 

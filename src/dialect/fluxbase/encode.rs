@@ -14,6 +14,9 @@ use crate::policy::table::Operation;
 use crate::value::json;
 use crate::value::row::Row;
 
+/// What a client is told of any limit of connections.
+const FULL: &str = "max_connections_reached";
+
 /// The frames of an event.
 pub(super) fn texts(event: &Event) -> Vec<String> {
     match event {
@@ -183,7 +186,7 @@ fn failed(code: Code) -> String {
     let mut out = open("error");
     if code == Code::ConnectionLimit {
         out.push_str(",\"payload\":{\"message\":\"server is full, try later\"}");
-        text(&mut out, "error", "max_connections_reached");
+        text(&mut out, "error", FULL);
     } else {
         text(&mut out, "error", code.sentence());
     }
@@ -275,6 +278,7 @@ fn sentence(refusal: &Refusal, named: Option<&Named<'_>>) -> String {
     match (refusal.code, refusal.reason) {
         (_, Some(Reason::CredentialRequired)) => String::from("authentication required for subscriptions"),
         (Code::TableNotEnabled | Code::UnknownTable, _) => format!("table {table} not enabled for realtime"),
+        (Code::ConnectionLimit, _) => String::from(FULL),
         (Code::InvalidFilter, _) => format!("invalid filter: {}", refusal.message),
         (Code::InvalidToken | Code::WrongOrganization, _) => String::from("invalid token"),
         (Code::TokenExpired, _) if named.is_none() => String::from("invalid token"),

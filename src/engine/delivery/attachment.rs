@@ -67,6 +67,9 @@ struct State {
     held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carries: Option<StoredChannels>,
+    /// The address of a client without a credential, which counts for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,6 +177,7 @@ pub(super) fn read(
     let dialect = (DialectId(state.dialect), profiles(DialectId(state.dialect))?);
     let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
     socket.opened = state.opened;
+    socket.address = state.address.as_deref().map(Rc::from);
     socket.errors = ErrorWindow { start: state.errors.0, count: state.errors.1 };
     match (stored.version, dialect.1.sessions) {
         (ONE_SESSION, Sessions::One) => socket.sessions = state.session(&socket)?.into_iter().collect(),
@@ -213,6 +217,7 @@ impl State {
             awaiting: whole.and_then(|session| session.awaiting.clone()),
             held: socket.is_held,
             carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket, is_whole)),
+            address: socket.anonymous_address().map(|address| address.to_string()),
         }
     }
 

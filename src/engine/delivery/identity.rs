@@ -60,6 +60,11 @@ impl Delivery {
             {
                 self.refuse(now, id, Refusal::of(Code::WrongUser), (None, None), out);
             }
+            (Renewal::AnsweredForAnyone, Ok(principal))
+                if before.user != principal.user && self.rights().has_all_of(&principal) =>
+            {
+                self.refuse(now, id, Refusal::of(Code::ConnectionLimit), (None, None), out);
+            }
             // The same token again changes nothing.
             (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
             (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
@@ -77,7 +82,7 @@ impl Delivery {
         let Some(session) = self.registry.session(id) else { return };
         let user_changed = session.principal.user != principal.user;
         let before = self.sight_of(session);
-        self.registry.change(id, |session| {
+        self.registry.change_identity(id, |session| {
             // A client that answers with another expired token is not told again; that could loop forever.
             session.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
             session.principal = principal;

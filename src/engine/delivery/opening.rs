@@ -79,7 +79,7 @@ impl Delivery {
             return out.run(Task::TurnAway(refusal));
         }
         let is_full = match &open.principal {
-            Some(principal) => self.rights().is_full_for(principal),
+            Some(principal) => self.rights().is_full_from(principal, open.address.as_deref()),
             None => self.rights().is_full() || !self.make_room(open.address.as_deref(), out),
         };
         if is_full && profile.rejects_at_handshake {

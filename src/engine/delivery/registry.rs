@@ -150,6 +150,13 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
+    /// Changes who a session is: its socket counts for somebody else then.
+    pub(super) fn change_identity(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        self.sockets.count(id.socket, false);
+        self.change(id, change);
+        self.sockets.count(id.socket, true);
+    }
+
     /// Changes session state that the attachment does not hold.
     pub(super) fn relist(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
         self.unlist(id);

@@ -148,10 +148,22 @@ impl Rights<'_> {
         self.registry.sockets().authenticated() >= self.configuration.limits.connections
     }
 
+    /// The same for a socket that opens from an address: those without a credential have a share each.
+    pub(super) fn is_full_from(&self, principal: &Principal, address: Option<&str>) -> bool {
+        let has_share = |address: &str| {
+            self.registry.sockets().anonymous_of(address) >= self.configuration.limits.anonymous_per_address
+        };
+        self.is_full_for(principal) || (principal.method == Method::Anonymous && address.is_some_and(has_share))
+    }
+
     /// Whether the limits leave no room for another socket of this principal: each user has a limit too.
     pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
-        let has_share =
-            |user: &String| self.registry.sockets().of_user(user) >= self.configuration.limits.connections_per_user;
-        self.is_full() || principal.user.as_ref().is_some_and(has_share)
+        self.is_full() || self.has_all_of(principal)
+    }
+
+    /// Whether a user has as many sockets as one may have.
+    pub(super) fn has_all_of(&self, principal: &Principal) -> bool {
+        let limit = self.configuration.limits.connections_per_user;
+        principal.user.as_ref().is_some_and(|user| self.registry.sockets().of_user(user) >= limit)
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::SessionId;
 use crate::engine::profile::Profile;
 use crate::policy::limits::{AUTH_DEADLINE, ERROR_WINDOW, Limits};
-use crate::policy::principal::Principal;
+use crate::policy::principal::{Method, Principal};
 
 /// A socket, authenticated or not yet.
 pub(super) struct Socket {
@@ -22,7 +22,8 @@ pub(super) struct Socket {
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
-    /// The remote address, if known: in memory only, because it counts only until the socket has authenticated.
+    /// The remote address, if known. It counts until the socket has authenticated, and is stored only if it has no
+    /// credential.
     pub(super) address: Option<Rc<str>>,
     /// The principal of the key in the handshake, in dialects whose sessions may join without a token.
     pub(super) opened_as: Option<Rc<Principal>>,
@@ -111,6 +112,12 @@ impl Socket {
     /// The principal of the socket's key, or of its session. `None` while it is unauthenticated.
     pub(super) fn principal(&self) -> Option<&Rc<Principal>> {
         self.opened_as.as_ref().or_else(|| self.sessions.first().map(|session| &session.principal))
+    }
+
+    /// The address that this socket counts for, as one without a credential.
+    pub(super) fn anonymous_address(&self) -> Option<&Rc<str>> {
+        let is_anonymous = self.principal().is_some_and(|principal| principal.method == Method::Anonymous);
+        self.address.as_ref().filter(|_| is_anonymous)
     }
 
     /// When an unauthenticated socket is closed, in Unix milliseconds.

@@ -16,8 +16,7 @@ pub(super) struct Sockets {
     freed: Vec<u32>,
     count: u64,
     authenticated: u64,
-    /// Authenticated sockets by their user.
-    by_user: BTreeMap<String, u64>,
+    shares: Shares,
     /// Unauthenticated sockets by their address, the oldest first.
     strangers: BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>,
     listeners: u64,
@@ -63,7 +62,7 @@ impl Sockets {
         if let Some(free) = self.places.get_mut(place) {
             self.count += 1;
             self.authenticated += u64::from(socket.principal().is_some());
-            count(&mut self.by_user, &socket, true);
+            self.shares.count(&socket, true);
             note(&mut self.strangers, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
             *free = Some(socket);
@@ -76,7 +75,7 @@ impl Sockets {
         self.freed.push(id.0);
         self.count -= 1;
         self.authenticated -= u64::from(socket.principal().is_some());
-        count(&mut self.by_user, &socket, false);
+        self.shares.count(&socket, false);
         note(&mut self.strangers, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
         Some(socket)
@@ -86,19 +85,19 @@ impl Sockets {
     pub(super) fn enter(&mut self, session: Session) {
         let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
         self.authenticated += u64::from(socket.principal().is_none());
-        count(&mut self.by_user, socket, false);
+        self.shares.count(socket, false);
         note(&mut self.strangers, socket, false);
         socket.sessions.push(session);
-        count(&mut self.by_user, socket, true);
+        self.shares.count(socket, true);
     }
 
     /// Removes a session from its socket.
     pub(super) fn leave(&mut self, id: SessionId) -> Option<Session> {
         let socket = self.places.get_mut(id.socket.0 as usize)?.as_mut()?;
         let place = socket.place(id.number)?;
-        count(&mut self.by_user, socket, false);
+        self.shares.count(socket, false);
         let session = socket.sessions.remove(place);
-        count(&mut self.by_user, socket, true);
+        self.shares.count(socket, true);
         self.authenticated -= u64::from(socket.principal().is_none());
         Some(session)
     }
@@ -110,7 +109,19 @@ impl Sockets {
 
     /// The number of sockets authenticated as this user.
     pub(super) fn of_user(&self, user: &str) -> u64 {
-        self.by_user.get(user).copied().unwrap_or_default()
+        self.shares.users.get(user).copied().unwrap_or_default()
+    }
+
+    /// Counts a socket for its user or its address, or no longer.
+    pub(super) fn count(&mut self, id: SocketId, is_there: bool) {
+        if let Some(socket) = self.places.get(id.0 as usize).and_then(Option::as_ref) {
+            self.shares.count(socket, is_there);
+        }
+    }
+
+    /// The number of sockets without a credential that this address has.
+    pub(super) fn anonymous_of(&self, address: &str) -> u64 {
+        self.shares.addresses.get(address).copied().unwrap_or_default()
     }
 
     /// The oldest of an address's unauthenticated sockets, if it has `max` of them.
@@ -152,12 +163,30 @@ fn note(strangers: &mut BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>, socket: &S
     }
 }
 
-/// Counts a socket for its user, or no longer.
-fn count(by_user: &mut BTreeMap<String, u64>, socket: &Socket, is_there: bool) {
-    let Some(user) = socket.principal().and_then(|principal| principal.user.as_ref()) else { return };
-    let counted = by_user.get(user).copied().unwrap_or_default();
-    match if is_there { counted + 1 } else { counted.saturating_sub(1) } {
-        0 => by_user.remove(user),
-        count => by_user.insert(user.clone(), count),
+/// How many authenticated sockets each user has, and how many without a credential each address.
+#[derive(Default)]
+struct Shares {
+    users: BTreeMap<String, u64>,
+    addresses: BTreeMap<Rc<str>, u64>,
+}
+
+impl Shares {
+    /// Counts a socket, or no longer.
+    fn count(&mut self, socket: &Socket, is_there: bool) {
+        let Some(principal) = socket.principal() else { return };
+        if let Some(user) = &principal.user {
+            tally(&mut self.users, user, is_there);
+        }
+        if let Some(address) = socket.anonymous_address() {
+            tally(&mut self.addresses, address, is_there);
+        }
+    }
+}
+
+fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K, is_there: bool) {
+    let counted = counts.get(key).copied().unwrap_or_default();
+    match if is_there { counted.saturating_add(1) } else { counted.saturating_sub(1) } {
+        0 => counts.remove(key),
+        count => counts.insert(key.clone(), count),
     };
 }
