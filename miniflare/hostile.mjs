@@ -3,9 +3,13 @@
  * beside an attack.
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { after } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { residentMemory, workerdChildren } from "./bench/cpu.mjs";
-import { join, message, publish } from "./fixture.mjs";
+import { join, message, publish, start } from "./fixture.mjs";
 
 const MEMBERS = 10;
 /** Publications of one run, at ten a second. */
@@ -17,6 +21,20 @@ const SLACK = 100;
 /** A neighbour on the machine may spoil one pair of runs; an attack that hurts spoils each. */
 const MAX_PAIRS = 5;
 const MEGABYTE = 1_000_000;
+
+/**
+ * A server whose storage is in memory, where the machine has such: the disk of a busy one stalls for seconds, and what is
+ * measured is what the Worker costs.
+ */
+export async function serve(realtime) {
+	const folder = await mkdtemp(`${existsSync("/dev/shm") ? "/dev/shm" : tmpdir()}/hostile-`);
+	const server = await start(realtime, { persist: folder });
+	after(async () => {
+		await server.dispose();
+		await rm(folder, { recursive: true, force: true });
+	});
+	return server;
+}
 
 /**
  * Runs an attack on an organization of its own beside honest members, and compares their times with those of a quiet run.

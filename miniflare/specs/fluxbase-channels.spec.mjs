@@ -59,6 +59,23 @@ test("presence is told with the whole roster, across the dialects", async () => 
 	await Promise.all([ben, native].map((client) => client.close()));
 });
 
+test("administrators are told of connections in every dialect, also after the object slept", async () => {
+	const name = "realtime:admin:connections";
+	const admin = channel(name, "root", { token: tokenOf("root", ["admin"]) });
+	await admin.ready();
+	await server.evict("org_1", "hibernate");
+	const native = await join(server, "nat");
+	await admin.until(() => admin.messages.length === 1);
+	await native.close();
+	await admin.until(() => admin.messages.length === 2);
+	const [came, went] = admin.messages;
+	assert.deepEqual([came.event, came.payload.user_id, went.event, went.payload.id], ["connected", "nat", "disconnected", came.payload.id]);
+	assert.equal(went.payload.connected_at, came.payload.connected_at);
+	const member = channel(name, "ann");
+	await member.until(() => member.frames.some(({ error }) => error === "admin access required to subscribe to admin channels"));
+	await Promise.all([admin, member].map((client) => client.close()));
+});
+
 test("a token that ends takes its socket with it, a fresh one keeps it", async () => {
 	const expiring = () => tokenOf("ann", ["member"], { exp: now() + 3 });
 	const [lost, kept] = [channel("room-2", "ann", { token: expiring() }), channel("room-2", "ann", { token: expiring() })];

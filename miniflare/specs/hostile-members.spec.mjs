@@ -2,13 +2,12 @@
  * One member cannot stop an organization: what it sends, and what it has others sent, is bounded while everyone else goes on.
  */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { insert, join, post, publish, start, stats, subscribe } from "../fixture.mjs";
-import { attack, tally } from "../hostile.mjs";
+import { test } from "node:test";
+import { insert, join, post, publish, stats, subscribe } from "../fixture.mjs";
+import { attack, serve, tally } from "../hostile.mjs";
 
 // So that no attacker is simply closed for its errors; with topics for the subscriptions of one.
-const server = await start({ limits: { errorsPerMinute: 1_000_000, topics: 1_000 } });
-after(() => server.dispose());
+const server = await serve({ limits: { errorsPerMinute: 1_000_000, topics: 1_000 } });
 
 const LISTENERS = 40;
 /** Milliseconds between two frames of an attacker who sends ninety a second. */

@@ -2,14 +2,13 @@
  * What those cost who have proven nothing, or hold a key that everyone has, or are one user with many sockets.
  */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { connect } from "../client.mjs";
-import { JWT_SECRET, join, now, post, socketUrl, start, stats, tokenOf } from "../fixture.mjs";
-import { attack } from "../hostile.mjs";
+import { JWT_SECRET, join, now, post, socketUrl, stats, tokenOf } from "../fixture.mjs";
+import { attack, serve } from "../hostile.mjs";
 import { signToken } from "../token.mjs";
 
-const server = await start({ limits: { pending: 60, pendingPerAddress: 20, connections: 100, connectionsPerUser: 20 } });
-after(() => server.dispose());
+const server = await serve({ limits: { pending: 60, pendingPerAddress: 20, connections: 100, connectionsPerUser: 20 } });
 
 /** Somebody who logs in from an address of their own. */
 async function late(organizationId, n) {
