@@ -66,6 +66,9 @@ export async function startServer({ vars = {}, defaults = {}, port = 0, persist,
 				await evict();
 			});
 		},
+		/** The same for one of its relays, by its number. */
+		evictRelay: (organizationId, relay, webSockets) =>
+			miniflare.unsafeEvictDurableObject(config.name, "Relay", { name: `${relay}/${organizationId}`, webSockets }),
 		/** Stops it. */
 		dispose: () => miniflare.dispose(),
 	};

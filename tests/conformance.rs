@@ -175,6 +175,33 @@ fn play(name: &str) {
     }
 }
 
+/// Runs a behaviour with its members spread over the tenant's own object and so many relays.
+fn play_over(relays: u32, behaviour: &Behaviour) {
+    // Each dialect alone, and all of them in turn.
+    let mut casts = casts(behaviour);
+    // Apps stand beside no relays.
+    casts.iter_mut().for_each(|cast| cast.retain(|dialect| dialect.name != conformance::butterbase::BUTTERBASE.name));
+    casts.retain(|cast| !cast.is_empty());
+    let alone = casts.iter().take_while(|cast| cast.len() == 1).count();
+    for cast in casts.into_iter().take(alone + 1) {
+        rig::every_way_with_relays(words::realtime(false), relays, |rig| {
+            let mut stage = Stage::new(rig, &cast, false);
+            (behaviour.script)(&mut stage);
+            stage.ends();
+        });
+    }
+}
+
+#[test]
+fn everything_is_the_same_over_one_relay() {
+    BEHAVIOURS.iter().for_each(|behaviour| play_over(1, behaviour));
+}
+
+#[test]
+fn everything_is_the_same_over_three_relays() {
+    BEHAVIOURS.iter().for_each(|behaviour| play_over(3, behaviour));
+}
+
 /// Changes are published by the API worker, or come from the database.
 fn perform(cast: &[Dialect], from_database: bool, script: impl Fn(&mut Stage<'_>)) {
     rig::every_way(words::realtime(from_database), |rig| {

@@ -266,3 +266,41 @@ fn a_hostile_topic_is_matched_in_bounded_time() {
     let answer = configuration.authorize(Action::Read, &topic(true, &format!("{}!", "a".repeat(100))), &principal);
     assert_eq!(answer, Ok(()));
 }
+
+#[test]
+fn relays_are_none_or_as_many_as_an_organization_may_have() {
+    let relays = |realtime: &str| read(realtime).map(|configuration| configuration.relays);
+    assert_eq!(relays("{}"), Ok(None));
+    assert_eq!(relays("{\"relays\":0}"), Ok(None));
+    let read = relays("{\"relays\":{\"sockets\":32768,\"max\":64}}").unwrap().unwrap();
+    assert_eq!((read.sockets, read.max), (32_768, 64));
+    for wrong in ["1", "true", "\"0\"", "[]"] {
+        check_refused(&format!("{{\"relays\":{wrong}}}"), "REALTIME.relays");
+    }
+    for (wrong, field) in [
+        ("{\"sockets\":0,\"max\":1}", "sockets"),
+        ("{\"sockets\":32769,\"max\":1}", "sockets"),
+        ("{\"sockets\":1,\"max\":0}", "max"),
+        ("{\"sockets\":1,\"max\":65}", "max"),
+        ("{\"max\":1}", "sockets"),
+        ("{\"sockets\":1}", "max"),
+        ("{\"sockets\":1,\"max\":1,\"min\":1}", "min"),
+    ] {
+        check_refused(&format!("{{\"relays\":{wrong}}}"), &format!("REALTIME.relays.{field}"));
+    }
+}
+
+#[test]
+fn relays_stand_beside_nothing_that_one_object_answers_for() {
+    let relays = json!({ "sockets": 1, "max": 1 });
+    let database = json!({ "connection": "DATABASE_URL", "organization": "org_main", "roles": ["authenticated"] });
+    for (name, value) in [
+        ("databases", json!({ "main": database })),
+        ("butterbase", json!({})),
+        ("fluxbase", json!({ "organization": "org_1" })),
+    ] {
+        let beside = |relays: &Value| json!({ "relays": relays, name: value }).to_string();
+        assert!(read(&beside(&json!(0))).is_ok(), "{name}");
+        check_refused(&beside(&relays), "REALTIME.relays");
+    }
+}

@@ -226,6 +226,14 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
+    /// The topic that it is to.
+    pub fn topic(&self) -> Option<&Topic> {
+        match &self.target {
+            Target::Topic { topic, .. } => Some(topic),
+            Target::Table(_) => None,
+        }
+    }
+
     /// The topic whose roster is requested.
     pub fn watched(&self) -> Option<Topic> {
         match &self.target {

@@ -2,10 +2,13 @@
 
 use std::rc::Rc;
 
+use super::census::Census;
 use super::command::Call;
 use super::database::interest::Telling;
 use super::event::{Address, Event};
+use super::figures::Figures;
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
+use super::relay::Peer;
 use super::table_settings::TableState;
 use crate::code::{Code, Refusal};
 use crate::policy::function::Service;
@@ -105,6 +108,19 @@ pub enum Task {
     Figures(Box<Figures>),
     /// Answer an administrator.
     Administered(Result<Administered, Refusal>),
+    /// Ask another object of the tenant, and answer with [`super::input::Input::PeerAnswered`].
+    AskPeer {
+        /// Whom.
+        peer: Peer,
+        /// What.
+        body: String,
+    },
+    /// Answer another object of the tenant; `None`: that makes no sense to this build.
+    PeerAnswer(Option<String>),
+    /// Answer a relay that wants to open a socket.
+    Admitted(Admitted),
+    /// Say where the next socket goes: 0 for this object, else the number of a relay.
+    Placed(u32),
     /// Write one line of log.
     Log(Log),
 }
@@ -243,6 +259,13 @@ pub enum Write {
         /// The topic; `None`: the lobby.
         topic: Option<(bool, Rc<str>)>,
     },
+    /// What is known of a relay, in place of what was.
+    Relay {
+        /// Its number.
+        number: u32,
+        /// Its text; `None`: the relay is forgotten.
+        state: Option<String>,
+    },
     /// Delete everything stored for closed sockets.
     Forget {
         /// The public ids of the sockets; those of their channels begin with them.
@@ -271,6 +294,15 @@ pub enum Write {
     },
 }
 
+/// What a relay is told of a socket that it is about to open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// Whether its ticket was used before.
+    pub is_spent: bool,
+    /// Sockets at other objects, with those of its user.
+    pub census: Census,
+}
+
 /// The answer to a publisher (docs/protocol-native.md, Publishing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -284,6 +316,8 @@ pub struct Receipt {
     pub offset: u64,
     /// Frames handed to sockets.
     pub delivered: u64,
+    /// Whether relays may hand out more, which the answer does not wait for.
+    pub is_at_least: bool,
 }
 
 /// An answer to an administrator.
@@ -313,58 +347,6 @@ pub struct Connection {
     pub user: Option<String>,
     /// When it was opened, in Unix milliseconds.
     pub opened: u64,
-}
-
-/// Figures of one tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Connections, authenticated or not.
-    pub connections: u64,
-    /// Of these, not authenticated yet.
-    pub pending: u64,
-    /// Connections by dialect variant.
-    pub by_dialect: Vec<(DialectId, u64)>,
-    /// Connections by role; one with several roles counts for each.
-    pub by_role: Vec<(String, u64)>,
-    /// Topics with at least one subscriber.
-    pub topics: u64,
-    /// Tables with at least one subscriber.
-    pub tables: u64,
-    /// Members present, over all topics.
-    pub presence: u64,
-    /// The stream's epoch.
-    pub epoch: String,
-    /// The stream's offset.
-    pub offset: u64,
-    /// Publications accepted since the object came to life.
-    pub publications: u64,
-    /// Frames of publications handed to sockets since the object came to life.
-    pub deliveries: u64,
-    /// Connections that were closed since the object came to life because they did not read what they were sent.
-    pub too_slow: u64,
-    /// When the object came to life, in Unix milliseconds.
-    pub since: u64,
-    /// Figures of the database, if there is one.
-    pub database: Option<DatabaseFigures>,
-}
-
-/// Figures of the database link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DatabaseFigures {
-    /// The database.
-    pub name: String,
-    /// Whether its changes arrive.
-    pub is_live: bool,
-    /// Groups of principals that it judges for.
-    pub groups: u64,
-    /// Denials because a group had no verdict, since the object started.
-    pub unjudged: u64,
-    /// Verdicts that the database could not give, since then.
-    pub failed: u64,
-    /// Changes that could not be delivered, since then.
-    pub lost: u64,
-    /// Enabled tables without row-level security: every subscriber receives each of their rows.
-    pub without_row_security: Vec<String>,
 }
 
 /// One line of log.

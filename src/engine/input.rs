@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::census::Census;
 use super::command::{Call, Command, Malformed, Recover};
 use super::database::batch::Batch;
 use super::publication::Publication;
+use super::relay::Peer;
 use super::table_settings::TableChange;
 use crate::policy::principal::Principal;
 
@@ -103,6 +105,36 @@ pub enum Input {
     Called(CallAnswer),
     /// The alarm has fired.
     Alarm,
+    /// Another object of the tenant asks; answered with [`super::effect::Task::PeerAnswer`].
+    PeerAsked {
+        /// What.
+        body: String,
+    },
+    /// The answer to [`super::effect::Task::AskPeer`].
+    PeerAnswered {
+        /// Who was asked.
+        peer: Peer,
+        /// The text of the answer; `None` when there was none.
+        answer: Option<String>,
+    },
+    /// A relay wants to open a socket; answered with [`super::effect::Task::Admitted`].
+    Admit {
+        /// The ticket that it came with.
+        ticket: Option<UsedTicket>,
+        /// Whose it is, where that is proven.
+        user: Option<String>,
+        /// The relay.
+        relay: u32,
+    },
+    /// Someone wants to know where the next socket goes; answered with [`super::effect::Task::Placed`].
+    Place,
+    /// Someone wants to connect to a relay.
+    OpenAtRelay {
+        /// The connection.
+        open: Open,
+        /// Sockets at other objects.
+        census: Census,
+    },
     /// A request for the figures.
     Stats,
     /// A request for the list of connections.

@@ -10,6 +10,7 @@ use super::effect::{Effect, Task};
 use super::event::{Event, Member};
 use super::input::SocketId;
 use super::publication::Publication;
+use super::relay::{Ask, PayerForm};
 use crate::code::Refusal;
 use crate::policy::channel::Topic;
 
@@ -109,6 +110,14 @@ pub(super) struct Origin {
     pub(super) persist: bool,
     /// Under which the publication is remembered, so that it goes out no second time.
     pub(super) key: Option<String>,
+    /// The relay that it is connected to.
+    pub(super) relayed: Option<Box<Relayed>>,
+}
+
+/// The relay of a client, and who pays for what it publishes.
+pub(super) struct Relayed {
+    pub(super) relay: u32,
+    pub(super) payer: PayerForm,
 }
 
 /// What a connection missed: everything in order, or more than can be replayed.
@@ -136,6 +145,8 @@ pub(super) enum Announcement {
     Subscribed { id: String, answer: Option<Rc<str>>, to: Missable, watch: Option<Topic> },
     /// This channel is joined.
     Joined { id: String, answer: Rc<str>, live: Event, watch: Option<Topic> },
+    /// A relay asked for one of its sockets.
+    Asked { relay: u32, ask: Box<Ask>, refusal: Option<Refusal>, only: Option<Missable> },
 }
 
 /// The target of a subscription that recovers.

@@ -13,9 +13,12 @@ pub mod effect;
 pub mod database;
 pub mod profile;
 pub mod table_settings;
+pub mod census;
+pub mod figures;
 pub use stream::{GAP_PLACE, ORGANIZATION_PLACES};
 // What is in between.
 pub mod tenant;
+pub mod relay;
 mod message;
 mod stream;
 mod leftovers;

@@ -1,14 +1,16 @@
 //! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::delivery::Delivery;
-use super::effect::{Administered, Effect, Figures, Task};
-use super::input::{DialectId, Input, PresenceRow, SocketId, Stored};
+use super::effect::{Administered, Effect, Task};
+use super::figures::Figures;
+use super::input::{ConnectionQuery, DialectId, Input, PresenceRow, SocketId, Stored};
 use super::leftovers::Leftovers;
 use super::message::Out;
 use super::profile::Profiles;
+use super::relay::{Hub, Up};
 use super::stream::Stream;
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::AUTH_DEADLINE;
@@ -17,8 +19,12 @@ use crate::policy::limits::AUTH_DEADLINE;
 ///
 /// Every input is handled whole, and its effects are run in their order before the next input.
 pub struct Tenant {
-    stream: Stream,
-    delivery: Delivery,
+    pub(super) stream: Stream,
+    pub(super) delivery: Delivery,
+    /// The relays, where there may be any.
+    pub(super) hub: Option<Hub>,
+    /// What relays have said and is not done yet.
+    pub(super) relayed: VecDeque<(u32, Up)>,
     leftovers: Leftovers,
     alarm: Option<u64>,
     /// The pending timers, by due time.
@@ -45,12 +51,24 @@ impl Tenant {
         let mut out = Out::default();
         let organization: Rc<str> = Rc::from(organization);
         let surroundings = (configuration.clone(), &*organization);
-        let mut stream = Stream::wake(now, surroundings, epoch, &stored);
+        let mut stream = Stream::wake(now, surroundings, epoch.clone(), &stored);
+        let hub = configuration.relays.map(|relays| Hub::wake(relays, epoch, &stored));
         let places = stream.presence().places();
-        let delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
+        let of_relay = |(client, _): &&(Rc<str>, _)| hub.as_ref().is_some_and(|hub| hub.has(client));
+        let own: BTreeSet<_>;
+        let places = match &hub {
+            None => places,
+            Some(_) => {
+                own = places.iter().filter(|place| !of_relay(place)).cloned().collect();
+                &own
+            }
+        };
+        let mut delivery = Delivery::wake(now, organization, (configuration, profiles), &stored, places, &mut out);
+        hub.iter().for_each(|hub| delivery.count_in(hub.census()));
         stream.learn(delivery.catalog());
         let leftovers = Leftovers::new(stored.gone, now);
-        let mut tenant = Tenant { stream, delivery, leftovers, alarm: None, timers: BTreeSet::new(), since: now };
+        let (relayed, timers) = (VecDeque::new(), BTreeSet::new());
+        let mut tenant = Tenant { stream, delivery, hub, relayed, leftovers, alarm: None, timers, since: now };
         tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);
         // No alarm is set here: if an alarm is what wakes the object, the runtime would treat it as cancelled.
         tenant.settle(now, out, effects);
@@ -77,7 +95,7 @@ impl Tenant {
                     Err(refusal) => out.run(Task::Published(Err(refusal))),
                 }
             }
-            Input::Recalled(remembered) => self.stream.recalled(now, remembered, &mut out),
+            Input::Recalled(remembered) => self.recalled(now, remembered, &mut out),
             Input::HistoryRead(read) => self.stream.history_read(read, &mut out),
             Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
             Input::KeysFetched(answer) => {
@@ -98,15 +116,13 @@ impl Tenant {
             Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
             Input::Alarm => self.housekeep(now, &mut out),
-            Input::Connections(query) => {
-                let connections = Administered::Connections(self.delivery.connections(&query));
-                out.run(Task::Administered(Ok(connections)));
-            }
+            Input::Connections(query) => out.run(self.connections(&query)),
             Input::Tables(changes) => {
                 let states = self.delivery.administer(now, changes, &mut out).map(Administered::Tables);
                 out.run(Task::Administered(states));
             }
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
+            of_relays => self.of_relays(now, of_relays, &mut out),
         }
         self.settle(now, out, effects);
         self.set_timer(effects);
@@ -130,9 +146,19 @@ impl Tenant {
         self.delivery.vacant()
     }
 
+    /// How many sockets it has, authenticated or not.
+    pub fn sockets(&self) -> u64 {
+        let (authenticated, pending) = self.delivery.counts();
+        authenticated + pending
+    }
+
     /// How a connection's frames are decoded; `None` if the connection does not exist.
     pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.dialect(socket)
+    }
+
+    fn connections(&self, query: &ConnectionQuery) -> Task {
+        Task::Administered(Ok(Administered::Connections(self.delivery.connections(query))))
     }
 
     fn housekeep(&mut self, now: u64, out: &mut Out) {
@@ -159,7 +185,17 @@ impl Tenant {
         }
         self.delivery.batch(now, &mut out);
         self.delivery.save(now, &mut out);
+        if let Some(hub) = &mut self.hub {
+            hub.flush(now, &mut out);
+        }
         effects.append(&mut out.effects);
+    }
+
+    /// What a relay has said next, once nothing is being read for another.
+    /// What a client said before is done first, where history is read or a key is looked up for it.
+    fn next_relayed(&mut self) -> Option<(u32, Up)> {
+        let is_waiting = self.stream.is_reading() || self.stream.recalling().is_some();
+        if is_waiting { None } else { self.relayed.pop_front() }
     }
 
     fn carry(&mut self, now: u64, out: &mut Out) {
@@ -167,7 +203,9 @@ impl Tenant {
             if let Some(message) = out.to_stream.pop_front() {
                 self.stream.receive(now, message, out);
             } else if let Some(message) = out.to_delivery.pop_front() {
-                self.delivery.receive(now, message, out);
+                self.deliver(now, message, out);
+            } else if let Some((relay, message)) = self.next_relayed() {
+                self.relayed(now, relay, message, out);
             } else if self.stream.is_reading() || !self.delivery.release(now, out) {
                 // Waiting frames continue once the history that an earlier frame asked for is read: frames keep their
                 // order, and only one connection reads at a time.
@@ -181,7 +219,8 @@ impl Tenant {
     /// forth at the cost of a write. After a wake its time is unknown and asking would need an await, so it is set
     /// again.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
-        let deadlines = [self.delivery.deadline(), self.stream.deadline(), self.leftovers.deadline()];
+        let relays = self.hub.as_ref().and_then(Hub::deadline);
+        let deadlines = [self.delivery.deadline(), self.stream.deadline(), self.leftovers.deadline(), relays];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
         if !self.alarm.is_some_and(fits) {
@@ -209,6 +248,7 @@ impl Tenant {
             publications: self.stream.publications,
             deliveries: self.stream.deliveries,
             since: self.since,
+            relays: self.hub.as_ref().map(Hub::figures).unwrap_or_default(),
             ..Figures::default()
         };
         self.delivery.figures(&mut figures);

@@ -10,6 +10,7 @@ use super::database::Databases;
 use super::limits::{HistoryLimits, Limits, NAME_BYTES};
 use super::organization::is_organization;
 use super::principal::{Method, Principal, SUBJECT};
+use super::relays::Relays;
 use super::roles::Roles;
 use super::secret::Secret;
 use super::section::{Section, Sections};
@@ -66,6 +67,8 @@ pub struct Configuration {
     pub connections_topic: Option<Topic>,
     /// What belongs to one kind of client only.
     pub sections: Sections,
+    /// How an organization's sockets are spread over objects; `None`: its own has all of them.
+    pub relays: Option<Relays>,
 }
 
 impl Configuration {
@@ -96,6 +99,7 @@ impl Configuration {
             open_tables: BTreeSet::new(),
             connections_topic: None,
             sections: Sections::default(),
+            relays: None,
         };
         configuration.read_realtime(&realtime, sections).map_err(|refusal| below("REALTIME", refusal))?;
         configuration.credentials.claims = configuration.claims();
@@ -235,12 +239,26 @@ impl Configuration {
                 return Err(window.refuse("must be at most 90"));
             }
         }
+        let mut beside = (!self.databases().is_empty()).then_some("databases");
         for section in sections {
             if let Some(field) = form.take(section.name) {
                 (section.read)(&field, self)?;
+                beside = Some(section.name);
             }
         }
+        self.read_relays(&mut form, beside)?;
         form.finish()
+    }
+
+    /// Where databases or clients with a section of their own are served, each organization has one object: what these
+    /// ask of it is not asked of relays.
+    fn read_relays(&mut self, form: &mut Form<'_>, beside: Option<&str>) -> Result<(), Refusal> {
+        let Some(relays) = form.take("relays") else { return Ok(()) };
+        self.relays = Relays::read(&relays)?;
+        match beside.filter(|_| self.relays.is_some()) {
+            Some(name) => Err(relays.refuse(&format!("cannot stand beside {name}"))),
+            None => Ok(()),
+        }
     }
 
     fn claims(&self) -> BTreeSet<String> {

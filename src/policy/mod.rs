@@ -4,6 +4,7 @@
 pub mod organization;
 pub mod roles;
 pub mod principal;
+pub mod relays;
 pub mod claims;
 pub mod secret;
 pub mod signature;

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::code::{Code, Refusal};
 use crate::dialect;
-use crate::engine::effect::{DatabaseFigures, Figures, Receipt};
+use crate::engine::effect::Receipt;
+use crate::engine::figures::{DatabaseFigures, Figures, RelayFigures};
 
 /// An HTTP answer with a JSON body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +47,17 @@ impl From<Code> for Answer {
 
 impl From<&Receipt> for Answer {
     fn from(receipt: &Receipt) -> Answer {
-        let body = json!({
+        let mut body = json!({
             "accepted": receipt.accepted,
             "duplicate": receipt.duplicate,
             "epoch": &*receipt.epoch,
             "offset": receipt.offset,
             "delivered": receipt.delivered,
         });
+        // What relays hand out is not waited for, and the answer says so.
+        if let (true, Some(body)) = (receipt.is_at_least, body.as_object_mut()) {
+            body.insert("deliveredAtLeast".to_owned(), receipt.delivered.into());
+        }
         Answer::json(202, &body)
     }
 }
@@ -65,10 +70,11 @@ impl Answer {
             .iter()
             .filter_map(|(dialect, count)| Some((dialect::profile(*dialect)?.name.to_owned(), *count)));
         let by_role = figures.by_role.iter().cloned();
+        let of_relays = |count: fn(&RelayFigures) -> u64| figures.relays.iter().map(count).sum::<u64>();
         let mut body = json!({
             "organizationId": organization,
-            "connections": figures.connections,
-            "pending": figures.pending,
+            "connections": figures.connections + of_relays(|relay| relay.connections),
+            "pending": figures.pending + of_relays(|relay| relay.pending),
             "byDialect": sums(by_dialect),
             "byRole": sums(by_role),
             "topics": figures.topics,
@@ -78,7 +84,7 @@ impl Answer {
             "offset": figures.offset,
             "history": history,
             "publications": figures.publications,
-            "deliveries": figures.deliveries,
+            "deliveries": figures.deliveries + of_relays(|relay| relay.deliveries),
             "tooSlow": figures.too_slow,
             "since": figures.since,
             "wasmMemory": wasm_memory,
@@ -86,8 +92,21 @@ impl Answer {
         if let (Some(database), Some(body)) = (&figures.database, body.as_object_mut()) {
             body.insert("database".to_owned(), database_figures(database));
         }
+        if let (false, Some(body)) = (figures.relays.is_empty(), body.as_object_mut()) {
+            body.insert("relays".to_owned(), figures.relays.iter().map(relay_figures).collect());
+        }
         Answer::json(200, &body)
     }
+}
+
+fn relay_figures(figures: &RelayFigures) -> Value {
+    json!({
+        "relay": figures.number,
+        "connections": figures.connections,
+        "pending": figures.pending,
+        "deliveries": figures.deliveries,
+        "lost": figures.lost,
+    })
 }
 
 fn database_figures(figures: &DatabaseFigures) -> Value {

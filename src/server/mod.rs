@@ -9,6 +9,7 @@ pub mod held_socket;
 pub mod streaming;
 pub mod admission;
 pub mod ticket;
+pub mod relay;
 pub mod publish;
 pub mod changes;
 pub mod source;

@@ -4,7 +4,8 @@ use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::command::{Command, Malformed};
 use crate::engine::effect::Effect;
-use crate::engine::input::{Input, Open, SocketId, Stored};
+use crate::engine::input::{DialectId, Input, Open, SocketId, Stored};
+use crate::engine::relay::tenant::RelayTenant;
 use crate::engine::tenant::{Surroundings, Tenant};
 use crate::policy::limits::BODY_BYTES;
 use crate::server::outgoing::Outgoing;
@@ -13,8 +14,16 @@ use crate::server::unread::Unread;
 /// One organization's server.
 pub struct TenantServer {
     max_frame: u64,
-    tenant: Tenant,
+    tenant: Served,
     unread: Unread,
+}
+
+/// What an object serves of a tenant.
+enum Served {
+    /// All of it, but for the sockets of relays.
+    Root(Box<Tenant>),
+    /// A share of its sockets.
+    Relay(Box<RelayTenant>),
 }
 
 impl TenantServer {
@@ -24,7 +33,16 @@ impl TenantServer {
         let (max_frame, unread) = (limits.frame_bytes, Unread::new(limits.unread_bytes));
         let mut effects = Vec::new();
         let tenant = Tenant::wake(surroundings, dialect::profile, stored, &mut effects);
-        (TenantServer { max_frame, tenant, unread }, effects)
+        (TenantServer { max_frame, tenant: Served::Root(Box::new(tenant)), unread }, effects)
+    }
+
+    /// Constructs the relay of this number, from its own storage.
+    pub fn wake_relay(surroundings: Surroundings, number: u32, stored: Stored) -> (TenantServer, Vec<Effect>) {
+        let limits = &surroundings.configuration.limits;
+        let (max_frame, unread) = (limits.frame_bytes, Unread::new(limits.unread_bytes));
+        let mut effects = Vec::new();
+        let relay = RelayTenant::wake(surroundings, number, dialect::profile, stored, &mut effects);
+        (TenantServer { max_frame, tenant: Served::Relay(Box::new(relay)), unread }, effects)
     }
 
     /// Handles an input; `now` in Unix milliseconds.
@@ -34,7 +52,10 @@ impl TenantServer {
             _ => {}
         }
         let mut effects = Vec::new();
-        self.tenant.handle(now, input, &mut effects);
+        match &mut self.tenant {
+            Served::Root(tenant) => tenant.handle(now, input, &mut effects),
+            Served::Relay(relay) => relay.handle(now, input, &mut effects),
+        }
         effects
     }
 
@@ -56,17 +77,38 @@ impl TenantServer {
 
     /// Ends this life because not all its effects could be executed; returns effects that close sockets.
     pub fn give_up(&mut self) -> Vec<Effect> {
-        self.tenant.give_up()
+        match &mut self.tenant {
+            Served::Root(tenant) => tenant.give_up(),
+            Served::Relay(relay) => relay.give_up(),
+        }
     }
 
     /// A number for the next socket; the same one until it opens.
     pub fn vacant(&mut self) -> SocketId {
-        self.tenant.vacant()
+        match &mut self.tenant {
+            Served::Root(tenant) => tenant.vacant(),
+            Served::Relay(relay) => relay.vacant(),
+        }
+    }
+
+    /// How many sockets it has, authenticated or not.
+    pub fn sockets(&self) -> u64 {
+        match &self.tenant {
+            Served::Root(tenant) => tenant.sockets(),
+            Served::Relay(relay) => relay.sockets(),
+        }
+    }
+
+    fn dialect(&self, socket: SocketId) -> Option<DialectId> {
+        match &self.tenant {
+            Served::Root(tenant) => tenant.dialect(socket),
+            Served::Relay(relay) => relay.dialect(socket),
+        }
     }
 
     fn decode(&self, socket: SocketId, frame: Received<'_>) -> Result<Command, Malformed> {
         // A frame of an unknown socket has no effect.
-        let dialect = self.tenant.dialect(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
+        let dialect = self.dialect(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
         if frame.len() as u64 <= self.max_frame {
             return dialect.decode(frame);
         }

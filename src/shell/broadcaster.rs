@@ -8,27 +8,27 @@ use std::time::Duration;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{
     Delay, DurableObject, Env, Method, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
-    WebSocketPair, durable_object,
+    durable_object,
 };
 
 use super::fault::{failed, log_refused};
 use super::life::{Life, Outcome};
-use super::runtime::{AutoResponse, RawState, log, now, random_hex, uuid, wasm_memory};
+use super::runtime::{AutoResponse, RawState, log, now, random_hex, wasm_memory};
 use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
-use super::{environment, function, http, keys, rejection, source_link};
+use super::{environment, function, http, keys, relay, source_link};
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
 use crate::engine::effect::{Calling, Effect};
-use crate::engine::input::{CallAnswer, DialectId, Input, SocketId};
+use crate::engine::input::{CallAnswer, Input, SocketId};
+use crate::engine::relay::Peer;
 use crate::engine::tenant::Surroundings;
 use crate::server::administration;
-use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
 use crate::server::fault::Fault;
-use crate::server::handshake;
 use crate::server::publish::PublishRequest;
+use crate::server::relay::{RelayName, peer_answer, place_answer};
 use crate::server::streaming::{self, FRAME};
 use crate::server::tenant_server::TenantServer;
 
@@ -37,7 +37,7 @@ use crate::server::tenant_server::TenantServer;
 #[derive(Clone)]
 pub struct Broadcaster {
     state: Rc<State>,
-    env: Env,
+    pub(super) env: Env,
     life: Rc<RefCell<Option<Life>>>,
 }
 
@@ -52,7 +52,7 @@ impl DurableObject for Broadcaster {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let path = request.path();
         if path == "/open" {
-            return self.open(&request).unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)));
+            return self.open(&request).await.unwrap_or_else(|refusal| http::respond(&Answer::from(&refusal)));
         }
         let body = if request.method() == Method::Post { request.text().await? } else { String::new() };
         http::respond(&self.answer(&path, &body).unwrap_or_else(|refusal| Answer::from(&refusal)))
@@ -113,44 +113,22 @@ impl Broadcaster {
         let mut stored = storage.load(sockets.client_ids()).map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();
-        let organization = self.state.id().name().unwrap_or_default();
+        let name = self.state.id().name().unwrap_or_default();
+        let (organization, place) = match RelayName::read(&name) {
+            Some(RelayName { number, organization }) => (organization, Peer::Relay(number)),
+            None => (name, Peer::Root),
+        };
         let surroundings = Surroundings {
             now: now(),
             organization: organization.clone(),
             configuration: configuration.clone(),
             epoch: random_hex(8).map_err(failed)?,
         };
-        let (server, effects) = TenantServer::wake(surroundings, stored);
-        Ok((Life { organization, configuration, server, sockets, storage }, effects))
-    }
-
-    fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
-        let admission = http::header(request.inner(), HEADER).and_then(|header| Admission::read(&header));
-        let admission = admission.ok_or(Code::Internal)?;
-        let pair = WebSocketPair::new().map_err(failed)?;
-        let client_id = admission.client_id.clone().map_or_else(uuid, Ok).map_err(failed)?;
-        let first = admission.first()?;
-        let opening = raw(&pair.server).clone();
-        let (dialect, protocol) = (DialectId(admission.dialect), admission.protocol.clone());
-        let open = self.with_life(|life| {
-            let is_used = match &admission.ticket {
-                Some((id, _)) => life.storage.is_spent(id)?,
-                None => false,
-            };
-            Ok(admission.open(life.server.vacant(), client_id, is_used))
-        })?;
-        let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
-        let socket = open.socket;
-        self.run(Input::Open(open), &mut outcome)?;
-        if let Some(command) = first.filter(|_| outcome.turned_away.is_none()) {
-            self.run(Input::Frame { socket, frame: Ok(command), bytes: 0 }, &mut outcome)?;
-        }
-        match outcome.turned_away {
-            Some(refusal) => {
-                Ok(rejection::respond(&handshake::refused_by_object(dialect, &refusal), protocol.as_deref()))
-            }
-            None => Ok(http::upgrade(pair.client, protocol.as_deref())),
-        }
+        let (server, effects) = match place {
+            Peer::Root => TenantServer::wake(surroundings, stored),
+            Peer::Relay(number) => TenantServer::wake_relay(surroundings, number, stored),
+        };
+        Ok((Life { organization, place, configuration, server, sockets, storage }, effects))
     }
 
     fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
@@ -159,6 +137,12 @@ impl Broadcaster {
             "/changes" => self.take_changes(body),
             FRAME => self.take_frame(body),
             "/feed" => self.feed(body),
+            "/peer" => {
+                let outcome = self.happen(Input::PeerAsked { body: body.to_owned() })?;
+                Ok(peer_answer(outcome.peer_answer.flatten()))
+            }
+            "/place" => Ok(place_answer(self.happen(Input::Place)?.placed.ok_or(Code::Internal)?)),
+            "/admit" => self.admit(body),
             "/connections" | "/tables" => self.administer(path, body),
             "/stats" => self.stats(),
             _ => Err(Refusal::of(Code::NotFound)),
@@ -229,13 +213,13 @@ impl Broadcaster {
         }
     }
 
-    fn happen(&self, input: Input) -> std::result::Result<Outcome, Refusal> {
+    pub(super) fn happen(&self, input: Input) -> std::result::Result<Outcome, Refusal> {
         let mut outcome = Outcome::default();
         self.run(input, &mut outcome)?;
         Ok(outcome)
     }
 
-    fn run(&self, input: Input, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
+    pub(super) fn run(&self, input: Input, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
         let effects = self.with_life(|life| Ok(life.server.handle(now(), input)))?;
         let settled = self.settle(effects, outcome);
         if settled.is_err() {
@@ -269,6 +253,7 @@ impl Broadcaster {
         }
         std::mem::take(&mut outcome.calls).into_iter().for_each(|calling| self.call(calling));
         std::mem::take(&mut outcome.timers).into_iter().for_each(|time| self.tick_at(time));
+        std::mem::take(&mut outcome.peers).into_iter().for_each(|(peer, body)| self.ask_peer(peer, body));
         std::mem::take(&mut outcome.questions).into_iter().for_each(|(database, request)| self.ask(database, request));
         Ok(())
     }
@@ -303,6 +288,16 @@ impl Broadcaster {
         });
     }
 
+    /// Asks another object of the organization while this one goes on.
+    fn ask_peer(&self, peer: Peer, body: String) {
+        let object = self.clone();
+        self.state.wait_until(async move {
+            let organization = object.with_life(|life| Ok(life.organization.clone())).unwrap_or_default();
+            let answer = relay::ask(&object.env, &organization, peer, &body).await;
+            let _ = object.happen(Input::PeerAnswered { peer, answer });
+        });
+    }
+
     /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
     fn tick_at(&self, time: u64) {
         let object = self.clone();
@@ -326,7 +321,7 @@ impl Broadcaster {
     }
 
     /// Acts on what is in memory. A fault is logged here, and the caller learns of no more than [`Code::Internal`].
-    fn with_life<T>(
+    pub(super) fn with_life<T>(
         &self,
         act: impl FnOnce(&mut Life) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, Refusal> {

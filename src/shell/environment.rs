@@ -6,7 +6,8 @@ use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
 
-use crate::code::Refusal;
+use super::runtime::RawEnv;
+use crate::code::{Code, Refusal};
 use crate::dialect::read_configuration;
 use crate::policy::configuration::Configuration;
 
@@ -20,7 +21,14 @@ thread_local! {
 /// # Errors
 /// [`crate::code::Code::Configuration`], naming the variable.
 pub fn configuration(env: &Env) -> Result<Rc<Configuration>, Refusal> {
-    let read = || read_configuration(&|name| variable(env, name)).map(Rc::new);
+    let read = || {
+        let configuration = read_configuration(&|name| variable(env, name))?;
+        let raw: &RawEnv = env.unchecked_ref();
+        if configuration.relays.is_some() && raw.relays().is_none() {
+            return Err(Refusal::because(Code::Configuration, "REALTIME.relays needs the binding RELAY."));
+        }
+        Ok(Rc::new(configuration))
+    };
     CONFIGURATION.with(|cell| cell.get_or_init(read).clone())
 }
 

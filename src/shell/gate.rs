@@ -3,17 +3,20 @@
 use std::rc::Rc;
 
 use web_sys::{Request, RequestInit};
-use worker::{Env, Headers, Response, Result};
+use worker::{Env, Headers, Response};
 
 use super::fault::{failed, log_refused, unreachable};
 use super::runtime::{now, uuid};
-use super::{http, keys, pump, rejection, streamed};
+use super::{http, keys, pump, rejection, relay, streamed};
 use crate::code::{Code, Refusal};
+use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
+use crate::server::fault::Fault;
 use crate::server::handshake::{self, Step};
 use crate::server::held_socket::HeldSocket;
+use crate::server::relay::FULL;
 use crate::server::request_head::RequestHead;
 
 /// The status of an answer that opens a socket.
@@ -56,7 +59,7 @@ async fn admit(
     if handshake::is_streamed(&admission) {
         return stream(request, env, &organization, admission, configuration).await;
     }
-    open(env, &organization, &admission).await.map_err(unreachable)
+    open(env, &organization, &admission, configuration).await.map_err(unreachable)
 }
 
 /// Opens a socket that leaves as the body of the answer. Where the object refuses it, its words are the answer: made anew,
@@ -70,7 +73,7 @@ async fn stream(
 ) -> std::result::Result<Response, Refusal> {
     let admission = Admission { client_id: Some(uuid().map_err(failed)?), ..admission };
     let body = handshake::streamed_body(organization, &admission, configuration).ok_or(Code::Configuration)?;
-    let mut answer = open(env, organization, &admission).await.map_err(unreachable)?;
+    let mut answer = open(env, organization, &admission, configuration).await.map_err(unreachable)?;
     let status = answer.status_code();
     if status != SWITCHING_PROTOCOLS {
         let body = answer.text().await.map_err(unreachable)?;
@@ -80,12 +83,29 @@ async fn stream(
     streamed::respond(request, socket, body).map_err(failed)
 }
 
-/// Opens a socket at an organization's object.
-pub async fn open(env: &Env, organization: &str, admission: &Admission) -> Result<Response> {
+/// Opens a socket at one of an organization's objects.
+///
+/// # Errors
+/// When the object cannot be reached.
+pub async fn open(
+    env: &Env,
+    organization: &str,
+    admission: &Admission,
+    configuration: &Configuration,
+) -> std::result::Result<Response, Fault> {
     let headers = Headers::new();
     headers.set("upgrade", "websocket")?;
-    headers.set(HEADER, &admission.header()?)?;
+    headers.set(HEADER, &admission.header().map_err(|_| Fault::new("an admission without a header"))?)?;
     let init = RequestInit::new();
     init.set_headers(headers.0.as_ref());
-    http::ask(env, organization, "/open", &init).await.map(Response::from)
+    // What a stream's client says comes in requests of its own, to the organization's own object.
+    let is_stream = admission.client_id.is_some();
+    let place = if is_stream { Peer::Root } else { relay::place(env, organization, configuration).await };
+    let opened = relay::fetch(env, organization, place, "/open", &init).await;
+    let opened = opened.map(Response::from);
+    let has_room = opened.as_ref().is_ok_and(|response| !response.headers().has(FULL).unwrap_or_default());
+    if configuration.relays.is_some() && !has_room {
+        relay::forget_place(organization);
+    }
+    opened
 }

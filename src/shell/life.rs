@@ -10,8 +10,10 @@ use super::runtime::{OPEN, RawSocket, RawState, log};
 use super::sockets::Sockets;
 use super::storage::Storage;
 use crate::code::Refusal;
-use crate::engine::effect::{Administered, Calling, Effect, Figures, Receipt, Task};
+use crate::engine::effect::{Administered, Admitted, Calling, Effect, Receipt, Task};
+use crate::engine::figures::Figures;
 use crate::engine::input::Input;
+use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::server::changes::SourceRequest;
 use crate::server::fault::Fault;
@@ -27,6 +29,8 @@ const MAX_ENCODED: usize = 2 << 20;
 pub struct Life {
     /// The organization.
     pub organization: String,
+    /// Which of its objects this is.
+    pub place: Peer,
     /// What the deployment is configured with.
     pub configuration: Rc<Configuration>,
     /// The engine with its dialects.
@@ -60,6 +64,14 @@ pub struct Outcome {
     pub questions: Vec<(Rc<str>, SourceRequest)>,
     /// The functions that are to be called.
     pub calls: Vec<Calling>,
+    /// The organization's other objects that are to be asked.
+    pub peers: Vec<(Peer, String)>,
+    /// The answer to one of them.
+    pub peer_answer: Option<Option<String>>,
+    /// The answer to a relay that is about to open a socket.
+    pub admitted: Option<Admitted>,
+    /// Where the next socket goes.
+    pub placed: Option<u32>,
 }
 
 impl Life {
@@ -153,6 +165,10 @@ impl Life {
             }
             Task::AskDatabase { database, question } => outcome.questions.push((database, question.into())),
             Task::Call(calling) => outcome.calls.push(*calling),
+            Task::AskPeer { peer, body } => outcome.peers.push((peer, body)),
+            Task::PeerAnswer(answer) => outcome.peer_answer = Some(answer),
+            Task::Admitted(admitted) => outcome.admitted = Some(admitted),
+            Task::Placed(place) => outcome.placed = Some(place),
             Task::Taken(taken) => outcome.taken = Some(taken),
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),

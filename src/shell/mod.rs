@@ -8,6 +8,8 @@ mod pump;
 mod streamed;
 // The Durable Object.
 mod broadcaster;
+mod opening;
+mod relay;
 mod life;
 mod function;
 mod source_link;

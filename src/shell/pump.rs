@@ -11,7 +11,7 @@ use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEv
 
 use super::fault::log_fault;
 use super::runtime::RawSocket;
-use super::{gate, http};
+use super::{environment, gate, http};
 use crate::code::Code;
 use crate::dialect::{Frame, Received};
 use crate::policy::limits::{AUTH_DEADLINE, MESSAGE_LENGTH};
@@ -47,7 +47,9 @@ async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket) -> Result<()
         return Ok(());
     };
     let Some((text, organization)) = first else { return Ok(()) };
-    let Some(object) = gate::open(env, &organization, &Admission::default()).await?.websocket() else {
+    let configuration = environment::configuration(env).map_err(|_| worker::Error::from("no configuration"))?;
+    let opened = gate::open(env, &organization, &Admission::default(), &configuration).await;
+    let Some(object) = opened.map_err(log_fault).ok().and_then(|response| response.websocket()) else {
         end(client, held.refuse(Code::Overloaded));
         return Ok(());
     };

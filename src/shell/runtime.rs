@@ -58,6 +58,10 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = SOURCE)]
     pub fn sources(this: &RawEnv) -> Option<RawNamespace>;
 
+    /// The relays of organizations, where the binding is there.
+    #[wasm_bindgen(method, getter, js_name = RELAY)]
+    pub fn relays(this: &RawEnv) -> Option<RawNamespace>;
+
     /// `DurableObjectNamespace`
     pub type RawNamespace;
 

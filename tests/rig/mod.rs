@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod listeners;
+pub mod relays;
 pub mod requests;
 pub mod runtime;
 pub mod source;
@@ -27,6 +28,7 @@ use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicke
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::tenant_server::TenantServer;
+use relays::{Mail, Relay};
 use runtime::Outcome;
 use serde_json::{Value, json};
 use source::Source;
@@ -102,6 +104,10 @@ pub struct Rig {
     pub calls: Vec<Calling>,
     /// The object of the database.
     pub source: Source,
+    /// Objects beside the tenant's own.
+    pub relays: Vec<Relay>,
+    /// The requests between all of them.
+    pub mail: Mail,
     configuration: Rc<Configuration>,
     server: Option<TenantServer>,
     clients: Vec<Client>,
@@ -127,6 +133,16 @@ pub fn every_way(realtime: Value, script: impl Fn(&mut Rig)) {
     let undisturbed = run(Interruption::None);
     for interruption in [Interruption::Hibernate, Interruption::Crash] {
         assert_eq!(run(interruption), undisturbed, "{interruption:?} is seen by a client");
+    }
+}
+
+/// The same with this many relays: what clients see is the same, whichever objects they are connected to.
+#[track_caller]
+pub fn every_way_with_relays(realtime: Value, relays: u32, script: impl Fn(&mut Rig)) {
+    for interruption in [Interruption::None, Interruption::Hibernate, Interruption::Crash] {
+        let mut rig = Rig::with_relays(&realtime, relays);
+        rig.interruption = interruption;
+        script(&mut rig);
     }
 }
 
@@ -173,6 +189,8 @@ impl Rig {
             gone_rows_read: Vec::new(),
             calls: Vec::new(),
             source: Source::default(),
+            relays: Vec::new(),
+            mail: Mail::default(),
             configuration: Rc::new(configuration),
             server: None,
             clients: Vec::new(),
@@ -237,6 +255,10 @@ impl Rig {
         recover: Recover,
     ) -> Result<Client, Refusal> {
         self.step();
+        // In turn, beginning with the tenant's own object.
+        if let Some(relay) = (self.clients.len() % (self.relays.len() + 1)).checked_sub(1) {
+            return self.open_at_relay(relay, dialect, (principal, ticket), recover);
+        }
         let client = Client::new(format!("c{}", self.clients.len() + 1));
         let socket = self.server.as_mut().expect("awake").vacant();
         assert!(!self.sockets.contains_key(&socket), "a number in use");
@@ -296,6 +318,9 @@ impl Rig {
     /// The client goes away.
     pub fn disconnect(&mut self, client: &Client) {
         self.step();
+        if let Some(relay) = self.relay_of(client) {
+            return self.disconnect_at_relay(relay, client);
+        }
         let Some(socket) = self.socket_of(client) else { return };
         client.end(1000, "");
         self.attachments.remove(&client.id);
@@ -318,14 +343,25 @@ impl Rig {
         let end = self.now + milliseconds;
         let mut alarms = 0;
         loop {
-            self.fail_calls_until(self.alarm.map_or(end, |time| time.min(end)));
-            let Some(time) = self.alarm.filter(|time| *time <= end) else { break };
+            let own = self.alarm.filter(|time| *time <= end);
+            let of_relay = self.next_alarm().filter(|(time, _)| *time <= end && own.is_none_or(|own| *time < own));
+            let due = of_relay.map(|(time, _)| time).or(own);
+            self.fail_calls_until(due.unwrap_or(end));
+            let Some(time) = due else { break };
             alarms += 1;
             assert!(alarms < MAX_ALARMS, "the alarm comes for ever");
             self.now = self.now.max(time);
-            self.alarm = None;
-            self.step();
-            self.run(Input::Alarm, &mut Outcome::default());
+            match of_relay {
+                Some((_, relay)) => {
+                    self.step();
+                    self.ring_relay(relay);
+                }
+                None => {
+                    self.alarm = None;
+                    self.step();
+                    self.run(Input::Alarm, &mut Outcome::default());
+                }
+            }
         }
         self.now = end;
     }

@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use realtime_worker::code::Refusal;
 use realtime_worker::dialect::{Frame, Received};
-use realtime_worker::engine::effect::{Administered, Effect, Figures, Receipt, Task};
+use realtime_worker::engine::effect::{Administered, Admitted, Effect, Receipt, Task};
+use realtime_worker::engine::figures::Figures;
 use realtime_worker::engine::input::{HistoryRead, Input, Publisher, SocketId};
 use realtime_worker::engine::publication::Publication;
+use realtime_worker::engine::relay::Peer;
 use realtime_worker::engine::tenant::Surroundings;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::log::log_line;
@@ -32,6 +34,9 @@ pub struct Outcome {
     pub administered: Option<Result<Administered, Refusal>>,
     pub fetch_keys: bool,
     pub taken: Option<Result<u64, Refusal>>,
+    pub peer_answer: Option<Option<String>>,
+    pub admitted: Option<Admitted>,
+    pub placed: Option<u32>,
 }
 
 impl Rig {
@@ -67,13 +72,16 @@ impl Rig {
     /// The object's memory is lost; the isolate, and what it knows, lives on.
     pub fn hibernate(&mut self) {
         self.wake();
+        self.wake_relays();
     }
 
     /// Memory is lost, and the wake is cut short once.
     pub fn crash(&mut self) {
         self.known_keys = None;
-        self.wake();
-        self.wake();
+        for _ in 0..2 {
+            self.wake();
+            self.wake_relays();
+        }
     }
 
     /// The storage fails: this life ends with what it has in memory, and the next begins with what is stored.
@@ -91,6 +99,7 @@ impl Rig {
         self.attachments.clear();
         self.known_keys = None;
         self.wake();
+        (0..self.relays.len()).for_each(|relay| self.reset_relay(relay));
     }
 
     /// The same, with another configuration.
@@ -99,7 +108,7 @@ impl Rig {
         self.deploy();
     }
 
-    pub(super) fn wake(&mut self) {
+    pub fn wake(&mut self) {
         let survivors = std::mem::take(&mut self.sockets).into_values();
         // Numbers mean nothing beyond a life: the newest socket gets the first.
         let numbers = (0_u32..).map(SocketId);
@@ -135,6 +144,9 @@ impl Rig {
 
     /// A frame of a client whose connection has ended reaches nobody.
     pub(super) fn receive(&mut self, client: &Client, frame: Received<'_>) {
+        if let Some(relay) = self.relay_of(client) {
+            return self.receive_at_relay(relay, client, frame);
+        }
         if let Some(socket) = self.socket_of(client) {
             let input = self.server.as_ref().expect("awake").frame(socket, frame);
             self.run(input, &mut Outcome::default());
@@ -158,14 +170,15 @@ impl Rig {
         self.timers.first().copied()
     }
 
-    pub(super) fn run(&mut self, input: Input, outcome: &mut Outcome) {
+    pub fn run(&mut self, input: Input, outcome: &mut Outcome) {
         let effects = self.server.as_mut().expect("awake").handle(self.now, input);
         self.settle(effects, outcome);
         self.run_timer();
+        self.post();
     }
 
     /// The rig's clock stands still within a step: its timer looks ahead.
-    fn run_timer(&mut self) {
+    pub(super) fn run_timer(&mut self) {
         while let Some(time) = self.next_timer().filter(|_| !self.hold_timer) {
             self.timers.remove(&time);
             let effects = self.server.as_mut().expect("awake").handle(time, Input::Tick);
@@ -174,7 +187,7 @@ impl Rig {
     }
 
     /// Executes effects in their order; the inputs that come of them are handled after them.
-    fn settle(&mut self, effects: Vec<Effect>, outcome: &mut Outcome) {
+    pub(super) fn settle(&mut self, effects: Vec<Effect>, outcome: &mut Outcome) {
         let mut pending = VecDeque::from([effects]);
         while let Some(effects) = pending.pop_front() {
             let next: Vec<_> = effects.into_iter().flat_map(|effect| self.execute(effect, outcome)).collect();
@@ -277,6 +290,10 @@ impl Rig {
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Administered(answer) => outcome.administered = Some(answer),
+            Task::AskPeer { peer, body } => self.send_letter(Peer::Root, peer, body),
+            Task::PeerAnswer(answer) => outcome.peer_answer = Some(answer),
+            Task::Admitted(admitted) => outcome.admitted = Some(admitted),
+            Task::Placed(place) => outcome.placed = Some(place),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),
         }
         None

@@ -61,14 +61,15 @@ impl Storage {
             time: row.time,
             total_bytes: row.total_bytes,
         });
+        let is_known = |socket: &str| open.contains(socket) || is_relayed(socket);
         Stored {
             epoch: self.epoch.clone(),
             facts: self.facts.clone(),
             newest,
             oldest: self.history.values().find(|row| row.version > 0).map(|row| row.time),
             states,
-            presence: self.presence_of(|socket| open.contains(socket)),
-            gone: sockets.into_iter().filter(|socket| !open.contains(socket)).map(str::to_owned).collect(),
+            presence: self.presence_of(is_known),
+            gone: sockets.into_iter().filter(|socket| !is_known(socket)).map(str::to_owned).collect(),
             ..Stored::default()
         }
     }
@@ -105,6 +106,13 @@ impl Storage {
             Write::Untrack { client_id, topic } => {
                 let topic = topic.as_ref().map(|(private, name)| (*private, name.to_string()));
                 self.presence.remove(&(client_id.to_string(), topic));
+            }
+            Write::Relay { number, state } => {
+                let name = format!("relay.{number}");
+                match state {
+                    Some(state) => _ = self.facts.insert(name, state.clone()),
+                    None => _ = self.facts.remove(&name),
+                }
             }
             Write::Forget { client_ids } => {
                 let is_gone = |client_id: &String| client_ids.iter().any(|gone| gone == socket_of(client_id));
@@ -215,4 +223,10 @@ fn forget_old<T>(table: &mut BTreeMap<u64, T>, may_go: impl Fn(&T) -> bool) {
             table.remove(&sequence);
         }
     }
+}
+
+/// `GLOB 'r[0-9]*-*'`: the socket is a relay's.
+fn is_relayed(client_id: &str) -> bool {
+    let rest = client_id.strip_prefix('r');
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains('-'))
 }

@@ -15,6 +15,8 @@ export interface Receipt {
 	readonly offset: number;
 	/** How many frames were handed to sockets. */
 	readonly delivered: number;
+	/** Given where the organization has relays, whose sockets `delivered` does not count. */
+	readonly deliveredAtLeast?: number;
 }
 
 /** What a service binding, or anything else that fetches, has to do. */

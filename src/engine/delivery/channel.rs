@@ -251,8 +251,14 @@ impl Delivery {
                 return self.leave(session, out);
             }
             ChannelAct::Publish { event, payload, whole, persist } => {
-                let origin =
-                    Origin { session, acknowledge: acknowledge.clone(), echo: channel.echo, persist, key: None };
+                let origin = Origin {
+                    session,
+                    acknowledge: acknowledge.clone(),
+                    echo: channel.echo,
+                    persist,
+                    key: None,
+                    relayed: None,
+                };
                 (self.publish_from(&principal, topic, (&event, payload, whole), origin, out), acknowledge)
             }
             ChannelAct::Track { metadata } => (self.appear(session, &principal, topic, metadata, id.clone(), out), id),

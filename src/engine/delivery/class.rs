@@ -251,6 +251,11 @@ impl Classes {
         }
     }
 
+    /// All classes.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Rc<ClassKey>> {
+        self.members.keys().chain(self.filtered.keys())
+    }
+
     /// How many tables have a subscriber; `*` counts as one.
     pub(super) fn tables(&self) -> u64 {
         let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.narrowing.targets());

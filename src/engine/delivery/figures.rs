@@ -2,7 +2,8 @@
 
 use super::registry::Registry;
 use super::socket::Socket;
-use crate::engine::effect::{Connection, Connections, Figures};
+use crate::engine::effect::{Connection, Connections};
+use crate::engine::figures::Figures;
 use crate::engine::input::ConnectionQuery;
 
 impl Registry {

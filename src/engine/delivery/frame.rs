@@ -22,29 +22,50 @@ impl Delivery {
         bytes: usize,
         out: &mut Out,
     ) {
+        if let Some(frame) = self.take_in(now, socket, frame, bytes, out) {
+            self.handle(now, socket, frame, out);
+            if self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some()) {
+                self.backlog.add(socket, bytes);
+            }
+        }
+    }
+
+    /// The frame, where it is its turn already and it is within the limits.
+    pub(in crate::engine) fn take_in(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        frame: Result<Command, Malformed>,
+        bytes: usize,
+        out: &mut Out,
+    ) -> Option<Result<Command, Malformed>> {
         let max_topics = self.configuration.limits.topics;
         let has_room = self.backlog.has_room_for(bytes);
-        let Some(known) = self.registry.socket_mut(socket) else { return };
+        let known = self.registry.socket_mut(socket)?;
         let limited = !known.bucket_for(&frame).take(1, now);
         let waits = known.waiting.is_some();
         let full = !limited && waits && !(has_room && known.has_room_for(&frame, max_topics));
         if limited || full {
-            if let Ok(Command::Channel(frame)) = frame {
-                return self.slow_down(now, socket, *frame, limited, out);
+            match frame {
+                Ok(Command::Channel(frame)) => self.slow_down(now, socket, *frame, limited, out),
+                _ => self.refuse_frame(now, socket, Refusal::of(Code::RateLimited).into(), out),
             }
-            return self.refuse_frame(now, socket, Refusal::of(Code::RateLimited).into(), out);
+            return None;
         }
-        match &mut known.waiting {
-            Some(waiting) => wait(waiting, frame),
-            None => self.handle(now, socket, frame, out),
-        }
-        if self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some()) {
-            self.backlog.add(socket, bytes);
-        }
+        let Some(waiting) = &mut known.waiting else { return Some(frame) };
+        wait(waiting, frame);
+        self.backlog.add(socket, bytes);
+        None
     }
 
     /// Handles a frame whose turn has come: finds its session first.
-    pub(super) fn handle(&mut self, now: u64, id: SocketId, frame: Result<Command, Malformed>, out: &mut Out) {
+    pub(in crate::engine) fn handle(
+        &mut self,
+        now: u64,
+        id: SocketId,
+        frame: Result<Command, Malformed>,
+        out: &mut Out,
+    ) {
         let Some(socket) = self.registry.socket_mut(id) else { return };
         // An earlier frame may be waiting for keys a second time.
         if let Some(waiting) = &mut socket.waiting {

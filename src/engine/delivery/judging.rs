@@ -102,7 +102,7 @@ impl Delivery {
         let is_whole = match &then {
             Announcement::Authenticated { .. } => true,
             Announcement::Subscribed { to, .. } => to_table(to),
-            Announcement::Joined { .. } => false,
+            Announcement::Joined { .. } | Announcement::Asked { .. } => false,
         };
         let publications = match missed {
             Some(Missed::Everything(publications)) if is_whole && publications.iter().any(is_unjudged) => publications,

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod attachment;
+mod away;
 mod awaiting;
 mod backlog;
 mod batching;
@@ -48,8 +49,9 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::database::catalog::Catalog;
-use super::effect::{Connections, Figures, Task, Write};
+use super::effect::{Connections, Task, Write};
 use super::event::Event;
+use super::figures::Figures;
 use super::input::{ConnectionQuery, DialectId, SocketId, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profiles, Sessions};
@@ -58,6 +60,7 @@ use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 use arrivals::Arrival;
+pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
 use database::{DatabaseLink, Waits};

@@ -100,8 +100,7 @@ impl Delivery {
         match principal {
             _ if is_full => self.fail(open.socket, Code::ConnectionLimit, out),
             Some(principal) if profile.sessions == Sessions::One => {
-                let beginning = Beginning { batches: open.batches, ..Beginning::default() };
-                self.begin(now, open.socket, principal, open.recover, beginning, out);
+                self.begin_opened_session(now, open.socket, (principal, open.recover, open.batches), out);
             }
             Some(_) => {
                 let arrival = self.registry.socket(open.socket).and_then(Arrival::connected);
@@ -189,6 +188,8 @@ impl Delivery {
                 live = Some(after);
                 watch.into_iter().collect()
             }
+            // Answered where the relays are known, before it comes here.
+            Announcement::Asked { .. } => Vec::new(),
         };
         let publications = match missed {
             Some(Missed::Everything(publications)) => publications,
@@ -256,6 +257,17 @@ impl Delivery {
             }
         }
         self.begin(now, socket, principal, frame.recover, beginning, out);
+    }
+
+    /// The session of a socket that was opened with a principal.
+    pub(super) fn begin_opened_session(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        (principal, recover, batches): (Rc<Principal>, Recover, bool),
+        out: &mut Out,
+    ) {
+        self.begin(now, socket, principal, recover, Beginning { batches, ..Beginning::default() }, out);
     }
 
     /// Marks the socket as authenticated.

@@ -2,9 +2,11 @@
 //!
 //! Sessions are changed only here, so no index is ever out of date.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::away::Away;
 use super::class::{Classes, Scope};
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
@@ -12,6 +14,7 @@ use super::people::People;
 use super::session::{Session, Subscription};
 use super::socket::Socket;
 use super::sockets::Sockets;
+use crate::engine::census::Census;
 use crate::engine::command::Position;
 use crate::engine::input::SocketId;
 use crate::engine::message::{From, SessionId};
@@ -35,6 +38,10 @@ pub(super) struct Registry {
     deadlines: BTreeSet<(u64, Due)>,
     /// Sockets whose stored state is out of date.
     unsaved: BTreeSet<SocketId>,
+    /// The tenant's sockets at other objects.
+    pub(super) census: Rc<RefCell<Census>>,
+    /// What is noted where the stream is another object's.
+    pub(super) away: Option<Away>,
 }
 
 /// What a deadline is for.
@@ -65,6 +72,8 @@ impl Registry {
             awaiting: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             unsaved: BTreeSet::new(),
+            census: Rc::default(),
+            away: None,
         }
     }
 
@@ -109,6 +118,7 @@ impl Registry {
             self.heartbeats.add(&socket);
         }
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
+        self.away.iter_mut().for_each(|away| away.counted(&socket));
         self.sockets.insert(socket);
         sessions.into_iter().for_each(|session| self.list(session));
     }
@@ -116,6 +126,7 @@ impl Registry {
     /// Removes a socket whose sessions have left.
     pub(super) fn remove(&mut self, id: SocketId) -> Option<Socket> {
         let socket = self.sockets.remove(id)?;
+        self.away.iter_mut().for_each(|away| away.counted(&socket));
         self.deadlines.remove(&(socket.deadline(), Due::Authentication(id)));
         self.heartbeats.remove(&socket);
         self.unsaved.remove(&id);
@@ -217,6 +228,7 @@ impl Registry {
                 (Some(before), None) => self.classes.leave(&before, id),
                 (None, Some(key)) => {
                     let key = self.classes.join(Rc::new(key), id);
+                    self.away.iter_mut().for_each(|away| away.joined(&key));
                     session.classes.insert(scope, key);
                 }
                 (None, None) => {}
@@ -281,6 +293,7 @@ impl Registry {
             session.classes.insert(key.scope.clone(), key);
         }
         self.people.add(id, &session.principal);
+        self.away.iter_mut().for_each(|away| away.listed(session));
         self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
         self.listen(id);
     }
@@ -292,6 +305,7 @@ impl Registry {
             self.classes.leave(&key, id);
         }
         self.people.remove(id, &session.principal);
+        self.away.iter_mut().for_each(|away| away.unlisted(session));
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }

@@ -145,7 +145,8 @@ impl Rights<'_> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.registry.sockets().authenticated() >= self.configuration.limits.connections
+        let elsewhere = self.registry.census.borrow().connections;
+        self.registry.sockets().authenticated().saturating_add(elsewhere) >= self.configuration.limits.connections
     }
 
     /// The same for a socket that opens from an address: those without a credential have a share each.
@@ -161,9 +162,11 @@ impl Rights<'_> {
         self.is_full() || self.has_all_of(principal)
     }
 
-    /// Whether a user has as many sockets as one may have.
+    /// Whether a user has as many sockets as one may have, at all objects of the organization.
     pub(super) fn has_all_of(&self, principal: &Principal) -> bool {
+        let elsewhere = |user: &str| self.registry.census.borrow().of_user(user);
+        let of_user = |user: &str| self.registry.sockets().of_user(user).saturating_add(elsewhere(user));
         let limit = self.configuration.limits.connections_per_user;
-        principal.user.as_ref().is_some_and(|user| self.registry.sockets().of_user(user) >= limit)
+        principal.user.as_ref().is_some_and(|user| of_user(user) >= limit)
     }
 }

@@ -124,6 +124,11 @@ impl Sockets {
         self.shares.addresses.get(address).copied().unwrap_or_default()
     }
 
+    /// Every user with the number of its sockets.
+    pub(super) fn each_user(&self, mut each: impl FnMut(&str, u64)) {
+        self.shares.users.iter().for_each(|(user, count)| each(user, *count));
+    }
+
     /// The oldest of an address's unauthenticated sockets, if it has `max` of them.
     pub(super) fn oldest_of(&self, address: &str, max: u64) -> Option<SocketId> {
         let strangers = self.strangers.get(address).filter(|strangers| strangers.len() as u64 >= max)?;

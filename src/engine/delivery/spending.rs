@@ -21,6 +21,9 @@ impl Delivery {
         if units == 0 {
             return Ok(());
         }
+        if let Some(away) = &mut self.registry.away {
+            return away.pay(units);
+        }
         let Some(socket) = self.registry.socket(id.socket) else { return Ok(()) };
         let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
         self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, units)
@@ -43,9 +46,32 @@ impl Delivery {
         self.budget.spend(now, payer, units)
     }
 
+    /// Takes what someone at a relay asks for, whose sessions are there.
+    pub(in crate::engine) fn pay_remotely(
+        &mut self,
+        now: u64,
+        (socket, user): (&str, Option<&str>),
+        units: u64,
+    ) -> Result<(), Refusal> {
+        self.budget.spend(now, Payer { socket: Some(socket), user, key: None }, units)
+    }
+
+    /// Charges someone at a relay for what is already done.
+    pub(in crate::engine) fn charge_remotely(&mut self, now: u64, (socket, user): (&str, Option<&str>), units: u64) {
+        self.budget.charge(now, Payer { socket: Some(socket), user, key: None }, units);
+    }
+
+    /// Units that it costs to read what a session of a relay missed.
+    pub(in crate::engine) fn cost_of_reading(read: Read) -> u64 {
+        rows(read)
+    }
+
     /// Charges for reading what a session missed, whether or not it could be replayed.
     pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, read: Read) {
-        self.charge(now, id, rows(read));
+        // Where the stream is elsewhere, it has charged for its reading itself.
+        if self.registry.away.is_none() {
+            self.charge(now, id, rows(read));
+        }
     }
 
     /// Takes what it costs to tell everyone in a topic who is there, from whose presence is the reason.
@@ -54,20 +80,31 @@ impl Delivery {
         let Some(member) = change.member() else { return };
         let bytes = members.iter().map(|member| member.metadata.len()).sum();
         let units = frames(self.listeners(&Scope::Presence(topic.clone())), bytes);
-        let payer = Payer { socket: Some(&member.client_id), user: member.user.as_deref(), key: None };
-        self.budget.charge(now, payer, units);
+        self.charge_payer(now, (&member.client_id, member.user.as_deref()), units);
     }
 
     /// Takes a unit from who wants to enter a channel and be told who is there: nobody may who is in debt for having asked.
     pub(super) fn pay_to_enter(&mut self, now: u64, id: SocketId, user: Option<&str>) -> Result<(), Refusal> {
+        if let Some(away) = &mut self.registry.away {
+            return away.pay(1);
+        }
         let Some(socket) = self.registry.socket(id) else { return Ok(()) };
         self.budget.spend(now, Payer { socket: Some(&socket.client_id), user, key: None }, 1)
     }
 
     pub(super) fn charge(&mut self, now: u64, id: SessionId, units: u64) {
         let Some(socket) = self.registry.socket(id.socket) else { return };
-        let user = socket.session(id.number).and_then(|session| session.principal.user.as_deref());
-        self.budget.charge(now, Payer { socket: Some(&socket.client_id), user, key: None }, units);
+        let user = socket.session(id.number).and_then(|session| session.principal.user.clone());
+        let client_id = socket.client_id.clone();
+        self.charge_payer(now, (&client_id, user.as_deref()), units);
+    }
+
+    /// The budgets are where the stream is: elsewhere, it is noted who owes what.
+    fn charge_payer(&mut self, now: u64, (socket, user): (&str, Option<&str>), units: u64) {
+        match &mut self.registry.away {
+            Some(away) => away.owe(socket, user, units),
+            None => self.budget.charge(now, Payer { socket: Some(socket), user, key: None }, units),
+        }
     }
 
     /// The cost of a command in units: at least one, even if its answer is charged separately.

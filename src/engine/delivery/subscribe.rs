@@ -51,7 +51,7 @@ impl Delivery {
             Command::Publish { topic, event, payload, id, echo, key } => {
                 self.subscribe_publisher(session, principal, &topic);
                 let key = key.map(|key| client_key::of(principal, &topic, &key));
-                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false, key };
+                let origin = Origin { session, acknowledge: id.clone(), echo, persist: false, key, relayed: None };
                 (self.publish_from(principal, topic, (&event, payload, None), origin, out), id)
             }
             Command::Track { topic, key, metadata } => {

@@ -68,7 +68,7 @@ impl Delivery {
     }
 
     /// Refuses a frame that is malformed or whose session does not exist.
-    pub(super) fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
+    pub(in crate::engine) fn refuse_frame(&mut self, now: u64, id: SocketId, malformed: Malformed, out: &mut Out) {
         let Malformed { refusal, id: reference } = malformed;
         self.registry.log("refused", id, Some(refusal.code), out);
         self.registry.tell_socket(id, None, Event::Refused { refusal, id: reference, topic: None }, out);

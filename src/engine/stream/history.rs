@@ -47,6 +47,7 @@ impl Reading {
     fn only(&self) -> Option<&Missable> {
         match &self.then {
             Announcement::Subscribed { to, .. } => Some(to),
+            Announcement::Asked { only, .. } => only.as_ref(),
             Announcement::Authenticated { .. } | Announcement::Joined { .. } => None,
         }
     }

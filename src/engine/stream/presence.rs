@@ -136,7 +136,7 @@ impl Presence {
     }
 
     /// Tells one connection who is in a topic.
-    pub(super) fn tell(&self, session: SessionId, topic: Place, out: &mut Out) {
+    pub(in crate::engine) fn tell(&self, session: SessionId, topic: Place, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
     }

@@ -115,6 +115,11 @@ impl Stream {
         key.into_iter().for_each(|key| out.run(Task::Recall(key)));
     }
 
+    /// The client whose message has waited longest for its key.
+    pub(in crate::engine) fn recalling(&self) -> Option<&Origin> {
+        self.recalling.front().map(|spoken| &spoken.origin)
+    }
+
     /// Publishes what has waited longest, or answers as if it had been where its key is remembered.
     pub(in crate::engine) fn recalled(&mut self, now: u64, remembered: Option<Remembered>, out: &mut Out) {
         let Some(Spoken { publication, keep, origin }) = self.recalling.pop_front() else { return };
@@ -179,6 +184,7 @@ impl Stream {
                 epoch: self.epoch.clone(),
                 offset: request.offset,
                 delivered: request.delivered,
+                is_at_least: self.configuration.relays.is_some(),
             })));
         }
     }

@@ -66,6 +66,13 @@ impl Storage {
                 let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
                 self.run(statement, &[(&**client_id).into(), place, topic])
             }
+            Write::Relay { number, state } => {
+                let key = format!("relay.{number}");
+                match state {
+                    Some(state) => self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), state.into()]),
+                    None => self.run("DELETE FROM meta WHERE key = ?", &[key.into()]),
+                }
+            }
             Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::State { client_id, part, text } => {
                 let values = [(&**client_id).into(), (*part).into(), text.into()];

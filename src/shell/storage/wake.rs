@@ -12,6 +12,8 @@ use crate::engine::input::{Newest, PresenceRow, StatePart, Stored};
 /// The socket of a row of presence: a channel's public id is its socket's with a dot and a number behind it.
 const SOCKET: &str = "substr(client_id, 1, instr(client_id || '.', '.') - 1)";
 const IS_OPEN: &str = "IN (SELECT value FROM json_each(?1))";
+/// Relays have their sockets at objects of their own, whose public ids begin like this.
+const IS_RELAYED: &str = "client_id GLOB 'r[0-9]*-*'";
 
 impl Storage {
     /// Everything that a waking tenant needs, but for the sockets and the alarm. `open` has the public ids of the sockets that
@@ -48,8 +50,10 @@ impl Storage {
     /// Everyone who is present on a socket that is open. Nearly all rows are those of such: one walk over the table is faster
     /// than a search for each socket.
     fn presence_on_open(&self, open: &JsValue) -> Result<Vec<PresenceRow>> {
-        let statement =
-            format!("SELECT client_id, place, topic, user, metadata, key FROM presence WHERE {SOCKET} {IS_OPEN}");
+        let statement = format!(
+            "SELECT client_id, place, topic, user, metadata, key FROM presence \
+             WHERE {SOCKET} {IS_OPEN} OR {IS_RELAYED}"
+        );
         Ok(self.rows(&statement, std::slice::from_ref(open))?.iter().map(presence_row).collect())
     }
 
@@ -61,7 +65,7 @@ impl Storage {
             return Ok(Vec::new());
         }
         let statement = format!(
-            "SELECT DISTINCT {SOCKET} AS socket FROM presence WHERE socket NOT {IS_OPEN} \
+            "SELECT DISTINCT {SOCKET} AS socket FROM presence WHERE socket NOT {IS_OPEN} AND NOT {IS_RELAYED} \
              UNION SELECT client_id FROM state WHERE client_id NOT {IS_OPEN}"
         );
         Ok(self.rows(&statement, std::slice::from_ref(open))?.iter().map(|row| text(row, 0)).collect())

@@ -1,0 +1,248 @@
+//! A delivery away from its stream: what it notes for the object that keeps the stream, and what it is told by it
+//! (`engine/relay`).
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::Delivery;
+use super::class::{ClassKey, Scope};
+use super::session::Session;
+use super::socket::Socket;
+use crate::code::{Code, Refusal};
+use crate::engine::census::Census;
+use crate::engine::command::{Authenticate, Command, Malformed, Recover};
+use crate::engine::input::SocketId;
+use crate::engine::message::{Out, SessionId, ToStream};
+use crate::engine::profile::Sessions;
+use crate::policy::channel::Topic;
+use crate::policy::principal::Principal;
+
+/// What a class of sessions listens to.
+pub(in crate::engine) enum ClassScope<'a> {
+    /// What is published to the organization: these tables, or any where there are none.
+    Organization {
+        /// Schema and table.
+        tables: Vec<(&'a str, &'a str)>,
+    },
+    /// What is published to a topic.
+    Topic(&'a Topic),
+    /// Who comes and goes in a topic, or in the lobby.
+    Presence(Option<&'a Topic>),
+}
+
+/// A class that has a new member.
+pub(in crate::engine) struct NotedClass(Rc<ClassKey>);
+
+/// What is noted while the stream is elsewhere.
+#[derive(Default)]
+pub(super) struct Away {
+    classes: Vec<NotedClass>,
+    users: BTreeSet<String>,
+    ended: u64,
+    /// Why the root lets the command that is handled not be executed.
+    refusal: Option<Refusal>,
+    /// What the command costs.
+    units: u64,
+    /// Who owes what: socket, user, units.
+    owed: Vec<(String, Option<String>, u64)>,
+}
+
+impl NotedClass {
+    /// What it listens to.
+    pub(in crate::engine) fn scope(&self) -> ClassScope<'_> {
+        scope_of(&self.0)
+    }
+}
+
+fn scope_of(class: &ClassKey) -> ClassScope<'_> {
+    match &class.scope {
+        Scope::Topic(topic) => ClassScope::Topic(topic),
+        Scope::Presence(topic) => ClassScope::Presence(topic.as_ref()),
+        Scope::Organization => {
+            let tables = class.narrowing.targets().iter();
+            ClassScope::Organization { tables: tables.map(|target| (&*target.schema, &*target.table)).collect() }
+        }
+    }
+}
+
+impl Away {
+    /// Notes a session that was listed.
+    pub(super) fn listed(&mut self, session: &Session) {
+        session.classes.values().for_each(|class| self.joined(class));
+        self.users.extend(session.principal.user.clone());
+    }
+
+    /// Notes a class that a session has joined.
+    pub(super) fn joined(&mut self, class: &Rc<ClassKey>) {
+        self.classes.push(NotedClass(class.clone()));
+    }
+
+    /// Notes a session that is listed no more.
+    pub(super) fn unlisted(&mut self, session: &Session) {
+        self.ended += 1;
+        self.users.extend(session.principal.user.clone());
+    }
+
+    /// Notes a socket that came or went.
+    pub(super) fn counted(&mut self, socket: &Socket) {
+        self.users.extend(socket.principal().and_then(|principal| principal.user.clone()));
+    }
+
+    /// What the root says of a command of this cost.
+    pub(super) fn pay(&mut self, units: u64) -> Result<(), Refusal> {
+        self.units += units;
+        self.refusal.take().map_or(Ok(()), Err)
+    }
+
+    /// Notes what someone has caused.
+    pub(super) fn owe(&mut self, socket: &str, user: Option<&str>, units: u64) {
+        self.owed.push((socket.to_owned(), user.map(str::to_owned), units));
+    }
+}
+
+impl Delivery {
+    /// The same delivery, whose stream is elsewhere from now on.
+    pub(in crate::engine) fn be_away(&mut self) {
+        let mut away = Away::default();
+        for socket in self.registry.sockets().iter() {
+            away.counted(socket);
+            socket.sessions.iter().for_each(|session| away.listed(session));
+        }
+        self.registry.away = Some(away);
+    }
+
+    /// What is counted in of other objects.
+    pub(in crate::engine) fn count_in(&mut self, census: Rc<RefCell<Census>>) {
+        self.registry.census = census;
+    }
+
+    /// The classes that got members, the users whose sockets may have come or gone, and how many sessions were unlisted
+    /// since this was last asked.
+    pub(in crate::engine) fn take_notes(&mut self) -> (Vec<NotedClass>, BTreeSet<String>, u64) {
+        let Some(away) = &mut self.registry.away else { return Default::default() };
+        (std::mem::take(&mut away.classes), std::mem::take(&mut away.users), std::mem::take(&mut away.ended))
+    }
+
+    /// Who owes what since this was last asked: socket, user, units.
+    pub(in crate::engine) fn take_owed(&mut self) -> Vec<(String, Option<String>, u64)> {
+        self.registry.away.as_mut().map(|away| std::mem::take(&mut away.owed)).unwrap_or_default()
+    }
+
+    /// What every class listens to.
+    pub(in crate::engine) fn each_class(&self, mut each: impl FnMut(ClassScope<'_>)) {
+        self.registry.classes.keys().for_each(|class| each(scope_of(class)));
+    }
+
+    /// Every user with the number of its sockets.
+    pub(in crate::engine) fn each_user(&self, each: impl FnMut(&str, u64)) {
+        self.registry.sockets().each_user(each);
+    }
+
+    /// Authenticated sockets of a user.
+    pub(in crate::engine) fn of_user(&self, user: &str) -> u64 {
+        self.registry.sockets().of_user(user)
+    }
+
+    /// Authenticated sockets, and those that are not.
+    pub(in crate::engine) fn counts(&self) -> (u64, u64) {
+        (self.registry.sockets().authenticated(), self.registry.sockets().pending())
+    }
+
+    /// What the root says of the next command, whose cost is counted from here on.
+    pub(in crate::engine) fn prepare(&mut self, refusal: Option<Refusal>) {
+        if let Some(away) = &mut self.registry.away {
+            (away.refusal, away.units) = (refusal, 0);
+        }
+    }
+
+    /// What the last command costs.
+    pub(in crate::engine) fn take_units(&mut self) -> u64 {
+        self.registry.away.as_mut().map_or(0, |away| std::mem::take(&mut away.units))
+    }
+
+    /// The next frame that has waited and may go on.
+    pub(in crate::engine) fn next_released(&mut self) -> Option<(SocketId, Result<Command, Malformed>)> {
+        self.backlog.next()
+    }
+
+    /// Public id and user of a socket; `None` where there is none.
+    pub(in crate::engine) fn payer(&self, socket: SocketId) -> Option<(Rc<str>, Option<String>)> {
+        let socket = self.registry.socket(socket)?;
+        Some((socket.client_id.clone(), socket.principal().and_then(|principal| principal.user.clone())))
+    }
+
+    /// The topics whose messages a socket's sessions receive.
+    pub(in crate::engine) fn topics_of(&self, socket: SocketId) -> Vec<Topic> {
+        let sessions = self.registry.socket(socket).into_iter().flat_map(|socket| &socket.sessions);
+        sessions.flat_map(Session::topics).cloned().collect()
+    }
+
+    /// Whether somebody has authenticated on a socket.
+    pub(in crate::engine) fn is_authenticated(&self, socket: SocketId) -> bool {
+        self.registry.socket(socket).is_some_and(|socket| socket.principal().is_some())
+    }
+
+    /// Whether there is room for one more socket of a principal.
+    pub(in crate::engine) fn has_room_for(&self, principal: &Principal) -> bool {
+        !self.rights().is_full_for(principal)
+    }
+
+    /// Whether a socket carries one session, which begins when it is opened.
+    pub(in crate::engine) fn begins_at_once(&self, dialect: crate::engine::input::DialectId) -> bool {
+        (self.profiles)(dialect).is_some_and(|profile| profile.sessions == Sessions::One)
+    }
+
+    /// The user whom a first authentication names; `None` where it names nobody.
+    pub(in crate::engine) fn whom(&self, now: u64, socket: SocketId, frame: &Authenticate) -> Option<Option<String>> {
+        self.verifier.identify(now, self.registry.profile(socket), frame).ok().map(|principal| principal.user)
+    }
+
+    /// Begins the session of a socket that was opened with a principal, if there is room for it by now.
+    pub(in crate::engine) fn begin_opened(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        (principal, recover, batches): (Principal, Recover, bool),
+        out: &mut Out,
+    ) {
+        let Some(profile) = self.registry.profile(socket) else { return };
+        if self.rights().is_full_for(&principal) {
+            return self.fail(socket, Code::ConnectionLimit, out);
+        }
+        self.begin_opened_session(now, socket, (Rc::new(profile.with_role(principal)), recover, batches), out);
+    }
+
+    /// Takes in where the sockets are present. Whoever is gone since then leaves.
+    pub(in crate::engine) fn be_present(&mut self, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
+        let sessions: Vec<SessionId> =
+            self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| session.id).collect();
+        let mut living: BTreeSet<Rc<str>> = BTreeSet::new();
+        for id in sessions {
+            let mut known = false;
+            if let Some(session) = self.registry.session(id) {
+                living.insert(session.client_id.clone());
+                let from = places.range((session.client_id.clone(), None)..).next();
+                known = from.is_some_and(|(client, _)| *client == session.client_id);
+            }
+            if known {
+                self.registry.relist(id, |session| session.be_present(places));
+            }
+        }
+        let gone = places.iter().map(|(client_id, _)| client_id).filter(|client_id| !living.contains(*client_id));
+        for client_id in gone.cloned().collect::<BTreeSet<_>>() {
+            out.to_stream.push_back(ToStream::Gone { client_id });
+        }
+    }
+
+    /// Ends every socket: its client comes back, and recovers what was retained.
+    pub(in crate::engine) fn restart_all(&mut self, out: &mut Out) {
+        let all: Vec<SocketId> = self.registry.sockets().iter().map(|socket| socket.id).collect();
+        all.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+    }
+
+    /// Ends one socket in the same way, if it is still that of this client.
+    pub(in crate::engine) fn restart(&mut self, socket: SocketId, out: &mut Out) {
+        self.close(socket, Code::ServiceRestart, out);
+    }
+}

@@ -1,0 +1,72 @@
+//! The figures of a tenant, as administrators see them.
+
+use super::input::DialectId;
+
+/// Figures of one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Connections, authenticated or not.
+    pub connections: u64,
+    /// Of these, not authenticated yet.
+    pub pending: u64,
+    /// Connections by dialect variant.
+    pub by_dialect: Vec<(DialectId, u64)>,
+    /// Connections by role; one with several roles counts for each.
+    pub by_role: Vec<(String, u64)>,
+    /// Topics with at least one subscriber.
+    pub topics: u64,
+    /// Tables with at least one subscriber.
+    pub tables: u64,
+    /// Members present, over all topics.
+    pub presence: u64,
+    /// The stream's epoch.
+    pub epoch: String,
+    /// The stream's offset.
+    pub offset: u64,
+    /// Publications accepted since the object came to life.
+    pub publications: u64,
+    /// Frames of publications handed to sockets since the object came to life.
+    pub deliveries: u64,
+    /// Connections that were closed since the object came to life because they did not read what they were sent.
+    pub too_slow: u64,
+    /// When the object came to life, in Unix milliseconds.
+    pub since: u64,
+    /// What is known of the relays.
+    pub relays: Vec<RelayFigures>,
+    /// Figures of the database, if there is one.
+    pub database: Option<DatabaseFigures>,
+}
+
+/// What a tenant's object knows of a relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelayFigures {
+    /// Its number.
+    pub number: u32,
+    /// Connections, authenticated or not.
+    pub connections: u64,
+    /// Of these, those not authenticated yet.
+    pub pending: u64,
+    /// Frames of publications handed to sockets since the object came to life.
+    pub deliveries: u64,
+    /// Publications since then that it missed because it fell behind.
+    pub lost: u64,
+}
+
+/// Figures of the database link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseFigures {
+    /// The database.
+    pub name: String,
+    /// Whether its changes arrive.
+    pub is_live: bool,
+    /// Groups of principals that it judges for.
+    pub groups: u64,
+    /// Denials because a group had no verdict, since the object started.
+    pub unjudged: u64,
+    /// Verdicts that the database could not give, since then.
+    pub failed: u64,
+    /// Changes that could not be delivered, since then.
+    pub lost: u64,
+    /// Enabled tables without row-level security: every subscriber receives each of their rows.
+    pub without_row_security: Vec<String>,
+}

@@ -1,0 +1,156 @@
+//! Frames that need the stream: they wait until the root has said where it stands.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::codec;
+use super::form::{AnswerForm, Ask, PayerForm, RefusalForm, Up};
+use super::tenant::{Asked, Frame, Known, Parked, RelayTenant};
+use crate::code::{Code, Refusal};
+use crate::engine::census::Census;
+use crate::engine::command::{ChannelAct, Command, Position, Recover};
+use crate::engine::input::SocketId;
+use crate::engine::message::{From, Out};
+use crate::policy::channel::Topic;
+use crate::policy::limits::WAITING_BYTES;
+use crate::policy::principal::Principal;
+
+/// Frames of one socket that may wait for the root: as many as come within two seconds at the default rate.
+const MAX_PARKED: usize = 256;
+
+impl RelayTenant {
+    /// Handles a frame whose turn has come, or lets it wait.
+    pub(super) fn take(&mut self, now: u64, socket: SocketId, (frame, bytes): (Frame, usize), out: &mut Out) {
+        let Some((client_id, _)) = self.delivery.payer(socket) else { return };
+        if let Some(parked) = self.parked.get_mut(&socket).filter(|parked| parked.client_id == client_id) {
+            if parked.frames.len() >= MAX_PARKED || self.parked_bytes + bytes > WAITING_BYTES {
+                return self.delivery.refuse_frame(now, socket, Refusal::of(Code::RateLimited).into(), out);
+            }
+            self.parked_bytes += bytes;
+            return parked.frames.push_back((frame, bytes));
+        }
+        match self.question(now, socket, &frame) {
+            Some(ask) => {
+                self.parked_bytes += bytes;
+                self.park(socket, ask, (client_id, None), VecDeque::from([(frame, bytes)]));
+            }
+            None => self.execute(now, socket, frame, None, out),
+        }
+    }
+
+    pub(super) fn execute(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        frame: Frame,
+        refusal: Option<Refusal>,
+        out: &mut Out,
+    ) {
+        self.delivery.prepare(refusal);
+        self.delivery.handle(now, socket, frame, out);
+        self.carry_messages(now, out);
+    }
+
+    pub(super) fn park(
+        &mut self,
+        socket: SocketId,
+        ask: Ask,
+        (client_id, opening): (Rc<str>, Option<(Principal, Recover, bool)>),
+        frames: VecDeque<(Frame, usize)>,
+    ) {
+        self.asked += 1;
+        let number = self.asked;
+        let ask = Ask { number, ..ask };
+        self.link.push(Up::Ask(ask.clone()));
+        self.asks.insert(number, Asked { socket, ask });
+        self.parked.insert(socket, Parked { number, client_id, opening, frames });
+    }
+
+    pub(super) fn unpark(&mut self, socket: SocketId) -> Option<Parked> {
+        let parked = self.parked.remove(&socket)?;
+        self.parked_bytes -= parked.frames.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        Some(parked)
+    }
+
+    /// What a frame needs to know of the stream before it can be handled; `None`: nothing.
+    pub(super) fn question(&self, now: u64, socket: SocketId, frame: &Frame) -> Option<Ask> {
+        let command = frame.as_ref().ok()?;
+        let (client_id, user) = self.delivery.payer(socket)?;
+        let is_authenticated = self.delivery.is_authenticated(socket);
+        let payer = |user| PayerForm { socket: client_id.to_string(), user };
+        let topics = |topics: Vec<Topic>| topics.iter().map(codec::topic_form).collect();
+        match command {
+            Command::Authenticate(frame) if !is_authenticated => {
+                // A token that is no good is no question: nobody is counted, and nothing is begun for it.
+                let user = self.delivery.whom(now, socket, frame)?;
+                let from = match &frame.recover {
+                    Recover::From(position) => {
+                        let topics = frame.subscriptions.iter().flatten().filter_map(|one| one.topic().cloned());
+                        codec::from_form(&From::Position(position.clone(), topics.collect()))
+                    }
+                    Recover::Off | Recover::On => None,
+                };
+                let watch = frame.subscriptions.iter().flatten().filter_map(|one| one.watched()).collect();
+                let units = u64::from(from.is_some());
+                Some(Ask { number: 0, payer: payer(user), units, enters: true, from, only: None, watch: topics(watch) })
+            }
+            Command::Subscribe(subscribe) if is_authenticated => {
+                let topics_of =
+                    || self.delivery.topics_of(socket).into_iter().chain(subscribe.topic().cloned()).collect();
+                let from = subscribe.recover.clone();
+                let from = from.and_then(|from| codec::from_form(&From::Position(from, topics_of())));
+                let only = subscribe.topic().filter(|_| from.is_some()).map(codec::topic_form);
+                let watch = topics(subscribe.watched().into_iter().collect());
+                Some(Ask { number: 0, payer: payer(user), units: 1, enters: false, from, only, watch })
+            }
+            Command::Channel(frame) if is_authenticated => {
+                let ChannelAct::Join(join) = &frame.act else { return None };
+                let from = join.replay.filter(|_| join.topic.private);
+                let from = from.and_then(|replay| codec::from_form(&From::Topic(join.topic.name.clone(), replay)));
+                let watch = if join.presence { vec![join.topic.clone()] } else { Vec::new() };
+                Some(Ask {
+                    number: 0,
+                    payer: payer(user),
+                    units: 1,
+                    enters: false,
+                    from,
+                    only: None,
+                    watch: topics(watch),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Lets a socket's frames go on with what is true of the stream now.
+    pub(super) fn answered(&mut self, now: u64, mut form: AnswerForm, out: &mut Out) {
+        let Some(Asked { socket, ask }) = self.asks.remove(&form.number) else { return };
+        if self.parked.get(&socket).is_none_or(|parked| parked.number != form.number) {
+            return;
+        }
+        let Some(Parked { client_id, opening, mut frames, .. }) = self.unpark(socket) else { return };
+        if self.delivery.payer(socket).is_none_or(|(known, _)| known != client_id) {
+            return;
+        }
+        let users = ask.payer.user.into_iter().map(|user| (user, form.of_user)).collect();
+        *self.census.borrow_mut() = Census { connections: form.connections, users };
+        let rosters = codec::rosters(&mut form);
+        let position = Position { epoch: form.epoch, offset: form.offset };
+        self.answer = Some(Known { position, missed: form.missed.map(codec::missed), rosters });
+        let refusal = form.refusal.map(RefusalForm::refusal);
+        match opening {
+            Some(opening) => {
+                self.delivery.prepare(refusal);
+                self.delivery.begin_opened(now, socket, opening, out);
+                self.carry_messages(now, out);
+            }
+            None => {
+                if let Some((frame, _)) = frames.pop_front() {
+                    self.execute(now, socket, frame, refusal, out);
+                }
+            }
+        }
+        self.answer = None;
+        frames.into_iter().for_each(|frame| self.take(now, socket, frame, out));
+    }
+}

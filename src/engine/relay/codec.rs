@@ -1,0 +1,240 @@
+//! The halves' messages as the forms that travel, and back.
+
+use std::rc::Rc;
+
+use serde_json::value::RawValue;
+
+use super::form::{
+    AnswerForm, Down, EventForm, FromForm, MemberForm, MissedForm, OriginForm, PayerForm, RefusalForm, RowForm,
+    SessionForm, TopicForm,
+};
+use crate::engine::command::{Position, Replay};
+use crate::engine::event::{Event, Member};
+use crate::engine::input::SocketId;
+use crate::engine::message::{Accepted, From, Missed, Origin, SessionId, ToDelivery};
+use crate::engine::publication::{Publication, STORED_VERSION};
+use crate::policy::channel::Topic;
+
+/// Everyone present in a topic.
+pub(super) type Roster = (Topic, Vec<Rc<Member>>);
+
+/// A text of the engine's that is JSON already.
+pub(super) fn raw(json: &str) -> Box<RawValue> {
+    // What is no JSON was never taken in: it travels as nothing, which no reader takes for a publication.
+    RawValue::from_string(json.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+pub(super) fn session_form(session: SessionId) -> SessionForm {
+    (session.socket.0, session.number)
+}
+
+pub(super) fn session((socket, number): SessionForm) -> SessionId {
+    SessionId { socket: SocketId(socket), number }
+}
+
+pub(super) fn topic_form(topic: &Topic) -> TopicForm {
+    (topic.private, topic.name.to_string())
+}
+
+pub(super) fn place_form(topic: &Option<Topic>) -> Option<TopicForm> {
+    topic.as_ref().map(topic_form)
+}
+
+pub(in crate::engine) fn topic((private, name): TopicForm) -> Topic {
+    Topic { private, name: Rc::from(name) }
+}
+
+pub(super) fn member_form(member: &Member) -> MemberForm {
+    let text = |text: &Option<Rc<str>>| text.as_deref().map(str::to_owned);
+    MemberForm {
+        client: member.client_id.to_string(),
+        user: text(&member.user),
+        key: text(&member.key),
+        metadata: raw(&member.metadata),
+    }
+}
+
+pub(super) fn member(form: MemberForm) -> Rc<Member> {
+    Rc::new(Member {
+        client_id: Rc::from(form.client),
+        user: form.user.map(Rc::from),
+        key: form.key.map(Rc::from),
+        metadata: Rc::from(form.metadata.get()),
+    })
+}
+
+fn member_forms(members: &[Rc<Member>]) -> Vec<MemberForm> {
+    members.iter().map(|member| member_form(member)).collect()
+}
+
+fn members(forms: Vec<MemberForm>) -> Vec<Rc<Member>> {
+    forms.into_iter().map(member).collect()
+}
+
+/// A presence as it travels; `None` for what is none.
+pub(super) fn event_form(event: &Event) -> Option<EventForm> {
+    Some(match event {
+        Event::PresenceJoined { topic, member } => {
+            EventForm::Joined { topic: place_form(topic), member: member_form(member) }
+        }
+        Event::PresenceUpdated { topic, member, before } => {
+            let topic = place_form(topic);
+            EventForm::Updated { topic, member: member_form(member), before: member_form(before) }
+        }
+        Event::PresenceLeft { topic, member } => {
+            EventForm::Left { topic: place_form(topic), member: member_form(member) }
+        }
+        Event::Roster { change, members } => {
+            EventForm::Roster { change: Box::new(event_form(change)?), members: member_forms(members) }
+        }
+        _ => return None,
+    })
+}
+
+pub(super) fn event(form: EventForm) -> Event {
+    let place = |form: Option<TopicForm>| form.map(topic);
+    match form {
+        EventForm::Joined { topic, member: who } => Event::PresenceJoined { topic: place(topic), member: member(who) },
+        EventForm::Updated { topic, member: who, before } => {
+            Event::PresenceUpdated { topic: place(topic), member: member(who), before: member(before) }
+        }
+        EventForm::Left { topic, member: who } => Event::PresenceLeft { topic: place(topic), member: member(who) },
+        EventForm::Roster { change, members: all } => {
+            Event::Roster { change: Box::new(event(*change)), members: members(all) }
+        }
+    }
+}
+
+/// Where a reader wants to begin; `None` where it wants nothing from before.
+pub(super) fn from_form(from: &From) -> Option<FromForm> {
+    match from {
+        From::Now => None,
+        From::Position(Position { epoch, offset }, topics) => Some(FromForm::Position {
+            epoch: epoch.clone(),
+            offset: *offset,
+            topics: topics.iter().map(topic_form).collect(),
+        }),
+        From::Topic(topic, Replay { since, limit }) => {
+            Some(FromForm::Topic { topic: topic.to_string(), since: *since, limit: *limit })
+        }
+    }
+}
+
+pub(in crate::engine) fn from(form: Option<FromForm>) -> From {
+    match form {
+        None => From::Now,
+        Some(FromForm::Position { epoch, offset, topics }) => {
+            From::Position(Position { epoch, offset }, topics.into_iter().map(topic).collect())
+        }
+        Some(FromForm::Topic { topic, since, limit }) => From::Topic(Rc::from(topic), Replay { since, limit }),
+    }
+}
+
+pub(super) fn missed_form(missed: &Missed) -> MissedForm {
+    let row = |accepted: &Accepted| RowForm {
+        offset: accepted.offset,
+        time: accepted.time,
+        source: raw(&accepted.publication.source),
+    };
+    match missed {
+        Missed::Everything(publications) => MissedForm::Everything(publications.iter().map(row).collect()),
+        Missed::TooMuch => MissedForm::TooMuch,
+    }
+}
+
+/// What was missed; where some of it cannot be read, the reader is told that it is not everything.
+pub(super) fn missed(form: MissedForm) -> Missed {
+    let MissedForm::Everything(rows) = form else { return Missed::TooMuch };
+    let read = |row: RowForm| accepted((row.offset, row.time, true), &row.source);
+    rows.into_iter().map(read).collect::<Option<Vec<_>>>().map_or(Missed::TooMuch, Missed::Everything)
+}
+
+fn accepted((offset, time, is_kept): (u64, u64, bool), source: &RawValue) -> Option<Accepted> {
+    let publication = Rc::new(Publication::stored(STORED_VERSION, source.get())?);
+    Some(Accepted { publication, offset, time, is_kept, verdict: None })
+}
+
+/// A publication or presence as every relay is told it, but for the one whose client has published.
+pub(super) fn spread_form(message: &ToDelivery, payer: Option<&PayerForm>, origin: Option<OriginForm>) -> Option<Down> {
+    match message {
+        ToDelivery::Publish { accepted, .. } => Some(Down::Publish {
+            offset: accepted.offset,
+            time: accepted.time,
+            kept: accepted.is_kept,
+            payer: payer.cloned(),
+            origin,
+            source: raw(&accepted.publication.source),
+        }),
+        ToDelivery::Presence { topic, event } => {
+            Some(Down::Presence { topic: place_form(topic), event: event_form(event)? })
+        }
+        _ => None,
+    }
+}
+
+/// What the stream answers to one relay.
+pub(super) fn reply_form(message: &ToDelivery) -> Option<Down> {
+    Some(match message {
+        ToDelivery::Roster { session, topic, members } => {
+            Down::Roster { session: session_form(*session), topic: place_form(topic), members: member_forms(members) }
+        }
+        ToDelivery::Present { session, topic, present } => {
+            Down::Present { session: session_form(*session), topic: place_form(topic), present: *present }
+        }
+        ToDelivery::Gathered { topic, event, only } => {
+            Down::Gathered { topic: place_form(topic), event: event_form(event)?, only: only.map(session_form) }
+        }
+        ToDelivery::Refused { session, refusal, id, topic } => Down::Refused {
+            session: session_form(*session),
+            refusal: RefusalForm::from(refusal),
+            id: id.clone(),
+            topic: place_form(topic),
+        },
+        ToDelivery::Done { session, id } => Down::Done { session: session_form(*session), id: id.clone() },
+        ToDelivery::Publish { .. } | ToDelivery::Presence { .. } | ToDelivery::Resumed { .. } => return None,
+    })
+}
+
+/// The members of some topics, for an answer.
+pub(super) fn rosters_form(rosters: Vec<Roster>) -> Vec<(TopicForm, Vec<MemberForm>)> {
+    rosters.iter().map(|(topic, members)| (topic_form(topic), member_forms(members))).collect()
+}
+
+/// What an answer says, in the engine's terms.
+pub(super) fn rosters(form: &mut AnswerForm) -> Vec<Roster> {
+    let rosters = std::mem::take(&mut form.rosters);
+    rosters.into_iter().map(|(place, all)| (topic(place), members(all))).collect()
+}
+
+/// A message to the relay's delivery; `None` for what is not for it, or makes no sense.
+pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
+    let place = |form: Option<TopicForm>| form.map(topic);
+    Some(match message {
+        Down::Publish { offset, time, kept, origin, source, .. } => {
+            let origin = origin.map(|origin| Origin {
+                session: session(origin.session),
+                acknowledge: origin.acknowledge,
+                echo: origin.echo,
+                persist: origin.persist,
+                key: None,
+                relayed: None,
+            });
+            ToDelivery::Publish { accepted: accepted((offset, time, kept), &source)?, origin }
+        }
+        Down::Presence { topic, event: what } => ToDelivery::Presence { topic: place(topic), event: event(what) },
+        Down::Roster { session: of, topic, members: all } => {
+            ToDelivery::Roster { session: session(of), topic: place(topic), members: members(all) }
+        }
+        Down::Present { session: of, topic, present } => {
+            ToDelivery::Present { session: session(of), topic: place(topic), present }
+        }
+        Down::Gathered { topic, event: what, only } => {
+            ToDelivery::Gathered { topic: place(topic), event: event(what), only: only.map(session) }
+        }
+        Down::Refused { session: of, refusal, id, topic } => {
+            ToDelivery::Refused { session: session(of), refusal: refusal.refusal(), id, topic: place(topic) }
+        }
+        Down::Done { session: of, id } => ToDelivery::Done { session: session(of), id },
+        Down::Answer(_) | Down::Places { .. } | Down::Restart => return None,
+    })
+}

@@ -1,0 +1,327 @@
+//! The root's side of its relays: where sockets go, what each relay is told, and what is counted of all of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::{self, Roster};
+use super::form::{
+    AnswerForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION, text,
+};
+use super::interest::Interest;
+use super::link::Link;
+use super::{Peer, relay_of};
+use crate::code::Refusal;
+use crate::engine::census::Census;
+use crate::engine::command::Position;
+use crate::engine::effect::{Task, Write};
+use crate::engine::figures::RelayFigures;
+use crate::engine::input::Stored;
+use crate::engine::message::{Missed, Out, Relayed, ToDelivery};
+use crate::policy::channel::Topic;
+use crate::policy::relays::Relays;
+
+/// What the names of the relays' facts begin with.
+const FACT: &str = "relay.";
+/// The fact that says that batches were on their way.
+const BUSY: &str = "relays";
+
+/// A relay as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredRelay {
+    version: u32,
+    sockets: u64,
+    interest: String,
+}
+
+/// Everything that the root knows of its relays.
+pub(in crate::engine) struct Hub {
+    configuration: Relays,
+    /// Random, of this life.
+    life: String,
+    links: BTreeMap<u32, Link>,
+    /// Whether the storage says that batches are on their way.
+    is_busy: bool,
+    /// What the root's own delivery counts in of the other objects.
+    census: Rc<RefCell<Census>>,
+}
+
+impl Hub {
+    /// The relays that the storage tells of. Where batches were on their way when the life before ended, some may have
+    /// been lost with its memory: all relays are told to begin anew.
+    pub(in crate::engine) fn wake(configuration: Relays, life: String, stored: &Stored) -> Hub {
+        let mut links = BTreeMap::new();
+        for (name, state) in &stored.facts {
+            let number = name.strip_prefix(FACT).and_then(|number| number.parse().ok());
+            let Some(number) = number else { continue };
+            // What cannot be read may be interested in anything: it is told to begin anew, and says so again.
+            let read = serde_json::from_str::<StoredRelay>(state).ok().filter(|stored| stored.version == VERSION);
+            let known = read.and_then(|stored| Some((Interest::read(&stored.interest)?, stored.sockets)));
+            let is_known = known.is_some();
+            let (interest, sockets) = known.unwrap_or_default();
+            let mut link = Link::stored(interest, sockets);
+            if !is_known {
+                link.push(Rc::from(text(&Down::Restart)));
+            }
+            links.insert(number, link);
+        }
+        let is_busy = stored.facts.get(BUSY).is_some_and(|fact| fact == "1");
+        let mut hub = Hub { configuration, life, links, is_busy, census: Rc::default() };
+        if is_busy {
+            let restart: Rc<str> = Rc::from(text(&Down::Restart));
+            hub.links.values_mut().for_each(|link| _ = link.push(restart.clone()));
+        }
+        hub.count();
+        hub
+    }
+
+    /// What the root's own delivery counts in of the other objects.
+    pub(in crate::engine) fn census(&self) -> Rc<RefCell<Census>> {
+        self.census.clone()
+    }
+
+    /// Whether a presence is that of a relay's socket.
+    pub(in crate::engine) fn has(&self, client_id: &str) -> bool {
+        relay_of(client_id).is_some_and(|relay| self.links.contains_key(&relay))
+    }
+
+    /// Where the next socket goes: 0 for the root, else a relay. They fill one after the other.
+    pub(in crate::engine) fn place(&self, own: u64) -> u32 {
+        if own < self.configuration.sockets {
+            return 0;
+        }
+        let all = 1..=self.configuration.max;
+        let load = |relay: &u32| self.links.get(relay).map_or(0, |link| link.counted() + link.pending);
+        let with_room = all.clone().find(|relay| load(relay) < self.configuration.sockets);
+        with_room.or_else(|| all.min_by_key(load)).unwrap_or_default()
+    }
+
+    /// Takes in a relay's request: what it says is to be done in its order. A request that came before is answered once more.
+    pub(in crate::engine) fn receive(&mut self, body: &str, out: &mut Out) -> (u32, Vec<Up>, Vec<(PayerForm, u64)>) {
+        let read = serde_json::from_str::<UpBatch>(body).ok().filter(|batch| batch.version == VERSION);
+        let read = read.filter(|batch| (1..=self.configuration.max).contains(&batch.relay));
+        let Some(UpBatch { relay, life, sequence, report, messages, .. }) = read else {
+            out.run(Task::PeerAnswer(None));
+            return Default::default();
+        };
+        let link = self.links.entry(relay).or_default();
+        let is_of_life = link.life.as_ref() == Some(&life);
+        if sequence == 1 && !is_of_life {
+            link.begin(&life);
+        } else if !is_of_life || sequence > link.taken + 1 {
+            // Of another life of the root, or of a relay that was given up: nothing of it was taken by this one.
+            out.run(Task::PeerAnswer(Some(text(&UpAnswer { is_taken: false }))));
+            return Default::default();
+        }
+        let is_new = sequence > link.taken;
+        link.taken = link.taken.max(sequence);
+        out.run(Task::PeerAnswer(Some(text(&UpAnswer { is_taken: true }))));
+        let spent = self.reported(relay, report, out);
+        (relay, if is_new { messages } else { Vec::new() }, spent)
+    }
+
+    /// Whether a relay's link has just begun, and it has to be told where its sockets are present.
+    pub(in crate::engine) fn is_new(&self, relay: u32) -> bool {
+        self.links.get(&relay).is_some_and(|link| link.taken == 1)
+    }
+
+    /// Tells a relay where its sockets are present.
+    pub(in crate::engine) fn tell_places<'a>(
+        &mut self,
+        relay: u32,
+        places: impl Iterator<Item = &'a (Rc<str>, Option<Topic>)>,
+    ) {
+        let of_relay = places.filter(|(client, _)| relay_of(client) == Some(relay));
+        let places = of_relay.map(|(client, topic)| (client.to_string(), codec::place_form(topic))).collect();
+        self.reply(relay, &Down::Places { places });
+    }
+
+    /// Tells every relay that may have a recipient what happened in the stream. `origin` is the client of a relay that
+    /// caused it: its own relay acknowledges it.
+    pub(in crate::engine) fn spread(&mut self, message: &ToDelivery, origin: Option<(Relayed, OriginForm)>) {
+        let payer = origin.as_ref().map(|(relayed, _)| &relayed.payer);
+        let mut shared: Option<Rc<str>> = None;
+        let mut behind = Vec::new();
+        for (number, link) in &mut self.links {
+            let own = origin.as_ref().filter(|(relayed, _)| relayed.relay == *number);
+            let acknowledges = own.is_some_and(|(_, origin)| origin.acknowledge.is_some());
+            if !acknowledges && !link.wants_everything() && !link.interest.wants(message) {
+                continue;
+            }
+            let encode = |origin| codec::spread_form(message, payer, origin).map(|form| Rc::from(text(&form)));
+            let encoded = match own {
+                Some((_, origin)) => encode(Some(origin.clone())),
+                None => shared.take().or_else(|| encode(None)).inspect(|text| shared = Some(Rc::clone(text))),
+            };
+            if encoded.is_some_and(|text| !link.push(text)) {
+                behind.push(*number);
+            }
+        }
+        behind.into_iter().for_each(|relay| self.restart(relay));
+    }
+
+    /// Tells one relay what the stream answers to it.
+    pub(in crate::engine) fn answer_message(&mut self, relay: u32, message: &ToDelivery) {
+        if let Some(form) = codec::reply_form(message) {
+            self.reply(relay, &form);
+        }
+    }
+
+    fn reply(&mut self, relay: u32, form: &Down) {
+        let text = Rc::from(text(form));
+        // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
+        let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
+        let push = if is_grant { Link::push_grant } else { Link::push_reply };
+        if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
+            self.restart(relay);
+        }
+    }
+
+    /// The tenant's sockets beside those of a relay: of all users, and of one. `own`: the same at the root.
+    pub(in crate::engine) fn beside(&self, relay: u32, user: &str, (own, own_of_user): (u64, u64)) -> Census {
+        let others = || self.links.iter().filter(|(number, _)| **number != relay).map(|(_, link)| link);
+        let of_user = others().map(|link| link.of_user(user)).sum::<u64>() + own_of_user;
+        let connections = others().map(Link::counted).sum::<u64>() + own;
+        Census { connections, users: [(user.to_owned(), of_user)].into() }
+    }
+
+    /// Answers a question of a relay: what is true of the stream now.
+    pub(in crate::engine) fn answer(
+        &mut self,
+        (relay, ask): (u32, &Ask),
+        own: (u64, u64),
+        position: Position,
+        (refusal, missed, rosters): (Option<&Refusal>, Option<&Missed>, Vec<Roster>),
+    ) {
+        let user = ask.payer.user.as_deref().unwrap_or_default();
+        let beside = self.beside(relay, user, own);
+        let form = Down::Answer(Box::new(AnswerForm {
+            number: ask.number,
+            epoch: position.epoch,
+            offset: position.offset,
+            connections: beside.connections,
+            of_user: beside.of_user(user),
+            refusal: refusal.map(RefusalForm::from),
+            missed: missed.map(codec::missed_form),
+            rosters: codec::rosters_form(rosters),
+        }));
+        let enters = ask.enters.then(|| user.to_owned());
+        let text = Rc::from(text(&form));
+        if self.links.get_mut(&relay).is_some_and(|link| !link.push_answer(text, ask.number, enters)) {
+            self.restart(relay);
+        }
+        self.count();
+    }
+
+    /// Something is lost that was for a relay's clients: they come back, and recover what was retained.
+    fn restart(&mut self, relay: u32) {
+        if let Some(link) = self.links.get_mut(&relay) {
+            link.push(Rc::from(text(&Down::Restart)));
+        }
+    }
+
+    /// Takes in how a relay answered a batch; what clients have spent there.
+    pub(in crate::engine) fn answered(
+        &mut self,
+        now: u64,
+        relay: u32,
+        answer: Option<&str>,
+        out: &mut Out,
+    ) -> Vec<(PayerForm, u64)> {
+        let Some(report) = self.links.get_mut(&relay).and_then(|link| link.answered(now, answer)) else {
+            return Vec::new();
+        };
+        let spent = self.reported(relay, report, out);
+        if let Some(link) = self.links.get_mut(&relay) {
+            link.confirm();
+        }
+        self.count();
+        spent
+    }
+
+    /// Takes in what a relay says of its sockets.
+    fn reported(&mut self, relay: u32, report: Report, out: &mut Out) -> Vec<(PayerForm, u64)> {
+        let Some(link) = self.links.get_mut(&relay) else { return Vec::new() };
+        (link.sockets, link.pending) = (report.sockets, report.pending);
+        link.frames = link.frames.saturating_add(report.frames);
+        let mut census = self.census.borrow_mut();
+        if report.is_whole {
+            std::mem::take(&mut link.users).iter().for_each(|(user, count)| census.recount(user, *count, 0));
+        }
+        for (user, count) in report.users {
+            let before = link.users.get(&user).copied().unwrap_or_default();
+            census.recount(&user, before, count);
+            match count {
+                0 => _ = link.users.remove(&user),
+                count => _ = link.users.insert(user, count),
+            }
+        }
+        drop(census);
+        // The exact number is not worth a write each time: a wake learns it with the next report.
+        let is_far =
+            link.stored_sockets.is_none_or(|stored| stored.abs_diff(link.sockets) > self.configuration.sockets / 16);
+        let interest =
+            report.interest.as_deref().and_then(Interest::read).filter(|interest| *interest != link.interest);
+        if interest.is_some() || is_far {
+            link.interest = interest.unwrap_or_else(|| link.interest.clone());
+            link.stored_sockets = Some(link.sockets);
+            let (sockets, interest) = (link.sockets, link.interest.text());
+            let state = Some(text(&StoredRelay { version: VERSION, sockets, interest }));
+            out.run(Task::Write(Write::Relay { number: relay, state }));
+        }
+        self.count();
+        report.spent
+    }
+
+    /// Gives up relays that have emptied.
+    fn give_up(&mut self, out: &mut Out) {
+        let is_empty = |link: &Link| {
+            link.life.is_some() && link.sockets + link.pending == 0 && link.is_idle() && !link.wants_everything()
+        };
+        let empty: Vec<u32> = self.links.iter().filter(|(_, link)| is_empty(link)).map(|(number, _)| *number).collect();
+        for number in empty {
+            let users = self.links.remove(&number).map(|link| link.users).unwrap_or_default();
+            users.iter().for_each(|(user, count)| self.census.borrow_mut().recount(user, *count, 0));
+            out.run(Task::Write(Write::Relay { number, state: None }));
+        }
+    }
+
+    /// Sends what waits, one batch to each relay at a time.
+    pub(in crate::engine) fn flush(&mut self, now: u64, out: &mut Out) {
+        self.give_up(out);
+        let is_busy = self.links.values().any(|link| !link.is_idle());
+        if is_busy != self.is_busy {
+            self.is_busy = is_busy;
+            let value = if is_busy { "1" } else { "0" }.to_owned();
+            out.run(Task::Write(Write::Fact { name: BUSY, value }));
+        }
+        for (number, link) in &mut self.links {
+            if let Some(body) = link.next(now, &self.life) {
+                out.run(Task::AskPeer { peer: Peer::Relay(*number), body });
+            }
+        }
+    }
+
+    /// When a batch is to be sent again, in Unix milliseconds.
+    pub(in crate::engine) fn deadline(&self) -> Option<u64> {
+        self.links.values().filter_map(Link::deadline).min()
+    }
+
+    fn count(&mut self) {
+        self.census.borrow_mut().connections = self.links.values().map(Link::counted).sum();
+    }
+
+    /// What is known of each relay.
+    pub(in crate::engine) fn figures(&self) -> Vec<RelayFigures> {
+        let figures = |(number, link): (&u32, &Link)| RelayFigures {
+            number: *number,
+            connections: link.counted() + link.pending,
+            pending: link.pending,
+            deliveries: link.frames,
+            lost: link.lost,
+        };
+        self.links.iter().map(figures).collect()
+    }
+}

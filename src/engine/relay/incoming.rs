@@ -1,0 +1,108 @@
+//! What a relay hears of its root: batches of the stream's messages, and how its own requests were answered.
+
+use std::rc::Rc;
+
+use super::codec;
+use super::form::{Down, DownBatch, Up, VERSION};
+use super::tenant::RelayTenant;
+use super::uplink::Taken;
+use crate::engine::effect::Task;
+use crate::engine::input::SocketId;
+use crate::engine::message::Out;
+
+impl RelayTenant {
+    /// Takes in a batch of the root.
+    pub(super) fn receive(&mut self, now: u64, body: &str, out: &mut Out) {
+        let read = serde_json::from_str::<DownBatch>(body).ok().filter(|batch| batch.version == VERSION);
+        let Some(DownBatch { root, life, sequence, again, messages, .. }) = read else {
+            return out.run(Task::PeerAnswer(None));
+        };
+        self.to_answer = Some(sequence);
+        let before = self.root.replace((root.clone(), sequence));
+        match before {
+            Some((known, taken)) if known == root && sequence <= taken => {
+                self.root = Some((known, taken));
+                return self.report.doubt();
+            }
+            Some((known, taken)) if known == root && sequence > taken + 1 => return self.restart_all(out),
+            Some((known, _)) if known == root => {}
+            // The root has lost its memory, and with it what this link has asked.
+            Some(_) => self.begin_anew(out),
+            // Whether the life before has told its clients of this nobody knows.
+            None if again => return self.restart_all(out),
+            None => {}
+        }
+        let is_for_this_life = life == self.link.life();
+        for message in messages {
+            self.receive_message(now, message, is_for_this_life, out);
+            self.carry_messages(now, out);
+        }
+    }
+
+    pub(super) fn receive_message(&mut self, now: u64, message: Down, is_for_this_life: bool, out: &mut Out) {
+        match message {
+            Down::Restart => self.restart_all(out),
+            Down::Answer(answer) if is_for_this_life => self.answered(now, *answer, out),
+            Down::Places { places } if is_for_this_life => {
+                let places = places.into_iter().map(|(client, topic)| (Rc::from(client), topic.map(codec::topic)));
+                self.delivery.be_present(&places.collect(), out);
+            }
+            Down::Answer(_) | Down::Places { .. } => {}
+            message => {
+                let is_general = matches!(message, Down::Publish { .. } | Down::Presence { .. });
+                if !is_general && !is_for_this_life {
+                    return;
+                }
+                let message = without_origin(message, is_for_this_life);
+                if let Down::Publish { payer: Some(payer), origin: None, source, .. } = &message {
+                    self.payer = Some((payer.clone(), source.get().len()));
+                }
+                out.to_delivery.extend(codec::to_delivery(message));
+            }
+        }
+    }
+
+    /// Takes in how the root answered a request.
+    pub(super) fn link_answered(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
+        match self.link.answered(now, answer) {
+            Taken::Yes => {}
+            Taken::Later => self.report.doubt(),
+            Taken::Forgotten(doubtful) => {
+                // Its batches are numbered anew.
+                self.root = None;
+                self.ask_again();
+                doubtful.into_iter().for_each(|socket| self.delivery.restart(SocketId(socket), out));
+            }
+        }
+    }
+
+    pub(super) fn begin_anew(&mut self, out: &mut Out) {
+        let doubtful = self.link.begin_anew();
+        self.ask_again();
+        doubtful.into_iter().for_each(|socket| self.delivery.restart(SocketId(socket), out));
+    }
+
+    pub(super) fn ask_again(&mut self) {
+        self.report.doubt();
+        for asked in self.asks.values() {
+            self.link.push(Up::Ask(asked.ask.clone()));
+        }
+    }
+
+    pub(super) fn restart_all(&mut self, out: &mut Out) {
+        self.asks.clear();
+        self.parked.clear();
+        self.parked_bytes = 0;
+        self.delivery.restart_all(out);
+    }
+}
+
+/// The client that published is known by its session, which means nothing in another life.
+fn without_origin(message: Down, is_for_this_life: bool) -> Down {
+    match message {
+        Down::Publish { offset, time, kept, payer, origin, source } => {
+            Down::Publish { offset, time, kept, payer, origin: origin.filter(|_| is_for_this_life), source }
+        }
+        message => message,
+    }
+}

@@ -1,0 +1,51 @@
+//! Relays: objects that run the delivery half for a share of a tenant's sockets, while the tenant's own object, the root,
+//! keeps the stream half (docs/scaling.md). The halves' messages travel in requests between the objects.
+
+mod asking;
+mod codec;
+mod form;
+mod hub;
+mod incoming;
+mod interest;
+mod link;
+mod outgoing;
+mod report;
+mod root;
+pub mod tenant;
+mod uplink;
+
+pub(super) use form::{Ask, PayerForm, Up};
+pub(super) use hub::Hub;
+
+/// The other side of a request between two objects of one tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// The object that keeps the stream.
+    Root,
+    /// The relay of this number, from 1 on.
+    Relay(u32),
+}
+
+/// What the public ids of a relay's sockets begin with, so that the root knows whose presences they are.
+pub fn client_prefix(relay: u32) -> String {
+    format!("r{relay}-")
+}
+
+/// The relay whose socket has this public id; `None`: the root's.
+fn relay_of(client_id: &str) -> Option<u32> {
+    client_id.strip_prefix('r')?.split_once('-')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_id_tells_its_relay() {
+        let id = format!("{}5b1c", client_prefix(12));
+        assert_eq!(relay_of(&id), Some(12));
+        // The root's own are random UUIDs, which begin with a hexadecimal digit.
+        assert_eq!(relay_of("5b1c7a90-0000-4000-a000-000000000000"), None);
+        assert_eq!((relay_of("r-1"), relay_of("rx-1"), relay_of("")), (None, None, None));
+    }
+}

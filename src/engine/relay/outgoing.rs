@@ -1,0 +1,102 @@
+//! What a relay's delivery says to the stream: answered here where an answer of the root is at hand, else handed over to it.
+
+use super::codec;
+use super::form::{PayerForm, Up};
+use super::tenant::RelayTenant;
+use crate::engine::budget;
+use crate::engine::command::Position;
+use crate::engine::message::{From, Missed, Out, Read, SessionId, ToDelivery, ToStream, Tracking};
+
+impl RelayTenant {
+    /// Does what the stream would do, or asks the root for it.
+    pub(super) fn say(&mut self, message: ToStream, out: &mut Out) {
+        match message {
+            ToStream::Begin => {}
+            ToStream::Delivered { frames } => {
+                self.frames += frames;
+                let units = |bytes: usize| budget::frames(frames, bytes);
+                let payer = self.payer.take().map(|(payer, bytes)| (payer, units(bytes)));
+                self.report.delivered(frames, payer.filter(|(_, units)| *units > 0));
+            }
+            ToStream::Resume { session, from, then } => {
+                let asked = !matches!(from, From::Now);
+                let (position, missed) = match &mut self.answer {
+                    Some(known) => (known.position.clone(), known.missed.take()),
+                    None => (Position { epoch: String::new(), offset: 0 }, None),
+                };
+                // The root has taken what it cost to read.
+                let read = Read::default();
+                let missed = asked.then(|| missed.unwrap_or(Missed::TooMuch));
+                out.to_delivery.push_back(ToDelivery::Resumed { session, position, missed, read, then });
+            }
+            ToStream::Roster { session, topic } => {
+                let known = self.answer.iter().flat_map(|known| &known.rosters).find(|(known, _)| *known == topic);
+                match known {
+                    Some((_, members)) => {
+                        let (members, topic) = (members.clone(), Some(topic));
+                        out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
+                    }
+                    None => {
+                        let (session, topic) = (codec::session_form(session), codec::topic_form(&topic));
+                        self.link.push(Up::Roster { session, topic });
+                    }
+                }
+            }
+            message => self.forward(message),
+        }
+    }
+
+    /// Hands a message over to the root.
+    pub(super) fn forward(&mut self, message: ToStream) {
+        let units = self.delivery.take_units();
+        let message = match message {
+            ToStream::Publish { publication, keep, origin } => Up::Publish {
+                session: codec::session_form(origin.session),
+                payer: self.payer_of(origin.session),
+                units,
+                keep,
+                source: codec::raw(&publication.source),
+                acknowledge: origin.acknowledge,
+                echo: origin.echo,
+                persist: origin.persist,
+                key: origin.key,
+            },
+            ToStream::Track(Tracking { session, topic, member, owns_key, roster, id }) => Up::Track {
+                session: codec::session_form(session),
+                payer: self.payer_of(session),
+                units,
+                topic: codec::place_form(&topic),
+                member: codec::member_form(&member),
+                owns_key,
+                roster,
+                id,
+            },
+            ToStream::Update { session, topic, client_id, metadata } => Up::Update {
+                session: codec::session_form(session),
+                payer: self.payer_of(session),
+                units,
+                topic: codec::place_form(&topic),
+                client: client_id.to_string(),
+                metadata: codec::raw(&metadata),
+            },
+            ToStream::Untrack { session, topic, client_id, key } => Up::Untrack {
+                session: codec::session_form(session),
+                topic: codec::place_form(&topic),
+                client: client_id.to_string(),
+                key: key.as_deref().map(str::to_owned),
+            },
+            ToStream::Gather { topic, change, only } => {
+                let Some(change) = codec::event_form(&change) else { return };
+                Up::Gather { topic: codec::place_form(&topic), change, only: only.map(codec::session_form) }
+            }
+            ToStream::Gone { client_id } => Up::Gone { client: client_id.to_string() },
+            ToStream::Begin | ToStream::Delivered { .. } | ToStream::Resume { .. } | ToStream::Roster { .. } => return,
+        };
+        self.link.push(message);
+    }
+
+    pub(super) fn payer_of(&self, session: SessionId) -> PayerForm {
+        let (socket, user) = self.delivery.payer(session.socket).unwrap_or_default();
+        PayerForm { socket: socket.to_string(), user }
+    }
+}

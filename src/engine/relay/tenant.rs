@@ -1,0 +1,298 @@
+//! A relay: the delivery half with the link to its root in the place of the stream.
+//!
+//! A frame that needs the stream, such as a subscription or a first authentication, waits until the root has said where the
+//! stream stands. The answer has its place among the publications, so that what is done then is done as at the root.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::codec::{self, Roster};
+use super::form::{Ask, DownAnswer, PayerForm, text};
+use super::report::Reporter;
+use super::uplink::Uplink;
+use super::{Peer, client_prefix};
+use crate::code::{Code, Refusal};
+use crate::engine::census::Census;
+use crate::engine::command::{Command, Malformed, Position, Recover};
+use crate::engine::delivery::Delivery;
+use crate::engine::effect::{Administered, Effect, Task};
+use crate::engine::figures::Figures;
+use crate::engine::input::{DialectId, Input, Open, SocketId, Stored};
+use crate::engine::message::{From, Missed, Out};
+use crate::engine::profile::Profiles;
+use crate::engine::tenant::Surroundings;
+use crate::policy::limits::AUTH_DEADLINE;
+use crate::policy::principal::Principal;
+
+pub(super) type Frame = Result<Command, Malformed>;
+
+/// A relay of one tenant.
+pub struct RelayTenant {
+    pub(super) delivery: Delivery,
+    pub(super) link: Uplink,
+    pub(super) report: Reporter,
+    /// The root's life, and its last batch that was taken.
+    pub(super) root: Option<(String, u64)>,
+    /// A batch that is to be answered when everything that comes of it is done.
+    pub(super) to_answer: Option<u64>,
+    pub(super) asked: u64,
+    /// Questions that wait for their answers.
+    pub(super) asks: BTreeMap<u64, Asked>,
+    /// Sockets whose frames wait for the answer to a question.
+    pub(super) parked: BTreeMap<SocketId, Parked>,
+    pub(super) parked_bytes: usize,
+    /// What the answer to a question says, while the frame that needed it is handled.
+    pub(super) answer: Option<Known>,
+    /// Who is to pay for the publication that is being delivered, and its bytes.
+    pub(super) payer: Option<(PayerForm, usize)>,
+    pub(super) census: Rc<RefCell<Census>>,
+    pub(super) alarm: Option<u64>,
+    /// The timers that are on their way, by the time at which they come.
+    pub(super) timers: BTreeSet<u64>,
+    pub(super) since: u64,
+    pub(super) frames: u64,
+}
+
+/// A question that waits for its answer.
+pub(super) struct Asked {
+    pub(super) socket: SocketId,
+    pub(super) ask: Ask,
+}
+
+/// Frames that wait; the first is the one that asked, unless the socket is being opened.
+pub(super) struct Parked {
+    pub(super) number: u64,
+    pub(super) client_id: Rc<str>,
+    pub(super) opening: Option<(Principal, Recover, bool)>,
+    pub(super) frames: VecDeque<(Frame, usize)>,
+}
+
+/// What was true of the stream at the place of an answer.
+pub(super) struct Known {
+    pub(super) position: Position,
+    pub(super) missed: Option<Missed>,
+    pub(super) rosters: Vec<Roster>,
+}
+
+impl RelayTenant {
+    /// Brings a relay to life. It tells its root so with its first message.
+    pub fn wake(
+        surroundings: Surroundings,
+        number: u32,
+        profiles: Profiles,
+        stored: Stored,
+        effects: &mut Vec<Effect>,
+    ) -> RelayTenant {
+        let Surroundings { now, organization, configuration, epoch } = surroundings;
+        let mut out = Out::default();
+        let configuration_has_not = configuration.relays.is_none_or(|relays| number > relays.max);
+        let surroundings = (configuration, profiles);
+        let mut delivery =
+            Delivery::wake(now, Rc::from(organization), surroundings, &stored, &BTreeSet::new(), &mut out);
+        let census = Rc::<RefCell<Census>>::default();
+        delivery.count_in(census.clone());
+        delivery.be_away();
+        let mut relay = RelayTenant {
+            delivery,
+            link: Uplink::new(number, epoch),
+            report: Reporter::new(),
+            root: None,
+            to_answer: None,
+            asked: 0,
+            asks: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            parked_bytes: 0,
+            answer: None,
+            payer: None,
+            census,
+            alarm: None,
+            timers: BTreeSet::new(),
+            since: now,
+            frames: 0,
+        };
+        // Where the configuration has no such relay any more, its sockets go where it says now.
+        if configuration_has_not {
+            relay.delivery.restart_all(&mut out);
+        }
+        // The root is told with the first input: a wake has none to answer yet.
+        relay.carry(now, &mut out);
+        relay.delivery.save(now, &mut out);
+        effects.append(&mut out.effects);
+        relay
+    }
+
+    /// Handles one input; `now` in Unix milliseconds.
+    pub fn handle(&mut self, now: u64, input: Input, effects: &mut Vec<Effect>) {
+        let mut out = Out::default();
+        let was_empty = self.delivery.is_empty();
+        self.delivery.prepare(None);
+        self.delivery.expire(now, &mut out);
+        self.delivery.flush_presence(now, &mut out);
+        match input {
+            Input::Open(open) => self.open(now, open, &mut out),
+            Input::OpenAtRelay { open, census } => {
+                *self.census.borrow_mut() = census;
+                self.open(now, open, &mut out);
+            }
+            Input::Frame { socket, frame, bytes } => self.frame(now, socket, frame, bytes, &mut out),
+            Input::Closed { socket } => self.delivery.closed(socket, &mut out),
+            Input::KeysFetched(answer) => {
+                self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())));
+            }
+            Input::PeerAsked { body } => self.receive(now, &body, &mut out),
+            Input::PeerAnswered { answer, .. } => self.link_answered(now, answer.as_deref(), &mut out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
+            Input::Tick => drop(self.timers.pop_first()),
+            Input::Alarm => self.alarm = None,
+            Input::Connections(query) => {
+                let connections = Administered::Connections(self.delivery.connections(&query));
+                out.run(Task::Administered(Ok(connections)));
+            }
+            Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
+            // What only the object with the stream can do is asked of that alone.
+            Input::Publish { .. } | Input::PublishForClient { .. } => {
+                out.run(Task::Published(Err(Refusal::of(Code::Internal))));
+            }
+            Input::Tables(_) => out.run(Task::Administered(Err(Refusal::of(Code::Internal)))),
+            Input::Changes(_) => out.run(Task::Taken(Err(Refusal::of(Code::Internal)))),
+            Input::HistoryRead(_)
+            | Input::Feed { .. }
+            | Input::InterestAnswered { .. }
+            | Input::Judged { .. }
+            | Input::Authorized { .. }
+            | Input::Called(_)
+            | Input::GoneRead(_)
+            | Input::Recalled(_)
+            | Input::Admit { .. }
+            | Input::Place => {}
+        }
+        self.settle(now, out, effects);
+        // What is stored here is of its sockets alone: a relay that has emptied is given up.
+        if !was_empty && self.delivery.is_empty() {
+            self.alarm = None;
+            effects.push(Effect::Do(Task::DeleteStorage));
+        }
+        self.arm(effects);
+    }
+
+    /// A number for the next connection; the same one until it opens.
+    pub fn vacant(&mut self) -> SocketId {
+        self.delivery.vacant()
+    }
+
+    /// Ends this life, whose effects could not all be executed; what comes back closes sockets.
+    pub fn give_up(&mut self) -> Vec<Effect> {
+        self.delivery.give_up()
+    }
+
+    /// How many sockets it has, authenticated or not.
+    pub fn sockets(&self) -> u64 {
+        let (authenticated, pending) = self.delivery.counts();
+        authenticated + pending
+    }
+
+    /// How a connection's frames are read; `None` when there is no such connection.
+    pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
+        self.delivery.dialect(socket)
+    }
+
+    /// A session that begins with its socket waits for the root to say where the stream stands.
+    fn open(&mut self, now: u64, mut open: Open, out: &mut Out) {
+        let socket = open.socket;
+        // Its place may have been another's, whose frames wait for an answer that is on its way.
+        self.unpark(socket);
+        let begins = self.delivery.begins_at_once(open.dialect);
+        let opening = match &open.principal {
+            Some(principal) if begins && self.delivery.has_room_for(principal) => {
+                open.principal.take().map(|principal| (principal, open.recover.clone(), open.batches))
+            }
+            _ => None,
+        };
+        let client_id: Rc<str> = Rc::from(open.client_id.as_str());
+        self.delivery.open(now, open, out);
+        let Some((principal, recover, batches)) = opening.filter(|_| self.delivery.payer(socket).is_some()) else {
+            return;
+        };
+        let from = match &recover {
+            Recover::From(position) => codec::from_form(&From::Position(position.clone(), Vec::new())),
+            Recover::Off | Recover::On => None,
+        };
+        let payer = PayerForm { socket: client_id.to_string(), user: principal.user.clone() };
+        let units = u64::from(from.is_some());
+        let ask = Ask { number: 0, payer, units, enters: true, from, only: None, watch: Vec::new() };
+        self.park(socket, ask, (client_id, Some((principal, recover, batches))), VecDeque::new());
+    }
+
+    fn frame(&mut self, now: u64, socket: SocketId, frame: Frame, bytes: usize, out: &mut Out) {
+        let Some(frame) = self.delivery.take_in(now, socket, frame, bytes, out) else { return };
+        self.take(now, socket, (frame, bytes), out);
+    }
+
+    pub(super) fn carry(&mut self, now: u64, out: &mut Out) {
+        loop {
+            self.carry_messages(now, out);
+            let Some((socket, frame)) = self.delivery.next_released() else { break };
+            // Its bytes were counted while it waited for keys.
+            self.take(now, socket, (frame, 0), out);
+        }
+    }
+
+    pub(super) fn carry_messages(&mut self, now: u64, out: &mut Out) {
+        loop {
+            if let Some(message) = out.to_stream.pop_front() {
+                self.say(message, out);
+            } else if let Some(message) = out.to_delivery.pop_front() {
+                self.delivery.receive(now, message, out);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Writes what must outlive memory, answers the root, and tells it what there is to tell.
+    fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
+        self.carry(now, &mut out);
+        self.delivery.batch(now, &mut out);
+        self.delivery.save(now, &mut out);
+        self.report.note(&mut self.delivery);
+        if let Some(sequence) = self.to_answer.take() {
+            let report = self.report.take(&self.delivery);
+            out.run(Task::PeerAnswer(Some(text(&DownAnswer { sequence, report }))));
+        }
+        let wants_to_speak = self.link.has_messages() || self.link.is_new() || self.report.is_due(&self.delivery);
+        if wants_to_speak && self.link.is_free(now) {
+            let body = self.link.next(self.report.take(&self.delivery));
+            out.run(Task::AskPeer { peer: Peer::Root, body });
+        }
+        effects.append(&mut out.effects);
+        let due = [self.delivery.next_flush(), self.delivery.next_batch()].into_iter().flatten().min();
+        let is_sooner = |due: &u64| self.timers.first().is_none_or(|first| due < first);
+        if let Some(due) = due.filter(is_sooner) {
+            self.timers.insert(due);
+            effects.push(Effect::Do(Task::SetTimer(due)));
+        }
+    }
+
+    /// Sets the alarm where it would come too late, or much too early, as the tenant's own object does.
+    fn arm(&mut self, effects: &mut Vec<Effect>) {
+        let deadlines = [self.delivery.deadline(), self.link.deadline()];
+        let Some(next) = deadlines.into_iter().flatten().min() else { return };
+        let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
+        if !self.alarm.is_some_and(fits) {
+            self.alarm = Some(next);
+            effects.push(Effect::Do(Task::SetAlarm(next)));
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let mut figures = Figures { deliveries: self.frames, since: self.since, ..Figures::default() };
+        self.delivery.figures(&mut figures);
+        figures
+    }
+}
+
+/// The public id of a relay's socket, from a random one.
+pub fn client_id(relay: u32, random: &str) -> String {
+    client_prefix(relay) + random
+}

@@ -1,0 +1,204 @@
+//! A relay's end of the link to the root: one request is on its way, the next gathers meanwhile.
+
+use super::form::{Report, Up, UpAnswer, UpBatch, VERSION, text};
+
+/// The first wait after a request that did not arrive, in milliseconds; it doubles each time.
+const RETRY: u64 = 500;
+/// The longest.
+const MAX_RETRY: u64 = 30_000;
+
+/// A request that is on its way, or is to be sent again.
+struct Flight {
+    sequence: u64,
+    messages: Vec<Up>,
+    attempts: u32,
+    again_at: Option<u64>,
+}
+
+/// The link.
+pub(super) struct Uplink {
+    relay: u32,
+    life: String,
+    waiting: Vec<Up>,
+    flight: Option<Flight>,
+    sent: u64,
+}
+
+/// What came of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was taken.
+    Yes,
+    /// It did not arrive, or nobody knows: it is sent again.
+    Later,
+    /// The root has forgotten the link. It begins anew; whether these publications were accepted by an earlier life of the
+    /// root nobody knows: sockets by their numbers.
+    Forgotten(Vec<u32>),
+}
+
+impl Uplink {
+    /// A link that has not begun.
+    pub(super) fn new(relay: u32, life: String) -> Uplink {
+        Uplink { relay, life, waiting: Vec::new(), flight: None, sent: 0 }
+    }
+
+    /// The life whose sessions answers are for.
+    pub(super) fn life(&self) -> &str {
+        &self.life
+    }
+
+    /// Adds a message.
+    pub(super) fn push(&mut self, message: Up) {
+        self.waiting.push(message);
+    }
+
+    /// Whether a request may go, if there is something to say.
+    pub(super) fn is_free(&self, now: u64) -> bool {
+        self.flight.as_ref().is_none_or(|flight| flight.again_at.is_some_and(|time| time <= now))
+    }
+
+    /// Whether there is something to say beside a report.
+    pub(super) fn has_messages(&self) -> bool {
+        self.flight.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Whether nothing was ever said, so that the root does not know that this life has begun.
+    pub(super) fn is_new(&self) -> bool {
+        self.sent == 0
+    }
+
+    /// When a request is sent again, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.flight.as_ref().and_then(|flight| flight.again_at)
+    }
+
+    /// The body of the next request.
+    pub(super) fn next(&mut self, report: Report) -> String {
+        if self.flight.is_none() {
+            self.sent += 1;
+            let messages = std::mem::take(&mut self.waiting);
+            self.flight = Some(Flight { sequence: self.sent, messages, attempts: 0, again_at: None });
+        }
+        let Some(flight) = &mut self.flight else { return String::new() };
+        (flight.attempts, flight.again_at) = (flight.attempts + 1, None);
+        let batch = UpBatch {
+            version: VERSION,
+            relay: self.relay,
+            life: self.life.clone(),
+            sequence: flight.sequence,
+            report,
+            messages: std::mem::take(&mut flight.messages),
+        };
+        let body = text(&batch);
+        flight.messages = batch.messages;
+        body
+    }
+
+    /// Takes in how the request on its way was answered.
+    pub(super) fn answered(&mut self, now: u64, answer: Option<&str>) -> Taken {
+        let read = answer.and_then(|text| serde_json::from_str::<UpAnswer>(text).ok());
+        match (read, &mut self.flight) {
+            (Some(UpAnswer { is_taken: true }), _) => {
+                self.flight = None;
+                Taken::Yes
+            }
+            (Some(UpAnswer { is_taken: false }), _) => Taken::Forgotten(self.begin_anew()),
+            (None, Some(flight)) => {
+                let wait = RETRY.saturating_mul(1 << flight.attempts.min(6)).min(MAX_RETRY);
+                flight.again_at = Some(now.saturating_add(wait));
+                Taken::Later
+            }
+            (None, None) => Taken::Later,
+        }
+    }
+
+    /// Begins the link anew with everything that was not taken. What the root may have accepted already, in a request whose
+    /// answer was lost, must not be published a second time: a message with a key is not.
+    pub(super) fn begin_anew(&mut self) -> Vec<u32> {
+        self.sent = 0;
+        let Some(Flight { messages, attempts, .. }) = self.flight.take() else { return Vec::new() };
+        let mut doubtful = Vec::new();
+        let mut again: Vec<Up> = Vec::with_capacity(messages.len() + self.waiting.len());
+        for message in messages {
+            match message {
+                Up::Publish { session: (socket, _), key: None, .. } if attempts > 1 => doubtful.push(socket),
+                message => again.push(message),
+            }
+        }
+        again.append(&mut self.waiting);
+        // Questions are asked again by whoever waits for their answers.
+        again.retain(|message| !matches!(message, Up::Ask(_)));
+        self.waiting = again;
+        doubtful
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::raw;
+    use super::super::form::PayerForm;
+    use super::*;
+
+    const YES: &str = r#"{"is_taken":true}"#;
+    const NO: &str = r#"{"is_taken":false}"#;
+
+    fn link() -> Uplink {
+        Uplink::new(3, "life".to_owned())
+    }
+
+    fn publish(socket: u32) -> Up {
+        Up::Publish {
+            session: (socket, 0),
+            payer: PayerForm { socket: "r3-c1".to_owned(), user: None },
+            units: 1,
+            keep: true,
+            source: raw("{}"),
+            acknowledge: None,
+            echo: false,
+            persist: false,
+            key: None,
+        }
+    }
+
+    fn sent(link: &mut Uplink) -> (u64, usize) {
+        let batch: UpBatch = serde_json::from_str(&link.next(Report::default())).unwrap();
+        assert_eq!((batch.version, batch.relay, &*batch.life), (VERSION, 3, "life"));
+        (batch.sequence, batch.messages.len())
+    }
+
+    #[test]
+    fn one_request_is_on_its_way_and_the_next_gathers() {
+        let mut link = link();
+        link.push(Up::Gone { client: "a".to_owned() });
+        assert!(link.is_free(0));
+        assert_eq!(sent(&mut link), (1, 1));
+        link.push(publish(1));
+        link.push(publish(2));
+        assert!(!link.is_free(u64::MAX));
+        assert_eq!(link.answered(0, Some(YES)), Taken::Yes);
+        assert_eq!(sent(&mut link), (2, 2));
+    }
+
+    #[test]
+    fn what_may_have_been_accepted_is_not_published_twice() {
+        let mut link = link();
+        link.push(publish(1));
+        link.push(Up::Gone { client: "a".to_owned() });
+        assert_eq!(sent(&mut link), (1, 2));
+        assert_eq!(link.answered(0, None), Taken::Later);
+        let again = link.deadline().unwrap();
+        assert!(!link.is_free(again - 1) && link.is_free(again));
+        assert_eq!(sent(&mut link), (1, 2), "the root knows the number, if it has taken it");
+        assert_eq!(link.answered(0, Some(NO)), Taken::Forgotten(vec![1]));
+        assert_eq!(sent(&mut link), (1, 1), "who is gone is gone, however often it is said");
+    }
+
+    #[test]
+    fn what_was_refused_at_once_was_not_accepted() {
+        let mut link = link();
+        link.push(publish(1));
+        assert_eq!(sent(&mut link), (1, 1));
+        assert_eq!(link.answered(0, Some(NO)), Taken::Forgotten(Vec::new()));
+        assert_eq!(sent(&mut link), (1, 1));
+    }
+}
