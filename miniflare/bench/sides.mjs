@@ -21,7 +21,7 @@ const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
 /** The Worker, with more of `REALTIME` where given, and more of `startServer`'s options. Its sockets hold one of three roles, in turn. */
 export async function startWorker(realtime, more) {
 	// As many connections and publications as are asked for: limits are not what is measured.
-	const limits = { connections: 1_000_000, publicationsPerSecond: 1_000_000 };
+	const limits = { connections: 1_000_000, anonymousPerAddress: 1_000_000, publicationsPerSecond: 1_000_000 };
 	const vars = { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits, ...realtime } };
 	const { url, ...side } = await start({ vars, ...more });
 	const session = (organizationId, index) => ({
