@@ -8,7 +8,7 @@ use super::principal::{Method, Principal, SUBJECT};
 use crate::code::Refusal;
 use crate::value::form::{Field, Form};
 
-/// Maximum bytes of a topic's name: Supabase's binary frames store its length in one byte (docs/protocol-supabase.md).
+/// Maximum bytes of a topic's name: binary frames store its length in one byte.
 pub const MAX_TOPIC: usize = 255;
 
 /// A topic in one of two separate spaces, private and public (docs/protocol-native.md, Topics and presence).

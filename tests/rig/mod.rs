@@ -269,14 +269,17 @@ impl Rig {
         let open = Open { socket, client_id, dialect, principal, ticket, recover, batches, address };
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
         self.run(Input::Open(open), &mut outcome);
-        match outcome.turned_away {
-            Some(refusal) => Err(refusal),
-            None => {
-                assert!(outcome.opening.is_none(), "neither accepted nor turned away");
-                self.clients.push(client.clone());
-                Ok(client)
-            }
+        self.opened(client, outcome)
+    }
+
+    /// The client of a socket that an object has opened, or why it was refused.
+    fn opened(&mut self, client: Client, outcome: Outcome) -> Result<Client, Refusal> {
+        if let Some(refusal) = outcome.turned_away {
+            return Err(refusal);
         }
+        assert!(outcome.opening.is_none(), "neither accepted nor refused");
+        self.clients.push(client.clone());
+        Ok(client)
     }
 
     /// Sends `auth` with this token.

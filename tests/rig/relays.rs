@@ -159,14 +159,7 @@ impl Rig {
         let open = Open { socket, client_id, dialect, principal, ticket, recover, batches: false, address: None };
         let mut outcome = Outcome { opening: Some(client.clone()), ..Outcome::default() };
         self.run_relay(index, Input::OpenAtRelay { open, census: admitted.census }, &mut outcome);
-        match outcome.turned_away {
-            Some(refusal) => Err(refusal),
-            None => {
-                assert!(outcome.opening.is_none(), "neither accepted nor turned away");
-                self.clients.push(client.clone());
-                Ok(client)
-            }
-        }
+        self.opened(client, outcome)
     }
 
     pub(super) fn socket_at_relay(&self, index: usize, client: &Client) -> Option<SocketId> {
