@@ -1,27 +1,19 @@
-//! What the lock file brings in: under which licences, and from where.
+//! What the lock file brings in: under which licences, from where, and what it has twice. `deny.toml` lists what is allowed.
 //!
 //! Read from `cargo metadata`, which every machine has; advisories need a database that not every machine can reach.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Licences that ask for no more than that they are named.
-const PERMISSIVE: [&str; 11] = [
-    "MIT",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "BSL-1.0",
-    "CDLA-Permissive-2.0",
-    "ISC",
-    "Unicode-3.0",
-    "Unlicense",
-    "Zlib",
-];
+/// The entries of a list of `deny.toml`, one a line: the first string of each.
+fn listed(list: &str) -> Vec<&'static str> {
+    let (_, after) = include_str!("../deny.toml").split_once(&format!("\n{list} = [\n")).unwrap();
+    let (entries, _) = after.split_once("\n]").unwrap();
+    entries.lines().map(|entry| entry.split('"').nth(1).unwrap()).collect()
+}
 
 /// Every package that is not ours.
 fn dependencies() -> Vec<Value> {
@@ -41,8 +33,9 @@ fn text<'a>(package: &'a Value, key: &str) -> &'a str {
 /// Whether an expression can be met with permissive licences alone. `AND` is taken to bind less than `OR`, which only ever asks
 /// for more.
 fn is_permissive(expression: &str) -> bool {
+    let permissive = listed("allow");
     let plain = expression.replace(['(', ')'], "").replace('/', " OR ");
-    plain.split(" AND ").all(|part| part.split(" OR ").any(|one| PERMISSIVE.contains(&one.trim())))
+    plain.split(" AND ").all(|part| part.split(" OR ").any(|one| permissive.contains(&one.trim())))
 }
 
 #[test]
@@ -61,6 +54,50 @@ fn everything_comes_from_one_registry() {
     assert!(dependencies.len() > 100, "{} packages", dependencies.len());
     let sources: BTreeSet<&str> = dependencies.iter().map(|package| text(package, "source")).collect();
     assert!(sources.len() == 1 && sources.iter().all(|source| source.starts_with("registry+")), "{sources:?}");
+}
+
+/// Crates in several versions that no entry of the form `name@0.10` explains, and entries that explain nothing.
+fn duplicates(packages: &[(&str, &str)], skipped: &[&str]) -> Vec<String> {
+    let is_of = |entry: &str, (name, version): (&str, &str)| {
+        let line = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix('@'));
+        line.and_then(|line| version.strip_prefix(line)).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, _) in packages {
+        *versions.entry(name).or_default() += 1;
+    }
+    let explains = |entry: &&&str| packages.iter().any(|&package| versions[package.0] > 1 && is_of(entry, package));
+    let mut found: Vec<String> = skipped
+        .iter()
+        .filter(|entry| !explains(entry))
+        .map(|entry| format!("{entry} is there once, or not at all"))
+        .collect();
+    versions.clear();
+    for &package in packages.iter().filter(|&&package| !skipped.iter().any(|entry| is_of(entry, package))) {
+        *versions.entry(package.0).or_default() += 1;
+    }
+    found.extend(
+        versions.iter().filter(|(_, count)| **count > 1).map(|(name, count)| format!("{name}: {count} versions")),
+    );
+    found
+}
+
+#[test]
+fn a_crate_that_is_there_twice_has_a_reason() {
+    let dependencies = dependencies();
+    let packages: Vec<_> =
+        dependencies.iter().map(|package| (text(package, "name"), text(package, "version"))).collect();
+    let found = duplicates(&packages, &listed("skip"));
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_duplicate_is_explained_by_its_own_line_of_versions() {
+    let packages = [("a", "0.1.5"), ("a", "0.10.0"), ("b", "2.0.0")];
+    assert_eq!(duplicates(&packages, &["a@0.1"]), Vec::<String>::new());
+    assert_eq!(duplicates(&packages, &[]), ["a: 2 versions"]);
+    assert_eq!(duplicates(&packages, &["a@0.2"]), ["a@0.2 is there once, or not at all", "a: 2 versions"]);
+    assert_eq!(duplicates(&packages, &["a@0.1", "b@2"]), ["b@2 is there once, or not at all"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
+mod audit;
 mod build;
 mod database;
 mod bundle;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::project::{Project, progress, run};
 use crate::tally::Tally;
 use crate::tools::WASM;
-use crate::{build, node, set_up, tools};
+use crate::{audit, build, node, set_up, tools};
 
 /// What runs in a Worker.
 const WASM_PACKAGES: &str =
@@ -36,6 +36,9 @@ fn run_all(project: &Project, filter: Option<&str>, report: &mut Report) {
         for (name, mut command) in checks(project) {
             progress(name);
             report.check(name, run(&mut command));
+        }
+        if let Some(result) = audit::audit(project) {
+            report.check("cargo deny", result);
         }
     }
     progress("cargo test");
