@@ -8,6 +8,8 @@ import { DurableObject } from "cloudflare:workers";
 export class Bare extends DurableObject {
 	/** Of the newest row; undefined until it is read. */
 	#offset;
+	/** What it has listed of its sockets in this life. */
+	#listed;
 
 	async fetch(request) {
 		const { searchParams } = new URL(request.url);
@@ -17,7 +19,7 @@ export class Bare extends DurableObject {
 			if (searchParams.has("attach")) server.serializeAttachment(searchParams.get("attach"));
 			return new Response(null, { status: 101, webSocket: client });
 		}
-		if (searchParams.has("list")) return Response.json(this.#list());
+		if (searchParams.has("list")) return Response.json((this.#listed ??= this.#list()));
 		const isBinary = request.headers.get("content-type") === "application/octet-stream";
 		const frame = await (isBinary ? request.arrayBuffer() : request.text());
 		const sockets = this.ctx.getWebSockets();
