@@ -81,7 +81,7 @@ impl People {
     /// What a client listens to.
     pub(crate) fn place(&self, person: u32) -> usize {
         match person as usize {
-            number if number % ROOM_SHARE == 0 => 1 + number / ROOM_SHARE % (self.places.len() - 1),
+            number if number.is_multiple_of(ROOM_SHARE) => 1 + number / ROOM_SHARE % (self.places.len() - 1),
             _ => 0,
         }
     }

@@ -208,7 +208,7 @@ impl World {
             principal: is_proven.then(|| principal(person)),
             ticket: None,
             recover,
-            batches: person % 2 == 0,
+            batches: person.is_multiple_of(2),
             address: None,
         };
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
@@ -241,7 +241,7 @@ impl World {
         let place = self.people.place(person);
         let recover = self.position(person).map(|at| json!({ "epoch": at.epoch, "offset": at.offset }));
         let frame = json!({ "type": "auth", "token": token(person), "organizationId": ORGANIZATION,
-            "recover": recover.unwrap_or(json!(true)), "batch": person % 2 == 0,
+            "recover": recover.unwrap_or(json!(true)), "batch": person.is_multiple_of(2),
             "subscriptions": [{ "id": "room", "topic": room(place), "private": false }] });
         let input = self.objects[object].server.frame(SocketId(socket), Received::Text(&frame.to_string()));
         self.run(object, input);
