@@ -14,6 +14,7 @@ import { heapOf } from "./isolate.mjs";
 const PUBLICATION = JSON.parse(readFileSync(new URL("publication.json", import.meta.url), "utf8"));
 const ROLES = ["admin", "hr", "member"];
 const ACCESS_TOKEN = "the access token of the benchmark";
+const HEADERS = { "content-type": "application/json", authorization: `Bearer ${ACCESS_TOKEN}` };
 const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
 /** A day ahead: no token expires while it is measured. */
 const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
@@ -41,6 +42,8 @@ export async function startWorker(realtime, more) {
 		/** The address of the `index`th socket and its token, for a first frame that asks for more. */
 		session,
 		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
+		/** What a process of its own publishes with. */
+		publishing: () => ({ url: `${url}/broadcast`, headers: HEADERS }),
 		publish: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId })),
 		/** The same, and it is not kept. */
 		publishUnkept: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId, history: false })),
@@ -67,7 +70,7 @@ export async function startBare(frame) {
 		name: "bare object",
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
-		publishText: (organizationId, text) => post(`${url}/?organizationId=${organizationId}`, text),
+		publishing: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: HEADERS }),
 		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, type),
 		publishKept: (organizationId) => post(`${url}/?organizationId=${organizationId}&keep`, frame, type),
 	};
@@ -186,7 +189,7 @@ async function start(options) {
 
 /** Publishes, and gives the number of frames that were handed to sockets. */
 async function post(url, body, type = "application/json") {
-	const headers = { "content-type": type, authorization: `Bearer ${ACCESS_TOKEN}` };
+	const headers = { ...HEADERS, "content-type": type };
 	const response = await fetch(url, { method: "POST", headers, body });
 	const text = await response.text();
 	if (response.status !== 202) throw new Error(`publishing was answered ${response.status}: ${text}`);
