@@ -13,6 +13,8 @@ import { heapOf } from "./isolate.mjs";
 
 const PUBLICATION = JSON.parse(readFileSync(new URL("publication.json", import.meta.url), "utf8"));
 const ROLES = ["admin", "hr", "member"];
+/** Characters of what the Worker attaches to a socket without subscriptions. */
+const ATTACHED = 200;
 const ACCESS_TOKEN = "the access token of the benchmark";
 const HEADERS = { "content-type": "application/json", authorization: `Bearer ${ACCESS_TOKEN}` };
 const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
@@ -57,13 +59,13 @@ export async function startWorker(realtime, more) {
 }
 
 /** The bare object, which is given the frame that it sends. */
-export async function startBare(frame) {
+export async function startBare(frame, more) {
 	const worker = {
 		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
 		modules: [{ type: "ESModule", path: fileURLToPath(new URL("bare.mjs", import.meta.url)) }],
 		durableObjects: { BARE: { className: "Bare", useSQLite: true } },
 	};
-	const { url, ...side } = await start({ worker });
+	const { url, ...side } = await start({ worker, ...more });
 	const type = typeof frame === "string" ? undefined : "application/octet-stream";
 	return {
 		...side,
@@ -71,6 +73,10 @@ export async function startBare(frame) {
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
 		publishing: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: HEADERS }),
+		/** One that has as much attached to it as a socket of the Worker's. */
+		attached: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}&attach=${"x".repeat(ATTACHED)}`, headers: {} }),
+		/** Wakes an object where it sleeps, and has it list its sockets with what is attached to each. */
+		wake: async (organizationId) => (await fetch(`${url}/?organizationId=${organizationId}&list`)).json(),
 		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, type),
 		publishKept: (organizationId) => post(`${url}/?organizationId=${organizationId}&keep`, frame, type),
 	};

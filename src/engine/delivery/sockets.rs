@@ -11,7 +11,8 @@ use crate::engine::message::SessionId;
 /// All sockets of a tenant.
 #[derive(Default)]
 pub(super) struct Sockets {
-    places: Vec<Option<Socket>>,
+    /// Boxed: a vector that grows leaves half of its memory unused, or behind.
+    places: Vec<Option<Box<Socket>>>,
     /// Slots that were freed at some time; some may be in use again.
     freed: Vec<u32>,
     count: u64,
@@ -24,12 +25,12 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub(super) fn get(&self, id: SocketId) -> Option<&Socket> {
-        self.places.get(id.0 as usize)?.as_ref()
+        self.places.get(id.0 as usize)?.as_deref()
     }
 
     /// Mutable access to a socket; sessions are added and removed by [`Sockets::enter`] and [`Sockets::leave`].
     pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
-        self.places.get_mut(id.0 as usize)?.as_mut()
+        self.places.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     pub(super) fn session(&self, id: SessionId) -> Option<&Session> {
@@ -65,7 +66,7 @@ impl Sockets {
             self.shares.count(&socket, true);
             note(&mut self.strangers, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
-            *free = Some(socket);
+            *free = Some(Box::new(socket));
         }
     }
 
@@ -78,15 +79,21 @@ impl Sockets {
         self.shares.count(&socket, false);
         note(&mut self.strangers, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
-        Some(socket)
+        Some(*socket)
     }
 
     /// Adds a session to its socket; its number is greater than all others there.
     pub(super) fn enter(&mut self, session: Session) {
-        let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
         self.authenticated += u64::from(socket.principal().is_none());
         self.shares.count(socket, false);
         note(&mut self.strangers, socket, false);
+        if socket.sessions.len() == socket.sessions.capacity() {
+            // A vector would begin with room for four, and most sockets have one session.
+            socket.sessions.reserve_exact(socket.sessions.len().max(1));
+        }
         socket.sessions.push(session);
         self.shares.count(socket, true);
     }
@@ -114,7 +121,7 @@ impl Sockets {
 
     /// Counts a socket for its user or its address, or no longer.
     pub(super) fn count(&mut self, id: SocketId, is_there: bool) {
-        if let Some(socket) = self.places.get(id.0 as usize).and_then(Option::as_ref) {
+        if let Some(socket) = self.places.get(id.0 as usize).and_then(Option::as_deref) {
             self.shares.count(socket, is_there);
         }
     }
@@ -146,11 +153,11 @@ impl Sockets {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Socket> {
-        self.places.iter().flatten()
+        self.places.iter().flatten().map(|socket| &**socket)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
-        self.places.iter_mut().flatten()
+        self.places.iter_mut().flatten().map(|socket| &mut **socket)
     }
 }
 
@@ -189,9 +196,12 @@ impl Shares {
 }
 
 fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K, is_there: bool) {
-    let counted = counts.get(key).copied().unwrap_or_default();
-    match if is_there { counted.saturating_add(1) } else { counted.saturating_sub(1) } {
-        0 => counts.remove(key),
-        count => counts.insert(key.clone(), count),
-    };
+    if is_there {
+        *counts.entry(key.clone()).or_default() += 1;
+    } else if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
 }

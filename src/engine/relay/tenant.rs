@@ -81,7 +81,7 @@ impl RelayTenant {
         surroundings: Surroundings,
         number: u32,
         profiles: Profiles,
-        stored: Stored,
+        mut stored: Stored,
         effects: &mut Vec<Effect>,
     ) -> RelayTenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
@@ -89,7 +89,7 @@ impl RelayTenant {
         let configuration_has_not = configuration.relays.is_none_or(|relays| number > relays.max);
         let surroundings = (configuration, profiles);
         let mut delivery =
-            Delivery::wake(now, Rc::from(organization), surroundings, &stored, &BTreeSet::new(), &mut out);
+            Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, &BTreeSet::new(), &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
         delivery.be_away();
