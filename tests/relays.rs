@@ -398,16 +398,3 @@ fn a_relay_that_the_configuration_no_longer_has_lets_its_clients_go() {
     assert_eq!(clients[0].closed(), None);
     assert!(clients[1..].iter().all(restarted));
 }
-
-#[test]
-fn without_relays_nothing_is_asked_of_them_or_stored_for_them() {
-    let mut rig = Rig::new(&realtime());
-    let clients: Vec<Client> = (0..3).map(|name| rig.connect(&format!("user{name}"), &["member"])).collect();
-    rig.say("e");
-    rig.hibernate();
-    rig.say("f");
-    clients.iter().for_each(|client| assert_eq!(events(client), ["e", "f"]));
-    assert_eq!((rig.mail.sent.len(), &rig.storage.facts), (0, &Default::default()));
-    // The epoch and two publications; attachments are no rows.
-    assert_eq!((rig.storage.writes, rig.stats().get("relays")), (3, None));
-}

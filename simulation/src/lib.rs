@@ -5,8 +5,10 @@
 //! Every client checks that it gets each publication of its place once and in order. What the objects ask each other is
 //! counted: docs/scaling.md computes its prices from these counts.
 
+mod clients;
 mod counts;
 mod event;
+mod identity;
 mod object;
 mod people;
 mod random;

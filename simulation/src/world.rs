@@ -3,24 +3,20 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
-use hmac::{Hmac, Mac};
 use realtime_worker::code::Code;
-use realtime_worker::dialect::{Frame, Received, native, read_configuration};
-use realtime_worker::engine::command::{Position, Recover};
+use realtime_worker::dialect::{Frame, read_configuration};
 use realtime_worker::engine::effect::{Effect, Task};
-use realtime_worker::engine::input::{Input, Open, SocketId};
+use realtime_worker::engine::input::Input;
 use realtime_worker::policy::configuration::Configuration;
-use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::relays::Relays;
-use realtime_worker::policy::roles::Roles;
 use realtime_worker::server::outgoing::Outgoing;
 use realtime_worker::server::publish::PublishRequest;
 use serde_json::json;
-use sha2::Sha256;
 
+use crate::clients::ISOLATES;
 use crate::counts::Counts;
 use crate::event::{Event, Letter, Queue};
+use crate::identity::{JWT_SECRET, room};
 use crate::object::{ORGANIZATION, Object, Outcome, wake};
 use crate::people::{People, Socket};
 use crate::random::Random;
@@ -28,18 +24,12 @@ use crate::storage::Storage;
 
 /// When a simulation begins, in Unix milliseconds.
 pub(crate) const START: u64 = 1_700_000_000_000;
-/// How long tokens are good for: no client has to come back for a new one.
-const SESSION: u64 = 30 * 86_400_000;
-const JWT_SECRET: &str = "the-jwt-secret-of-the-simulation-0123456789";
-/// Isolates of the Worker, each of which knows for a while where sockets go.
-const ISOLATES: usize = 16;
-const PLACE_KNOWN: u64 = 5_000;
 /// How long a request or an answer takes, in milliseconds.
-const LATENCY: std::ops::Range<u64> = 2..30;
+pub(crate) const LATENCY: std::ops::Range<u64> = 2..30;
 /// When it is clear that there is no answer.
 const FAILURE: std::ops::Range<u64> = 50..10_000;
 /// When a client whose connection has ended comes back: as the SDK does, with jitter.
-const RETURN: std::ops::Range<u64> = 200..30_000;
+pub(crate) const RETURN: std::ops::Range<u64> = 200..30_000;
 /// A message of an application.
 const PAYLOAD: &str =
     "an event of an application, as long as such events often are; some have more to say, many have less";
@@ -55,9 +45,9 @@ pub(crate) struct World {
     /// Requests between objects of which the answer, or the request itself, is lost: of a thousand each.
     pub(crate) losses: u64,
     configuration: Rc<Configuration>,
-    share: u64,
+    pub(crate) share: u64,
     /// What each isolate knows, and until when.
-    places: Vec<Option<(usize, u64)>>,
+    pub(crate) places: Vec<Option<(usize, u64)>>,
 }
 
 impl World {
@@ -161,117 +151,6 @@ impl World {
         }
     }
 
-    // --- clients -----------------------------------------------------------------------------------------------------
-
-    /// The Worker asks where the socket goes, unless its isolate knows.
-    fn come(&mut self, person: u32) {
-        let isolate = self.random.index(ISOLATES);
-        let (now, mut latency) = (self.now, LATENCY);
-        let known = self.places[isolate].filter(|(_, until)| now < *until);
-        let object = known.map(|(object, _)| object).unwrap_or_else(|| {
-            self.counts.places += 1;
-            latency = LATENCY.start * 3..LATENCY.end * 3;
-            let placed = self.run(0, Input::Place).placed.unwrap_or_default() as usize;
-            self.places[isolate] = Some((placed, now + PLACE_KNOWN));
-            placed
-        });
-        self.later(latency, Event::Open { person, isolate, object });
-    }
-
-    /// A relay asks about those whose principal is known before it accepts them.
-    fn open(&mut self, person: u32, isolate: usize, object: usize) {
-        if object == 0 || !self.is_proven(person) {
-            let at_relay = |open| Input::OpenAtRelay { open, census: Default::default() };
-            return self.opened(person, isolate, object, if object == 0 { Input::Open } else { at_relay });
-        }
-        self.counts.admissions += 1;
-        let relay = self.objects[object].number;
-        let question = Input::Admit { ticket: None, user: Some(user(person)), relay };
-        let census = self.run(0, question).admitted.expect("a relay is answered").census;
-        let life = self.objects[object].life;
-        self.later(LATENCY.start * 2..LATENCY.end * 2, Event::Admitted { person, isolate, object, life, census });
-    }
-
-    fn opened(&mut self, person: u32, isolate: usize, object: usize, input: impl FnOnce(Open) -> Input) {
-        let opening = self.people.connect(person);
-        let is_proven = self.is_proven(person);
-        let recover = match self.position(person) {
-            Some(position) if is_proven => Recover::From(position),
-            _ if is_proven => Recover::On,
-            _ => Recover::Off,
-        };
-        let known = &mut self.objects[object];
-        let open = Open {
-            socket: known.server.vacant(),
-            client_id: Object::client_id(known.number, opening.connection),
-            dialect: native::ID,
-            principal: is_proven.then(|| principal(person)),
-            ticket: None,
-            recover,
-            batches: person.is_multiple_of(2),
-            address: None,
-        };
-        let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
-        self.run_for(object, input(open), &mut outcome);
-        if self.objects[object].server.sockets() >= self.share {
-            self.places[isolate] = None;
-        }
-        if let Some(refusal) = outcome.turned_away {
-            self.people.mistakes.unexpected += 1;
-            return self.people.mistakes.note(|| format!("client {person} was turned away: {refusal:?}"));
-        }
-        self.counts.connections += 1;
-        if !is_proven {
-            self.later(LATENCY, Event::Authenticate { person, connection: opening.connection });
-        }
-    }
-
-    fn position(&self, person: u32) -> Option<Position> {
-        let epoch = self.objects[0].storage.epoch.clone()?;
-        Some(Position { epoch, offset: self.people.offset(person)? })
-    }
-
-    /// Whether a client comes with a ticket or header; those of rooms say who they are in their first frame.
-    fn is_proven(&self, person: u32) -> bool {
-        self.people.place(person) == 0
-    }
-
-    fn authenticate(&mut self, person: u32, connection: u32) {
-        let Some((object, socket)) = self.people.socket(person, connection) else { return };
-        let place = self.people.place(person);
-        let recover = self.position(person).map(|at| json!({ "epoch": at.epoch, "offset": at.offset }));
-        let frame = json!({ "type": "auth", "token": token(person), "organizationId": ORGANIZATION,
-            "recover": recover.unwrap_or(json!(true)), "batch": person.is_multiple_of(2),
-            "subscriptions": [{ "id": "room", "topic": room(place), "private": false }] });
-        let input = self.objects[object].server.frame(SocketId(socket), Received::Text(&frame.to_string()));
-        self.run(object, input);
-    }
-
-    fn leave(&mut self, person: u32, connection: u32) {
-        let Some((object, socket)) = self.people.socket(person, connection) else { return };
-        self.people.ended(Socket { person, connection });
-        let life = self.objects[object].life;
-        self.later(LATENCY, Event::Closed { object, life, socket, connection });
-        self.later(RETURN, Event::Come { person });
-    }
-
-    fn closed(&mut self, (object, life): (usize, u32), socket: u32, connection: u32) {
-        let known = &self.objects[object];
-        // After a wake it has another number.
-        let place = match known.life == life {
-            true => Some(socket as usize),
-            false => known.sockets.iter().position(|one| one.is_some_and(|one| one.connection == connection)),
-        };
-        let Some(place) = place else { return };
-        if known.sockets.get(place).copied().flatten().is_some_and(|one| one.connection == connection) {
-            let socket = SocketId(place as u32);
-            self.run(object, Input::Closed { socket });
-            self.objects[object].put(socket, None);
-        }
-    }
-
-    // --- objects -----------------------------------------------------------------------------------------------------
-
     fn arrive(&mut self, letter: Letter) {
         let Letter { from, life, to, body } = letter;
         let peer = Object::peer(to);
@@ -319,13 +198,13 @@ impl World {
         self.settle(object, effects, &mut Outcome::default());
     }
 
-    fn run(&mut self, object: usize, input: Input) -> Outcome {
+    pub(crate) fn run(&mut self, object: usize, input: Input) -> Outcome {
         let mut outcome = Outcome::default();
         self.run_for(object, input, &mut outcome);
         outcome
     }
 
-    fn run_for(&mut self, object: usize, input: Input, outcome: &mut Outcome) {
+    pub(crate) fn run_for(&mut self, object: usize, input: Input, outcome: &mut Outcome) {
         let effects = self.objects[object].server.handle(self.now, input);
         self.settle(object, effects, outcome);
     }
@@ -436,33 +315,4 @@ fn configuration(relays: Relays) -> Rc<Configuration> {
     let mut configuration = read_configuration(&variable).expect("the configuration is good");
     configuration.relays = Some(relays);
     Rc::new(configuration)
-}
-
-fn room(place: usize) -> String {
-    format!("room:{place}")
-}
-
-fn user(person: u32) -> String {
-    format!("user-{person}")
-}
-
-fn principal(person: u32) -> Principal {
-    Principal {
-        user: Some(user(person)),
-        roles: Roles::new(["member".to_owned()]),
-        method: Method::Session,
-        expires: Some(START + SESSION),
-        claims: Default::default(),
-        all_claims: None,
-        grants: Default::default(),
-    }
-}
-
-fn token(person: u32) -> String {
-    let claims = json!({ "sub": user(person), "roles": ["member"], "organizationId": ORGANIZATION, "exp": (START + SESSION) / 1_000 });
-    let part = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
-    let message = format!("{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(&claims.to_string()));
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(JWT_SECRET.as_bytes()).expect("any length will do");
-    mac.update(message.as_bytes());
-    format!("{message}.{}", Base64UrlUnpadded::encode_string(&mac.finalize().into_bytes()))
 }
