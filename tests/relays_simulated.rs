@@ -155,3 +155,16 @@ fn nothing_is_lost_twice_or_out_of_order_whatever_fails() {
         assert!(published > 500 && seen as u64 > 2 * published && returns > 20, "little has happened");
     }
 }
+
+#[test]
+fn without_relays_nothing_is_asked_of_them_or_stored_for_them() {
+    let mut rig = Rig::new(&json!({}));
+    let clients: Vec<Client> = (0..3).map(|name| rig.connect(&format!("user{name}"), &["member"])).collect();
+    rig.say("e");
+    rig.hibernate();
+    rig.say("f");
+    clients.iter().for_each(|client| assert_eq!(client.frames().len(), 2));
+    assert_eq!((rig.mail.sent.len(), &rig.storage.facts), (0, &Default::default()));
+    // The epoch and two publications; attachments are no rows.
+    assert_eq!((rig.storage.writes, rig.stats().get("relays")), (3, None));
+}

@@ -1,7 +1,10 @@
 /**
  * Several events in one frame: what they cost beside a frame for each, and a stream that frames for each could not hold.
  */
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { connect } from "../client.mjs";
 import { Fleet } from "./fleet.mjs";
 import { startBare, startWorker } from "./sides.mjs";
@@ -19,11 +22,12 @@ const PATIENCE = 5_000;
 const MAX_P99 = 150;
 /** The clients of the stream that note when each event comes. */
 const WATCHERS = 10;
+const ORGANIZATION = "org_stream";
 const NOTE = "a note of the benchmark ".repeat(4);
 
 /** @param {{rounds: number}} options */
 export async function batch({ rounds }) {
-	return [...(await ofOneRequest(rounds)), ...(await stream("worker", startStream)), ...(await stream("bare object", startBareStream))];
+	return [...(await ofOneRequest(rounds)), ...(await stream("worker", startStream)), ...(await stream("bare object", () => startBare("")))];
 }
 
 /** The CPU of workerd for a request of many events. */
@@ -69,27 +73,20 @@ function authenticating(worker, more) {
 
 async function startStream() {
 	const worker = await startWorker();
-	const event = () => ({ organizationId: "org_stream", type: "broadcast", event: "note", payload: { sent: Date.now(), note: NOTE } });
-	return { ...authenticating(worker, { batch: true }), send: () => worker.publishEvent(event()) };
+	return authenticating(worker, { batch: true });
 }
 
-/** The bare object sends the same events, each in a frame. */
-async function startBareStream() {
-	const bare = await startBare("");
-	const frame = () => JSON.stringify({ type: "broadcast", event: "note", payload: { sent: Date.now(), note: NOTE } });
-	return { ...bare, send: () => bare.publishText("org_stream", frame()) };
-}
-
-/** Publishes at a steady rate, whatever becomes of it, and takes the time until each event has reached the watchers. */
+/** Another process publishes at a steady rate; takes the time until each event has reached the watchers. */
 async function stream(name, start) {
 	const side = await start();
 	const fleet = new Fleet(SOCKETS);
 	try {
-		await fleet.open(side, "org_stream", SOCKETS - WATCHERS);
+		await fleet.open(side, ORGANIZATION, SOCKETS - WATCHERS);
 		const latencies = [];
 		await Promise.all(Array.from({ length: WATCHERS }, (_, index) => watch(side, SOCKETS + index, latencies)));
 		const [before, started] = [side.cpu(), performance.now()];
 		const delays = await publishSteadily(side);
+		// What a side that cannot keep up does not take is missing at the watchers.
 		const isDone = () => latencies.length >= RATE * SECONDS * WATCHERS;
 		const end = performance.now() + PATIENCE;
 		while (performance.now() < end && !isDone()) await sleep(50);
@@ -111,7 +108,7 @@ async function stream(name, start) {
 }
 
 async function watch(side, index, latencies) {
-	const { url, headers, hello } = side.target("org_stream", index);
+	const { url, headers, hello } = side.target(ORGANIZATION, index);
 	const client = await connect(url, { headers });
 	if (hello !== undefined) client.send(hello);
 	if (side.greetings > 0) await client.next();
@@ -124,17 +121,13 @@ async function watch(side, index, latencies) {
 }
 
 async function publishSteadily(side) {
-	const [delays, sending] = [[], []];
-	const started = performance.now();
-	while (sending.length < RATE * SECONDS) {
-		const due = Math.min(RATE * SECONDS, ((performance.now() - started) / 1e3) * RATE);
-		while (sending.length < due) {
-			const sent = performance.now();
-			// What a side that cannot keep up does not take is missing at the watchers.
-			sending.push(side.send().then(() => delays.push(performance.now() - sent)).catch(() => delays.push(Number.POSITIVE_INFINITY)));
-		}
-		await sleep(1);
+	const event = { organizationId: ORGANIZATION, type: "broadcast", event: "note", payload: { sent: 0, note: NOTE } };
+	const publisher = fork(fileURLToPath(new URL("publisher.mjs", import.meta.url)));
+	try {
+		publisher.send({ ...side.publishing(ORGANIZATION), event, rate: RATE, count: RATE * SECONDS, patience: PATIENCE });
+		const [{ delays, unanswered }] = await once(publisher, "message");
+		return [...delays.map((delay) => delay ?? Number.POSITIVE_INFINITY), ...Array(unanswered).fill(Number.POSITIVE_INFINITY)];
+	} finally {
+		publisher.kill();
 	}
-	await Promise.race([Promise.all(sending), sleep(PATIENCE)]);
-	return [...delays, ...Array(sending.length - delays.length).fill(Number.POSITIVE_INFINITY)];
 }

@@ -6,7 +6,7 @@
  *   --rounds 9             measurements of each side, of which the median counts; the fan-out cuts them into shorter turns
  *   --only fan-out,native  some of: native, start-up, nobody, fan-out, idle, supabase, dialects, growth, batch; and what runs only where it is
  *                          asked for: source, which needs PostgreSQL here, peers, which installs packages, and memory, which opens
- *                          32,000 sockets
+ *                          32,000 sockets, and relays, which opens 18,000
  *   --json <path>          where the table goes as JSON, unless to bench.json in the target folder
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -23,15 +23,16 @@ import { MEMORY_SOCKETS, memory } from "./memory.mjs";
 import { native } from "./native.mjs";
 import { nobody } from "./nobody.mjs";
 import { PEERS_SOCKETS, peers } from "./peers.mjs";
+import { RELAYS_SOCKETS, relays } from "./relays.mjs";
 import { SOURCE_SOCKETS, source } from "./source.mjs";
 import { startUp } from "./start_up.mjs";
 import { SUPABASE_SOCKETS, supabase } from "./supabase.mjs";
 import { format } from "./table.mjs";
 
 const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
-const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, dialects, growth, batch, source, peers, memory };
+const PARTS = { native, "start-up": startUp, nobody, "fan-out": fanOut, idle, supabase, dialects, growth, batch, source, peers, memory, relays };
 /** What needs more than this project brings, or more sockets than a machine may open as it is. */
-const ASKED_FOR = ["source", "peers", "memory"];
+const ASKED_FOR = ["source", "peers", "memory", "relays"];
 
 function readArguments() {
 	const { values } = parseArgs({
@@ -61,7 +62,7 @@ function count(name, text) {
 }
 
 function checkSockets({ parts, sockets }) {
-	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, dialects: DIALECT_SOCKETS, growth: GROWTH_SOCKETS, batch: BATCH_SOCKETS, source: SOURCE_SOCKETS, peers: PEERS_SOCKETS, memory: MEMORY_SOCKETS };
+	const needs = { "fan-out": sockets.reduce((sum, size) => sum + size, 0), idle: IDLE_SOCKETS, supabase: SUPABASE_SOCKETS, dialects: DIALECT_SOCKETS, growth: GROWTH_SOCKETS, batch: BATCH_SOCKETS, source: SOURCE_SOCKETS, peers: PEERS_SOCKETS, memory: MEMORY_SOCKETS, relays: RELAYS_SOCKETS };
 	checkOpenFiles(Math.max(0, ...parts.map((part) => needs[part] ?? 0)));
 }
 

@@ -13,7 +13,10 @@ import { heapOf } from "./isolate.mjs";
 
 const PUBLICATION = JSON.parse(readFileSync(new URL("publication.json", import.meta.url), "utf8"));
 const ROLES = ["admin", "hr", "member"];
+/** Characters of what the Worker attaches to a socket without subscriptions. */
+const ATTACHED = 200;
 const ACCESS_TOKEN = "the access token of the benchmark";
+const HEADERS = { "content-type": "application/json", authorization: `Bearer ${ACCESS_TOKEN}` };
 const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
 /** A day ahead: no token expires while it is measured. */
 const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
@@ -41,6 +44,8 @@ export async function startWorker(realtime, more) {
 		/** The address of the `index`th socket and its token, for a first frame that asks for more. */
 		session,
 		publishEvent: (event) => post(`${url}/broadcast`, JSON.stringify(event)),
+		/** What a process of its own publishes with. */
+		publishing: () => ({ url: `${url}/broadcast`, headers: HEADERS }),
 		publish: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId })),
 		/** The same, and it is not kept. */
 		publishUnkept: (organizationId) => post(`${url}/broadcast`, JSON.stringify({ ...PUBLICATION, organizationId, history: false })),
@@ -54,20 +59,24 @@ export async function startWorker(realtime, more) {
 }
 
 /** The bare object, which is given the frame that it sends. */
-export async function startBare(frame) {
+export async function startBare(frame, more) {
 	const worker = {
 		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
 		modules: [{ type: "ESModule", path: fileURLToPath(new URL("bare.mjs", import.meta.url)) }],
 		durableObjects: { BARE: { className: "Bare", useSQLite: true } },
 	};
-	const { url, ...side } = await start({ worker });
+	const { url, ...side } = await start({ worker, ...more });
 	const type = typeof frame === "string" ? undefined : "application/octet-stream";
 	return {
 		...side,
 		name: "bare object",
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
-		publishText: (organizationId, text) => post(`${url}/?organizationId=${organizationId}`, text),
+		publishing: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: HEADERS }),
+		/** One that has as much attached to it as a socket of the Worker's. */
+		attached: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}&attach=${"x".repeat(ATTACHED)}`, headers: {} }),
+		/** Wakes an object where it sleeps, and has it list its sockets with what is attached to each. */
+		wake: async (organizationId) => (await fetch(`${url}/?organizationId=${organizationId}&list`)).json(),
 		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, type),
 		publishKept: (organizationId) => post(`${url}/?organizationId=${organizationId}&keep`, frame, type),
 	};
@@ -186,7 +195,7 @@ async function start(options) {
 
 /** Publishes, and gives the number of frames that were handed to sockets. */
 async function post(url, body, type = "application/json") {
-	const headers = { "content-type": type, authorization: `Bearer ${ACCESS_TOKEN}` };
+	const headers = { ...HEADERS, "content-type": type };
 	const response = await fetch(url, { method: "POST", headers, body });
 	const text = await response.text();
 	if (response.status !== 202) throw new Error(`publishing was answered ${response.status}: ${text}`);

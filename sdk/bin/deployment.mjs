@@ -47,15 +47,14 @@ export async function deploy(given) {
 /** Writes wrangler's configuration, and gives the arguments that are wrangler's. */
 async function writeConfiguration(given) {
 	const { value: file, rest } = takeOption(given, "--config");
-	const { name = "realtime-worker", tables = {}, channels, limits, publicTopics, vars } = await loadConfig(file);
-	const sections = { tables, channels, limits, publicTopics };
-	const stated = Object.fromEntries(Object.entries(sections).filter(([, value]) => value !== undefined));
+	// Whatever else it says is a section of `REALTIME`: the Worker refuses those that it does not know.
+	const { name = "realtime-worker", schema: _, vars, tables = {}, ...sections } = await loadConfig(file);
 	const main = relative(resolve(FOLDER), fileURLToPath(new URL("../dist/worker/index.js", import.meta.url)));
 	const configuration = {
 		name,
 		main: main.split(sep).join("/"),
 		...RUNTIME,
-		vars: { ...vars, REALTIME: realtimeVariable(stated) },
+		vars: { ...vars, REALTIME: realtimeVariable({ ...sections, tables }) },
 		observability: { enabled: true },
 	};
 	mkdirSync(FOLDER, { recursive: true });

@@ -7,7 +7,9 @@ import { createHmac } from "node:crypto";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { parseEnv } from "node:util";
+import { connect } from "../../miniflare/client.mjs";
 import { serve } from "../../miniflare/serve.mjs";
+import { signToken } from "../../miniflare/token.mjs";
 import { install, run } from "./package-rig.mjs";
 
 const home = await install();
@@ -23,6 +25,7 @@ export default {
 	schema,
 	tables: { claims: defineTable({ organization: "orgId", masking: { ssn: { type: "ssn" } } }) },
 	channels: [{ topic: "room:*", read: {}, write: {} }],
+	relays: { sockets: 1, max: 2 },
 };
 `;
 const SCHEMA = `
@@ -92,15 +95,26 @@ test("schema writes the next migration once, which wrangler applies; --check tel
 
 test("deploy has the Worker with the tables' rules", async () => {
 	await cli("deploy", "--dry-run", "--outdir", "out");
-	const { name, vars } = JSON.parse(await readFile(join(folder, ".realtime/wrangler.json"), "utf8"));
+	const { name, vars, durable_objects: objects } = JSON.parse(await readFile(join(folder, ".realtime/wrangler.json"), "utf8"));
 	assert.equal(name, "its-realtime");
-	assert.deepEqual(vars.REALTIME, { tables: { claims: { masking: { ssn: { type: "ssn" } } } }, channels: [{ topic: "room:*", read: {}, write: {} }] });
+	const sections = { channels: [{ topic: "room:*", read: {}, write: {} }], relays: { sockets: 1, max: 2 } };
+	assert.deepEqual(vars.REALTIME, { tables: { claims: { masking: { ssn: { type: "ssn" } } } }, ...sections });
+	assert.ok(objects.bindings.some(({ name, class_name: className }) => name === "RELAY" && className === "Relay"));
 });
 
-test("dev serves the Worker", async (context) => {
+test("dev serves the Worker, whose sockets go to relays where the configuration says so", async (context) => {
 	const url = await serve(context, folder, [join(home.installed, "bin/realtime-worker.mjs"), "dev", "--port", "0", "--inspector-port", "0"]);
-	const { status } = await fetch(`${url}/health`);
-	assert.equal(status, 200);
+	const { JWT_SECRET, ACCESS_TOKEN } = parseEnv(await readFile(join(folder, ".dev.vars"), "utf8"));
+	const exp = Math.floor(Date.now() / 1_000) + 3_600;
+	for (const sub of ["ada", "bob"]) {
+		const token = signToken({ sub, organizationId: "org_1", exp }, JWT_SECRET);
+		const client = await connect(`${url}/realtime/v1/websocket?organizationId=org_1`, { headers: { authorization: `Bearer ${token}` } });
+		assert.equal((await client.next()).type, "auth_success");
+		context.after(() => client.close());
+	}
+	const answer = await fetch(`${url}/realtime/v1/stats?organizationId=org_1`, { headers: { authorization: `Bearer ${ACCESS_TOKEN}` } });
+	const { relays } = await answer.json();
+	assert.deepEqual(relays.map(({ relay }) => relay), [1]);
 });
 
 test("one wrangler runs it beside the API worker, which publishes through the binding what was written", async (context) => {

@@ -29,8 +29,8 @@ const MAX_CHANNELS: usize = 1_000;
 
 /// The default of `batchMilliseconds`.
 const BATCH_MILLISECONDS: u64 = 20;
-/// Timers shorter than 100 ms do not prevent hibernation.
-const MAX_BATCH_MILLISECONDS: u64 = 90;
+/// The longest that events may wait for others, in milliseconds: timers shorter than 100 ms do not prevent hibernation.
+pub const MAX_BATCH_MILLISECONDS: u64 = 90;
 
 /// The configuration of a deployment.
 #[derive(Clone, Debug)]

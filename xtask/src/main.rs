@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask dev | token | build | test | bench | chaos | deploy`.
+//! The project's commands: `cargo xtask dev | token | build | test | bench | simulate | chaos | deploy`.
 //!
 //! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
 
@@ -31,6 +31,8 @@ Usage: cargo xtask <command>
   database install|status|uninstall --url postgres://…
                              the SQL of the PostgreSQL source, in a database of yours
   bench [arguments]          build, and measure
+  simulate [--sockets N] [--relays N] [--steps N] [--interval MS] [--seed N]
+                             an organization over many objects, on a virtual clock
   chaos [--events N] [--minutes N] [--other FOLDER]
                              build, and let everything go wrong; --other: another build to deploy in turn
   deploy [arguments]         wrangler deploy, with its arguments";
@@ -63,6 +65,10 @@ fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCod
         "test" => test::test(project, arguments),
         "database" => database::run(project, arguments),
         "bench" => serve(project, "miniflare/bench/main.mjs", arguments),
+        "simulate" => {
+            let package = ["run", "--release", "--quiet", "--package", "realtime-worker-simulation", "--"];
+            project::become_command(project.cargo().args(package).args(arguments))
+        }
         "chaos" => serve(project, "miniflare/chaos/main.mjs", arguments),
         "deploy" => {
             set_up(project)?;

@@ -1,5 +1,6 @@
 //! Several events in one frame, for sessions that opt in: events of one input are sent together, and under load so are
-//! those of a short window. The first event after a pause is sent at once, so an idle tenant adds no delay.
+//! those of a short window, which grows with the sockets that are sent to. The first event after a pause is sent at once,
+//! so an idle tenant adds no delay.
 //!
 //! Sockets that are sent the same events share one list of events, so each event is handled once. When an input ends,
 //! a list holds only events that are stored or need no storage, and it lives in memory: see [`Delivery::give_up`].
@@ -14,12 +15,16 @@ use crate::engine::effect::{Effect, Task};
 use crate::engine::event::Event;
 use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::Out;
+use crate::policy::configuration::MAX_BATCH_MILLISECONDS;
 
 /// Limits on the events that wait for a window to end, and on their bytes; beyond them the lists are flushed at once.
 const MAX_WAITING: usize = 1_000;
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// Lists that one event may be added to: each is encoded for itself, and beyond that few sockets share one anyway.
 const MAX_LISTS_OF_EVENT: usize = 16;
+/// Frames of a flush for each millisecond of the window after it. The runtime takes about 25 µs for a frame, so that sending
+/// leaves half of the thread's time to what else there is to do.
+const FRAMES_PER_MILLISECOND: usize = 20;
 
 /// Pending events of sockets that accept several per frame.
 #[derive(Default)]
@@ -32,6 +37,8 @@ pub(super) struct Batches {
     /// Events over all lists (a shared event counts once), and their bytes.
     count: usize,
     bytes: usize,
+    /// Frames of the last flush of all lists.
+    flushed: usize,
     /// Sockets closed during this input; their numbers may be reused by the next.
     gone: Vec<SocketId>,
 }
@@ -56,6 +63,12 @@ impl Batches {
 
     fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// How long events wait for others after the last flush, at least as long as configured, in milliseconds.
+    fn window(&self, configured: u64) -> u64 {
+        let paced = u64::try_from(self.flushed / FRAMES_PER_MILLISECOND).unwrap_or(MAX_BATCH_MILLISECONDS);
+        if configured == 0 { 0 } else { configured.max(paced.min(MAX_BATCH_MILLISECONDS)) }
     }
 
     /// Adds an event to the lists of these sockets. Where they share hardly anything, the event is sent at once, after
@@ -126,6 +139,7 @@ impl Batches {
     /// Takes all lists.
     fn take_all(&mut self) -> impl Iterator<Item = Effect> + use<> {
         (self.count, self.bytes) = (0, 0);
+        self.flushed = self.places.len();
         self.places.clear();
         let lists = take(&mut self.lists).into_iter().filter(|list| !list.to.is_empty());
         lists.map(|List { dialect, to, events }| deliver(dialect, to, events))
@@ -181,12 +195,13 @@ impl Delivery {
     /// Flushes all lists once the window is over or full. A clock that goes back must not extend the wait beyond one
     /// window.
     fn flush_batches(&mut self, now: u64, out: &mut Out) {
-        let window = self.configuration.batch_milliseconds;
+        let configured = self.configuration.batch_milliseconds;
+        let window = self.batches.window(configured);
         let is_over = now >= self.batches.window_end || self.batches.window_end > now.saturating_add(window);
         let is_full = self.batches.count > MAX_WAITING || self.batches.bytes > MAX_WAITING_BYTES;
         if !self.batches.is_empty() && (is_over || is_full) {
             out.effects.extend(self.batches.take_all());
-            self.batches.window_end = now.saturating_add(window);
+            self.batches.window_end = now.saturating_add(self.batches.window(configured));
         }
     }
 
@@ -294,6 +309,23 @@ mod tests {
             assert!(times.into_iter().eq((0..100).filter(|time| *time != u64::from(socket))), "{socket}");
         }
         assert!(encoded <= 100 * (MAX_LISTS_OF_EVENT + 1), "{encoded}");
+    }
+
+    #[test]
+    fn the_window_grows_with_the_sockets_that_were_sent_to() {
+        let window_after = |count: u32, configured| {
+            let mut batches = Batches::default();
+            batches.add(DIALECT, (0..count).map(SocketId).collect(), event(1));
+            batches.add(DIALECT, (0..count).map(SocketId).collect(), event(2));
+            assert_eq!(batches.take_all().count(), 1);
+            batches.window(configured)
+        };
+        assert_eq!([1, 400, 1_000, 5_000].map(|count| window_after(count, 20)), [20, 20, 50, 90]);
+        assert_eq!(
+            (window_after(1_000, 60), window_after(5_000, 0)),
+            (60, 0),
+            "as configured, where that is longer or off"
+        );
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! Two thousand sockets over a few relays: what `cargo xtask simulate` does with a million.
+
+use realtime_worker_simulation::{Counts, Plan, simulate};
+
+const STEPS: usize = 100;
+const RELAYS: u32 = 5;
+
+#[test]
+fn nothing_is_lost_twice_or_out_of_order_and_requests_are_few() {
+    let plan = Plan { sockets: 2_000, relays: RELAYS, steps: STEPS, interval: 200, seed: 1 };
+    let report = simulate(plan, |_, _| {});
+    assert!(report.mistakes.is_empty(), "{}", report.mistakes);
+    let [_, (_, quiet), _, (_, trouble)] = report.phases[..] else { panic!("{:?}", report.phases) };
+
+    let Counts { recoveries, failures, crashes, sleeps, restarts, .. } = trouble;
+    let has_happened = recoveries > 2_000 && failures > 0 && crashes > RELAYS.into() && sleeps > 0 && restarts > 0;
+    assert!(has_happened, "too little has gone wrong:\n{trouble}");
+
+    // One request for each publication and relay, and nothing is asked back. A room has people at some relays only.
+    let (steps, all) = (STEPS as u64, STEPS as u64 * u64::from(RELAYS));
+    assert_eq!((quiet.publications, quiet.connections, quiet.failures), (steps, 0, 0));
+    assert!((all / 2..=all).contains(&quiet.down), "{quiet}");
+    assert_eq!((quiet.up, quiet.places, quiet.admissions), (0, 0, 0));
+}
