@@ -109,7 +109,7 @@ impl Delivery {
         places: &BTreeSet<(Rc<str>, Option<Topic>)>,
         out: &mut Out,
     ) -> Delivery {
-        let database = configuration.databases().of(&organization).cloned();
+        let database = configuration.databases().of(&organization);
         let database = database.map(|database| DatabaseLink::wake(database, stored));
         let heartbeats = Heartbeats::after(stored.facts.get(BEAT));
         let verifier = Verifier::wake(organization.clone(), configuration.clone(), stored);
