@@ -41,7 +41,9 @@ export async function startServer({ vars = {}, defaults = {}, port = 0, persist,
 		workers: [{ ...describe(config, { ...defaults, ...config.vars, ...vars }), ...worker }, ...workers],
 	});
 	const { origin } = await miniflare.ready;
-	const { class_name: className } = config.durable_objects.bindings.find(({ name }) => name === BINDING);
+	const { class_name: ours } = config.durable_objects.bindings.find(({ name }) => name === BINDING);
+	// What stands in for this Worker has a class of its own.
+	const [{ className } = { className: ours }] = Object.values(worker.durableObjects ?? {});
 
 	return {
 		/** The Miniflare itself, for what is not wrapped here. */

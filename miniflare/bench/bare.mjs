@@ -1,25 +1,43 @@
 /**
  * What the Worker is measured against: the least that a Durable Object with hibernating sockets can do. It knows nobody,
- * sends what it is given to everyone, and keeps it only where it is asked to, as one row of a table with one index.
+ * sends what it is given to everyone, and keeps it only where it is asked to, as one row of a table with one index. Where
+ * it is asked to, it also knows its sockets by an id, and has something attached to each.
  */
 import { DurableObject } from "cloudflare:workers";
 
 export class Bare extends DurableObject {
 	/** Of the newest row; undefined until it is read. */
 	#offset;
+	/** What it has listed of its sockets in this life. */
+	#listed;
 
 	async fetch(request) {
+		const { searchParams } = new URL(request.url);
 		if (request.headers.get("upgrade") === "websocket") {
 			const { 0: client, 1: server } = new WebSocketPair();
-			this.ctx.acceptWebSocket(server);
+			this.ctx.acceptWebSocket(server, searchParams.has("attach") ? [crypto.randomUUID()] : []);
+			if (searchParams.has("attach")) server.serializeAttachment(searchParams.get("attach"));
 			return new Response(null, { status: 101, webSocket: client });
 		}
+		if (searchParams.has("list")) return Response.json((this.#listed ??= this.#list()));
 		const isBinary = request.headers.get("content-type") === "application/octet-stream";
 		const frame = await (isBinary ? request.arrayBuffer() : request.text());
 		const sockets = this.ctx.getWebSockets();
 		for (const socket of sockets) socket.send(frame);
-		if (new URL(request.url).searchParams.has("keep")) this.#keep(frame);
+		if (searchParams.has("keep")) this.#keep(frame);
 		return Response.json({ delivered: sockets.length }, { status: 202 });
+	}
+
+	/** How many sockets are open, and how much is attached to them. */
+	#list() {
+		const places = new Map();
+		let attached = 0;
+		for (const socket of this.ctx.getWebSockets()) {
+			if (socket.readyState !== WebSocket.OPEN) continue;
+			places.set(this.ctx.getTags(socket)[0], places.size);
+			attached += socket.deserializeAttachment().length;
+		}
+		return { sockets: places.size, attached };
 	}
 
 	#keep(frame) {

@@ -13,6 +13,8 @@ import { heapOf } from "./isolate.mjs";
 
 const PUBLICATION = JSON.parse(readFileSync(new URL("publication.json", import.meta.url), "utf8"));
 const ROLES = ["admin", "hr", "member"];
+/** Characters of what the Worker attaches to a socket without subscriptions. */
+const ATTACHED = 200;
 const ACCESS_TOKEN = "the access token of the benchmark";
 const JWT_SECRET = "a secret of the benchmark, of 32 bytes at least";
 /** A day ahead: no token expires while it is measured. */
@@ -54,19 +56,23 @@ export async function startWorker(realtime, more) {
 }
 
 /** The bare object, which is given the frame that it sends. */
-export async function startBare(frame) {
+export async function startBare(frame, more) {
 	const worker = {
 		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
 		modules: [{ type: "ESModule", path: fileURLToPath(new URL("bare.mjs", import.meta.url)) }],
 		durableObjects: { BARE: { className: "Bare", useSQLite: true } },
 	};
-	const { url, ...side } = await start({ worker });
+	const { url, ...side } = await start({ worker, ...more });
 	const type = typeof frame === "string" ? undefined : "application/octet-stream";
 	return {
 		...side,
 		name: "bare object",
 		greetings: 0,
 		target: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: {} }),
+		/** One that has as much attached to it as a socket of the Worker's. */
+		attached: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}&attach=${"x".repeat(ATTACHED)}`, headers: {} }),
+		/** Wakes an object where it sleeps, and has it list its sockets with what is attached to each. */
+		wake: async (organizationId) => (await fetch(`${url}/?organizationId=${organizationId}&list`)).json(),
 		publishText: (organizationId, text) => post(`${url}/?organizationId=${organizationId}`, text),
 		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, type),
 		publishKept: (organizationId) => post(`${url}/?organizationId=${organizationId}&keep`, frame, type),

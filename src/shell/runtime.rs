@@ -3,7 +3,7 @@
 
 use js_sys::{Array, Date, Promise};
 use wasm_bindgen::prelude::*;
-use web_sys::RequestInit;
+use web_sys::{Request, RequestInit};
 
 /// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. Each
 /// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be
@@ -11,7 +11,7 @@ use web_sys::RequestInit;
 ///
 /// The same holds for a wake: what is known of each socket is gathered there, with the attachments as lines of few larger
 /// texts, encoded: a string is taken over one character after the other. An attachment is JSON, which has no line break of its
-/// own.
+/// own. And for the head of a request, of which each part would be a crossing.
 #[wasm_bindgen(inline_js = "
 const MAX_LENGTH = 1 << 16;
 const encoder = new TextEncoder();
@@ -40,6 +40,16 @@ export function survivors(state, open) {
   return [sockets, ids, places, texts];
 }
 
+const HEADERS = [
+  'upgrade', 'origin', 'authorization', 'apikey', 'x-api-key', 'content-type', 'sec-websocket-protocol',
+  'last-event-id', 'cf-connecting-ip',
+];
+
+export function head({ method, url, headers }) {
+  const { hostname, origin, pathname, search } = new URL(url);
+  return [method, hostname, origin, pathname, search, ...HEADERS.map((name) => headers.get(name))];
+}
+
 export function send_to_all(sockets, frames, order) {
   const halves = new Uint32Array(order.buffer, order.byteOffset, 2 * order.length);
   order.sort();
@@ -49,6 +59,10 @@ export function send_to_all(sockets, frames, order) {
 }
 ")]
 extern "C" {
+    /// Method, host's name, origin, path, query, and the values of `HEADERS`, in this order.
+    #[wasm_bindgen(catch)]
+    pub fn head(request: &Request) -> Result<Vec<JsValue>, JsValue>;
+
     pub fn send_to_all(sockets: &Array, frames: &Array, order: &mut [u64]);
 
     /// The sockets whose state is `open`, their public ids, the places of these, and the attachments: each text with the place

@@ -196,9 +196,12 @@ impl Shares {
 }
 
 fn tally<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K, is_there: bool) {
-    let counted = counts.get(key).copied().unwrap_or_default();
-    match if is_there { counted.saturating_add(1) } else { counted.saturating_sub(1) } {
-        0 => counts.remove(key),
-        count => counts.insert(key.clone(), count),
-    };
+    if is_there {
+        *counts.entry(key.clone()).or_default() += 1;
+    } else if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
 }

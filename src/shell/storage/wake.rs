@@ -15,19 +15,25 @@ const IS_OPEN: &str = "IN (SELECT value FROM json_each(?1))";
 /// Relays have their sockets at objects of their own, whose public ids begin like this.
 const IS_RELAYED: &str = "client_id GLOB 'r[0-9]*-*'";
 
+/// Rows that sockets have left.
+#[derive(Default)]
+struct Left {
+    presence: Vec<PresenceRow>,
+    states: BTreeMap<String, Vec<StatePart>>,
+    /// Sockets that are no longer open.
+    gone: Vec<String>,
+}
+
 impl Storage {
     /// Everything that a waking tenant needs, but for the sockets and the alarm. `open` has the public ids of the sockets that
     /// are open.
     pub fn load(&self, open: &Array) -> Result<Stored> {
-        let open: JsValue = JSON::stringify(open).map(JsString::into)?;
         let mut facts = BTreeMap::new();
         for row in self.rows("SELECT key, value FROM meta", &[])? {
             facts.insert(text(&row, 0), text(&row, 1));
         }
         let oldest = self.rows("SELECT time FROM history WHERE version > 0 ORDER BY offset LIMIT 1", &[])?;
-        let (presence, states) = (self.presence_on_open(&open)?, self.states(&open)?);
-        let rows_of_open = presence.len() + states.values().map(Vec::len).sum::<usize>();
-        let gone = self.gone(&open, rows_of_open)?;
+        let Left { presence, states, gone } = self.load_left(open)?;
         Ok(Stored {
             epoch: facts.get("epoch").cloned(),
             facts,
@@ -38,6 +44,20 @@ impl Storage {
             gone,
             ..Stored::default()
         })
+    }
+
+    /// What sockets have left. Most objects have no such row, and are spared the list of their sockets.
+    fn load_left(&self, open: &Array) -> Result<Left> {
+        let counts = self.rows("SELECT (SELECT count(*) FROM presence) + (SELECT count(*) FROM state)", &[])?;
+        let count = counts.first().map_or(0, |row| integer(row, 0));
+        if count == 0 {
+            return Ok(Left::default());
+        }
+        let open: JsValue = JSON::stringify(open).map(JsString::into)?;
+        let (presence, states) = (self.presence_on_open(&open)?, self.states(&open)?);
+        let of_open = presence.len() + states.values().map(Vec::len).sum::<usize>();
+        let gone = if count <= of_open as u64 { Vec::new() } else { self.gone(&open)? };
+        Ok(Left { presence, states, gone })
     }
 
     /// Everyone who is present on one of few sockets, or of their channels.
@@ -59,11 +79,7 @@ impl Storage {
 
     /// The sockets that are gone and have left rows: there are some where more rows are stored than belong to those that are
     /// open. No more is read of them than their ids.
-    fn gone(&self, open: &JsValue, rows_of_open: usize) -> Result<Vec<String>> {
-        let counts = self.rows("SELECT (SELECT count(*) FROM presence) + (SELECT count(*) FROM state)", &[])?;
-        if counts.first().map_or(0, |row| integer(row, 0)) <= rows_of_open as u64 {
-            return Ok(Vec::new());
-        }
+    fn gone(&self, open: &JsValue) -> Result<Vec<String>> {
         let statement = format!(
             "SELECT DISTINCT {SOCKET} AS socket FROM presence WHERE socket NOT {IS_OPEN} AND NOT {IS_RELAYED} \
              UNION SELECT client_id FROM state WHERE client_id NOT {IS_OPEN}"
