@@ -27,8 +27,11 @@ async function withServer(body, settings, options) {
 	}
 }
 
-test("nobody listens: no connection; the last one gone, it is closed", () =>
-	withServer(async (server) => {
+test("nobody listens: no connection; the last one gone, it is closed, and what is written then is taken for the history", async () => {
+	const persist = mkdtempSync(path.join(tmpdir(), "realtime-worker-"));
+	const settings = { drainSeconds: 10 };
+	const isClosed = () => until(() => database.connections(), (count) => count === 0);
+	const first = async (server) => {
 		assert.equal(await database.connections(), 0);
 		const idle = await join(server, "ada", ["authenticated"], { subscriptions: [] });
 		await unread(idle);
@@ -38,8 +41,21 @@ test("nobody listens: no connection; the last one gone, it is closed", () =>
 		assert.equal((await status(server)).connection, "listening");
 		ada.socket.close();
 		idle.socket.close();
-		await until(() => database.connections(), (count) => count === 0);
-	}));
+		await isClosed();
+	};
+	// Nobody calls the object's next life: its alarm does, and what is stored says what for.
+	const second = async () => {
+		await inserted("to nobody");
+		await until(() => database.sql("select count(*) from realtime_worker.changes"), (count) => count === "0");
+		await isClosed();
+	};
+	try {
+		await withServer(first, settings, { persist });
+		await withServer(second, settings, { persist });
+	} finally {
+		rmSync(persist, { recursive: true });
+	}
+});
 
 test("the Worker dies, and what was committed meanwhile comes, once", async () => {
 	const persist = mkdtempSync(path.join(tmpdir(), "realtime-worker-"));
