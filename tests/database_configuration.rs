@@ -40,7 +40,7 @@ fn changed(changes: Value) -> Value {
 fn a_database_is_read() {
     let configuration = read(&json!({ "databases": { "main": database() } })).unwrap();
     let main = configuration.databases().get("main").unwrap();
-    assert_eq!((&*main.name, main.connection.as_str()), ("main", "DATABASE_URL"));
+    assert_eq!((&*main.name, main.connection.as_deref()), ("main", Some("DATABASE_URL")));
     assert_eq!(main.serves, Serves::Organization(ORGANIZATION.to_owned()));
     assert_eq!(main.roles(), ["anon", "authenticated"]);
     assert_eq!((main.poll_milliseconds, main.drain_seconds), (1_000, 300));
@@ -200,4 +200,72 @@ fn claims_are_kept_only_where_a_database_judges() {
     other["organization"] = json!("org_2");
     assert_eq!(kept(&json!({ "databases": { "main": other } })), None);
     assert!(kept(&json!({ "databases": { "main": database() } })).unwrap().contains("\"plan\":\"pro\""));
+}
+
+/// A database of each app's own.
+fn of_each_app() -> Value {
+    json!({ "connection": "DATABASE_{app}", "organization": "{app}", "roles": ["anon"] })
+}
+
+#[test]
+fn each_app_may_have_a_database_of_its_own_and_none_has_anothers() {
+    let mut special = database();
+    special["connection"] = json!("DATABASE_APP_TAKEN");
+    special["organization"] = json!("app_special");
+    let configuration = read(&json!({ "databases": { "main": of_each_app(), "special": special } })).unwrap();
+    let databases = configuration.databases();
+    let of = |app: &str| {
+        let database = databases.of(app).unwrap();
+        (database.name.to_string(), database.connection.clone(), database.serves.clone())
+    };
+    let own = |app: &str| Serves::Organization(app.to_owned());
+    let url = |name: &str| Some(name.to_owned());
+    assert_eq!(of("app_a"), ("main/app_a".to_owned(), url("DATABASE_APP_A"), own("app_a")));
+    assert_eq!(of("app_b"), ("main/app_b".to_owned(), url("DATABASE_APP_B"), own("app_b")));
+    assert_eq!(of("app_special"), ("special".to_owned(), url("DATABASE_APP_TAKEN"), own("app_special")));
+    assert_eq!(of("App_A"), ("main/App_A".to_owned(), None, own("App_A")), "another app has DATABASE_APP_A");
+    assert_eq!(of("app_taken").1, None, "another database has DATABASE_APP_TAKEN");
+    assert_eq!(databases.get("main/app_a"), databases.of("app_a"), "its object finds what it serves");
+    for name in ["main", "main/", "main/two words", "main/app_special", "other/app_a", "app_a"] {
+        assert_eq!(databases.get(name), None, "{name}");
+    }
+    assert_eq!(databases.declared_name("app_a"), Some("main"));
+}
+
+#[test]
+fn the_pattern_of_a_connection_is_checked() {
+    let spaced = changed(json!({ "connection": "DATABASE_{ app }_URL", "organization": "{app}" }));
+    let own = read(&spaced).unwrap().databases().of("app_a").unwrap();
+    assert_eq!(own.connection.as_deref(), Some("DATABASE_APP_A_URL"));
+    let cases = [
+        (json!({ "connection": "{app}", "organization": "{app}" }), "connection"),
+        (json!({ "connection": "1_{app}", "organization": "{app}" }), "connection"),
+        (json!({ "connection": "DATABASE_{user}", "organization": "{app}" }), "connection"),
+        (json!({ "connection": "DATABASE_{app}_{app}", "organization": "{app}" }), "connection"),
+        (json!({ "connection": "DATABASE_{app", "organization": "{app}" }), "connection"),
+        (json!({ "connection": "DATABASE_{app}" }), "organization"),
+        (json!({ "connection": "DATABASE_{app}", "organization": { "column": "app" } }), "organization"),
+        (json!({ "connection": "DATABASE_URL", "organization": "{app}" }), "organization"),
+    ];
+    for (change, path) in cases {
+        let refusal = read(&changed(change.clone())).map(drop).unwrap_err();
+        assert_eq!(refusal.field, Some(format!("REALTIME.databases.main.{path}")), "{change}");
+    }
+    let field = |databases: Value| read(&json!({ "databases": databases })).map(drop).unwrap_err().field.unwrap();
+    let shared = json!({ "connection": "SHARED", "organization": { "column": "app" }, "roles": ["anon"] });
+    assert_eq!(field(json!({ "a": of_each_app(), "b": shared })), "REALTIME.databases.b", "both serve every other app");
+    assert_eq!(field(json!({ "main": of_each_app(), "main/app_a": database() })), "REALTIME.databases.main/app_a");
+    assert_eq!(field(json!({ "z/app_a": database(), "z": of_each_app() })), "REALTIME.databases.z/app_a");
+}
+
+#[test]
+fn an_app_names_the_database_that_serves_it() {
+    let with = |apps: Value, own: &str| {
+        read(&json!({ "databases": { "main": of_each_app(), "own": database() },
+            "butterbase": { "database": own, "apps": apps } }))
+    };
+    assert!(with(json!({ "app_a": { "database": "main" }, ORGANIZATION: { "database": "own" } }), "main").is_ok());
+    let field = |apps: Value, own: &str| with(apps, own).map(drop).unwrap_err().field.unwrap();
+    assert_eq!(field(json!({ "app_a": { "database": "own" } }), "main"), "REALTIME.butterbase.apps.app_a.database");
+    assert_eq!(field(json!({}), "nope"), "REALTIME.butterbase.database");
 }

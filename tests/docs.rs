@@ -146,7 +146,8 @@ fn the_threat_model_names_every_limit() {
         format!("{} seconds", limits::AUTH_DEADLINE / 1_000),
         format!("more than {} MiB closes", limits::MESSAGE_LENGTH >> 20),
         format!("{},{},000 bytes", limits::STATE_BYTES / 1_000_000, limits::STATE_BYTES / 1_000 % 1_000),
-        format!("at most {} KiB of metadata", limits::MAX_ROSTER_PAGE / 1_024),
+        format!("at most {} KiB of members", limits::MAX_ROSTER_PAGE / 1_024),
+        format!("are told of {} MiB at most", limits::MAX_WHOLE_ROSTER >> 20),
     ];
     for word in names.chain(fixed) {
         assert!(page.contains(&word), "docs/security.md says nothing of {word}");
@@ -247,6 +248,7 @@ fn guarantees_are_proven_by_tests_that_exist() {
     let mut folders = vec![
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests").into(),
         concat!(env!("CARGO_MANIFEST_DIR"), "/miniflare/specs").into(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/specs").into(),
     ];
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir::<std::path::PathBuf>(folder).into_iter().flatten().flatten();
@@ -260,7 +262,7 @@ fn guarantees_are_proven_by_tests_that_exist() {
             }
         }
     }
-    for name in ["butterbase guarantees", "fluxbase guarantees"] {
+    for name in ["butterbase guarantees", "fluxbase guarantees", "fluxbase plans"] {
         let proofs =
             table(name).into_iter().map(|line| line.trim_end_matches(" |").rsplit(" | ").next().unwrap_or(line));
         for (number, proofs) in proofs.enumerate() {

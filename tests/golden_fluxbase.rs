@@ -197,6 +197,10 @@ fn refusals() -> Vec<Said> {
         ("error_no_token", malformed(r#"{"type":"access_token","token":" "}"#)),
         ("error_unknown_type", malformed(r#"{"type":"whatever"}"#)),
         ("error_log_streams", malformed(r#"{"type":"subscribe_logs","channel":"execution:e1","config":{}}"#)),
+        (
+            "error_all_log_streams",
+            malformed(r#"{"type":"subscribe_all_logs","payload":{"category":"http","levels":["error"]}}"#),
+        ),
     ]
 }
 

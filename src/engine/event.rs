@@ -337,4 +337,15 @@ impl Member {
     pub fn listed_as(&self) -> &str {
         self.key.as_deref().unwrap_or(&self.client_id)
     }
+
+    /// The bytes that it takes in a roster, but for punctuation.
+    pub fn bytes(&self) -> usize {
+        let named = [self.user.as_ref(), self.key.as_ref()].into_iter().flatten().map(|name| name.len()).sum::<usize>();
+        self.client_id.len() + named + self.metadata.len()
+    }
+
+    /// The bytes of several.
+    pub fn bytes_of(members: &[Rc<Member>]) -> usize {
+        members.iter().map(|member| member.bytes()).sum()
+    }
 }

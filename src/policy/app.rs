@@ -95,13 +95,15 @@ impl Apps {
     pub fn read(field: &Field<'_>, terms: &'static AppTerms, databases: &Databases) -> Result<Apps, Refusal> {
         let mut form = field.form()?;
         let some = form.take("apps");
-        let others = App::read(form, &App::default(), databases)?;
+        let others = App::read(form, &App::default(), |database| databases.declare(database))?;
         let mut declared = BTreeMap::new();
         for (name, app) in some.map(|some| some.form()).transpose()?.iter_mut().flat_map(Form::rest) {
             if !is_organization(&name) {
                 return Err(app.refuse("is no app's id"));
             }
-            declared.insert(name, App::read(app.form()?, &others, databases)?);
+            let its_own = |database: &str| databases.declared_name(&name) == Some(database);
+            let settings = App::read(app.form()?, &others, its_own)?;
+            declared.insert(name, settings);
         }
         Ok(Apps { terms, others, declared })
     }
@@ -118,12 +120,12 @@ impl Apps {
 }
 
 impl App {
-    fn read(mut form: Form<'_>, others: &App, databases: &Databases) -> Result<App, Refusal> {
+    fn read(mut form: Form<'_>, others: &App, may_be: impl Fn(&str) -> bool) -> Result<App, Refusal> {
         let mut app = others.clone();
         if let Some(database) = form.take("database")
-            && databases.get(&database.name(NAME_BYTES)?).is_none()
+            && !may_be(&database.name(NAME_BYTES)?)
         {
-            return Err(database.refuse("is not in databases"));
+            return Err(database.refuse("is not in databases, or is another app's there"));
         }
         if let Some(access) = form.take("access") {
             app.anonymous = match access.text()?.as_str() {

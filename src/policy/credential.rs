@@ -76,7 +76,7 @@ impl Credentials {
                 let nameless = self.nameless_organization.as_deref().filter(|name| *name == organization);
                 let default = nameless.or(self.default_organization.as_deref());
                 let principal = claims.principal(organization, &self.claims, default)?;
-                let all_claims = self.databases.of(organization).map(|_| canonical(&claims.values));
+                let all_claims = self.databases.serve(organization).then(|| canonical(&claims.values));
                 Ok(Principal { all_claims, ..principal })
             }
         }

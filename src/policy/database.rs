@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::connection::ConnectionName;
 use super::limits::NAME_BYTES;
 use super::organization::is_organization;
 use super::principal::{Method, Principal, SUBJECT};
@@ -21,6 +22,10 @@ const MAX_DATABASES: usize = 100;
 const MAX_ROLES: usize = 32;
 /// Bytes of a role's or column's name in PostgreSQL.
 const MAX_IDENTIFIER: usize = 63;
+/// Separates a database's name from the app's id in the name of an app's own database.
+const OF_APP: char = '/';
+/// `organization` of a database whose connection's name contains the app's id.
+const EACH_APP: &str = "{app}";
 /// Bytes of a group's id, in hexadecimal digits.
 const GROUP_DIGITS: usize = 16;
 /// The claim that names a database role.
@@ -44,8 +49,8 @@ pub struct Databases {
 pub struct Database {
     /// Its name, which also names its object.
     pub name: Rc<str>,
-    /// The secret with its URL, or the Hyperdrive binding.
-    pub connection: String,
+    /// The secret with its URL, or the Hyperdrive binding; `None`: the id of the app cannot stand in such a name.
+    pub connection: Option<String>,
     /// The organizations that it serves.
     pub serves: Serves,
     /// The polling interval while there are subscribers and no doorbell rings, in milliseconds.
@@ -65,6 +70,8 @@ pub enum Serves {
     Organization(String),
     /// The organization named by this column of a row.
     Column(String),
+    /// Every organization, each with a database of its own.
+    Each(ConnectionName),
 }
 
 /// Principals that row-level security cannot tell apart: the same database role and claims.
@@ -108,27 +115,66 @@ impl Databases {
             if databases.values().any(|known| known.serves.overlaps(&database.serves)) {
                 return Err(value.refuse("serves the organizations of another database too"));
             }
+            if databases.values().any(|known| known.shares_names(&database) || database.shares_names(known)) {
+                return Err(value.refuse("has the name of an app's own database"));
+            }
             databases.insert(name, Rc::new(database));
         }
         Ok(Databases { databases })
     }
 
-    /// The database with this name.
-    pub fn get(&self, name: &str) -> Option<&Rc<Database>> {
-        self.databases.get(name)
+    /// The database with this name: a declared one, or an app's own.
+    pub fn get(&self, name: &str) -> Option<Rc<Database>> {
+        match self.databases.get(name) {
+            Some(database) => (!matches!(database.serves, Serves::Each(_))).then(|| database.clone()),
+            None => {
+                let (_, app) = name.rsplit_once(OF_APP)?;
+                is_organization(app).then(|| self.of(app)).flatten().filter(|database| *database.name == *name)
+            }
+        }
     }
 
-    /// The database that serves an organization: its own, otherwise the one with an organization column.
-    pub fn of(&self, organization: &str) -> Option<&Rc<Database>> {
-        let own = |database: &&Rc<Database>| database.serves == Serves::Organization(organization.to_owned());
-        let shared = |database: &&Rc<Database>| matches!(database.serves, Serves::Column(_));
+    /// The database that serves an organization: its own, otherwise its own of those that each has, otherwise the one with
+    /// an organization column.
+    pub fn of(&self, organization: &str) -> Option<Rc<Database>> {
+        let declared = self.serving(organization)?;
+        let Serves::Each(connection) = &declared.serves else { return Some(declared.clone()) };
+        let is_free = |name: &String| self.databases.values().all(|known| known.connection.as_ref() != Some(name));
+        Some(Rc::new(Database {
+            name: Rc::from(format!("{}{OF_APP}{organization}", declared.name)),
+            connection: connection.of_app(organization).filter(is_free),
+            serves: Serves::Organization(organization.to_owned()),
+            ..Database::clone(declared)
+        }))
+    }
+
+    /// Whether a database serves an organization.
+    pub fn serve(&self, organization: &str) -> bool {
+        self.serving(organization).is_some()
+    }
+
+    /// The name in `REALTIME.databases` of the database that serves an organization.
+    pub fn declared_name(&self, organization: &str) -> Option<&str> {
+        self.serving(organization).map(|database| &*database.name)
+    }
+
+    /// Whether `REALTIME.databases` has this name.
+    pub fn declare(&self, name: &str) -> bool {
+        self.databases.contains_key(name)
+    }
+
+    fn serving(&self, organization: &str) -> Option<&Rc<Database>> {
+        let own =
+            |database: &&Rc<Database>| matches!(&database.serves, Serves::Organization(own) if own == organization);
+        let other = |database: &&Rc<Database>| !matches!(database.serves, Serves::Organization(_));
         let mut all = self.databases.values();
-        all.clone().find(own).or_else(|| all.find(shared))
+        all.clone().find(own).or_else(|| all.find(other))
     }
 
-    /// All of them, in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = &Rc<Database>> {
-        self.databases.values()
+    /// The database of a deployment with only one.
+    pub fn only(&self) -> Option<Rc<Database>> {
+        let name = self.databases.keys().next().filter(|_| self.databases.len() == 1)?;
+        self.get(name)
     }
 
     /// Whether there are none.
@@ -138,27 +184,31 @@ impl Databases {
 }
 
 impl Serves {
-    /// Reads an organization's id, or `{ column }`.
-    fn read(field: &Field<'_>) -> Result<Serves, Refusal> {
-        if json::kind(field.json()) != json::Kind::Object {
-            let organization = field.text().map_err(|_| field.refuse("must be an organization id, or { column }"))?;
-            return match is_organization(&organization) {
-                true => Ok(Serves::Organization(organization)),
-                false => Err(field.refuse("is no organization id")),
-            };
+    /// Reads an organization's id, or `{ column }`, or that each app has a database of its own.
+    fn read(field: &Field<'_>, connection: &ConnectionName) -> Result<Serves, Refusal> {
+        let is_object = json::kind(field.json()) == json::Kind::Object;
+        let text = field.text().unwrap_or_default();
+        match (connection, is_object) {
+            (ConnectionName::PerApp(..), _) if text == EACH_APP => Ok(Serves::Each(connection.clone())),
+            (ConnectionName::PerApp(..), _) => Err(field.refuse("must be \"{app}\", as it stands in connection")),
+            (ConnectionName::One(_), false) if is_organization(&text) => Ok(Serves::Organization(text)),
+            (ConnectionName::One(_), false) => Err(field.refuse("must be an organization id, or { column }")),
+            (ConnectionName::One(_), true) => {
+                let mut form = field.form()?;
+                let column = form.require("column")?.name(MAX_IDENTIFIER)?;
+                form.finish()?;
+                Ok(Serves::Column(column))
+            }
         }
-        let mut form = field.form()?;
-        let column = form.require("column")?.name(MAX_IDENTIFIER)?;
-        form.finish()?;
-        Ok(Serves::Column(column))
     }
 
     /// Whether two databases would serve the same organization.
     fn overlaps(&self, other: &Serves) -> bool {
         match (self, other) {
             (Serves::Organization(one), Serves::Organization(other)) => one == other,
-            (Serves::Column(_), Serves::Column(_)) => true,
-            (Serves::Organization(_), Serves::Column(_)) | (Serves::Column(_), Serves::Organization(_)) => false,
+            (Serves::Organization(_), _) | (_, Serves::Organization(_)) => false,
+            // Each of them serves the organizations that no other names.
+            (Serves::Column(_) | Serves::Each(_), Serves::Column(_) | Serves::Each(_)) => true,
         }
     }
 }
@@ -166,11 +216,15 @@ impl Serves {
 impl Database {
     fn read(name: &str, field: &Field<'_>) -> Result<Database, Refusal> {
         let mut form = field.form()?;
-        let connection = form.require("connection")?;
+        let connection = ConnectionName::read(&form.require("connection")?)?;
+        let serves = Serves::read(&form.require("organization")?, &connection)?;
         let database = Database {
             name: Rc::from(name),
-            connection: binding(&connection)?,
-            serves: Serves::read(&form.require("organization")?)?,
+            connection: match connection {
+                ConnectionName::One(name) => Some(name),
+                ConnectionName::PerApp(..) => None,
+            },
+            serves,
             roles: roles(&form.require("roles")?)?,
             bypass: form.take("bypass").map(|bypass| roles(&bypass)).transpose()?.unwrap_or_default(),
             poll_milliseconds: interval(&mut form, "pollMilliseconds", POLL_MILLISECONDS, MIN_POLL_MILLISECONDS)?,
@@ -187,6 +241,12 @@ impl Database {
         }
         form.finish()?;
         Ok(database)
+    }
+
+    /// Whether the name of an app's own database can be that of another database.
+    fn shares_names(&self, other: &Database) -> bool {
+        let of_app = other.name.strip_prefix(&*self.name).and_then(|rest| rest.strip_prefix(OF_APP));
+        matches!(self.serves, Serves::Each(_)) && of_app.is_some_and(is_organization)
     }
 
     /// The database roles for verdicts.
@@ -284,17 +344,6 @@ fn group_id(role: &str, claims: &str) -> String {
 
 fn hexadecimal(digit: u8) -> Option<char> {
     char::from_digit(u32::from(digit), 16)
-}
-
-/// The name of a secret or binding. A URL here would put its password into every copy of the configuration.
-fn binding(field: &Field<'_>) -> Result<String, Refusal> {
-    let name = field.name(NAME_BYTES)?;
-    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !name.bytes().next().is_some_and(|first| first.is_ascii_digit());
-    match is_name {
-        true => Ok(name),
-        false => Err(field.refuse("must be the name of a secret or of a Hyperdrive binding, not the URL itself")),
-    }
 }
 
 fn roles(field: &Field<'_>) -> Result<Vec<String>, Refusal> {

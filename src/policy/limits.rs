@@ -38,8 +38,11 @@ pub const KEPT_BYTES: usize = 2_000_000;
 pub const STATE_BYTES: usize = 1_500_000;
 /// Frames that wait while keys are fetched, for one connection: joins and fresh tokens aside, one of each a channel.
 pub const WAITING_FRAMES: usize = 32;
-/// Bytes of the metadata in one frame of a roster; further members follow one by one.
+/// Bytes of the members in one frame of a roster; further members follow one by one.
 pub const MAX_ROSTER_PAGE: usize = 256 * 1024;
+/// Bytes of the members of a roster that is told in one frame to clients that take each roster for all of it. The default
+/// limits allow less.
+pub const MAX_WHOLE_ROSTER: usize = 6 * 1024 * 1024;
 /// Bytes of the frames that wait while keys are fetched, for one organization: an object has 128 MB.
 pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 

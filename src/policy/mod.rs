@@ -30,3 +30,4 @@ pub mod topic_grant;
 pub mod limits;
 pub mod section;
 pub mod configuration;
+pub mod connection;

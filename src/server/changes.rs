@@ -1,5 +1,7 @@
 //! Messages between an organization's object and its database's object: changes, the state of the feed, questions.
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -71,10 +73,10 @@ pub fn taken(taken: Result<u64, Refusal>) -> Answer {
     }
 }
 
-fn database<'a>(organization: &str, configuration: &'a Configuration) -> Result<&'a Database, Refusal> {
+fn database(organization: &str, configuration: &Configuration) -> Result<Rc<Database>, Refusal> {
     let message = "The organization takes no changes from a database.";
     let database = configuration.databases().of(organization);
-    database.map(|database| &**database).ok_or_else(|| Refusal::because(Code::InvalidRequest, message))
+    database.ok_or_else(|| Refusal::because(Code::InvalidRequest, message))
 }
 
 impl From<Question> for SourceRequest {

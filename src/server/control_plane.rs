@@ -50,7 +50,7 @@ pub fn ask(
         None => Ok(ask_object(organization, &request, then)),
         Some(database) => match (&database.serves, is(&request, "list")) {
             (Serves::Organization(_), _) | (_, true) => Ok(ask_database(database.name.to_string(), request, then)),
-            (Serves::Column(_), false) => then(configuration, Err(TableRefusal::Shared)),
+            (Serves::Column(_) | Serves::Each(_), false) => then(configuration, Err(TableRefusal::Shared)),
         },
     }
 }

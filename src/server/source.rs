@@ -41,12 +41,12 @@ pub fn read(path: &str, body: String) -> Result<Asked, Refusal> {
 /// When there is no database of that name.
 pub fn database(head: &RequestHead, configuration: &Configuration) -> Result<String, Refusal> {
     let databases = configuration.databases();
-    let named = head.parameter("database").and_then(|name| databases.get(name));
-    let mut all = databases.iter();
-    let only = all.next().filter(|_| all.next().is_none() && head.parameter("database").is_none());
-    let database = named
-        .or(only)
-        .ok_or_else(|| Refusal::at(Code::InvalidRequest, "database", "database must name one of REALTIME.databases"))?;
+    let database = match head.parameter("database") {
+        Some(name) => databases.get(name),
+        None => databases.only(),
+    };
+    let message = "database must name one of REALTIME.databases, with /{app} where each app has its own";
+    let database = database.ok_or_else(|| Refusal::at(Code::InvalidRequest, "database", message))?;
     Ok(database.name.to_string())
 }
 

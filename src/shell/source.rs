@@ -74,7 +74,7 @@ impl Source {
     fn wake(&self) -> std::result::Result<(), Refusal> {
         let configuration = environment::configuration(&self.env)?;
         let name = self.state.id().name().unwrap_or_default();
-        let database = configuration.databases().get(&name).ok_or(Code::NotFound)?.clone();
+        let database = configuration.databases().get(&name).ok_or(Code::NotFound)?;
         let raw: JsValue = self.state.storage().as_raw().into();
         let storage = SourceStorage::open(raw.unchecked_into::<RawStorage>()).map_err(failed)?;
         let source = source::Source::wake(now(), database.clone(), storage.load().map_err(failed)?);
@@ -195,7 +195,10 @@ impl Source {
         self.state.wait_until(async move {
             let told = object.clone();
             let happening = move |happening| told.happened(number, happening);
-            let opened = Connection::open(&object.env, &name, happening).await;
+            let opened = match name {
+                Some(name) => Connection::open(&object.env, &name, happening).await,
+                None => Err(Problem::NoConnection),
+            };
             let is_wanted = object.with_life(|life| life.connections == number).unwrap_or(false);
             if !is_wanted {
                 return;

@@ -150,7 +150,7 @@ fn owners<'b, 'a: 'b>(number: usize, change: &'b Change<'a>, serves: &'b Serves)
     let whole = |organization: &'b str| (organization, Owned::whole(number, change));
     let (new, old) = match serves {
         Serves::Organization(organization) => return vec![whole(organization)],
-        Serves::Column(_) => (change.organization.as_deref(), change.old_organization.as_deref()),
+        Serves::Column(_) | Serves::Each(_) => (change.organization.as_deref(), change.old_organization.as_deref()),
     };
     let moves = change.op == "UPDATE" && new != old;
     let owners = match moves {

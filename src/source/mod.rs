@@ -174,7 +174,10 @@ impl Source {
             out.push(Task::Feed { organization, body: interest::feed(&self.database.name, None) });
         }
         out.push(Task::Disconnect);
-        out.push(Task::Log { event: "database_lost", details: vec![("problem", problem.as_str().to_owned())] });
+        let missing = self.database.connection.as_ref().filter(|_| problem == Problem::NoConnection);
+        let missing = missing.map(|name| ("missing", name.clone()));
+        let details = [("problem", problem.as_str().to_owned())].into_iter().chain(missing).collect();
+        out.push(Task::Log { event: "database_lost", details });
         self.link.fail(now, problem);
         self.is_draining = false;
         if !self.interests.is_new() && !self.interests.has_any() {

@@ -68,3 +68,67 @@ fn presence_channels_show_who_is_there_at_once() {
     subscribe(&mut rig, &two, "presence:a");
     two.gets(roster(json!({ "k": [{ "n": 1 }] })));
 }
+
+/// A room without people.
+fn room(limits: Value) -> Rig {
+    Rig::new(&json!({
+        "heartbeats": false,
+        "channels": [{ "topic": "room:*", "read": {}, "presence": {} }],
+        "limits": limits,
+        "fluxbase": { "organization": crate::rig::ORGANIZATION },
+    }))
+}
+
+fn watch() -> Value {
+    json!({ "type": "subscribe", "channel": "room:1", "presence": true })
+}
+
+/// The members say nothing of themselves: their keys are what such a roster costs.
+#[test]
+fn a_roster_is_paid_for_by_who_asks_for_it_again_and_again() {
+    let mut rig = room(json!({ "workPerConnection": 100, "errorsPerMinute": 1_000 }));
+    for number in 0..40 {
+        let client = open(&mut rig, &format!("u{number}"));
+        rig.frame(&client, presence("track", &format!("{number:0250}"), json!({})));
+        rig.advance(20_000);
+    }
+    let eve = open(&mut rig, "eve");
+    for _ in 0..45 {
+        rig.frame(&eve, watch());
+        rig.frame(&eve, json!({ "type": "unsubscribe", "channel": "room:1" }));
+        rig.now += 22;
+    }
+    let frames = eve.frames();
+    let of = |key: &str, value: &str| frames.iter().filter(|frame| frame[key] == value).count();
+    let (rosters, refused) = (of("type", "presence"), of("code", "rate_limited"));
+    assert!((20..=30).contains(&rosters), "{rosters} rosters of 11 units within a second, with a burst of 200");
+    assert_eq!(rosters + refused, 45);
+    rig.now += 20_000;
+    rig.frame(&eve, watch());
+    assert_eq!(eve.frames().iter().filter(|frame| frame["type"] == "presence").count(), 1, "it has paid");
+}
+
+#[test]
+fn a_roster_that_one_frame_cannot_hold_is_refused_to_who_asks_and_to_who_watches() {
+    let many = 1_000_000_000_u64;
+    let mut rig = room(json!({ "frameBytes": 4_000_000, "presenceBytes": 2_000_000, "workPerConnection": many,
+        "workPerUser": many, "workOfClients": many, "unreadBytes": many }));
+    let come = |rig: &mut Rig, user: &str| {
+        let member = rig.connect(user, &[]);
+        let metadata = json!({ "m": "x".repeat(1_900_000) });
+        rig.frame(&member, json!({ "type": "presence_track", "topic": "room:1", "metadata": metadata }));
+        rig.advance(1_000);
+    };
+    ["u1", "u2", "u3"].into_iter().for_each(|user| come(&mut rig, user));
+    let watcher = open(&mut rig, "ada");
+    assert_eq!(say(&mut rig, &watcher, watch())["type"], "ack");
+    assert_eq!(watcher.next()["payload"]["presence"]["currentPresences"].as_object().unwrap().len(), 3);
+    come(&mut rig, "u4");
+    let late = open(&mut rig, "eve");
+    assert_eq!(say(&mut rig, &late, watch())["type"], "ack");
+    for client in [&watcher, &late] {
+        let told = client.next();
+        assert_eq!((&told["channel"], &told["code"]), (&json!("room:1"), &json!("presence_limit")), "{told}");
+        client.gets_nothing();
+    }
+}

@@ -45,7 +45,7 @@ fn read(field: &Field<'_>, configuration: &mut Configuration) -> Result<(), Refu
     };
     if let Some(database) = form.take("database") {
         let name = database.name(NAME_BYTES)?;
-        if configuration.databases().of(&organization).is_none_or(|known| *known.name != *name) {
+        if configuration.databases().declared_name(&organization) != Some(&*name) {
             return Err(database.refuse("is not the database of this organization in databases"));
         }
     }

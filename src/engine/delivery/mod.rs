@@ -109,7 +109,7 @@ impl Delivery {
         places: &BTreeSet<(Rc<str>, Option<Topic>)>,
         out: &mut Out,
     ) -> Delivery {
-        let database = configuration.databases().of(&organization).cloned();
+        let database = configuration.databases().of(&organization);
         let database = database.map(|database| DatabaseLink::wake(database, stored));
         let heartbeats = Heartbeats::after(stored.facts.get(BEAT));
         let verifier = Verifier::wake(organization.clone(), configuration.clone(), stored);
@@ -172,11 +172,7 @@ impl Delivery {
             ToDelivery::Roster { session, topic, members } => self.tell_roster(now, session, topic, members, out),
             ToDelivery::Present { session, topic, present } => self.present(session, topic, present, out),
             ToDelivery::Presence { topic, event } => self.presence_changed(now, topic, event, out),
-            ToDelivery::Gathered { event, only: Some(session), .. } => self.registry.tell(session, event, out),
-            ToDelivery::Gathered { topic, event, only: None } => {
-                self.charge_gathered(now, &topic, &event);
-                self.fan_out().spread_with_roster(topic, event, out);
-            }
+            ToDelivery::Gathered { topic, event, only } => self.tell_gathered(now, topic, event, only, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => {
                 self.registry.tell(session, Event::Acknowledged { id, kept: None }, out)

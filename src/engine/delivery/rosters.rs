@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use super::Delivery;
+use crate::code::{Code, Refusal};
 use crate::engine::budget::frames;
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Out, SessionId};
 use crate::engine::profile::PresenceFrames;
 use crate::policy::channel::Topic;
-use crate::policy::limits::MAX_ROSTER_PAGE;
+use crate::policy::limits::{MAX_ROSTER_PAGE, MAX_WHOLE_ROSTER};
 
 impl Delivery {
     /// Tells a session who is in a topic. What one page has no room for follows as members that appear, which clients add to
@@ -25,20 +26,58 @@ impl Delivery {
         self.leave_out_oneself(id, &mut members);
         let page = match profile.presence_frames {
             PresenceFrames::Difference => MAX_ROSTER_PAGE,
+            PresenceFrames::Roster if Member::bytes_of(&members) > MAX_WHOLE_ROSTER => {
+                return self.registry.tell(id, too_large(topic), out);
+            }
             PresenceFrames::Roster => usize::MAX,
         };
         let mut pages = pages(&members, page);
         let first = pages.next().unwrap_or_default();
-        let mut units = frames(1, bytes(first));
+        let mut units = frames(1, Member::bytes_of(first));
         self.registry.tell(id, Event::PresenceState { topic: topic.clone(), members: first.to_vec() }, out);
         for page in pages {
-            units += page.iter().map(|member| frames(1, member.metadata.len())).sum::<u64>();
+            units += page.iter().map(|member| frames(1, member.bytes())).sum::<u64>();
             let joined = |member: &Rc<Member>| Event::PresenceJoined { topic: topic.clone(), member: member.clone() };
             let changes = page.iter().map(joined).collect();
             self.registry.tell(id, Event::PresenceChanged { topic: topic.clone(), changes }, out);
         }
         self.charge(now, id, units);
     }
+
+    /// Tells those who take each roster for all of it what has changed, with the roster, which the member that changed pays.
+    /// `only`: the single session that is told, and pays.
+    pub(super) fn tell_gathered(
+        &mut self,
+        now: u64,
+        topic: Option<Topic>,
+        event: Event,
+        only: Option<SessionId>,
+        out: &mut Out,
+    ) {
+        let Event::Roster { change, members } = &event else { return };
+        let bytes = Member::bytes_of(members);
+        let (told, bytes) = match bytes > MAX_WHOLE_ROSTER {
+            true => (too_large(topic.clone()), 0),
+            false => (event.clone(), bytes),
+        };
+        match only {
+            Some(session) => {
+                self.charge(now, session, frames(1, bytes));
+                self.registry.tell(session, told, out);
+            }
+            None => {
+                self.charge_gathered(now, &topic, change, bytes);
+                self.fan_out().spread_with_roster(topic, told, out);
+            }
+        }
+    }
+}
+
+/// What is told instead of a roster that one frame cannot hold.
+fn too_large(topic: Option<Topic>) -> Event {
+    let refusal =
+        Refusal::because(Code::PresenceLimit, "The topic has too many members to name them all in one frame.");
+    Event::Refused { refusal, id: None, topic }
 }
 
 /// The members in portions of so many bytes, or of one that is larger.
@@ -47,7 +86,7 @@ fn pages(members: &[Rc<Member>], max: usize) -> impl Iterator<Item = &[Rc<Member
     std::iter::from_fn(move || {
         let mut sum = 0;
         let fits = |member: &&Rc<Member>| {
-            sum += member.metadata.len();
+            sum += member.bytes();
             sum <= max
         };
         let count = rest.iter().take_while(fits).count().max(1);
@@ -57,16 +96,12 @@ fn pages(members: &[Rc<Member>], max: usize) -> impl Iterator<Item = &[Rc<Member
     })
 }
 
-fn bytes(members: &[Rc<Member>]) -> usize {
-    members.iter().map(|member| member.metadata.len()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn member(bytes: usize) -> Rc<Member> {
-        Rc::new(Member { client_id: Rc::from("c"), user: None, key: None, metadata: Rc::from("x".repeat(bytes)) })
+        Rc::new(Member { client_id: Rc::from(""), user: None, key: None, metadata: Rc::from("x".repeat(bytes)) })
     }
 
     #[test]

@@ -74,11 +74,9 @@ impl Delivery {
         }
     }
 
-    /// Takes what it costs to tell everyone in a topic who is there, from whose presence is the reason.
-    pub(super) fn charge_gathered(&mut self, now: u64, topic: &Option<Topic>, event: &Event) {
-        let Event::Roster { change, members } = event else { return };
+    /// Takes what it costs to tell everyone in a topic who is there, in so many bytes, from whose presence is the reason.
+    pub(super) fn charge_gathered(&mut self, now: u64, topic: &Option<Topic>, change: &Event, bytes: usize) {
         let Some(member) = change.member() else { return };
-        let bytes = members.iter().map(|member| member.metadata.len()).sum();
         let units = frames(self.listeners(&Scope::Presence(topic.clone())), bytes);
         self.charge_payer(now, (&member.client_id, member.user.as_deref()), units);
     }

@@ -64,7 +64,7 @@ impl Stream {
         stored: &Stored,
     ) -> Stream {
         Stream {
-            database: configuration.databases().of(organization).cloned(),
+            database: configuration.databases().of(organization),
             mark: Mark::read(stored),
             catalog: None,
             lost: 0,
