@@ -49,6 +49,7 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::database::catalog::Catalog;
+use super::distinct::Distinct;
 use super::effect::{Connections, Task, Write};
 use super::event::Event;
 use super::figures::Figures;
@@ -59,7 +60,8 @@ use super::table_settings::{TableChange, TableState};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
-use arrivals::Arrival;
+pub(super) use arrivals::Arrival;
+use arrivals::Noted;
 pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
@@ -94,17 +96,20 @@ pub(super) struct Delivery {
     /// Function calls that wait for their answers.
     calls: u64,
     /// Connections that opened or closed with this input, where somebody may be told.
+    noted: Vec<Noted>,
+    /// The same, for the other objects of the tenant.
     arrivals: Vec<Arrival>,
 }
 
 impl Delivery {
-    /// The sockets as their attachments describe them. A socket whose attachment cannot be read is told to reconnect.
+    /// The sockets as their attachments describe them; `places`: where they are present, if rows of this object say so.
+    /// A socket whose attachment cannot be read is told to reconnect.
     pub(super) fn wake(
         now: u64,
         organization: Rc<str>,
         (configuration, profiles): (Rc<Configuration>, Profiles),
         stored: &Stored,
-        places: &BTreeSet<(Rc<str>, Option<Topic>)>,
+        places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>,
         out: &mut Out,
     ) -> Delivery {
         let database = configuration.databases().of(&organization).cloned();
@@ -126,6 +131,7 @@ impl Delivery {
             backlog: Backlog::default(),
             waits: Waits::default(),
             calls: 0,
+            noted: Vec::new(),
             arrivals: Vec::new(),
         };
         for (id, text) in &stored.sockets {
@@ -134,7 +140,7 @@ impl Delivery {
             match read.filter(|socket| delivery.registry.is_judgeable(socket)) {
                 Some(mut socket) => {
                     for session in &mut socket.sessions {
-                        session.be_present(places);
+                        places.into_iter().for_each(|places| session.be_present(places));
                         session.admit_again(&delivery.configuration);
                     }
                     delivery.registry.insert(socket);
@@ -174,7 +180,7 @@ impl Delivery {
     pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
         let Some(socket) = self.registry.socket(id) else { return };
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
-        let arrival = Arrival::disconnected(socket);
+        let arrival = Noted::disconnected(socket);
         self.note_arrival(arrival);
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
@@ -243,6 +249,11 @@ impl Delivery {
     /// The connections that match a query.
     pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
         self.registry.connections(query)
+    }
+
+    /// The channels that have a subscriber.
+    pub(super) fn channels(&self) -> Distinct {
+        self.registry.channels()
     }
 
     /// Changes table settings, all or none, and returns all of them.

@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
+    /// Whether they are stored with it: the rows of presence are at another object.
+    pub(super) keeps_places: bool,
     /// The classes that it belongs to: at most one of each scope.
     pub(super) classes: BTreeMap<Scope, Rc<ClassKey>>,
     /// What all of them have in common, whatever their scope.
@@ -156,6 +158,7 @@ impl Session {
             explicit: false,
             channel: None,
             present: Vec::new(),
+            keeps_places: false,
             classes: BTreeMap::new(),
             common: Rc::new(ClassKey::first(Scope::Organization, Judge::Nobody)),
             standing: None,

@@ -20,6 +20,8 @@ pub(super) struct Sockets {
     /// Unauthenticated sockets by their address, the oldest first.
     strangers: BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>,
     listeners: u64,
+    /// Of these, the authenticated ones.
+    entered_listeners: u64,
 }
 
 impl Sockets {
@@ -65,6 +67,7 @@ impl Sockets {
             self.shares.count(&socket, true);
             note(&mut self.strangers, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
+            self.entered_listeners += entered_listener(&socket);
             *free = Some(socket);
         }
     }
@@ -78,6 +81,7 @@ impl Sockets {
         self.shares.count(&socket, false);
         note(&mut self.strangers, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
+        self.entered_listeners -= entered_listener(&socket);
         Some(socket)
     }
 
@@ -86,9 +90,11 @@ impl Sockets {
         let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
         self.authenticated += u64::from(socket.principal().is_none());
         self.shares.count(socket, false);
+        self.entered_listeners -= entered_listener(socket);
         note(&mut self.strangers, socket, false);
         socket.sessions.push(session);
         self.shares.count(socket, true);
+        self.entered_listeners += entered_listener(socket);
     }
 
     /// Removes a session from its socket.
@@ -96,8 +102,10 @@ impl Sockets {
         let socket = self.places.get_mut(id.socket.0 as usize)?.as_mut()?;
         let place = socket.place(id.number)?;
         self.shares.count(socket, false);
+        self.entered_listeners -= entered_listener(socket);
         let session = socket.sessions.remove(place);
         self.shares.count(socket, true);
+        self.entered_listeners += entered_listener(socket);
         self.authenticated -= u64::from(socket.principal().is_none());
         Some(session)
     }
@@ -140,6 +148,11 @@ impl Sockets {
         self.listeners
     }
 
+    /// Of these, the number of authenticated ones.
+    pub(super) fn entered_listeners(&self) -> u64 {
+        self.entered_listeners
+    }
+
     /// The number of unauthenticated sockets.
     pub(super) fn pending(&self) -> u64 {
         self.count - self.authenticated
@@ -152,6 +165,10 @@ impl Sockets {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
         self.places.iter_mut().flatten()
     }
+}
+
+fn entered_listener(socket: &Socket) -> u64 {
+    u64::from(socket.profile.is_listener && socket.principal().is_some())
 }
 
 /// Adds an unauthenticated socket to its address's list, or removes it.
