@@ -2,10 +2,10 @@
 //! answers, step by step as the shell carries it out.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod http_call;
 mod signing;
 
-use std::rc::Rc;
-
+use http_call::{HttpCall, final_answer};
 use realtime_worker::code::{Code, Refusal};
 use realtime_worker::dialect::Frame;
 use realtime_worker::dialect::butterbase::ID;
@@ -14,8 +14,7 @@ use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::server::admission::Admission;
-use realtime_worker::server::api::{Api, ApiStep, Question};
-use realtime_worker::server::dialects;
+use realtime_worker::server::api::Question;
 use realtime_worker::server::entrance::Rejection;
 use realtime_worker::server::handshake::{Step, admit, refused, refused_by_object};
 use realtime_worker::server::request_head::{Query, RequestHead};
@@ -249,7 +248,7 @@ fn a_position_may_be_named_when_opening() {
 
 // --- the control plane ---------------------------------------------------------------------------------------------
 
-/// Carries out a request's steps: the object answers this. Returns status and body, and what the object was asked.
+/// Carries a request out: the object answers this. Returns status and body, and what the object was asked.
 fn carry_out(
     method: &str,
     rest: &str,
@@ -261,24 +260,12 @@ fn carry_out(
     let head = head("app_abc123", "", bearer);
     let head = RequestHead { method: method.to_owned(), path: format!("{}{rest}", head.path), ..head };
     assert!(matches!(route::route(method, &head.path), Ok(Route::Api(_))), "{method} {rest}");
-    let api: &dyn Api = dialects::api(&head.path).unwrap();
     let mut asked = Vec::new();
-    let mut step = api.call(Rc::new(head), &configuration);
-    let answer = loop {
-        step = match step {
-            Err(rejected) => break rejected.answer,
-            Ok(ApiStep::Answer(answer)) => break answer,
-            Ok(ApiStep::Verify(credential, then)) => {
-                then(&configuration, configuration.credentials.verify(NOW, &credential, &keys()))
-            }
-            Ok(ApiStep::ReadBody(then)) => then(&configuration, body.as_bytes().to_vec()),
-            Ok(ApiStep::Ask(question, then)) => {
-                asked.push(question);
-                then(&configuration, object.0, object.1)
-            }
-            Ok(ApiStep::AskDatabase(..)) => panic!("there is no database"),
-        };
-    };
+    let call = HttpCall { keys: keys(), ..HttpCall::new(&configuration, NOW) }.with_object(|question| {
+        asked.push(question);
+        (object.0, object.1.to_owned())
+    });
+    let answer = final_answer(call.carry_out(head, body));
     (answer.status, serde_json::from_str(&answer.body).unwrap(), asked)
 }
 

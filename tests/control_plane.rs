@@ -1,13 +1,13 @@
 //! Control planes of tables that a database has: what it is asked, step by step, and what is made of its answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::collections::VecDeque;
-use std::rc::Rc;
+mod http_call;
 
+use std::collections::VecDeque;
+
+use http_call::{HttpCall, final_answer};
 use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
-use realtime_worker::server::api::{Api, ApiStep};
-use realtime_worker::server::dialects;
 use realtime_worker::server::request_head::RequestHead;
 use realtime_worker::source::statement::Statement;
 use serde_json::{Value, json};
@@ -44,26 +44,17 @@ fn carry_out(
         websocket_origin: "wss://realtime.example".to_owned(),
         ..RequestHead::default()
     };
-    let api: &dyn Api = dialects::api(path).unwrap();
     let mut answers: VecDeque<_> = answers.iter().collect();
     let mut asked = Vec::new();
-    let mut step = api.call(Rc::new(head), configuration);
-    let answer = loop {
-        step = match step {
-            Err(rejected) => break rejected.answer,
-            Ok(ApiStep::Answer(answer)) => break answer,
-            Ok(ApiStep::ReadBody(then)) => then(configuration, body.to_string().into_bytes()),
-            Ok(ApiStep::AskDatabase(question, then)) => {
-                let Some((path, status, answer)) = answers.pop_front() else {
-                    panic!("no answer for a question to {}", question.path)
-                };
-                assert_eq!((&*question.database, question.path), ("main", *path));
-                asked.push(serde_json::from_str(&question.body).unwrap_or_default());
-                then(configuration, *status, &answer.to_string())
-            }
-            Ok(_) => panic!("nobody but the database is asked"),
+    let call = HttpCall::new(configuration, 0).with_database(|question| {
+        let Some((path, status, answer)) = answers.pop_front() else {
+            panic!("no answer for a question to {}", question.path)
         };
-    };
+        assert_eq!((&*question.database, question.path), ("main", *path));
+        asked.push(serde_json::from_str(&question.body).unwrap_or_default());
+        (*status, answer.to_string())
+    });
+    let answer = final_answer(call.carry_out(head, &body.to_string()));
     assert!(answers.is_empty(), "every answer was asked for");
     (answer.status, serde_json::from_str(&answer.body).unwrap(), asked)
 }

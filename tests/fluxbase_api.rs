@@ -2,11 +2,13 @@
 //! what is answered.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod http_call;
 mod rig;
 mod signing;
 
 use std::rc::Rc;
 
+use http_call::{HttpCall, final_answer};
 use realtime_worker::code::Code;
 use realtime_worker::dialect::fluxbase::ID;
 use realtime_worker::dialect::read_configuration;
@@ -14,7 +16,6 @@ use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::server::answer::Answer;
-use realtime_worker::server::api::{Api, ApiStep};
 use realtime_worker::server::dialects;
 use realtime_worker::server::entrance::Rejection;
 use realtime_worker::server::handshake::{Step, admit, refused};
@@ -123,26 +124,11 @@ fn without_a_configuration_there_are_no_such_clients() {
 /// Carries a request out: the rig's object answers.
 fn call(rig: &mut Rig, realtime: &Value, head: RequestHead, body: &str) -> (u16, Value) {
     let configuration = configuration(realtime);
-    let api: &dyn Api = dialects::api(&head.path).unwrap();
-    assert!(api.methods(&head.path).unwrap().contains(&head.method.as_str()));
-    let mut step = api.call(Rc::new(head), &configuration);
-    let answer = loop {
-        step = match step {
-            Err(rejected) => break rejected.answer,
-            Ok(ApiStep::Answer(answer)) => break answer,
-            Ok(ApiStep::Verify(credential, then)) => {
-                then(&configuration, configuration.credentials.verify(NOW, &credential, &KeySet::default()))
-            }
-            Ok(ApiStep::ReadBody(then)) => then(&configuration, body.as_bytes().to_vec()),
-            Ok(ApiStep::Ask(question, then)) => {
-                assert_eq!(question.organization, ORGANIZATION);
-                let body = question.body.as_deref().unwrap_or_default();
-                let (status, body) = rig.ask_at(question.peer, question.path, body);
-                then(&configuration, status, &body)
-            }
-            Ok(ApiStep::AskDatabase(..)) => panic!("there is no database"),
-        };
-    };
+    let call = HttpCall::new(&configuration, NOW).with_object(|question| {
+        assert_eq!(question.organization, ORGANIZATION);
+        rig.ask_at(question.peer, question.path, question.body.as_deref().unwrap_or_default())
+    });
+    let answer = final_answer(call.carry_out(head, body));
     (answer.status, serde_json::from_str(&answer.body).unwrap())
 }
 

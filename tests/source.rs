@@ -47,6 +47,77 @@ fn with_nobody_there_the_database_is_emptied_now_and_then() {
     assert!((10..=14).contains(&world.connects), "every five minutes: {}", world.connects);
 }
 
+/// The runtime takes an object that rests out of memory within seconds, so its next life must know when its time comes.
+#[test]
+fn an_hour_without_subscribers_takes_twelve_wakes_and_keeps_no_connection() {
+    for is_taken_out_of_memory in [false, true] {
+        let mut world = one();
+        world.listen(1, "org_1", &["g1"]);
+        world.listen(2, "org_1", &[]);
+        world.pass(20_000);
+        (world.wakes, world.connects) = (0, 0);
+        for minute in 0..60 {
+            world.commit(minute);
+            for _ in 0..6 {
+                world.pass(10_000);
+                assert!(!world.is_connected, "minute {minute}");
+                if is_taken_out_of_memory {
+                    world.crash();
+                }
+            }
+        }
+        assert!((11..=12).contains(&world.wakes), "{} wakes, out of memory: {is_taken_out_of_memory}", world.wakes);
+        assert_eq!(world.connects, world.wakes);
+        assert!(world.rows("org_1").len() >= 55, "{:?}", world.rows("org_1").len());
+    }
+}
+
+#[test]
+fn a_database_that_was_down_when_it_was_to_be_emptied_is_emptied_later() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.listen(2, "org_1", &[]);
+    world.pass(20_000);
+    world.commit(1);
+    (world.is_reachable, world.wakes) = (false, 0);
+    world.pass(3_600_000);
+    assert!((11..=12).contains(&world.wakes), "{} wakes", world.wakes);
+    world.is_reachable = true;
+    world.pass(301_000);
+    assert_eq!(world.rows("org_1").len(), 1);
+}
+
+/// A doorbell or a question that wakes the object does not put off what is due.
+#[test]
+fn whoever_wakes_a_source_that_rests_does_not_put_off_its_time() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.listen(2, "org_1", &[]);
+    world.pass(20_000);
+    world.commit(1);
+    for _ in 0..11 {
+        world.crash();
+        world.input(Input::Knock);
+        world.pass(30_000);
+    }
+    assert_eq!(world.rows("org_1").len(), 1);
+}
+
+/// What an earlier version stored does not say when: then at once.
+#[test]
+fn a_source_that_does_not_know_its_time_empties_the_database_at_once() {
+    let mut world = one();
+    world.listen(1, "org_1", &["g1"]);
+    world.listen(2, "org_1", &[]);
+    world.pass(20_000);
+    world.commit(1);
+    world.drains_at = None;
+    world.crash();
+    world.input(Input::Knock);
+    world.settle();
+    assert_eq!((world.rows("org_1").len(), world.is_connected), (1, false));
+}
+
 #[test]
 fn a_knock_is_answered_at_once_and_quiet_is_probed() {
     let mut world = one();

@@ -14,10 +14,12 @@ use realtime_worker::policy::roles::Roles;
 use rig::{Client, Rig, token};
 use serde_json::{Value, json};
 
-const ATTACHMENT: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":{"user":"ada","roles":["admin","hr"],"method":"session","expires":1700003600000,"claims":{"teams":["red","1"]}},"offsets":true,"told_expired":false,"errors":[1700000000000,1],"subscriptions":[{"table":{"id":"s1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open"}},{"topic":{"id":"s2","private":false,"name":"room:1"}}]}}"#;
+const ATTACHMENT: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":{"user":"ada","roles":["admin","hr"],"method":"session","expires":1700003600000,"claims":{"teams":["red","1"]}},"offsets":true,"errors":[1700000000000,1],"subscriptions":[{"table":{"id":"s1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open"}},{"topic":{"id":"s2","private":false,"name":"room:1"}}]}}"#;
 /// A socket with two channels.
-const CARRIER: &str = r#"{"version":2,"client_id":"c1","state":{"wire":2,"opened":1700000000000,"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},"offsets":false,"told_expired":false,"errors":[0,0],"subscriptions":[],"carries":{"next":2,"principals":[{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},{"user":"ada","roles":["admin"],"method":"session","expires":1700003600000,"claims":{}}],"channels":[{"client_id":"c1.0","name":"realtime:claims","reference":"1","private":false,"topic":"claims","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[{"table":{"id":"1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open","select":["id"],"number":1}},{"table":{"id":"2","schema":"public","table":"claims","event":null,"filter":"","number":2}}]},{"client_id":"c1.1","name":"realtime:room:1","reference":"2","private":false,"topic":"room:1","principal":1,"told_expired":false,"messages":true,"presence":true,"presence_key":"k1","echo":true,"acknowledge":true,"tables":[]}]}}}"#;
-const PENDING: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":null,"offsets":false,"told_expired":false,"errors":[0,0],"subscriptions":[]}}"#;
+const CARRIER: &str = r#"{"version":2,"client_id":"c1","state":{"wire":2,"opened":1700000000000,"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},"carries":{"next":2,"principals":[{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},{"user":"ada","roles":["admin"],"method":"session","expires":1700003600000,"claims":{}}],"channels":[{"client_id":"c1.0","name":"realtime:claims","reference":"1","private":false,"topic":"claims","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[{"table":{"id":"1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open","select":["id"],"number":1}},{"table":{"id":"2","schema":"public","table":"claims","event":null,"filter":"","number":2}}]},{"client_id":"c1.1","name":"realtime:room:1","reference":"2","private":false,"topic":"room:1","principal":1,"told_expired":false,"messages":true,"presence":true,"presence_key":"k1","echo":true,"acknowledge":true,"tables":[]}]}}}"#;
+const PENDING: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":null}}"#;
+/// Fields whose defaults an earlier build wrote out: each build reads what the other one writes.
+const DEFAULTS: &str = r#""offsets":false,"told_expired":false,"errors":[0,0],"subscriptions":[]"#;
 const POINTER: &str = r#"{"version":1,"client_id":"c1","overflow":true}"#;
 const HISTORY: &str = r#"{"organizationId":"org_1","type":"postgres_changes","table":"claims","eventType":"INSERT","new":{"status":"open"},"targetRoles":["admin"],"maskingConfig":{"status":{"type":"name","show":{"roles":["hr"]}}}}"#;
 
@@ -88,10 +90,13 @@ fn what_is_left(rig: &mut Rig, client: &Client) -> [u64; 3] {
 
 #[test]
 fn version_1_is_read() {
-    let mut rig = Rig::new(&realtime());
-    let client = rig.open();
-    rig.set_attachment(&client, ATTACHMENT);
-    assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
+    let with_defaults = ATTACHMENT.replace("\"errors\"", "\"told_expired\":false,\"errors\"");
+    for text in [ATTACHMENT, &with_defaults] {
+        let mut rig = Rig::new(&realtime());
+        let client = rig.open();
+        rig.set_attachment(&client, text);
+        assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
+    }
     let mut rig = Rig::new(&realtime());
     let client = rig.open();
     rig.set_attachment(&client, POINTER);
@@ -213,9 +218,14 @@ fn version_2_is_written_like_this() {
 
 #[test]
 fn version_2_is_read() {
+    let with_defaults = CARRIER.replace("\"carries\"", &format!("{DEFAULTS},\"carries\""));
+    [CARRIER, &with_defaults].into_iter().for_each(is_read_as_version_2);
+}
+
+fn is_read_as_version_2(text: &str) {
     let mut rig = Rig::new(&json!({}));
     let client = with_channels(&mut rig);
-    rig.set_attachment(&client, CARRIER);
+    rig.set_attachment(&client, text);
     rig.hibernate();
     let insert = |status: &str| json!({ "type": "postgres_changes", "table": "claims", "eventType": "INSERT", "new": { "id": 1, "status": status } });
     assert_eq!([rig.accepted(insert("open")), rig.accepted(insert("shut"))], [2, 1]);

@@ -1,17 +1,15 @@
 //! A request to Supabase's REST, step by step as the shell carries it out: who is asked for what, and what is answered.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod http_call;
 mod signing;
 
-use std::rc::Rc;
-
+use http_call::HttpCall;
 use realtime_worker::code::Code;
 use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
-use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::server::answer::Answer;
-use realtime_worker::server::api::{Api, ApiStep, Question, Rejected};
-use realtime_worker::server::dialects;
+use realtime_worker::server::api::{Question, Rejected};
 use realtime_worker::server::request_head::{Query, RequestHead};
 use serde_json::json;
 use signing::*;
@@ -44,28 +42,15 @@ fn head(path: &str, query: &str, key: &str) -> RequestHead {
     }
 }
 
-/// Carries out the steps: the object answers `status`. Returns the answer and what the object was asked.
+/// Carries a request out: the object answers `status`. Returns the answer and what the object was asked.
 fn carry_out(head: RequestHead, body: &str, status: u16) -> (Result<Answer, Rejected>, Vec<Question>) {
     let configuration = configuration();
-    let api: &dyn Api = dialects::api(&head.path).unwrap();
     let mut asked = Vec::new();
-    let mut step = api.call(Rc::new(head), &configuration);
-    let answer = loop {
-        step = match step {
-            Err(rejected) => break Err(rejected),
-            Ok(ApiStep::Answer(answer)) => break Ok(answer),
-            Ok(ApiStep::Verify(credential, then)) => {
-                let proven = configuration.credentials.verify(NOW, &credential, &KeySet::default());
-                then(&configuration, proven)
-            }
-            Ok(ApiStep::ReadBody(then)) => then(&configuration, body.as_bytes().to_vec()),
-            Ok(ApiStep::Ask(question, then)) => {
-                asked.push(question);
-                then(&configuration, status, "{}")
-            }
-            Ok(ApiStep::AskDatabase(..)) => panic!("no database is asked"),
-        };
-    };
+    let call = HttpCall::new(&configuration, NOW).with_object(|question| {
+        asked.push(question);
+        (status, "{}".to_owned())
+    });
+    let answer = call.carry_out(head, body);
     (answer, asked)
 }
 
@@ -75,7 +60,8 @@ fn token(role: &str) -> String {
 
 #[test]
 fn the_ping_is_answered_to_whoever_asks() {
-    let (answer, asked) = carry_out(head("/realtime/v1/api/ping", "", ""), "", 500);
+    let ping = RequestHead { method: "GET".to_owned(), ..head("/realtime/v1/api/ping", "", "") };
+    let (answer, asked) = carry_out(ping, "", 500);
     assert_eq!((answer.unwrap().status, asked.len()), (200, 0));
 }
 

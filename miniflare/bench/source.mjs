@@ -31,7 +31,8 @@ const POLICIES = {
 export async function source({ rounds }) {
 	const database = await Database.start();
 	await database.sql(ROOMS);
-	const server = await database.serve();
+	// All of its clients have one address, and are silent until they have sent their token.
+	const server = await database.serve({}, { realtime: { limits: { pendingPerAddress: SOURCE_SOCKETS } } });
 	const session = database.postgres.session(database.name);
 	try {
 		const first = await reader(server, "user-0");

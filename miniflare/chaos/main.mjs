@@ -24,5 +24,5 @@ const [events, minutes, perRequest] = ["events", "minutes", "per-request"].map((
 });
 const result = await chaos({ events, minutes, perRequest, other: values.other, log: (line) => console.error(line) });
 console.log(JSON.stringify(result, undefined, "\t"));
-const { lost, twice, outOfOrder, leaked, gaps } = result;
-process.exit(lost + twice + outOfOrder + leaked + gaps > 0 ? 1 : 0);
+const { lost, lostInPeace, twice, outOfOrder, leaked, gaps } = result;
+process.exit(lost + lostInPeace + twice + outOfOrder + leaked + gaps > 0 ? 1 : 0);

@@ -181,3 +181,19 @@ test("nothing keeps an idle object awake", async () => {
 	]);
 	assert.deepEqual(idle, [2, 2, 2]);
 });
+
+test("a wake takes no memory anew", async () => {
+	const organizationId = "org_memory";
+	const clients = [];
+	for (let count = 0; count < 100; count += 1) clients.push(await join(server, `u${count}`, ["member"], { organizationId }));
+	const memoryOfWake = async () => {
+		await server.evict(organizationId, "hibernate");
+		return (await stats(server, organizationId)).wasmMemory;
+	};
+	const first = await memoryOfWake();
+	let last = first;
+	for (let count = 0; count < 15; count += 1) last = await memoryOfWake();
+	// One life takes more than a page of 64 KB.
+	assert.ok(last - first <= 2 * 65_536, `${first} bytes became ${last}`);
+	await Promise.all(clients.map((client) => client.close()));
+});

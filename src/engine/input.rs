@@ -256,7 +256,8 @@ pub struct Stored {
     pub newest: Option<Newest>,
     /// Time of the oldest history row that still has its text, in Unix milliseconds.
     pub oldest: Option<u64>,
-    /// The open sockets with their attachments.
+    /// The open sockets with their attachments: the number of one, and its attachment with those of the sockets that follow,
+    /// one a line.
     pub sockets: Vec<(SocketId, String)>,
     /// States of open sockets that are too large for an attachment, by public id.
     pub states: BTreeMap<String, Vec<StatePart>>,

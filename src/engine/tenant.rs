@@ -46,7 +46,12 @@ pub struct Surroundings {
 
 impl Tenant {
     /// Constructs a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
-    pub fn wake(surroundings: Surroundings, profiles: Profiles, stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
+    pub fn wake(
+        surroundings: Surroundings,
+        profiles: Profiles,
+        mut stored: Stored,
+        effects: &mut Vec<Effect>,
+    ) -> Tenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
         let mut out = Out::default();
         let organization: Rc<str> = Rc::from(organization);
@@ -65,7 +70,7 @@ impl Tenant {
             }
         };
         let mut delivery =
-            Delivery::wake(now, organization, (configuration, profiles), &stored, Some(places), &mut out);
+            Delivery::wake(now, organization, (configuration, profiles), &mut stored, Some(places), &mut out);
         hub.iter().for_each(|hub| delivery.count_in(hub.census()));
         stream.learn(delivery.catalog());
         let leftovers = Leftovers::new(stored.gone, now);

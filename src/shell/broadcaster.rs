@@ -1,6 +1,5 @@
 //! The Durable Object: it brings a tenant to life, feeds it what happens, and does what it says.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use worker::{
 
 use super::fault::{failed, log_refused};
 use super::life::{Life, Outcome};
+use super::lives::{self, LifeCell};
 use super::runtime::{AutoResponse, RawState, log, now, random_hex, wasm_memory};
 use super::sockets::{Sockets, raw, tag};
 use super::storage::Storage;
@@ -38,13 +38,14 @@ use crate::server::tenant_server::TenantServer;
 pub struct Broadcaster {
     state: Rc<State>,
     pub(super) env: Env,
-    life: Rc<RefCell<Option<Life>>>,
+    life: LifeCell,
 }
 
 impl DurableObject for Broadcaster {
     /// The one constructor (invariant 4). It awaits nothing, so whatever comes first finds a tenant that is awake.
     fn new(state: State, env: Env) -> Self {
         let object = Broadcaster { state: Rc::new(state), env, life: Rc::default() };
+        lives::succeed(object.state.id().to_string(), &object.life);
         object.wake();
         object
     }

@@ -11,6 +11,7 @@ mod broadcaster;
 mod opening;
 mod relay;
 mod life;
+mod lives;
 mod function;
 mod source_link;
 // The object of a database.

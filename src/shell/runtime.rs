@@ -9,24 +9,34 @@ use web_sys::RequestInit;
 /// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be
 /// sent to any more is one whose end is about to be told.
 ///
-/// The same holds for a wake: what is known of each socket is gathered there, with the attachments as lines of few large
-/// texts. An attachment is JSON, which has no line break of its own.
+/// The same holds for a wake: what is known of each socket is gathered there, with the attachments as lines of few larger
+/// texts, encoded: a string is taken over one character after the other. An attachment is JSON, which has no line break of its
+/// own.
 #[wasm_bindgen(inline_js = "
-const MAX_LENGTH = 1 << 20;
+const MAX_LENGTH = 1 << 16;
+const encoder = new TextEncoder();
 const attempt = (read) => { try { return read(); } catch {} };
 
 export function survivors(state, open) {
-  const sockets = [], ids = [], places = new Map(), texts = [''];
+  const sockets = [], ids = [], places = new Map(), texts = [];
+  let lines = '', first = 0;
+  const flush = () => {
+    if (sockets.length > first) texts.push([first, encoder.encode(lines)]);
+    lines = '';
+    first = sockets.length;
+  };
   for (const socket of state.getWebSockets()) {
     if (socket.readyState !== open) continue;
     const id = attempt(() => state.getTags(socket)[0]) ?? '';
     const text = attempt(() => socket.deserializeAttachment());
     places.set(id, sockets.length);
+    if (sockets.length > first) lines += '\\n';
+    if (typeof text === 'string') lines += text;
     sockets.push(socket);
     ids.push(id);
-    if (texts.at(-1).length > MAX_LENGTH) texts.push('');
-    texts[texts.length - 1] += (typeof text === 'string' ? text : '') + '\\n';
+    if (lines.length > MAX_LENGTH) flush();
   }
+  flush();
   return [sockets, ids, places, texts];
 }
 
@@ -41,7 +51,8 @@ export function send_to_all(sockets, frames, order) {
 extern "C" {
     pub fn send_to_all(sockets: &Array, frames: &Array, order: &mut [u64]);
 
-    /// The sockets whose state is `open`, their public ids, the places of these, and the attachments.
+    /// The sockets whose state is `open`, their public ids, the places of these, and the attachments: each text with the place
+    /// of its first.
     #[wasm_bindgen(catch)]
     pub fn survivors(state: &RawState, open: u16) -> Result<Array, JsValue>;
 }

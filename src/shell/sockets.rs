@@ -21,24 +21,20 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// The sockets that survived, with their attachments. workerd also lists those that are closing: they are gone.
+    /// The sockets that survived, with their attachments, as [`crate::engine::input::Stored`] has them. workerd also lists those that are closing: they are gone.
     ///
     /// # Errors
     /// When the runtime fails.
     pub fn restore(state: &RawState) -> Result<(Sockets, Vec<(SocketId, String)>), JsValue> {
         let parts = survivors(state, OPEN)?;
         let texts: Array = parts.get(3).unchecked_into();
-        let texts = texts.iter().filter_map(|text| text.as_string());
-        let mut attachments = Vec::new();
-        for text in texts {
-            attachments.extend(text.split_terminator('\n').map(str::to_owned));
-        }
+        let attachments = texts.iter().filter_map(|text| lines(&text.unchecked_into())).collect();
         let sockets = Sockets {
             sockets: parts.get(0).unchecked_into(),
             client_ids: parts.get(1).unchecked_into(),
             places: parts.get(2).unchecked_into(),
         };
-        Ok((sockets, (0..).map(SocketId).zip(attachments).collect()))
+        Ok((sockets, attachments))
     }
 
     /// The public ids of all sockets; `undefined` in a free place.
@@ -90,6 +86,14 @@ impl Sockets {
             send_to_all(&self.sockets, &frames, &mut order);
         }
     }
+}
+
+/// The attachments of some sockets, with the number of the first.
+fn lines(text: &Array) -> Option<(SocketId, String)> {
+    let first = text.get(0).as_f64()? as u32;
+    let encoded: Uint8Array = text.get(1).unchecked_into();
+    let text = String::from_utf8(encoded.to_vec());
+    Some((SocketId(first), text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())))
 }
 
 /// The public id with which a socket was accepted.

@@ -173,6 +173,7 @@ impl Source {
                 life(&mut |life| life.storage.park(&organization, batch, &body))?
             }
             Task::Unpark { organization, batch } => life(&mut |life| life.storage.unpark(&organization, batch))?,
+            Task::StoreDrain(time) => life(&mut |life| life.storage.drain(time))?,
             Task::SetAlarm(time) => life(&mut |life| life.storage.set_alarm(time))?,
             Task::Timer { milliseconds } => self.timer(milliseconds),
             Task::Log { event, details } => life(&mut |life| {

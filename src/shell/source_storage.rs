@@ -1,4 +1,5 @@
-//! What the object of a database stores: the last word of each organization, and parts that one could not take.
+//! What the object of a database stores: the last word of each organization, parts that one could not take, and when the
+//! database is emptied next.
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
@@ -6,10 +7,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use super::runtime::RawStorage;
 use crate::source::input::StoredSource;
 
-const CREATE: [&str; 2] = [
+const CREATE: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS interest (organization TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS parked (sequence INTEGER PRIMARY KEY, organization TEXT NOT NULL, batch INTEGER NOT NULL, \
      body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS drain (one INTEGER PRIMARY KEY CHECK (one = 1), time INTEGER NOT NULL)",
 ];
 
 /// The tables.
@@ -36,6 +38,7 @@ impl SourceStorage {
     pub fn load(&self) -> Result<StoredSource> {
         let interests = self.rows("SELECT body FROM interest")?;
         let parked = self.rows("SELECT organization, batch, body FROM parked ORDER BY sequence")?;
+        let drains = self.rows("SELECT time FROM drain")?;
         let text = |row: &Array, column| row.get(column).as_string().unwrap_or_default();
         Ok(StoredSource {
             interests: interests.iter().map(|row| text(row, 0)).collect(),
@@ -43,6 +46,7 @@ impl SourceStorage {
                 .iter()
                 .map(|row| (text(row, 0), row.get(1).as_f64().unwrap_or(0.0) as u64, text(row, 2)))
                 .collect(),
+            drains_at: drains.first().and_then(|row| row.get(0).as_f64()).map(|time| time as u64),
         })
     }
 
@@ -62,6 +66,11 @@ impl SourceStorage {
         let statement = "DELETE FROM parked WHERE sequence = \
              (SELECT min(sequence) FROM parked WHERE organization = ? AND batch = ?)";
         self.run(statement, &[organization.into(), (batch as f64).into()])
+    }
+
+    /// Stores when the database is emptied next, in Unix milliseconds.
+    pub fn drain(&self, time: u64) -> Result<()> {
+        self.run("INSERT OR REPLACE INTO drain VALUES (1, ?)", &[(time as f64).into()])
     }
 
     /// Sets the alarm, in Unix milliseconds.

@@ -64,4 +64,6 @@ pub struct StoredSource {
     pub interests: Vec<String>,
     /// Parts of batches that the database has been told are taken: organization, batch, body, oldest first.
     pub parked: Vec<(String, u64, String)>,
+    /// When the database is to be emptied next if nobody listens, in Unix milliseconds.
+    pub drains_at: Option<u64>,
 }

@@ -71,8 +71,10 @@ impl Source {
     pub fn wake(now: u64, database: Rc<Database>, stored: StoredSource) -> Source {
         let interests = Interests::of(stored.interests);
         let drains = database.drain_seconds > 0 && !interests.is_new() && !interests.has_any();
+        // An object that rests is not in memory when its time comes: counted from here, it would never come.
+        let latest = now.saturating_add(database.drain_seconds * 1_000);
         Source {
-            drains_at: drains.then(|| now.saturating_add(database.drain_seconds * 1_000)),
+            drains_at: drains.then(|| stored.drains_at.map_or(now, |time| time.min(latest))),
             database,
             interests,
             link: Link::default(),
@@ -175,6 +177,9 @@ impl Source {
         out.push(Task::Log { event: "database_lost", details: vec![("problem", problem.as_str().to_owned())] });
         self.link.fail(now, problem);
         self.is_draining = false;
+        if !self.interests.is_new() && !self.interests.has_any() {
+            self.schedule_drain(now, out);
+        }
         // The next connection may lead to a restored database, whose batch of that number is another one.
         (self.current, self.done) = (None, None);
         self.deliveries.forget();
@@ -295,8 +300,15 @@ impl Source {
         self.queries.abandon();
         self.link = Link::default();
         out.push(Task::Disconnect);
+        self.schedule_drain(now, out);
+    }
+
+    /// Sees that the database is emptied in a while, because nobody listens.
+    fn schedule_drain(&mut self, now: u64, out: &mut Vec<Task>) {
         if self.database.drain_seconds > 0 {
-            self.drains_at = Some(now.saturating_add(self.database.drain_seconds * 1_000));
+            let time = now.saturating_add(self.database.drain_seconds * 1_000);
+            self.drains_at = Some(time);
+            out.push(Task::StoreDrain(time));
         }
     }
 
@@ -340,7 +352,9 @@ impl Source {
         let insurance = self.interests.has_any().then(|| now.saturating_add(PROBE));
         let Some(alarm) = next.into_iter().chain(insurance).min() else { return };
         let alarm = alarm.max(now + TIMER);
-        if self.alarm.is_none_or(|set| set > alarm) {
+        // At rest, an alarm that is no longer needed would wake the object for nothing; otherwise putting it off costs a write.
+        let is_at_rest = !self.is_needed() && matches!(self.link, Link::Closed { .. });
+        if self.alarm.is_none_or(|set| set > alarm || (is_at_rest && set < alarm)) {
             self.alarm = Some(alarm);
             out.push(Task::SetAlarm(alarm));
         }

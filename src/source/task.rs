@@ -67,6 +67,8 @@ pub enum Task {
         /// Which batch.
         batch: u64,
     },
+    /// Store when the database is to be emptied next, in Unix milliseconds, in place of the time before.
+    StoreDrain(u64),
     /// Call again at this time, in Unix milliseconds, in place of any other, also after a crash.
     SetAlarm(u64),
     /// Call again after this time, in place of any other.

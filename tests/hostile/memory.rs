@@ -28,7 +28,11 @@ fn surroundings() -> Surroundings {
 
 /// What is beside as many sockets.
 fn sockets() -> Vec<(SocketId, String)> {
-    let mut server = TenantServer::wake(surroundings(), Stored::default()).0;
+    open_to(&mut TenantServer::wake(surroundings(), Stored::default()).0)
+}
+
+/// Opens as many sockets, and hands over what is attached to them.
+fn open_to(server: &mut TenantServer) -> Vec<(SocketId, String)> {
     let attach = |number: u32| {
         let opening = Open {
             socket: SocketId(number),
@@ -83,4 +87,51 @@ fn twenty_thousand_members_take_less_than_forty_megabytes() {
     println!("sockets {:.1} MB, their presence {megabytes:.1} MB", silent / MEGABYTE);
     // With pointers of eight bytes; those of the Wasm have four.
     assert!((10.0..40.0).contains(&megabytes), "{megabytes:.1} MB");
+}
+
+/// How many sockets there are, and which of them the wake has closed.
+fn woken(sockets: Vec<(SocketId, String)>) -> (u64, Vec<SocketId>) {
+    let (server, effects) =
+        TenantServer::wake(surroundings(), Stored { epoch: Some("e".to_owned()), sockets, ..Stored::default() });
+    let closed = |effect| if let Effect::Do(Task::Close { socket, .. }) = effect { Some(socket) } else { None };
+    (server.sockets(), effects.into_iter().filter_map(closed).collect())
+}
+
+#[test]
+fn an_idle_socket_takes_less_than_a_kilobyte_opened_or_woken() {
+    let per_socket = |bytes: usize| bytes / MEMBERS as usize;
+    let mut server = TenantServer::wake(surroundings(), Stored::default()).0;
+    let before = live();
+    let sockets = open_to(&mut server);
+    let attached: usize = sockets.capacity() * size_of::<(SocketId, String)>()
+        + sockets.iter().map(|(_, text)| text.capacity()).sum::<usize>();
+    let opened = per_socket(live() - before - attached);
+    drop(server);
+    let woken = per_socket(awake(sockets, Vec::new()) as usize);
+    println!("opened {opened} bytes, woken {woken} bytes");
+    // With pointers of eight bytes; those of the Wasm have four.
+    assert!((500..1_000).contains(&opened) && (500..1_000).contains(&woken), "opened {opened}, woken {woken}");
+}
+
+#[test]
+fn attachments_that_come_as_lines_are_those_of_the_sockets_that_follow() {
+    let sockets = sockets();
+    let lines = |from: usize, to: usize| {
+        let texts: Vec<&str> = sockets[from..to].iter().map(|(_, text)| text.as_str()).collect();
+        (sockets[from].0, texts.join("\n"))
+    };
+    let members = sockets.len();
+    let whole = vec![lines(0, 300), lines(300, 301), lines(301, members)];
+    assert_eq!(woken(whole), (u64::from(MEMBERS), vec![]));
+    let (first, text) = lines(0, 3);
+    let without = |second: &str| vec![(first, text.replacen(&sockets[1].1, second, 1)), lines(3, 5)];
+    for second in ["", "{}", "\"version\""] {
+        assert_eq!(woken(without(second)), (4, vec![SocketId(1)]));
+    }
+    // The last of a text may have nothing attached, and so may one that is alone.
+    let (first, two) = lines(0, 2);
+    assert_eq!(
+        woken(vec![(first, format!("{two}\n")), (SocketId(3), String::new())]),
+        (2, vec![SocketId(2), SocketId(3)])
+    );
 }

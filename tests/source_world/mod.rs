@@ -36,6 +36,9 @@ pub struct World {
     pub timer: Option<u64>,
     pub interests: BTreeMap<String, String>,
     pub parked: BTreeMap<(String, u64), String>,
+    pub drains_at: Option<u64>,
+    /// How often the alarm rang.
+    pub wakes: u64,
     // The database.
     pub is_reachable: bool,
     pub is_connected: bool,
@@ -68,6 +71,8 @@ impl World {
             timer: None,
             interests: BTreeMap::new(),
             parked: BTreeMap::new(),
+            drains_at: None,
+            wakes: 0,
             is_reachable: true,
             is_connected: false,
             listens: true,
@@ -131,6 +136,7 @@ impl World {
             Task::Unpark { organization, batch } => {
                 self.parked.remove(&(organization.to_string(), batch));
             }
+            Task::StoreDrain(time) => self.drains_at = Some(time),
             Task::SetAlarm(time) => self.alarm = Some(time),
             Task::Timer { milliseconds } => self.timer = Some(self.now + milliseconds),
             Task::Log { .. } => {}
@@ -151,7 +157,7 @@ impl World {
             let input = if self.timer == Some(next) { Input::Timer } else { Input::Alarm };
             match input {
                 Input::Timer => self.timer = None,
-                _ => self.alarm = None,
+                _ => (self.alarm, self.wakes) = (None, self.wakes + 1),
             }
             self.input(input);
             self.settle();
@@ -166,7 +172,11 @@ impl World {
         self.is_connected = false;
         let parked =
             self.parked.iter().map(|((organization, batch), body)| (organization.clone(), *batch, body.clone()));
-        let stored = StoredSource { interests: self.interests.values().cloned().collect(), parked: parked.collect() };
+        let stored = StoredSource {
+            interests: self.interests.values().cloned().collect(),
+            parked: parked.collect(),
+            drains_at: self.drains_at,
+        };
         self.source = Source::wake(self.now, self.database.clone(), stored);
     }
 

@@ -12,7 +12,7 @@ use crate::project::{Project, become_command};
 /// on in the environment.
 pub fn run(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     let mut command = project.cargo();
-    command.args(["run", "--quiet", "--package", "realtime-worker-database", "--"]);
+    command.args(["run", "--package", "realtime-worker-database", "--"]);
     let (url, others) = take("--url", arguments);
     if let Some(url) = url {
         command.env("DATABASE_URL", url);

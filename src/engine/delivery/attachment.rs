@@ -3,6 +3,7 @@
 //! Version 1 holds a socket and its single session; version 2 holds a socket and its channels. A deploy may wake
 //! sockets that an earlier build wrote; a socket whose state cannot be read is closed so that its client reconnects.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session::{Awaiting, JoinedChannel, Session, Subscribed, Subscription};
 use super::socket::{ErrorWindow, Socket};
-use super::state_rows::{self, StateRows};
+use super::state_rows;
 use super::subscriptions::Subscriptions;
 use crate::engine::command::TableTarget;
 use crate::engine::effect::Task;
@@ -20,7 +21,6 @@ use crate::engine::message::{Out, SessionId};
 use crate::engine::profile::{Profiles, Sessions};
 use crate::policy::channel::Topic;
 use crate::policy::filter::Filter;
-use crate::policy::limits::Limits;
 use crate::policy::principal::Principal;
 use crate::policy::table::{Operation, distinct};
 
@@ -31,9 +31,10 @@ const CHANNELS: u32 = 2;
 const MAX_BYTES: usize = 16_000;
 
 #[derive(Serialize, Deserialize)]
-struct Attachment {
+struct Attachment<'a> {
     version: u32,
-    client_id: String,
+    #[serde(borrow)]
+    client_id: Cow<'a, str>,
     /// The rest is in the rows of this client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     overflow: bool,
@@ -50,22 +51,22 @@ struct State {
     dialect: u8,
     opened: u64,
     principal: Option<Principal>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     offsets: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     batches: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     told_expired: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none_counted")]
     errors: (u64, u64),
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     subscriptions: Vec<StoredSubscription>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     explicit: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     present: Vec<Place>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    awaiting: Option<Awaiting>,
+    awaiting: Option<Box<Awaiting>>,
     /// The client has not been told what it missed. The pending question is lost with the memory, so the client has to
     /// reconnect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -124,7 +125,7 @@ pub(super) struct StoredChannel {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     present: Vec<Place>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    awaiting: Option<Awaiting>,
+    awaiting: Option<Box<Awaiting>>,
 }
 
 /// Writes the state of a socket and its sessions where it fits, and notes how many bytes it has.
@@ -152,7 +153,7 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
 fn write_rows(socket: &mut Socket, out: &mut Out) {
     let head = text(socket, false, Some(State::of(socket, false)));
     state_rows::write(socket, head, out);
-    socket.state_bytes = socket.rows.as_ref().map_or(0, StateRows::bytes);
+    socket.state_bytes = socket.rows.as_ref().map_or(0, |rows| rows.bytes());
 }
 
 fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
@@ -160,7 +161,7 @@ fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
         Sessions::One => ONE_SESSION,
         Sessions::Many => CHANNELS,
     };
-    let stored = Attachment { version, client_id: socket.client_id.to_string(), overflow, state };
+    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state };
     // Structs of texts and numbers always have a JSON form.
     serde_json::to_string(&stored).unwrap_or_default()
 }
@@ -171,18 +172,18 @@ pub(super) fn read(
     id: SocketId,
     text: &str,
     states: &BTreeMap<String, Vec<StatePart>>,
-    (profiles, limits): (Profiles, &Limits),
+    profiles: Profiles,
     now: u64,
 ) -> Option<Socket> {
     let attached: Attachment = serde_json::from_str(text).ok()?;
-    let rows = if attached.overflow { Some(states.get(&attached.client_id)?) } else { None };
+    let rows = if attached.overflow { Some(states.get(&*attached.client_id)?) } else { None };
     let stored: Attachment = match rows {
         Some(rows) => serde_json::from_str(state_rows::head(rows)?).ok()?,
         None => attached,
     };
     let state = stored.state.filter(|state| !state.held)?;
     let dialect = (DialectId(state.dialect), profiles(DialectId(state.dialect))?);
-    let mut socket = Socket::new(id, Rc::from(stored.client_id.as_str()), dialect, now, limits);
+    let mut socket = Socket::new(id, Rc::from(&*stored.client_id), dialect, now);
     socket.opened = state.opened;
     socket.address = state.address.as_deref().map(Rc::from);
     socket.errors = ErrorWindow { start: state.errors.0, count: state.errors.1 };
@@ -199,7 +200,7 @@ pub(super) fn read(
     if let Some(rows) = rows {
         state_rows::read(&mut socket, rows)?;
     }
-    socket.state_bytes = socket.rows.as_ref().map_or(text.len(), StateRows::bytes);
+    socket.state_bytes = socket.rows.as_ref().map_or(text.len(), |rows| rows.bytes());
     Some(socket)
 }
 
@@ -362,6 +363,10 @@ impl StoredSubscription {
             }
         })
     }
+}
+
+fn is_none_counted((_, count): &(u64, u64)) -> bool {
+    *count == 0
 }
 
 fn is_zero(number: &u32) -> bool {

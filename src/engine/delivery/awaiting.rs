@@ -13,9 +13,9 @@ use crate::policy::limits::MAX_DATABASE_WAIT;
 
 impl Delivery {
     /// The subscriptions that a session starts to wait for.
-    pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Awaiting> {
+    pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Box<Awaiting>> {
         let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
-        (!ids.is_empty() || announce).then_some(Awaiting { until, ids, announce, ..Awaiting::default() })
+        (!ids.is_empty() || announce).then(|| Box::new(Awaiting { until, ids, announce, ..Awaiting::default() }))
     }
 
     /// Adds subscriptions to those that a session is waiting for.
@@ -57,10 +57,10 @@ impl Delivery {
             }
         }
         if session.channel.is_some() {
-            return self.tell_channel(id, Awaiting { ids: left, ..awaiting }, answers, out);
+            return self.tell_channel(id, Awaiting { ids: left, ..*awaiting }, answers, out);
         }
         let (mut repeats, mut since) = (awaiting.answers.clone(), awaiting.since.clone());
-        let awaiting = Some(Awaiting { ids: left, ..awaiting }).filter(|awaiting| !awaiting.ids.is_empty());
+        let awaiting = if left.is_empty() { None } else { Some(Box::new(Awaiting { ids: left, ..*awaiting })) };
         self.registry.change(id, |session| session.awaiting = awaiting);
         for (name, answer) in answers {
             match answer {
@@ -148,7 +148,8 @@ impl Delivery {
         let refusal = Refusal::of(Code::SourceUnavailable);
         if session.channel.is_some() {
             let has_tables = !awaiting.ids.is_empty();
-            self.registry.change(id, |session| session.awaiting = Some(Awaiting { until: None, ..awaiting }));
+            self.registry
+                .change(id, |session| session.awaiting = Some(Box::new(Awaiting { until: None, ..*awaiting })));
             let tables = has_tables.then_some(Err(refusal));
             return self.registry.tell(id, Event::Live { tables, announce: false }, out);
         }

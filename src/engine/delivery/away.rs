@@ -69,7 +69,7 @@ fn scope_of(class: &ClassKey) -> ClassScope<'_> {
 impl Away {
     /// Notes a session that was listed.
     pub(super) fn listed(&mut self, session: &Session) {
-        session.classes.values().for_each(|class| self.joined(class));
+        session.classes.iter().for_each(|class| self.joined(class));
         self.users.extend(session.principal.user.clone());
     }
 

@@ -18,6 +18,7 @@ use crate::engine::publication::{Content, Publication};
 use crate::engine::table_settings::TableSetting;
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
+use crate::policy::principal::SUBJECT;
 
 /// The sender's session, if it is treated differently from the other recipients.
 #[derive(Clone, Copy)]
@@ -243,12 +244,12 @@ impl<'a> FanOut<'a> {
     fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SessionId> {
         let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {
-            named.extend(self.registry.people.user(user));
+            named.extend(self.registry.holders(SUBJECT, user));
             return named;
         }
-        let owners = rules.owners().flat_map(|user| self.registry.people.user(user));
+        let owners = rules.owners().flat_map(|user| self.registry.holders(SUBJECT, user));
         let claims = rules.claims();
-        let holders = claims.iter().flat_map(|(claim, value)| self.registry.people.holders(claim, value));
+        let holders = claims.iter().flat_map(|(claim, value)| self.registry.holders(claim, value));
         named.extend(owners.chain(holders));
         named
     }

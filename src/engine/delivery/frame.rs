@@ -39,10 +39,11 @@ impl Delivery {
         bytes: usize,
         out: &mut Out,
     ) -> Option<Result<Command, Malformed>> {
-        let max_topics = self.configuration.limits.topics;
+        let limits = &self.configuration.limits;
+        let max_topics = limits.topics;
         let has_room = self.backlog.has_room_for(bytes);
         let known = self.registry.socket_mut(socket)?;
-        let limited = !known.bucket_for(&frame).take(1, now);
+        let limited = !known.bucket_for(&frame, limits, now).take(1, now);
         let waits = known.waiting.is_some();
         let full = !limited && waits && !(has_room && known.has_room_for(&frame, max_topics));
         if limited || full {

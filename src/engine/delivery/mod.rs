@@ -13,6 +13,7 @@ pub mod call;
 mod channel;
 mod class;
 mod client_key;
+mod commons;
 mod database;
 mod fan_out;
 mod figures;
@@ -25,6 +26,7 @@ mod heartbeat;
 mod held;
 mod identity;
 mod judging;
+mod memberships;
 mod opening;
 mod people;
 mod presence_windows;
@@ -44,7 +46,7 @@ mod tables;
 mod telling;
 mod verifier;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::budget::Budget;
@@ -53,7 +55,7 @@ use super::distinct::Distinct;
 use super::effect::{Connections, Task, Write};
 use super::event::Event;
 use super::figures::Figures;
-use super::input::{ConnectionQuery, DialectId, SocketId, Stored};
+use super::input::{ConnectionQuery, DialectId, SocketId, StatePart, Stored};
 use super::message::{Out, SessionId, ToDelivery, ToStream};
 use super::profile::{Profiles, Sessions};
 use super::table_settings::{TableChange, TableState};
@@ -108,7 +110,7 @@ impl Delivery {
         now: u64,
         organization: Rc<str>,
         (configuration, profiles): (Rc<Configuration>, Profiles),
-        stored: &Stored,
+        stored: &mut Stored,
         places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>,
         out: &mut Out,
     ) -> Delivery {
@@ -134,23 +136,35 @@ impl Delivery {
             noted: Vec::new(),
             arrivals: Vec::new(),
         };
-        for (id, text) in &stored.sockets {
-            let limits = &delivery.configuration.limits;
-            let read = attachment::read(*id, text, &stored.states, (profiles, limits), now);
-            match read.filter(|socket| delivery.registry.is_judgeable(socket)) {
-                Some(mut socket) => {
-                    for session in &mut socket.sessions {
-                        places.into_iter().for_each(|places| session.be_present(places));
-                        session.admit_again(&delivery.configuration);
-                    }
-                    delivery.registry.insert(socket);
-                }
-                None => out.run(Task::Close { socket: *id, dialect: None, code: Code::ServiceRestart }),
+        // Each text goes before the next one is read: the memory of a Wasm never shrinks.
+        for (first, lines) in std::mem::take(&mut stored.sockets) {
+            for (number, text) in (first.0..).zip(lines.split('\n')) {
+                delivery.restore(now, (SocketId(number), text), &stored.states, places, out);
             }
         }
         delivery.clean(stored, places, out);
         delivery.tell_database(now, out);
         delivery
+    }
+
+    /// Takes in a socket as its attachment describes it.
+    fn restore(
+        &mut self,
+        now: u64,
+        (id, text): (SocketId, &str),
+        states: &BTreeMap<String, Vec<StatePart>>,
+        places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>,
+        out: &mut Out,
+    ) {
+        let read = attachment::read(id, text, states, self.profiles, now);
+        let Some(mut socket) = read.filter(|socket| self.registry.is_judgeable(socket)) else {
+            return out.run(Task::Close { socket: id, dialect: None, code: Code::ServiceRestart });
+        };
+        for session in &mut socket.sessions {
+            places.into_iter().for_each(|places| session.be_present(places));
+            session.admit_again(&self.configuration);
+        }
+        self.registry.insert(socket);
     }
 
     /// Handles a message of the stream.

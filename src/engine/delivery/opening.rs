@@ -34,7 +34,7 @@ struct Beginning {
     /// Topics whose roster it is sent at once.
     watch: Vec<Topic>,
     /// What it waits for the database to answer.
-    awaiting: Option<Awaiting>,
+    awaiting: Option<Box<Awaiting>>,
 }
 
 impl Delivery {
@@ -47,6 +47,9 @@ impl Delivery {
 
     /// Removes state of surviving sockets that could not be read.
     pub(super) fn clean(&self, stored: &Stored, places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>, out: &mut Out) {
+        if places.is_none_or(BTreeSet::is_empty) && stored.states.is_empty() {
+            return;
+        }
         let sessions =
             self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| &*session.client_id);
         let mut living: Vec<&str> =
@@ -88,8 +91,7 @@ impl Delivery {
         }
         let client_id: Rc<str> = Rc::from(open.client_id);
         out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
-        let limits = &self.configuration.limits;
-        let mut socket = Socket::new(open.socket, client_id, (open.dialect, profile), now, limits);
+        let mut socket = Socket::new(open.socket, client_id, (open.dialect, profile), now);
         socket.address = open.address.map(Rc::from);
         let principal = open.principal.filter(|_| !is_full).map(|principal| Rc::new(profile.with_role(principal)));
         if profile.sessions == Sessions::Many {

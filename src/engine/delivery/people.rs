@@ -1,48 +1,48 @@
 //! The index from what rules ask for (a user or a claim's value) to the sessions that have it.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::engine::input::SocketId;
 use crate::engine::message::SessionId;
 use crate::policy::principal::{Principal, SUBJECT};
 
-/// Claim, value, session; the user is the claim `sub`.
+/// The user is the claim `sub`. Tens of thousands of sessions have one each, so texts are found by their digests, which
+/// others may share.
 #[derive(Default)]
 pub(super) struct People {
-    holders: BTreeSet<(String, String, SessionId)>,
+    candidates: BTreeSet<(u64, SessionId)>,
 }
 
 impl People {
     /// Adds a session under every claim value of its principal.
     pub(super) fn add(&mut self, session: SessionId, principal: &Principal) {
-        self.holders.extend(pairs(principal).map(|(claim, value)| (claim.to_owned(), value.clone(), session)));
+        self.candidates.extend(digests(principal).map(|digest| (digest, session)));
     }
 
     /// Removes a session from every claim value of its principal.
     pub(super) fn remove(&mut self, session: SessionId, principal: &Principal) {
-        for (claim, value) in pairs(principal) {
-            self.holders.remove(&(claim.to_owned(), value.clone(), session));
+        for digest in digests(principal) {
+            self.candidates.remove(&(digest, session));
         }
     }
 
-    /// The sessions of a user.
-    pub(super) fn user(&self, user: &str) -> impl Iterator<Item = SessionId> {
-        self.holders(SUBJECT, user)
-    }
-
-    /// The sessions that have this value of a claim.
-    pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
-        self.holders.range(all(claim, value)).map(|(_, _, session)| *session)
+    /// The sessions that may have this value of a claim: all that do, and by chance others.
+    pub(super) fn candidates(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
+        let digest = digest(claim, value);
+        let with = |n| (digest, SessionId { socket: SocketId(n), number: n });
+        self.candidates.range(with(0)..=with(u32::MAX)).map(|(_, session)| *session)
     }
 }
 
-fn all(claim: &str, value: &str) -> RangeInclusive<(String, String, SessionId)> {
-    let with = |n| (claim.to_owned(), value.to_owned(), SessionId { socket: SocketId(n), number: n });
-    with(0)..=with(u32::MAX)
+fn digests(principal: &Principal) -> impl Iterator<Item = u64> {
+    let user = principal.user.iter().map(|user| digest(SUBJECT, user));
+    let claims = principal.claims.iter();
+    user.chain(claims.flat_map(|(claim, values)| values.iter().map(|value| digest(claim, value))))
 }
 
-fn pairs(principal: &Principal) -> impl Iterator<Item = (&str, &String)> {
-    let user = principal.user.iter().map(|user| (SUBJECT, user));
-    user.chain(principal.claims.iter().flat_map(|(claim, values)| values.iter().map(|value| (claim.as_str(), value))))
+fn digest(claim: &str, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (claim, value).hash(&mut hasher);
+    hasher.finish()
 }

@@ -113,7 +113,7 @@ impl Delivery {
         self.registry.save_places(id);
         let Some(session) = self.registry.session(id).filter(|_| !present) else { return };
         // A session that leaves together with its subscription would miss its own leave at the end of the window.
-        let still_hears = session.classes.contains_key(&Scope::Presence(topic.clone()));
+        let still_hears = session.classes.has(&Scope::Presence(topic.clone()));
         let Some(own) = self.presence_windows.waiting(&topic, &session.client_id).filter(|_| !still_hears) else {
             return;
         };

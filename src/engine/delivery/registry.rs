@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::away::Away;
 use super::class::{Classes, Scope};
+use super::commons::Commons;
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
 use super::people::People;
@@ -28,8 +29,9 @@ pub(super) struct Registry {
     sockets: Sockets,
     /// Sessions by class.
     pub(super) classes: Classes,
+    commons: Commons,
     /// Sessions by user and claims.
-    pub(super) people: People,
+    people: People,
     pub(super) heartbeats: Heartbeats,
     /// The organization's source database, which is told who listens.
     pub(super) database: Option<DatabaseLink>,
@@ -66,6 +68,7 @@ impl Registry {
             configuration,
             sockets: Sockets::default(),
             classes: Classes::default(),
+            commons: Commons::default(),
             people: People::default(),
             heartbeats,
             database,
@@ -227,12 +230,12 @@ impl Registry {
         change(session);
         for (scope, key) in session.class_keys_of(place, profile, &self.configuration) {
             match (session.classes.remove(&scope), key) {
-                (Some(before), Some(_)) => _ = session.classes.insert(scope, before),
+                (Some(before), Some(_)) => session.classes.insert(before),
                 (Some(before), None) => self.classes.leave(&before, id),
                 (None, Some(key)) => {
                     let key = self.classes.join(Rc::new(key), id);
                     self.away.iter_mut().for_each(|away| away.joined(&key));
-                    session.classes.insert(scope, key);
+                    session.classes.insert(key);
                 }
                 (None, None) => {}
             }
@@ -248,6 +251,12 @@ impl Registry {
     pub(super) fn since(&self, id: SessionId, position: Position) -> From {
         let topics = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
         From::Position(position, topics)
+    }
+
+    /// The sessions that have this value of a claim.
+    pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
+        let has_it = move |session: &Session| session.principal.claim(claim).iter().any(|held| held == value);
+        self.people.candidates(claim, value).filter(move |id| self.session(*id).is_some_and(has_it))
     }
 
     /// Marks a socket's state to be stored before the effects of this input end.
@@ -300,14 +309,14 @@ impl Registry {
         let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
         let Some(session) = self.sockets.session_mut(id) else { return };
         session.standing = standing;
-        let (common, keys) = session.class_keys(dialect, &self.configuration);
-        session.common = common;
+        let (common, keys) = session.class_keys(dialect, &self.configuration, &mut self.commons);
+        session.common = Some(common);
         for key in keys {
             let key = self.classes.join(key, id);
             if key.scope == Scope::Organization {
-                session.common = key.clone();
+                session.common = Some(key.clone());
             }
-            session.classes.insert(key.scope.clone(), key);
+            session.classes.insert(key);
         }
         self.people.add(id, &session.principal);
         self.away.iter_mut().for_each(|away| away.listed(session));
@@ -318,7 +327,7 @@ impl Registry {
     fn unlist(&mut self, id: SessionId) {
         self.listen_no_more(id);
         let Some(session) = self.sockets.session_mut(id) else { return };
-        for key in std::mem::take(&mut session.classes).into_values() {
+        for key in std::mem::take(&mut session.classes).into_classes() {
             self.classes.leave(&key, id);
         }
         self.people.remove(id, &session.principal);

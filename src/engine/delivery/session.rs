@@ -7,7 +7,10 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::class::{ClassKey, Judge, Narrowing, Scope};
+use super::class::Scope;
+use super::class::{ClassKey, Judge};
+use super::commons::{Common, Commons};
+use super::memberships::Memberships;
 use super::subscriptions::Subscriptions;
 use crate::engine::command::{Position, TableTarget};
 use crate::engine::database::interest::TableName;
@@ -42,16 +45,16 @@ pub(super) struct Session {
     pub(super) present: Vec<Option<Topic>>,
     /// Whether they are stored with it: the rows of presence are at another object.
     pub(super) keeps_places: bool,
-    /// The classes that it belongs to: at most one of each scope.
-    pub(super) classes: BTreeMap<Scope, Rc<ClassKey>>,
-    /// What all of them have in common, whatever their scope.
-    pub(super) common: Rc<ClassKey>,
+    /// The classes that it belongs to.
+    pub(super) classes: Memberships,
+    /// What all of them have in common, whatever their scope; `None` until it is listed.
+    pub(super) common: Option<Rc<ClassKey>>,
     /// How the database judges for it; `None` without a database.
     pub(super) standing: Option<Standing>,
     /// The tables under which the database knows of this session.
     pub(super) listens: Option<BTreeSet<TableName>>,
     /// The database answers that it waits for.
-    pub(super) awaiting: Option<Awaiting>,
+    pub(super) awaiting: Option<Box<Awaiting>>,
     /// The row that it is stored in, where it is a channel with one; 0: none.
     pub(super) row: u32,
     /// Whether that row has what memory has.
@@ -159,8 +162,8 @@ impl Session {
             channel: None,
             present: Vec::new(),
             keeps_places: false,
-            classes: BTreeMap::new(),
-            common: Rc::new(ClassKey::first(Scope::Organization, Judge::Nobody)),
+            classes: Memberships::default(),
+            common: None,
             standing: None,
             listens: None,
             awaiting: None,
@@ -233,21 +236,22 @@ impl Session {
         &self,
         (dialect, profile): (DialectId, &Profile),
         configuration: &Configuration,
+        commons: &mut Commons,
     ) -> (Rc<ClassKey>, Vec<Rc<ClassKey>>) {
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
         // If no frame names subscriptions, their numbers must not split recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
-        let common = Rc::new(ClassKey {
-            scope: Scope::Organization,
+        let common = commons.of(Common {
             // Only changes are judged, and a database's changes go to the whole organization.
             judge: self.judge(),
             dialect,
-            channel: self.address().map(|address| address.name.clone()),
+            channel: self.address().map(|address| &address.name),
             offsets: self.offsets,
             batches: self.batches,
-            roles: Rc::new(self.principal.roles.sorted()),
-            narrowing: Rc::new(Narrowing::new(is_open, targets)),
+            roles: &self.principal.roles,
+            is_open,
+            targets,
         });
         let mut keys = Vec::new();
         if !common.narrowing.matches_nothing() {
@@ -267,10 +271,11 @@ impl Session {
         configuration: &Configuration,
     ) -> Vec<(Scope, Option<ClassKey>)> {
         let is_told = self.is_told_of(place, profile.presence, configuration);
-        let presence = is_told.then(|| self.common.of_presence(place.clone()));
+        let common = self.common.as_ref();
+        let presence = common.filter(|_| is_told).map(|common| common.of_presence(place.clone()));
         let mut keys = vec![(Scope::Presence(place.clone()), presence)];
         if let Some(topic) = place {
-            let messages = self.hears(topic).then(|| self.common.of_topic(topic.clone()));
+            let messages = common.filter(|_| self.hears(topic)).map(|common| common.of_topic(topic.clone()));
             keys.push((Scope::Topic(topic.clone()), messages));
         }
         keys

@@ -32,13 +32,14 @@ pub(super) struct Socket {
     /// Sessions started so far, over all lives of the object.
     pub(super) entered: u64,
     pub(super) errors: ErrorWindow,
-    pub(super) bucket: Bucket,
+    /// The rate limit of frames; `None` until it is drawn on.
+    bucket: Option<Box<Bucket>>,
     /// The rate limit of joins: reconnecting clients join all their channels at once, some of them twice.
-    pub(super) joins: Bucket,
+    joins: Option<Box<Bucket>>,
     /// Frames and joins rejected in the current minute.
     pub(super) rejected: ErrorWindow,
     /// In memory only, like every token.
-    pub(super) verified: Option<Verified>,
+    pub(super) verified: Option<Box<Verified>>,
     /// Frames that wait for the key set to be fetched.
     pub(super) waiting: Option<VecDeque<Result<Command, Malformed>>>,
     /// Whether it waits for missed changes to be judged.
@@ -46,7 +47,7 @@ pub(super) struct Socket {
     /// Its function calls that wait for answers.
     pub(super) calls: u64,
     /// Its state in rows, where it is too large for an attachment.
-    pub(super) rows: Option<StateRows>,
+    pub(super) rows: Option<Box<StateRows>>,
     /// Bytes of its state with its sessions, as last written.
     pub(super) state_bytes: usize,
 }
@@ -84,7 +85,6 @@ impl Socket {
         client_id: Rc<str>,
         (dialect, profile): (DialectId, &'static Profile),
         now: u64,
-        limits: &Limits,
     ) -> Socket {
         Socket {
             id,
@@ -97,8 +97,8 @@ impl Socket {
             sessions: Vec::new(),
             entered: 0,
             errors: ErrorWindow::default(),
-            bucket: Bucket::full(limits.frames_per_second, now),
-            joins: Bucket::full(limits.joins_per_second, now),
+            bucket: None,
+            joins: None,
             rejected: ErrorWindow::default(),
             verified: None,
             waiting: None,
@@ -176,10 +176,13 @@ impl Socket {
     }
 
     /// The rate limit that a frame draws on.
-    pub(super) fn bucket_for(&mut self, frame: &Result<Command, Malformed>) -> &mut Bucket {
-        match frame {
-            Ok(Command::Channel(frame)) if matches!(frame.act, ChannelAct::Join(_)) => &mut self.joins,
-            _ => &mut self.bucket,
-        }
+    pub(super) fn bucket_for(&mut self, frame: &Result<Command, Malformed>, limits: &Limits, now: u64) -> &mut Bucket {
+        let (bucket, rate) = match frame {
+            Ok(Command::Channel(frame)) if matches!(frame.act, ChannelAct::Join(_)) => {
+                (&mut self.joins, limits.joins_per_second)
+            }
+            _ => (&mut self.bucket, limits.frames_per_second),
+        };
+        bucket.get_or_insert_with(|| Box::new(Bucket::full(rate, now)))
     }
 }

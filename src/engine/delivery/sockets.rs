@@ -11,7 +11,8 @@ use crate::engine::message::SessionId;
 /// All sockets of a tenant.
 #[derive(Default)]
 pub(super) struct Sockets {
-    places: Vec<Option<Socket>>,
+    /// Boxed: a vector that grows leaves half of its memory unused, or behind.
+    places: Vec<Option<Box<Socket>>>,
     /// Slots that were freed at some time; some may be in use again.
     freed: Vec<u32>,
     count: u64,
@@ -26,12 +27,12 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub(super) fn get(&self, id: SocketId) -> Option<&Socket> {
-        self.places.get(id.0 as usize)?.as_ref()
+        self.places.get(id.0 as usize)?.as_deref()
     }
 
     /// Mutable access to a socket; sessions are added and removed by [`Sockets::enter`] and [`Sockets::leave`].
     pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
-        self.places.get_mut(id.0 as usize)?.as_mut()
+        self.places.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     pub(super) fn session(&self, id: SessionId) -> Option<&Session> {
@@ -68,7 +69,7 @@ impl Sockets {
             note(&mut self.strangers, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
             self.entered_listeners += entered_listener(&socket);
-            *free = Some(socket);
+            *free = Some(Box::new(socket));
         }
     }
 
@@ -82,16 +83,22 @@ impl Sockets {
         note(&mut self.strangers, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
         self.entered_listeners -= entered_listener(&socket);
-        Some(socket)
+        Some(*socket)
     }
 
     /// Adds a session to its socket; its number is greater than all others there.
     pub(super) fn enter(&mut self, session: Session) {
-        let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(socket) = self.places.get_mut(session.id.socket.0 as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
         self.authenticated += u64::from(socket.principal().is_none());
         self.shares.count(socket, false);
         self.entered_listeners -= entered_listener(socket);
         note(&mut self.strangers, socket, false);
+        if socket.sessions.len() == socket.sessions.capacity() {
+            // A vector would begin with room for four, and most sockets have one session.
+            socket.sessions.reserve_exact(socket.sessions.len().max(1));
+        }
         socket.sessions.push(session);
         self.shares.count(socket, true);
         self.entered_listeners += entered_listener(socket);
@@ -122,7 +129,7 @@ impl Sockets {
 
     /// Counts a socket for its user or its address, or no longer.
     pub(super) fn count(&mut self, id: SocketId, is_there: bool) {
-        if let Some(socket) = self.places.get(id.0 as usize).and_then(Option::as_ref) {
+        if let Some(socket) = self.places.get(id.0 as usize).and_then(Option::as_deref) {
             self.shares.count(socket, is_there);
         }
     }
@@ -159,11 +166,11 @@ impl Sockets {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Socket> {
-        self.places.iter().flatten()
+        self.places.iter().flatten().map(|socket| &**socket)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
-        self.places.iter_mut().flatten()
+        self.places.iter_mut().flatten().map(|socket| &mut **socket)
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) fn read(socket: &mut Socket, parts: &[StatePart]) -> Option<()> {
             }
         }
     }
-    socket.rows = Some(rows);
+    socket.rows = Some(Box::new(rows));
     Some(())
 }
 

@@ -7,9 +7,12 @@ use super::session::{Subscribed, Subscription};
 use crate::engine::command::TableTarget;
 use crate::policy::channel::Topic;
 
-/// The subscriptions of one session.
+/// The subscriptions of one session; most sessions have none, and take no memory for them.
 #[derive(Clone, Default)]
-pub(super) struct Subscriptions {
+pub(super) struct Subscriptions(Option<Box<Lists>>);
+
+#[derive(Clone, Default)]
+struct Lists {
     /// By a place that grows with each.
     all: BTreeMap<u64, Subscription>,
     last: u64,
@@ -62,6 +65,86 @@ impl Totals {
 impl Subscriptions {
     /// Adds one after all others.
     pub(super) fn push(&mut self, subscription: Subscription) {
+        self.0.get_or_insert_default().push(subscription);
+    }
+
+    /// Removes all that have this id.
+    pub(super) fn remove(&mut self, id: &str) {
+        let Some(lists) = &mut self.0 else { return };
+        let places: Vec<u64> = lists.places(id).collect();
+        places.into_iter().for_each(|place| lists.take(place));
+    }
+
+    /// Removes those that do not stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&Subscription) -> bool) {
+        let Some(lists) = &mut self.0 else { return };
+        let gone: Vec<u64> = lists.all.iter().filter(|(_, one)| !stays(one)).map(|(place, _)| *place).collect();
+        gone.into_iter().for_each(|place| lists.take(place));
+    }
+
+    /// The first that has this id.
+    pub(super) fn get(&self, id: &str) -> Option<&Subscription> {
+        let lists = self.0.as_ref()?;
+        lists.places(id).next().and_then(|place| lists.all.get(&place))
+    }
+
+    /// How many have this id.
+    pub(super) fn count_of(&self, id: &str) -> usize {
+        self.0.as_ref().map_or(0, |lists| lists.places(id).count())
+    }
+
+    /// All, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.0.iter().flat_map(|lists| lists.all.values())
+    }
+
+    /// The topics that they name, each once.
+    pub(super) fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> + use<'_> {
+        self.0.as_ref().map(|lists| lists.topics.keys()).unwrap_or_default()
+    }
+
+    /// Whether one names this topic.
+    pub(super) fn has_topic(&self, topic: &Topic) -> bool {
+        self.0.as_ref().is_some_and(|lists| lists.topics.contains_key(topic))
+    }
+
+    /// Whether a table subscription has this number.
+    pub(super) fn has_number(&self, number: u32) -> bool {
+        self.0.as_ref().is_some_and(|lists| lists.numbers.contains_key(&number))
+    }
+
+    /// What the table subscriptions are together.
+    pub(super) fn totals(&self) -> Totals {
+        self.0.as_ref().map(|lists| lists.totals).unwrap_or_default()
+    }
+
+    /// Gives each that no row holds one, and hands it to `write`.
+    pub(super) fn save(&mut self, mut next: impl FnMut() -> u32, mut write: impl FnMut(&Subscription)) {
+        let Some(lists) = &mut self.0 else { return };
+        for place in std::mem::take(&mut lists.unsaved) {
+            if let Some(subscription) = lists.all.get_mut(&place) {
+                subscription.row = next();
+                write(subscription);
+            }
+        }
+    }
+
+    /// The rows of those that have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<u32> {
+        self.0.as_mut().map(|lists| std::mem::take(&mut lists.ended)).unwrap_or_default()
+    }
+
+    /// Forgets that there are rows.
+    pub(super) fn forget_rows(&mut self) {
+        let Some(lists) = &mut self.0 else { return };
+        lists.all.values_mut().for_each(|subscription| subscription.row = 0);
+        lists.unsaved = lists.all.keys().copied().collect();
+        lists.ended.clear();
+    }
+}
+
+impl Lists {
+    fn push(&mut self, subscription: Subscription) {
         self.last += 1;
         self.by_id.insert((subscription.id.clone(), self.last));
         match &subscription.target {
@@ -75,75 +158,6 @@ impl Subscriptions {
             self.unsaved.insert(self.last);
         }
         self.all.insert(self.last, subscription);
-    }
-
-    /// Removes all that have this id.
-    pub(super) fn remove(&mut self, id: &str) {
-        let places: Vec<u64> = self.places(id).collect();
-        places.into_iter().for_each(|place| self.take(place));
-    }
-
-    /// Removes those that do not stay.
-    pub(super) fn retain(&mut self, stays: impl Fn(&Subscription) -> bool) {
-        let gone: Vec<u64> = self.all.iter().filter(|(_, one)| !stays(one)).map(|(place, _)| *place).collect();
-        gone.into_iter().for_each(|place| self.take(place));
-    }
-
-    /// The first that has this id.
-    pub(super) fn get(&self, id: &str) -> Option<&Subscription> {
-        self.places(id).next().and_then(|place| self.all.get(&place))
-    }
-
-    /// How many have this id.
-    pub(super) fn count_of(&self, id: &str) -> usize {
-        self.places(id).count()
-    }
-
-    /// All, in their order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
-        self.all.values()
-    }
-
-    /// The topics that they name, each once.
-    pub(super) fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> + use<'_> {
-        self.topics.keys()
-    }
-
-    /// Whether one names this topic.
-    pub(super) fn has_topic(&self, topic: &Topic) -> bool {
-        self.topics.contains_key(topic)
-    }
-
-    /// Whether a table subscription has this number.
-    pub(super) fn has_number(&self, number: u32) -> bool {
-        self.numbers.contains_key(&number)
-    }
-
-    /// What the table subscriptions are together.
-    pub(super) fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    /// Gives each that no row holds one, and hands it to `write`.
-    pub(super) fn save(&mut self, mut next: impl FnMut() -> u32, mut write: impl FnMut(&Subscription)) {
-        for place in std::mem::take(&mut self.unsaved) {
-            if let Some(subscription) = self.all.get_mut(&place) {
-                subscription.row = next();
-                write(subscription);
-            }
-        }
-    }
-
-    /// The rows of those that have ended since this was last asked.
-    pub(super) fn take_ended(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.ended)
-    }
-
-    /// Forgets that there are rows.
-    pub(super) fn forget_rows(&mut self) {
-        self.all.values_mut().for_each(|subscription| subscription.row = 0);
-        self.unsaved = self.all.keys().copied().collect();
-        self.ended.clear();
     }
 
     fn places(&self, id: &str) -> impl Iterator<Item = u64> {

@@ -91,7 +91,7 @@ impl Verifier {
         token: &Secret,
     ) -> Result<Rc<Principal>, TokenError> {
         let digest: [u8; 32] = Sha256::digest(token.expose()).into();
-        let known = registry.socket(id).and_then(|socket| socket.verified.as_ref());
+        let known = registry.socket(id).and_then(|socket| socket.verified.as_deref());
         if let Some(Verified { principal, .. }) = known.filter(|verified| verified.digest == digest) {
             let since = principal.expires.and_then(|expires| now.checked_sub(expires)).filter(|since| *since >= LEEWAY);
             return since.map_or(Ok(principal.clone()), |since| Err(TokenError::Expired(since / 1_000)));
@@ -103,7 +103,7 @@ impl Verifier {
         }
         let principal = present_as(registry, id, &principal).unwrap_or_else(|| Rc::new(principal));
         if let Some(socket) = registry.socket_mut(id) {
-            socket.verified = Some(Verified { digest, principal: principal.clone() });
+            socket.verified = Some(Box::new(Verified { digest, principal: principal.clone() }));
         }
         Ok(principal)
     }
@@ -158,7 +158,7 @@ mod tests {
         let state = format!(
             r#"{{"version":2,"client_id":"c1","state":{{"wire":2,"opened":1,"principal":{PRINCIPAL},"carries":{{"next":3,"principals":[{PRINCIPAL}],"channels":[{channels}]}}}}}}"#
         );
-        let stored = Stored { sockets: vec![(SocketId(0), state)], ..Stored::default() };
+        let mut stored = Stored { sockets: vec![(SocketId(0), state)], ..Stored::default() };
         let variable = |name: &str| match name {
             "ACCESS_TOKEN" => Some("an-access-token-of-thirty-two-bytes".to_owned()),
             "JWT_SECRET" => Some(SECRET.to_owned()),
@@ -166,7 +166,7 @@ mod tests {
         };
         let configuration = Rc::new(Configuration::read(&variable, &[]).unwrap());
         let surroundings = (configuration, (|_| Some(&SEVERAL)) as Profiles);
-        Delivery::wake(NOW, Rc::from("org_1"), surroundings, &stored, None, &mut Out::default())
+        Delivery::wake(NOW, Rc::from("org_1"), surroundings, &mut stored, None, &mut Out::default())
     }
 
     fn named_by(delivery: &mut Delivery, now: u64, token: &Secret) -> Result<Rc<Principal>, TokenError> {

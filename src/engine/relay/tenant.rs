@@ -81,14 +81,14 @@ impl RelayTenant {
         surroundings: Surroundings,
         number: u32,
         profiles: Profiles,
-        stored: Stored,
+        mut stored: Stored,
         effects: &mut Vec<Effect>,
     ) -> RelayTenant {
         let Surroundings { now, organization, configuration, epoch } = surroundings;
         let mut out = Out::default();
         let configuration_has_not = configuration.relays.is_none_or(|relays| number > relays.max);
         let surroundings = (configuration, profiles);
-        let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &stored, None, &mut out);
+        let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, None, &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
         delivery.be_away();

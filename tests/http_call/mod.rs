@@ -1,0 +1,78 @@
+//! A request to a dialect's HTTP interface, carried out step by step, as the shell does it, without a runtime.
+#![allow(dead_code, reason = "every test file asks whom it has")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+use std::rc::Rc;
+
+use realtime_worker::policy::configuration::Configuration;
+use realtime_worker::policy::key_set::KeySet;
+use realtime_worker::server::answer::Answer;
+use realtime_worker::server::api::{Api, ApiStep, DatabaseQuestion, Question, Rejected};
+use realtime_worker::server::dialects;
+use realtime_worker::server::request_head::RequestHead;
+
+/// An object's status and body.
+pub type Response = (u16, String);
+
+/// What a request meets on its way.
+pub struct HttpCall<'a> {
+    pub configuration: &'a Configuration,
+    /// In Unix milliseconds.
+    pub now: u64,
+    pub keys: KeySet,
+    /// The organization's object.
+    pub object: Box<dyn FnMut(Question) -> Response + 'a>,
+    /// The object of a database.
+    pub database: Box<dyn FnMut(DatabaseQuestion) -> Response + 'a>,
+}
+
+impl<'a> HttpCall<'a> {
+    /// A deployment without keys, objects or databases: asking one fails the test.
+    pub fn new(configuration: &'a Configuration, now: u64) -> HttpCall<'a> {
+        HttpCall {
+            configuration,
+            now,
+            keys: KeySet::default(),
+            object: Box::new(|question| panic!("{} is asked of no object", question.path)),
+            database: Box::new(|question| panic!("{} is asked of no database", question.path)),
+        }
+    }
+
+    pub fn with_object(self, object: impl FnMut(Question) -> Response + 'a) -> HttpCall<'a> {
+        HttpCall { object: Box::new(object), ..self }
+    }
+
+    pub fn with_database(self, database: impl FnMut(DatabaseQuestion) -> Response + 'a) -> HttpCall<'a> {
+        HttpCall { database: Box::new(database), ..self }
+    }
+
+    /// Carries the request out; its path and method belong to an interface.
+    pub fn carry_out(mut self, head: RequestHead, body: &str) -> Result<Answer, Rejected> {
+        let configuration = self.configuration;
+        let api: &dyn Api = dialects::api(&head.path).unwrap();
+        assert!(api.methods(&head.path).unwrap().contains(&&*head.method), "{} {}", head.method, head.path);
+        let mut step = api.call(Rc::new(head), configuration)?;
+        loop {
+            step = match step {
+                ApiStep::Answer(answer) => return Ok(answer),
+                ApiStep::Verify(credential, then) => {
+                    then(configuration, configuration.credentials.verify(self.now, &credential, &self.keys))
+                }
+                ApiStep::ReadBody(then) => then(configuration, body.as_bytes().to_vec()),
+                ApiStep::Ask(question, then) => {
+                    let (status, answer) = (self.object)(question);
+                    then(configuration, status, &answer)
+                }
+                ApiStep::AskDatabase(question, then) => {
+                    let (status, answer) = (self.database)(question);
+                    then(configuration, status, &answer)
+                }
+            }?;
+        }
+    }
+}
+
+/// The answer, refused or not.
+pub fn final_answer(outcome: Result<Answer, Rejected>) -> Answer {
+    outcome.unwrap_or_else(|rejected| rejected.answer)
+}
