@@ -11,5 +11,6 @@ mod butterbase {
     mod database;
     mod functions;
     mod presence;
+    mod relays;
     mod sockets;
 }

@@ -178,13 +178,10 @@ fn play(name: &str) {
 /// Runs a behaviour with its members spread over the tenant's own object and so many relays.
 fn play_over(relays: u32, behaviour: &Behaviour) {
     // Each dialect alone, and all of them in turn.
-    let mut casts = casts(behaviour);
-    // Apps stand beside no relays.
-    casts.iter_mut().for_each(|cast| cast.retain(|dialect| dialect.name != conformance::butterbase::BUTTERBASE.name));
-    casts.retain(|cast| !cast.is_empty());
+    let casts = casts(behaviour);
     let alone = casts.iter().take_while(|cast| cast.len() == 1).count();
     for cast in casts.into_iter().take(alone + 1) {
-        rig::every_way_with_relays(words::realtime(false), relays, |rig| {
+        rig::relays::every_way_with_relays(words::realtime(false), relays, |rig| {
             let mut stage = Stage::new(rig, &cast, false);
             (behaviour.script)(&mut stage);
             stage.ends();

@@ -126,7 +126,7 @@ fn call(rig: &mut Rig, realtime: &Value, head: RequestHead, body: &str) -> (u16,
     let configuration = configuration(realtime);
     let call = HttpCall::new(&configuration, NOW).with_object(|question| {
         assert_eq!(question.organization, ORGANIZATION);
-        rig.ask(question.path, question.body.as_deref().unwrap_or_default())
+        rig.ask_at(question.peer, question.path, question.body.as_deref().unwrap_or_default())
     });
     let answer = final_answer(call.carry_out(head, body));
     (answer.status, serde_json::from_str(&answer.body).unwrap())
@@ -164,6 +164,41 @@ fn both_contracts_have_their_figures() {
     let (_, second) = call(&mut rig, &usual(), newer("?offset=1", ACCESS_TOKEN), "");
     assert_eq!((&second["total_connections"], second["connections"].as_array().unwrap().len()), (&json!(2), 1));
     assert_eq!(call(&mut rig, &usual(), newer("?limit=x", ACCESS_TOKEN), "").0, 400);
+}
+
+#[test]
+fn figures_and_connections_are_those_of_all_objects() {
+    let mut rig = Rig::with_relays(&usual(), 2);
+    let people: Vec<_> = (0..7).map(|_| open(&mut rig, user("authenticated"))).collect();
+    for (client, channels) in people.iter().zip([&["room:1", "table:public.orders"][..], &["room:1"], &["room:2"]]) {
+        for channel in channels {
+            rig.frame(client, json!({ "type": "subscribe", "channel": channel }));
+        }
+    }
+    let stats = || head("GET", "/api/realtime/stats", "", "");
+    let all = (200, json!({ "connections": 7, "channels": 3 }));
+    assert_eq!(call(&mut rig, &usual(), stats(), ""), all);
+    rig.hibernate();
+    assert_eq!(call(&mut rig, &usual(), stats(), ""), all);
+    // Whatever the size of a page, each connection is on one of them.
+    for limit in 1..=8 {
+        let mut seen = Vec::new();
+        for page in 0..8 {
+            let query = format!("?limit={limit}&offset={}", page * limit);
+            let newer = head("GET", "/api/v1/realtime/stats", &query, ACCESS_TOKEN);
+            let (status, answer) = call(&mut rig, &usual(), newer, "");
+            assert_eq!((status, &answer["total_connections"], answer.get("relays")), (200, &json!(7), None));
+            let list = answer["connections"].as_array().unwrap();
+            assert!(list.len() <= limit);
+            seen.extend(list.iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+        }
+        let mut ids: Vec<_> = people.iter().map(|client| client.id.clone()).collect();
+        [&mut seen, &mut ids].into_iter().for_each(|ids| ids.sort());
+        assert_eq!(seen, ids, "pages of {limit}");
+    }
+    let one = head("GET", "/api/v1/realtime/stats", &format!("?search={}", people[4].id), ACCESS_TOKEN);
+    let (_, found) = call(&mut rig, &usual(), one, "");
+    assert_eq!((&found["total_connections"], &found["connections"][0]["id"]), (&json!(1), &json!(people[4].id)));
 }
 
 #[test]

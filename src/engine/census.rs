@@ -9,6 +9,8 @@ pub struct Census {
     pub connections: u64,
     /// By user.
     pub users: BTreeMap<String, u64>,
+    /// Those that count as listeners of the tenant's app.
+    pub listeners: u64,
 }
 
 impl Census {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::census::Census;
 use super::command::Call;
 use super::database::interest::Telling;
+use super::distinct::Distinct;
 use super::event::{Address, Event};
 use super::figures::Figures;
 use super::input::{DialectId, PresenceRow, Remembered, SocketId};
@@ -327,6 +328,8 @@ pub enum Administered {
     Connections(Connections),
     /// The table settings.
     Tables(Vec<TableState>),
+    /// The channels that have a subscriber.
+    Channels(Distinct),
 }
 
 /// A page of a tenant's connections, in the order of opening.
@@ -336,6 +339,8 @@ pub struct Connections {
     pub total: u64,
     /// The requested page.
     pub list: Vec<Connection>,
+    /// The relays, which have connections beside these.
+    pub relays: Vec<u32>,
 }
 
 /// A connection as administrators see it.

@@ -137,6 +137,8 @@ pub enum Input {
     },
     /// A request for the figures.
     Stats,
+    /// A request for the channels that have a subscriber.
+    Channels,
     /// A request for the list of connections.
     Connections(ConnectionQuery),
     /// A request to read or change table settings; all changes apply, or none.

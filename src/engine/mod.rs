@@ -14,6 +14,7 @@ pub mod database;
 pub mod profile;
 pub mod table_settings;
 pub mod census;
+pub mod distinct;
 pub mod figures;
 pub use stream::{GAP_PLACE, ORGANIZATION_PLACES};
 // What is in between.

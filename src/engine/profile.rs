@@ -27,6 +27,8 @@ pub struct Profile {
     pub renewal: Renewal,
     /// What happens to a table subscription whose right is lost.
     pub lost_table: LostTable,
+    /// Whether a socket is opened with its principal: one that has none has lost it, and gets no other.
+    pub principal_at_opening: bool,
     /// Whether a session token must name a role and an expiry.
     pub requires_role: bool,
     /// How a refusal within a session is reported.
@@ -216,6 +218,7 @@ pub(super) const SEVERAL: Profile = Profile {
     expiry: Expiry::Ends,
     renewal: Renewal::Silent,
     lost_table: LostTable::Rests,
+    principal_at_opening: false,
     requires_role: true,
     refusals: Refusals::Replies,
     duplicate: Duplicate::Replaces,

@@ -131,6 +131,11 @@ impl TableSettings {
         serde_json::to_string(&text).unwrap_or_default()
     }
 
+    /// Whether nobody has set any.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
     /// How a table is set; `None` where nobody has set it.
     pub fn of(&self, schema: &str, table: &str) -> Option<&TableSetting> {
         self.set.get(&(schema.to_owned(), table.to_owned()))

@@ -57,7 +57,8 @@ impl Tenant {
         let organization: Rc<str> = Rc::from(organization);
         let surroundings = (configuration.clone(), &*organization);
         let mut stream = Stream::wake(now, surroundings, epoch.clone(), &stored);
-        let hub = configuration.relays.map(|relays| Hub::wake(relays, epoch, &stored));
+        let limits_listeners = configuration.app(&organization).is_some_and(|app| app.listeners.is_some());
+        let hub = configuration.relays.map(|relays| Hub::wake((relays, limits_listeners), epoch, &stored));
         let places = stream.presence().places();
         let of_relay = |(client, _): &&(Rc<str>, _)| hub.as_ref().is_some_and(|hub| hub.has(client));
         let own: BTreeSet<_>;
@@ -68,7 +69,8 @@ impl Tenant {
                 &own
             }
         };
-        let mut delivery = Delivery::wake(now, organization, (configuration, profiles), &mut stored, places, &mut out);
+        let mut delivery =
+            Delivery::wake(now, organization, (configuration, profiles), &mut stored, Some(places), &mut out);
         hub.iter().for_each(|hub| delivery.count_in(hub.census()));
         stream.learn(delivery.catalog());
         let leftovers = Leftovers::new(stored.gone, now);
@@ -124,8 +126,10 @@ impl Tenant {
             Input::Connections(query) => out.run(self.connections(&query)),
             Input::Tables(changes) => {
                 let states = self.delivery.administer(now, changes, &mut out).map(Administered::Tables);
+                self.tell_tables();
                 out.run(Task::Administered(states));
             }
+            Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
             of_relays => self.of_relays(now, of_relays, &mut out),
         }
@@ -163,7 +167,9 @@ impl Tenant {
     }
 
     fn connections(&self, query: &ConnectionQuery) -> Task {
-        Task::Administered(Ok(Administered::Connections(self.delivery.connections(query))))
+        let mut connections = self.delivery.connections(query);
+        connections.relays = self.hub.as_ref().map(Hub::numbers).unwrap_or_default();
+        Task::Administered(Ok(Administered::Connections(connections)))
     }
 
     fn housekeep(&mut self, now: u64, out: &mut Out) {
@@ -190,9 +196,7 @@ impl Tenant {
         }
         self.delivery.batch(now, &mut out);
         self.delivery.save(now, &mut out);
-        if let Some(hub) = &mut self.hub {
-            hub.flush(now, &mut out);
-        }
+        self.tell_relays(now, &mut out);
         effects.append(&mut out.effects);
     }
 

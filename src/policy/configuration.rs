@@ -239,26 +239,23 @@ impl Configuration {
                 return Err(window.refuse("must be at most 90"));
             }
         }
-        let mut beside = (!self.databases().is_empty()).then_some("databases");
         for section in sections {
             if let Some(field) = form.take(section.name) {
                 (section.read)(&field, self)?;
-                beside = Some(section.name);
             }
         }
-        self.read_relays(&mut form, beside)?;
+        self.read_relays(&mut form)?;
         form.finish()
     }
 
-    /// Where databases or clients with a section of their own are served, each organization has one object: what these
-    /// ask of it is not asked of relays.
-    fn read_relays(&mut self, form: &mut Form<'_>, beside: Option<&str>) -> Result<(), Refusal> {
+    /// Where databases are served, each organization has one object: what these ask of it is not asked of relays.
+    fn read_relays(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
         let Some(relays) = form.take("relays") else { return Ok(()) };
         self.relays = Relays::read(&relays)?;
-        match beside.filter(|_| self.relays.is_some()) {
-            Some(name) => Err(relays.refuse(&format!("cannot stand beside {name}"))),
-            None => Ok(()),
+        if self.relays.is_some() && !self.databases().is_empty() {
+            return Err(relays.refuse("cannot stand beside databases"));
         }
+        Ok(())
     }
 
     fn claims(&self) -> BTreeSet<String> {

@@ -1,5 +1,5 @@
 //! Administrative requests to an organization's object: the bodies, written by the Worker, and the answers of its paths
-//! `/connections` and `/tables`.
+//! `/connections`, `/tables` and `/channels`.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,8 @@ use crate::value::time::iso;
 
 /// The object's path of connections.
 pub const CONNECTIONS: &str = "/connections";
+/// The object's path of channels that have a subscriber.
+pub const CHANNELS: &str = "/channels";
 /// The object's path of tables.
 pub const TABLES: &str = "/tables";
 
@@ -25,6 +27,9 @@ pub const TABLES: &str = "/tables";
 /// # Errors
 /// [`Code::InvalidRequest`] when the body is malformed.
 pub fn input(path: &str, body: &str) -> Result<Input, Refusal> {
+    if path == CHANNELS {
+        return Ok(Input::Channels);
+    }
     let mut form = Form::read(body, Code::InvalidRequest)?;
     let input = match path {
         CONNECTIONS => Input::Connections(ConnectionQuery {
@@ -77,8 +82,13 @@ pub fn answer(administered: &Administered) -> Answer {
     let body = match administered {
         Administered::Connections(connections) => {
             let list: Vec<Value> = connections.list.iter().map(connection).collect();
-            json!({ "total_connections": connections.total, "connections": list })
+            let mut body = json!({ "total_connections": connections.total, "connections": list });
+            if let (false, Some(body)) = (connections.relays.is_empty(), body.as_object_mut()) {
+                body.insert("relays".to_owned(), json!(connections.relays));
+            }
+            body
         }
+        Administered::Channels(channels) => json!({ "hashes": channels.hashes().collect::<Vec<_>>() }),
         Administered::Tables(states) => {
             let tables: Vec<Value> = states.iter().zip(1_u64..).map(|(state, id)| table(id, state)).collect();
             json!({ "tables": tables })

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::answer::Answer;
 use super::request_head::RequestHead;
 use crate::code::Code;
+use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::Proven;
 use crate::policy::token::TokenError;
@@ -88,11 +89,13 @@ impl ApiStep {
     }
 }
 
-/// A request to an organization's object.
+/// A request to one of an organization's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The organization.
     pub organization: String,
+    /// Which of its objects.
+    pub peer: Peer,
     /// The object's path, such as `/publish`.
     pub path: &'static str,
     /// The body of a `POST`; `None` for a `GET`.

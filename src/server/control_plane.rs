@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::administration::TABLES;
 use super::api::{ApiStep, DatabaseQuestion, Question, Rejected, code_of};
 use crate::code::Code;
+use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Serves;
 
@@ -60,7 +61,8 @@ fn is(request: &TableRequest, action: &str) -> bool {
 }
 
 fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep {
-    let question = Question { organization: organization.to_owned(), path: TABLES, body: Some(request.to_string()) };
+    let (organization, body) = (organization.to_owned(), Some(request.to_string()));
+    let question = Question { organization, peer: Peer::Root, path: TABLES, body };
     ApiStep::ask(question, move |configuration, status, body| {
         let answer = match status {
             200 => parsed(body),

@@ -7,6 +7,7 @@ use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::engine::input::Publisher;
 use crate::engine::publication::Publication;
+use crate::engine::relay::Peer;
 use crate::policy::limits::BATCH_EVENTS;
 use crate::policy::organization::is_organization;
 use crate::policy::principal::Principal;
@@ -94,7 +95,7 @@ pub fn question(
     let publisher = client.map(|principal| publisher(head, principal));
     let body = Some(request(&organization, publisher.as_ref(), publications));
     let path = if publisher.is_some() { "/publish-for-client" } else { "/publish" };
-    Question { organization, path, body }
+    Question { organization, peer: Peer::Root, path, body }
 }
 
 /// The body that passes these to an organization's object (docs/protocol-native.md, Publishing).

@@ -55,6 +55,12 @@ pub struct AdmissionAnswer {
     spent: bool,
     connections: u64,
     users: Vec<(String, u64)>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    listeners: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl AdmissionQuestion {
@@ -78,8 +84,8 @@ impl AdmissionQuestion {
 impl AdmissionAnswer {
     /// The answer that the engine gives.
     pub fn of(admitted: Admitted) -> AdmissionAnswer {
-        let Admitted { is_spent, census: Census { connections, users } } = admitted;
-        AdmissionAnswer { spent: is_spent, connections, users: users.into_iter().collect() }
+        let Admitted { is_spent, census: Census { connections, users, listeners } } = admitted;
+        AdmissionAnswer { spent: is_spent, connections, users: users.into_iter().collect(), listeners }
     }
 
     /// The HTTP answer.
@@ -90,8 +96,9 @@ impl AdmissionAnswer {
 
     /// Reads the text of the answer.
     pub fn read(text: &str) -> Option<Admitted> {
-        let AdmissionAnswer { spent, connections, users } = serde_json::from_str(text).ok()?;
-        Some(Admitted { is_spent: spent, census: Census { connections, users: users.into_iter().collect() } })
+        let AdmissionAnswer { spent, connections, users, listeners } = serde_json::from_str(text).ok()?;
+        let census = Census { connections, users: users.into_iter().collect(), listeners };
+        Some(Admitted { is_spent: spent, census })
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
         let question = AdmissionQuestion { relay: 2, user: Some("ada".into()), ticket: Some(("t".into(), 7)) };
         assert_eq!(AdmissionQuestion::read(&question.text()), Some(question));
         assert_eq!(AdmissionQuestion::read(r#"{"relay":1,"user":null,"ticket":null,"more":1}"#), None);
-        let census = Census { connections: 9, users: [("ada".to_owned(), 2)].into() };
+        let census = Census { connections: 9, users: [("ada".to_owned(), 2)].into(), listeners: 3 };
         let admitted = Admitted { is_spent: true, census };
         assert_eq!(AdmissionAnswer::read(&AdmissionAnswer::of(admitted.clone()).answer().body), Some(admitted));
         assert_eq!(AdmissionAnswer::read("{}"), None, "who knows nothing admits nobody");

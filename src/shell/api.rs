@@ -7,7 +7,7 @@ use web_sys::{Request, RequestInit};
 use worker::Env;
 
 use super::fault::{log_refused, unreachable};
-use super::{http, keys, source_link};
+use super::{http, keys, relay, source_link};
 use crate::code::Refusal;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
@@ -63,8 +63,8 @@ async fn call(
 
 async fn ask(env: &Env, question: Question) -> Result<(u16, String), Refusal> {
     let init = question.body.as_deref().map_or_else(RequestInit::new, |body| http::post(&JsValue::from_str(body)));
-    let response = http::ask(env, &question.organization, question.path, &init).await.map_err(unreachable)?;
-    http::status_and_text(&response).await.map_err(unreachable)
+    let asked = relay::fetch(env, &question.organization, question.peer, question.path, &init);
+    http::status_and_text(&asked.await.map_err(unreachable)?).await.map_err(unreachable)
 }
 
 async fn ask_database(env: &Env, question: &DatabaseQuestion) -> Result<(u16, String), Refusal> {

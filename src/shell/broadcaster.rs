@@ -144,7 +144,7 @@ impl Broadcaster {
             }
             "/place" => Ok(place_answer(self.happen(Input::Place)?.placed.ok_or(Code::Internal)?)),
             "/admit" => self.admit(body),
-            "/connections" | "/tables" => self.administer(path, body),
+            "/connections" | "/tables" | "/channels" => self.administer(path, body),
             "/stats" => self.stats(),
             _ => Err(Refusal::of(Code::NotFound)),
         }

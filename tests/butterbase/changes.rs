@@ -7,11 +7,12 @@ use realtime_worker::policy::principal::Principal;
 use serde_json::{Value, json};
 
 use super::words::*;
-use crate::rig::{ORGANIZATION, Rig, every_way};
+use crate::rig::relays::everywhere;
+use crate::rig::{ORGANIZATION, Rig};
 
 #[test]
 fn all_three_operations_come_whole_and_with_their_time() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let client = connected(rig, user("u-1"));
         subscribed(rig, &client, json!({}));
         insert(rig, json!({ "id": 7, "body": "hi" }));
@@ -35,7 +36,7 @@ fn all_three_operations_come_whole_and_with_their_time() {
 
 #[test]
 fn a_filter_compares_values_with_their_types_and_a_later_one_replaces_it() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let client = connected(rig, user("u-1"));
         let filter = json!({ "room_id": "r1", "archived": false });
         let answer = subscribed(rig, &client, json!({ "filter": filter.clone() }));
@@ -59,7 +60,7 @@ fn a_filter_compares_values_with_their_types_and_a_later_one_replaces_it() {
 
 #[test]
 fn a_row_that_leaves_the_filter_is_removed() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let client = connected(rig, user("u-1"));
         subscribed(rig, &client, json!({ "filter": { "room": 1 } }));
         update(rig, json!({ "id": 7, "room": 2 }), json!({ "id": 7, "room": 1 }));
@@ -75,7 +76,7 @@ fn a_row_that_leaves_the_filter_is_removed() {
 
 #[test]
 fn several_subscriptions_to_a_table_are_told_apart_by_number_and_columns() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let client = connected(rig, user("u-1"));
         assert_eq!(subscribed(rig, &client, json!({ "id": 1, "filter": { "room": 1 } }))["id"], 1);
         subscribed(rig, &client, json!({ "id": 2, "filter": { "urgent": true } }));
@@ -98,21 +99,24 @@ fn rows_are_for_those_whom_a_policy_names() {
     let rules = json!({ "tables": { "messages": { "rows": [{ "column": "owner", "claim": "sub" },
         { "roles": [ANONYMOUS, USER], "column": "room", "claim": "room" }] } },
         "butterbase": { "access": "public", "tables": ["messages"] } });
-    every_way(rules, |rig| {
+    everywhere(rules, |rig| {
         let nobody = Principal::anonymous(ANONYMOUS);
         let all = [user("ann"), user("bob"), service(), nobody].map(|principal| connected(rig, principal));
         for client in &all {
             subscribed(rig, client, json!({}));
         }
         let [ann, bob, service, nobody] = all;
-        assert_eq!(insert(rig, json!({ "id": 1, "owner": "ann" })), 2);
+        let count = insert(rig, json!({ "id": 1, "owner": "ann" }));
+        rig.handed_out(count, 2);
         assert_eq!((change(&ann).0, change(&service).0), ("INSERT".to_owned(), "INSERT".to_owned()));
         // Who could see the row gets its removal, whoever it is for now.
-        assert_eq!(update(rig, json!({ "id": 1, "owner": "bob" }), json!({ "id": 1, "owner": "ann" })), 3);
+        let count = update(rig, json!({ "id": 1, "owner": "bob" }), json!({ "id": 1, "owner": "ann" }));
+        rig.handed_out(count, 3);
         assert_eq!(change(&ann), ("DELETE".to_owned(), Value::Null, json!({ "id": 1, "owner": "ann" })));
         assert_eq!(change(&bob).0, "INSERT");
         assert_eq!(change(&service).0, "UPDATE");
-        assert_eq!(delete(rig, json!({ "id": 1, "owner": "bob" })), 2);
+        let count = delete(rig, json!({ "id": 1, "owner": "bob" }));
+        rig.handed_out(count, 2);
         assert_eq!((change(&bob).0, change(&service).0), ("DELETE".to_owned(), "DELETE".to_owned()));
         for client in [ann, bob, nobody] {
             client.gets_nothing();
@@ -123,18 +127,20 @@ fn rows_are_for_those_whom_a_policy_names() {
 #[test]
 fn a_table_without_a_policy_is_for_services_only_and_says_so() {
     let realtime = json!({ "butterbase": { "access": "public", "tables": ["messages", "news"], "public": ["news"] } });
-    every_way(realtime, |rig| {
+    everywhere(realtime, |rig| {
         let (client, service) = (connected(rig, user("u-1")), connected(rig, service()));
         subscribed(rig, &service, json!({}));
         service.gets_nothing();
         subscribed(rig, &client, json!({}));
         let warning = client.next();
         assert_eq!((&warning["type"], &warning["code"]), (&json!("warning"), &json!("TABLE_HAS_NO_POLICY")));
-        assert_eq!(insert(rig, json!({ "id": 1 })), 1);
+        let count = insert(rig, json!({ "id": 1 }));
+        rig.handed_out(count, 1);
         subscribed(rig, &client, json!({ "table": "news" }));
         client.gets_nothing();
         let news = json!({ "type": "postgres_changes", "table": "news", "eventType": "INSERT", "new": { "id": 1 } });
-        assert_eq!(rig.accepted(news), 1);
+        let count = rig.accepted(news);
+        rig.handed_out(count, 1);
         assert_eq!(client.next()["table"], "news");
     });
 }
@@ -142,13 +148,14 @@ fn a_table_without_a_policy_is_for_services_only_and_says_so() {
 #[test]
 fn tables_are_enabled_by_the_control_plane() {
     let tables = json!({ "messages": { "rows": [{ "roles": [USER] }] }, "other": {} });
-    every_way(json!({ "tables": tables, "butterbase": { "access": "public" } }), |rig| {
+    everywhere(json!({ "tables": tables, "butterbase": { "access": "public" } }), |rig| {
         let client = connected(rig, user("u-1"));
         subscribed(rig, &client, json!({}));
         let warning = client.next();
         assert_eq!((&warning["code"], &warning["table"]), (&json!("TABLE_NOT_REALTIME_ENABLED"), &json!("messages")));
         assert!(warning["remediation"].as_str().unwrap().contains(&format!("/v1/{ORGANIZATION}/realtime/configure")));
-        assert_eq!(insert(rig, json!({ "id": 1 })), 0);
+        let count = insert(rig, json!({ "id": 1 }));
+        rig.handed_out(count, 0);
         let enable = |tables: &[&str]| {
             let events = ["INSERT", "UPDATE", "DELETE"];
             json!({ "action": "enable", "schema": "public", "tables": tables, "events": events }).to_string()
@@ -165,7 +172,8 @@ fn tables_are_enabled_by_the_control_plane() {
         let disable = json!({ "action": "disable", "schema": "public", "table": "messages" }).to_string();
         for _ in 0..2 {
             assert_eq!(rig.ask("/tables", &disable).0, 200);
-            assert_eq!(insert(rig, json!({ "id": 4 })), 0);
+            let count = insert(rig, json!({ "id": 4 }));
+            rig.handed_out(count, 0);
         }
         let (_, tables) = rig.ask("/tables", r#"{"action":"list"}"#);
         let tables: Value = serde_json::from_str(&tables).unwrap();
@@ -175,7 +183,7 @@ fn tables_are_enabled_by_the_control_plane() {
 
 #[test]
 fn what_was_missed_comes_with_the_subscription_or_a_gap_is_told() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let client = rig.open_at(ID, Some(user("a")), None, Recover::On).unwrap();
         let hello = client.next();
         let epoch = hello["epoch"].as_str().unwrap().to_owned();

@@ -4,7 +4,8 @@ use realtime_worker::dialect::butterbase::configuration::USER;
 use serde_json::{Value, json};
 
 use super::words::*;
-use crate::rig::{Rig, every_way};
+use crate::rig::Rig;
+use crate::rig::relays::everywhere;
 
 /// Milliseconds that a function has.
 const MAX_CALL_TIME: u64 = 25_000;
@@ -16,7 +17,7 @@ fn functions() -> Value {
 
 #[test]
 fn a_function_answers_its_caller_only() {
-    every_way(functions(), |rig| {
+    everywhere(functions(), |rig| {
         let [ann, bob] = ["ann", "bob"].map(|name| connected(rig, user(name)));
         rig.frame(&ann, json!({ "type": "event", "event": "chat_message", "payload": { "text": "hello" } }));
         let call = rig.calls.first().unwrap();
@@ -70,7 +71,7 @@ fn a_socket_waits_for_nothing_while_its_functions_are_called() {
 
 #[test]
 fn a_function_that_does_not_answer_in_time_has_failed() {
-    every_way(functions(), |rig| {
+    everywhere(functions(), |rig| {
         let client = connected(rig, user("ann"));
         for (id, wait) in [(1, 10_000), (2, MAX_CALL_TIME - 10_001)] {
             rig.frame(&client, json!({ "type": "event", "event": "slow", "id": id }));

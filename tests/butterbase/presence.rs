@@ -5,11 +5,11 @@ use realtime_worker::policy::principal::Principal;
 use serde_json::json;
 
 use super::words::*;
-use crate::rig::every_way;
+use crate::rig::relays::everywhere;
 
 #[test]
 fn presence_is_among_those_tracked_and_leaves_out_oneself() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let [ann, bob, eve] = ["ann", "bob", "eve"].map(|name| connected(rig, user(name)));
         rig.frame(&ann, json!({ "type": "presence_update", "metadata": { "early": true } }));
         rig.frame(&ann, json!({ "type": "presence_track", "metadata": { "name": "Ann" } }));
@@ -39,7 +39,7 @@ fn presence_is_among_those_tracked_and_leaves_out_oneself() {
 /// Whoever is tracked learns who the others are: a key that is in every page is nobody.
 #[test]
 fn without_a_policy_of_the_lobby_nobody_anonymous_is_tracked() {
-    every_way(json!({ "butterbase": { "access": "public", "listeners": -1 } }), |rig| {
+    everywhere(json!({ "butterbase": { "access": "public", "listeners": -1 } }), |rig| {
         let nobody = connected(rig, Principal::anonymous(ANONYMOUS));
         rig.frame(&nobody, json!({ "type": "presence_track" }));
         assert_eq!(nobody.next()["code"], "forbidden");
@@ -53,7 +53,7 @@ fn without_a_policy_of_the_lobby_nobody_anonymous_is_tracked() {
 fn a_room_has_observers() {
     let rules = json!({ "channels": [{ "topic": "room:*", "read": { "roles": [USER] }, "presence": { "roles": [USER] },
         "presenceRead": { "roles": [USER] } }], "butterbase": {} });
-    every_way(rules, |rig| {
+    everywhere(rules, |rig| {
         let [ann, eve] = ["ann", "eve"].map(|name| connected(rig, user(name)));
         rig.frame(&eve, json!({ "type": "subscribe", "room": "room:1" }));
         eve.gets(json!({ "type": "subscribed", "room": "room:1" }));

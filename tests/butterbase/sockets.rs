@@ -6,11 +6,12 @@ use realtime_worker::policy::principal::Principal;
 use serde_json::json;
 
 use super::words::*;
-use crate::rig::{Client, Rig, every_way};
+use crate::rig::relays::everywhere;
+use crate::rig::{Client, Rig};
 
 #[test]
 fn heartbeats_come_to_all_in_one_wake_and_never_twice() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let first = connected(rig, user("a"));
         rig.advance(7_000);
         let others: Vec<Client> = (0..20).map(|n| connected(rig, user(&format!("u{n}")))).collect();
@@ -29,12 +30,12 @@ fn heartbeats_come_to_all_in_one_wake_and_never_twice() {
 fn heartbeats_can_be_switched_off_and_are_for_this_dialect_only() {
     let mut realtime = open_tables();
     realtime["heartbeats"] = json!(false);
-    every_way(realtime, |rig| {
+    everywhere(realtime, |rig| {
         let client = connected(rig, user("a"));
         rig.advance(10 * HEARTBEAT);
         client.gets_nothing();
     });
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let native = rig.connect("ann", &["member"]);
         let client = connected(rig, user("a"));
         rig.advance(2 * HEARTBEAT);
@@ -48,7 +49,7 @@ fn heartbeats_can_be_switched_off_and_are_for_this_dialect_only() {
 
 #[test]
 fn a_plan_counts_listeners_in_one_place() {
-    every_way(json!({ "butterbase": { "listeners": 2 } }), |rig| {
+    everywhere(json!({ "butterbase": { "listeners": 2 } }), |rig| {
         let first = connected(rig, user("a"));
         connected(rig, user("b"));
         let native = rig.connect("ann", &["member"]);
@@ -69,7 +70,7 @@ fn a_plan_counts_listeners_in_one_place() {
 
 #[test]
 fn a_token_ends_on_time_or_is_refreshed_in_place() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let ends = |rig: &Rig, seconds: u64| Some(rig.now + seconds * 1_000);
         let soon = Principal { expires: ends(rig, 20), ..user("ann") };
         let (quiet, fresh) = (connected(rig, soon.clone()), connected(rig, soon));
@@ -94,7 +95,7 @@ fn a_token_ends_on_time_or_is_refreshed_in_place() {
 
 #[test]
 fn errors_are_answered_until_there_are_too_many() {
-    every_way(open_tables(), |rig| {
+    everywhere(open_tables(), |rig| {
         let client = connected(rig, user("a"));
         for _ in 0..9 {
             rig.text(&client, "{");

@@ -4,11 +4,12 @@ use realtime_worker::engine::command::Recover;
 use serde_json::{Value, json};
 
 use super::words::*;
+use crate::rig::relays::everywhere;
 use crate::rig::{Rig, every_way};
 
 #[test]
 fn who_publishes_is_subscribed_and_knows_its_own_messages() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let [ada, bob] = ["ada", "bob"].map(|user| open(rig, user));
         subscribe(rig, &bob, "room:1");
         let message = |id: &str| {
@@ -82,7 +83,7 @@ fn admin_channels_are_for_administrators_whatever_the_policies_say() {
 
 #[test]
 fn administrators_are_told_of_connections_in_every_dialect() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let admin = open_as(rig, crate::rig::token::principal("eve", &["instance_admin"], None), Recover::Off);
         assert_eq!(subscribe(rig, &admin, "realtime:admin:connections")["type"], "ack");
         let time = |milliseconds: u64| format!("2023-11-14T22:13:{:06.3}Z", 20.0 + milliseconds as f64 / 1_000.0);

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::words::*;
-use crate::rig::{Rig, every_way};
+use crate::rig::Rig;
+use crate::rig::relays::everywhere;
 
 fn presence(event: &str, key: &str, state: Value) -> Value {
     let payload = json!({ "event": event, "key": key, "state": state });
@@ -12,7 +13,7 @@ fn presence(event: &str, key: &str, state: Value) -> Value {
 
 #[test]
 fn a_presence_key_is_its_users() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let [ada, eve] = ["ada", "eve"].map(|user| open(rig, user));
         let said = |frame: Value| frame["payload"]["presence"].clone();
         let joined = said(say(rig, &ada, presence("track", "u-1", json!({ "n": 1 }))));

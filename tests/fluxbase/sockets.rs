@@ -4,11 +4,12 @@ use realtime_worker::engine::command::Recover;
 use serde_json::json;
 
 use super::words::*;
+use crate::rig::relays::everywhere;
 use crate::rig::{Rig, every_way};
 
 #[test]
 fn without_a_token_only_open_tables_and_channels_may_be_had() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let nobody = anonymous(rig);
         assert_eq!(subscribe(rig, &nobody, "table:public.products")["type"], "ack");
         let refused = subscribe(rig, &nobody, "table:public.orders");
@@ -33,7 +34,7 @@ fn without_a_token_only_open_tables_and_channels_may_be_had() {
 
 #[test]
 fn a_token_makes_a_user_of_nobody_and_a_bad_one_changes_nothing() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let one = anonymous(rig);
         let bad = say(rig, &one, json!({ "type": "access_token", "token": "a.b.c" }));
         assert_eq!((&bad["error"], &bad["code"]), (&json!("invalid token"), &json!("invalid_token")));
@@ -64,7 +65,7 @@ fn a_token_without_a_role_is_an_authenticated_one() {
 
 #[test]
 fn the_end_of_a_token_ends_the_socket_on_time() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let expires = rig.now + 60_000;
         let one = open_as(rig, crate::rig::token::principal("ada", &[], Some(expires)), Recover::Off);
         subscribe(rig, &one, "table:public.products");

@@ -4,11 +4,12 @@ use realtime_worker::engine::command::{Position, Recover};
 use serde_json::{Value, json};
 
 use super::words::*;
-use crate::rig::{Rig, every_way};
+use crate::rig::Rig;
+use crate::rig::relays::everywhere;
 
 #[test]
 fn what_a_table_subscription_missed_is_asked_for_with_it() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let one = open_as(rig, crate::rig::token::principal("ada", &[], None), Recover::On);
         let position = one.next()["payload"].clone();
         rig.accepted(insert("products", json!({ "id": 1 })));
@@ -35,7 +36,7 @@ fn what_a_table_subscription_missed_is_asked_for_with_it() {
 
 #[test]
 fn a_table_that_is_set_flows_so_for_these_clients_and_no_others() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let (one, native) = (open(rig, "ada"), rig.connect("bob", &[]));
         say(rig, &one, json!({ "type": "subscribe", "table": "products", "filter": "secret=eq.7" }));
         say(rig, &one, json!({ "type": "subscribe", "channel": "table:public.products" }));
@@ -81,7 +82,7 @@ fn system_schemas_and_undeclared_tables_are_refused_in_both_contracts() {
 
 #[test]
 fn one_socket_speaks_either_contract() {
-    every_way(realtime(), |rig| {
+    everywhere(realtime(), |rig| {
         let one = open(rig, "ada");
         one.gets_nothing();
         let ack = json!({ "type": "ack", "channel": "table:public.products" });

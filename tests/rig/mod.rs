@@ -136,16 +136,6 @@ pub fn every_way(realtime: Value, script: impl Fn(&mut Rig)) {
     }
 }
 
-/// The same with this many relays: what clients see is the same, whichever objects they are connected to.
-#[track_caller]
-pub fn every_way_with_relays(realtime: Value, relays: u32, script: impl Fn(&mut Rig)) {
-    for interruption in [Interruption::None, Interruption::Hibernate, Interruption::Crash] {
-        let mut rig = Rig::with_relays(&realtime, relays);
-        rig.interruption = interruption;
-        script(&mut rig);
-    }
-}
-
 /// The variables of a deployment with this `REALTIME`.
 pub fn configuration(realtime: &Value, more: &[(&str, &str)]) -> Configuration {
     let keys = json!([{ "name": "robot", "hash": token::api_key_hash(API_KEY), "organizationId": ORGANIZATION,

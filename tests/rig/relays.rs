@@ -20,7 +20,24 @@ use serde_json::Value;
 use super::client::binary;
 use super::runtime::{Outcome, v8_bytes};
 use super::storage::Storage;
-use super::{Client, ORGANIZATION, Rig};
+use super::{Client, Interruption, ORGANIZATION, Rig, every_way};
+
+/// Runs a script in every way with this many relays: what clients see is the same, whichever objects they are connected to.
+#[track_caller]
+pub fn every_way_with_relays(realtime: Value, relays: u32, script: impl Fn(&mut Rig)) {
+    for interruption in [Interruption::None, Interruption::Hibernate, Interruption::Crash] {
+        let mut rig = Rig::with_relays(&realtime, relays);
+        rig.interruption = interruption;
+        script(&mut rig);
+    }
+}
+
+/// The same without relays, with one and with three: for scripts that do not count what one object has handed out.
+#[track_caller]
+pub fn everywhere(realtime: Value, script: impl Fn(&mut Rig)) {
+    every_way(realtime.clone(), &script);
+    [1, 3].into_iter().for_each(|relays| every_way_with_relays(realtime.clone(), relays, &script));
+}
 
 /// Requests that one step may bring; more would be a loop.
 const MAX_REQUESTS: usize = 100_000;
@@ -321,6 +338,7 @@ impl Rig {
             Task::Published(published) => outcome.published = Some(published),
             Task::Figures(figures) => outcome.figures = Some(figures),
             Task::Administered(answer) => outcome.administered = Some(answer),
+            Task::Call(calling) => self.calls.push(*calling),
             Task::Log(log) => self.logs.push(log_line(&log, ORGANIZATION)),
             other => panic!("a relay has no stream: {other:?}"),
         }

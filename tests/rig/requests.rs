@@ -2,6 +2,7 @@
 
 use realtime_worker::engine::effect::Calling;
 use realtime_worker::engine::input::{CallAnswer, Input};
+use realtime_worker::engine::relay::{Peer, client_prefix};
 use realtime_worker::server::administration;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::publish::PublishRequest;
@@ -48,6 +49,13 @@ impl Rig {
         answer.body["delivered"].as_u64().unwrap()
     }
 
+    /// What a publication was handed out in: at all objects, of which a publisher is told the first one's.
+    #[track_caller]
+    pub fn handed_out(&self, delivered: u64, expected: u64) {
+        let is_so = if self.relays.is_empty() { delivered == expected } else { delivered <= expected };
+        assert!(is_so, "{delivered} frames, {expected} expected");
+    }
+
     /// Publishes a broadcast to the whole organization.
     #[track_caller]
     pub fn say(&mut self, event: &str) -> u64 {
@@ -90,6 +98,20 @@ impl Rig {
         (answer.status, answer.body)
     }
 
+    /// What one of the tenant's objects answers at one of its paths.
+    pub fn ask_at(&mut self, peer: Peer, path: &str, body: &str) -> (u16, String) {
+        let Peer::Relay(number) = peer else { return self.ask(path, body) };
+        self.step();
+        let index = self.relays.iter().position(|relay| relay.number == number).expect("a relay");
+        let mut outcome = Outcome::default();
+        let answer = administration::input(path, body).and_then(|input| {
+            self.run_relay(index, input, &mut outcome);
+            outcome.administered.expect("an administrator is answered")
+        });
+        let answer = answer.map_or_else(|refusal| Answer::from(&refusal), |answer| administration::answer(&answer));
+        (answer.status, answer.body)
+    }
+
     /// Calls whose time is over by then fail, each at its time.
     pub(super) fn fail_calls_until(&mut self, end: u64) {
         while let Some((place, deadline)) =
@@ -108,6 +130,11 @@ impl Rig {
     pub fn answer_call(&mut self, answer: Option<(u16, &str)>) {
         let Calling { socket, client_id, call, .. } = self.calls.remove(0);
         let answer = answer.map(|(status, body)| (status, body.to_owned()));
-        self.run(Input::Called(CallAnswer { socket, client_id, call, answer }), &mut Outcome::default());
+        let relay = self.relays.iter().position(|relay| client_id.starts_with(&client_prefix(relay.number)));
+        let called = Input::Called(CallAnswer { socket, client_id, call, answer });
+        match relay {
+            Some(relay) => self.run_relay(relay, called, &mut Outcome::default()),
+            None => self.run(called, &mut Outcome::default()),
+        }
     }
 }

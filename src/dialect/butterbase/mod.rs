@@ -31,6 +31,7 @@ pub const PROFILE: Profile = Profile {
     expiry: Expiry::Ends,
     renewal: Renewal::Answered,
     lost_table: LostTable::Ends,
+    principal_at_opening: true,
     requires_role: false,
     refusals: Refusals::Errors,
     duplicate: Duplicate::Replaces,

@@ -32,6 +32,7 @@ pub const PROFILE: Profile = Profile {
     expiry: Expiry::Ends,
     renewal: Renewal::AnsweredForAnyone,
     lost_table: LostTable::Ends,
+    principal_at_opening: true,
     requires_role: false,
     refusals: Refusals::Errors,
     duplicate: Duplicate::Replaces,

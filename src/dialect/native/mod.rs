@@ -31,6 +31,7 @@ pub const PROFILE: Profile = Profile {
     expiry: Expiry::Grace,
     renewal: Renewal::Answered,
     lost_table: LostTable::Ends,
+    principal_at_opening: false,
     requires_role: false,
     refusals: Refusals::Errors,
     duplicate: Duplicate::Refused,

@@ -40,6 +40,7 @@ pub const PROFILE: Profile = Profile {
     expiry: Expiry::Ends,
     renewal: Renewal::Silent,
     lost_table: LostTable::Rests,
+    principal_at_opening: false,
     requires_role: true,
     refusals: Refusals::Replies,
     duplicate: Duplicate::Replaces,

@@ -10,38 +10,53 @@ use crate::engine::event::{Address, Event};
 use crate::engine::message::Out;
 use crate::engine::publication::Payload;
 use crate::engine::shared_text::SharedText;
+use crate::policy::channel::Topic;
 use crate::value::json;
 use crate::value::time::iso;
 
-/// A connection that has just opened, or closed.
+/// A connection that has just opened or closed, as it is noted.
 #[derive(Debug)]
-pub(super) struct Arrival {
-    event: &'static str,
+pub(super) struct Noted {
+    is_connected: bool,
     id: Rc<str>,
     user: Option<String>,
     opened: u64,
 }
 
-impl Arrival {
+/// The same as its listeners are told it.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Arrival {
+    /// Whether it has opened.
+    pub(in crate::engine) is_connected: bool,
+    /// What is told of it, as JSON.
+    pub(in crate::engine) payload: Rc<str>,
+}
+
+fn word(is_connected: bool) -> &'static str {
+    if is_connected { "connected" } else { "disconnected" }
+}
+
+impl Noted {
     /// A connection that has shown who it is.
-    pub(super) fn connected(socket: &Socket) -> Option<Arrival> {
-        Arrival::of("connected", socket)
+    pub(super) fn connected(socket: &Socket) -> Option<Noted> {
+        Noted::of(true, socket)
     }
 
     /// A connection that is about to be forgotten.
-    pub(super) fn disconnected(socket: &Socket) -> Option<Arrival> {
-        Arrival::of("disconnected", socket)
+    pub(super) fn disconnected(socket: &Socket) -> Option<Noted> {
+        Noted::of(false, socket)
     }
 
     /// Nobody is told of a connection that has not shown who it is.
-    fn of(event: &'static str, socket: &Socket) -> Option<Arrival> {
+    fn of(is_connected: bool, socket: &Socket) -> Option<Noted> {
         let principal = socket.principal()?;
-        Some(Arrival { event, id: socket.client_id.clone(), user: principal.user.clone(), opened: socket.opened })
+        let (id, user, opened) = (socket.client_id.clone(), principal.user.clone(), socket.opened);
+        Some(Noted { is_connected, id, user, opened })
     }
 
-    fn payload(&self, now: u64) -> String {
+    fn arrival(&self, now: u64) -> Arrival {
         let mut out = String::from("{\"type\":\"");
-        out.push_str(self.event);
+        out.push_str(word(self.is_connected));
         out.push_str("\",\"id\":");
         json::write_string(&mut out, &self.id);
         out.push_str(",\"user_id\":");
@@ -53,44 +68,62 @@ impl Arrival {
             [",\"email\":null,\"remote_addr\":null,\"connected_at\":\"", &iso(self.opened), "\",\"timestamp\":\""];
         out.extend(times);
         out.extend([&*iso(now), "\"}"]);
-        out
+        Arrival { is_connected: self.is_connected, payload: Rc::from(out) }
     }
 }
 
 impl Delivery {
+    /// The topic in which connections are told; `None`: nowhere.
+    pub(in crate::engine) fn connections_topic(&self) -> Option<Topic> {
+        self.configuration.connections_topic.clone()
+    }
+
     /// Notes a connection, if the deployment has a topic for them.
-    pub(super) fn note_arrival(&mut self, arrival: Option<Arrival>) {
+    pub(super) fn note_arrival(&mut self, noted: Option<Noted>) {
         if self.configuration.connections_topic.is_some() {
-            self.arrivals.extend(arrival);
+            self.noted.extend(noted);
         }
     }
 
-    /// Tells the listeners of the topic what has been noted.
+    /// Tells the listeners of the topic what has been noted, unless the object that keeps the stream tells them. It is
+    /// handed to other objects too.
     pub(super) fn tell_arrivals(&mut self, now: u64, out: &mut Out) {
-        let arrivals = std::mem::take(&mut self.arrivals);
-        let Some(topic) = self.configuration.connections_topic.clone().filter(|_| !arrivals.is_empty()) else { return };
-        let scope = Scope::Topic(topic.clone());
-        for arrival in arrivals {
-            let payload: Rc<str> = Rc::from(arrival.payload(now));
-            let event = Event::Message {
-                event: Rc::from(arrival.event),
-                payload: Payload::Json(payload),
-                whole: None,
-                topic: Some(topic.clone()),
-                offset: None,
-                kept: None,
-                is_own: false,
-                shared: SharedText::default(),
-            };
-            for (class, members) in self.registry.classes.of(&scope) {
-                if !(self.profiles)(class.dialect).is_some_and(|profile| profile.hears_messages) {
-                    continue;
-                }
-                let to = members.iter().map(|session| session.socket).collect();
-                let address = class.channel.clone().map(|name| Address { name, reference: None });
-                let dialect = class.dialect;
-                out.effects.push(Effect::Deliver { to, dialect, address, event: event.clone(), may_wait: false });
+        for noted in std::mem::take(&mut self.noted) {
+            let arrival = noted.arrival(now);
+            if self.registry.away.is_none() {
+                self.tell_arrival(&arrival, out);
             }
+            self.arrivals.push(arrival);
+        }
+    }
+
+    /// What other objects of the tenant are to be told.
+    pub(in crate::engine) fn take_arrivals(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// Tells the listeners here of one connection.
+    pub(in crate::engine) fn tell_arrival(&self, arrival: &Arrival, out: &mut Out) {
+        let Some(topic) = self.connections_topic() else { return };
+        let scope = Scope::Topic(topic.clone());
+        let event = Event::Message {
+            event: Rc::from(word(arrival.is_connected)),
+            payload: Payload::Json(arrival.payload.clone()),
+            whole: None,
+            topic: Some(topic),
+            offset: None,
+            kept: None,
+            is_own: false,
+            shared: SharedText::default(),
+        };
+        for (class, members) in self.registry.classes.of(&scope) {
+            if !(self.profiles)(class.dialect).is_some_and(|profile| profile.hears_messages) {
+                continue;
+            }
+            let to = members.iter().map(|session| session.socket).collect();
+            let address = class.channel.clone().map(|name| Address { name, reference: None });
+            let dialect = class.dialect;
+            out.effects.push(Effect::Deliver { to, dialect, address, event: event.clone(), may_wait: false });
         }
     }
 }

@@ -42,6 +42,9 @@ struct Attachment<'a> {
     state: Option<State>,
 }
 
+/// Where a session is present: whether the topic is private, and its name; `None`: the lobby.
+type Place = Option<(bool, String)>;
+
 #[derive(Serialize, Deserialize)]
 struct State {
     #[serde(rename = "wire")]
@@ -60,6 +63,8 @@ struct State {
     subscriptions: Vec<StoredSubscription>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     explicit: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    present: Vec<Place>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Box<Awaiting>>,
     /// The client has not been told what it missed. The pending question is lost with the memory, so the client has to
@@ -117,6 +122,8 @@ pub(super) struct StoredChannel {
     echo: bool,
     acknowledge: bool,
     tables: Vec<StoredSubscription>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    present: Vec<Place>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Box<Awaiting>>,
 }
@@ -215,6 +222,7 @@ impl State {
             errors: (socket.errors.start, socket.errors.count),
             subscriptions: whole.filter(|_| is_whole).map(|session| stored(&session.subscriptions)).unwrap_or_default(),
             explicit: whole.is_some_and(|session| session.explicit),
+            present: whole.map(places).unwrap_or_default(),
             awaiting: whole.and_then(|session| session.awaiting.clone()),
             held: socket.is_held,
             carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket, is_whole)),
@@ -232,6 +240,7 @@ impl State {
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.subscriptions)?;
         session.explicit = self.explicit;
+        session.present = self.present.into_iter().map(place).collect();
         session.awaiting = self.awaiting;
         Some(Some(session))
     }
@@ -276,6 +285,7 @@ impl StoredChannel {
             echo: channel.echo,
             acknowledge: channel.acknowledge,
             tables: stored(&session.subscriptions),
+            present: places(session),
             awaiting: session.awaiting.clone(),
         }
     }
@@ -284,6 +294,7 @@ impl StoredChannel {
         let mut session = Session::new(id, Rc::from(self.client_id), principals.get(self.principal)?.clone());
         session.told_expired = self.told_expired;
         session.subscriptions = restored(self.tables)?;
+        session.present = self.present.into_iter().map(place).collect();
         session.awaiting = self.awaiting;
         session.channel = Some(Box::new(JoinedChannel {
             address: Address { name: Rc::from(self.name), reference: self.reference.map(Rc::from) },
@@ -296,6 +307,16 @@ impl StoredChannel {
         }));
         Some(session)
     }
+}
+
+/// Where a session is present, unless rows say so.
+fn places(session: &Session) -> Vec<Place> {
+    let present = session.present.iter().filter(|_| session.keeps_places);
+    present.map(|place| place.as_ref().map(|topic| (topic.private, topic.name.to_string()))).collect()
+}
+
+fn place(stored: Place) -> Option<Topic> {
+    stored.map(|(private, name)| Topic { private, name: Rc::from(name) })
 }
 
 fn stored(subscriptions: &Subscriptions) -> Vec<StoredSubscription> {

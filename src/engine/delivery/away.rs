@@ -109,7 +109,7 @@ impl Delivery {
             away.counted(socket);
             socket.sessions.iter().for_each(|session| away.listed(session));
         }
-        self.registry.away = Some(away);
+        self.registry.be_away(away);
     }
 
     /// What is counted in of other objects.
@@ -142,6 +142,16 @@ impl Delivery {
     /// Authenticated sockets of a user.
     pub(in crate::engine) fn of_user(&self, user: &str) -> u64 {
         self.registry.sockets().of_user(user)
+    }
+
+    /// Authenticated sockets that are listeners of the tenant's app.
+    pub(in crate::engine) fn app_listeners(&self) -> u64 {
+        self.registry.sockets().entered_listeners()
+    }
+
+    /// Whether a socket is such a listener once it is authenticated.
+    pub(in crate::engine) fn is_listener(&self, socket: SocketId) -> bool {
+        self.registry.profile(socket).is_some_and(|profile| profile.is_listener)
     }
 
     /// Authenticated sockets, and those that are not.
@@ -210,6 +220,10 @@ impl Delivery {
         if self.rights().is_full_for(&principal) {
             return self.fail(socket, Code::ConnectionLimit, out);
         }
+        // Another object may have opened the last that the plan allows meanwhile.
+        if let Some(refusal) = self.rights().refuse_listener(profile, self.app_listeners()) {
+            return self.fail(socket, refusal.code, out);
+        }
         self.begin_opened_session(now, socket, (Rc::new(profile.with_role(principal)), recover, batches), out);
     }
 
@@ -219,14 +233,13 @@ impl Delivery {
             self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| session.id).collect();
         let mut living: BTreeSet<Rc<str>> = BTreeSet::new();
         for id in sessions {
-            let mut known = false;
-            if let Some(session) = self.registry.session(id) {
-                living.insert(session.client_id.clone());
-                let from = places.range((session.client_id.clone(), None)..).next();
-                known = from.is_some_and(|(client, _)| *client == session.client_id);
-            }
-            if known {
+            let Some(session) = self.registry.session(id) else { continue };
+            living.insert(session.client_id.clone());
+            let own = places.range((session.client_id.clone(), None)..);
+            let own = own.take_while(|(client, _)| *client == session.client_id).map(|(_, topic)| topic);
+            if !own.eq(session.present.iter().collect::<BTreeSet<_>>()) {
                 self.registry.relist(id, |session| session.be_present(places));
+                self.registry.save_places(id);
             }
         }
         let gone = places.iter().map(|(client_id, _)| client_id).filter(|client_id| !living.contains(*client_id));
@@ -239,6 +252,13 @@ impl Delivery {
     pub(in crate::engine) fn restart_all(&mut self, out: &mut Out) {
         let all: Vec<SocketId> = self.registry.sockets().iter().map(|socket| socket.id).collect();
         all.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+    }
+
+    /// Ends sockets that waited to begin with their principal when the life before ended: it is lost.
+    pub(in crate::engine) fn restart_unopened(&mut self, out: &mut Out) {
+        let is_unopened = |socket: &&Socket| socket.profile.principal_at_opening && socket.principal().is_none();
+        let lost: Vec<SocketId> = self.registry.sockets().iter().filter(is_unopened).map(|socket| socket.id).collect();
+        lost.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
     }
 
     /// Ends one socket in the same way, if it is still that of this client.

@@ -1,7 +1,9 @@
 //! Figures of one tenant's sockets and sessions.
 
+use super::class::Scope;
 use super::registry::Registry;
 use super::socket::Socket;
+use crate::engine::distinct::Distinct;
 use crate::engine::effect::{Connection, Connections};
 use crate::engine::figures::Figures;
 use crate::engine::input::ConnectionQuery;
@@ -18,7 +20,21 @@ impl Registry {
         let [offset, limit] = [query.offset, query.limit].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let connection =
             |socket: &&Socket| Connection { id: socket.client_id.clone(), user: user(socket), opened: socket.opened };
-        Connections { total: found.len() as u64, list: found.iter().skip(offset).take(limit).map(connection).collect() }
+        let list = found.iter().skip(offset).take(limit).map(connection).collect();
+        Connections { total: found.len() as u64, list, relays: Vec::new() }
+    }
+
+    /// The tables and topics that have a subscriber; `*` counts as one table.
+    pub(super) fn channels(&self) -> Distinct {
+        let mut channels = Distinct::default();
+        for class in self.classes.keys() {
+            if let Scope::Topic(topic) = &class.scope {
+                channels.add(&[if topic.private { "private" } else { "public" }, &topic.name]);
+            }
+            let targets = class.narrowing.targets();
+            targets.iter().for_each(|target| channels.add(&["table", &target.schema, &target.table]));
+        }
+        channels
     }
 
     /// Adds the counts of sockets, topics and tables.

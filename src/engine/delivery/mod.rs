@@ -51,6 +51,7 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::database::catalog::Catalog;
+use super::distinct::Distinct;
 use super::effect::{Connections, Task, Write};
 use super::event::Event;
 use super::figures::Figures;
@@ -61,7 +62,8 @@ use super::table_settings::{TableChange, TableState};
 use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
-use arrivals::Arrival;
+pub(super) use arrivals::Arrival;
+use arrivals::Noted;
 pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
@@ -96,17 +98,20 @@ pub(super) struct Delivery {
     /// Function calls that wait for their answers.
     calls: u64,
     /// Connections that opened or closed with this input, where somebody may be told.
+    noted: Vec<Noted>,
+    /// The same, for the other objects of the tenant.
     arrivals: Vec<Arrival>,
 }
 
 impl Delivery {
-    /// The sockets as their attachments describe them. A socket whose attachment cannot be read is told to reconnect.
+    /// The sockets as their attachments describe them; `places`: where they are present, if rows of this object say so.
+    /// A socket whose attachment cannot be read is told to reconnect.
     pub(super) fn wake(
         now: u64,
         organization: Rc<str>,
         (configuration, profiles): (Rc<Configuration>, Profiles),
         stored: &mut Stored,
-        places: &BTreeSet<(Rc<str>, Option<Topic>)>,
+        places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>,
         out: &mut Out,
     ) -> Delivery {
         let database = configuration.databases().of(&organization);
@@ -128,6 +133,7 @@ impl Delivery {
             backlog: Backlog::default(),
             waits: Waits::default(),
             calls: 0,
+            noted: Vec::new(),
             arrivals: Vec::new(),
         };
         // Each text goes before the next one is read: the memory of a Wasm never shrinks.
@@ -147,7 +153,7 @@ impl Delivery {
         now: u64,
         (id, text): (SocketId, &str),
         states: &BTreeMap<String, Vec<StatePart>>,
-        places: &BTreeSet<(Rc<str>, Option<Topic>)>,
+        places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>,
         out: &mut Out,
     ) {
         let read = attachment::read(id, text, states, self.profiles, now);
@@ -155,7 +161,7 @@ impl Delivery {
             return out.run(Task::Close { socket: id, dialect: None, code: Code::ServiceRestart });
         };
         for session in &mut socket.sessions {
-            session.be_present(places);
+            places.into_iter().for_each(|places| session.be_present(places));
             session.admit_again(&self.configuration);
         }
         self.registry.insert(socket);
@@ -184,7 +190,7 @@ impl Delivery {
     pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
         let Some(socket) = self.registry.socket(id) else { return };
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
-        let arrival = Arrival::disconnected(socket);
+        let arrival = Noted::disconnected(socket);
         self.note_arrival(arrival);
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
@@ -253,6 +259,11 @@ impl Delivery {
     /// The connections that match a query.
     pub(super) fn connections(&self, query: &ConnectionQuery) -> Connections {
         self.registry.connections(query)
+    }
+
+    /// The channels that have a subscriber.
+    pub(super) fn channels(&self) -> Distinct {
+        self.registry.channels()
     }
 
     /// Changes table settings, all or none, and returns all of them.

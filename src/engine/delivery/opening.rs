@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::arrivals::Arrival;
+use super::arrivals::Noted;
 use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session};
@@ -46,8 +46,8 @@ impl Delivery {
     }
 
     /// Removes state of surviving sockets that could not be read.
-    pub(super) fn clean(&self, stored: &Stored, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
-        if places.is_empty() && stored.states.is_empty() {
+    pub(super) fn clean(&self, stored: &Stored, places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>, out: &mut Out) {
+        if places.is_none_or(BTreeSet::is_empty) && stored.states.is_empty() {
             return;
         }
         let sessions =
@@ -56,7 +56,7 @@ impl Delivery {
             self.registry.sockets().iter().map(|socket| &*socket.client_id).chain(sessions).collect();
         living.sort_unstable();
         let lives = |client_id: &str| living.binary_search(&client_id).is_ok();
-        for (client_id, _) in places.iter().filter(|(client_id, _)| !lives(client_id)) {
+        for (client_id, _) in places.into_iter().flatten().filter(|(client_id, _)| !lives(client_id)) {
             out.to_stream.push_back(ToStream::Gone { client_id: client_id.clone() });
         }
         for client_id in stored.states.keys().filter(|client_id| !lives(client_id)) {
@@ -77,7 +77,7 @@ impl Delivery {
             out.to_stream.push_back(ToStream::Begin);
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
-        if let Some(refusal) = self.rights().refuse_listener(profile) {
+        if let Some(refusal) = self.rights().refuse_listener(profile, self.registry.sockets().listeners()) {
             self.registry.log("refused", open.socket, Some(refusal.code), out);
             return out.run(Task::TurnAway(refusal));
         }
@@ -105,7 +105,7 @@ impl Delivery {
                 self.begin_opened_session(now, open.socket, (principal, open.recover, open.batches), out);
             }
             Some(_) => {
-                let arrival = self.registry.socket(open.socket).and_then(Arrival::connected);
+                let arrival = self.registry.socket(open.socket).and_then(Noted::connected);
                 self.note_arrival(arrival);
             }
             None => {}
@@ -293,7 +293,7 @@ impl Delivery {
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
         self.registry.enter(session);
-        let arrival = self.registry.socket(socket).and_then(Arrival::connected);
+        let arrival = self.registry.socket(socket).and_then(Noted::connected);
         self.note_arrival(arrival);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;

@@ -110,6 +110,7 @@ impl Delivery {
                 session.present.push(topic.clone());
             }
         });
+        self.registry.save_places(id);
         let Some(session) = self.registry.session(id).filter(|_| !present) else { return };
         // A session that leaves together with its subscription would miss its own leave at the end of the window.
         let still_hears = session.classes.has(&Scope::Presence(topic.clone()));

@@ -113,7 +113,9 @@ impl Registry {
     }
 
     /// Adds a socket with its sessions.
-    pub(super) fn insert(&mut self, socket: Socket) {
+    pub(super) fn insert(&mut self, mut socket: Socket) {
+        let is_away = self.away.is_some();
+        socket.sessions.iter_mut().for_each(|session| session.keeps_places = is_away);
         if socket.principal().is_none() {
             self.deadlines.insert((socket.deadline(), Due::Authentication(socket.id)));
         }
@@ -137,8 +139,9 @@ impl Registry {
     }
 
     /// Adds a session.
-    pub(super) fn enter(&mut self, session: Session) {
+    pub(super) fn enter(&mut self, mut session: Session) {
         let id = session.id;
+        session.keeps_places = self.away.is_some();
         if let Some(socket) = self.sockets.get(id.socket) {
             self.deadlines.remove(&(socket.deadline(), Due::Authentication(id.socket)));
         }
@@ -259,6 +262,20 @@ impl Registry {
     /// Marks a socket's state to be stored before the effects of this input end.
     pub(super) fn save_later(&mut self, id: SocketId) {
         self.unsaved.insert(id);
+    }
+
+    /// Has the places of a session stored again, where no rows say them.
+    pub(super) fn save_places(&mut self, id: SessionId) {
+        let Some(session) = self.sockets.session_mut(id).filter(|session| session.keeps_places) else { return };
+        session.is_saved = false;
+        self.unsaved.insert(id.socket);
+    }
+
+    /// Notes from here on what the object that keeps the stream is to be told.
+    pub(super) fn be_away(&mut self, away: Away) {
+        self.away = Some(away);
+        let sessions = self.sockets.iter_mut().flat_map(|socket| &mut socket.sessions);
+        sessions.for_each(|session| session.keeps_places = true);
     }
 
     /// The sockets whose state must be stored.

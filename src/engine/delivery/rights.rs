@@ -137,11 +137,12 @@ impl Rights<'_> {
         if fits { Ok(()) } else { Err(Refusal::of(Code::MetadataTooLarge)) }
     }
 
-    /// Why an app may have no further listener.
-    pub(super) fn refuse_listener(&self, profile: &Profile) -> Option<Refusal> {
+    /// Why an app may have no further listener, where this object has so many.
+    pub(super) fn refuse_listener(&self, profile: &Profile, here: u64) -> Option<Refusal> {
         let most = self.configuration.app(self.organization).filter(|_| profile.is_listener)?.listeners?;
         let message = || format!("The app has as many realtime listeners as its plan allows: {most}");
-        (self.registry.sockets().listeners() >= most).then(|| Refusal::because(Code::ListenerLimit, message()))
+        let elsewhere = self.registry.census.borrow().listeners;
+        (here.saturating_add(elsewhere) >= most).then(|| Refusal::because(Code::ListenerLimit, message()))
     }
 
     pub(super) fn is_full(&self) -> bool {

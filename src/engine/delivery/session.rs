@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
+    /// Whether they are stored with it: the rows of presence are at another object.
+    pub(super) keeps_places: bool,
     /// The classes that it belongs to.
     pub(super) classes: Memberships,
     /// What all of them have in common, whatever their scope; `None` until it is listed.
@@ -159,6 +161,7 @@ impl Session {
             explicit: false,
             channel: None,
             present: Vec::new(),
+            keeps_places: false,
             classes: Memberships::default(),
             common: None,
             standing: None,

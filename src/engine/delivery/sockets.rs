@@ -21,6 +21,8 @@ pub(super) struct Sockets {
     /// Unauthenticated sockets by their address, the oldest first.
     strangers: BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>,
     listeners: u64,
+    /// Of these, the authenticated ones.
+    entered_listeners: u64,
 }
 
 impl Sockets {
@@ -66,6 +68,7 @@ impl Sockets {
             self.shares.count(&socket, true);
             note(&mut self.strangers, &socket, true);
             self.listeners += u64::from(socket.profile.is_listener);
+            self.entered_listeners += entered_listener(&socket);
             *free = Some(Box::new(socket));
         }
     }
@@ -79,6 +82,7 @@ impl Sockets {
         self.shares.count(&socket, false);
         note(&mut self.strangers, &socket, false);
         self.listeners -= u64::from(socket.profile.is_listener);
+        self.entered_listeners -= entered_listener(&socket);
         Some(*socket)
     }
 
@@ -89,6 +93,7 @@ impl Sockets {
         };
         self.authenticated += u64::from(socket.principal().is_none());
         self.shares.count(socket, false);
+        self.entered_listeners -= entered_listener(socket);
         note(&mut self.strangers, socket, false);
         if socket.sessions.len() == socket.sessions.capacity() {
             // A vector would begin with room for four, and most sockets have one session.
@@ -96,6 +101,7 @@ impl Sockets {
         }
         socket.sessions.push(session);
         self.shares.count(socket, true);
+        self.entered_listeners += entered_listener(socket);
     }
 
     /// Removes a session from its socket.
@@ -103,8 +109,10 @@ impl Sockets {
         let socket = self.places.get_mut(id.socket.0 as usize)?.as_mut()?;
         let place = socket.place(id.number)?;
         self.shares.count(socket, false);
+        self.entered_listeners -= entered_listener(socket);
         let session = socket.sessions.remove(place);
         self.shares.count(socket, true);
+        self.entered_listeners += entered_listener(socket);
         self.authenticated -= u64::from(socket.principal().is_none());
         Some(session)
     }
@@ -147,6 +155,11 @@ impl Sockets {
         self.listeners
     }
 
+    /// Of these, the number of authenticated ones.
+    pub(super) fn entered_listeners(&self) -> u64 {
+        self.entered_listeners
+    }
+
     /// The number of unauthenticated sockets.
     pub(super) fn pending(&self) -> u64 {
         self.count - self.authenticated
@@ -159,6 +172,10 @@ impl Sockets {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
         self.places.iter_mut().flatten().map(|socket| &mut **socket)
     }
+}
+
+fn entered_listener(socket: &Socket) -> u64 {
+    u64::from(socket.profile.is_listener && socket.principal().is_some())
 }
 
 /// Adds an unauthenticated socket to its address's list, or removes it.

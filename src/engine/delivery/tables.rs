@@ -6,7 +6,7 @@ use super::Delivery;
 use super::session::Subscription;
 use crate::code::{Code, Refusal};
 use crate::engine::database::catalog::Catalog;
-use crate::engine::effect::{Task, Write};
+use crate::engine::effect::{Effect, Task, Write};
 use crate::engine::event::{Event, TableWarning};
 use crate::engine::input::Stored;
 use crate::engine::message::{Out, SessionId, ToStream};
@@ -63,6 +63,11 @@ impl EnabledTables {
         Ok(self.settings.states(&self.configuration.tables))
     }
 
+    /// The settings as they are stored; `None` where nobody has made any.
+    fn text(&self) -> Option<String> {
+        (!self.settings.is_empty()).then(|| self.settings.text())
+    }
+
     /// Why changes of a table do not reach holders of these roles, in dialects that ask for more than that they are
     /// published. What comes of a database has its verdict instead.
     pub(super) fn withheld(
@@ -106,6 +111,23 @@ impl EnabledTables {
 }
 
 impl Delivery {
+    /// The table settings as text; `None` where nobody has made any.
+    pub(in crate::engine) fn tables_text(&self) -> Option<String> {
+        self.tables.text()
+    }
+
+    /// Takes the table settings from the object that is asked to change them.
+    pub(in crate::engine) fn take_tables(&mut self, text: String, out: &mut Out) {
+        self.tables.settings = TableSettings::read(Some(&text));
+        self.store_tables(out);
+    }
+
+    /// Stores the table settings, for the next wake.
+    pub(in crate::engine) fn store_tables(&self, out: &mut Out) {
+        let text = self.tables.text();
+        out.effects.extend(text.map(|value| Effect::Do(Task::Write(Write::Fact { name: FACT, value }))));
+    }
+
     /// Warns a session if its subscription will receive nothing for now.
     pub(super) fn warn_of_table(&self, id: SessionId, name: &str, out: &mut Out) {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {

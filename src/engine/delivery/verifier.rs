@@ -166,7 +166,7 @@ mod tests {
         };
         let configuration = Rc::new(Configuration::read(&variable, &[]).unwrap());
         let surroundings = (configuration, (|_| Some(&SEVERAL)) as Profiles);
-        Delivery::wake(NOW, Rc::from("org_1"), surroundings, &mut stored, &Default::default(), &mut Out::default())
+        Delivery::wake(NOW, Rc::from("org_1"), surroundings, &mut stored, None, &mut Out::default())
     }
 
     fn named_by(delivery: &mut Delivery, now: u64, token: &Secret) -> Result<Rc<Principal>, TokenError> {

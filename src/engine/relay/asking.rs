@@ -92,7 +92,9 @@ impl RelayTenant {
                 };
                 let watch = frame.subscriptions.iter().flatten().filter_map(|one| one.watched()).collect();
                 let units = u64::from(from.is_some());
-                Some(Ask { number: 0, payer: payer(user), units, enters: true, from, only: None, watch: topics(watch) })
+                let listens = self.delivery.is_listener(socket);
+                let (only, watch) = (None, topics(watch));
+                Some(Ask { number: 0, payer: payer(user), units, enters: true, listens, from, only, watch })
             }
             Command::Subscribe(subscribe) if is_authenticated => {
                 let topics_of =
@@ -101,7 +103,8 @@ impl RelayTenant {
                 let from = from.and_then(|from| codec::from_form(&From::Position(from, topics_of())));
                 let only = subscribe.topic().filter(|_| from.is_some()).map(codec::topic_form);
                 let watch = topics(subscribe.watched().into_iter().collect());
-                Some(Ask { number: 0, payer: payer(user), units: 1, enters: false, from, only, watch })
+                let (enters, listens) = (false, false);
+                Some(Ask { number: 0, payer: payer(user), units: 1, enters, listens, from, only, watch })
             }
             Command::Channel(frame) if is_authenticated => {
                 let ChannelAct::Join(join) = &frame.act else { return None };
@@ -113,6 +116,7 @@ impl RelayTenant {
                     payer: payer(user),
                     units: 1,
                     enters: false,
+                    listens: false,
                     from,
                     only: None,
                     watch: topics(watch),
@@ -133,7 +137,7 @@ impl RelayTenant {
             return;
         }
         let users = ask.payer.user.into_iter().map(|user| (user, form.of_user)).collect();
-        *self.census.borrow_mut() = Census { connections: form.connections, users };
+        *self.census.borrow_mut() = Census { connections: form.connections, users, listeners: form.listeners };
         let rosters = codec::rosters(&mut form);
         let position = Position { epoch: form.epoch, offset: form.offset };
         self.answer = Some(Known { position, missed: form.missed.map(codec::missed), rosters });

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 use super::form::{
-    AnswerForm, Down, EventForm, FromForm, MemberForm, MissedForm, OriginForm, PayerForm, RefusalForm, RowForm,
-    SessionForm, TopicForm,
+    AnswerForm, ArrivalForm, Down, EventForm, FromForm, MemberForm, MissedForm, OriginForm, PayerForm, RefusalForm,
+    RowForm, SessionForm, TopicForm,
 };
 use crate::engine::command::{Position, Replay};
+use crate::engine::delivery::Arrival;
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Accepted, From, Missed, Origin, SessionId, ToDelivery};
@@ -17,6 +18,14 @@ use crate::policy::channel::Topic;
 
 /// Everyone present in a topic.
 pub(super) type Roster = (Topic, Vec<Rc<Member>>);
+
+pub(in crate::engine) fn arrival_form(arrival: &Arrival) -> ArrivalForm {
+    ArrivalForm { is_connected: arrival.is_connected, payload: raw(&arrival.payload) }
+}
+
+pub(super) fn arrival(form: &ArrivalForm) -> Arrival {
+    Arrival { is_connected: form.is_connected, payload: Rc::from(form.payload.get()) }
+}
 
 /// A text of the engine's that is JSON already.
 pub(super) fn raw(json: &str) -> Box<RawValue> {
@@ -235,6 +244,6 @@ pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
             ToDelivery::Refused { session: session(of), refusal: refusal.refusal(), id, topic: place(topic) }
         }
         Down::Done { session: of, id } => ToDelivery::Done { session: session(of), id },
-        Down::Answer(_) | Down::Places { .. } | Down::Restart => return None,
+        Down::Answer(_) | Down::Places { .. } | Down::Arrived(_) | Down::Tables { .. } | Down::Restart => return None,
     })
 }

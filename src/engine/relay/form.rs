@@ -44,6 +44,9 @@ pub(super) struct Report {
     pub(super) sockets: u64,
     /// Those that are not authenticated yet.
     pub(super) pending: u64,
+    /// Authenticated sockets that are listeners of the app.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) listeners: u64,
     /// Authenticated sockets of each user whose number has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) users: Vec<(String, u64)>,
@@ -124,6 +127,8 @@ pub(in crate::engine) enum Up {
     Gather { topic: Option<TopicForm>, change: EventForm, only: Option<SessionForm> },
     /// A connection is gone.
     Gone { client: String },
+    /// A connection has opened or closed, for the topic of those.
+    Arrived(ArrivalForm),
 }
 
 /// What a frame needs before it can be handled.
@@ -136,6 +141,9 @@ pub(in crate::engine) struct Ask {
     pub(in crate::engine) units: u64,
     /// Whether somebody authenticates, and is to be counted.
     pub(in crate::engine) enters: bool,
+    /// Whether whoever enters is a listener of the app.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::engine) listens: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::engine) from: Option<FromForm>,
     /// The topic, where it is about nothing else that was missed.
@@ -209,6 +217,10 @@ pub(super) enum Down {
     Done { session: SessionForm, id: String },
     /// Where the relay's sockets are present.
     Places { places: Vec<(String, Option<TopicForm>)> },
+    /// A connection has opened or closed at another object.
+    Arrived(ArrivalForm),
+    /// How tables are set from here on.
+    Tables { settings: String },
     /// Something is lost that was for the relay's clients: they come back and recover.
     Restart,
 }
@@ -235,6 +247,9 @@ pub(super) struct AnswerForm {
     pub(super) connections: u64,
     /// Those of the user who asks.
     pub(super) of_user: u64,
+    /// Those that are listeners of the app.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) listeners: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refusal: Option<RefusalForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -270,6 +285,15 @@ pub(in crate::engine) struct MemberForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<String>,
     pub(super) metadata: Box<RawValue>,
+}
+
+/// A connection that has opened or closed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::engine) struct ArrivalForm {
+    pub(super) is_connected: bool,
+    /// What its listeners are told.
+    pub(super) payload: Box<RawValue>,
 }
 
 /// What happened to someone present.

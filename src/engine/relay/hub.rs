@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Roster};
 use super::form::{
-    AnswerForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION, text,
+    AnswerForm, ArrivalForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION,
+    text,
 };
 use super::interest::Interest;
-use super::link::Link;
+use super::link::{Entering, Link};
 use super::{Peer, relay_of};
 use crate::code::Refusal;
 use crate::engine::census::Census;
@@ -20,6 +21,7 @@ use crate::engine::effect::{Task, Write};
 use crate::engine::figures::RelayFigures;
 use crate::engine::input::Stored;
 use crate::engine::message::{Missed, Out, Relayed, ToDelivery};
+use crate::engine::table_settings::FACT as TABLES;
 use crate::policy::channel::Topic;
 use crate::policy::relays::Relays;
 
@@ -34,11 +36,20 @@ struct StoredRelay {
     version: u32,
     sockets: u64,
     interest: String,
+    /// Listeners of the app, where its plan limits them.
+    #[serde(default)]
+    listeners: u64,
+}
+
+fn tables_text(settings: String) -> Rc<str> {
+    Rc::from(text(&Down::Tables { settings }))
 }
 
 /// Everything that the root knows of its relays.
 pub(in crate::engine) struct Hub {
     configuration: Relays,
+    /// Whether the app's plan limits its listeners: how many a relay has must outlive memory.
+    limits_listeners: bool,
     /// Random, of this life.
     life: String,
     links: BTreeMap<u32, Link>,
@@ -46,29 +57,37 @@ pub(in crate::engine) struct Hub {
     is_busy: bool,
     /// What the root's own delivery counts in of the other objects.
     census: Rc<RefCell<Census>>,
+    /// How tables are set, as relays are told it; `None` where nobody has set any.
+    tables: Option<Rc<str>>,
 }
 
 impl Hub {
     /// The relays that the storage tells of. Where batches were on their way when the life before ended, some may have
     /// been lost with its memory: all relays are told to begin anew.
-    pub(in crate::engine) fn wake(configuration: Relays, life: String, stored: &Stored) -> Hub {
+    pub(in crate::engine) fn wake(
+        (configuration, limits_listeners): (Relays, bool),
+        life: String,
+        stored: &Stored,
+    ) -> Hub {
         let mut links = BTreeMap::new();
         for (name, state) in &stored.facts {
             let number = name.strip_prefix(FACT).and_then(|number| number.parse().ok());
             let Some(number) = number else { continue };
             // What cannot be read may be interested in anything: it is told to begin anew, and says so again.
             let read = serde_json::from_str::<StoredRelay>(state).ok().filter(|stored| stored.version == VERSION);
-            let known = read.and_then(|stored| Some((Interest::read(&stored.interest)?, stored.sockets)));
+            let known =
+                read.and_then(|stored| Some((Interest::read(&stored.interest)?, stored.sockets, stored.listeners)));
             let is_known = known.is_some();
-            let (interest, sockets) = known.unwrap_or_default();
-            let mut link = Link::stored(interest, sockets);
+            let (interest, sockets, listeners) = known.unwrap_or_default();
+            let mut link = Link::stored(interest, sockets, listeners);
             if !is_known {
                 link.push(Rc::from(text(&Down::Restart)));
             }
             links.insert(number, link);
         }
         let is_busy = stored.facts.get(BUSY).is_some_and(|fact| fact == "1");
-        let mut hub = Hub { configuration, life, links, is_busy, census: Rc::default() };
+        let tables = stored.facts.get(TABLES).map(|settings| tables_text(settings.clone()));
+        let mut hub = Hub { configuration, limits_listeners, life, links, is_busy, census: Rc::default(), tables };
         if is_busy {
             let restart: Rc<str> = Rc::from(text(&Down::Restart));
             hub.links.values_mut().for_each(|link| _ = link.push(restart.clone()));
@@ -162,6 +181,43 @@ impl Hub {
         behind.into_iter().for_each(|relay| self.restart(relay));
     }
 
+    /// Tells every relay how tables are set from here on, where they have not heard it.
+    pub(in crate::engine) fn tell_tables(&mut self, settings: String) {
+        let tables = tables_text(settings);
+        if self.tables.replace(tables.clone()).as_ref() == Some(&tables) {
+            return;
+        }
+        self.tell_all(|_| true, &tables);
+    }
+
+    /// The same to one whose life has just begun.
+    pub(in crate::engine) fn tell_tables_to(&mut self, relay: u32) {
+        if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
+            && !link.push(tables)
+        {
+            self.restart(relay);
+        }
+    }
+
+    /// Tells those relays of a connection that may have a listener to the topic of connections.
+    pub(in crate::engine) fn tell_arrival(&mut self, topic: Option<&Topic>, form: &ArrivalForm) {
+        let Some(topic) = topic else { return };
+        let told: Rc<str> = Rc::from(text(&Down::Arrived(form.clone())));
+        self.tell_all(|link| link.wants_everything() || link.interest.wants_topic(topic), &told);
+    }
+
+    fn tell_all(&mut self, is_meant: impl Fn(&Link) -> bool, told: &Rc<str>) {
+        let links = self.links.iter_mut().filter(|(_, link)| is_meant(link));
+        let behind: Vec<u32> =
+            links.filter_map(|(number, link)| (!link.push(told.clone())).then_some(*number)).collect();
+        behind.into_iter().for_each(|relay| self.restart(relay));
+    }
+
+    /// The relays that have sockets.
+    pub(in crate::engine) fn numbers(&self) -> Vec<u32> {
+        self.links.keys().copied().collect()
+    }
+
     /// Tells one relay what the stream answers to it.
     pub(in crate::engine) fn answer_message(&mut self, relay: u32, message: &ToDelivery) {
         if let Some(form) = codec::reply_form(message) {
@@ -180,18 +236,19 @@ impl Hub {
     }
 
     /// The tenant's sockets beside those of a relay: of all users, and of one. `own`: the same at the root.
-    pub(in crate::engine) fn beside(&self, relay: u32, user: &str, (own, own_of_user): (u64, u64)) -> Census {
+    pub(in crate::engine) fn beside(&self, relay: u32, user: &str, own: &Census) -> Census {
         let others = || self.links.iter().filter(|(number, _)| **number != relay).map(|(_, link)| link);
-        let of_user = others().map(|link| link.of_user(user)).sum::<u64>() + own_of_user;
-        let connections = others().map(Link::counted).sum::<u64>() + own;
-        Census { connections, users: [(user.to_owned(), of_user)].into() }
+        let of_user = others().map(|link| link.of_user(user)).sum::<u64>() + own.of_user(user);
+        let connections = others().map(Link::counted).sum::<u64>() + own.connections;
+        let listeners = others().map(Link::listeners).sum::<u64>() + own.listeners;
+        Census { connections, users: [(user.to_owned(), of_user)].into(), listeners }
     }
 
     /// Answers a question of a relay: what is true of the stream now.
     pub(in crate::engine) fn answer(
         &mut self,
         (relay, ask): (u32, &Ask),
-        own: (u64, u64),
+        own: &Census,
         position: Position,
         (refusal, missed, rosters): (Option<&Refusal>, Option<&Missed>, Vec<Roster>),
     ) {
@@ -203,11 +260,12 @@ impl Hub {
             offset: position.offset,
             connections: beside.connections,
             of_user: beside.of_user(user),
+            listeners: beside.listeners,
             refusal: refusal.map(RefusalForm::from),
             missed: missed.map(codec::missed_form),
             rosters: codec::rosters_form(rosters),
         }));
-        let enters = ask.enters.then(|| user.to_owned());
+        let enters = ask.enters.then(|| Entering { user: user.to_owned(), listens: ask.listens });
         let text = Rc::from(text(&form));
         if self.links.get_mut(&relay).is_some_and(|link| !link.push_answer(text, ask.number, enters)) {
             self.restart(relay);
@@ -219,6 +277,8 @@ impl Hub {
     fn restart(&mut self, relay: u32) {
         if let Some(link) = self.links.get_mut(&relay) {
             link.push(Rc::from(text(&Down::Restart)));
+            // What was dropped may have said so.
+            self.tables.iter().for_each(|tables| _ = link.push(tables.clone()));
         }
     }
 
@@ -244,7 +304,8 @@ impl Hub {
     /// Takes in what a relay says of its sockets.
     fn reported(&mut self, relay: u32, report: Report, out: &mut Out) -> Vec<(PayerForm, u64)> {
         let Some(link) = self.links.get_mut(&relay) else { return Vec::new() };
-        (link.sockets, link.pending) = (report.sockets, report.pending);
+        let is_other_plan = self.limits_listeners && link.listeners != report.listeners;
+        (link.sockets, link.pending, link.listeners) = (report.sockets, report.pending, report.listeners);
         link.frames = link.frames.saturating_add(report.frames);
         let mut census = self.census.borrow_mut();
         if report.is_whole {
@@ -264,11 +325,11 @@ impl Hub {
             link.stored_sockets.is_none_or(|stored| stored.abs_diff(link.sockets) > self.configuration.sockets / 16);
         let interest =
             report.interest.as_deref().and_then(Interest::read).filter(|interest| *interest != link.interest);
-        if interest.is_some() || is_far {
+        if interest.is_some() || is_far || is_other_plan {
             link.interest = interest.unwrap_or_else(|| link.interest.clone());
             link.stored_sockets = Some(link.sockets);
-            let (sockets, interest) = (link.sockets, link.interest.text());
-            let state = Some(text(&StoredRelay { version: VERSION, sockets, interest }));
+            let (sockets, listeners, interest) = (link.sockets, link.listeners, link.interest.text());
+            let state = Some(text(&StoredRelay { version: VERSION, sockets, listeners, interest }));
             out.run(Task::Write(Write::Relay { number: relay, state }));
         }
         self.count();
@@ -310,7 +371,9 @@ impl Hub {
     }
 
     fn count(&mut self) {
-        self.census.borrow_mut().connections = self.links.values().map(Link::counted).sum();
+        let mut census = self.census.borrow_mut();
+        census.connections = self.links.values().map(Link::counted).sum();
+        census.listeners = self.links.values().map(Link::listeners).sum();
     }
 
     /// What is known of each relay.

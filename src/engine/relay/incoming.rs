@@ -42,6 +42,8 @@ impl RelayTenant {
     pub(super) fn receive_message(&mut self, now: u64, message: Down, is_for_this_life: bool, out: &mut Out) {
         match message {
             Down::Restart => self.restart_all(out),
+            Down::Tables { settings } => self.delivery.take_tables(settings, out),
+            Down::Arrived(form) => self.delivery.tell_arrival(&codec::arrival(&form), out),
             Down::Answer(answer) if is_for_this_life => self.answered(now, *answer, out),
             Down::Places { places } if is_for_this_life => {
                 let places = places.into_iter().map(|(client, topic)| (Rc::from(client), topic.map(codec::topic)));

@@ -54,6 +54,11 @@ impl Interest {
         }
     }
 
+    /// Whether what is told in a topic may have a listener.
+    pub(super) fn wants_topic(&self, topic: &Topic) -> bool {
+        self.has(&topic_item(topic))
+    }
+
     fn wants_publication(&self, publication: &Publication) -> bool {
         if publication.user.as_ref().is_some_and(|user| !self.has(&user_item(user))) {
             return false;

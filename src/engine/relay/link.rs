@@ -27,6 +27,14 @@ struct Waiting {
     answers: Option<u64>,
 }
 
+/// Someone who is about to be counted.
+pub(super) struct Entering {
+    /// The user, empty where there is none.
+    pub(super) user: String,
+    /// Whether it is a listener of the app.
+    pub(super) listens: bool,
+}
+
 /// A batch that is on its way, or is to be sent again.
 struct Flight {
     sequence: u64,
@@ -49,12 +57,13 @@ pub(super) struct Link {
     sent: u64,
     pub(super) interest: Interest,
     /// Answers that it has not confirmed: until it has, it may want more than it says.
-    unconfirmed: BTreeMap<u64, Option<String>>,
+    unconfirmed: BTreeMap<u64, Option<Entering>>,
     granted: u64,
     pub(super) sockets: u64,
     /// The same as it was stored.
     pub(super) stored_sockets: Option<u64>,
     pub(super) pending: u64,
+    pub(super) listeners: u64,
     pub(super) users: BTreeMap<String, u64>,
     /// Publications that it was not told of since the root came to life.
     pub(super) lost: u64,
@@ -64,8 +73,8 @@ pub(super) struct Link {
 
 impl Link {
     /// A relay as the storage tells it.
-    pub(super) fn stored(interest: Interest, sockets: u64) -> Link {
-        Link { interest, sockets, stored_sockets: Some(sockets), ..Link::default() }
+    pub(super) fn stored(interest: Interest, sockets: u64, listeners: u64) -> Link {
+        Link { interest, sockets, listeners, stored_sockets: Some(sockets), ..Link::default() }
     }
 
     /// Whether every message is for it, whatever it has said that it wants.
@@ -80,8 +89,13 @@ impl Link {
 
     /// Those of a user.
     pub(super) fn of_user(&self, user: &str) -> u64 {
-        let entering = self.unconfirmed.values().flatten().filter(|known| *known == user).count() as u64;
+        let entering = self.unconfirmed.values().flatten().filter(|entering| entering.user == user).count() as u64;
         self.users.get(user).copied().unwrap_or_default() + entering
+    }
+
+    /// Listeners of the app, those included that are about to be.
+    pub(super) fn listeners(&self) -> u64 {
+        self.listeners + self.unconfirmed.values().flatten().filter(|entering| entering.listens).count() as u64
     }
 
     /// Begins anew with another life of the relay.
@@ -104,8 +118,8 @@ impl Link {
         self.add(Waiting { text, is_answer: true, answers: None })
     }
 
-    /// Adds the answer to a question; `enters`: the user who is to be counted with it, empty where there is none.
-    pub(super) fn push_answer(&mut self, text: Rc<str>, number: u64, enters: Option<String>) -> bool {
+    /// Adds the answer to a question; `enters`: who is to be counted with it.
+    pub(super) fn push_answer(&mut self, text: Rc<str>, number: u64, enters: Option<Entering>) -> bool {
         self.unconfirmed.insert(number, enters);
         self.add(Waiting { text, is_answer: true, answers: Some(number) })
     }
@@ -261,8 +275,8 @@ mod tests {
     #[test]
     fn a_relay_that_falls_behind_loses_what_waits_and_that_is_counted() {
         let mut link = link();
-        link.push_answer(done("a"), 1, Some("ada".to_owned()));
-        assert_eq!((link.counted(), link.of_user("ada"), link.wants_everything()), (1, 1, true));
+        link.push_answer(done("a"), 1, Some(Entering { user: "ada".to_owned(), listens: true }));
+        assert_eq!((link.counted(), link.of_user("ada"), link.listeners(), link.wants_everything()), (1, 1, 1, true));
         let fits = (0..=MAX_WAITING).map(|_| link.push(done("x"))).filter(|fits| *fits).count();
         assert_eq!((fits, link.lost), (MAX_WAITING, MAX_WAITING as u64));
         assert_eq!((link.counted(), link.wants_everything()), (0, false));

@@ -92,6 +92,7 @@ impl Reporter {
         Report {
             sockets: self.sockets.0,
             pending: self.sockets.1,
+            listeners: delivery.app_listeners(),
             users,
             is_whole,
             interest: tells_interest.then(|| self.interest.text()),

@@ -6,6 +6,7 @@ use super::Peer;
 use super::codec;
 use super::form::{Ask, OriginForm, PayerForm, TopicForm, Up};
 use crate::code::{Code, Refusal};
+use crate::engine::census::Census;
 use crate::engine::command::Position;
 use crate::engine::delivery::Delivery;
 use crate::engine::effect::{Admitted, Task, Write};
@@ -41,11 +42,30 @@ impl Tenant {
         }
     }
 
+    /// Tells the relays how tables are set, where that has changed.
+    pub(in crate::engine) fn tell_tables(&mut self) {
+        if let (Some(hub), Some(settings)) = (&mut self.hub, self.delivery.tables_text()) {
+            hub.tell_tables(settings);
+        }
+    }
+
+    /// Sends the relays what there is to tell them.
+    pub(in crate::engine) fn tell_relays(&mut self, now: u64, out: &mut Out) {
+        let arrivals = self.delivery.take_arrivals();
+        let Some(hub) = &mut self.hub else { return };
+        let topic = self.delivery.connections_topic();
+        for arrival in arrivals {
+            hub.tell_arrival(topic.as_ref(), &codec::arrival_form(&arrival));
+        }
+        hub.flush(now, out);
+    }
+
     /// Takes in a relay's request; what it says is done in its order, once the history that is being read is there.
     fn relay_asks(&mut self, now: u64, body: &str, out: &mut Out) {
         let Some(hub) = &mut self.hub else { return out.run(Task::PeerAnswer(None)) };
         let (relay, messages, spent) = hub.receive(body, out);
         if hub.is_new(relay) {
+            hub.tell_tables_to(relay);
             hub.tell_places(relay, self.stream.presence().places().iter());
         }
         self.relayed.extend(messages.into_iter().map(|message| (relay, message)));
@@ -73,13 +93,14 @@ impl Tenant {
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
         let user = user.unwrap_or_default();
-        let own = self.own_counts(&user);
-        let census = self.hub.as_ref().map(|hub| hub.beside(relay, &user, own)).unwrap_or_default();
+        let own = self.own_census(&user);
+        let census = self.hub.as_ref().map(|hub| hub.beside(relay, &user, &own)).unwrap_or_default();
         out.run(Task::Admitted(Admitted { is_spent, census }));
     }
 
-    fn own_counts(&self, user: &str) -> (u64, u64) {
-        (self.delivery.counts().0, self.delivery.of_user(user))
+    fn own_census(&self, user: &str) -> Census {
+        let users = [(user.to_owned(), self.delivery.of_user(user))].into();
+        Census { connections: self.delivery.counts().0, users, listeners: self.delivery.app_listeners() }
     }
 
     /// Hands a message of the stream to this object's delivery, and to the relays that it may concern.
@@ -102,10 +123,10 @@ impl Tenant {
 
     fn answer_relay(&mut self, (relay, ask): (u32, &Ask), refusal: Option<Refusal>, missed: Option<&Missed>) {
         let rosters = ask.watch.iter().cloned().map(codec::topic).map(|topic| self.roster(topic)).collect();
-        let own = self.own_counts(ask.payer.user.as_deref().unwrap_or_default());
+        let own = self.own_census(ask.payer.user.as_deref().unwrap_or_default());
         let position = self.stream.position();
         if let Some(hub) = &mut self.hub {
-            hub.answer((relay, ask), own, position, (refusal.as_ref(), missed, rosters));
+            hub.answer((relay, ask), &own, position, (refusal.as_ref(), missed, rosters));
         }
     }
 
@@ -176,6 +197,11 @@ impl Tenant {
             Up::Gather { topic, change, only } => {
                 let change = Box::new(codec::event(change));
                 ToStream::Gather { topic: place(topic), change, only: only.map(codec::session) }
+            }
+            Up::Arrived(form) => {
+                self.delivery.tell_arrival(&codec::arrival(&form), out);
+                let topic = self.delivery.connections_topic();
+                return self.hub.iter_mut().for_each(|hub| hub.tell_arrival(topic.as_ref(), &form));
             }
             Up::Gone { client } => ToStream::Gone { client_id: Rc::from(client) },
             Up::Ask(_) | Up::Publish { .. } | Up::Track { .. } | Up::Update { .. } => return,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::codec::{self, Roster};
-use super::form::{Ask, DownAnswer, PayerForm, text};
+use super::form::{Ask, DownAnswer, PayerForm, Up, text};
 use super::report::Reporter;
 use super::uplink::Uplink;
 use super::{Peer, client_prefix};
@@ -88,11 +88,11 @@ impl RelayTenant {
         let mut out = Out::default();
         let configuration_has_not = configuration.relays.is_none_or(|relays| number > relays.max);
         let surroundings = (configuration, profiles);
-        let mut delivery =
-            Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, &BTreeSet::new(), &mut out);
+        let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, None, &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
         delivery.be_away();
+        delivery.restart_unopened(&mut out);
         let mut relay = RelayTenant {
             delivery,
             link: Uplink::new(number, epoch),
@@ -142,6 +142,7 @@ impl RelayTenant {
             }
             Input::PeerAsked { body } => self.receive(now, &body, &mut out),
             Input::PeerAnswered { answer, .. } => self.link_answered(now, answer.as_deref(), &mut out),
+            Input::Called(answer) => self.delivery.called(answer, &mut out),
             Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
             Input::Tick => drop(self.timers.pop_first()),
             Input::Alarm => self.alarm = None,
@@ -150,6 +151,7 @@ impl RelayTenant {
                 out.run(Task::Administered(Ok(connections)));
             }
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
+            Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
             // What only the object with the stream can do is asked of that alone.
             Input::Publish { .. } | Input::PublishForClient { .. } => {
                 out.run(Task::Published(Err(Refusal::of(Code::Internal))));
@@ -161,11 +163,13 @@ impl RelayTenant {
             | Input::InterestAnswered { .. }
             | Input::Judged { .. }
             | Input::Authorized { .. }
-            | Input::Called(_)
             | Input::GoneRead(_)
             | Input::Recalled(_)
             | Input::Admit { .. }
             | Input::Place => {}
+        }
+        if was_empty && !self.delivery.is_empty() {
+            self.delivery.store_tables(&mut out);
         }
         self.settle(now, out, effects);
         // What is stored here is of its sockets alone: a relay that has emptied is given up.
@@ -220,7 +224,8 @@ impl RelayTenant {
         };
         let payer = PayerForm { socket: client_id.to_string(), user: principal.user.clone() };
         let units = u64::from(from.is_some());
-        let ask = Ask { number: 0, payer, units, enters: true, from, only: None, watch: Vec::new() };
+        let listens = self.delivery.is_listener(socket);
+        let ask = Ask { number: 0, payer, units, enters: true, listens, from, only: None, watch: Vec::new() };
         self.park(socket, ask, (client_id, Some((principal, recover, batches))), VecDeque::new());
     }
 
@@ -255,6 +260,9 @@ impl RelayTenant {
         self.carry(now, &mut out);
         self.delivery.batch(now, &mut out);
         self.delivery.save(now, &mut out);
+        for arrival in self.delivery.take_arrivals() {
+            self.link.push(Up::Arrived(codec::arrival_form(&arrival)));
+        }
         self.report.note(&mut self.delivery);
         if let Some(sequence) = self.to_answer.take() {
             let report = self.report.take(&self.delivery);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{place, service};
 use crate::code::Code;
+use crate::engine::relay::Peer;
 use crate::policy::app::App;
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::Proven;
@@ -113,7 +114,7 @@ fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> R
                 if let Some(connected) = answer.get("connected").and_then(Value::as_bool) {
                     return Ok(shown(&app, &tables, connected, &address));
                 }
-                let stats = Question { organization: app.clone(), path: "/stats", body: None };
+                let stats = Question { organization: app.clone(), peer: Peer::Root, path: "/stats", body: None };
                 Ok(ApiStep::ask(stats, move |_, status, body| {
                     let connections = parsed(status, body)?.get("connections").and_then(Value::as_u64);
                     Ok(shown(&app, &tables, connections.is_some_and(|count| count > 0), &address))

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::EVENTS;
 use crate::code::{Code, Refusal};
+use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::policy::stream_key::StreamKey;
 use crate::server::answer::Answer;
@@ -35,7 +36,7 @@ impl Api for Frames {
         Ok(ApiStep::read_body(move |_, body| {
             let frame = String::from_utf8(body).map_err(|_| rejected(Refusal::of(Code::InvalidRequest)))?;
             let body = Some(frame_body(&key.client_id, &frame));
-            let question = Question { organization: key.organization, path: FRAME, body };
+            let question = Question { organization: key.organization, peer: Peer::Root, path: FRAME, body };
             Ok(ApiStep::ask(question, |_, status, body| {
                 Ok(ApiStep::Answer(Answer { status, body: body.to_owned(), retry_after: None }))
             }))

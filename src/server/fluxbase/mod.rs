@@ -2,6 +2,7 @@
 //! (docs/protocol-fluxbase.md, Connecting).
 
 pub mod access;
+mod gathering;
 pub mod rest;
 pub mod tables;
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::access::{Call, Caller, identify, organization, rejected};
+use super::gathering;
 use super::tables::{self, TABLES};
 use crate::code::{Code, Refusal};
 use crate::engine::publication::{Payload, Publication};
@@ -12,7 +13,7 @@ use crate::policy::channel::{MAX_TOPIC, Topic};
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::NAME_BYTES;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, Cors, Question, Rejected, code_of};
+use crate::server::api::{Api, ApiStep, Cors, Rejected, code_of};
 use crate::server::publish;
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind};
@@ -52,10 +53,7 @@ impl Api for Rest {
 
     fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected> {
         match head.path.as_str() {
-            OLD_STATS => {
-                let question = Question { organization: organization(configuration)?, path: "/stats", body: None };
-                Ok(ApiStep::ask(question, |_, status, body| counts(status, body)))
-            }
+            OLD_STATS => Ok(gathering::counts(organization(configuration)?)),
             STATS => identify(head, configuration, connections),
             BROADCAST => identify(head, configuration, broadcast),
             _ => identify(head, configuration, tables::call),
@@ -71,14 +69,6 @@ pub(super) fn accepted(status: u16, body: &str) -> Result<Value, Rejected> {
     }
 }
 
-/// Connections, and channels with a subscriber: of tables and of topics.
-fn counts(status: u16, body: &str) -> Result<ApiStep, Rejected> {
-    let figures = accepted(status, body)?;
-    let count = |name: &str| figures.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let body = json!({ "connections": count("connections"), "channels": count("topics") + count("tables") });
-    Ok(ApiStep::Answer(Answer::json(200, &body)))
-}
-
 fn connections(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
     if !call.caller.is_admin() {
         return Err(rejected(Code::Forbidden));
@@ -90,17 +80,8 @@ fn connections(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
         }
     };
     let (limit, offset) = (number("limit", DEFAULT_LIMIT)?.clamp(1, MAX_LIMIT), number("offset", 0)?);
-    let search = call.head.parameter("search").unwrap_or_default();
-    let body = json!({ "limit": limit, "offset": offset, "search": search }).to_string();
-    let question = Question { organization: call.organization, path: "/connections", body: Some(body) };
-    Ok(ApiStep::ask(question, move |_, status, body| {
-        let mut answer = accepted(status, body)?;
-        if let Some(answer) = answer.as_object_mut() {
-            answer.insert("limit".to_owned(), Value::from(limit));
-            answer.insert("offset".to_owned(), Value::from(offset));
-        }
-        Ok(ApiStep::Answer(Answer::json(200, &answer)))
-    }))
+    let search = call.head.parameter("search").unwrap_or_default().to_owned();
+    Ok(gathering::connections(call.organization, search, (limit, offset)))
 }
 
 fn broadcast(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
