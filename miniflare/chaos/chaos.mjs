@@ -141,6 +141,7 @@ function chosen(isEvictable) {
 function report({ listeners, counts, published, quietFrom, retries }, { stormed, seconds }) {
 	const ledgers = [...listeners.sdk, ...listeners.supabase].map(({ ledger }) => ledger);
 	const sum = (list, pick) => list.reduce((total, one) => total + pick(one), 0);
+	const lacks = (ledger, from) => (ledger.missing(from, published) > 0 ? [ledger.lacks(from, published)] : []);
 	const [sdk, guests] = [listeners.sdk, listeners.supabase].map((list) => list.map(({ ledger }) => ledger));
 	return {
 		events: published,
@@ -150,6 +151,7 @@ function report({ listeners, counts, published, quietFrom, retries }, { stormed,
 		incidents: counts,
 		lost: sum(sdk, (ledger) => ledger.missing(0, published)),
 		lostInPeace: sum(guests, (ledger) => ledger.missing(quietFrom, published)),
+		lacking: [...sdk.flatMap((ledger) => lacks(ledger, 0)), ...guests.flatMap((ledger) => lacks(ledger, quietFrom))],
 		twice: sum(ledgers, ({ twice }) => twice),
 		outOfOrder: sum(ledgers, ({ outOfOrder }) => outOfOrder),
 		leaked: sum(ledgers, ({ leaked }) => leaked),

@@ -70,6 +70,14 @@ export class Ledger {
 		return missing;
 	}
 
+	/** Where the events of these numbers that it lacks begin and end, and how many there are of each kind. */
+	lacks(from, to) {
+		const lacking = [];
+		for (let n = from; n < to; n += 1) if (this.#isFor(n) && !this.#seen[n]) lacking.push(n);
+		const kinds = KINDS.map((_, kind) => lacking.filter((n) => n % KINDS.length === kind).length);
+		return { first: lacking[0], last: lacking.at(-1), kinds };
+	}
+
 	#isFor(n) {
 		const { forAdmins = false, isNative = false } = kindOf(n);
 		return (!forAdmins || this.#isAdmin) && (!isNative || this.#isNative);
