@@ -66,7 +66,10 @@ fn duplicates(packages: &[(&str, &str)], skipped: &[&str]) -> Vec<String> {
     for (name, _) in packages {
         *versions.entry(name).or_default() += 1;
     }
-    let explains = |entry: &&&str| packages.iter().any(|&package| versions[package.0] > 1 && is_of(entry, package));
+    let explains = |entry: &&&str| {
+        let is_several = |name| versions.get(name).is_some_and(|count| *count > 1);
+        packages.iter().any(|&package| is_several(package.0) && is_of(entry, package))
+    };
     let mut found: Vec<String> = skipped
         .iter()
         .filter(|entry| !explains(entry))
