@@ -175,11 +175,22 @@ fn figures_and_connections_are_those_of_all_objects() {
             rig.frame(client, json!({ "type": "subscribe", "channel": channel }));
         }
     }
-    let stats = || head("GET", "/api/realtime/stats", "", "");
+    let stats = || head("GET", "/api/realtime/stats", "", ACCESS_TOKEN);
     let all = (200, json!({ "connections": 7, "channels": 3 }));
     assert_eq!(call(&mut rig, &usual(), stats(), ""), all);
     rig.hibernate();
     assert_eq!(call(&mut rig, &usual(), stats(), ""), all);
+    for key in ["", "a-wrong-key", &token(json!({ "role": "admin" }))] {
+        let configuration = configuration(&usual());
+        let mut paths = Vec::new();
+        let stranger = HttpCall::new(&configuration, NOW).with_object(|question| {
+            paths.push(question.path);
+            rig.ask(question.path, question.body.as_deref().unwrap_or_default())
+        });
+        let answer = final_answer(stranger.carry_out(head("GET", "/api/realtime/stats", "", key), ""));
+        assert!(answer.body.contains("\"connections\":7"), "{answer:?}");
+        assert_eq!(paths, ["/stats"], "one object is asked");
+    }
     // Whatever the size of a page, each connection is on one of them.
     for limit in 1..=8 {
         let mut seen = Vec::new();

@@ -57,12 +57,13 @@ test("an app's listeners, tables, presences and lists are those of all its objec
 	last.send({ type: "presence_update", metadata: { woken: true } });
 	await first.until(() => Object.values(first.present).some(({ woken }) => woken));
 
-	const counts = await (await fetch(`${server.url}/api/realtime/stats`)).json();
+	const service = { headers: { authorization: `Bearer ${ACCESS_TOKEN}` } };
+	const counts = await (await fetch(`${server.url}/api/realtime/stats`, service)).json();
 	assert.deepEqual(counts, { connections: LISTENERS + 1, channels: 2 });
 	const listed = [];
 	for (let offset = 0; offset < LISTENERS + 1; offset += 2) {
 		const page = `${server.url}/api/v1/realtime/stats?limit=2&offset=${offset}`;
-		const answer = await (await fetch(page, { headers: { authorization: `Bearer ${ACCESS_TOKEN}` } })).json();
+		const answer = await (await fetch(page, service)).json();
 		assert.equal(answer.total_connections, LISTENERS + 1);
 		listed.push(...answer.connections.map(({ user_id: name }) => name));
 	}

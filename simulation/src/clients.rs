@@ -71,7 +71,7 @@ impl World {
         }
         if let Some(refusal) = outcome.turned_away {
             self.people.mistakes.unexpected += 1;
-            return self.people.mistakes.note(|| format!("client {person} was turned away: {refusal:?}"));
+            return self.people.mistakes.note(|| format!("client {person} was refused: {refusal:?}"));
         }
         self.counts.connections += 1;
         if !is_proven {

@@ -11,8 +11,9 @@ use crate::server::administration::{CHANNELS, CONNECTIONS};
 use crate::server::answer::Answer;
 use crate::server::api::{ApiStep, Question, Rejected};
 
-/// Connections, and channels with a subscriber: of tables and of topics.
-pub fn counts(organization: String) -> ApiStep {
+/// Connections, and channels with a subscriber: of tables and of topics. Without `asks_relays` the channels are those of the
+/// organization's own object: a stranger's request may not wake all the others.
+pub fn counts(organization: String, asks_relays: bool) -> ApiStep {
     let question = Question { organization: organization.clone(), peer: Peer::Root, path: "/stats", body: None };
     ApiStep::ask(question, move |_, status, body| {
         let figures = accepted(status, body)?;
@@ -20,7 +21,7 @@ pub fn counts(organization: String) -> ApiStep {
         let connections = count("connections");
         let relays = figures.get("relays").and_then(Value::as_array).into_iter().flatten();
         let objects = relays.filter_map(|relay| peer(relay.get("relay")?)).collect::<VecDeque<_>>();
-        if objects.is_empty() {
+        if objects.is_empty() || !asks_relays {
             return Ok(counted(connections, count("topics") + count("tables")));
         }
         Ok(Channels { organization, connections, objects, channels: Distinct::default() }.ask(Peer::Root))

@@ -53,7 +53,10 @@ impl Api for Rest {
 
     fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected> {
         match head.path.as_str() {
-            OLD_STATS => Ok(gathering::counts(organization(configuration)?)),
+            OLD_STATS => {
+                let asks_relays = head.bearer().is_some_and(|token| configuration.is_access_token(token));
+                Ok(gathering::counts(organization(configuration)?, asks_relays))
+            }
             STATS => identify(head, configuration, connections),
             BROADCAST => identify(head, configuration, broadcast),
             _ => identify(head, configuration, tables::call),
