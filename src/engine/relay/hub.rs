@@ -159,7 +159,14 @@ impl Hub {
 
     /// Tells every relay that may have a recipient what happened in the stream. `origin` is the client of a relay that
     /// caused it: its own relay acknowledges it.
-    pub(in crate::engine) fn spread(&mut self, message: &ToDelivery, origin: Option<(Relayed, OriginForm)>) {
+    /// `listens`: whether a relay is sent what this group sees.
+    pub(in crate::engine) fn spread(
+        &mut self,
+        message: &ToDelivery,
+        origin: Option<(Relayed, OriginForm)>,
+        listens: &dyn Fn(u32, &str) -> bool,
+    ) {
+        let is_judged = matches!(message, ToDelivery::Publish { accepted, .. } if accepted.verdict.is_some());
         let payer = origin.as_ref().map(|(relayed, _)| &relayed.payer);
         let mut shared: Option<Rc<str>> = None;
         let mut behind = Vec::new();
@@ -169,9 +176,12 @@ impl Hub {
             if !acknowledges && !link.wants_everything() && !link.interest.wants(message) {
                 continue;
             }
-            let encode = |origin| codec::spread_form(message, payer, origin).map(|form| Rc::from(text(&form)));
+            let listens = |group: &str| listens(*number, group);
+            let encode =
+                |origin| codec::spread_form(message, payer, origin, &listens).map(|form| Rc::from(text(&form)));
             let encoded = match own {
                 Some((_, origin)) => encode(Some(origin.clone())),
+                None if is_judged => encode(None),
                 None => shared.take().or_else(|| encode(None)).inspect(|text| shared = Some(Rc::clone(text))),
             };
             if encoded.is_some_and(|text| !link.push(text)) {
@@ -225,7 +235,8 @@ impl Hub {
         }
     }
 
-    fn reply(&mut self, relay: u32, form: &Down) {
+    /// Tells one relay what is for this life of it.
+    pub(super) fn reply(&mut self, relay: u32, form: &Down) {
         let text = Rc::from(text(form));
         // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
         let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
@@ -271,6 +282,23 @@ impl Hub {
             self.restart(relay);
         }
         self.count();
+    }
+
+    /// Tells one relay what is for every life of it.
+    pub(super) fn announce(&mut self, relay: u32, form: &Down) {
+        if self.links.get_mut(&relay).is_some_and(|link| !link.push(Rc::from(text(form)))) {
+            self.restart(relay);
+        }
+    }
+
+    /// The relay's life, where it has told that.
+    pub(super) fn life_of(&self, relay: u32) -> Option<&String> {
+        self.links.get(&relay).and_then(|link| link.life.as_ref())
+    }
+
+    /// Whether there is such a relay.
+    pub(super) fn knows(&self, relay: u32) -> bool {
+        self.links.contains_key(&relay)
     }
 
     /// Something is lost that was for a relay's clients: they come back, and recover what was retained.
@@ -337,7 +365,7 @@ impl Hub {
     }
 
     /// Gives up relays that have emptied.
-    fn give_up(&mut self, out: &mut Out) {
+    pub(super) fn give_up(&mut self, out: &mut Out) {
         let is_empty = |link: &Link| {
             link.life.is_some() && link.sockets + link.pending == 0 && link.is_idle() && !link.wants_everything()
         };
@@ -351,7 +379,6 @@ impl Hub {
 
     /// Sends what waits, one batch to each relay at a time.
     pub(in crate::engine) fn flush(&mut self, now: u64, out: &mut Out) {
-        self.give_up(out);
         let is_busy = self.links.values().any(|link| !link.is_idle());
         if is_busy != self.is_busy {
             self.is_busy = is_busy;

@@ -3,11 +3,14 @@
 
 mod asking;
 mod codec;
+mod database;
+mod database_form;
 mod form;
 mod hub;
 mod incoming;
 mod interest;
 mod link;
+mod listeners;
 mod outgoing;
 mod report;
 mod root;
@@ -16,6 +19,7 @@ mod uplink;
 
 pub(super) use form::{Ask, PayerForm, Up};
 pub(super) use hub::Hub;
+pub(super) use listeners::Relayed;
 
 /// The other side of a request between two objects of one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
