@@ -244,18 +244,10 @@ impl Configuration {
                 (section.read)(&field, self)?;
             }
         }
-        self.read_relays(&mut form)?;
-        form.finish()
-    }
-
-    /// Where databases are served, each organization has one object: what these ask of it is not asked of relays.
-    fn read_relays(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
-        let Some(relays) = form.take("relays") else { return Ok(()) };
-        self.relays = Relays::read(&relays)?;
-        if self.relays.is_some() && !self.databases().is_empty() {
-            return Err(relays.refuse("cannot stand beside databases"));
+        if let Some(relays) = form.take("relays") {
+            self.relays = Relays::read(&relays)?;
         }
-        Ok(())
+        form.finish()
     }
 
     fn claims(&self) -> BTreeSet<String> {
