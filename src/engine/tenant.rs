@@ -113,18 +113,8 @@ impl Tenant {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
             }
             Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),
-            Input::Feed { is_lost, catalog } => {
-                let before = self.delivery.feed_state();
-                self.delivery.fed(now, is_lost, catalog, &mut out);
-                self.stream.learn(self.delivery.catalog());
-                self.tell_feed(before);
-            }
-            Input::InterestAnswered { revision, catalog } => {
-                let before = self.delivery.feed_state();
-                self.delivery.interest_answered(now, revision, (catalog, false), &mut out);
-                self.stream.learn(self.delivery.catalog());
-                self.tell_feed(before);
-            }
+            Input::Feed { is_lost, catalog } => self.fed(now, is_lost, catalog, &mut out),
+            Input::InterestAnswered { revision, catalog } => self.interest_answered(now, revision, catalog, &mut out),
             Input::Judged { number, verdicts } => self.judged(number, verdicts, &mut out),
             Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
             Input::Tick => drop(self.timers.pop_first()),

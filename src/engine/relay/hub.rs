@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Roster};
 use super::form::{
-    AnswerForm, ArrivalForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION,
-    text,
+    AnswerForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION, text,
 };
 use super::interest::Interest;
 use super::link::{Entering, Link};
@@ -22,7 +21,6 @@ use crate::engine::figures::RelayFigures;
 use crate::engine::input::Stored;
 use crate::engine::message::{Missed, Out, Relayed, ToDelivery};
 use crate::engine::table_settings::FACT as TABLES;
-use crate::policy::channel::Topic;
 use crate::policy::relays::Relays;
 
 /// What the names of the relays' facts begin with.
@@ -41,7 +39,7 @@ struct StoredRelay {
     listeners: u64,
 }
 
-fn tables_text(settings: String) -> Rc<str> {
+pub(super) fn tables_text(settings: String) -> Rc<str> {
     Rc::from(text(&Down::Tables { settings }))
 }
 
@@ -52,13 +50,13 @@ pub(in crate::engine) struct Hub {
     limits_listeners: bool,
     /// Random, of this life.
     life: String,
-    links: BTreeMap<u32, Link>,
+    pub(super) links: BTreeMap<u32, Link>,
     /// Whether the storage says that batches are on their way.
     is_busy: bool,
     /// What the root's own delivery counts in of the other objects.
     census: Rc<RefCell<Census>>,
     /// How tables are set, as relays are told it; `None` where nobody has set any.
-    tables: Option<Rc<str>>,
+    pub(super) tables: Option<Rc<str>>,
 }
 
 impl Hub {
@@ -146,17 +144,6 @@ impl Hub {
         self.links.get(&relay).is_some_and(|link| link.taken == 1)
     }
 
-    /// Tells a relay where its sockets are present.
-    pub(in crate::engine) fn tell_places<'a>(
-        &mut self,
-        relay: u32,
-        places: impl Iterator<Item = &'a (Rc<str>, Option<Topic>)>,
-    ) {
-        let of_relay = places.filter(|(client, _)| relay_of(client) == Some(relay));
-        let places = of_relay.map(|(client, topic)| (client.to_string(), codec::place_form(topic))).collect();
-        self.reply(relay, &Down::Places { places });
-    }
-
     /// Tells every relay that may have a recipient what happened in the stream. `origin` is the client of a relay that
     /// caused it: its own relay acknowledges it.
     /// `listens`: whether a relay is sent what this group sees.
@@ -191,59 +178,9 @@ impl Hub {
         behind.into_iter().for_each(|relay| self.restart(relay));
     }
 
-    /// Tells every relay how tables are set from here on, where they have not heard it.
-    pub(in crate::engine) fn tell_tables(&mut self, settings: String) {
-        let tables = tables_text(settings);
-        if self.tables.replace(tables.clone()).as_ref() == Some(&tables) {
-            return;
-        }
-        self.tell_all(|_| true, &tables);
-    }
-
-    /// The same to one whose life has just begun.
-    pub(in crate::engine) fn tell_tables_to(&mut self, relay: u32) {
-        if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
-            && !link.push(tables)
-        {
-            self.restart(relay);
-        }
-    }
-
-    /// Tells those relays of a connection that may have a listener to the topic of connections.
-    pub(in crate::engine) fn tell_arrival(&mut self, topic: Option<&Topic>, form: &ArrivalForm) {
-        let Some(topic) = topic else { return };
-        let told: Rc<str> = Rc::from(text(&Down::Arrived(form.clone())));
-        self.tell_all(|link| link.wants_everything() || link.interest.wants_topic(topic), &told);
-    }
-
-    fn tell_all(&mut self, is_meant: impl Fn(&Link) -> bool, told: &Rc<str>) {
-        let links = self.links.iter_mut().filter(|(_, link)| is_meant(link));
-        let behind: Vec<u32> =
-            links.filter_map(|(number, link)| (!link.push(told.clone())).then_some(*number)).collect();
-        behind.into_iter().for_each(|relay| self.restart(relay));
-    }
-
     /// The relays that have sockets.
     pub(in crate::engine) fn numbers(&self) -> Vec<u32> {
         self.links.keys().copied().collect()
-    }
-
-    /// Tells one relay what the stream answers to it.
-    pub(in crate::engine) fn answer_message(&mut self, relay: u32, message: &ToDelivery) {
-        if let Some(form) = codec::reply_form(message) {
-            self.reply(relay, &form);
-        }
-    }
-
-    /// Tells one relay what is for this life of it.
-    pub(super) fn reply(&mut self, relay: u32, form: &Down) {
-        let text = Rc::from(text(form));
-        // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
-        let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
-        let push = if is_grant { Link::push_grant } else { Link::push_reply };
-        if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
-            self.restart(relay);
-        }
     }
 
     /// The tenant's sockets beside those of a relay: of all users, and of one. `own`: the same at the root.
@@ -284,13 +221,6 @@ impl Hub {
         self.count();
     }
 
-    /// Tells one relay what is for every life of it.
-    pub(super) fn announce(&mut self, relay: u32, form: &Down) {
-        if self.links.get_mut(&relay).is_some_and(|link| !link.push(Rc::from(text(form)))) {
-            self.restart(relay);
-        }
-    }
-
     /// The relay's life, where it has told that.
     pub(super) fn life_of(&self, relay: u32) -> Option<&String> {
         self.links.get(&relay).and_then(|link| link.life.as_ref())
@@ -302,7 +232,7 @@ impl Hub {
     }
 
     /// Something is lost that was for a relay's clients: they come back, and recover what was retained.
-    fn restart(&mut self, relay: u32) {
+    pub(super) fn restart(&mut self, relay: u32) {
         if let Some(link) = self.links.get_mut(&relay) {
             link.push(Rc::from(text(&Down::Restart)));
             // What was dropped may have said so.

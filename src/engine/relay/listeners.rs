@@ -79,6 +79,28 @@ impl Tenant {
         }
     }
 
+    /// Takes in that the changes have stopped or flow again, and what tables there are.
+    pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, catalog: Option<String>, out: &mut Out) {
+        let before = self.delivery.feed_state();
+        self.delivery.fed(now, is_lost, catalog, out);
+        self.stream.learn(self.delivery.catalog());
+        self.tell_feed(before);
+    }
+
+    /// Takes in how the database's object answered to who listens.
+    pub(in crate::engine) fn interest_answered(
+        &mut self,
+        now: u64,
+        revision: u64,
+        catalog: Option<String>,
+        out: &mut Out,
+    ) {
+        let before = self.delivery.feed_state();
+        self.delivery.interest_answered(now, revision, (catalog, false), out);
+        self.stream.learn(self.delivery.catalog());
+        self.tell_feed(before);
+    }
+
     /// Tells relays that the database judges for all their listeners.
     pub(in crate::engine) fn answer_listeners(&mut self, out: &mut Out) {
         let Some(hub) = &mut self.hub else { return };
@@ -89,8 +111,16 @@ impl Tenant {
         }
     }
 
+    /// Gives up relays that have emptied, and their listeners.
+    pub(in crate::engine) fn forget_relays(&mut self, out: &mut Out) {
+        let Some(hub) = &mut self.hub else { return };
+        hub.give_up(out);
+        let gone = self.delivery.listening_relays().into_iter().filter(|relay| !hub.knows(*relay));
+        gone.collect::<Vec<_>>().into_iter().for_each(|relay| self.delivery.forget_listeners(relay, out));
+    }
+
     /// Tells relays with listeners that the changes have stopped or flow again, or that the tables have changed.
-    pub(in crate::engine) fn tell_feed(&mut self, before: Option<(bool, Rc<Catalog>, Rc<str>)>) {
+    fn tell_feed(&mut self, before: Option<(bool, Rc<Catalog>, Rc<str>)>) {
         let (Some(hub), Some((lost, tables, text))) = (&mut self.hub, self.delivery.feed_state()) else { return };
         let Some((was_lost, before, _)) = before else { return };
         let has_changed = *tables != *before;
@@ -101,13 +131,5 @@ impl Tenant {
             let catalog = has_changed.then(|| text.to_string());
             hub.announce(relay, &Down::Database(DatabaseDown::Feed { lost, catalog }));
         }
-    }
-
-    /// Gives up relays that have emptied, and their listeners.
-    pub(in crate::engine) fn forget_relays(&mut self, out: &mut Out) {
-        let Some(hub) = &mut self.hub else { return };
-        hub.give_up(out);
-        let gone = self.delivery.listening_relays().into_iter().filter(|relay| !hub.knows(*relay));
-        gone.collect::<Vec<_>>().into_iter().for_each(|relay| self.delivery.forget_listeners(relay, out));
     }
 }

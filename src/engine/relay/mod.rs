@@ -14,6 +14,7 @@ mod listeners;
 mod outgoing;
 mod report;
 mod root;
+mod telling;
 pub mod tenant;
 mod uplink;
 
