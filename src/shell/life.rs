@@ -47,7 +47,7 @@ pub struct Outcome {
     /// The socket that is to be accepted.
     pub opening: Option<RawSocket>,
     /// Why it is not.
-    pub turned_away: Option<Refusal>,
+    pub rejected: Option<Refusal>,
     /// The answer to a publisher.
     pub published: Option<std::result::Result<Receipt, Refusal>>,
     /// The figures.
@@ -129,7 +129,7 @@ impl Life {
                 state.accept(&opening, vec![client_id.to_string()])?;
                 self.sockets.insert(socket, &opening, &client_id);
             }
-            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Reject(refusal) => outcome.rejected = Some(refusal),
             Task::Close { socket, dialect, code } => {
                 let (number, reason) = closing(dialect, code);
                 if let Some(raw) = self.sockets.get(socket) {

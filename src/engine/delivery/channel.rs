@@ -14,7 +14,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream};
 use crate::engine::profile::Duplicate;
 use crate::policy::channel::Topic;
-use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
+use crate::policy::limits::{REJECTION_FACTOR, STATE_BYTES};
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
@@ -100,7 +100,7 @@ impl Delivery {
     /// clients that rejoin all their channels with an expired token about ten times a minute.
     fn count_rejection(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
-        let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
+        let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(REJECTION_FACTOR);
         let Some(known) = self.registry.socket_mut(socket) else { return false };
         let closes = known.rejected.add(now, most);
         if closes {
