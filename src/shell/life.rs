@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 
 use super::fault::{log_fault, watch};
 use super::runtime::{OPEN, RawSocket, RawState, log};
-use super::sockets::Sockets;
+use super::sockets::RawSockets;
 use super::storage::Storage;
 use crate::code::Refusal;
 use crate::engine::effect::{Administered, Admitted, Calling, Effect, Receipt, Task};
@@ -36,7 +36,7 @@ pub struct Life {
     /// The engine with its dialects.
     pub server: TenantServer,
     /// The sockets.
-    pub sockets: Sockets,
+    pub sockets: RawSockets,
     /// The storage.
     pub storage: Storage,
 }

@@ -31,7 +31,7 @@ pub struct Interest {
     is_changed: bool,
     /// What the object has answered to, by its digest.
     told: Option<String>,
-    known: Known,
+    known: InterestSnapshot,
     asking: Option<Asking>,
     revision: u64,
     failures: u32,
@@ -52,12 +52,12 @@ struct Asking {
     /// Its time too, in Unix milliseconds.
     revision: u64,
     digest: String,
-    known: Known,
+    known: InterestSnapshot,
 }
 
 /// What the object has answered to: groups, and their tables.
 #[derive(Default)]
-struct Known {
+struct InterestSnapshot {
     groups: BTreeSet<Rc<str>>,
     tables: BTreeSet<(Rc<str>, TableName)>,
     /// How many groups each table has.
@@ -93,7 +93,7 @@ impl Interest {
             groups: BTreeMap::new(),
             is_changed: true,
             told,
-            known: Known::default(),
+            known: InterestSnapshot::default(),
             asking: None,
             revision: 0,
             failures: 0,
@@ -256,8 +256,8 @@ impl Interest {
         }
     }
 
-    fn listening(&self) -> Known {
-        let mut known = Known::default();
+    fn listening(&self) -> InterestSnapshot {
+        let mut known = InterestSnapshot::default();
         for (id, listeners) in &self.groups {
             known.groups.insert(id.clone());
             listeners.tables.keys().for_each(|table| *known.counts.entry(table.clone()).or_default() += 1);
