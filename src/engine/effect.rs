@@ -45,7 +45,7 @@ pub enum Task {
         client_id: Rc<str>,
     },
     /// Reject the connection at its handshake.
-    TurnAway(Refusal),
+    Reject(Refusal),
     /// Close a connection.
     Close {
         /// Its number.

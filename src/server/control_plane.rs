@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::administration::TABLES;
-use super::api::{ApiStep, DatabaseQuestion, Question, Rejected, code_of};
+use super::api::{ApiStep, DatabaseRequest, ObjectRequest, Rejected, code_of};
 use crate::code::Code;
 use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
@@ -62,7 +62,7 @@ fn is(request: &TableRequest, action: &str) -> bool {
 
 fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep {
     let (organization, body) = (organization.to_owned(), Some(request.to_string()));
-    let question = Question { organization, peer: Peer::Root, path: TABLES, body };
+    let question = ObjectRequest { organization, peer: Peer::Root, path: TABLES, body };
     ApiStep::ask(question, move |configuration, status, body| {
         let answer = match status {
             200 => parsed(body),
@@ -82,7 +82,7 @@ fn ask_database(database: String, request: TableRequest, then: Then) -> ApiStep 
     if is(&request, "update") {
         return update(database, request, then);
     }
-    let question = DatabaseQuestion { database: database.clone(), path: TABLES, body: request.to_string() };
+    let question = DatabaseRequest { database: database.clone(), path: TABLES, body: request.to_string() };
     ApiStep::ask_database(question, move |configuration, status, body| match changed(status, body) {
         Ok(()) => Ok(list(database, then)),
         Err(refusal) => then(configuration, Err(refusal)),
@@ -132,7 +132,7 @@ fn find(listed: &TableList, request: &TableRequest) -> Option<Value> {
 
 /// The tables of a database, from what its object says of it.
 fn list(database: String, then: Then) -> ApiStep {
-    let question = DatabaseQuestion { database, path: "/status", body: String::new() };
+    let question = DatabaseRequest { database, path: "/status", body: String::new() };
     ApiStep::ask_database(question, move |configuration, status, body| {
         let answer = if status == 200 { parsed(body) } else { Err(failed(status)) };
         then(configuration, answer.and_then(|answer| listed(&answer)))

@@ -23,7 +23,7 @@ pub enum Statement {
     /// Follow the publication, and repair what drifted.
     Sync,
     /// Capture the changes of tables.
-    Enable(TableSettings),
+    Enable(CaptureSettings),
     /// Stop that.
     Disable {
         /// The schema.
@@ -35,7 +35,7 @@ pub enum Statement {
 
 /// How tables are captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableSettings {
+pub struct CaptureSettings {
     /// The schema.
     pub schema: String,
     /// The tables: all of them are enabled, or none where one does not exist.
@@ -106,7 +106,7 @@ impl Statement {
         };
         let (events, exclude) = (list("events"), list("exclude"));
         let tables = list("tables").or_else(|| Some(vec![table?]))?;
-        let settings = TableSettings { schema, tables, events, exclude, organization_column };
+        let settings = CaptureSettings { schema, tables, events, exclude, organization_column };
         (action == "enable").then_some(Statement::Enable(settings))
     }
 }

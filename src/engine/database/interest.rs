@@ -34,7 +34,7 @@ pub struct Interest {
     is_changed: bool,
     /// What the object has answered to, by its digest.
     told: Option<String>,
-    known: Known,
+    known: InterestSnapshot,
     asking: Option<Asking>,
     revision: u64,
     failures: u32,
@@ -55,12 +55,12 @@ struct Asking {
     /// Its time too, in Unix milliseconds.
     revision: u64,
     digest: String,
-    known: Known,
+    known: InterestSnapshot,
 }
 
 /// What the object has answered to: groups, and their tables.
 #[derive(Default)]
-struct Known {
+struct InterestSnapshot {
     groups: BTreeSet<Rc<str>>,
     tables: BTreeSet<(Rc<str>, TableName)>,
     /// How many groups each table has.
@@ -97,7 +97,7 @@ impl Interest {
             remotes: BTreeMap::new(),
             is_changed: true,
             told,
-            known: Known::default(),
+            known: InterestSnapshot::default(),
             asking: None,
             revision: 0,
             failures: 0,
@@ -250,7 +250,7 @@ impl Interest {
     /// Forgets what was told: the other side may not know it any more. What waits for an answer is told again too.
     pub fn tell_again(&mut self) {
         (self.told, self.asking, self.retry) = (None, None, None);
-        self.known = Known::default();
+        self.known = InterestSnapshot::default();
         self.is_changed = true;
     }
 
@@ -325,8 +325,8 @@ impl Interest {
         all
     }
 
-    fn listening(&self) -> Known {
-        let mut known = Known::default();
+    fn listening(&self) -> InterestSnapshot {
+        let mut known = InterestSnapshot::default();
         for (id, (_, tables)) in self.everyone() {
             known.groups.insert(id.clone());
             tables.iter().for_each(|table| *known.counts.entry((*table).clone()).or_default() += 1);

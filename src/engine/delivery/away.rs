@@ -11,7 +11,7 @@ use super::session::Session;
 use super::socket::Socket;
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
-use crate::engine::command::{Authenticate, Command, Malformed, Recover};
+use crate::engine::command::{Authenticate, DecodedFrame, Recover};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::Sessions;
@@ -172,7 +172,7 @@ impl Delivery {
     }
 
     /// The next frame that has waited and may go on.
-    pub(in crate::engine) fn next_released(&mut self) -> Option<(SocketId, Result<Command, Malformed>)> {
+    pub(in crate::engine) fn next_released(&mut self) -> Option<(SocketId, DecodedFrame)> {
         self.backlog.next()
     }
 

@@ -10,7 +10,7 @@ use super::codec::{self, Roster};
 use super::form::{
     AnswerForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION, text,
 };
-use super::interest::Interest;
+use super::interest::InterestFilter;
 use super::link::{Entering, Link};
 use super::{Peer, relay_of};
 use crate::code::Refusal;
@@ -73,8 +73,8 @@ impl Hub {
             let Some(number) = number else { continue };
             // What cannot be read may be interested in anything: it is told to begin anew, and says so again.
             let read = serde_json::from_str::<StoredRelay>(state).ok().filter(|stored| stored.version == VERSION);
-            let known =
-                read.and_then(|stored| Some((Interest::read(&stored.interest)?, stored.sockets, stored.listeners)));
+            let known = read
+                .and_then(|stored| Some((InterestFilter::read(&stored.interest)?, stored.sockets, stored.listeners)));
             let is_known = known.is_some();
             let (interest, sockets, listeners) = known.unwrap_or_default();
             let mut link = Link::stored(interest, sockets, listeners);
@@ -282,7 +282,7 @@ impl Hub {
         let is_far =
             link.stored_sockets.is_none_or(|stored| stored.abs_diff(link.sockets) > self.configuration.sockets / 16);
         let interest =
-            report.interest.as_deref().and_then(Interest::read).filter(|interest| *interest != link.interest);
+            report.interest.as_deref().and_then(InterestFilter::read).filter(|interest| *interest != link.interest);
         if interest.is_some() || is_far || is_other_plan {
             link.interest = interest.unwrap_or_else(|| link.interest.clone());
             link.stored_sockets = Some(link.sockets);

@@ -15,7 +15,7 @@ use super::uplink::Uplink;
 use super::{Peer, client_prefix};
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
-use crate::engine::command::{Command, Malformed, Position, Recover};
+use crate::engine::command::{DecodedFrame, Position, Recover};
 use crate::engine::delivery::Delivery;
 use crate::engine::effect::{Administered, Effect, Task};
 use crate::engine::figures::Figures;
@@ -25,8 +25,6 @@ use crate::engine::profile::Profiles;
 use crate::engine::tenant::Surroundings;
 use crate::policy::limits::AUTH_DEADLINE;
 use crate::policy::principal::Principal;
-
-pub(super) type Frame = Result<Command, Malformed>;
 
 /// A relay of one tenant.
 pub struct RelayTenant {
@@ -44,7 +42,7 @@ pub struct RelayTenant {
     pub(super) parked: BTreeMap<SocketId, Parked>,
     pub(super) parked_bytes: usize,
     /// What the answer to a question says, while the frame that needed it is handled.
-    pub(super) answer: Option<Known>,
+    pub(super) answer: Option<AnsweredState>,
     /// Who is to pay for the publication that is being delivered, and its bytes.
     pub(super) payer: Option<(PayerForm, usize)>,
     pub(super) database: DatabaseQuestions,
@@ -67,11 +65,11 @@ pub(super) struct Parked {
     pub(super) number: u64,
     pub(super) client_id: Rc<str>,
     pub(super) opening: Option<(Principal, Recover, bool)>,
-    pub(super) frames: VecDeque<(Frame, usize)>,
+    pub(super) frames: VecDeque<(DecodedFrame, usize)>,
 }
 
 /// What was true of the stream at the place of an answer.
-pub(super) struct Known {
+pub(super) struct AnsweredState {
     pub(super) position: Position,
     pub(super) missed: Option<Missed>,
     pub(super) rosters: Vec<Roster>,
@@ -235,7 +233,7 @@ impl RelayTenant {
         self.park(socket, ask, (client_id, Some((principal, recover, batches))), VecDeque::new());
     }
 
-    fn frame(&mut self, now: u64, socket: SocketId, frame: Frame, bytes: usize, out: &mut Out) {
+    fn frame(&mut self, now: u64, socket: SocketId, frame: DecodedFrame, bytes: usize, out: &mut Out) {
         let Some(frame) = self.delivery.take_in(now, socket, frame, bytes, out) else { return };
         self.take(now, socket, (frame, bytes), out);
     }
