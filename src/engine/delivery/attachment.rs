@@ -40,6 +40,9 @@ struct Attachment<'a> {
     overflow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<State>,
+    /// What a relay notes of itself (`engine/relay/heard.rs`).
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    heard: Option<Cow<'a, str>>,
 }
 
 /// Where a session is present: whether the topic is private, and its name; `None`: the lobby.
@@ -134,6 +137,9 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
         write_rows(socket, out);
         // Twice that at most is what it takes in V8's serialization.
         if socket.state_bytes > MAX_BYTES / 2 {
+            if socket.heard.is_some() {
+                attach_overflow(socket, out);
+            }
             return;
         }
     }
@@ -144,10 +150,14 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
         return out.run(Task::Attach { socket: socket.id, state: whole });
     }
     // The attachment of a socket that has rows says so already.
-    if socket.rows.is_none() {
-        out.run(Task::Attach { socket: socket.id, state: text(socket, true, None) });
+    if socket.rows.is_none() || socket.heard.is_some() {
+        attach_overflow(socket, out);
     }
     write_rows(socket, out);
+}
+
+fn attach_overflow(socket: &Socket, out: &mut Out) {
+    out.run(Task::Attach { socket: socket.id, state: text(socket, true, None) });
 }
 
 fn write_rows(socket: &mut Socket, out: &mut Out) {
@@ -161,7 +171,8 @@ fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
         Sessions::One => ONE_SESSION,
         Sessions::Many => CHANNELS,
     };
-    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state };
+    let heard = socket.heard.as_deref().map(Cow::from);
+    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state, heard };
     // Structs of texts and numbers always have a JSON form.
     serde_json::to_string(&stored).unwrap_or_default()
 }
