@@ -160,7 +160,7 @@ pub enum Event {
         /// The correlation id.
         id: Option<String>,
     },
-    /// Whoever reads this is to say something.
+    /// The client is asked for a sign of life.
     Ping,
     /// The channel is joined.
     Joined {
@@ -258,7 +258,7 @@ pub struct Kept {
 }
 
 impl Event {
-    /// Whose presence it is about, where it is about one.
+    /// The member of a presence event.
     pub fn member(&self) -> Option<&Rc<Member>> {
         match self {
             Event::PresenceJoined { member, .. }
@@ -338,13 +338,13 @@ impl Member {
         self.key.as_deref().unwrap_or(&self.client_id)
     }
 
-    /// The bytes that it takes in a roster, but for punctuation.
+    /// Its bytes in a roster, without punctuation.
     pub fn bytes(&self) -> usize {
         let named = [self.user.as_ref(), self.key.as_ref()].into_iter().flatten().map(|name| name.len()).sum::<usize>();
         self.client_id.len() + named + self.metadata.len()
     }
 
-    /// The bytes of several.
+    /// Bytes of several members.
     pub fn bytes_of(members: &[Rc<Member>]) -> usize {
         members.iter().map(|member| member.bytes()).sum()
     }

@@ -1,4 +1,4 @@
-//! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
+//! One tenant: passes messages between its two halves and keeps one alarm for all deadlines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -17,13 +17,13 @@ use crate::policy::limits::AUTH_DEADLINE;
 
 /// One organization's stream and connections.
 ///
-/// Every input is handled whole, and its effects are run in their order before the next input.
+/// Every input is handled completely, and its effects are executed in order before the next input.
 pub struct Tenant {
     pub(super) stream: Stream,
     pub(super) delivery: Delivery,
-    /// The relays, where there may be any.
+    /// The relays, if the configuration allows any.
     pub(super) hub: Option<Hub>,
-    /// What relays have said and is not done yet.
+    /// Messages of relays that are not handled yet.
     pub(super) relayed: VecDeque<(u32, Up)>,
     leftovers: Leftovers,
     alarm: Option<u64>,
@@ -45,7 +45,7 @@ pub struct Surroundings {
 }
 
 impl Tenant {
-    /// Constructs a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
+    /// Wakes a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
     pub fn wake(
         surroundings: Surroundings,
         profiles: Profiles,
@@ -145,23 +145,24 @@ impl Tenant {
         }
     }
 
-    /// Ends this life because its memory is ahead of storage. Clients must request again what is lost with it.
+    /// Ends this life because its memory is ahead of the storage. Clients must repeat the requests that are lost with
+    /// it.
     pub fn give_up(&mut self) -> Vec<Effect> {
         self.delivery.give_up()
     }
 
-    /// A number for the next connection; the same one until it opens.
+    /// A free socket number, the same until a connection opens under it.
     pub fn vacant(&mut self) -> SocketId {
         self.delivery.vacant()
     }
 
-    /// How many sockets it has, authenticated or not.
+    /// How many sockets there are, authenticated or not.
     pub fn sockets(&self) -> u64 {
         let (authenticated, pending) = self.delivery.counts();
         authenticated + pending
     }
 
-    /// How a connection's frames are decoded; `None` if the connection does not exist.
+    /// The dialect of a connection; `None` if it does not exist.
     pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.dialect(socket)
     }
@@ -200,8 +201,7 @@ impl Tenant {
         effects.append(&mut out.effects);
     }
 
-    /// What a relay has said next, once nothing is being read for another.
-    /// What a client said before is done first, where history is read or a key is looked up for it.
+    /// The next message of a relay, unless a history read or an idempotency look-up for an earlier message is pending.
     fn next_relayed(&mut self) -> Option<(u32, Up)> {
         let is_waiting = self.stream.is_reading() || self.stream.recalling().is_some();
         if is_waiting { None } else { self.relayed.pop_front() }

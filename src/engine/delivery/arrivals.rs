@@ -1,4 +1,4 @@
-//! Connections that open and close, told in a topic of the deployment's to whoever may read it.
+//! Announces connections that open and close in a topic of the deployment, to everyone who may read it.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::policy::channel::Topic;
 use crate::value::json;
 use crate::value::time::iso;
 
-/// A connection that has just opened or closed, as it is noted.
+/// A connection that has just opened or closed.
 #[derive(Debug)]
 pub(super) struct Noted {
     is_connected: bool,
@@ -23,12 +23,12 @@ pub(super) struct Noted {
     opened: u64,
 }
 
-/// The same as its listeners are told it.
+/// The announcement of one.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Arrival {
     /// Whether it has opened.
     pub(in crate::engine) is_connected: bool,
-    /// What is told of it, as JSON.
+    /// Its payload, as JSON.
     pub(in crate::engine) payload: Rc<str>,
 }
 
@@ -37,17 +37,17 @@ fn word(is_connected: bool) -> &'static str {
 }
 
 impl Noted {
-    /// A connection that has shown who it is.
+    /// A connection that has authenticated.
     pub(super) fn connected(socket: &Socket) -> Option<Noted> {
         Noted::of(true, socket)
     }
 
-    /// A connection that is about to be forgotten.
+    /// A connection that is about to be removed.
     pub(super) fn disconnected(socket: &Socket) -> Option<Noted> {
         Noted::of(false, socket)
     }
 
-    /// Nobody is told of a connection that has not shown who it is.
+    /// Connections that never authenticated are not announced.
     fn of(is_connected: bool, socket: &Socket) -> Option<Noted> {
         let principal = socket.principal()?;
         let (id, user, opened) = (socket.client_id.clone(), principal.user.clone(), socket.opened);
@@ -73,7 +73,7 @@ impl Noted {
 }
 
 impl Delivery {
-    /// The topic in which connections are told; `None`: nowhere.
+    /// The topic in which connections are announced; `None`: they are not.
     pub(in crate::engine) fn connections_topic(&self) -> Option<Topic> {
         self.configuration.connections_topic.clone()
     }
@@ -85,8 +85,8 @@ impl Delivery {
         }
     }
 
-    /// Tells the listeners of the topic what has been noted, unless the object that keeps the stream tells them. It is
-    /// handed to other objects too.
+    /// Announces the noted connections to listeners here, unless the object with the stream does, and queues them for
+    /// the tenant's other objects.
     pub(super) fn tell_arrivals(&mut self, now: u64, out: &mut Out) {
         for noted in std::mem::take(&mut self.noted) {
             let arrival = noted.arrival(now);
@@ -97,12 +97,12 @@ impl Delivery {
         }
     }
 
-    /// What other objects of the tenant are to be told.
+    /// The announcements for the tenant's other objects.
     pub(in crate::engine) fn take_arrivals(&mut self) -> Vec<Arrival> {
         std::mem::take(&mut self.arrivals)
     }
 
-    /// Tells the listeners here of one connection.
+    /// Announces a connection to listeners here.
     pub(in crate::engine) fn tell_arrival(&self, arrival: &Arrival, out: &mut Out) {
         let Some(topic) = self.connections_topic() else { return };
         let scope = Scope::Topic(topic.clone());

@@ -1,5 +1,4 @@
-//! What the classes of a session have in common: thousands of sessions have the same, so it is found rather than built anew
-//! for each.
+//! A cache of class keys: thousands of sessions have equal ones, which are then shared rather than built for each.
 
 use std::rc::Rc;
 
@@ -8,10 +7,10 @@ use crate::engine::command::TableTarget;
 use crate::engine::input::DialectId;
 use crate::policy::roles::Roles;
 
-/// The last ones are looked through; where each session has a channel of its own, that must not cost much.
+/// The cache is searched linearly, which must stay cheap where each session has a channel of its own.
 const MAX_KNOWN: usize = 16;
 
-/// What the keys of a session's classes are made of.
+/// The parts of a session's class key.
 pub(super) struct Common<'a, T> {
     pub(super) judge: Judge,
     pub(super) dialect: DialectId,
@@ -24,7 +23,7 @@ pub(super) struct Common<'a, T> {
     pub(super) targets: T,
 }
 
-/// Keys that were made before.
+/// Recent keys.
 #[derive(Default)]
 pub(super) struct Commons {
     known: Vec<KnownClass>,
@@ -32,7 +31,7 @@ pub(super) struct Commons {
 }
 
 struct KnownClass {
-    /// In the order in which the sessions hold them.
+    /// In the session's order.
     roles: Roles,
     key: Rc<ClassKey>,
 }
@@ -66,7 +65,7 @@ impl Commons {
         key
     }
 
-    /// In the place of the oldest one. What is large is not remembered: its session may be gone long before.
+    /// Replaces the oldest entry. Large keys are not cached: they might outlive their session by far.
     fn remember(&mut self, known: KnownClass) {
         if !known.key.narrowing.targets().is_empty() {
             return;

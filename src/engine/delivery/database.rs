@@ -242,7 +242,7 @@ impl Delivery {
         told.into_iter().for_each(|id| self.registry.tell(id, Event::Feed { is_live }, out));
     }
 
-    /// Tells sessions whose table was removed. A channel's subscription stays dormant, as when its right is lost.
+    /// Notifies sessions whose table was removed. A channel's subscription stays dormant, as when its right is lost.
     fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
         let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
@@ -275,7 +275,8 @@ impl Delivery {
 }
 
 impl Readiness {
-    /// Some dialects let a subscription stand to which nothing can come, and warn: nothing comes without a verdict.
+    /// Dialects that accept subscriptions to tables without changes warn instead of waiting: without a verdict nothing
+    /// is sent.
     pub(super) fn for_delivery(self, delivery: TableDelivery) -> Readiness {
         match self {
             Readiness::Refused(refusal) if delivery == TableDelivery::Enabled && warning_of(&refusal).is_some() => {

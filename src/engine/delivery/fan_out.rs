@@ -109,8 +109,8 @@ impl<'a> FanOut<'a> {
         Some(matches.into_iter().filter_map(|matched| gathering.event(&said(matched))).collect())
     }
 
-    /// Tells everyone in a topic who joined, changed or left. If some listeners expect the whole roster each time, the
-    /// stream is asked for it once.
+    /// Sends everyone in a topic a presence event. If some listeners expect the whole roster each time, the stream is
+    /// asked for it once.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
         let changes = match &event {
             Event::PresenceChanged { changes, .. } => changes,
@@ -130,8 +130,8 @@ impl<'a> FanOut<'a> {
         self.spread_to(PresenceFrames::Roster, &topic, (&event, std::slice::from_ref(&event)), out);
     }
 
-    /// Sends the listeners of a topic whose dialect takes differences `event`, which covers all `changes`; returns
-    /// whether other listeners expect a roster.
+    /// Sends `event`, which covers all `changes`, to the listeners whose dialect takes differences; returns whether
+    /// others expect a roster.
     fn spread_to(
         &self,
         frames: PresenceFrames,
@@ -146,7 +146,7 @@ impl<'a> FanOut<'a> {
                 are_others = true;
                 continue;
             }
-            // In dialects that do not tell a member of itself, each change has its own recipients.
+            // In dialects that hide a member's own presence from it, each change has its own recipients.
             let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
             let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
             for event in events {
@@ -161,7 +161,7 @@ impl<'a> FanOut<'a> {
         are_others
     }
 
-    /// The members of a class that are told of a presence: some dialects leave out the member itself.
+    /// The members of a class that receive a presence event: some dialects leave out the member itself.
     fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
         let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
         let (Event::PresenceJoined { member, .. }
@@ -182,7 +182,7 @@ impl<'a> FanOut<'a> {
         let (delivery, table) = (profile.table_delivery, (&**schema, &**table));
         let withheld = match accepted.verdict {
             None => self.tables.withheld(delivery, table, &class.roles),
-            // A database that is gone says nothing of its tables any more.
+            // A table that the database no longer has appears in no catalog.
             Some(_) => self.registry.catalog().map_or(Some(TableWarning::NoPolicy), |catalog| {
                 self.tables.withheld_unjudged(delivery, &catalog, table, &class.roles)
             }),
@@ -190,7 +190,7 @@ impl<'a> FanOut<'a> {
         delivery == TableDelivery::Published || withheld.is_none()
     }
 
-    /// The dialect's differences, and the table's settings.
+    /// The profiles of the dialects, and the table's settings.
     fn settings_for(&self, accepted: &Accepted) -> (Profiles, Option<&'a TableSetting>) {
         let setting = match &accepted.publication.content {
             Content::Change { schema, table, .. } => self.tables.of(schema, table),
@@ -239,8 +239,7 @@ impl<'a> FanOut<'a> {
         }
     }
 
-    /// The connections that the publication or a rule singles out: its user, the rows' owners, holders of a row's
-    /// claims.
+    /// The sessions that the publication or a rule singles out: its user, the rows' owners, holders of a row's claims.
     fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SessionId> {
         let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {

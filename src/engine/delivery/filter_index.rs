@@ -1,4 +1,5 @@
-//! An index from filter values to the classes that ask for them, so that a change finds the classes it may concern.
+//! An index from filter values to the classes with such filters, so that a change finds the classes that it may
+//! concern.
 //!
 //! The index only preselects classes: each filter is then judged on the view of its class, so a hit reveals nothing
 //! about a value that is masked for a subscriber.
@@ -18,7 +19,7 @@ pub(super) struct FilterIndex {
     tables: BTreeMap<ScopedTable, Columns>,
 }
 
-/// The entries of a table within one scope.
+/// A table within one scope.
 type ScopedTable = (Scope, String, String);
 /// For each column, the classes by the key of the value that they filter on.
 type Columns = BTreeMap<String, BTreeMap<String, BTreeSet<Rc<ClassKey>>>>;
@@ -58,7 +59,7 @@ impl FilterIndex {
         }
     }
 
-    /// The classes of which a subscription may match a change of these rows, regardless of masks.
+    /// The classes with a subscription that may match a change of these rows, regardless of masks.
     pub(super) fn find(&self, place: &ScopedTable, rows: &[&Row], rules: &Rules<'_>) -> BTreeSet<&Rc<ClassKey>> {
         let mut found = BTreeSet::new();
         let Some(columns) = self.tables.get(place) else { return found };

@@ -17,14 +17,14 @@ use crate::engine::table_settings::TableSetting;
 use crate::policy::table::Operation;
 use crate::value::row::Row;
 
-/// Recipients of the same bytes: the same view and dialect, the same choice of offsets, and the same channel name.
+/// Recipients of the same bytes: the same view, dialect, choice of offsets and channel name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecipientGroup {
     pub(super) said: Said,
     pub(super) channel: Option<Rc<str>>,
 }
 
-/// The event of a group, whatever the name of its channel.
+/// The event of a group, regardless of its channel name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Said {
     view: ViewNumber,
@@ -56,7 +56,7 @@ pub(super) struct Gathering<'a> {
     /// The table's settings, for dialects that apply them.
     setting: Option<&'a TableSetting>,
     is_replay: bool,
-    /// What regular expressions may take.
+    /// The remaining steps for regular expressions.
     pub(super) steps: Steps<'a>,
     /// Whether the next recipient is the sender.
     pub(super) is_own: bool,
@@ -180,7 +180,7 @@ impl<'a> Gathering<'a> {
         self.setting.filter(|_| (self.profiles)(dialect).is_some_and(goes_by_it))
     }
 
-    /// A view as recipients of this dialect get it; filters are judged on this view.
+    /// A view as recipients of this dialect get it; filters are judged on it.
     fn shown(&self, view: ViewNumber, dialect: DialectId) -> Option<&Rc<View>> {
         let seen = self.seen(view)?;
         let Some(setting) = self.setting_for(dialect).filter(|setting| !setting.excluded.is_empty()) else {
@@ -253,7 +253,7 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// The change for recipients that can no longer see the row: a delete.
+/// The change as a delete, for recipients that can no longer see the row.
 fn removed(view: &View) -> Rc<View> {
     Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
 }
