@@ -267,6 +267,13 @@ pub enum Write {
         /// Its text; `None`: delete it.
         state: Option<String>,
     },
+    /// Who listens to the database at a relay, in place of what was.
+    Listeners {
+        /// The relay's number.
+        relay: u32,
+        /// The texts; none: nobody.
+        parts: Vec<String>,
+    },
     /// Delete everything stored for closed sockets.
     Forget {
         /// The public ids of the sockets; those of their channels begin with them.

@@ -227,7 +227,9 @@ impl Configuration {
                 (section.read)(&field, self)?;
             }
         }
-        self.read_relays(&mut form)?;
+        if let Some(relays) = form.take("relays") {
+            self.relays = Relays::read(&relays)?;
+        }
         form.finish()
     }
 
@@ -249,16 +251,6 @@ impl Configuration {
         if let Some(table) = self.tables.of_database().filter(|_| self.databases().is_empty()) {
             let path = format!("tables.{table}.deletes");
             return Err(form.refuse(&path, "is for tables of a database, and there is none in databases"));
-        }
-        Ok(())
-    }
-
-    /// Where databases are served, each organization has one object: what these ask of it is not asked of relays.
-    fn read_relays(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
-        let Some(relays) = form.take("relays") else { return Ok(()) };
-        self.relays = Relays::read(&relays)?;
-        if self.relays.is_some() && !self.databases().is_empty() {
-            return Err(relays.refuse("cannot stand beside databases"));
         }
         Ok(())
     }

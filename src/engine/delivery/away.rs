@@ -193,6 +193,11 @@ impl Delivery {
         self.registry.socket(socket).is_some_and(|socket| socket.principal().is_some())
     }
 
+    /// Whether a socket's frames wait.
+    pub(in crate::engine) fn is_waiting(&self, socket: SocketId) -> bool {
+        self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some())
+    }
+
     /// Whether there is room for one more socket of a principal.
     pub(in crate::engine) fn has_room_for(&self, principal: &Principal) -> bool {
         !self.rights().is_full_for(principal)

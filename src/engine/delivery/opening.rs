@@ -156,6 +156,7 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) {
+        self.drop_replayed(session, missed.as_ref(), &then);
         if let Some((missed, then)) = self.judge_first(session, &position, missed, then, out) {
             self.tell_resumed(session, position, missed, then, out);
             self.let_go(session.socket, out);

@@ -75,6 +75,10 @@ impl RelayTenant {
     /// What a frame needs to know of the stream before it can be handled; `None`: nothing.
     pub(super) fn question(&self, now: u64, socket: SocketId, frame: &DecodedFrame) -> Option<Ask> {
         let command = frame.as_ref().ok()?;
+        // It waits behind those that wait for the database, and asks when its turn comes.
+        if self.delivery.is_waiting(socket) {
+            return None;
+        }
         let (client_id, user) = self.delivery.payer(socket)?;
         let is_authenticated = self.delivery.is_authenticated(socket);
         let payer = |user| PayerForm { socket: client_id.to_string(), user };

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::codec::{self, Roster};
+use super::database::DatabaseQuestions;
 use super::form::{Ask, DownAnswer, PayerForm, Up, text};
 use super::report::Reporter;
 use super::uplink::Uplink;
@@ -44,6 +45,7 @@ pub struct RelayTenant {
     pub(super) answer: Option<AnsweredState>,
     /// Who is to pay for the publication that is being delivered, and its bytes.
     pub(super) payer: Option<(PayerForm, usize)>,
+    pub(super) database: DatabaseQuestions,
     pub(super) census: Rc<RefCell<Census>>,
     pub(super) alarm: Option<u64>,
     /// The timers that are on their way, by the time at which they come.
@@ -103,6 +105,7 @@ impl RelayTenant {
             parked_bytes: 0,
             answer: None,
             payer: None,
+            database: DatabaseQuestions::default(),
             census,
             alarm: None,
             timers: BTreeSet::new(),
@@ -116,6 +119,7 @@ impl RelayTenant {
         // The root is told with the first input: a wake has none to answer yet.
         relay.carry(now, &mut out);
         relay.delivery.save(now, &mut out);
+        relay.relay_questions(now, &mut out);
         effects.append(&mut out.effects);
         relay
     }
@@ -127,6 +131,7 @@ impl RelayTenant {
         self.delivery.prepare(None);
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
+        self.ask_late_database(now);
         match input {
             Input::Open(open) => self.open(now, open, &mut out),
             Input::OpenAtRelay { open, census } => {
@@ -173,6 +178,7 @@ impl RelayTenant {
         // What is stored here is of its sockets alone: a relay that has emptied is given up.
         if !was_empty && self.delivery.is_empty() {
             self.alarm = None;
+            self.tell_database_anew();
             effects.push(Effect::Do(Task::DeleteStorage));
         }
         self.arm(effects);
@@ -243,6 +249,16 @@ impl RelayTenant {
 
     pub(super) fn carry_messages(&mut self, now: u64, out: &mut Out) {
         loop {
+            self.exchange(now, out);
+            self.delivery.hold(out);
+            if out.to_stream.is_empty() && out.to_delivery.is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn exchange(&mut self, now: u64, out: &mut Out) {
+        loop {
             if let Some(message) = out.to_stream.pop_front() {
                 self.say(message, out);
             } else if let Some(message) = out.to_delivery.pop_front() {
@@ -261,6 +277,7 @@ impl RelayTenant {
         for arrival in self.delivery.take_arrivals() {
             self.link.push(Up::Arrived(codec::arrival_form(&arrival)));
         }
+        self.relay_questions(now, &mut out);
         self.report.note(&mut self.delivery);
         if let Some(sequence) = self.to_answer.take() {
             let report = self.report.take(&self.delivery);
@@ -282,7 +299,7 @@ impl RelayTenant {
 
     /// Sets the alarm where it would come too late, or much too early, as the tenant's own object does.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
-        let deadlines = [self.delivery.deadline(), self.link.deadline()];
+        let deadlines = [self.delivery.deadline(), self.link.deadline(), self.database.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
         if !self.alarm.is_some_and(fits) {
