@@ -50,12 +50,12 @@ pub(super) struct ClassKey {
     /// Whether one frame may carry several events.
     pub(super) batches: bool,
     pub(super) roles: Rc<Roles>,
-    pub(super) narrowing: Rc<Narrowing>,
+    pub(super) selector: Rc<ChangeSelector>,
 }
 
 /// The changes that a session subscribes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Narrowing {
+pub(super) struct ChangeSelector {
     /// Whether it receives every change that it may see.
     is_open: bool,
     targets: Vec<TableTarget>,
@@ -82,10 +82,10 @@ pub(super) struct Classes {
     index: FilterIndex,
 }
 
-impl Narrowing {
+impl ChangeSelector {
     /// The order of the subscriptions makes no difference.
-    pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> Narrowing {
-        Narrowing { is_open, targets: targets.collect::<BTreeSet<_>>().into_iter().collect() }
+    pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> ChangeSelector {
+        ChangeSelector { is_open, targets: targets.collect::<BTreeSet<_>>().into_iter().collect() }
     }
 
     /// The subscriptions; empty when every change is received.
@@ -137,10 +137,10 @@ impl Narrowing {
 
 impl ClassKey {
     /// The key with only one of its table subscriptions; `None` when `only` is not a table.
-    pub(super) fn narrowed_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
+    pub(super) fn restricted_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
         let Missable::Table(target) = only else { return None };
-        let narrowing = Rc::new(Narrowing::new(false, std::iter::once(target.clone())));
-        Some(Rc::new(ClassKey { narrowing, ..self.clone() }))
+        let selector = Rc::new(ChangeSelector::new(false, std::iter::once(target.clone())));
+        Some(Rc::new(ClassKey { selector, ..self.clone() }))
     }
 
     /// The key of the same session for publications to a topic.
@@ -165,7 +165,7 @@ impl ClassKey {
             offsets: false,
             batches: false,
             roles: Rc::default(),
-            narrowing: Rc::default(),
+            selector: Rc::default(),
         }
     }
 }
@@ -258,7 +258,7 @@ impl Classes {
 
     /// How many tables have a subscriber; `*` counts as one.
     pub(super) fn tables(&self) -> u64 {
-        let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.narrowing.targets());
+        let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.selector.targets());
         targets.map(|target| (&target.schema, &target.table)).collect::<BTreeSet<_>>().len() as u64
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::class::{ClassKey, Judge, Narrowing, Scope};
+use super::class::{ChangeSelector, ClassKey, Judge, Scope};
 use crate::engine::command::TableTarget;
 use crate::engine::input::DialectId;
 use crate::policy::roles::Roles;
@@ -40,13 +40,13 @@ impl Commons {
     /// The key of the organization's scope.
     pub(super) fn of(&mut self, common: Common<'_, impl Iterator<Item = TableTarget>>) -> Rc<ClassKey> {
         let Common { judge, dialect, channel, offsets, batches, roles, is_open, targets } = common;
-        let narrowing = Narrowing::new(is_open, targets);
+        let selector = ChangeSelector::new(is_open, targets);
         let found = self.known.iter().find(|KnownClass { roles: held, key }| {
             held == roles
                 && (key.dialect, key.offsets, key.batches) == (dialect, offsets, batches)
                 && key.judge == judge
                 && key.channel.as_ref() == channel
-                && *key.narrowing == narrowing
+                && *key.selector == selector
         });
         if let Some(known) = found {
             return known.key.clone();
@@ -59,7 +59,7 @@ impl Commons {
             offsets,
             batches,
             roles: Rc::new(roles.sorted()),
-            narrowing: Rc::new(narrowing),
+            selector: Rc::new(selector),
         });
         self.remember(KnownClass { roles: roles.clone(), key: key.clone() });
         key
@@ -67,7 +67,7 @@ impl Commons {
 
     /// Replaces the oldest entry. Large keys are not cached: they might outlive their session by far.
     fn remember(&mut self, known: KnownClass) {
-        if !known.key.narrowing.targets().is_empty() {
+        if !known.key.selector.targets().is_empty() {
             return;
         }
         match self.known.get_mut(self.next) {

@@ -91,8 +91,8 @@ impl<'a> FanOut<'a> {
         let rules = Rules::of(accepted, self.configuration);
         let scope = scope(publication);
         let class = session.classes.get(&scope)?;
-        let narrowed = only.and_then(|only| class.narrowed_to(only));
-        let class = narrowed.as_ref().unwrap_or(class);
+        let restricted = only.and_then(|only| class.restricted_to(only));
+        let class = restricted.as_ref().unwrap_or(class);
         if matches!(only, Some(Missable::Table(_))) && matches!(publication.content, Content::Message { .. }) {
             return None;
         }

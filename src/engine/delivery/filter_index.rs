@@ -27,7 +27,7 @@ type Columns = BTreeMap<String, BTreeMap<String, BTreeSet<Rc<ClassKey>>>>;
 impl FilterIndex {
     /// Whether the index can find a class: each of its subscriptions names a table and a value.
     pub(super) fn holds(key: &ClassKey) -> bool {
-        let targets = key.narrowing.targets();
+        let targets = key.selector.targets();
         !matches!(key.scope, Scope::Presence(_))
             && !targets.is_empty()
             && targets.iter().all(|target| equality(target).is_some())
@@ -81,7 +81,7 @@ impl FilterIndex {
 }
 
 fn entries(class: &ClassKey) -> impl Iterator<Item = (ScopedTable, Equality<'_>)> {
-    class.narrowing.targets().iter().filter_map(|target| {
+    class.selector.targets().iter().filter_map(|target| {
         let place = (class.scope.clone(), target.schema.clone(), target.table.clone());
         Some((place, equality(target)?))
     })

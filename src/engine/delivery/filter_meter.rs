@@ -73,7 +73,7 @@ impl FanOut<'_> {
     pub(super) fn bill(&self, class: &ClassKey, members: impl Iterator<Item = SessionId>, steps: &Steps<'_>) {
         steps.is_exceeded.set(false);
         let mut users = BTreeSet::new();
-        if class.narrowing.has_regular_expressions() {
+        if class.selector.has_regular_expressions() {
             let principals = members.filter_map(|id| self.registry.session(id)).map(|session| &session.principal);
             for principal in principals {
                 users.insert(principal.user.clone().unwrap_or_default());

@@ -160,7 +160,7 @@ impl<'a> Gathering<'a> {
         let is_told = profile.removes_unmatched && view.operation == Operation::Update;
         let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
         let take = |steps| self.steps.take(steps);
-        class.narrowing.matches_of((schema, table), view.operation, rows, self.rules.table, &take)
+        class.selector.matches_of((schema, table), view.operation, rows, self.rules.table, &take)
     }
 
     /// The number of a view.

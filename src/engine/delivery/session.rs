@@ -254,7 +254,7 @@ impl Session {
             targets,
         });
         let mut keys = Vec::new();
-        if !common.narrowing.matches_nothing() {
+        if !common.selector.matches_nothing() {
             keys.push(common.clone());
         }
         keys.extend(self.topics().map(|topic| Rc::new(common.of_topic(topic.clone()))));
