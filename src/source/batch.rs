@@ -1,4 +1,4 @@
-//! A batch as the database gives it, and the part of each organization.
+//! A batch as the database returns it, and its parts for the organizations.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::interest::Interests;
 use crate::policy::database::{Database, Serves};
 use crate::policy::organization::is_organization;
 
-/// The answer to `take`. Rows stay the text that they came in.
+/// The answer to `take`. Rows remain unparsed text.
 #[derive(Deserialize)]
 pub(super) struct TakenBatch<'a> {
     batch: Option<u64>,
@@ -80,7 +80,7 @@ struct PartVerdict<'a> {
     failed: BTreeMap<&'a str, &'a RawValue>,
 }
 
-/// A change of one organization: which of the batch's it is, and which images of it are this organization's.
+/// A change of one organization: its index in the batch, and which of its row images belong to this organization.
 struct Owned<'a> {
     number: usize,
     change: TakenChange<'a>,
@@ -93,22 +93,22 @@ impl<'a> TakenBatch<'a> {
         serde_json::from_str(text)
     }
 
-    /// Its number; `None` where there are no changes.
+    /// Its number; `None` if there are no changes.
     pub(super) fn number(&self) -> Option<u64> {
         self.batch
     }
 
-    /// How many changes are in it.
+    /// How many changes it has.
     pub(super) fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether the database will knock before there are changes again.
+    /// Whether the database will notify when there are further changes.
     pub(super) fn may_sleep(&self) -> bool {
         self.next.as_deref() == Some("sleep")
     }
 
-    /// The body for each organization that has a change in it.
+    /// The body for each organization with a change in the batch.
     pub(super) fn parts(&self, database: &Database, interests: &Interests) -> Vec<(Rc<str>, String)> {
         let mut owned: BTreeMap<&str, Vec<Owned<'a>>> = BTreeMap::new();
         for (number, change) in self.changes.iter().enumerate() {
@@ -118,7 +118,7 @@ impl<'a> TakenBatch<'a> {
         }
         let body = |(organization, changes): (&str, Vec<Owned<'a>>)| {
             let part = self.part(organization, &changes, database, interests);
-            // Every part has a form in JSON: its keys are texts.
+            // This always serializes: its keys are strings.
             Some((Rc::from(organization), serde_json::to_string(&part).ok()?))
         };
         owned.into_iter().filter_map(body).collect()
@@ -145,7 +145,7 @@ impl<'a> TakenBatch<'a> {
     }
 }
 
-/// The organizations of a change. A row that moves leaves one and comes into the other.
+/// The organizations of a change: a row that moves leaves one and enters another.
 fn owners<'b, 'a: 'b>(number: usize, change: &'b TakenChange<'a>, serves: &'b Serves) -> Vec<(&'b str, Owned<'a>)> {
     let whole = |organization: &'b str| (organization, Owned::whole(number, change));
     let (new, old) = match serves {
@@ -180,9 +180,9 @@ impl<'a> Owned<'a> {
 }
 
 impl TakenVerdict<'_> {
-    /// What of it is about an organization's changes and groups; `None` where nothing is.
+    /// The part of this verdict for an organization's changes and groups; `None` if there is nothing.
     fn of<'b>(&'b self, organization: &str, owned: &[Owned<'_>], interests: &Interests) -> Option<PartVerdict<'b>> {
-        // Where a change stands in this verdict, and where in the organization's part.
+        // The index of a change in this verdict, and in the organization's part.
         let heres: BTreeMap<usize, usize> =
             self.changes.iter().enumerate().map(|(here, number)| (*number, here)).collect();
         let places: Vec<(usize, usize, &Owned<'_>)> = owned
@@ -200,7 +200,7 @@ impl TakenVerdict<'_> {
             let of_group = |index: &usize| {
                 let sees = all.get(*index).map_or(&[] as &[u8], |text| text.as_bytes());
                 let digit = |(here, _, owned): &(usize, usize, &Owned<'_>)| {
-                    // What is not said to be seen is not seen.
+                    // Visible only if the verdict says so.
                     if has(owned) && sees.get(*here) == Some(&b'1') { '1' } else { '0' }
                 };
                 places.iter().map(digit).collect::<String>()
