@@ -35,7 +35,7 @@ enum Key {
 }
 
 #[derive(Deserialize)]
-struct ToldGroups {
+struct ListenersForm {
     groups: Vec<GroupForm>,
 }
 
@@ -153,7 +153,7 @@ impl RelayTenant {
 fn relayed(question: Question) -> Option<(Key, DatabaseUp)> {
     Some(match question {
         Question::Interest(telling) => {
-            let ToldGroups { groups } = serde_json::from_str(&telling.body).ok()?;
+            let ListenersForm { groups } = serde_json::from_str(&telling.body).ok()?;
             (Key::Listen, DatabaseUp::Listen { revision: telling.revision, groups })
         }
         Question::Judge { number, body } => (

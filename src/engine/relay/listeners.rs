@@ -16,7 +16,7 @@ const FIRST: u64 = 1 << 40;
 
 /// Questions of relays that the database has yet to answer.
 #[derive(Default)]
-pub(in crate::engine) struct RelayedQuestions {
+pub(in crate::engine) struct RelayQuestions {
     last: u64,
     open: BTreeMap<u64, Asker>,
 }
