@@ -95,42 +95,7 @@ impl Tenant {
         let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
-        match input {
-            Input::Open(open) => self.delivery.open(now, open, &mut out),
-            Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
-            Input::Closed { socket } => self.delivery.closed(socket, &mut out),
-            Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
-            Input::PublishForClient { publisher, publications } => {
-                match self.delivery.pay_for(now, &publisher, &publications) {
-                    Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), &mut out),
-                    Err(refusal) => out.run(Task::Published(Err(refusal))),
-                }
-            }
-            Input::Recalled(remembered) => self.recalled(now, remembered, &mut out),
-            Input::HistoryRead(read) => self.stream.history_read(read, &mut out),
-            Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
-            Input::KeysFetched(answer) => {
-                self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
-            }
-            Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),
-            Input::Feed { is_lost, catalog } => self.fed(now, is_lost, catalog, &mut out),
-            Input::InterestAnswered { revision, catalog } => self.interest_answered(now, revision, catalog, &mut out),
-            Input::Judged { number, verdicts } => self.judged(number, verdicts, &mut out),
-            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
-            Input::Tick => drop(self.timers.pop_first()),
-            Input::Authorized { number, grant } => self.authorized(now, number, grant),
-            Input::Called(answer) => self.delivery.called(answer, &mut out),
-            Input::Alarm => self.housekeep(now, &mut out),
-            Input::Connections(query) => out.run(self.connections(&query)),
-            Input::Tables(changes) => {
-                let states = self.delivery.administer(now, changes, &mut out).map(Administered::Tables);
-                self.tell_tables();
-                out.run(Task::Administered(states));
-            }
-            Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
-            Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
-            of_relays => self.of_relays(now, of_relays, &mut out),
-        }
+        self.dispatch(now, input, &mut out);
         self.settle(now, out, effects);
         self.set_timer(effects);
         if may_end_in_vain && self.delivery.is_empty() && !self.stream.has_begun() {
@@ -140,6 +105,45 @@ impl Tenant {
         }
         if !is_waking {
             self.arm(effects);
+        }
+    }
+
+    fn dispatch(&mut self, now: u64, input: Input, out: &mut Out) {
+        match input {
+            Input::Open(open) => self.delivery.open(now, open, out),
+            Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, out),
+            Input::Closed { socket } => self.delivery.closed(socket, out),
+            Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, out),
+            Input::PublishForClient { publisher, publications } => {
+                match self.delivery.pay_for(now, &publisher, &publications) {
+                    Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), out),
+                    Err(refusal) => out.run(Task::Published(Err(refusal))),
+                }
+            }
+            Input::Recalled(remembered) => self.recalled(now, remembered, out),
+            Input::HistoryRead(read) => self.stream.history_read(read, out),
+            Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), out),
+            Input::KeysFetched(answer) => {
+                self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
+            }
+            Input::Changes(batch) => self.stream.changes(now, *batch, out),
+            Input::Feed { is_lost, catalog } => self.fed(now, is_lost, catalog, out),
+            Input::InterestAnswered { revision, catalog } => self.interest_answered(now, revision, catalog, out),
+            Input::Judged { number, verdicts } => self.judged(number, verdicts, out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, out),
+            Input::Tick => drop(self.timers.pop_first()),
+            Input::Authorized { number, grant } => self.authorized(now, number, grant),
+            Input::Called(answer) => self.delivery.called(answer, out),
+            Input::Alarm => self.housekeep(now, out),
+            Input::Connections(query) => out.run(self.connections(&query)),
+            Input::Tables(changes) => {
+                let states = self.delivery.administer(now, changes, out).map(Administered::Tables);
+                self.tell_tables();
+                out.run(Task::Administered(states));
+            }
+            Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
+            Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
+            of_relays => self.of_relays(now, of_relays, out),
         }
     }
 

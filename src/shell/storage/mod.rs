@@ -61,18 +61,9 @@ impl Storage {
             }
             Write::Track(row) => self.track(row),
             Write::Untrack { client_id, topic } => {
-                let topic = topic.as_ref().map(|(private, name)| (*private, &**name));
-                let (place, topic) = place(topic);
-                let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
-                self.run(statement, &[(&**client_id).into(), place, topic])
+                self.untrack(client_id, topic.as_ref().map(|(private, name)| (*private, &**name)))
             }
-            Write::Relay { number, state } => {
-                let key = format!("relay.{number}");
-                match state {
-                    Some(state) => self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), state.into()]),
-                    None => self.run("DELETE FROM meta WHERE key = ?", &[key.into()]),
-                }
-            }
+            Write::Relay { number, state } => self.store_relay(*number, state.as_deref()),
             Write::Listeners { relay, parts } => self.listeners(*relay, parts),
             Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::State { client_id, part, text } => {
@@ -87,6 +78,20 @@ impl Storage {
                 self.run("DELETE FROM state WHERE client_id = ?", &[(&**client_id).into()])
             }
         }
+    }
+
+    fn store_relay(&self, number: u32, state: Option<&str>) -> Result<()> {
+        let key = format!("relay.{number}");
+        match state {
+            Some(state) => self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), state.into()]),
+            None => self.run("DELETE FROM meta WHERE key = ?", &[key.into()]),
+        }
+    }
+
+    fn untrack(&self, client_id: &str, topic: Option<(bool, &str)>) -> Result<()> {
+        let (place, topic) = place(topic);
+        let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
+        self.run(statement, &[client_id.into(), place, topic])
     }
 
     /// How many publications the history has.
