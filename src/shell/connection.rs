@@ -28,7 +28,7 @@ const LISTEN: &str = "LISTEN realtime_worker";
 
 /// An event of the connection that answers no query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum ConnectionEvent {
     /// A notification.
     Knock,
     /// The connection has closed.
@@ -74,7 +74,7 @@ impl DatabaseConnection {
     pub async fn open(
         env: &Env,
         name: &str,
-        happening: impl Fn(Happening) + 'static,
+        happening: impl Fn(ConnectionEvent) + 'static,
     ) -> Result<DatabaseConnection, Problem> {
         match address(env, name)? {
             Endpoint::Direct(config) => {
@@ -116,7 +116,7 @@ fn address(env: &Env, name: &str) -> Result<Endpoint, Problem> {
     env.hyperdrive(name).map(Endpoint::Pooled).map_err(|_| Problem::NoConnection)
 }
 
-async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Result<Client, Problem> {
+async fn direct(config: &Config, happening: impl Fn(ConnectionEvent) + 'static) -> Result<Client, Problem> {
     let Some(Host::Tcp(host)) = config.get_hosts().first() else { return Err(Problem::MalformedUrl) };
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let is_loopback = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
@@ -144,13 +144,13 @@ async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Res
 /// Drives a connection until it ends; `poll` returns its next message.
 fn serve(
     poll: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<AsyncMessage, tokio_postgres::Error>>> + Unpin + 'static,
-    happening: impl Fn(Happening) + 'static,
+    happening: impl Fn(ConnectionEvent) + 'static,
 ) {
     spawn_local(async move {
         let mut messages = poll_fn(poll);
         while let Some(message) = messages.next().await {
             match message {
-                Ok(AsyncMessage::Notification(_)) => happening(Happening::Knock),
+                Ok(AsyncMessage::Notification(_)) => happening(ConnectionEvent::Knock),
                 Ok(_) => {}
                 Err(error) => {
                     log_fault(fault(&error));
@@ -158,7 +158,7 @@ fn serve(
                 }
             }
         }
-        happening(Happening::End);
+        happening(ConnectionEvent::End);
     });
 }
 

@@ -10,7 +10,7 @@ use js_sys::futures::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
-use super::connection::{DatabaseConnection, Happening};
+use super::connection::{ConnectionEvent, DatabaseConnection};
 use super::fault::{failed, log_fault, log_refused};
 use super::runtime::{RawStorage, log, now};
 use super::source_storage::SourceStorage;
@@ -215,14 +215,14 @@ impl Source {
     }
 
     /// Handles an event that answers no query.
-    fn happened(&self, number: u64, happening: Happening) {
+    fn happened(&self, number: u64, happening: ConnectionEvent) {
         let is_present = |life: &mut SourceLife| life.connections == number && life.connection.is_some();
         if !self.with_life(is_present).unwrap_or(false) {
             return;
         }
         match happening {
-            Happening::Knock => self.happen(SourceInput::Knock),
-            Happening::End => self.happen(SourceInput::Failed(Problem::Unreachable)),
+            ConnectionEvent::Knock => self.happen(SourceInput::Knock),
+            ConnectionEvent::End => self.happen(SourceInput::Failed(Problem::Unreachable)),
         }
     }
 

@@ -7,7 +7,7 @@ use super::SERVER_FRAMES;
 use super::configuration::ADMIN_CHANNELS;
 use super::id::{self, Named};
 use crate::code::{Code, Reason, Refusal};
-use crate::engine::event::{Authenticated, Bindings, Event, Kept, Member, View};
+use crate::engine::event::{Authenticated, Bindings, Event, Member, Retained, View};
 use crate::engine::publication::Payload;
 use crate::policy::channel::Topic;
 use crate::policy::table::Operation;
@@ -23,8 +23,10 @@ pub(super) fn texts(event: &Event) -> Vec<String> {
         Event::Change { schema, table, view, offset, bindings, .. } => {
             changes([schema, table], view, *offset, bindings.as_deref())
         }
-        Event::Message { event, payload: Payload::Json(payload), topic: Some(topic), offset, kept, is_own, .. } => {
-            vec![message(topic, [event, payload], *is_own, *offset, kept.as_deref())]
+        Event::Message {
+            event, payload: Payload::Json(payload), topic: Some(topic), offset, retained, is_own, ..
+        } => {
+            vec![message(topic, [event, payload], *is_own, *offset, retained.as_deref())]
         }
         Event::Authenticated(authenticated) => self::authenticated(authenticated).into_iter().collect(),
         Event::AuthFailed(code) => vec![failed(*code)],
@@ -147,7 +149,7 @@ fn message(
     [event, payload]: [&str; 2],
     is_own: bool,
     offset: Option<u64>,
-    kept: Option<&Kept>,
+    retained: Option<&Retained>,
 ) -> String {
     let mut out = open("broadcast");
     text(&mut out, "channel", &topic.name);
@@ -157,7 +159,7 @@ fn message(
     if is_own {
         member(&mut out, "self", "true");
     }
-    if kept.is_some_and(|kept| kept.replayed) {
+    if retained.is_some_and(|retained| retained.replayed) {
         member(&mut out, "replayed", "true");
     }
     out.push_str("}}");

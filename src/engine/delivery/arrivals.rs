@@ -16,7 +16,7 @@ use crate::value::time::iso;
 
 /// A connection that has just opened or closed.
 #[derive(Debug)]
-pub(super) struct Noted {
+pub(super) struct ChangedConnection {
     is_connected: bool,
     id: Rc<str>,
     user: Option<String>,
@@ -36,22 +36,22 @@ fn word(is_connected: bool) -> &'static str {
     if is_connected { "connected" } else { "disconnected" }
 }
 
-impl Noted {
+impl ChangedConnection {
     /// A connection that has authenticated.
-    pub(super) fn connected(socket: &Socket) -> Option<Noted> {
-        Noted::of(true, socket)
+    pub(super) fn connected(socket: &Socket) -> Option<ChangedConnection> {
+        ChangedConnection::of(true, socket)
     }
 
     /// A connection that is about to be removed.
-    pub(super) fn disconnected(socket: &Socket) -> Option<Noted> {
-        Noted::of(false, socket)
+    pub(super) fn disconnected(socket: &Socket) -> Option<ChangedConnection> {
+        ChangedConnection::of(false, socket)
     }
 
     /// Connections that never authenticated are not announced.
-    fn of(is_connected: bool, socket: &Socket) -> Option<Noted> {
+    fn of(is_connected: bool, socket: &Socket) -> Option<ChangedConnection> {
         let principal = socket.principal()?;
         let (id, user, opened) = (socket.client_id.clone(), principal.user.clone(), socket.opened);
-        Some(Noted { is_connected, id, user, opened })
+        Some(ChangedConnection { is_connected, id, user, opened })
     }
 
     fn arrival(&self, now: u64) -> Arrival {
@@ -79,7 +79,7 @@ impl Delivery {
     }
 
     /// Notes a connection, if the deployment has a topic for them.
-    pub(super) fn note_arrival(&mut self, noted: Option<Noted>) {
+    pub(super) fn note_arrival(&mut self, noted: Option<ChangedConnection>) {
         if self.configuration.connections_topic.is_some() {
             self.noted.extend(noted);
         }
@@ -112,7 +112,7 @@ impl Delivery {
             whole: None,
             topic: Some(topic),
             offset: None,
-            kept: None,
+            retained: None,
             is_own: false,
             shared: SharedText::default(),
         };

@@ -44,7 +44,7 @@ pub(super) struct DatabaseLink {
 
 /// Sessions that wait for the database to answer.
 #[derive(Default)]
-pub(super) struct Waits {
+pub(super) struct DatabaseWaits {
     pub(super) held: Held,
     pub(super) judging: Judging,
     pub(super) grants: Grants,

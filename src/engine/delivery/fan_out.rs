@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::class::{ClassKey, Scope};
 use super::filter_meter::FilterMeter;
-use super::gathering::{Gathering, RecipientGroup, Said};
+use super::gathering::{Gathering, GroupEvent, RecipientGroup};
 use super::registry::Registry;
 use super::rules::Rules;
 use super::tables::EnabledTables;
@@ -22,12 +22,12 @@ use crate::policy::principal::SUBJECT;
 
 /// The sender's session, if it is treated differently from the other recipients.
 #[derive(Clone, Copy)]
-struct Speaker {
+struct EchoPolicy {
     session: SessionId,
     /// Whether the sender receives its own message.
-    hears: bool,
+    receives: bool,
     /// Whether the sender's copy is marked as its own.
-    is_told: bool,
+    is_marked: bool,
 }
 
 /// The fan-out of one publication or presence difference. It changes no session; it counts what filters and denials cost.
@@ -46,21 +46,21 @@ impl<'a> FanOut<'a> {
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), self.meter.steps(), false);
         if rules.announces() {
             self.registry.count_unjudged(accepted);
-            let speaker = origin.as_ref().map(|origin| Speaker {
+            let echo = origin.as_ref().map(|origin| EchoPolicy {
                 session: origin.session,
-                hears: origin.echo,
-                is_told: self.registry.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
+                receives: origin.echo,
+                is_marked: self.registry.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
             });
-            self.gather(&rules, speaker.filter(|speaker| !speaker.hears || speaker.is_told), &mut gathering, out);
+            self.gather(&rules, echo.filter(|echo| !echo.receives || echo.is_marked), &mut gathering, out);
         }
         let mut frames = 0;
-        let mut told: Option<(Said, Option<Event>)> = None;
-        for (RecipientGroup { said, channel }, to) in std::mem::take(&mut gathering.groups) {
+        let mut told: Option<(GroupEvent, Option<Event>)> = None;
+        for (RecipientGroup { group_event, channel }, to) in std::mem::take(&mut gathering.groups) {
             // Groups with the same event are adjacent, and share it.
-            let (dialect, batches) = (said.dialect, said.batches);
+            let (dialect, batches) = (group_event.dialect, group_event.batches);
             let event = match told.take() {
-                Some((known, event)) if known == said => told.insert((known, event)),
-                _ => told.insert((said.clone(), gathering.event(&said))),
+                Some((known, event)) if known == group_event => told.insert((known, event)),
+                _ => told.insert((group_event.clone(), gathering.event(&group_event))),
             };
             if let (_, Some(event)) = event {
                 frames += to.len() as u64;
@@ -70,8 +70,8 @@ impl<'a> FanOut<'a> {
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
         if let Some(Origin { session, acknowledge: Some(id), persist, .. }) = origin {
-            let kept = if persist { gathering.kept() } else { None };
-            self.registry.tell(session, Event::Acknowledged { id, kept }, out);
+            let retained = if persist { gathering.retained() } else { None };
+            self.registry.tell(session, Event::Acknowledged { id, retained }, out);
         }
     }
 
@@ -105,8 +105,8 @@ impl<'a> FanOut<'a> {
         let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
         self.bill(class, std::iter::once(id), &gathering.steps);
         let matches = gathering.matches_of(class, view);
-        let said = |matched| gathering.said(class, view, matched);
-        Some(matches.into_iter().filter_map(|matched| gathering.event(&said(matched))).collect())
+        let group_event = |matched| gathering.group_event(class, view, matched);
+        Some(matches.into_iter().filter_map(|matched| gathering.event(&group_event(matched))).collect())
     }
 
     /// Sends everyone in a topic a presence event. If some listeners expect the whole roster each time, the stream is
@@ -199,7 +199,7 @@ impl<'a> FanOut<'a> {
         (self.profiles, setting)
     }
 
-    fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>, out: &mut Out) {
+    fn gather(&self, rules: &Rules<'_>, echo: Option<EchoPolicy>, gathering: &mut Gathering<'_>, out: &mut Out) {
         let accepted = gathering.accepted;
         let publication = &*accepted.publication;
         let scope = scope(publication);
@@ -209,18 +209,18 @@ impl<'a> FanOut<'a> {
             self.bill(class, members.iter().copied(), &gathering.steps);
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
-            single.extend(speaker.map(|speaker| speaker.session).filter(|session| members.contains(session)));
+            single.extend(echo.map(|echo| echo.session).filter(|session| members.contains(session)));
             if publication.user.is_none() {
                 gathering.add_class(class, members, &single, &judged);
             }
             for session in single {
-                let speaks = speaker.filter(|speaker| speaker.session == session);
-                if speaks.is_some_and(|speaker| !speaker.hears) {
+                let own = echo.filter(|echo| echo.session == session);
+                if own.is_some_and(|echo| !echo.receives) {
                     continue;
                 }
                 let principal = self.registry.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
-                gathering.is_own = speaks.is_some();
+                gathering.is_own = own.is_some();
                 gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
                 gathering.is_own = false;
             }

@@ -12,9 +12,10 @@ mod batching;
 mod beside;
 pub mod call;
 mod channel;
+mod claim_index;
 mod class;
+mod class_key_cache;
 mod client_key;
-mod commons;
 mod database;
 mod fan_out;
 mod figures;
@@ -29,7 +30,6 @@ mod identity;
 mod judging;
 mod memberships;
 mod opening;
-mod people;
 mod presence_windows;
 mod reading;
 mod registry;
@@ -64,11 +64,11 @@ use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 pub(super) use arrivals::Arrival;
-use arrivals::Noted;
+use arrivals::ChangedConnection;
 pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
-use database::{DatabaseLink, Waits};
+use database::{DatabaseLink, DatabaseWaits};
 use fan_out::FanOut;
 use filter_meter::FilterMeter;
 use heartbeat::{BEAT, Heartbeats};
@@ -91,7 +91,7 @@ pub(super) struct Delivery {
     verifier: Verifier,
     backlog: Backlog,
     /// Sessions that wait for the database to answer.
-    waits: Waits,
+    waits: DatabaseWaits,
     /// The budgets of regular expressions.
     meter: FilterMeter,
     /// Sockets that were closed because their clients did not read.
@@ -99,7 +99,7 @@ pub(super) struct Delivery {
     /// Function calls that wait for their answers.
     calls: u64,
     /// Connections that opened or closed with this input, if these are announced.
-    noted: Vec<Noted>,
+    noted: Vec<ChangedConnection>,
     /// The same, for the other objects of the tenant.
     arrivals: Vec<Arrival>,
 }
@@ -133,7 +133,7 @@ impl Delivery {
             batches: Batches::default(),
             verifier,
             backlog: Backlog::default(),
-            waits: Waits::default(),
+            waits: DatabaseWaits::default(),
             calls: 0,
             noted: Vec::new(),
             arrivals: Vec::new(),
@@ -183,7 +183,7 @@ impl Delivery {
             ToDelivery::Gathered { topic, event, only } => self.tell_gathered(now, topic, event, only, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => {
-                self.registry.tell(session, Event::Acknowledged { id, kept: None }, out)
+                self.registry.tell(session, Event::Acknowledged { id, retained: None }, out)
             }
         }
     }
@@ -192,7 +192,7 @@ impl Delivery {
     pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
         let Some(socket) = self.registry.socket(id) else { return };
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
-        let arrival = Noted::disconnected(socket);
+        let arrival = ChangedConnection::disconnected(socket);
         self.note_arrival(arrival);
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };

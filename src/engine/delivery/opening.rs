@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::arrivals::Noted;
+use super::arrivals::ChangedConnection;
 use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session};
@@ -105,7 +105,7 @@ impl Delivery {
                 self.begin_opened_session(now, open.socket, (principal, open.recover, open.batches), out);
             }
             Some(_) => {
-                let arrival = self.registry.socket(open.socket).and_then(Noted::connected);
+                let arrival = self.registry.socket(open.socket).and_then(ChangedConnection::connected);
                 self.note_arrival(arrival);
             }
             None => {}
@@ -294,7 +294,7 @@ impl Delivery {
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
         self.registry.enter(session);
-        let arrival = self.registry.socket(socket).and_then(Noted::connected);
+        let arrival = self.registry.socket(socket).and_then(ChangedConnection::connected);
         self.note_arrival(arrival);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;

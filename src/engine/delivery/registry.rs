@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::away::Away;
+use super::claim_index::ClaimIndex;
 use super::class::{Classes, Scope};
-use super::commons::Commons;
+use super::class_key_cache::ClassKeyCache;
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
-use super::people::People;
 use super::session::{Session, Subscription};
 use super::socket::Socket;
 use super::sockets::Sockets;
@@ -29,9 +29,9 @@ pub(super) struct Registry {
     sockets: Sockets,
     /// Sessions by class.
     pub(super) classes: Classes,
-    commons: Commons,
+    class_keys: ClassKeyCache,
     /// Sessions by user and claims.
-    people: People,
+    claims: ClaimIndex,
     pub(super) heartbeats: Heartbeats,
     /// The organization's source database, which is told who listens.
     pub(super) database: Option<DatabaseLink>,
@@ -68,8 +68,8 @@ impl Registry {
             configuration,
             sockets: Sockets::default(),
             classes: Classes::default(),
-            commons: Commons::default(),
-            people: People::default(),
+            class_keys: ClassKeyCache::default(),
+            claims: ClaimIndex::default(),
             heartbeats,
             database,
             awaiting: BTreeSet::new(),
@@ -256,7 +256,7 @@ impl Registry {
     /// The sessions that have this value of a claim.
     pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
         let has_it = move |session: &Session| session.principal.claim(claim).iter().any(|held| held == value);
-        self.people.candidates(claim, value).filter(move |id| self.session(*id).is_some_and(has_it))
+        self.claims.candidates(claim, value).filter(move |id| self.session(*id).is_some_and(has_it))
     }
 
     /// Marks a socket's state to be stored before the effects of this input end.
@@ -309,7 +309,7 @@ impl Registry {
         let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
         let Some(session) = self.sockets.session_mut(id) else { return };
         session.standing = standing;
-        let (common, keys) = session.class_keys(dialect, &self.configuration, &mut self.commons);
+        let (common, keys) = session.class_keys(dialect, &self.configuration, &mut self.class_keys);
         session.common = Some(common);
         for key in keys {
             let key = self.classes.join(key, id);
@@ -318,7 +318,7 @@ impl Registry {
             }
             session.classes.insert(key);
         }
-        self.people.add(id, &session.principal);
+        self.claims.add(id, &session.principal);
         self.away.iter_mut().for_each(|away| away.listed(session));
         self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
         self.listen(id);
@@ -330,7 +330,7 @@ impl Registry {
         for key in std::mem::take(&mut session.classes).into_classes() {
             self.classes.leave(&key, id);
         }
-        self.people.remove(id, &session.principal);
+        self.claims.remove(id, &session.principal);
         self.away.iter_mut().for_each(|away| away.unlisted(session));
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));

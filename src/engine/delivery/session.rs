@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class::Scope;
 use super::class::{ClassKey, Judge};
-use super::commons::{Common, Commons};
+use super::class_key_cache::{ClassKeyCache, ClassKeyParts};
 use super::memberships::Memberships;
 use super::subscriptions::Subscriptions;
 use crate::engine::command::{Position, TableTarget};
@@ -236,13 +236,13 @@ impl Session {
         &self,
         (dialect, profile): (DialectId, &Profile),
         configuration: &Configuration,
-        commons: &mut Commons,
+        cache: &mut ClassKeyCache,
     ) -> (Rc<ClassKey>, Vec<Rc<ClassKey>>) {
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
         // If frames do not name subscriptions, numbers must not divide recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
-        let common = commons.of(Common {
+        let common = cache.of(ClassKeyParts {
             // Only changes are judged, and a database's changes go to the whole organization.
             judge: self.judge(),
             dialect,

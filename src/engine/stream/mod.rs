@@ -22,7 +22,7 @@ use changes::Mark;
 use history::{Begun, History, RecoveryRequest};
 pub use place::{GAP as GAP_PLACE, ORGANIZATION as ORGANIZATION_PLACES};
 use presence::Presence;
-use publish::{Request, Spoken};
+use publish::{ClientMessage, Request};
 
 /// One tenant's stream.
 pub(super) struct Stream {
@@ -38,7 +38,7 @@ pub(super) struct Stream {
     reading: Option<RecoveryRequest>,
     resuming: VecDeque<RecoveryRequest>,
     /// Messages of clients whose idempotency keys must be looked up, one at a time.
-    recalling: VecDeque<Spoken>,
+    recalling: VecDeque<ClientMessage>,
     /// The database that sends changes.
     database: Option<Rc<Database>>,
     /// Its last batch that was applied.
@@ -105,7 +105,7 @@ impl Stream {
         match message {
             ToStream::Begin => self.begin(out),
             ToStream::Publish { publication, keep, origin } => {
-                self.publish_for_client(now, Spoken { publication, keep, origin }, out);
+                self.publish_for_client(now, ClientMessage { publication, keep, origin }, out);
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { session, from, then } => {

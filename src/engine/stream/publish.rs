@@ -23,7 +23,7 @@ pub(super) struct Request {
 }
 
 /// A message that a client publishes.
-pub(super) struct Spoken {
+pub(super) struct ClientMessage {
     pub(super) publication: Box<Publication>,
     pub(super) keep: bool,
     pub(super) origin: Origin,
@@ -98,12 +98,12 @@ impl Stream {
     }
 
     /// Publishes an authorized message of a client; if it has an idempotency key, after that was looked up.
-    pub(super) fn publish_for_client(&mut self, now: u64, spoken: Spoken, out: &mut Out) {
-        if spoken.origin.key.is_none() {
-            self.accept(now, *spoken.publication, spoken.keep, (Some(spoken.origin), None), out);
+    pub(super) fn publish_for_client(&mut self, now: u64, message: ClientMessage, out: &mut Out) {
+        if message.origin.key.is_none() {
+            self.accept(now, *message.publication, message.keep, (Some(message.origin), None), out);
             return;
         }
-        self.recalling.push_back(spoken);
+        self.recalling.push_back(message);
         if self.recalling.len() == 1 {
             self.recall(out);
         }
@@ -111,18 +111,18 @@ impl Stream {
 
     /// Looks up the key of the message that has waited longest. The next look-up follows its writes.
     fn recall(&self, out: &mut Out) {
-        let key = self.recalling.front().and_then(|spoken| spoken.origin.key.clone());
+        let key = self.recalling.front().and_then(|message| message.origin.key.clone());
         key.into_iter().for_each(|key| out.run(Task::Recall(key)));
     }
 
     /// The client whose message has waited longest for its key.
     pub(in crate::engine) fn recalling(&self) -> Option<&Origin> {
-        self.recalling.front().map(|spoken| &spoken.origin)
+        self.recalling.front().map(|message| &message.origin)
     }
 
     /// Publishes the message that has waited longest, or repeats the first answer if its key is remembered.
     pub(in crate::engine) fn recalled(&mut self, now: u64, remembered: Option<Remembered>, out: &mut Out) {
-        let Some(Spoken { publication, keep, origin }) = self.recalling.pop_front() else { return };
+        let Some(ClientMessage { publication, keep, origin }) = self.recalling.pop_front() else { return };
         let is_known = remembered.is_some_and(|answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
         if is_known {
             let id = origin.acknowledge.into_iter();

@@ -11,7 +11,7 @@ use crate::policy::roles::Roles;
 const MAX_KNOWN: usize = 16;
 
 /// The parts of a session's class key.
-pub(super) struct Common<'a, T> {
+pub(super) struct ClassKeyParts<'a, T> {
     pub(super) judge: Judge,
     pub(super) dialect: DialectId,
     pub(super) channel: Option<&'a Rc<str>>,
@@ -25,7 +25,7 @@ pub(super) struct Common<'a, T> {
 
 /// Recent keys.
 #[derive(Default)]
-pub(super) struct Commons {
+pub(super) struct ClassKeyCache {
     known: Vec<KnownClass>,
     next: usize,
 }
@@ -36,10 +36,10 @@ struct KnownClass {
     key: Rc<ClassKey>,
 }
 
-impl Commons {
+impl ClassKeyCache {
     /// The key of the organization's scope.
-    pub(super) fn of(&mut self, common: Common<'_, impl Iterator<Item = TableTarget>>) -> Rc<ClassKey> {
-        let Common { judge, dialect, channel, offsets, batches, roles, is_open, targets } = common;
+    pub(super) fn of(&mut self, common: ClassKeyParts<'_, impl Iterator<Item = TableTarget>>) -> Rc<ClassKey> {
+        let ClassKeyParts { judge, dialect, channel, offsets, batches, roles, is_open, targets } = common;
         let selector = ChangeSelector::new(is_open, targets);
         let found = self.known.iter().find(|KnownClass { roles: held, key }| {
             held == roles
@@ -82,31 +82,31 @@ impl Commons {
 mod tests {
     use super::*;
 
-    fn common<'a>(roles: &'a Roles, channel: Option<&'a Rc<str>>) -> Common<'a, std::iter::Empty<TableTarget>> {
+    fn common<'a>(roles: &'a Roles, channel: Option<&'a Rc<str>>) -> ClassKeyParts<'a, std::iter::Empty<TableTarget>> {
         let (judge, dialect) = (Judge::Nobody, DialectId(0));
         let targets = std::iter::empty();
-        Common { judge, dialect, channel, offsets: false, batches: false, roles, is_open: true, targets }
+        ClassKeyParts { judge, dialect, channel, offsets: false, batches: false, roles, is_open: true, targets }
     }
 
     #[test]
     fn equal_ones_share_a_key_and_the_order_of_roles_makes_no_difference_to_it() {
-        let mut commons = Commons::default();
+        let mut cache = ClassKeyCache::default();
         let roles = ["hr", "admin"].map(|role| Roles::new([role.to_owned(), "member".to_owned()]));
         let turned = Roles::new(["member".to_owned(), "hr".to_owned()]);
-        let [first, other] = roles.each_ref().map(|roles| commons.of(common(roles, None)));
-        assert!(Rc::ptr_eq(&first, &commons.of(common(&roles[0], None))));
-        assert_eq!(first, commons.of(common(&turned, None)));
+        let [first, other] = roles.each_ref().map(|roles| cache.of(common(roles, None)));
+        assert!(Rc::ptr_eq(&first, &cache.of(common(&roles[0], None))));
+        assert_eq!(first, cache.of(common(&turned, None)));
         assert_ne!(first, other);
     }
 
     #[test]
     fn each_channel_has_a_key_of_its_own_and_few_are_remembered() {
-        let mut commons = Commons::default();
+        let mut cache = ClassKeyCache::default();
         let roles = Roles::new(["member".to_owned()]);
         for number in 0..100 {
             let name: Rc<str> = Rc::from(format!("room-{number}"));
-            assert_eq!(commons.of(common(&roles, Some(&name))).channel, Some(name));
+            assert_eq!(cache.of(common(&roles, Some(&name))).channel, Some(name));
         }
-        assert_eq!(commons.known.len(), MAX_KNOWN);
+        assert_eq!(cache.known.len(), MAX_KNOWN);
     }
 }

@@ -10,11 +10,11 @@ use crate::policy::principal::{Principal, SUBJECT};
 /// The user is the claim `sub`. Values are indexed by digest to save memory, as tens of thousands of sessions have
 /// different ones; digests may collide.
 #[derive(Default)]
-pub(super) struct People {
+pub(super) struct ClaimIndex {
     candidates: BTreeSet<(u64, SessionId)>,
 }
 
-impl People {
+impl ClaimIndex {
     /// Adds a session under every claim value of its principal.
     pub(super) fn add(&mut self, session: SessionId, principal: &Principal) {
         self.candidates.extend(digests(principal).map(|digest| (digest, session)));
