@@ -36,7 +36,7 @@ const LOST: &str = "lost";
 /// The delivery's state about the database.
 pub(super) struct DatabaseLink {
     pub(super) interest: Interest,
-    /// The tables as the database's object has described them.
+    /// The tables as text, as the database's object sent them.
     pub(super) catalog_text: Rc<str>,
     /// Groups that were denied because no verdict named them.
     unjudged: Cell<u64>,
@@ -93,7 +93,7 @@ impl Registry {
         }
     }
 
-    /// Why the database sends a session no changes of a table, where its subscription stands all the same.
+    /// Why the database sends a session no changes of a table although its subscription is active.
     pub(super) fn withheld_by_database(&self, session: &Session, target: &TableTarget) -> Option<TableWarning> {
         match self.readiness(session.standing.as_ref(), target) {
             Readiness::Refused(refusal) => warning_of(&refusal),
@@ -101,7 +101,7 @@ impl Registry {
         }
     }
 
-    /// Whether the database has the rows of a table, as far as it has said.
+    /// Whether the database has the rows of a table, as far as it has reported.
     pub(super) fn is_of_database(&self, target: &TableTarget) -> bool {
         let is_known = |link: &DatabaseLink| link.interest.catalog().enabled(&target.schema, &target.table).is_some();
         self.database.as_ref().is_some_and(|link| !self.is_published(target) || is_known(link))
@@ -181,7 +181,7 @@ impl Delivery {
         if let Some(telling) = link.interest.telling(now, &self.organization) {
             let database = link.interest.database().name.clone();
             if link.interest.is_ahead_of_storage() {
-                // Until this is answered nobody knows which of both the other side has.
+                // Until this is answered, either report may be the one that the other side has.
                 out.run(Task::Write(Write::Fact { name: INTEREST, value: String::new() }));
             }
             out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
