@@ -60,7 +60,7 @@ fn scope_of(class: &ClassKey) -> ClassScope<'_> {
         Scope::Topic(topic) => ClassScope::Topic(topic),
         Scope::Presence(topic) => ClassScope::Presence(topic.as_ref()),
         Scope::Organization => {
-            let tables = class.narrowing.targets().iter();
+            let tables = class.selector.targets().iter();
             ClassScope::Organization { tables: tables.map(|target| (&*target.schema, &*target.table)).collect() }
         }
     }
