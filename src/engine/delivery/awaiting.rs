@@ -73,7 +73,7 @@ impl Delivery {
         }
     }
 
-    /// Tells a session that a table subscription is active, and replays what it missed if it asked for that.
+    /// Confirms a table subscription, and replays what it missed if it asked for that.
     fn stands(
         &mut self,
         id: SessionId,
