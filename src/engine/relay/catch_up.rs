@@ -30,8 +30,10 @@ pub(super) struct Progress {
     /// Every retained publication up to here has reached the sockets that it concerns; `None` where nobody knows.
     position: Option<Position>,
     ended_lives: VecDeque<String>,
-    /// Whether the root's life is known from a batch, and not from a note only.
+    /// Whether the root was heard since the link to it began.
     has_heard: bool,
+    /// The root's life before it said that it knows no such link.
+    forgotten: Option<String>,
     behind: Option<Behind>,
     /// What the root has yet to answer to sockets.
     pub(super) owed: Owed,
@@ -103,7 +105,18 @@ impl Progress {
         self.ended_lives.iter().any(|life| life == root)
     }
 
-    /// Notes that a life of the root has ended; whether this life of the relay has heard it.
+    /// Notes whose batch is taken. One of a life before the link began may come late, and says nothing of this link.
+    pub(super) fn hear(&mut self, root: &str) {
+        self.has_heard = self.forgotten.as_deref() != Some(root);
+    }
+
+    /// Notes that the root knows no such link: it is another life of it, or has given the relay up.
+    pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
+        self.has_heard = false;
+        self.forgotten = known.map(|(life, _)| life).or(self.forgotten.take());
+    }
+
+    /// Notes that a life of the root has ended; whether it was heard since the link to it began.
     pub(super) fn end_life(&mut self, root: String) -> bool {
         self.ended_lives.push_back(root);
         if self.ended_lives.len() > MAX_ENDED_LIVES {
@@ -126,17 +139,20 @@ impl Progress {
         self.position.as_ref().is_some_and(|position| offset <= position.offset)
     }
 
-    /// Takes in how far a message brings the relay.
+    /// Takes in how far a message brings the relay: never back, though it may come late.
     fn advance(&mut self, message: &Down) {
         match message {
             Down::Publish { offset, .. } => {
                 self.position.iter_mut().for_each(|position| position.offset = position.offset.max(*offset));
             }
-            Down::Answer(form) => {
-                self.position = Some(Position { epoch: form.epoch.clone(), offset: form.offset });
-            }
+            Down::Answer(form) => self.reach(&form.epoch, form.offset),
             _ => {}
         }
+    }
+
+    fn reach(&mut self, epoch: &str, offset: u64) {
+        let known = self.position.as_ref().filter(|known| known.epoch == epoch).map_or(0, |known| known.offset);
+        self.position = Some(Position { epoch: epoch.to_owned(), offset: offset.max(known) });
     }
 
     fn heard(&self, root: Option<(String, u64)>) -> Heard {
@@ -153,7 +169,6 @@ impl Progress {
 impl RelayTenant {
     /// Takes in one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
-        self.progress.has_heard = true;
         // The next life of the root is of an earlier version.
         if self.progress.behind.is_some() && self.root_is_of_yesterday() {
             self.send_all_away(now, out);
@@ -267,8 +282,7 @@ impl RelayTenant {
         };
         let rest = held.split_off(count);
         self.tell_merged(now, VecDeque::from(rows), held, out);
-        let offset = self.progress.position.as_ref().map_or(read_to, |known| known.offset.max(read_to));
-        self.progress.position = Some(Position { epoch: form.epoch, offset });
+        self.progress.reach(&form.epoch, read_to);
         if form.read_to.is_some() {
             let rest_bytes = rest.iter().map(|incoming| incoming.bytes).sum();
             self.ask_for_portion(now, (rest, rest_bytes));
