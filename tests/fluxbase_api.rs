@@ -19,7 +19,7 @@ use realtime_worker::server::answer::Answer;
 use realtime_worker::server::dialects;
 use realtime_worker::server::entrance::Rejection;
 use realtime_worker::server::handshake::{Step, admit, refused};
-use realtime_worker::server::request_head::{Query, RequestHead};
+use realtime_worker::server::request_head::{Query, RequestHead, request_id};
 use rig::{ORGANIZATION, Rig};
 use serde_json::{Value, json};
 use signing::*;
@@ -158,12 +158,39 @@ fn both_contracts_have_their_figures() {
     for admin in [ACCESS_TOKEN, &token(json!({ "role": "admin" }))] {
         let (status, answer) = call(&mut rig, &usual(), newer("?search=u7&limit=1", admin), "");
         assert_eq!((status, &answer["total_connections"], &answer["limit"]), (200, &json!(1), &json!(1)));
-        assert_eq!(answer["connections"][0]["user_id"], json!("u7"));
-        assert_eq!(answer["connections"][0]["connected_at"], json!("2023-11-14T22:13:20.000Z"));
+        let connection = json!({ "id": one.id, "user_id": "u7", "email": null, "remote_addr": null,
+            "connected_at": "2023-11-14T22:13:20.000Z" });
+        assert_eq!(answer["connections"], json!([connection]));
     }
     let (_, second) = call(&mut rig, &usual(), newer("?offset=1", ACCESS_TOKEN), "");
     assert_eq!((&second["total_connections"], second["connections"].as_array().unwrap().len()), (&json!(2), 1));
-    assert_eq!(call(&mut rig, &usual(), newer("?limit=x", ACCESS_TOKEN), "").0, 400);
+    for (query, limit, offset) in [("", 25, 0), ("?limit=100", 100, 0), ("?limit=101&offset=3", 100, 3)] {
+        let (_, page) = call(&mut rig, &usual(), newer(query, ACCESS_TOKEN), "");
+        assert_eq!((&page["limit"], &page["offset"]), (&json!(limit), &json!(offset)), "{query}");
+        assert_eq!(page.as_object().unwrap().len(), 4, "{page}");
+    }
+    for query in ["?limit=x", "?offset=-1"] {
+        assert_eq!(call(&mut rig, &usual(), newer(query, ACCESS_TOKEN), "").0, 400, "{query}");
+    }
+}
+
+/// `{"error","code","request_id"}`, the last where Cloudflare has named the request.
+#[test]
+fn an_error_names_the_request() {
+    let mut rig = Rig::new(&usual());
+    let mut error = |ray: Option<&str>| {
+        let named = ray.and_then(|ray| request_id(ray.to_owned()));
+        let head = RequestHead { request_id: named, ..head("GET", "/api/v1/realtime/stats", "", "") };
+        call(&mut rig, &usual(), head, "").1
+    };
+    let told = json!({ "error": "The bearer token is missing or wrong.", "code": "unauthorized" });
+    assert_eq!(error(None), told);
+    let mut named = told.clone();
+    named["request_id"] = json!("8f1a2b3c4d5e6f70-AMS");
+    assert_eq!(error(Some("8f1a2b3c4d5e6f70-AMS")), named);
+    for foreign in ["", "a\"b", "a b", &"a".repeat(65)] {
+        assert_eq!(error(Some(foreign)), told, "what a caller may have written is not repeated");
+    }
 }
 
 #[test]
@@ -252,17 +279,32 @@ fn tables_are_enabled_changed_and_disabled() {
         "trigger_name": "products_realtime_notify", "exclude": ["raw_html"] });
     assert_eq!(enabled, (201, expected));
     let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
-    assert_eq!((&shown["realtime_enabled"], &shown["excluded_columns"]), (&json!(true), &json!(["raw_html"])));
+    let (created, updated) = (shown["created_at"].clone(), shown["updated_at"].clone());
+    assert!(created.as_str().unwrap().ends_with('Z') && created == updated, "{shown}");
+    let expected = json!({ "id": 2, "schema": "public", "table": "products", "realtime_enabled": true,
+        "events": ["INSERT"], "excluded_columns": ["raw_html"], "created_at": created, "updated_at": updated });
+    assert_eq!(shown, expected);
+    assert_eq!(admin("GET", path, "", json!({})).1["tables"][1], expected, "the list has the same");
     assert_eq!(admin("PATCH", &one("public/products"), "", json!({ "events": ["DELETE"], "exclude": [] })).0, 200);
     let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
     assert_eq!((&shown["events"], &shown["excluded_columns"]), (&json!(["DELETE"]), &json!([])));
-    assert_eq!(admin("DELETE", &one("public/products"), "", json!({})).1["success"], json!(true));
+    for method in ["PATCH", "DELETE"] {
+        let (status, done) = admin(method, &one("public/products"), "", json!({ "exclude": [] }));
+        assert_eq!((status, &done["success"], done["message"].is_string()), (200, &json!(true), true), "{done}");
+        assert_eq!(done.as_object().unwrap().len(), 2);
+    }
+    let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
+    assert_eq!(shown["realtime_enabled"], json!(false), "it stays listed");
     assert_eq!(admin("PATCH", &one("public/products"), "", json!({ "exclude": [] })).0, 404);
     assert_eq!(admin("GET", path, "", json!({})).1["count"], json!(1));
     assert_eq!(admin("GET", path, "?enabled=false", json!({})).1["count"], json!(2));
     for (body, status) in [
         (json!({ "table": "nothing" }), 404),
         (json!({ "table": "users", "schema": "auth" }), 400),
+        (json!({ "table": "users", "schema": "realtime" }), 400),
+        (json!({ "table": "pg_class", "schema": "pg_catalog" }), 400),
+        (json!({ "table": "tables", "schema": "information_schema" }), 400),
+        (json!({ "table": "products", "schema": "a.b" }), 400),
         (json!({ "table": "a-b" }), 400),
         (json!({ "table": "1a" }), 400),
         (json!({ "table": "products", "events": ["TRUNCATE"] }), 400),
@@ -272,7 +314,15 @@ fn tables_are_enabled_changed_and_disabled() {
     ] {
         assert_eq!(admin("POST", path, "", body.clone()).0, status, "{body}");
     }
-    assert_eq!(admin("GET", &one("public/nothing"), "", json!({})).0, 404);
+    for method in ["GET", "PATCH", "DELETE"] {
+        assert_eq!(admin(method, &one("public/nothing"), "", json!({})).0, 404, "{method}");
+    }
+    // Enabling is repeatable.
+    for _ in 0..2 {
+        let (status, enabled) = admin("POST", path, "", json!({ "table": "products" }));
+        let events = json!(["INSERT", "UPDATE", "DELETE"]);
+        assert_eq!((status, &enabled["schema"], &enabled["events"]), (201, &json!("public"), &events));
+    }
 }
 
 #[test]

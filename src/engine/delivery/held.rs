@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::mem::take;
 
 use super::Delivery;
-use crate::code::Code;
 use crate::engine::effect::Effect;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
@@ -89,7 +88,7 @@ impl Delivery {
             }
         }
         while let Some(socket) = self.waits.held.overfull() {
-            self.close(socket, Code::ServiceRestart, out);
+            self.restart(socket, out);
         }
     }
 }
