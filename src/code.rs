@@ -127,7 +127,7 @@ pub enum Reason {
     CredentialRequired,
 }
 
-/// A request or frame that is turned away: why, in which words, and where in the input.
+/// A request or frame that is rejected: why, in which words, and where in the input.
 ///
 /// It never holds a token, a key or a payload's value (invariant 10).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The modules, each of which may name those before it.
@@ -25,6 +26,8 @@ const ROUTES: [&str; 7] = [
     "server/supabase/",
     "server/fluxbase/",
 ];
+/// The keywords that declare a type.
+const TYPES: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 const MAX_LINES: usize = 400;
 const MAX_FUNCTION_LINES: usize = 60;
 /// Functions longer than this are printed, for whoever looks for work: `cargo test --test architecture -- --nocapture`.
@@ -46,6 +49,22 @@ impl Source {
     /// The code without comments, so that prose may name anything.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.text.lines().filter(|line| !line.trim_start().starts_with("//"))
+    }
+
+    /// The code before the unit tests.
+    fn without_tests(&self) -> &str {
+        self.text.split("#[cfg(test)]\nmod ").next().unwrap()
+    }
+
+    /// The types that the file declares at its top level, and whether other files can name them.
+    fn types(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.without_tests().lines().filter_map(|line| {
+            let (restricted, public) = (line.strip_prefix("pub("), line.strip_prefix("pub "));
+            let item = restricted.and_then(|rest| rest.split_once(") ")).map(|(_, item)| item).or(public);
+            let (keyword, name) = item.unwrap_or(line).split_once(' ')?;
+            let name = name.split(|c: char| !c.is_alphanumeric()).next()?;
+            Some((name, item.is_some())).filter(|_| TYPES.contains(&keyword))
+        })
     }
 
     /// The paths below `start` that the code names, `use` lists in braces taken apart.
@@ -189,6 +208,40 @@ fn only_dialects_and_routes_name_a_dialect() {
     check(&wrong);
 }
 
+/// The names that several files declare, where another file can name one of the types.
+fn shared_type_names(sources: &[Source]) -> Vec<String> {
+    let mut declared = BTreeMap::<&str, Vec<(&str, bool)>>::new();
+    for source in sources {
+        for (name, is_visible) in source.types() {
+            declared.entry(name).or_default().push((&source.path, is_visible));
+        }
+    }
+    let is_shared = |places: &[(&str, bool)]| places.len() > 1 && places.iter().any(|(_, is_visible)| *is_visible);
+    let shared = declared.into_iter().filter(|(_, places)| is_shared(places));
+    shared
+        .map(|(name, places)| {
+            format!("{name}: {}", places.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", "))
+        })
+        .collect()
+}
+
+#[test]
+fn a_type_name_has_one_meaning() {
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let samples = [
+        source(
+            "a",
+            "pub struct Frame;\nstruct Part {\n    x: u8,\n}\npub(in crate::engine) enum Way<'a> {}\npub fn f() {}",
+        ),
+        source("b", "type Frame = ();\nstruct Part(u8);\n#[cfg(test)]\nmod tests {\nstruct Way;\n}"),
+        source("c", "pub(super) struct Way(u8);"),
+    ];
+    assert_eq!(shared_type_names(&samples), ["Frame: a, b", "Way: a, c"]);
+    let sources = sources();
+    assert!(sources.iter().flat_map(Source::types).count() > 400, "the types were found");
+    check(&shared_type_names(&sources));
+}
+
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
     let mut wrong = Vec::new();
@@ -210,8 +263,7 @@ fn functions() -> Vec<(String, usize)> {
     for source in sources() {
         let mut open: Vec<(String, usize, usize)> = Vec::new();
         // A table of cases in a unit test may be long.
-        let text = source.text.split("#[cfg(test)]\nmod ").next().unwrap();
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in source.without_tests().lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_function(line.trim_start())) {
                 if !line.trim_end().ends_with('}') && !line.trim_end().ends_with(';') {

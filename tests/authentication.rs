@@ -51,11 +51,11 @@ fn what_does_not_prove_it_ends_the_connection() {
         for (token, code) in cases {
             let client = rig.open();
             rig.authenticate(&client, &token);
-            client.is_turned_away(code, 1008);
+            client.is_rejected(code, 1008);
         }
         let client = rig.open();
         rig.frame(&client, json!({ "type": "auth", "token": with("x", json!(1)), "organizationId": "org_2" }));
-        client.is_turned_away("wrong_organization", 1008);
+        client.is_rejected("wrong_organization", 1008);
         let client = rig.open();
         rig.frame(&client, json!({ "type": "auth", "token": with("x", json!(1)) }));
         assert_eq!(client.next()["type"], "auth_success", "the address has named the organization");
@@ -76,7 +76,7 @@ fn another_frame_first_is_refused() {
         for frame in &frames {
             let client = rig.open();
             rig.frame(&client, frame.clone());
-            client.is_turned_away("auth_required", 1008);
+            client.is_rejected("auth_required", 1008);
         }
         let client = rig.open();
         rig.text(&client, r#"{"type":"ping"}"#);
@@ -98,7 +98,7 @@ fn ten_seconds_are_all_there_is() {
         rig.authenticate(&quick, &token);
         assert_eq!((slow.waiting(), quick.next()["type"].clone()), (0, json!("auth_success")));
         rig.advance(1);
-        slow.is_turned_away("auth_timeout", 1008);
+        slow.is_rejected("auth_timeout", 1008);
         rig.authenticate(&slow, &token);
         rig.advance(60_000);
         quick.gets_nothing();
@@ -212,7 +212,7 @@ fn a_ticket_is_used_once() {
         assert_eq!(ada.next()["type"], "auth_success");
         let refusal = enter(rig, "ticket 1").unwrap_err();
         assert_eq!(refusal.code, Code::InvalidToken);
-        assert_eq!(rig.say("e"), 1, "who is turned away is no connection");
+        assert_eq!(rig.say("e"), 1, "a rejected socket counts as no connection");
         assert!(enter(rig, "ticket 2").is_ok());
     });
 }
@@ -235,12 +235,12 @@ fn a_full_organization_turns_away() {
         let late = rig.open();
         rig.connect("bob", &[]);
         let third = rig.open();
-        third.is_turned_away("connection_limit", 1013);
+        third.is_rejected("connection_limit", 1013);
         let fourth = rig.open_as(Some(principal("bob", &[], None)), None, Recover::Off).unwrap();
-        fourth.is_turned_away("connection_limit", 1013);
+        fourth.is_rejected("connection_limit", 1013);
         let token = rig.token("eve", &[]);
         rig.authenticate(&late, &token);
-        late.is_turned_away("connection_limit", 1013);
+        late.is_rejected("connection_limit", 1013);
         rig.disconnect(&ada);
         rig.connect("eve", &[]);
     });
@@ -251,12 +251,12 @@ fn those_who_say_nothing_keep_nobody_out_who_can_prove_who_they_are() {
     every_way(json!({ "limits": { "connections": 2, "pending": 1 } }), |rig| {
         let oldest = rig.open();
         let silent = rig.open();
-        oldest.is_turned_away("connection_limit", 1013);
+        oldest.is_rejected("connection_limit", 1013);
         rig.open_as(Some(principal("ada", &[], None)), None, Recover::Off).unwrap();
         rig.open_as(Some(principal("bob", &[], None)), None, Recover::Off).unwrap();
         let token = rig.token("eve", &[]);
         rig.authenticate(&silent, &token);
-        silent.is_turned_away("connection_limit", 1013);
+        silent.is_rejected("connection_limit", 1013);
     });
 }
 

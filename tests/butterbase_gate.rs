@@ -14,9 +14,9 @@ use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::server::admission::Admission;
-use realtime_worker::server::api::Question;
+use realtime_worker::server::api::ObjectRequest;
 use realtime_worker::server::entrance::Rejection;
-use realtime_worker::server::handshake::{Step, admit, refused, refused_by_object};
+use realtime_worker::server::handshake::{HandshakeStep, admit, refused, refused_by_object};
 use realtime_worker::server::request_head::{Query, RequestHead};
 use realtime_worker::server::route::{self, Route};
 use serde_json::{Value, json};
@@ -97,12 +97,12 @@ fn platform_token(role: &str) -> String {
 fn open(head: &RequestHead) -> Result<(String, Admission), Refusal> {
     let configuration = configuration();
     match admit(head, &configuration, NOW)? {
-        Step::Open(app, admission) => Ok((app, *admission)),
-        Step::Verify(unverified) => {
+        HandshakeStep::Open(app, admission) => Ok((app, *admission)),
+        HandshakeStep::Verify(unverified) => {
             let proven = configuration.credentials.verify(NOW, unverified.credential(), &keys());
             unverified.conclude(&configuration.credentials, proven)
         }
-        Step::Hold(_) => panic!("held"),
+        HandshakeStep::Hold(_) => panic!("held"),
     }
 }
 
@@ -255,7 +255,7 @@ fn carry_out(
     bearer: Option<&str>,
     body: &str,
     object: (u16, &str),
-) -> (u16, Value, Vec<Question>) {
+) -> (u16, Value, Vec<ObjectRequest>) {
     let configuration = configuration();
     let head = head("app_abc123", "", bearer);
     let head = RequestHead { method: method.to_owned(), path: format!("{}{rest}", head.path), ..head };

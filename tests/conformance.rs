@@ -183,12 +183,15 @@ fn play_over(relays: u32, behaviour: &Behaviour) {
     casts.iter_mut().for_each(|cast| cast.retain(|dialect| dialect.name != conformance::butterbase::BUTTERBASE.name));
     casts.retain(|cast| !cast.is_empty());
     let alone = casts.iter().take_while(|cast| cast.len() == 1).count();
+    let has_changes = WITH_CHANGES.contains(&behaviour.module) && !OF_THE_API.contains(&behaviour.name);
     for cast in casts.into_iter().take(alone + 1) {
-        rig::relays::every_way_with_relays(words::realtime(false), relays, |rig| {
-            let mut stage = Stage::new(rig, &cast, false);
-            (behaviour.script)(&mut stage);
-            stage.ends();
-        });
+        for from_database in [false, true].into_iter().filter(|from_database| !from_database || has_changes) {
+            rig::relays::every_way_with_relays(words::realtime(from_database), relays, |rig| {
+                let mut stage = Stage::new(rig, &cast, from_database);
+                (behaviour.script)(&mut stage);
+                stage.ends();
+            });
+        }
     }
 }
 

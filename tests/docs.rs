@@ -116,8 +116,8 @@ fn limits_that_are_fixed() {
         ),
         ("bytes of all frames of one organization that wait while keys are fetched", limits::WAITING_BYTES.to_string()),
         (
-            "times `framesPerSecond` and `topics` together that a Supabase client's socket is turned away in a minute",
-            limits::TURNED_AWAY_FACTOR.to_string(),
+            "times `framesPerSecond` and `topics` together that a Supabase client is rejected within a minute, before its socket is closed",
+            limits::REJECTION_FACTOR.to_string(),
         ),
         ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
         (

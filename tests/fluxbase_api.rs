@@ -18,7 +18,7 @@ use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::dialects;
 use realtime_worker::server::entrance::Rejection;
-use realtime_worker::server::handshake::{Step, admit, refused};
+use realtime_worker::server::handshake::{HandshakeStep, admit, refused};
 use realtime_worker::server::request_head::{Query, RequestHead, request_id};
 use rig::{ORGANIZATION, Rig};
 use serde_json::{Value, json};
@@ -78,13 +78,13 @@ fn enter(head: &RequestHead, configuration: &Configuration) -> Result<(String, P
         Rejection::Close { .. } => panic!("rejected after the upgrade"),
     };
     let (organization, admission) = match admit(head, configuration, NOW).map_err(|refusal| answer(&refusal))? {
-        Step::Open(organization, admission) => (organization, *admission),
-        Step::Verify(unverified) => {
+        HandshakeStep::Open(organization, admission) => (organization, *admission),
+        HandshakeStep::Verify(unverified) => {
             let credential = unverified.credential().to_owned();
             let proven = configuration.credentials.verify(NOW, &credential, &KeySet::default());
             unverified.conclude(&configuration.credentials, proven).map_err(|refusal| answer(&refusal))?
         }
-        Step::Hold(_) => panic!("its address says where it goes"),
+        HandshakeStep::Hold(_) => panic!("its address says where it goes"),
     };
     assert_eq!(admission.dialect, ID.0);
     Ok((organization, admission.principal.unwrap()))

@@ -19,10 +19,10 @@ use realtime_worker::policy::ticket::Ticket;
 use realtime_worker::server::admission::Admission;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::entrance::Rejection;
-use realtime_worker::server::handshake::{Step, admit, refused, refused_by_object};
+use realtime_worker::server::handshake::{HandshakeStep, admit, refused, refused_by_object};
 use realtime_worker::server::held_socket::{HeldSocket, HeldStep};
 use realtime_worker::server::request_head::{Query, RequestHead, authorize};
-use realtime_worker::server::supabase::{Publisher, publisher};
+use realtime_worker::server::supabase::{RestPublisher, publisher};
 use realtime_worker::server::ticket;
 use serde_json::{Value, json};
 use signing::*;
@@ -83,13 +83,13 @@ fn sealed_ticket(organization: &str, expires: u64) -> String {
 /// Both steps, with no keys but the secret.
 fn decide(head: &RequestHead, configuration: &Configuration) -> Result<(String, Admission), Refusal> {
     match admit(head, configuration, NOW)? {
-        Step::Open(organization, admission) => Ok((organization, *admission)),
-        Step::Verify(unverified) => {
+        HandshakeStep::Open(organization, admission) => Ok((organization, *admission)),
+        HandshakeStep::Verify(unverified) => {
             let credentials = &configuration.credentials;
             let proven = credentials.verify(NOW, unverified.credential(), &KeySet::default());
             unverified.conclude(credentials, proven)
         }
-        Step::Hold(_) => panic!("the socket is held"),
+        HandshakeStep::Hold(_) => panic!("the socket is held"),
     }
 }
 
@@ -126,7 +126,7 @@ fn a_socket_without_a_credential_goes_where_its_address_says() {
     let (organization, admission) = decide(&head("?organizationId=org_1"), &configuration).unwrap();
     assert_eq!((&*organization, &admission), ("org_1", &Admission::default()));
     for query in ["", "?organizationId=", "?other=1"] {
-        assert_eq!(admit(&head(query), &configuration, NOW), Ok(Step::Hold(native::ID)), "{query}");
+        assert_eq!(admit(&head(query), &configuration, NOW), Ok(HandshakeStep::Hold(native::ID)), "{query}");
     }
     for name in ["a/b", "%ff", "%00", "a%20b", "+", &"x".repeat(129)] {
         let query = format!("?organizationId={name}");
@@ -153,7 +153,7 @@ fn a_header_proves_who_someone_is_in_one_organization() {
     is_refused(&with_token("?organizationId=org_1", &expired), &configuration, Code::TokenExpired, None);
     // Another scheme is no credential: the first frame has to bring one.
     let basic = RequestHead { authorization: Some("Basic dTpw".to_owned()), ..head("") };
-    assert_eq!(admit(&basic, &configuration, NOW), Ok(Step::Hold(native::ID)));
+    assert_eq!(admit(&basic, &configuration, NOW), Ok(HandshakeStep::Hold(native::ID)));
 }
 
 #[test]
@@ -350,12 +350,12 @@ fn the_access_token_alone_opens_what_is_the_services() {
 fn a_publisher_over_rest_is_the_service_or_a_key() {
     let closed = configuration(&[("ALLOWED_ORIGINS", "https://app.example.com"), ("DEFAULT_ORGANIZATION", "main")]);
     let service = |query: &str| publisher(&with_token(query, ACCESS_TOKEN), &closed);
-    assert_eq!(service("?organizationId=org_1"), Ok(Publisher::Service("org_1".to_owned())));
-    assert_eq!(service(""), Ok(Publisher::Service("main".to_owned())));
+    assert_eq!(service("?organizationId=org_1"), Ok(RestPublisher::Service("org_1".to_owned())));
+    assert_eq!(service(""), Ok(RestPublisher::Service("main".to_owned())));
     assert_eq!(service("?organizationId=a/b"), Err(Code::WrongOrganization));
-    assert_eq!(publisher(&with_token("", "k"), &closed), Ok(Publisher::Client("k".to_owned())));
+    assert_eq!(publisher(&with_token("", "k"), &closed), Ok(RestPublisher::Client("k".to_owned())));
     let by_header = RequestHead { api_key: Some("k".to_owned()), ..head("") };
-    assert_eq!(publisher(&by_header, &closed), Ok(Publisher::Client("k".to_owned())));
+    assert_eq!(publisher(&by_header, &closed), Ok(RestPublisher::Client("k".to_owned())));
     assert_eq!(publisher(&head(""), &closed), Err(Code::Unauthorized));
     let page = RequestHead { origin: Some("https://evil.example.com".to_owned()), ..by_header };
     assert_eq!(publisher(&page, &closed), Err(Code::OriginNotAllowed));

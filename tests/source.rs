@@ -7,10 +7,10 @@ mod source_world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use realtime_worker::source::input::{Input, RequestId};
+use realtime_worker::source::input::{RequestId, SourceInput};
 use realtime_worker::source::link::Problem;
 use realtime_worker::source::statement::Statement;
-use realtime_worker::source::task::Task;
+use realtime_worker::source::task::SourceTask;
 use serde_json::{Value, json};
 use source_world::World;
 
@@ -97,7 +97,7 @@ fn whoever_wakes_a_source_that_rests_does_not_put_off_its_time() {
     world.commit(1);
     for _ in 0..11 {
         world.crash();
-        world.input(Input::Knock);
+        world.input(SourceInput::Knock);
         world.pass(30_000);
     }
     assert_eq!(world.rows("org_1").len(), 1);
@@ -113,7 +113,7 @@ fn a_source_that_does_not_know_its_time_empties_the_database_at_once() {
     world.commit(1);
     world.drains_at = None;
     world.crash();
-    world.input(Input::Knock);
+    world.input(SourceInput::Knock);
     world.settle();
     assert_eq!((world.rows("org_1").len(), world.is_connected), (1, false));
 }
@@ -138,7 +138,7 @@ fn a_batch_is_taken_between_two_questions() {
     world.listen(1, "org_1", &["g1"]);
     world.pass(1_000);
     for request in 10..20 {
-        world.input(Input::Ask { request: RequestId(request), statement: Statement::Judge("{}".to_owned()) });
+        world.input(SourceInput::Ask { request: RequestId(request), statement: Statement::Judge("{}".to_owned()) });
     }
     for number in 1..=3 {
         world.commit(number);
@@ -157,7 +157,7 @@ fn where_judging_is_dear_the_database_has_half_of_the_time_for_others() {
     world.listen(1, "org_1", &["g1"]);
     world.pass(1_000);
     world.commit(1);
-    while !matches!(world.tasks.front(), Some(Task::Query { .. })) {
+    while !matches!(world.tasks.front(), Some(SourceTask::Query { .. })) {
         assert!(world.step());
     }
     world.now += 100;
@@ -187,7 +187,7 @@ fn a_lost_feed_is_told_and_back_within_five_seconds() {
     world.pass(1_000);
     world.is_reachable = false;
     world.is_connected = false;
-    world.input(Input::Failed(Problem::Unreachable));
+    world.input(SourceInput::Failed(Problem::Unreachable));
     world.settle();
     assert_eq!(world.feeds, [("org_1".to_owned(), json!({ "database": "main", "state": "lost", "tables": null }))]);
     world.listen(2, "org_1", &["g1", "g2"]);
@@ -210,7 +210,7 @@ fn an_answer_that_never_comes_is_a_lost_connection() {
     world.pass(1_000);
     world.commit(1);
     // The query is sent, and its answer is lost.
-    while !matches!(world.tasks.front(), Some(Task::Query { .. })) {
+    while !matches!(world.tasks.front(), Some(SourceTask::Query { .. })) {
         assert!(world.step());
     }
     world.tasks.pop_front();
@@ -262,7 +262,7 @@ fn an_organization_that_is_down_keeps_no_other_waiting_for_long() {
 #[test]
 fn what_makes_no_sense_is_refused_and_a_late_word_does_not_count() {
     let mut world = one();
-    world.input(Input::Interest { request: RequestId(1), body: "{}".to_owned() });
+    world.input(SourceInput::Interest { request: RequestId(1), body: "{}".to_owned() });
     world.settle();
     assert_eq!(world.replies[&1].0, 400);
     world.listen(9, "org_1", &["g1", "g2"]);
@@ -275,7 +275,7 @@ fn a_new_word_is_answered_after_what_was_judged_for_the_old_one_has_arrived() {
     let mut world = one();
     world.listen(1, "org_1", &["g1"]);
     world.commit(1);
-    while !matches!(world.tasks.front(), Some(Task::Deliver { .. })) {
+    while !matches!(world.tasks.front(), Some(SourceTask::Deliver { .. })) {
         assert!(world.step());
     }
     let deliver = world.tasks.pop_front().unwrap();
@@ -294,7 +294,10 @@ fn a_restored_database_counts_again_and_loses_no_batch() {
     world.commit(1);
     world.settle();
     world.commit(2);
-    while !matches!(world.tasks.front(), Some(Task::Query { statement: Statement::Take { done: Some(2), .. }, .. })) {
+    while !matches!(
+        world.tasks.front(),
+        Some(SourceTask::Query { statement: Statement::Take { done: Some(2), .. }, .. })
+    ) {
         assert!(world.step());
     }
     world.commit(3);
@@ -303,7 +306,7 @@ fn a_restored_database_counts_again_and_loses_no_batch() {
     world.fixed = Some((2, world.outbox.drain(..).collect()));
     world.epoch = "s2";
     world.is_connected = false;
-    world.input(Input::Failed(Problem::Unreachable));
+    world.input(SourceInput::Failed(Problem::Unreachable));
     world.pass(5_000);
     let rows: Vec<u64> = world.rows("org_1").into_iter().map(|(_, id)| id).collect();
     assert_eq!(rows, [1, 2, 3]);
@@ -327,7 +330,7 @@ fn what_the_reader_may_not_do_is_forbidden_and_the_feed_goes_on() {
     world.listen(1, "org_1", &["g1"]);
     world.refuses = Some(Problem::MissingPrivilege);
     let statement = Statement::Disable { schema: "public".to_owned(), table: "t".to_owned() };
-    world.input(Input::Ask { request: RequestId(2), statement });
+    world.input(SourceInput::Ask { request: RequestId(2), statement });
     world.settle();
     assert_eq!(world.replies[&2].0, 403);
     assert_eq!(world.replies[&2].1["error"]["message"], "missing_privilege");
@@ -363,7 +366,7 @@ proptest! {
                 6 => {
                     world.is_reachable = !world.is_reachable;
                     world.is_connected = false;
-                    world.input(Input::Failed(Problem::Unreachable));
+                    world.input(SourceInput::Failed(Problem::Unreachable));
                 }
                 7 => world.pass(u64::from(count) * 9_000),
                 _ => world.pass(u64::from(count) * 7),

@@ -9,7 +9,7 @@ use realtime_worker::code::Code;
 use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::server::answer::Answer;
-use realtime_worker::server::api::{Question, Rejected};
+use realtime_worker::server::api::{ObjectRequest, Rejected};
 use realtime_worker::server::request_head::{Query, RequestHead};
 use serde_json::json;
 use signing::*;
@@ -43,7 +43,7 @@ fn head(path: &str, query: &str, key: &str) -> RequestHead {
 }
 
 /// Carries a request out: the object answers `status`. Returns the answer and what the object was asked.
-fn carry_out(head: RequestHead, body: &str, status: u16) -> (Result<Answer, Rejected>, Vec<Question>) {
+fn carry_out(head: RequestHead, body: &str, status: u16) -> (Result<Answer, Rejected>, Vec<ObjectRequest>) {
     let configuration = configuration();
     let mut asked = Vec::new();
     let call = HttpCall::new(&configuration, NOW).with_object(|question| {

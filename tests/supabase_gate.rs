@@ -10,7 +10,7 @@ use realtime_worker::policy::api_key::ApiKeys;
 use realtime_worker::policy::credential::Credentials;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::policy::token::TokenError;
-use realtime_worker::server::supabase::{Admitted, admitted, refused};
+use realtime_worker::server::supabase::{AdmittedClient, admitted, refused};
 use realtime_worker::value::form::Form;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -37,7 +37,8 @@ fn ask(host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
 fn ask_of(credentials: &Credentials, host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
     let proven = credentials.verify(NOW, key, &KeySet::default());
     let proven = proven.and_then(|proven| credentials.tenant(&proven, host).map_err(TokenError::Refused));
-    let answer = |(organization, principal): Admitted| (organization, principal.roles.first().unwrap().to_owned());
+    let answer =
+        |(organization, principal): AdmittedClient| (organization, principal.roles.first().unwrap().to_owned());
     admitted(proven).map(answer).map_err(|refusal| {
         let answer = refused(&refusal);
         (answer.status, serde_json::from_str(&answer.body).unwrap())

@@ -70,7 +70,7 @@ fn a_full_organization_turns_sockets_away_before_they_are_open() {
     // Native clients are told in a frame.
     let native = rig.open();
     rig.authenticate(&native, &rig.token("eve", &["member"]));
-    native.is_turned_away("connection_limit", 1013);
+    native.is_rejected("connection_limit", 1013);
     rig.disconnect(&ada);
     assert_eq!(rig.stats()["connections"], 1);
     socket(&mut rig, V2, "ben", &["member"]);
@@ -190,9 +190,9 @@ fn what_waits_for_keys_is_bounded_for_all_connections_together() {
         rig.frame(client, join);
         rig.burst(client, &vec![large.clone(); 32]);
     }
-    let turned_away: usize = clients.iter().map(|client| client.frames().len()).sum();
+    let rejected: usize = clients.iter().map(|client| client.frames().len()).sum();
     // 279 of these are 16 MiB.
-    assert_eq!(turned_away, 12 * 32 - 279);
+    assert_eq!(rejected, 12 * 32 - 279);
     rig.answer_keys();
     for client in &clients {
         assert!(client.frames().iter().any(|frame| frame[3] == "phx_reply" && frame[0] == "0"), "all have entered");
@@ -213,9 +213,9 @@ fn who_would_have_to_wait_beyond_that_is_to_come_back() {
     clients.iter().for_each(|client| rig.frame(client, join.clone()));
     let native = rig.open();
     rig.authenticate(&native, &token);
-    native.is_turned_away("keys_unavailable", 1013);
-    let (waiting, turned_away) = clients.split_at(19);
-    turned_away[0].is_closed(1013, "keys_unavailable");
+    native.is_rejected("keys_unavailable", 1013);
+    let (waiting, rejected) = clients.split_at(19);
+    rejected[0].is_closed(1013, "keys_unavailable");
     rig.answer_keys();
     assert!(waiting.iter().all(|client| client.next()[4]["status"] == "ok"));
     let later = socket(&mut rig, V2, "ada", &["member"]);

@@ -21,7 +21,7 @@ fn keys_are_fetched_when_a_token_needs_them() {
         rig.authenticate(&ada, &tokens[0]);
         assert_eq!(ada.next()["userId"], "ada");
         rig.authenticate(&bob, &tokens[1]);
-        bob.is_turned_away("invalid_token", 1008);
+        bob.is_rejected("invalid_token", 1008);
     });
 }
 
@@ -81,7 +81,7 @@ fn who_waits_is_still_bound_to_the_deadline() {
         let token = session(rig, "ada", 1, "a");
         rig.authenticate(&ada, &token);
         rig.advance(10_000);
-        ada.is_turned_away("auth_timeout", 1008);
+        ada.is_rejected("auth_timeout", 1008);
         rig.answer_keys();
     });
 }
@@ -113,9 +113,9 @@ fn keys_that_cannot_be_fetched_are_asked_for_later() {
         rig.authenticate(&client, &token);
         client
     };
-    attempt(&mut rig).is_turned_away("keys_unavailable", 1013);
+    attempt(&mut rig).is_rejected("keys_unavailable", 1013);
     rig.key_set = Some(token::key_set(&[(1, "a")]));
-    attempt(&mut rig).is_turned_away("keys_unavailable", 1013);
+    attempt(&mut rig).is_rejected("keys_unavailable", 1013);
     assert_eq!(rig.key_fetches, 1, "not again within 30 seconds");
     rig.advance(30_000);
     assert_eq!(attempt(&mut rig).next()["userId"], "ada");

@@ -31,7 +31,7 @@ const urls = {
 };
 
 /** Opens, sends one frame, and sees that it ends the connection. */
-async function turnedAway(frame, code, { url = socketUrl(server), close = 1008 } = {}) {
+async function rejected(frame, code, { url = socketUrl(server), close = 1008 } = {}) {
 	const client = await connect(url);
 	client.send(frame);
 	const { type, code: told, message: sentence } = await client.next();
@@ -88,21 +88,21 @@ for (const [how, url] of Object.entries(urls)) {
 			"17 KB": sign("u", [], { padding: "x".repeat(17_000) }),
 		};
 		for (const [what, token] of Object.entries(invalid)) {
-			await turnedAway({ type: "auth", token, organizationId: "org_1" }, "invalid_token", { url }).catch((error) => {
+			await rejected({ type: "auth", token, organizationId: "org_1" }, "invalid_token", { url }).catch((error) => {
 				throw new Error(what, { cause: error });
 			});
 		}
 		const expired = sign("u", [], { exp: now() - 31 });
-		await turnedAway({ type: "auth", token: expired, organizationId: "org_1" }, "token_expired", { url });
+		await rejected({ type: "auth", token: expired, organizationId: "org_1" }, "token_expired", { url });
 		const strange = sign("u", [], { organizationId: "org_2" });
-		await turnedAway({ type: "auth", token: strange, organizationId: "org_1" }, "wrong_organization", { url });
-		await turnedAway({ type: "auth", token: MACHINE_KEY, organizationId: "org_2" }, "wrong_organization", { url });
+		await rejected({ type: "auth", token: strange, organizationId: "org_1" }, "wrong_organization", { url });
+		await rejected({ type: "auth", token: MACHINE_KEY, organizationId: "org_2" }, "wrong_organization", { url });
 	});
 
 	test(`any other first frame ends the connection ${how}`, async () => {
 		const first = [{ type: "subscribe", id: "s", table: "t" }, { type: "presence_track", metadata: {} }];
 		first.push({ type: "broadcast", topic: "room:1", event: "e", payload: 1 }, { type: "unsubscribe", id: "s" });
-		for (const frame of first) await turnedAway(frame, "auth_required", { url });
+		for (const frame of first) await rejected(frame, "auth_required", { url });
 	});
 
 	test(`what cannot be read is refused before authentication, and borne ${how}`, async () => {
@@ -160,12 +160,12 @@ test("a token may name its organization and roles in several ways", async () => 
 		assert.deepEqual(client.welcome.roles, roles);
 		await client.close();
 	}
-	await turnedAway({ type: "auth", token: sign("u", [], { organizationId: undefined }) }, "wrong_organization");
+	await rejected({ type: "auth", token: sign("u", [], { organizationId: undefined }) }, "wrong_organization");
 });
 
 test("a frame cannot name another organization than the URL", async () => {
 	const token = sign("u", [], { organizations: { org_1: "member", org_2: "member" } });
-	await turnedAway({ type: "auth", token, organizationId: "org_2" }, "wrong_organization");
+	await rejected({ type: "auth", token, organizationId: "org_2" }, "wrong_organization");
 });
 
 test("a fresh token of the same user keeps the connection", async () => {

@@ -1,11 +1,11 @@
 /**
  * One organization with sockets of all four dialects: one publication of the API worker and one change of PostgreSQL reach each of
- * them in its own frames, masked for its role, and nobody else.
+ * them in its own frames, masked for its role, and nobody else; also where its sockets are spread over relays.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { APP, ButterbaseClient, deploy, userToken } from "../butterbase.mjs";
-import { join, publish, subscribe, tokenOf, unread } from "../fixture.mjs";
+import { join, publish, stats, subscribe, tokenOf, unread } from "../fixture.mjs";
 import { FluxbaseChannel } from "../fluxbase.mjs";
 import { Database } from "../source.mjs";
 import { RECENT, Tenant } from "../supabase.mjs";
@@ -29,23 +29,31 @@ await database.sql(`
 		using (current_setting('request.jwt.claims', true)::json ->> 'sub' = any(readers));
 	select realtime_worker.enable_realtime('public', 'people');`);
 const masked = { masking: { ssn: { type: "ssn", show: { roles: ["hr"] } }, email: { type: "email", show: { roles: ["hr"] } } } };
-const server = await deploy(
-	{
-		databases: { main: { connection: "DATABASE_URL", organization: APP, roles: ["authenticated", "butterbase_user"] } },
-		// The database tells of people itself, of staff the API worker does.
-		tables: { people: masked, staff: masked },
-		butterbase: { apps: { [APP]: { listeners: -1, tables: ["staff"], public: ["staff"] } } },
-		fluxbase: { organization: APP, database: "main" },
-	},
-	{ vars: { DATABASE_URL: database.url() } },
-);
-const tenant = new Tenant(server, RECENT);
-tenant.organizationId = APP;
-after(async () => {
-	await tenant.close();
-	await server.dispose();
-	await database.dispose();
-});
+let server;
+let tenant;
+
+/** Runs with a deployment of its own. */
+async function withServer(realtime, body) {
+	server = await deploy({ ...REALTIME, ...realtime }, { vars: { DATABASE_URL: database.url() } });
+	tenant = new Tenant(server, RECENT);
+	tenant.organizationId = APP;
+	try {
+		await body();
+	} finally {
+		await tenant.close();
+		await server.dispose();
+		await database.sql("delete from people");
+	}
+}
+
+const REALTIME = {
+	databases: { main: { connection: "DATABASE_URL", organization: APP, roles: ["authenticated", "butterbase_user"] } },
+	// The database tells of people itself, of staff the API worker does.
+	tables: { people: masked, staff: masked },
+	butterbase: { apps: { [APP]: { listeners: -1, tables: ["staff"], public: ["staff"] } } },
+	fluxbase: { organization: APP, database: "main" },
+};
+after(() => database.dispose());
 
 /**
  * What opens a socket of each dialect that listens to both tables: `has` waits for so many changes, `read` gives their frames, without
@@ -113,7 +121,13 @@ const FRAMES = {
 	fluxbase: (table, row) => ({ type: "postgres_changes", payload: { type: "INSERT", table, schema: "public", record: row } }),
 };
 
-test("a publication and a change of the database reach every dialect, in its frames, masked for the role", async () => {
+/** With relays, each object has sockets of two people. */
+for (const [where, relays] of [["at one object", 0], ["spread over relays", { sockets: 2, max: 8 }]]) {
+	test(`a publication and a change of the database reach every dialect ${where}, in its frames, masked for the role`, () =>
+		withServer({ relays }, () => isToldOnce(relays)));
+}
+
+async function isToldOnce(relays) {
 	const sockets = [];
 	for (const [dialect, open] of Object.entries(DIALECTS)) {
 		for (const [user, roles] of Object.entries(PEOPLE)) sockets.push({ dialect, user, ...(await open(user, roles)) });
@@ -127,7 +141,8 @@ test("a publication and a change of the database reach every dialect, in its fra
 		new: row(1, ["hal"]),
 		targetRoles: ["hr", "member"],
 	});
-	assert.equal(receipt.delivered, 8, "two of three people, in four dialects");
+	if (relays === 0) assert.equal(receipt.delivered, 8, "two of three people, in four dialects");
+	else assert.ok((await stats(server, APP)).relays.length >= 3 && receipt.deliveredAtLeast >= 1, JSON.stringify(receipt));
 	await database.sql(`insert into people values (2, '${SSN}', '${EMAIL}', '{hal,mel}')`);
 	const told = ({ user }) => (user === "eve" ? 0 : 2);
 	for (const socket of sockets) await socket.has(told(socket));
@@ -138,4 +153,4 @@ test("a publication and a change of the database reach every dialect, in its fra
 		assert.deepEqual(frames, expected.map(([table, row]) => FRAMES[dialect](table, row)), `${user} in ${dialect}`);
 	}
 	for (const { close } of sockets) await close();
-});
+}

@@ -63,7 +63,7 @@ behaviour(server, "closed by the server with a code, it comes back and no event 
 	assert.equal(ada.sockets.length, 2);
 });
 
-behaviour(full, "a full organization turns one away, who comes in when there is a place", async (tenant) => {
+behaviour(full, "a full organization rejects a client, which connects once there is room", async (tenant) => {
 	const first = await tenant.native("nat");
 	const room = tenant.person("ada").room("lobby");
 	assert.equal((await room.subscribe()).status, "CHANNEL_ERROR");

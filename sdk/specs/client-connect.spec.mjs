@@ -1,4 +1,4 @@
-/** Connecting, proving who one is, and being turned away. */
+/** Connecting, authenticating, and being rejected. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { API_KEY, broken, fakeSurroundings, insert, next, ORGANIZATION, publish, record, recordingSocket, startRig, state, token } from "./client-rig.mjs";

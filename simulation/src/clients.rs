@@ -69,7 +69,7 @@ impl World {
         if self.objects[object].server.sockets() >= self.share {
             self.places[isolate] = None;
         }
-        if let Some(refusal) = outcome.turned_away {
+        if let Some(refusal) = outcome.rejected {
             self.people.mistakes.unexpected += 1;
             return self.people.mistakes.note(|| format!("client {person} was refused: {refusal:?}"));
         }

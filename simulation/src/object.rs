@@ -21,7 +21,7 @@ pub(crate) const ORGANIZATION: &str = "org_1";
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) opening: Option<Socket>,
-    pub(crate) turned_away: Option<Refusal>,
+    pub(crate) rejected: Option<Refusal>,
     pub(crate) published: Option<Result<Receipt, Refusal>>,
     pub(crate) peer_answer: Option<String>,
     pub(crate) admitted: Option<Admitted>,

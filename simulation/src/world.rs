@@ -247,7 +247,7 @@ impl World {
                 known.put(socket, Some(opening));
                 self.people.accepted(opening, object, socket.0);
             }
-            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Reject(refusal) => outcome.rejected = Some(refusal),
             Task::Close { socket, code, .. } => {
                 let ended = known.socket(socket).expect("a closed socket was open");
                 known.put(socket, None);

@@ -296,3 +296,6 @@ impl From<Refusal> for Malformed {
         Malformed { refusal, id: None }
     }
 }
+
+/// A frame as its dialect decoded it.
+pub type DecodedFrame = Result<Command, Malformed>;

@@ -45,7 +45,7 @@ pub enum Task {
         client_id: Rc<str>,
     },
     /// Reject the connection at its handshake.
-    TurnAway(Refusal),
+    Reject(Refusal),
     /// Close a connection.
     Close {
         /// Its number.
@@ -266,6 +266,13 @@ pub enum Write {
         number: u32,
         /// Its text; `None`: the relay is forgotten.
         state: Option<String>,
+    },
+    /// Who listens to the database at a relay, in place of what was.
+    Listeners {
+        /// The relay's number.
+        relay: u32,
+        /// The texts; none: nobody.
+        parts: Vec<String>,
     },
     /// Delete everything stored for closed sockets.
     Forget {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::census::Census;
-use super::command::{Call, Command, Malformed, Recover};
+use super::command::{Call, DecodedFrame, Recover};
 use super::database::batch::Batch;
 use super::publication::Publication;
 use super::relay::Peer;
@@ -30,7 +30,7 @@ pub enum Input {
         /// The connection's number.
         socket: SocketId,
         /// The decoded frame, or why it is malformed.
-        frame: Result<Command, Malformed>,
+        frame: DecodedFrame,
         /// Its length in bytes.
         bytes: usize,
     },

@@ -80,7 +80,7 @@ pub struct TableSettings {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Text {
+struct SettingsText {
     version: u32,
     tables: Vec<TextSetting>,
 }
@@ -99,7 +99,7 @@ struct TextSetting {
 impl TableSettings {
     /// Reads what was stored; nothing where there is nothing, or a text of another version.
     pub fn read(text: Option<&String>) -> TableSettings {
-        let text: Option<Text> = text.and_then(|text| serde_json::from_str(text).ok());
+        let text: Option<SettingsText> = text.and_then(|text| serde_json::from_str(text).ok());
         let tables = text.filter(|text| text.version == VERSION).map(|text| text.tables).unwrap_or_default();
         let mut set = BTreeMap::new();
         for one in tables {
@@ -126,7 +126,7 @@ impl TableSettings {
             created: setting.created,
             updated: setting.updated,
         };
-        let text = Text { version: VERSION, tables: self.set.iter().map(one).collect() };
+        let text = SettingsText { version: VERSION, tables: self.set.iter().map(one).collect() };
         // Texts and numbers always have a JSON form.
         serde_json::to_string(&text).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use super::input::{ConnectionQuery, DialectId, Input, PresenceRow, SocketId, Sto
 use super::leftovers::Leftovers;
 use super::message::Out;
 use super::profile::Profiles;
-use super::relay::{Hub, Up};
+use super::relay::{Hub, Relayed, Up};
 use super::stream::Stream;
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::AUTH_DEADLINE;
@@ -25,6 +25,8 @@ pub struct Tenant {
     pub(super) hub: Option<Hub>,
     /// What relays have said and is not done yet.
     pub(super) relayed: VecDeque<(u32, Up)>,
+    /// What relays have asked the database.
+    pub(super) questions: Relayed,
     leftovers: Leftovers,
     alarm: Option<u64>,
     /// The pending timers, by due time.
@@ -75,7 +77,9 @@ impl Tenant {
         stream.learn(delivery.catalog());
         let leftovers = Leftovers::new(stored.gone, now);
         let (relayed, timers) = (VecDeque::new(), BTreeSet::new());
-        let mut tenant = Tenant { stream, delivery, hub, relayed, leftovers, alarm: None, timers, since: now };
+        let questions = Relayed::default();
+        let mut tenant =
+            Tenant { stream, delivery, hub, relayed, questions, leftovers, alarm: None, timers, since: now };
         tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);
         // No alarm is set here: if an alarm is what wakes the object, the runtime would treat it as cancelled.
         tenant.settle(now, out, effects);
@@ -109,18 +113,12 @@ impl Tenant {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
             }
             Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),
-            Input::Feed { is_lost, catalog } => {
-                self.delivery.fed(now, is_lost, catalog, &mut out);
-                self.stream.learn(self.delivery.catalog());
-            }
-            Input::InterestAnswered { revision, catalog } => {
-                self.delivery.interest_answered(now, revision, catalog, &mut out);
-                self.stream.learn(self.delivery.catalog());
-            }
-            Input::Judged { number, verdicts } => self.delivery.judged(number, verdicts, &mut out),
+            Input::Feed { is_lost, catalog } => self.fed(now, is_lost, catalog, &mut out),
+            Input::InterestAnswered { revision, catalog } => self.interest_answered(now, revision, catalog, &mut out),
+            Input::Judged { number, verdicts } => self.judged(number, verdicts, &mut out),
             Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
             Input::Tick => drop(self.timers.pop_first()),
-            Input::Authorized { number, grant } => self.delivery.authorized(now, number, grant.as_deref()),
+            Input::Authorized { number, grant } => self.authorized(now, number, grant),
             Input::Called(answer) => self.delivery.called(answer, &mut out),
             Input::Alarm => self.housekeep(now, &mut out),
             Input::Connections(query) => out.run(self.connections(&query)),
@@ -195,7 +193,9 @@ impl Tenant {
             }
         }
         self.delivery.batch(now, &mut out);
+        self.forget_relays(&mut out);
         self.delivery.save(now, &mut out);
+        self.answer_listeners(&mut out);
         self.tell_relays(now, &mut out);
         effects.append(&mut out.effects);
     }

@@ -200,24 +200,7 @@ impl Configuration {
 
     fn read_realtime(&mut self, text: &str, sections: &[Section]) -> Result<(), Refusal> {
         let mut form = Form::read(text, Code::Configuration)?;
-        if let Some(tables) = form.take("tables") {
-            self.tables = Tables::read(&tables)?;
-        }
-        if let Some(unknown) = form.take("unknownTables") {
-            let refuses = match unknown.text()?.as_str() {
-                "refuse" => true,
-                "publish" => false,
-                _ => return Err(unknown.refuse("must be \"publish\" or \"refuse\"")),
-            };
-            self.tables = std::mem::take(&mut self.tables).refusing_unknown(refuses);
-        }
-        if let Some(databases) = form.take("databases") {
-            self.credentials.databases = Databases::read(&databases)?;
-        }
-        if let Some(table) = self.tables.of_database().filter(|_| self.databases().is_empty()) {
-            let path = format!("tables.{table}.deletes");
-            return Err(form.refuse(&path, "is for tables of a database, and there is none in databases"));
-        }
+        self.read_tables(&mut form)?;
         if let Some(channels) = form.take("channels") {
             self.channels = channels.list(MAX_CHANNELS)?.iter().map(Channel::read).collect::<Result<_, Refusal>>()?;
         }
@@ -245,16 +228,30 @@ impl Configuration {
                 (section.read)(&field, self)?;
             }
         }
-        self.read_relays(&mut form)?;
+        if let Some(relays) = form.take("relays") {
+            self.relays = Relays::read(&relays)?;
+        }
         form.finish()
     }
 
-    /// Where databases are served, each organization has one object: what these ask of it is not asked of relays.
-    fn read_relays(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
-        let Some(relays) = form.take("relays") else { return Ok(()) };
-        self.relays = Relays::read(&relays)?;
-        if self.relays.is_some() && !self.databases().is_empty() {
-            return Err(relays.refuse("cannot stand beside databases"));
+    fn read_tables(&mut self, form: &mut Form<'_>) -> Result<(), Refusal> {
+        if let Some(tables) = form.take("tables") {
+            self.tables = Tables::read(&tables)?;
+        }
+        if let Some(unknown) = form.take("unknownTables") {
+            let refuses = match unknown.text()?.as_str() {
+                "refuse" => true,
+                "publish" => false,
+                _ => return Err(unknown.refuse("must be \"publish\" or \"refuse\"")),
+            };
+            self.tables = std::mem::take(&mut self.tables).refusing_unknown(refuses);
+        }
+        if let Some(databases) = form.take("databases") {
+            self.credentials.databases = Databases::read(&databases)?;
+        }
+        if let Some(table) = self.tables.of_database().filter(|_| self.databases().is_empty()) {
+            let path = format!("tables.{table}.deletes");
+            return Err(form.refuse(&path, "is for tables of a database, and there is none in databases"));
         }
         Ok(())
     }
@@ -266,6 +263,14 @@ impl Configuration {
         names.remove(SUBJECT);
         names
     }
+}
+
+fn api_keys(text: &str) -> Result<ApiKeys, Refusal> {
+    json::array(text).map_err(|_| malformed("API_KEYS", "must be a JSON array"))?;
+    // In an object, so that a refusal names the variable.
+    let wrapped = format!("{{\"API_KEYS\":{text}}}");
+    let mut form = Form::read(&wrapped, Code::Configuration)?;
+    ApiKeys::read(&form.require("API_KEYS")?)
 }
 
 fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials, Refusal> {
@@ -280,15 +285,7 @@ fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Result<Credentials,
         audience: expected(variable, "JWT_AUDIENCE")?,
         apps: None,
     };
-    let api_keys = match variable("API_KEYS") {
-        None => ApiKeys::default(),
-        Some(text) => {
-            json::array(&text).map_err(|_| malformed("API_KEYS", "must be a JSON array"))?;
-            let wrapped = format!("{{\"API_KEYS\":{text}}}");
-            let mut form = Form::read(&wrapped, Code::Configuration)?;
-            ApiKeys::read(&form.require("API_KEYS")?)?
-        }
-    };
+    let api_keys = variable("API_KEYS").map_or(Ok(ApiKeys::default()), |text| api_keys(&text))?;
     if tokens.secret.is_none() && tokens.key_set_url.is_none() && api_keys.is_empty() {
         return Err(malformed("JWT_SECRET", "is required, or JWKS_URL, or API_KEYS: without them nobody can connect"));
     }

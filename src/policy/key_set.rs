@@ -46,7 +46,7 @@ pub struct KeySet {
 
 /// The key set's answer about a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SignatureVerdict {
     /// One of the keys signed it.
     Valid,
     /// None of the keys signed it.
@@ -59,26 +59,30 @@ pub enum Verdict {
 
 impl KeySet {
     /// Whether one of the keys signed the token; `now` in Unix milliseconds.
-    pub fn verify(&self, now: u64, token: &Token<'_>, message: &str) -> Verdict {
+    pub fn verify(&self, now: u64, token: &Token<'_>, message: &str) -> SignatureVerdict {
         let id = token.header().key_id.as_deref();
         let age = self.fetched.map(|fetched| now.saturating_sub(fetched));
         let may_fetch = self.attempted.is_none_or(|attempted| now.saturating_sub(attempted) >= PAUSE);
         let known = id.is_none() || self.keys.iter().any(|key| key.id.as_deref() == id);
         let stale = age.is_none_or(|age| age >= FRESH);
         if may_fetch && (stale || !known) {
-            return Verdict::Fetch;
+            return SignatureVerdict::Fetch;
         }
         if age.is_none_or(|age| age >= STALE) {
-            return Verdict::Unavailable;
+            return SignatureVerdict::Unavailable;
         }
         // The key may be newer than the last fetch: only a set fetched since then can prove that it does not exist.
         if !known && self.fetched != Some(now) {
-            return Verdict::Unavailable;
+            return SignatureVerdict::Unavailable;
         }
         let algorithm = token.algorithm();
         let is_candidate = |key: &&PublicKey| (id.is_none() || key.id.as_deref() == id) && key.may_verify(algorithm);
         let mut candidates = self.keys.iter().filter(is_candidate).take(MAX_CANDIDATES);
-        if candidates.any(|key| key.has_signed(token, message)) { Verdict::Valid } else { Verdict::Invalid }
+        if candidates.any(|key| key.has_signed(token, message)) {
+            SignatureVerdict::Valid
+        } else {
+            SignatureVerdict::Invalid
+        }
     }
 
     /// Applies the URL's response, or its absence, and returns whether it was a key set. Keys of unknown types are

@@ -29,9 +29,9 @@ pub const ERROR_WINDOW: u64 = 60_000;
 pub const MAX_PUBLICATION_STEPS: u64 = 4_000_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
-/// How many times `framesPerSecond` and `topics` together are turned away within a minute before a socket with channels
+/// How many times `framesPerSecond` and `topics` together are rejected within a minute before a socket with channels
 /// ends.
-pub const TURNED_AWAY_FACTOR: u64 = 10;
+pub const REJECTION_FACTOR: u64 = 10;
 /// Bytes of a publication that the history has room for: a row of the storage has at most 2 MB.
 pub const KEPT_BYTES: usize = 2_000_000;
 /// Bytes of a connection's state with which it may ask for more: that must fit into its row as well.

@@ -21,7 +21,7 @@ pub struct SharedKeys {
 
 /// What a caller that needs the key set has to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum KeySetStep {
     /// Fetch it: call [`SharedKeys::begin`] first and [`SharedKeys::end`] afterwards.
     Fetch,
     /// Another caller is fetching it: ask again soon.
@@ -32,16 +32,16 @@ pub enum Step {
 
 impl SharedKeys {
     /// What to do now for a caller that has needed the keys since `since`.
-    pub fn step(&self, since: u64, now: u64) -> Step {
+    pub fn step(&self, since: u64, now: u64) -> KeySetStep {
         if self.begun.is_some_and(|begun| now.saturating_sub(begun) < ABANDONED) {
-            return Step::Wait;
+            return KeySetStep::Wait;
         }
         if self.ended.is_none_or(|ended| now.saturating_sub(ended) >= PAUSE) {
-            return Step::Fetch;
+            return KeySetStep::Fetch;
         }
         // A set fetched while a caller waited is recent enough to prove that a key does not exist.
         let time = |fetched: u64| if fetched >= since { now } else { fetched };
-        Step::Use(self.latest.as_ref().map(|(fetched, text)| (time(*fetched), text.clone())))
+        KeySetStep::Use(self.latest.as_ref().map(|(fetched, text)| (time(*fetched), text.clone())))
     }
 
     /// Notes the start of a fetch.
@@ -76,12 +76,12 @@ mod tests {
     #[test]
     fn one_fetches_and_the_others_wait() {
         let mut keys = SharedKeys::default();
-        assert_eq!(keys.step(NOW, NOW), Step::Fetch);
+        assert_eq!(keys.step(NOW, NOW), KeySetStep::Fetch);
         keys.begin(NOW);
-        assert_eq!(keys.step(NOW + 1, NOW + 1), Step::Wait);
+        assert_eq!(keys.step(NOW + 1, NOW + 1), KeySetStep::Wait);
         keys.end(NOW + 40, set(NOW + 40));
-        assert_eq!(keys.step(NOW + 1, NOW + 60), Step::Use(set(NOW + 60)), "fetched for who waited");
-        assert_eq!(keys.step(NOW + 50, NOW + 60), Step::Use(set(NOW + 40)), "but not for who came later");
+        assert_eq!(keys.step(NOW + 1, NOW + 60), KeySetStep::Use(set(NOW + 60)), "fetched for who waited");
+        assert_eq!(keys.step(NOW + 50, NOW + 60), KeySetStep::Use(set(NOW + 40)), "but not for who came later");
         assert_eq!(keys.latest(), set(NOW + 40).as_ref());
     }
 
@@ -90,8 +90,8 @@ mod tests {
         let mut keys = SharedKeys::default();
         keys.begin(NOW);
         keys.end(NOW, set(NOW - 10_000));
-        assert_eq!(keys.step(NOW, NOW + 19_999), Step::Use(set(NOW - 10_000)));
-        assert_eq!(keys.step(NOW, NOW + 20_000), Step::Fetch);
+        assert_eq!(keys.step(NOW, NOW + 19_999), KeySetStep::Use(set(NOW - 10_000)));
+        assert_eq!(keys.step(NOW, NOW + 20_000), KeySetStep::Fetch);
     }
 
     #[test]
@@ -99,18 +99,18 @@ mod tests {
         let mut keys = SharedKeys::default();
         keys.begin(NOW);
         keys.end(NOW, None);
-        assert_eq!(keys.step(NOW, NOW + 29_999), Step::Use(None));
-        assert_eq!(keys.step(NOW, NOW + 30_000), Step::Fetch);
+        assert_eq!(keys.step(NOW, NOW + 29_999), KeySetStep::Use(None));
+        assert_eq!(keys.step(NOW, NOW + 30_000), KeySetStep::Fetch);
         keys.end(NOW + 30_000, set(NOW + 30_000));
         keys.end(NOW + 60_000, None);
-        assert_eq!(keys.step(NOW + 60_000, NOW + 60_000), Step::Use(set(NOW + 30_000)));
+        assert_eq!(keys.step(NOW + 60_000, NOW + 60_000), KeySetStep::Use(set(NOW + 30_000)));
     }
 
     #[test]
     fn a_fetch_that_nobody_ends_holds_nobody_up() {
         let mut keys = SharedKeys::default();
         keys.begin(NOW);
-        assert_eq!(keys.step(NOW, NOW + 5_999), Step::Wait);
-        assert_eq!(keys.step(NOW, NOW + 6_000), Step::Fetch);
+        assert_eq!(keys.step(NOW, NOW + 5_999), KeySetStep::Wait);
+        assert_eq!(keys.step(NOW, NOW + 6_000), KeySetStep::Fetch);
     }
 }

@@ -68,19 +68,19 @@ impl Ticket {
     }
 }
 
-pub(super) type Key = [u8; 32];
+pub(super) type SigningKey = [u8; 32];
 
 /// The signing key of tickets: the first output block of HKDF-SHA256 (RFC 5869). `info` separates other uses.
-pub(super) fn subkey(secret: &Secret, info: &[u8]) -> Option<Key> {
-    let extracted: Key = keyed(SALT)?.chain_update(secret.expose()).finalize().into_bytes().into();
+pub(super) fn subkey(secret: &Secret, info: &[u8]) -> Option<SigningKey> {
+    let extracted: SigningKey = keyed(SALT)?.chain_update(secret.expose()).finalize().into_bytes().into();
     Some(keyed(&extracted)?.chain_update(info).chain_update([1]).finalize().into_bytes().into())
 }
 
-fn subkey_1(secret: &Secret) -> Option<Key> {
+fn subkey_1(secret: &Secret) -> Option<SigningKey> {
     Some(keyed(secret.expose().as_bytes())?.chain_update(PURPOSE_1).finalize().into_bytes().into())
 }
 
-pub(super) fn signature(key: Option<Key>, payload: &str) -> Option<Hmac<Sha256>> {
+pub(super) fn signature(key: Option<SigningKey>, payload: &str) -> Option<Hmac<Sha256>> {
     Some(keyed(&key?)?.chain_update(payload))
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::app::AppTerms;
 use super::claims::{Claims, SigningApp};
-use super::key_set::{KeySet, Verdict};
+use super::key_set::{KeySet, SignatureVerdict};
 use super::organization::is_organization;
 use super::secret::Secret;
 use super::signature::{Token, signed_with};
@@ -99,15 +99,15 @@ impl TokenRules {
     /// `HS*` is only verified with the secret, everything else only with public keys: the type of key decides.
     fn check_signature(&self, now: u64, token: &Token<'_>, message: &str, keys: &KeySet) -> Result<(), TokenError> {
         let verdict = match (token.algorithm().starts_with("HS"), &self.secret, &self.key_set_url) {
-            (true, Some(secret), _) if hmac_signed(secret, token, message) => Verdict::Valid,
+            (true, Some(secret), _) if hmac_signed(secret, token, message) => SignatureVerdict::Valid,
             (false, _, Some(_)) => keys.verify(now, token, message),
-            _ => Verdict::Invalid,
+            _ => SignatureVerdict::Invalid,
         };
         match verdict {
-            Verdict::Valid => Ok(()),
-            Verdict::Invalid => Err(TokenError::Refused(Code::InvalidToken)),
-            Verdict::Fetch => Err(TokenError::NeedsKeys),
-            Verdict::Unavailable => Err(TokenError::Refused(Code::KeysUnavailable)),
+            SignatureVerdict::Valid => Ok(()),
+            SignatureVerdict::Invalid => Err(TokenError::Refused(Code::InvalidToken)),
+            SignatureVerdict::Fetch => Err(TokenError::NeedsKeys),
+            SignatureVerdict::Unavailable => Err(TokenError::Refused(Code::KeysUnavailable)),
         }
     }
 

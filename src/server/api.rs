@@ -51,9 +51,9 @@ pub enum ApiStep {
     /// The body, of at most [`crate::policy::limits::BODY_BYTES`] bytes.
     ReadBody(Box<AfterBody>),
     /// The answer of an organization's object.
-    Ask(Question, Box<AfterAnswer>),
+    Ask(ObjectRequest, Box<AfterAnswer>),
     /// What the object of a database answers.
-    AskDatabase(DatabaseQuestion, Box<AfterAnswer>),
+    AskDatabase(DatabaseRequest, Box<AfterAnswer>),
 }
 
 /// Continues with the verified credential.
@@ -79,24 +79,24 @@ impl ApiStep {
 
     /// Asks an organization's object.
     pub fn ask(
-        question: Question,
+        request: ObjectRequest,
         then: impl FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected> + 'static,
     ) -> ApiStep {
-        ApiStep::Ask(question, Box::new(then))
+        ApiStep::Ask(request, Box::new(then))
     }
 
     /// Asks the object of a database.
     pub fn ask_database(
-        question: DatabaseQuestion,
+        request: DatabaseRequest,
         then: impl FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected> + 'static,
     ) -> ApiStep {
-        ApiStep::AskDatabase(question, Box::new(then))
+        ApiStep::AskDatabase(request, Box::new(then))
     }
 }
 
 /// A request to one of an organization's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct ObjectRequest {
     /// The organization.
     pub organization: String,
     /// Which of its objects.
@@ -109,7 +109,7 @@ pub struct Question {
 
 /// A `POST` to the object of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabaseQuestion {
+pub struct DatabaseRequest {
     /// The database, of `REALTIME.databases`.
     pub database: String,
     /// The object's path, such as `/status`.

@@ -16,8 +16,12 @@ const ENTRANCES: [&dyn Entrance; 5] = [
 ];
 
 /// The APIs that belong to a dialect.
-const APIS: [&dyn Api; 4] =
-    [&supabase::rest::Rest, &butterbase::control::Control, &fluxbase::rest::Rest, &event_stream::frames::Frames];
+const APIS: [&dyn Api; 4] = [
+    &supabase::rest::SupabaseRest,
+    &butterbase::control::Control,
+    &fluxbase::rest::FluxbaseRest,
+    &event_stream::frames::Frames,
+];
 
 /// The entrance for a socket request; `None` if no dialect recognizes it.
 pub fn entrance(head: &RequestHead) -> Option<&'static dyn Entrance> {

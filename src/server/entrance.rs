@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::answer::Answer;
-use super::handshake::Step;
+use super::handshake::HandshakeStep;
 use super::request_head::RequestHead;
 use super::streaming::StreamedBody;
 use crate::code::Refusal;
@@ -30,7 +30,7 @@ pub trait Entrance: Sync {
     ///
     /// # Errors
     /// The refusal, which is reported with [`Entrance::refused`].
-    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal>;
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<HandshakeStep, Refusal>;
 
     /// The organization and principal of a socket, from its verified credential. `asked` is the destination that
     /// [`Entrance::admit`] noted: the organization, unless a dialect notes something else.

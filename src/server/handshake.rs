@@ -15,7 +15,7 @@ use crate::policy::token::TokenError;
 
 /// The decision on a socket request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum HandshakeStep {
     /// Open it at this organization's object.
     Open(String, Box<Admission>),
     /// Verify a credential, then continue with [`Unverified::conclude`].
@@ -24,7 +24,7 @@ pub enum Step {
     Hold(DialectId),
 }
 
-impl Step {
+impl HandshakeStep {
     /// Opens a socket for the holder of a ticket; `named` is the organization that the address names.
     ///
     /// # Errors
@@ -35,14 +35,14 @@ impl Step {
         admission: Admission,
         configuration: &Configuration,
         now: u64,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<HandshakeStep, Refusal> {
         let ticket = Ticket::verify(ticket, configuration.access_tokens.iter(), now)?;
         if named.is_some_and(|name| name != ticket.organization) {
             return Err(Refusal::because(Code::InvalidToken, "The ticket is for another organization."));
         }
         let admission =
             Admission { principal: Some(ticket.principal), ticket: Some((ticket.id, ticket.expires)), ..admission };
-        Ok(Step::Open(ticket.organization, Box::new(admission)))
+        Ok(HandshakeStep::Open(ticket.organization, Box::new(admission)))
     }
 }
 
@@ -58,7 +58,7 @@ pub struct Unverified {
 ///
 /// # Errors
 /// The refusal, which is reported as [`refused`] decides.
-pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
+pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Result<HandshakeStep, Refusal> {
     let is_upgrade = head.upgrade.as_deref().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     let entrance = dialects::entrance(head);
     if !is_upgrade && !entrance.is_some_and(Entrance::is_streamed) {

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
-use super::handshake::{Step, Unverified};
+use super::handshake::{HandshakeStep, Unverified};
 use super::request_head::RequestHead;
 use crate::code::Refusal;
 use crate::dialect::native::ID;
@@ -25,21 +25,21 @@ impl Entrance for NativeEntrance {
         path == WEBSOCKET
     }
 
-    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<HandshakeStep, Refusal> {
         let named = head.named_organization()?;
         let (recover, missed_after) = head.recovery()?;
         let batches = head.parameter("batch") == Some("true");
         let admission = Admission { recover, batches, missed_after, ..Admission::of(ID, head) };
         if let Some(ticket) = head.parameter("ws_ticket") {
-            return Step::with_ticket(ticket, named, admission, configuration, now);
+            return HandshakeStep::with_ticket(ticket, named, admission, configuration, now);
         }
         if let Some(token) = head.bearer() {
             let organization = head.organization(configuration)?;
-            return Ok(Step::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))));
+            return Ok(HandshakeStep::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))));
         }
         Ok(match named {
-            Some(organization) => Step::Open(organization.to_owned(), Box::new(admission)),
-            None => Step::Hold(ID),
+            Some(organization) => HandshakeStep::Open(organization.to_owned(), Box::new(admission)),
+            None => HandshakeStep::Hold(ID),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::api::Question;
+use super::api::ObjectRequest;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::engine::input::Publisher;
@@ -85,17 +85,17 @@ fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
     Publisher { user: principal.user.clone(), key: principal.user.is_none().then(key), address: head.address.clone() }
 }
 
-/// The question that passes these to an organization's object, for the API worker or a client.
-pub fn question(
+/// The request that passes these to an organization's object, for the API worker or a client.
+pub fn object_request(
     head: &RequestHead,
     organization: String,
     client: Option<&Principal>,
     publications: &[Publication],
-) -> Question {
+) -> ObjectRequest {
     let publisher = client.map(|principal| publisher(head, principal));
     let body = Some(request(&organization, publisher.as_ref(), publications));
     let path = if publisher.is_some() { "/publish-for-client" } else { "/publish" };
-    Question { organization, peer: Peer::Root, path, body }
+    ObjectRequest { organization, peer: Peer::Root, path, body }
 }
 
 /// The body that passes these to an organization's object (docs/protocol-native.md, Publishing).

@@ -10,7 +10,7 @@ use crate::source::statement::Statement;
 
 /// A request to a database's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum SourceCommand {
     /// The doorbell: there are changes.
     Wake,
     /// An organization reports who listens.
@@ -23,14 +23,14 @@ pub enum Asked {
 ///
 /// # Errors
 /// When there is no such path, or the body is malformed.
-pub fn read(path: &str, body: String) -> Result<Asked, Refusal> {
+pub fn read(path: &str, body: String) -> Result<SourceCommand, Refusal> {
     Ok(match path {
-        "/wake" => Asked::Wake,
-        "/interest" => Asked::Interest(body),
-        "/judge" => Asked::Question(Statement::Judge(body)),
-        "/authorize" => Asked::Question(Statement::Authorize(body)),
-        "/status" => Asked::Question(Statement::Status),
-        "/tables" => Asked::Question(Statement::of_table(&body).ok_or(Code::InvalidRequest)?),
+        "/wake" => SourceCommand::Wake,
+        "/interest" => SourceCommand::Interest(body),
+        "/judge" => SourceCommand::Question(Statement::Judge(body)),
+        "/authorize" => SourceCommand::Question(Statement::Authorize(body)),
+        "/status" => SourceCommand::Question(Statement::Status),
+        "/tables" => SourceCommand::Question(Statement::of_table(&body).ok_or(Code::InvalidRequest)?),
         _ => return Err(Refusal::of(Code::NotFound)),
     })
 }
@@ -94,13 +94,13 @@ mod tests {
     #[test]
     fn only_known_paths_and_bodies_that_make_sense_are_asked() {
         let asked = |path: &str, body: &str| read(path, body.to_owned()).ok();
-        assert_eq!(asked("/wake", ""), Some(Asked::Wake));
-        assert_eq!(asked("/status", ""), Some(Asked::Question(Statement::Status)));
+        assert_eq!(asked("/wake", ""), Some(SourceCommand::Wake));
+        assert_eq!(asked("/status", ""), Some(SourceCommand::Question(Statement::Status)));
         assert_eq!(asked("/take", ""), None);
         assert_eq!(asked("/tables", r#"{"action":"drop","schema":"public","table":"t"}"#), None);
         assert_eq!(
             asked("/tables", r#"{"action":"disable","schema":"public","table":"t"}"#),
-            Some(Asked::Question(Statement::Disable { schema: "public".to_owned(), table: "t".to_owned() }))
+            Some(SourceCommand::Question(Statement::Disable { schema: "public".to_owned(), table: "t".to_owned() }))
         );
     }
 }

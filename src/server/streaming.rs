@@ -11,7 +11,7 @@ pub const MAX_SILENCE: u64 = 15_000;
 /// The maximum duration of a body, in milliseconds. Its client reconnects and resumes.
 pub const MAX_LIFETIME: u64 = 60 * 60_000;
 /// Maximum bytes that wait for a client to read them.
-pub const MAX_BACKLOG: usize = 1024 * 1024;
+pub const MAX_BUFFER: usize = 1024 * 1024;
 /// The object's path for frames that arrive in separate requests.
 pub const FRAME: &str = "/frame";
 
@@ -31,13 +31,13 @@ pub trait StreamedBody {
 
 /// The bytes that a client has not read yet.
 #[derive(Debug, Default)]
-pub struct Backlog(String);
+pub struct SendBuffer(String);
 
-impl Backlog {
+impl SendBuffer {
     /// Appends text and returns whether it fitted. If not, everything is dropped: a reconnecting client resumes from
     /// its last position. A frame that is larger than the limit fits alone, else a client could never get past it.
     pub fn push(&mut self, text: &str) -> bool {
-        let has_room = self.0.is_empty() || self.0.len() + text.len() <= MAX_BACKLOG;
+        let has_room = self.0.is_empty() || self.0.len() + text.len() <= MAX_BUFFER;
         if has_room {
             self.0.push_str(text)
         } else {
@@ -74,20 +74,20 @@ mod tests {
 
     #[test]
     fn what_waits_to_be_read_is_bounded() {
-        let mut backlog = Backlog::default();
-        assert_eq!(backlog.take(), None);
-        assert!(backlog.push("a") && backlog.push("b"));
-        assert_eq!(backlog.take().as_deref(), Some("ab"));
-        let most = "x".repeat(MAX_BACKLOG);
-        assert!(backlog.push(&most));
-        assert!(!backlog.push("y"));
-        let larger = "x".repeat(MAX_BACKLOG + 1);
-        assert!(backlog.push(&larger), "who reads gets it, however large");
-        assert_eq!(backlog.take().map(|text| text.len()), Some(MAX_BACKLOG + 1));
-        assert!(backlog.push(&most) && !backlog.push(&larger));
-        assert!(backlog.push("end"), "there is room for saying why");
-        assert_eq!(backlog.take().as_deref(), Some("end"));
-        assert_eq!(backlog.take(), None);
+        let mut buffer = SendBuffer::default();
+        assert_eq!(buffer.take(), None);
+        assert!(buffer.push("a") && buffer.push("b"));
+        assert_eq!(buffer.take().as_deref(), Some("ab"));
+        let most = "x".repeat(MAX_BUFFER);
+        assert!(buffer.push(&most));
+        assert!(!buffer.push("y"));
+        let larger = "x".repeat(MAX_BUFFER + 1);
+        assert!(buffer.push(&larger), "who reads gets it, however large");
+        assert_eq!(buffer.take().map(|text| text.len()), Some(MAX_BUFFER + 1));
+        assert!(buffer.push(&most) && !buffer.push(&larger));
+        assert!(buffer.push("end"), "there is room for saying why");
+        assert_eq!(buffer.take().as_deref(), Some("end"));
+        assert_eq!(buffer.take(), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::code::{Code, Refusal};
 use crate::dialect::{self, Received};
-use crate::engine::command::{Command, Malformed};
+use crate::engine::command::{DecodedFrame, Malformed};
 use crate::engine::effect::Effect;
 use crate::engine::input::{DialectId, Input, Open, SocketId, Stored};
 use crate::engine::relay::tenant::RelayTenant;
@@ -106,7 +106,7 @@ impl TenantServer {
         }
     }
 
-    fn decode(&self, socket: SocketId, frame: Received<'_>) -> Result<Command, Malformed> {
+    fn decode(&self, socket: SocketId, frame: Received<'_>) -> DecodedFrame {
         // A frame of an unknown socket has no effect.
         let dialect = self.dialect(socket).and_then(dialect::of).ok_or(Refusal::of(Code::Internal))?;
         if frame.len() as u64 <= self.max_frame {

@@ -10,11 +10,11 @@ use crate::engine::input::SocketId;
 /// Bytes that each socket was sent since it was last heard, by the sockets' numbers.
 pub struct Unread {
     max: u64,
-    places: Vec<Place>,
+    places: Vec<UnreadSocket>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct UnreadSocket {
     bytes: u64,
     /// With how many bytes it is looked at next; none: with half of what it may be sent.
     next: Option<u64>,
@@ -31,7 +31,7 @@ impl Unread {
     /// A socket said something, or has just been opened; `now` in Unix milliseconds.
     pub fn heard(&mut self, now: u64, socket: SocketId) {
         if let Some(place) = self.places.get_mut(socket.0 as usize) {
-            *place = Place { heard: now, ..Place::default() };
+            *place = UnreadSocket { heard: now, ..UnreadSocket::default() };
         }
     }
 
@@ -42,7 +42,7 @@ impl Unread {
             let bytes = frame.len() as u64;
             let highest = to.iter().map(|socket| socket.0 as usize).max().unwrap_or_default();
             if highest >= self.places.len() {
-                self.places.resize(highest + 1, Place::default());
+                self.places.resize(highest + 1, UnreadSocket::default());
             }
             for socket in to {
                 let Some(place) = self.places.get_mut(socket.0 as usize) else { continue };
@@ -65,7 +65,7 @@ impl Unread {
         let place = self.places.get_mut(socket.0 as usize)?;
         match answered.filter(|time| *time > place.heard) {
             Some(time) => {
-                *place = Place { heard: time, ..Place::default() };
+                *place = UnreadSocket { heard: time, ..UnreadSocket::default() };
                 None
             }
             None => {

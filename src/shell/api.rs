@@ -11,7 +11,7 @@ use super::{http, keys, relay, source_link};
 use crate::code::Refusal;
 use crate::policy::configuration::Configuration;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, DatabaseQuestion, Question, Rejected};
+use crate::server::api::{Api, ApiStep, DatabaseRequest, ObjectRequest, Rejected};
 use crate::server::request_head::RequestHead;
 
 /// Answers a request.
@@ -48,27 +48,26 @@ async fn call(
                 let body = http::body(&request).await.map_err(|code| api.rejected(code))?;
                 then(configuration, body)?
             }
-            ApiStep::Ask(question, then) => {
-                let (status, body) = ask(env, question).await.map_err(|refusal| api.rejected(refusal.code))?;
+            ApiStep::Ask(asked, then) => {
+                let (status, body) = ask(env, asked).await.map_err(|refusal| api.rejected(refusal.code))?;
                 then(configuration, status, &body)?
             }
-            ApiStep::AskDatabase(question, then) => {
-                let (status, body) =
-                    ask_database(env, &question).await.map_err(|refusal| api.rejected(refusal.code))?;
+            ApiStep::AskDatabase(asked, then) => {
+                let (status, body) = ask_database(env, &asked).await.map_err(|refusal| api.rejected(refusal.code))?;
                 then(configuration, status, &body)?
             }
         };
     }
 }
 
-async fn ask(env: &Env, question: Question) -> Result<(u16, String), Refusal> {
-    let init = question.body.as_deref().map_or_else(RequestInit::new, |body| http::post(&JsValue::from_str(body)));
-    let asked = relay::fetch(env, &question.organization, question.peer, question.path, &init);
+async fn ask(env: &Env, request: ObjectRequest) -> Result<(u16, String), Refusal> {
+    let init = request.body.as_deref().map_or_else(RequestInit::new, |body| http::post(&JsValue::from_str(body)));
+    let asked = relay::fetch(env, &request.organization, request.peer, request.path, &init);
     http::status_and_text(&asked.await.map_err(unreachable)?).await.map_err(unreachable)
 }
 
-async fn ask_database(env: &Env, question: &DatabaseQuestion) -> Result<(u16, String), Refusal> {
-    let init = http::post(&JsValue::from_str(&question.body));
-    let asked = source_link::fetch(env, &question.database, question.path, &init);
+async fn ask_database(env: &Env, request: &DatabaseRequest) -> Result<(u16, String), Refusal> {
+    let init = http::post(&JsValue::from_str(&request.body));
+    let asked = source_link::fetch(env, &request.database, request.path, &init);
     http::status_and_text(&asked.await.map_err(unreachable)?).await.map_err(unreachable)
 }

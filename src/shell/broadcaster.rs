@@ -14,7 +14,7 @@ use super::fault::{failed, log_refused};
 use super::life::{Life, Outcome};
 use super::lives::{self, LifeCell};
 use super::runtime::{AutoResponse, RawState, log, now, random_hex, wasm_memory};
-use super::sockets::{Sockets, raw, tag};
+use super::sockets::{RawSockets, raw, tag};
 use super::storage::Storage;
 use super::{environment, function, http, keys, relay, source_link};
 use crate::code::{Code, Refusal};
@@ -110,7 +110,7 @@ impl Broadcaster {
         }
         let raw_storage: JsValue = self.state.storage().as_raw().into();
         let storage = Storage::open(raw_storage.unchecked_into()).map_err(failed)?;
-        let (sockets, attachments) = Sockets::restore(raw_state).map_err(failed)?;
+        let (sockets, attachments) = RawSockets::restore(raw_state).map_err(failed)?;
         let mut stored = storage.load(sockets.client_ids()).map_err(failed)?;
         stored.sockets = attachments;
         stored.keys = keys::latest();

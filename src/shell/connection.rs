@@ -36,7 +36,7 @@ pub enum Happening {
 }
 
 /// A connection that stands.
-pub struct Connection {
+pub struct DatabaseConnection {
     client: Client,
     /// Whether the database knocks on it.
     pub listens: bool,
@@ -59,33 +59,37 @@ impl TlsConnect<Socket> for Tls {
 }
 
 /// Where a database is.
-enum Address {
+enum Endpoint {
     /// Straight to it.
     Direct(Box<Config>),
     /// Through a Hyperdrive binding, which has no `LISTEN`.
     Pooled(worker::Hyperdrive),
 }
 
-impl Connection {
+impl DatabaseConnection {
     /// Connects to the database that a variable or a binding of this name leads to.
     ///
     /// # Errors
     /// Why there is no connection; what the server said of it is logged.
-    pub async fn open(env: &Env, name: &str, happening: impl Fn(Happening) + 'static) -> Result<Connection, Problem> {
+    pub async fn open(
+        env: &Env,
+        name: &str,
+        happening: impl Fn(Happening) + 'static,
+    ) -> Result<DatabaseConnection, Problem> {
         match address(env, name)? {
-            Address::Direct(config) => {
+            Endpoint::Direct(config) => {
                 let client = direct(&config, happening).await?;
                 client.batch_execute(LISTEN).await.map_err(failed)?;
-                Ok(Connection { client, listens: true })
+                Ok(DatabaseConnection { client, listens: true })
             }
-            Address::Pooled(hyperdrive) => {
+            Endpoint::Pooled(hyperdrive) => {
                 let mut config = Config::new();
                 config.user(hyperdrive.user()).password(hyperdrive.password()).dbname(hyperdrive.database());
                 config.ssl_mode(SslMode::Disable);
                 let socket = hyperdrive.connect().map_err(unreachable)?;
                 let (client, mut connection) = config.connect_raw(socket, NoTls).await.map_err(failed)?;
                 serve(move |context| connection.poll_message(context), happening);
-                Ok(Connection { client, listens: false })
+                Ok(DatabaseConnection { client, listens: false })
             }
         }
     }
@@ -104,12 +108,12 @@ impl Connection {
     }
 }
 
-fn address(env: &Env, name: &str) -> Result<Address, Problem> {
+fn address(env: &Env, name: &str) -> Result<Endpoint, Problem> {
     if let Some(url) = variable(env, name).filter(|text| !text.starts_with('{')) {
         let config = Config::from_str(&url::readable(&url)?).map_err(|_| Problem::MalformedUrl)?;
-        return Ok(Address::Direct(Box::new(config)));
+        return Ok(Endpoint::Direct(Box::new(config)));
     }
-    env.hyperdrive(name).map(Address::Pooled).map_err(|_| Problem::NoConnection)
+    env.hyperdrive(name).map(Endpoint::Pooled).map_err(|_| Problem::NoConnection)
 }
 
 async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Result<Client, Problem> {

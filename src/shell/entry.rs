@@ -83,15 +83,7 @@ async fn answer(
             let response = http::respond(&answer).map_err(failed)?;
             allow_origin(api.cors(), response, origin.as_deref(), &configuration).map_err(failed)
         }
-        Route::Ticket => {
-            let origin = http::header(&request, "origin");
-            let answer = ticket(request, &configuration).await.unwrap_or_else(|refusal| {
-                log_refused(path, &refusal);
-                Answer::from(&refusal)
-            });
-            let response = http::respond(&answer).map_err(failed)?;
-            allow_origin(ticket::CORS, response, origin.as_deref(), &configuration).map_err(failed)
-        }
+        Route::Ticket => answer_ticket(path, request, &configuration).await,
         Route::TicketPreflight => preflight(ticket::CORS, &request, &configuration),
         Route::ApiPreflight(api) => preflight(api.cors(), &request, &configuration),
         Route::Page if configuration.inspector => page(request, env).await,
@@ -160,6 +152,20 @@ async fn ask_source(
     authorize(head.authorization.as_deref(), configuration)?;
     let database = source::database(&head, configuration)?;
     source_link::fetch(env, &database, path, &http::post(&JsValue::NULL)).await.map_err(unreachable)
+}
+
+async fn answer_ticket(
+    path: &str,
+    request: Request,
+    configuration: &Configuration,
+) -> std::result::Result<Response, Refusal> {
+    let origin = http::header(&request, "origin");
+    let answer = ticket(request, configuration).await.unwrap_or_else(|refusal| {
+        log_refused(path, &refusal);
+        Answer::from(&refusal)
+    });
+    let response = http::respond(&answer).map_err(failed)?;
+    allow_origin(ticket::CORS, response, origin.as_deref(), configuration).map_err(failed)
 }
 
 async fn ticket(request: Request, configuration: &Configuration) -> std::result::Result<Answer, Refusal> {

@@ -14,7 +14,7 @@ use crate::policy::configuration::Configuration;
 use crate::server::admission::{Admission, HEADER};
 use crate::server::answer::Answer;
 use crate::server::fault::Fault;
-use crate::server::handshake::{self, Step};
+use crate::server::handshake::{self, HandshakeStep};
 use crate::server::held_socket::HeldSocket;
 use crate::server::relay::FULL;
 use crate::server::request_head::RequestHead;
@@ -46,12 +46,12 @@ async fn admit(
     configuration: &Rc<Configuration>,
 ) -> std::result::Result<Response, Refusal> {
     let (organization, admission) = match handshake::admit(head, configuration, now())? {
-        Step::Open(organization, admission) => (organization, *admission),
-        Step::Hold(dialect) => {
+        HandshakeStep::Open(organization, admission) => (organization, *admission),
+        HandshakeStep::Hold(dialect) => {
             let held = HeldSocket::new(dialect, configuration.clone()).ok_or(Code::Internal)?;
             return pump::hold(env.clone(), held, head.subprotocol()).map_err(failed);
         }
-        Step::Verify(unverified) => {
+        HandshakeStep::Verify(unverified) => {
             let proven = keys::verify(&configuration.credentials, unverified.credential()).await;
             unverified.conclude(&configuration.credentials, proven)?
         }

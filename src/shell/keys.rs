@@ -14,7 +14,7 @@ use super::fault::log_fault;
 use super::runtime::now;
 use crate::policy::credential::{Credentials, Proven};
 use crate::policy::key_set::KeySet;
-use crate::policy::shared_keys::{Fetched, PATIENCE, PAUSE, SharedKeys, Step};
+use crate::policy::shared_keys::{Fetched, KeySetStep, PATIENCE, PAUSE, SharedKeys};
 use crate::policy::token::TokenError;
 use crate::server::fault::Fault;
 
@@ -64,9 +64,9 @@ pub async fn fetch(url: &str) -> Option<Fetched> {
     let since = now();
     loop {
         match SHARED.with_borrow(|shared| shared.step(since, now())) {
-            Step::Use(latest) => return latest,
-            Step::Wait => Delay::from(LOOK).await,
-            Step::Fetch => {
+            KeySetStep::Use(latest) => return latest,
+            KeySetStep::Wait => Delay::from(LOOK).await,
+            KeySetStep::Fetch => {
                 SHARED.with_borrow_mut(|shared| shared.begin(now()));
                 fetch_for_all(url).await;
             }

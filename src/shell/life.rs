@@ -7,12 +7,12 @@ use wasm_bindgen::JsValue;
 
 use super::fault::{log_fault, watch};
 use super::runtime::{OPEN, RawSocket, RawState, log};
-use super::sockets::Sockets;
+use super::sockets::RawSockets;
 use super::storage::Storage;
 use crate::code::Refusal;
 use crate::engine::effect::{Administered, Admitted, Calling, Effect, Receipt, Task};
 use crate::engine::figures::Figures;
-use crate::engine::input::Input;
+use crate::engine::input::{HistoryRead, Input, SocketId};
 use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::server::changes::SourceRequest;
@@ -36,7 +36,7 @@ pub struct Life {
     /// The engine with its dialects.
     pub server: TenantServer,
     /// The sockets.
-    pub sockets: Sockets,
+    pub sockets: RawSockets,
     /// The storage.
     pub storage: Storage,
 }
@@ -47,7 +47,7 @@ pub struct Outcome {
     /// The socket that is to be accepted.
     pub opening: Option<RawSocket>,
     /// Why it is not.
-    pub turned_away: Option<Refusal>,
+    pub rejected: Option<Refusal>,
     /// The answer to a publisher.
     pub published: Option<std::result::Result<Receipt, Refusal>>,
     /// The figures.
@@ -124,40 +124,22 @@ impl Life {
         outcome: &mut Outcome,
     ) -> std::result::Result<Option<Input>, Fault> {
         match task {
-            Task::Accept { socket, client_id } => {
-                let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
-                state.accept(&opening, vec![client_id.to_string()])?;
-                self.sockets.insert(socket, &opening, &client_id);
-            }
-            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
-            Task::Close { socket, dialect, code } => {
-                let (number, reason) = closing(dialect, code);
-                if let Some(raw) = self.sockets.get(socket) {
-                    let _ = raw.close(number, reason);
-                }
-                self.sockets.remove(socket);
-            }
-            Task::Attach { socket, state } => {
-                // A socket that is closing keeps nothing; its end is about to be told.
-                let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
-                open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(&state)))?;
-            }
+            Task::Accept { socket, client_id } => self.accept(socket, &client_id, state, outcome)?,
+            Task::Reject(refusal) => outcome.rejected = Some(refusal),
+            Task::Close { socket, dialect, code } => self.close(socket, closing(dialect, code)),
+            Task::Attach { socket, state } => self.attach(socket, &state)?,
             Task::Write(write) => self.storage.write(&write)?,
             Task::DeleteStorage => watch("deleteAll", self.storage.delete_all()?),
             Task::SetAlarm(time) => watch("setAlarm", self.storage.set_alarm(time)?),
             Task::SetTimer(time) => outcome.timers.push(time),
             Task::FetchKeys => outcome.fetch_keys = true,
-            Task::ReadHistory(query) => {
-                let read = self.storage.history_after(&query).map_err(log_fault);
-                return Ok(Some(Input::HistoryRead(read.unwrap_or_default())));
-            }
+            Task::ReadHistory(query) => return Ok(Some(history_read(self.storage.history_after(&query)))),
             Task::Recall(id) => {
                 let mut remembered = self.storage.remembered(std::iter::once(id.as_str()))?;
                 return Ok(Some(Input::Recalled(remembered.remove(&id))));
             }
             Task::ReadTopic { place, since, rows } => {
-                let read = self.storage.topic_since(&place, since, rows).map_err(log_fault);
-                return Ok(Some(Input::HistoryRead(read.unwrap_or_default())));
+                return Ok(Some(history_read(self.storage.topic_since(&place, since, rows))));
             }
             Task::ReadGone { client_ids } => {
                 let rows = self.storage.presence_of(&client_ids).map_err(log_fault);
@@ -177,4 +159,36 @@ impl Life {
         }
         Ok(None)
     }
+
+    fn accept(
+        &mut self,
+        socket: SocketId,
+        client_id: &str,
+        state: &RawState,
+        outcome: &mut Outcome,
+    ) -> std::result::Result<(), Fault> {
+        let opening = outcome.opening.take().ok_or_else(|| Fault::new("no socket is to be accepted"))?;
+        state.accept(&opening, vec![client_id.to_owned()])?;
+        self.sockets.insert(socket, &opening, client_id);
+        Ok(())
+    }
+
+    fn close(&mut self, socket: SocketId, (code, reason): (u16, &str)) {
+        if let Some(raw) = self.sockets.get(socket) {
+            let _ = raw.close(code, reason);
+        }
+        self.sockets.remove(socket);
+    }
+
+    /// A socket that is closing needs no attachment: its close event follows.
+    fn attach(&self, socket: SocketId, state: &str) -> std::result::Result<(), Fault> {
+        let open = self.sockets.get(socket).filter(|raw| raw.ready_state() == OPEN);
+        open.map_or(Ok(()), |raw| raw.attach(&JsValue::from_str(state)))?;
+        Ok(())
+    }
+}
+
+/// A history that cannot be read is answered like one that was trimmed: the client starts over.
+fn history_read(read: std::result::Result<HistoryRead, JsValue>) -> Input {
+    Input::HistoryRead(read.map_err(log_fault).unwrap_or_default())
 }

@@ -45,7 +45,7 @@ impl Broadcaster {
         let mut outcome = Outcome { opening: Some(opening), ..Outcome::default() };
         let socket = open.socket;
         self.run(Input::Open(open), &mut outcome)?;
-        if let Some(command) = first.filter(|_| outcome.turned_away.is_none()) {
+        if let Some(command) = first.filter(|_| outcome.rejected.is_none()) {
             self.run(Input::Frame { socket, frame: Ok(command), bytes: 0 }, &mut outcome)?;
         }
         self.opened(outcome, pair, (dialect, protocol.as_deref()))
@@ -57,7 +57,7 @@ impl Broadcaster {
         pair: WebSocketPair,
         (dialect, protocol): (DialectId, Option<&str>),
     ) -> std::result::Result<Result<Response>, Refusal> {
-        match outcome.turned_away {
+        match outcome.rejected {
             Some(refusal) => Ok(rejection::respond(&handshake::refused_by_object(dialect, &refusal), protocol)),
             None => Ok(self.upgraded(pair, protocol)),
         }

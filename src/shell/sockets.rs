@@ -11,7 +11,7 @@ use crate::server::outgoing::Outgoing;
 
 /// Sockets in numbered places; a place is used again after its socket has gone.
 #[derive(Default)]
-pub struct Sockets {
+pub struct RawSockets {
     /// The sockets, in JavaScript's hands; `undefined` in a free place.
     sockets: Array,
     /// Their public ids, in the same places.
@@ -20,16 +20,16 @@ pub struct Sockets {
     places: Map,
 }
 
-impl Sockets {
+impl RawSockets {
     /// The sockets that survived, with their attachments, as [`crate::engine::input::Stored`] has them. workerd also lists those that are closing: they are gone.
     ///
     /// # Errors
     /// When the runtime fails.
-    pub fn restore(state: &RawState) -> Result<(Sockets, Vec<(SocketId, String)>), JsValue> {
+    pub fn restore(state: &RawState) -> Result<(RawSockets, Vec<(SocketId, String)>), JsValue> {
         let parts = survivors(state, OPEN)?;
         let texts: Array = parts.get(3).unchecked_into();
         let attachments = texts.iter().filter_map(|text| lines(&text.unchecked_into())).collect();
-        let sockets = Sockets {
+        let sockets = RawSockets {
             sockets: parts.get(0).unchecked_into(),
             client_ids: parts.get(1).unchecked_into(),
             places: parts.get(2).unchecked_into(),

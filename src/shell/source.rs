@@ -10,7 +10,7 @@ use js_sys::futures::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
-use super::connection::{Connection, Happening};
+use super::connection::{DatabaseConnection, Happening};
 use super::fault::{failed, log_fault, log_refused};
 use super::runtime::{RawStorage, log, now};
 use super::source_storage::SourceStorage;
@@ -18,12 +18,12 @@ use super::{environment, http, organization_link};
 use crate::code::{Code, Refusal};
 use crate::policy::database::Database;
 use crate::server::answer::Answer;
-use crate::server::source::{self as requests, Asked};
+use crate::server::source::{self as requests, SourceCommand};
 use crate::source;
-use crate::source::input::{Input, RequestId};
+use crate::source::input::{RequestId, SourceInput};
 use crate::source::link::Problem;
 use crate::source::statement::Statement;
-use crate::source::task::Task;
+use crate::source::task::SourceTask;
 
 /// One database's object. Cheap to clone, for the futures that outlive a call.
 #[durable_object(alarm)]
@@ -31,15 +31,15 @@ use crate::source::task::Task;
 pub struct Source {
     state: Rc<State>,
     env: Env,
-    life: Rc<RefCell<Option<Life>>>,
+    life: Rc<RefCell<Option<SourceLife>>>,
 }
 
 /// What a life of the object has in memory.
-struct Life {
+struct SourceLife {
     database: Rc<Database>,
-    source: source::Source,
+    source: source::DatabaseSource,
     storage: SourceStorage,
-    connection: Option<Rc<Connection>>,
+    connection: Option<Rc<DatabaseConnection>>,
     /// Counts connections, so that what happens on an earlier one is told from the present one's.
     connections: u64,
     /// Counts timers, of which the last one counts.
@@ -65,7 +65,7 @@ impl DurableObject for Source {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.happen(Input::Alarm);
+        self.happen(SourceInput::Alarm);
         Response::empty()
     }
 }
@@ -77,8 +77,8 @@ impl Source {
         let database = configuration.databases().get(&name).ok_or(Code::NotFound)?;
         let raw: JsValue = self.state.storage().as_raw().into();
         let storage = SourceStorage::open(raw.unchecked_into::<RawStorage>()).map_err(failed)?;
-        let source = source::Source::wake(now(), database.clone(), storage.load().map_err(failed)?);
-        *self.life.borrow_mut() = Some(Life {
+        let source = source::DatabaseSource::wake(now(), database.clone(), storage.load().map_err(failed)?);
+        *self.life.borrow_mut() = Some(SourceLife {
             database,
             source,
             storage,
@@ -94,20 +94,20 @@ impl Source {
     async fn answer(&self, path: &str, body: String) -> std::result::Result<Answer, Refusal> {
         let asked = requests::read(path, body)?;
         let (statement, is_status) = match asked {
-            Asked::Wake => {
-                self.happen(Input::Knock);
+            SourceCommand::Wake => {
+                self.happen(SourceInput::Knock);
                 return Ok(Answer::json(202, &serde_json::json!({ "status": "ok" })));
             }
-            Asked::Interest(body) => {
-                let (status, body) = self.ask(|request| Input::Interest { request, body }).await?;
+            SourceCommand::Interest(body) => {
+                let (status, body) = self.ask(|request| SourceInput::Interest { request, body }).await?;
                 return Ok(Answer { status, body, retry_after: None });
             }
-            Asked::Question(statement) => {
+            SourceCommand::Question(statement) => {
                 let is_status = statement == Statement::Status;
                 (statement, is_status)
             }
         };
-        let (status, body) = self.ask(|request| Input::Ask { request, statement }).await?;
+        let (status, body) = self.ask(|request| SourceInput::Ask { request, statement }).await?;
         if !is_status {
             return Ok(Answer { status, body, retry_after: None });
         }
@@ -116,7 +116,7 @@ impl Source {
     }
 
     /// Lets something happen that is answered, and waits for the answer.
-    async fn ask(&self, input: impl FnOnce(RequestId) -> Input) -> std::result::Result<(u16, String), Refusal> {
+    async fn ask(&self, input: impl FnOnce(RequestId) -> SourceInput) -> std::result::Result<(u16, String), Refusal> {
         let (sender, receiver) = oneshot::channel();
         let request = self.with_life(|life| {
             life.requests += 1;
@@ -128,7 +128,7 @@ impl Source {
         receiver.await.map_err(|_| Refusal::of(Code::Overloaded))
     }
 
-    fn happen(&self, input: Input) {
+    fn happen(&self, input: SourceInput) {
         let mut tasks = Vec::new();
         let handled = self.with_life(|life| life.source.handle(now(), input, &mut tasks));
         if handled.is_err() {
@@ -145,38 +145,38 @@ impl Source {
         }
     }
 
-    fn execute(&self, task: Task) -> std::result::Result<(), JsValue> {
-        let life = |act: &mut dyn FnMut(&mut Life) -> std::result::Result<(), JsValue>| {
+    fn execute(&self, task: SourceTask) -> std::result::Result<(), JsValue> {
+        let life = |act: &mut dyn FnMut(&mut SourceLife) -> std::result::Result<(), JsValue>| {
             self.with_life(act).unwrap_or_else(|_| Err(JsValue::from_str("the object is not awake")))
         };
         match task {
-            Task::Connect => self.open_connection(),
-            Task::Disconnect => life(&mut |life| {
+            SourceTask::Connect => self.open_connection(),
+            SourceTask::Disconnect => life(&mut |life| {
                 life.connections += 1;
                 life.connection = None;
                 Ok(())
             })?,
-            Task::Query { query, statement } => self.query(query, statement),
-            Task::Deliver { organization, batch, body } => self.deliver(organization, batch, body),
-            Task::Feed { organization, body } => self.feed(organization, body),
-            Task::Reply { request, status, body } => life(&mut |life| {
+            SourceTask::Query { query, statement } => self.query(query, statement),
+            SourceTask::Deliver { organization, batch, body } => self.deliver(organization, batch, body),
+            SourceTask::Feed { organization, body } => self.feed(organization, body),
+            SourceTask::Reply { request, status, body } => life(&mut |life| {
                 if let Some(waiting) = life.waiting.remove(&request) {
                     // Whoever asked may have gone.
                     let _ = waiting.send((status, body.clone()));
                 }
                 Ok(())
             })?,
-            Task::StoreInterest { organization, body } => {
+            SourceTask::StoreInterest { organization, body } => {
                 life(&mut |life| life.storage.interest(&organization, &body))?
             }
-            Task::Park { organization, batch, body } => {
+            SourceTask::Park { organization, batch, body } => {
                 life(&mut |life| life.storage.park(&organization, batch, &body))?
             }
-            Task::Unpark { organization, batch } => life(&mut |life| life.storage.unpark(&organization, batch))?,
-            Task::StoreDrain(time) => life(&mut |life| life.storage.drain(time))?,
-            Task::SetAlarm(time) => life(&mut |life| life.storage.set_alarm(time))?,
-            Task::Timer { milliseconds } => self.timer(milliseconds),
-            Task::Log { event, details } => life(&mut |life| {
+            SourceTask::Unpark { organization, batch } => life(&mut |life| life.storage.unpark(&organization, batch))?,
+            SourceTask::StoreDrain(time) => life(&mut |life| life.storage.drain(time))?,
+            SourceTask::SetAlarm(time) => life(&mut |life| life.storage.set_alarm(time))?,
+            SourceTask::Timer { milliseconds } => self.timer(milliseconds),
+            SourceTask::Log { event, details } => life(&mut |life| {
                 log(&requests::log_line(&life.database.name, event, &details));
                 Ok(())
             })?,
@@ -196,7 +196,7 @@ impl Source {
             let told = object.clone();
             let happening = move |happening| told.happened(number, happening);
             let opened = match name {
-                Some(name) => Connection::open(&object.env, &name, happening).await,
+                Some(name) => DatabaseConnection::open(&object.env, &name, happening).await,
                 None => Err(Problem::NoConnection),
             };
             let is_wanted = object.with_life(|life| life.connections == number).unwrap_or(false);
@@ -207,22 +207,22 @@ impl Source {
                 Ok(connection) => {
                     let listens = connection.listens;
                     let _ = object.with_life(|life| life.connection = Some(Rc::new(connection)));
-                    object.happen(Input::Connected { listens });
+                    object.happen(SourceInput::Connected { listens });
                 }
-                Err(problem) => object.happen(Input::Failed(problem)),
+                Err(problem) => object.happen(SourceInput::Failed(problem)),
             }
         });
     }
 
     /// Something has happened on a connection by itself.
     fn happened(&self, number: u64, happening: Happening) {
-        let is_present = |life: &mut Life| life.connections == number && life.connection.is_some();
+        let is_present = |life: &mut SourceLife| life.connections == number && life.connection.is_some();
         if !self.with_life(is_present).unwrap_or(false) {
             return;
         }
         match happening {
-            Happening::Knock => self.happen(Input::Knock),
-            Happening::End => self.happen(Input::Failed(Problem::Unreachable)),
+            Happening::Knock => self.happen(SourceInput::Knock),
+            Happening::End => self.happen(SourceInput::Failed(Problem::Unreachable)),
         }
     }
 
@@ -234,7 +234,7 @@ impl Source {
                 Some(connection) => connection.query(&statement).await,
                 None => Err(Problem::Unreachable),
             };
-            object.happen(Input::Answered { query, answer });
+            object.happen(SourceInput::Answered { query, answer });
         });
     }
 
@@ -246,7 +246,7 @@ impl Source {
                 log_fault(fault.during("delivering changes"));
                 0
             });
-            object.happen(Input::Delivered { organization, batch, status });
+            object.happen(SourceInput::Delivered { organization, batch, status });
         });
     }
 
@@ -271,12 +271,12 @@ impl Source {
         spawn_local(async move {
             Delay::from(Duration::from_millis(milliseconds)).await;
             if object.with_life(|life| life.timers == number).unwrap_or(false) {
-                object.happen(Input::Timer);
+                object.happen(SourceInput::Timer);
             }
         });
     }
 
-    fn with_life<T>(&self, act: impl FnOnce(&mut Life) -> T) -> std::result::Result<T, Refusal> {
+    fn with_life<T>(&self, act: impl FnOnce(&mut SourceLife) -> T) -> std::result::Result<T, Refusal> {
         let mut life = self.life.try_borrow_mut().map_err(|_| Refusal::of(Code::Internal))?;
         Ok(act(life.as_mut().ok_or(Code::NotFound)?))
     }

@@ -18,7 +18,7 @@ use super::fault::log_fault;
 use super::pump::accept;
 use super::runtime::{RawRequest, RawSignal, now};
 use crate::code::Code;
-use crate::server::streaming::{Backlog, MAX_LIFETIME, MAX_SILENCE, StreamedBody};
+use crate::server::streaming::{MAX_LIFETIME, MAX_SILENCE, SendBuffer, StreamedBody};
 
 /// Close code and reason of a body that has gone on for long enough.
 const GOING_AWAY: (u16, &str) = (1001, "lifetime");
@@ -28,7 +28,7 @@ const LOST: (u16, &str) = (1006, "");
 /// What the body's reader and the socket's share.
 #[derive(Default)]
 struct Pipe {
-    backlog: Backlog,
+    buffer: SendBuffer,
     waker: Option<Waker>,
     is_over: bool,
 }
@@ -127,7 +127,7 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
 /// Adds text to what the client is to read; tells whether there was room for it.
 fn write(pipe: &Rc<RefCell<Pipe>>, text: &str) -> bool {
     let mut pipe = pipe.borrow_mut();
-    let has_room = pipe.backlog.push(text);
+    let has_room = pipe.buffer.push(text);
     pipe.waker.take().into_iter().for_each(Waker::wake);
     has_room
 }
@@ -148,7 +148,7 @@ impl Stream for PipeBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut pipe = self.0.borrow_mut();
-        match pipe.backlog.take() {
+        match pipe.buffer.take() {
             Some(text) => Poll::Ready(Some(Ok(text.into_bytes()))),
             None if pipe.is_over => Poll::Ready(None),
             None => {

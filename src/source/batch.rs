@@ -12,20 +12,20 @@ use crate::policy::organization::is_organization;
 
 /// The answer to `take`. Rows stay the text that they came in.
 #[derive(Deserialize)]
-pub(super) struct Batch<'a> {
+pub(super) struct TakenBatch<'a> {
     batch: Option<u64>,
     #[serde(default)]
     next: Option<String>,
     #[serde(default)]
     system: Option<String>,
     #[serde(borrow, default)]
-    changes: Vec<Change<'a>>,
+    changes: Vec<TakenChange<'a>>,
     #[serde(borrow, default)]
-    verdicts: Vec<Verdict<'a>>,
+    verdicts: Vec<TakenVerdict<'a>>,
 }
 
 #[derive(Clone, Deserialize, Serialize)]
-struct Change<'a> {
+struct TakenChange<'a> {
     schema: Option<String>,
     table: Option<String>,
     op: String,
@@ -43,7 +43,7 @@ struct Change<'a> {
 }
 
 #[derive(Deserialize)]
-struct Verdict<'a> {
+struct TakenVerdict<'a> {
     schema: String,
     table: String,
     role: String,
@@ -59,11 +59,11 @@ struct Verdict<'a> {
 
 /// The part of one organization, as its object reads it.
 #[derive(Serialize)]
-struct Part<'a> {
+struct OrganizationPart<'a> {
     database: &'a str,
     epoch: &'a str,
     batch: u64,
-    changes: Vec<&'a Change<'a>>,
+    changes: Vec<&'a TakenChange<'a>>,
     verdicts: Vec<PartVerdict<'a>>,
 }
 
@@ -83,13 +83,13 @@ struct PartVerdict<'a> {
 /// A change of one organization: which of the batch's it is, and which images of it are this organization's.
 struct Owned<'a> {
     number: usize,
-    change: Change<'a>,
+    change: TakenChange<'a>,
     has_new: bool,
     has_old: bool,
 }
 
-impl<'a> Batch<'a> {
-    pub(super) fn read(text: &'a str) -> serde_json::Result<Batch<'a>> {
+impl<'a> TakenBatch<'a> {
+    pub(super) fn read(text: &'a str) -> serde_json::Result<TakenBatch<'a>> {
         serde_json::from_str(text)
     }
 
@@ -130,12 +130,12 @@ impl<'a> Batch<'a> {
         owned: &'b [Owned<'a>],
         database: &'b Database,
         interests: &Interests,
-    ) -> Part<'b>
+    ) -> OrganizationPart<'b>
     where
         'a: 'b,
     {
         let verdicts = self.verdicts.iter().filter_map(|verdict| verdict.of(organization, owned, interests));
-        Part {
+        OrganizationPart {
             database: &database.name,
             epoch: self.system.as_deref().unwrap_or_default(),
             batch: self.batch.unwrap_or_default(),
@@ -146,7 +146,7 @@ impl<'a> Batch<'a> {
 }
 
 /// The organizations of a change. A row that moves leaves one and comes into the other.
-fn owners<'b, 'a: 'b>(number: usize, change: &'b Change<'a>, serves: &'b Serves) -> Vec<(&'b str, Owned<'a>)> {
+fn owners<'b, 'a: 'b>(number: usize, change: &'b TakenChange<'a>, serves: &'b Serves) -> Vec<(&'b str, Owned<'a>)> {
     let whole = |organization: &'b str| (organization, Owned::whole(number, change));
     let (new, old) = match serves {
         Serves::Organization(organization) => return vec![whole(organization)],
@@ -164,11 +164,11 @@ fn owners<'b, 'a: 'b>(number: usize, change: &'b Change<'a>, serves: &'b Serves)
 }
 
 impl<'a> Owned<'a> {
-    fn whole(number: usize, change: &Change<'a>) -> Owned<'a> {
+    fn whole(number: usize, change: &TakenChange<'a>) -> Owned<'a> {
         Owned { number, change: change.clone(), has_new: true, has_old: true }
     }
 
-    fn moved(number: usize, change: &Change<'a>, op: &str) -> Owned<'a> {
+    fn moved(number: usize, change: &TakenChange<'a>, op: &str) -> Owned<'a> {
         let mut moved = Owned::whole(number, change);
         moved.change.op = op.to_owned();
         match op {
@@ -179,7 +179,7 @@ impl<'a> Owned<'a> {
     }
 }
 
-impl Verdict<'_> {
+impl TakenVerdict<'_> {
     /// What of it is about an organization's changes and groups; `None` where nothing is.
     fn of<'b>(&'b self, organization: &str, owned: &[Owned<'_>], interests: &Interests) -> Option<PartVerdict<'b>> {
         // Where a change stands in this verdict, and where in the organization's part.

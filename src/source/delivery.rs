@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use super::task::Task;
+use super::task::SourceTask;
 
 /// First wait after a failure, in milliseconds; it doubles up to [`MAX_WAIT`].
 const MIN_WAIT: u64 = 250;
@@ -24,7 +24,7 @@ pub(super) struct Deliveries {
 
 #[derive(Default)]
 struct Lane {
-    parts: VecDeque<Part>,
+    parts: VecDeque<QueuedPart>,
     is_sent: bool,
     attempts: u32,
     retry_at: u64,
@@ -32,7 +32,7 @@ struct Lane {
     fails_since: Option<u64>,
 }
 
-struct Part {
+struct QueuedPart {
     batch: u64,
     body: Rc<str>,
     is_parked: bool,
@@ -44,36 +44,50 @@ impl Deliveries {
         let mut deliveries = Deliveries::default();
         for (organization, batch, body) in parked {
             let lane = deliveries.lanes.entry(Rc::from(organization)).or_default();
-            lane.parts.push_back(Part { batch, body: Rc::from(body), is_parked: true });
+            lane.parts.push_back(QueuedPart { batch, body: Rc::from(body), is_parked: true });
         }
         deliveries
     }
 
     /// Takes in a part. One whose organization has parts stored is stored with them.
-    pub(super) fn push(&mut self, now: u64, organization: Rc<str>, batch: u64, body: String, out: &mut Vec<Task>) {
+    pub(super) fn push(
+        &mut self,
+        now: u64,
+        organization: Rc<str>,
+        batch: u64,
+        body: String,
+        out: &mut Vec<SourceTask>,
+    ) {
         let lane = self.lanes.entry(organization.clone()).or_default();
         // A batch comes again after a crash. A restored database counts from an earlier number on, in another epoch.
         if lane.parts.iter().any(|part| part.batch == batch && epoch(&part.body) == epoch(&body)) {
             return;
         }
-        lane.parts.push_back(Part { batch, body: Rc::from(body), is_parked: false });
+        lane.parts.push_back(QueuedPart { batch, body: Rc::from(body), is_parked: false });
         lane.park(now, &organization, out);
     }
 
     /// Sends what may be sent, and stores what must not keep others waiting.
-    pub(super) fn advance(&mut self, now: u64, out: &mut Vec<Task>) {
+    pub(super) fn advance(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         for (organization, lane) in &mut self.lanes {
             lane.park(now, organization, out);
             let Some(part) = lane.parts.front().filter(|_| !lane.is_sent && lane.retry_at <= now) else { continue };
             let (batch, body) = (part.batch, part.body.clone());
             lane.is_sent = true;
-            out.push(Task::Deliver { organization: organization.clone(), batch, body });
+            out.push(SourceTask::Deliver { organization: organization.clone(), batch, body });
         }
         self.lanes.retain(|_, lane| !lane.parts.is_empty());
     }
 
     /// Takes in the answer of an organization's object.
-    pub(super) fn delivered(&mut self, now: u64, organization: &Rc<str>, batch: u64, status: u16, out: &mut Vec<Task>) {
+    pub(super) fn delivered(
+        &mut self,
+        now: u64,
+        organization: &Rc<str>,
+        batch: u64,
+        status: u16,
+        out: &mut Vec<SourceTask>,
+    ) {
         let Some(lane) = self.lanes.get_mut(organization) else { return };
         lane.is_sent = false;
         if lane.parts.front().is_none_or(|part| part.batch != batch) {
@@ -86,10 +100,10 @@ impl Deliveries {
         }
         if is_refused {
             let details = vec![("organizationId", organization.to_string()), ("batch", batch.to_string())];
-            out.push(Task::Log { event: "batch_refused", details });
+            out.push(SourceTask::Log { event: "batch_refused", details });
         }
         if lane.parts.pop_front().is_some_and(|part| part.is_parked) {
-            out.push(Task::Unpark { organization: organization.clone(), batch });
+            out.push(SourceTask::Unpark { organization: organization.clone(), batch });
         }
         (lane.attempts, lane.retry_at, lane.fails_since) = (0, now, None);
     }
@@ -131,7 +145,7 @@ impl Lane {
         self.fails_since.get_or_insert(now);
     }
 
-    fn park(&mut self, now: u64, organization: &Rc<str>, out: &mut Vec<Task>) {
+    fn park(&mut self, now: u64, organization: &Rc<str>, out: &mut Vec<SourceTask>) {
         let parked = self.parts.iter().filter(|part| part.is_parked).count();
         let fails = self.fails_since.is_some_and(|since| now.saturating_sub(since) >= PARK_AFTER);
         // Behind a part that is stored the others keep their order only if they are stored too.
@@ -140,7 +154,11 @@ impl Lane {
         }
         for part in self.parts.iter_mut().filter(|part| !part.is_parked) {
             part.is_parked = true;
-            out.push(Task::Park { organization: organization.clone(), batch: part.batch, body: part.body.clone() });
+            out.push(SourceTask::Park {
+                organization: organization.clone(),
+                batch: part.batch,
+                body: part.body.clone(),
+            });
         }
     }
 }

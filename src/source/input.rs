@@ -11,7 +11,7 @@ pub struct RequestId(pub u64);
 
 /// One thing that has happened.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub enum SourceInput {
     /// An organization says who listens there: all of it.
     Interest {
         /// Answered with what the database says of the tables.

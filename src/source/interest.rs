@@ -6,16 +6,16 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::task::Task;
+use super::task::SourceTask;
 use crate::policy::organization::is_organization;
 
 /// The last word of every organization.
 #[derive(Default)]
 pub struct Interests {
-    organizations: BTreeMap<Rc<str>, Interest>,
+    organizations: BTreeMap<Rc<str>, OrganizationInterest>,
 }
 
-struct Interest {
+struct OrganizationInterest {
     revision: u64,
     body: String,
     groups: BTreeSet<String>,
@@ -26,7 +26,7 @@ struct Interest {
 }
 
 #[derive(Deserialize)]
-struct Text {
+struct InterestText {
     organization: String,
     revision: u64,
     groups: Vec<GroupText>,
@@ -54,19 +54,20 @@ impl Interests {
     }
 
     /// Takes in what an organization says, unless a later word came before it. `None` when it makes no sense.
-    pub(super) fn tell(&mut self, body: &str, out: &mut Vec<Task>) -> Option<Rc<str>> {
-        let text: Text = serde_json::from_str(body).ok().filter(|text: &Text| is_organization(&text.organization))?;
+    pub(super) fn tell(&mut self, body: &str, out: &mut Vec<SourceTask>) -> Option<Rc<str>> {
+        let text: InterestText =
+            serde_json::from_str(body).ok().filter(|text: &InterestText| is_organization(&text.organization))?;
         let organization: Rc<str> = Rc::from(text.organization);
         let known = self.organizations.get(&organization);
         if known.is_some_and(|known| known.revision > text.revision) {
             return Some(organization);
         }
         if known.is_none_or(|known| known.body != body) {
-            out.push(Task::StoreInterest { organization: organization.clone(), body: body.to_owned() });
+            out.push(SourceTask::StoreInterest { organization: organization.clone(), body: body.to_owned() });
         }
         let (is_live, told) = known.map_or((false, None), |known| (known.is_live, known.told.clone()));
         let groups = text.groups.into_iter().map(|group| group.id).collect();
-        let interest = Interest { revision: text.revision, body: body.to_owned(), groups, is_live, told };
+        let interest = OrganizationInterest { revision: text.revision, body: body.to_owned(), groups, is_live, told };
         self.organizations.insert(organization.clone(), interest);
         Some(organization)
     }
@@ -83,7 +84,7 @@ impl Interests {
 
     /// Organizations in which somebody listens, with what they said.
     pub(super) fn live(&self) -> impl Iterator<Item = (&Rc<str>, &str)> {
-        let listens = |(_, interest): &(&Rc<str>, &Interest)| !interest.groups.is_empty();
+        let listens = |(_, interest): &(&Rc<str>, &OrganizationInterest)| !interest.groups.is_empty();
         self.organizations.iter().filter(listens).map(|(organization, interest)| (organization, interest.body.as_str()))
     }
 
@@ -103,7 +104,7 @@ impl Interests {
 
     /// The connection is gone: the organizations that were told that their feed is live.
     pub(super) fn lose(&mut self) -> Vec<Rc<str>> {
-        let was_live = |(organization, interest): (&Rc<str>, &mut Interest)| {
+        let was_live = |(organization, interest): (&Rc<str>, &mut OrganizationInterest)| {
             (std::mem::take(&mut interest.is_live) && !interest.groups.is_empty()).then(|| organization.clone())
         };
         self.organizations.iter_mut().filter_map(was_live).collect()
@@ -125,6 +126,6 @@ pub(super) fn tables(registered: &str) -> &str {
 
 /// The answer to an organization in which nobody listens any more, which the database need not be asked for.
 pub(super) fn nobody(body: &str) -> String {
-    let revision = serde_json::from_str::<Text>(body).map_or(0, |text| text.revision);
+    let revision = serde_json::from_str::<InterestText>(body).map_or(0, |text| text.revision);
     serde_json::json!({ "revision": revision, "tables": [] }).to_string()
 }

@@ -11,7 +11,7 @@ const NO_TLS: &str = "server does not support TLS";
 
 /// The connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkState {
     /// There is none, and none is being made. After failures, for some time.
     Closed {
         /// Why the last attempt failed.
@@ -114,21 +114,21 @@ impl Problem {
     }
 }
 
-impl Default for Link {
-    fn default() -> Link {
-        Link::Closed { problem: None, attempts: 0, until: 0 }
+impl Default for LinkState {
+    fn default() -> LinkState {
+        LinkState::Closed { problem: None, attempts: 0, until: 0 }
     }
 }
 
-impl Link {
+impl LinkState {
     /// A word for how it stands.
     pub fn word(&self) -> &'static str {
         match self {
-            Link::Closed { problem: None, .. } => "closed",
-            Link::Closed { .. } => "waiting",
-            Link::Connecting { .. } => "connecting",
-            Link::Up { listens: true, .. } => "listening",
-            Link::Up { .. } => "polling",
+            LinkState::Closed { problem: None, .. } => "closed",
+            LinkState::Closed { .. } => "waiting",
+            LinkState::Connecting { .. } => "connecting",
+            LinkState::Up { listens: true, .. } => "listening",
+            LinkState::Up { .. } => "polling",
         }
     }
 
@@ -140,46 +140,48 @@ impl Link {
     /// Attempts that failed in a row.
     pub fn attempts(&self) -> u32 {
         match self {
-            Link::Closed { attempts, .. } | Link::Connecting { attempts, .. } | Link::Up { attempts, .. } => *attempts,
+            LinkState::Closed { attempts, .. }
+            | LinkState::Connecting { attempts, .. }
+            | LinkState::Up { attempts, .. } => *attempts,
         }
     }
 
     /// Why it is waited for the next attempt, where that is so.
     pub fn waits(&self) -> Option<Problem> {
         match self {
-            Link::Closed { problem, .. } => *problem,
+            LinkState::Closed { problem, .. } => *problem,
             _ => None,
         }
     }
 
     /// Whether it stands.
     pub fn is_up(&self) -> bool {
-        matches!(self, Link::Up { .. })
+        matches!(self, LinkState::Up { .. })
     }
 
     /// Whether the database knocks on it.
     pub fn listens(&self) -> bool {
-        matches!(self, Link::Up { listens: true, .. })
+        matches!(self, LinkState::Up { listens: true, .. })
     }
 
     /// Whether an attempt may begin.
     pub fn may_connect(&self, now: u64) -> bool {
-        matches!(self, Link::Closed { until, .. } if *until <= now)
+        matches!(self, LinkState::Closed { until, .. } if *until <= now)
     }
 
     /// Begins an attempt.
     pub fn connect(&mut self, now: u64) {
-        *self = Link::Connecting { attempts: self.attempts(), until: now.saturating_add(PATIENCE) };
+        *self = LinkState::Connecting { attempts: self.attempts(), until: now.saturating_add(PATIENCE) };
     }
 
     /// It stands.
     pub fn connected(&mut self, listens: bool) {
-        *self = Link::Up { attempts: self.attempts(), listens };
+        *self = LinkState::Up { attempts: self.attempts(), listens };
     }
 
     /// A query has been answered: what failed before is forgotten.
     pub fn proven(&mut self) {
-        if let Link::Up { attempts, .. } = self {
+        if let LinkState::Up { attempts, .. } = self {
             *attempts = 0;
         }
     }
@@ -189,18 +191,18 @@ impl Link {
         let attempts = self.attempts();
         let wait = MIN_WAIT.checked_shl(attempts.min(16)).unwrap_or(MAX_WAIT).min(MAX_WAIT);
         let attempts = attempts.saturating_add(1);
-        *self = Link::Closed { problem: Some(problem), attempts, until: now.saturating_add(wait) };
+        *self = LinkState::Closed { problem: Some(problem), attempts, until: now.saturating_add(wait) };
     }
 
     /// Whether connecting takes too long.
     pub fn is_overdue(&self, now: u64) -> bool {
-        matches!(self, Link::Connecting { until, .. } if *until <= now)
+        matches!(self, LinkState::Connecting { until, .. } if *until <= now)
     }
 
     /// When something is due, in Unix milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         match self {
-            Link::Closed { problem: Some(_), until, .. } | Link::Connecting { until, .. } => Some(*until),
+            LinkState::Closed { problem: Some(_), until, .. } | LinkState::Connecting { until, .. } => Some(*until),
             _ => None,
         }
     }

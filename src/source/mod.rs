@@ -1,6 +1,6 @@
 //! The source: what takes a PostgreSQL database's committed changes to the organizations that they belong to.
 //!
-//! Pure, like the engine: [`Source::handle`] takes one input, and what is to be done comes back as [`Task`]s. The database
+//! Pure, like the engine: [`DatabaseSource::handle`] takes one input, and what is to be done comes back as [`SourceTask`]s. The database
 //! keeps each batch until it is told that the batch was taken everywhere, so a crash between any two steps ends in the same
 //! publications (docs/postgres.md).
 
@@ -18,15 +18,15 @@ pub mod url;
 use std::rc::Rc;
 
 use crate::policy::database::Database;
-use batch::Batch;
+use batch::TakenBatch;
 use delivery::Deliveries;
-use input::{Input, StoredSource};
+use input::{SourceInput, StoredSource};
 use interest::Interests;
-use link::{Link, Problem};
+use link::{LinkState, Problem};
 use queries::{Purpose, Queries};
 use size::BatchSize;
 use statement::Statement;
-use task::Task;
+use task::SourceTask;
 
 /// How soon it is asked again while changes are on their way, in milliseconds.
 const POLL: u64 = 15;
@@ -40,10 +40,10 @@ const LINGER: u64 = 10_000;
 const TIMER: u64 = 1_000;
 
 /// One database's source.
-pub struct Source {
+pub struct DatabaseSource {
     database: Rc<Database>,
     interests: Interests,
-    link: Link,
+    link: LinkState,
     queries: Queries,
     deliveries: Deliveries,
     /// The batch that is on its way to its organizations.
@@ -66,18 +66,18 @@ pub struct Source {
     timer: Option<u64>,
 }
 
-impl Source {
+impl DatabaseSource {
     /// Brings a source to life: at its first start, and after a deploy or a crash alike.
-    pub fn wake(now: u64, database: Rc<Database>, stored: StoredSource) -> Source {
+    pub fn wake(now: u64, database: Rc<Database>, stored: StoredSource) -> DatabaseSource {
         let interests = Interests::of(stored.interests);
         let drains = database.drain_seconds > 0 && !interests.is_new() && !interests.has_any();
         // An object that rests is not in memory when its time comes: counted from here, it would never come.
         let latest = now.saturating_add(database.drain_seconds * 1_000);
-        Source {
+        DatabaseSource {
             drains_at: drains.then(|| stored.drains_at.map_or(now, |time| time.min(latest))),
             database,
             interests,
-            link: Link::default(),
+            link: LinkState::default(),
             queries: Queries::default(),
             deliveries: Deliveries::of(stored.parked),
             current: None,
@@ -94,19 +94,19 @@ impl Source {
     }
 
     /// Handles one input; `now` in Unix milliseconds.
-    pub fn handle(&mut self, now: u64, input: Input, out: &mut Vec<Task>) {
+    pub fn handle(&mut self, now: u64, input: SourceInput, out: &mut Vec<SourceTask>) {
         match input {
-            Input::Interest { request, body } => self.interest(now, request, body, out),
-            Input::Ask { request, statement } => self.queries.ask(request, statement),
-            Input::Knock => self.take_at = now.max(self.rests_until),
-            Input::Connected { listens } => self.connected(now, listens),
-            Input::Failed(problem) => self.lost(now, problem, out),
-            Input::Answered { query, answer } => self.answered(now, query, answer, out),
-            Input::Delivered { organization, batch, status } => {
+            SourceInput::Interest { request, body } => self.interest(now, request, body, out),
+            SourceInput::Ask { request, statement } => self.queries.ask(request, statement),
+            SourceInput::Knock => self.take_at = now.max(self.rests_until),
+            SourceInput::Connected { listens } => self.connected(now, listens),
+            SourceInput::Failed(problem) => self.lost(now, problem, out),
+            SourceInput::Answered { query, answer } => self.answered(now, query, answer, out),
+            SourceInput::Delivered { organization, batch, status } => {
                 self.deliveries.delivered(now, &organization, batch, status, out);
             }
-            Input::Alarm => self.alarm = None,
-            Input::Timer => self.timer = None,
+            SourceInput::Alarm => self.alarm = None,
+            SourceInput::Timer => self.timer = None,
         }
         self.advance(now, out);
         self.arm(now, out);
@@ -123,9 +123,9 @@ impl Source {
         })
     }
 
-    fn interest(&mut self, now: u64, request: input::RequestId, body: String, out: &mut Vec<Task>) {
+    fn interest(&mut self, now: u64, request: input::RequestId, body: String, out: &mut Vec<SourceTask>) {
         let Some(organization) = self.interests.tell(&body, out) else {
-            out.push(Task::Reply { request, status: 400, body: refusal("invalid_request") });
+            out.push(SourceTask::Reply { request, status: 400, body: refusal("invalid_request") });
             return;
         };
         if self.interests.has_any() {
@@ -134,11 +134,11 @@ impl Source {
         }
         // Whoever asks while the database cannot be reached asks again by itself.
         if let Some(problem) = self.link.waits() {
-            out.push(Task::Reply { request, status: 503, body: refusal(problem.as_str()) });
+            out.push(SourceTask::Reply { request, status: 503, body: refusal(problem.as_str()) });
             return;
         }
         if !self.interests.has_any() && !self.link.is_up() {
-            out.push(Task::Reply { request, status: 200, body: interest::nobody(&body) });
+            out.push(SourceTask::Reply { request, status: 200, body: interest::nobody(&body) });
             return;
         }
         self.take_at = self.take_at.min(now.max(self.rests_until));
@@ -163,21 +163,21 @@ impl Source {
     }
 
     /// The connection is gone, or never came to be: everyone who waits is told, and it is tried again.
-    fn lost(&mut self, now: u64, problem: Problem, out: &mut Vec<Task>) {
-        if matches!(self.link, Link::Closed { .. }) {
+    fn lost(&mut self, now: u64, problem: Problem, out: &mut Vec<SourceTask>) {
+        if matches!(self.link, LinkState::Closed { .. }) {
             return;
         }
         for request in self.queries.abandon() {
-            out.push(Task::Reply { request, status: 503, body: refusal(problem.as_str()) });
+            out.push(SourceTask::Reply { request, status: 503, body: refusal(problem.as_str()) });
         }
         for organization in self.interests.lose() {
-            out.push(Task::Feed { organization, body: interest::feed(&self.database.name, None) });
+            out.push(SourceTask::Feed { organization, body: interest::feed(&self.database.name, None) });
         }
-        out.push(Task::Disconnect);
+        out.push(SourceTask::Disconnect);
         let missing = self.database.connection.as_ref().filter(|_| problem == Problem::NoConnection);
         let missing = missing.map(|name| ("missing", name.clone()));
         let details = [("problem", problem.as_str().to_owned())].into_iter().chain(missing).collect();
-        out.push(Task::Log { event: "database_lost", details });
+        out.push(SourceTask::Log { event: "database_lost", details });
         self.link.fail(now, problem);
         self.is_draining = false;
         if !self.interests.is_new() && !self.interests.has_any() {
@@ -188,20 +188,23 @@ impl Source {
         self.deliveries.forget();
     }
 
-    fn answered(&mut self, now: u64, query: u64, answer: Result<String, Problem>, out: &mut Vec<Task>) {
+    fn answered(&mut self, now: u64, query: u64, answer: Result<String, Problem>, out: &mut Vec<SourceTask>) {
         let Some((purpose, sent)) = self.queries.answered(query) else { return };
         match (purpose, answer) {
-            (Purpose::Ask(request), Ok(body)) => out.push(Task::Reply { request, status: 200, body }),
+            (Purpose::Ask(request), Ok(body)) => out.push(SourceTask::Reply { request, status: 200, body }),
             (Purpose::Ask(request), Err(problem)) if problem != Problem::Unreachable => {
                 let status = if problem == Problem::MissingPrivilege { 403 } else { 503 };
-                out.push(Task::Reply { request, status, body: refusal(problem.as_str()) });
-                out.push(Task::Log { event: "query_failed", details: vec![("problem", problem.as_str().to_owned())] });
+                out.push(SourceTask::Reply { request, status, body: refusal(problem.as_str()) });
+                out.push(SourceTask::Log {
+                    event: "query_failed",
+                    details: vec![("problem", problem.as_str().to_owned())],
+                });
             }
             (Purpose::Sync, Ok(_)) => {}
             // The tables that are captured are captured all the same.
             (Purpose::Sync, Err(problem)) if problem != Problem::Unreachable => {
                 let details = vec![("problem", problem.as_str().to_owned())];
-                out.push(Task::Log { event: "publication_not_followed", details });
+                out.push(SourceTask::Log { event: "publication_not_followed", details });
             }
             (Purpose::Register { organization, request }, Ok(body)) => {
                 self.link.proven();
@@ -209,7 +212,7 @@ impl Source {
             }
             (Purpose::Take, Ok(body)) => self.taken(now, sent, &body, out),
             (purpose, Err(problem)) => {
-                out.extend(purpose.request().map(|request| Task::Reply {
+                out.extend(purpose.request().map(|request| SourceTask::Reply {
                     request,
                     status: 503,
                     body: refusal(problem.as_str()),
@@ -224,21 +227,21 @@ impl Source {
         organization: Rc<str>,
         request: Option<input::RequestId>,
         body: String,
-        out: &mut Vec<Task>,
+        out: &mut Vec<SourceTask>,
     ) {
         let is_news = self.interests.registered(&organization, interest::tables(&body));
         match request {
-            Some(request) => out.push(Task::Reply { request, status: 200, body }),
+            Some(request) => out.push(SourceTask::Reply { request, status: 200, body }),
             None if !is_news => {}
             None => {
                 let body = interest::feed(&self.database.name, Some(&body));
-                out.push(Task::Feed { organization, body });
+                out.push(SourceTask::Feed { organization, body });
             }
         }
     }
 
-    fn taken(&mut self, now: u64, sent: u64, body: &str, out: &mut Vec<Task>) {
-        let Ok(batch) = Batch::read(body) else { return self.lost(now, Problem::NotUnderstood, out) };
+    fn taken(&mut self, now: u64, sent: u64, body: &str, out: &mut Vec<SourceTask>) {
+        let Ok(batch) = TakenBatch::read(body) else { return self.lost(now, Problem::NotUnderstood, out) };
         self.link.proven();
         self.done = None;
         let Some(number) = batch.number() else {
@@ -265,7 +268,7 @@ impl Source {
     }
 
     /// Does what may be done next.
-    fn advance(&mut self, now: u64, out: &mut Vec<Task>) {
+    fn advance(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         self.deliveries.advance(now, out);
         if self.current.is_some() && self.deliveries.is_settled() {
             self.done = self.current.take();
@@ -288,7 +291,7 @@ impl Source {
         }
         if is_needed && self.link.may_connect(now) {
             self.link.connect(now);
-            out.push(Task::Connect);
+            out.push(SourceTask::Connect);
         }
         self.query(now, out);
     }
@@ -298,25 +301,25 @@ impl Source {
     }
 
     /// Closes the connection that nobody needs.
-    fn close(&mut self, now: u64, out: &mut Vec<Task>) {
+    fn close(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         self.closes_at = None;
         self.queries.abandon();
-        self.link = Link::default();
-        out.push(Task::Disconnect);
+        self.link = LinkState::default();
+        out.push(SourceTask::Disconnect);
         self.schedule_drain(now, out);
     }
 
     /// Sees that the database is emptied in a while, because nobody listens.
-    fn schedule_drain(&mut self, now: u64, out: &mut Vec<Task>) {
+    fn schedule_drain(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         if self.database.drain_seconds > 0 {
             let time = now.saturating_add(self.database.drain_seconds * 1_000);
             self.drains_at = Some(time);
-            out.push(Task::StoreDrain(time));
+            out.push(SourceTask::StoreDrain(time));
         }
     }
 
     /// Sends the next query: one at a time, and none while a batch is on its way but those that somebody waits for.
-    fn query(&mut self, now: u64, out: &mut Vec<Task>) {
+    fn query(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         if !self.link.is_up() {
             return;
         }
@@ -327,15 +330,15 @@ impl Source {
         let take = Statement::Take { done: self.done, max_changes: self.size.changes() };
         let is_behind = |organization: &str| self.deliveries.has(organization);
         if let Some((query, statement)) = self.queries.next(now, takes.then_some(take), is_behind) {
-            out.push(Task::Query { query, statement });
+            out.push(SourceTask::Query { query, statement });
         }
     }
 
     /// Sees that it is called again when something is due. The alarm is there in any case while somebody listens: a crash
     /// forgets timers and connections.
-    fn arm(&mut self, now: u64, out: &mut Vec<Task>) {
+    fn arm(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         let may_take = self.link.is_up() && self.current.is_none() && !self.queries.is_busy();
-        let link = self.link.deadline().filter(|_| self.is_needed() || !matches!(self.link, Link::Closed { .. }));
+        let link = self.link.deadline().filter(|_| self.is_needed() || !matches!(self.link, LinkState::Closed { .. }));
         let dues = [
             may_take.then_some(self.take_at),
             (self.link.is_up() && self.interests.has_any()).then_some(self.sync_at),
@@ -350,16 +353,16 @@ impl Source {
             && self.timer.is_none_or(|timer| timer > next || timer <= now)
         {
             self.timer = Some(next);
-            out.push(Task::Timer { milliseconds: next - now });
+            out.push(SourceTask::Timer { milliseconds: next - now });
         }
         let insurance = self.interests.has_any().then(|| now.saturating_add(PROBE));
         let Some(alarm) = next.into_iter().chain(insurance).min() else { return };
         let alarm = alarm.max(now + TIMER);
         // At rest, an alarm that is no longer needed would wake the object for nothing; otherwise putting it off costs a write.
-        let is_at_rest = !self.is_needed() && matches!(self.link, Link::Closed { .. });
+        let is_at_rest = !self.is_needed() && matches!(self.link, LinkState::Closed { .. });
         if self.alarm.is_none_or(|set| set > alarm || (is_at_rest && set < alarm)) {
             self.alarm = Some(alarm);
-            out.push(Task::SetAlarm(alarm));
+            out.push(SourceTask::SetAlarm(alarm));
         }
     }
 }

@@ -22,8 +22,15 @@ pub enum Statement {
     Status,
     /// Follow the publication, and repair what drifted.
     Sync,
+    /// Whether there is a table.
+    Find {
+        /// The schema.
+        schema: String,
+        /// The table.
+        table: String,
+    },
     /// Capture the changes of tables.
-    Enable(TableSettings),
+    Enable(CaptureSettings),
     /// Stop that.
     Disable {
         /// The schema.
@@ -35,7 +42,7 @@ pub enum Statement {
 
 /// How tables are captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableSettings {
+pub struct CaptureSettings {
     /// The schema.
     pub schema: String,
     /// The tables: all of them are enabled, or none where one does not exist.
@@ -74,6 +81,10 @@ impl Statement {
             }
             Statement::Status => ("select realtime_worker.status()::text", Vec::new()),
             Statement::Sync => ("select realtime_worker.sync()::text", Vec::new()),
+            Statement::Find { schema, table } => (
+                "select json_build_object('found', realtime_worker.find_table($1, $2) is not null)::text",
+                vec![Some(schema.clone()), Some(table.clone())],
+            ),
             Statement::Enable(settings) => (
                 ENABLE,
                 vec![
@@ -96,6 +107,9 @@ impl Statement {
         let mut form = Form::read(body, crate::code::Code::InvalidRequest).ok()?;
         let mut name = |key: &str| form.take(key)?.text().ok();
         let (action, schema, table) = (name("action")?, name("schema")?, name("table"));
+        if action == "find" {
+            return Some(Statement::Find { schema, table: table? });
+        }
         if action == "disable" {
             return Some(Statement::Disable { schema, table: table? });
         }
@@ -106,7 +120,7 @@ impl Statement {
         };
         let (events, exclude) = (list("events"), list("exclude"));
         let tables = list("tables").or_else(|| Some(vec![table?]))?;
-        let settings = TableSettings { schema, tables, events, exclude, organization_column };
+        let settings = CaptureSettings { schema, tables, events, exclude, organization_column };
         (action == "enable").then_some(Statement::Enable(settings))
     }
 }

@@ -7,7 +7,7 @@ use super::statement::Statement;
 
 /// One thing to do for whoever runs the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum SourceTask {
     /// Connect to the database; answered with `Connected` or `Failed`.
     Connect,
     /// End the connection, where there is one.

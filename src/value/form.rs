@@ -16,12 +16,12 @@ pub struct Form<'a> {
 /// One value of a form, with its path.
 pub struct Field<'a> {
     parent: Rc<str>,
-    key: Key<'a>,
+    key: FieldKey<'a>,
     code: Code,
     text: &'a str,
 }
 
-enum Key<'a> {
+enum FieldKey<'a> {
     Name(Cow<'a, str>),
     Index(usize),
 }
@@ -52,7 +52,7 @@ impl<'a> Form<'a> {
     pub fn take(&mut self, name: &str) -> Option<Field<'a>> {
         let place = self.members.iter_mut().find(|member| matches!(member, Some((key, _)) if key == name))?;
         let (key, text) = place.take()?;
-        Some(Field { parent: self.path.clone(), key: Key::Name(key), code: self.code, text })
+        Some(Field { parent: self.path.clone(), key: FieldKey::Name(key), code: self.code, text })
     }
 
     /// The JSON text of `name`, without taking it.
@@ -72,8 +72,10 @@ impl<'a> Form<'a> {
     pub fn rest(&mut self) -> Vec<(String, Field<'a>)> {
         let (parent, code) = (self.path.clone(), self.code);
         let left = self.members.iter_mut().filter_map(Option::take);
-        left.map(|(name, text)| (name.to_string(), Field { parent: parent.clone(), key: Key::Name(name), code, text }))
-            .collect()
+        left.map(|(name, text)| {
+            (name.to_string(), Field { parent: parent.clone(), key: FieldKey::Name(name), code, text })
+        })
+        .collect()
     }
 
     /// Finishes reading.
@@ -176,7 +178,7 @@ impl<'a> Field<'a> {
         }
         let field = |(index, value): (usize, &'a serde_json::value::RawValue)| Field {
             parent: parent.clone(),
-            key: Key::Index(index),
+            key: FieldKey::Index(index),
             code: self.code,
             text: value.get(),
         };
@@ -199,8 +201,8 @@ impl<'a> Field<'a> {
     /// The path of the value, such as `messages[3].eventType`.
     pub fn path(&self) -> String {
         match &self.key {
-            Key::Name(name) => join(&self.parent, name),
-            Key::Index(index) => format!("{}[{index}]", self.parent),
+            FieldKey::Name(name) => join(&self.parent, name),
+            FieldKey::Index(index) => format!("{}[{index}]", self.parent),
         }
     }
 }

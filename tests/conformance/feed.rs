@@ -3,27 +3,27 @@
 
 use std::collections::VecDeque;
 
-use realtime_worker::source::Source;
-use realtime_worker::source::input::{Input, RequestId, StoredSource};
+use realtime_worker::source::DatabaseSource;
+use realtime_worker::source::input::{RequestId, SourceInput, StoredSource};
 use realtime_worker::source::statement::Statement;
-use realtime_worker::source::task::Task;
+use realtime_worker::source::task::SourceTask;
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
 
 /// The source, and what was committed that it has not taken.
 pub struct Feed {
-    source: Source,
+    source: DatabaseSource,
     outbox: VecDeque<Value>,
     told: usize,
-    tasks: VecDeque<Task>,
+    tasks: VecDeque<SourceTask>,
     requests: u64,
 }
 
 impl Feed {
     /// A source that is connected. Another organization listens all the time, so it stays so.
     pub fn new(rig: &mut Rig) -> Feed {
-        let source = Source::wake(rig.now, rig.database(), StoredSource::default());
+        let source = DatabaseSource::wake(rig.now, rig.database(), StoredSource::default());
         let mut feed = Feed { source, outbox: VecDeque::new(), told: 0, tasks: VecDeque::new(), requests: 0 };
         let group = json!({ "id": "somebody", "role": "nobody", "claims": "{}", "tables": [["*", "*"]] });
         feed.tell(rig, &json!({ "organization": "elsewhere", "revision": 1, "groups": [group] }));
@@ -40,17 +40,17 @@ impl Feed {
         let batch = rig.source.batch(std::slice::from_ref(change));
         self.outbox.push_back(json!({ "batch": batch["batch"], "system": batch["epoch"], "changes": batch["changes"],
             "verdicts": batch["verdicts"] }));
-        self.input(rig, Input::Knock);
+        self.input(rig, SourceInput::Knock);
         assert!(self.outbox.is_empty(), "the change was not taken");
     }
 
     fn tell(&mut self, rig: &mut Rig, interest: &Value) {
         self.requests += 1;
-        self.input(rig, Input::Interest { request: RequestId(self.requests), body: interest.to_string() });
+        self.input(rig, SourceInput::Interest { request: RequestId(self.requests), body: interest.to_string() });
     }
 
     /// Lets something happen, and everything that comes of it.
-    fn input(&mut self, rig: &mut Rig, input: Input) {
+    fn input(&mut self, rig: &mut Rig, input: SourceInput) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut tasks = Vec::new();
@@ -63,18 +63,18 @@ impl Feed {
     }
 
     /// The input that comes of a task.
-    fn execute(&mut self, rig: &mut Rig, task: Task) -> Option<Input> {
+    fn execute(&mut self, rig: &mut Rig, task: SourceTask) -> Option<SourceInput> {
         match task {
-            Task::Connect => Some(Input::Connected { listens: true }),
-            Task::Query { query, statement } => {
-                Some(Input::Answered { query, answer: Ok(self.answer(&statement).to_string()) })
+            SourceTask::Connect => Some(SourceInput::Connected { listens: true }),
+            SourceTask::Query { query, statement } => {
+                Some(SourceInput::Answered { query, answer: Ok(self.answer(&statement).to_string()) })
             }
-            Task::Deliver { organization, batch, body } => {
+            SourceTask::Deliver { organization, batch, body } => {
                 let status = rig.hand_over_text(&body).status;
                 assert_eq!(status, 200, "{body}");
-                Some(Input::Delivered { organization, batch, status })
+                Some(SourceInput::Delivered { organization, batch, status })
             }
-            Task::Disconnect => panic!("nobody ends the connection"),
+            SourceTask::Disconnect => panic!("nobody ends the connection"),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ fn one_user_holds_a_share_of_the_connections() {
         let third = rig.open();
         let token = rig.token("eve", &[]);
         rig.authenticate(&third, &token);
-        third.is_turned_away("connection_limit", 1013);
+        third.is_rejected("connection_limit", 1013);
         rig.connect("ada", &[]);
         rig.disconnect(&first);
         rig.connect("eve", &[]);

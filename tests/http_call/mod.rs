@@ -7,7 +7,7 @@ use std::rc::Rc;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::key_set::KeySet;
 use realtime_worker::server::answer::Answer;
-use realtime_worker::server::api::{Api, ApiStep, DatabaseQuestion, Question, Rejected};
+use realtime_worker::server::api::{Api, ApiStep, DatabaseRequest, ObjectRequest, Rejected};
 use realtime_worker::server::dialects;
 use realtime_worker::server::request_head::RequestHead;
 
@@ -21,9 +21,9 @@ pub struct HttpCall<'a> {
     pub now: u64,
     pub keys: KeySet,
     /// The organization's object.
-    pub object: Box<dyn FnMut(Question) -> Response + 'a>,
+    pub object: Box<dyn FnMut(ObjectRequest) -> Response + 'a>,
     /// The object of a database.
-    pub database: Box<dyn FnMut(DatabaseQuestion) -> Response + 'a>,
+    pub database: Box<dyn FnMut(DatabaseRequest) -> Response + 'a>,
 }
 
 impl<'a> HttpCall<'a> {
@@ -38,11 +38,11 @@ impl<'a> HttpCall<'a> {
         }
     }
 
-    pub fn with_object(self, object: impl FnMut(Question) -> Response + 'a) -> HttpCall<'a> {
+    pub fn with_object(self, object: impl FnMut(ObjectRequest) -> Response + 'a) -> HttpCall<'a> {
         HttpCall { object: Box::new(object), ..self }
     }
 
-    pub fn with_database(self, database: impl FnMut(DatabaseQuestion) -> Response + 'a) -> HttpCall<'a> {
+    pub fn with_database(self, database: impl FnMut(DatabaseRequest) -> Response + 'a) -> HttpCall<'a> {
         HttpCall { database: Box::new(database), ..self }
     }
 

@@ -82,7 +82,7 @@ impl Client {
 
     /// The next frame says that authentication failed, and the connection is closed with this number.
     #[track_caller]
-    pub fn is_turned_away(&self, code: &str, number: u16) {
+    pub fn is_rejected(&self, code: &str, number: u16) {
         let frame = self.next();
         assert_eq!((&frame["type"], &frame["code"]), (&json!("auth_error"), &json!(code)), "{}: {frame}", self.id);
         self.is_closed(number, code);

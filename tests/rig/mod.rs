@@ -223,7 +223,7 @@ impl Rig {
 
     /// Opens a socket that says nothing yet.
     pub fn open(&mut self) -> Client {
-        self.open_as(None, None, Recover::Off).expect("a socket without a ticket is never turned away")
+        self.open_as(None, None, Recover::Off).expect("a socket without a ticket is never rejected")
     }
 
     /// Opens a socket as the Worker hands it over: with a principal that a header or ticket has proven.
@@ -264,7 +264,7 @@ impl Rig {
 
     /// The client of a socket that an object has opened, or why it was refused.
     fn opened(&mut self, client: Client, outcome: Outcome) -> Result<Client, Refusal> {
-        if let Some(refusal) = outcome.turned_away {
+        if let Some(refusal) = outcome.rejected {
             return Err(refusal);
         }
         assert!(outcome.opening.is_none(), "neither accepted nor refused");

@@ -310,7 +310,7 @@ impl Rig {
                 assert_eq!(&*client_id, client.id);
                 assert!(relay.sockets.insert(socket, client).is_none(), "a number in use");
             }
-            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Reject(refusal) => outcome.rejected = Some(refusal),
             Task::Close { socket, dialect, code } => {
                 let (number, reason) = closing(dialect, code);
                 let client = relay.sockets.remove(&socket).expect("a closed socket was open");

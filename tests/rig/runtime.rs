@@ -28,7 +28,7 @@ const MAX_ATTACHMENT: usize = 16_384 - 16;
 #[derive(Default)]
 pub struct Outcome {
     pub opening: Option<Client>,
-    pub turned_away: Option<Refusal>,
+    pub rejected: Option<Refusal>,
     pub published: Option<Result<Receipt, Refusal>>,
     pub figures: Option<Box<Figures>>,
     pub administered: Option<Result<Administered, Refusal>>,
@@ -240,7 +240,7 @@ impl Rig {
                 assert_eq!(&*client_id, client.id);
                 assert!(self.sockets.insert(socket, client).is_none(), "a number in use");
             }
-            Task::TurnAway(refusal) => outcome.turned_away = Some(refusal),
+            Task::Reject(refusal) => outcome.rejected = Some(refusal),
             Task::Close { socket, dialect, code } => {
                 let (number, reason) = closing(dialect, code);
                 let client = self.sockets.remove(&socket).expect("a closed socket was open");

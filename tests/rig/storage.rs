@@ -107,6 +107,12 @@ impl Storage {
                 let topic = topic.as_ref().map(|(private, name)| (*private, name.to_string()));
                 self.presence.remove(&(client_id.to_string(), topic));
             }
+            Write::Listeners { relay, parts } => {
+                let prefix = format!("listeners.{relay}.");
+                self.facts.retain(|name, _| !name.starts_with(&prefix));
+                self.facts
+                    .extend(parts.iter().enumerate().map(|(part, text)| (format!("{prefix}{part}"), text.clone())));
+            }
             Write::Relay { number, state } => {
                 let name = format!("relay.{number}");
                 match state {

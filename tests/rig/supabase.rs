@@ -14,7 +14,7 @@ pub fn socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str]) -> 
     try_socket(rig, dialect, user, roles).unwrap()
 }
 
-/// The same where it may be turned away.
+/// The same where it may be rejected.
 pub fn try_socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
     let principal = Principal {
         user: Some(user.to_owned()),

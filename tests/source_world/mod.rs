@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use realtime_worker::dialect::read_configuration;
 use realtime_worker::policy::database::Database;
-use realtime_worker::source::Source;
-use realtime_worker::source::input::{Input, RequestId, StoredSource};
+use realtime_worker::source::DatabaseSource;
+use realtime_worker::source::input::{RequestId, SourceInput, StoredSource};
 use realtime_worker::source::link::Problem;
 use realtime_worker::source::statement::Statement;
-use realtime_worker::source::task::Task;
+use realtime_worker::source::task::SourceTask;
 use serde_json::{Value, json};
 
 pub const START: u64 = 1_700_000_000_000;
@@ -29,9 +29,9 @@ fn database(organization: Value) -> Rc<Database> {
 /// The world around a source: what was stored, the database with its outbox, the organizations' objects, the clock.
 pub struct World {
     pub database: Rc<Database>,
-    pub source: Source,
+    pub source: DatabaseSource,
     pub now: u64,
-    pub tasks: VecDeque<Task>,
+    pub tasks: VecDeque<SourceTask>,
     pub alarm: Option<u64>,
     pub timer: Option<u64>,
     pub interests: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ impl World {
     pub fn new(organization: Value) -> World {
         let database = database(organization);
         World {
-            source: Source::wake(START, database.clone(), StoredSource::default()),
+            source: DatabaseSource::wake(START, database.clone(), StoredSource::default()),
             database,
             now: START,
             tasks: VecDeque::new(),
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    pub fn input(&mut self, input: Input) {
+    pub fn input(&mut self, input: SourceInput) {
         let mut tasks = Vec::new();
         self.source.handle(self.now, input, &mut tasks);
         self.tasks.extend(tasks);
@@ -102,44 +102,44 @@ impl World {
     pub fn step(&mut self) -> bool {
         let Some(task) = self.tasks.pop_front() else { return false };
         match task {
-            Task::Connect => {
+            SourceTask::Connect => {
                 self.connects += 1;
                 self.is_connected = self.is_reachable;
-                let connected = Input::Connected { listens: self.listens };
-                self.input(if self.is_reachable { connected } else { Input::Failed(Problem::Unreachable) });
+                let connected = SourceInput::Connected { listens: self.listens };
+                self.input(if self.is_reachable { connected } else { SourceInput::Failed(Problem::Unreachable) });
             }
-            Task::Disconnect => self.is_connected = false,
-            Task::Query { query, statement } => {
+            SourceTask::Disconnect => self.is_connected = false,
+            SourceTask::Query { query, statement } => {
                 let answer = match (self.is_connected, self.refuses) {
                     (false, _) => Err(Problem::Unreachable),
                     (true, Some(problem)) if !matches!(statement, Statement::Take { .. }) => Err(problem),
                     (true, _) => Ok(self.answer(&statement)),
                 };
-                self.input(Input::Answered { query, answer });
+                self.input(SourceInput::Answered { query, answer });
             }
-            Task::Deliver { organization, batch, body } => {
+            SourceTask::Deliver { organization, batch, body } => {
                 let status = if self.is_up { self.take(&organization, batch, &body) } else { 0 };
-                self.input(Input::Delivered { organization, batch, status });
+                self.input(SourceInput::Delivered { organization, batch, status });
             }
-            Task::Feed { organization, body } => {
+            SourceTask::Feed { organization, body } => {
                 self.feeds.push((organization.to_string(), serde_json::from_str(&body).unwrap()));
             }
-            Task::Reply { request, status, body } => {
+            SourceTask::Reply { request, status, body } => {
                 self.replies.insert(request.0, (status, serde_json::from_str(&body).unwrap()));
             }
-            Task::StoreInterest { organization, body } => {
+            SourceTask::StoreInterest { organization, body } => {
                 self.interests.insert(organization.to_string(), body);
             }
-            Task::Park { organization, batch, body } => {
+            SourceTask::Park { organization, batch, body } => {
                 self.parked.insert((organization.to_string(), batch), body.to_string());
             }
-            Task::Unpark { organization, batch } => {
+            SourceTask::Unpark { organization, batch } => {
                 self.parked.remove(&(organization.to_string(), batch));
             }
-            Task::StoreDrain(time) => self.drains_at = Some(time),
-            Task::SetAlarm(time) => self.alarm = Some(time),
-            Task::Timer { milliseconds } => self.timer = Some(self.now + milliseconds),
-            Task::Log { .. } => {}
+            SourceTask::StoreDrain(time) => self.drains_at = Some(time),
+            SourceTask::SetAlarm(time) => self.alarm = Some(time),
+            SourceTask::Timer { milliseconds } => self.timer = Some(self.now + milliseconds),
+            SourceTask::Log { .. } => {}
         }
         true
     }
@@ -154,9 +154,9 @@ impl World {
         self.settle();
         while let Some(next) = [self.alarm, self.timer].into_iter().flatten().min().filter(|next| *next <= end) {
             self.now = self.now.max(next);
-            let input = if self.timer == Some(next) { Input::Timer } else { Input::Alarm };
+            let input = if self.timer == Some(next) { SourceInput::Timer } else { SourceInput::Alarm };
             match input {
-                Input::Timer => self.timer = None,
+                SourceInput::Timer => self.timer = None,
                 _ => (self.alarm, self.wakes) = (None, self.wakes + 1),
             }
             self.input(input);
@@ -177,14 +177,14 @@ impl World {
             parked: parked.collect(),
             drains_at: self.drains_at,
         };
-        self.source = Source::wake(self.now, self.database.clone(), stored);
+        self.source = DatabaseSource::wake(self.now, self.database.clone(), stored);
     }
 
     pub fn listen(&mut self, request: u64, organization: &str, groups: &[&str]) {
         let group = |id: &&str| json!({ "id": id, "role": "member", "claims": "{}", "tables": [["public", "t"]] });
         let groups: Vec<Value> = groups.iter().map(group).collect();
         let body = json!({ "organization": organization, "revision": request, "groups": groups }).to_string();
-        self.input(Input::Interest { request: RequestId(request), body });
+        self.input(SourceInput::Interest { request: RequestId(request), body });
         self.settle();
     }
 
@@ -203,7 +203,7 @@ impl World {
             "organization": new, "old_organization": old, "new": image(op != "DELETE"), "old": image(op != "INSERT"),
             "truncated": false }));
         if self.is_connected && self.listens {
-            self.input(Input::Knock);
+            self.input(SourceInput::Knock);
         }
     }
 

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::SERVER_FRAMES;
-use crate::code::Refusal;
+use crate::code::{Code, Refusal};
 use crate::engine::event::{Authenticated, Event, Member, View};
+use crate::engine::publication::Payload;
 use crate::policy::channel::Topic;
 use crate::value::json;
 use crate::value::row::Row;
@@ -17,24 +18,12 @@ pub(super) fn write(out: &mut String, event: &Event) {
             text_member(out, "topic", topic.as_ref().map(|topic| &*topic.name));
             offset_member(out, *offset);
         }
-        Event::Message { event, payload, topic, offset, .. } => {
-            open(out, "broadcast");
-            text_member(out, "event", Some(event));
-            out.push_str(",\"payload\":");
-            payload.write(out);
-            text_member(out, "topic", topic.as_ref().map(|topic| &*topic.name));
-            offset_member(out, *offset);
-        }
+        Event::Message { event, payload, topic, offset, .. } => message(out, event, payload, topic.as_ref(), *offset),
         Event::Authenticated(authenticated) => self::authenticated(out, authenticated),
-        Event::AuthFailed(code) => {
-            open(out, "auth_error");
-            text_member(out, "code", Some(code.as_str()));
-            text_member(out, "message", Some(code.sentence()));
-        }
+        Event::AuthFailed(code) => auth_failed(out, *code),
         Event::AuthExpired => open(out, "auth_expired"),
         Event::Subscribed { id, recovered, .. } => {
-            open(out, "subscribed");
-            text_member(out, "id", Some(id));
+            identified(out, "subscribed", id);
             boolean_member(out, "recovered", *recovered);
         }
         Event::Unsubscribed { id } => identified(out, "unsubscribed", id),
@@ -48,10 +37,7 @@ pub(super) fn write(out: &mut String, event: &Event) {
         Event::PresenceLeft { topic, member } => presence(out, "presence_leave", topic.as_ref(), member, [true, false]),
         Event::Pong { .. } => open(out, "pong"),
         Event::Ping => open(out, "ping"),
-        Event::Feed { is_live } => {
-            open(out, "feed");
-            text_member(out, "status", Some(if *is_live { "live" } else { "lost" }));
-        }
+        Event::Feed { is_live } => feed(out, *is_live),
         Event::Warned { .. }
         | Event::Called(_)
         | Event::Heartbeat { .. }
@@ -76,6 +62,21 @@ fn change(out: &mut String, schema: &str, table: &str, view: &View) {
     row_member(out, "old", view.old.as_ref());
 }
 
+fn message(out: &mut String, event: &str, payload: &Payload, topic: Option<&Topic>, offset: Option<u64>) {
+    open(out, "broadcast");
+    text_member(out, "event", Some(event));
+    out.push_str(",\"payload\":");
+    payload.write(out);
+    text_member(out, "topic", topic.map(|topic| &*topic.name));
+    offset_member(out, offset);
+}
+
+fn auth_failed(out: &mut String, code: Code) {
+    open(out, "auth_error");
+    text_member(out, "code", Some(code.as_str()));
+    text_member(out, "message", Some(code.sentence()));
+}
+
 fn authenticated(out: &mut String, authenticated: &Authenticated) {
     let Authenticated { organization, principal, position, recovered, .. } = authenticated;
     open(out, "auth_success");
@@ -88,6 +89,11 @@ fn authenticated(out: &mut String, authenticated: &Authenticated) {
     text_member(out, "epoch", position.as_ref().map(|position| position.epoch.as_str()));
     offset_member(out, position.as_ref().map(|position| position.offset));
     boolean_member(out, "recovered", *recovered);
+}
+
+fn feed(out: &mut String, is_live: bool) {
+    open(out, "feed");
+    text_member(out, "status", Some(if is_live { "live" } else { "lost" }));
 }
 
 fn refused(out: &mut String, refusal: &Refusal, id: Option<&str>) {

@@ -56,16 +56,8 @@ impl ChannelWriter<'_> {
                 let metadata = shared.get(|| kept.as_deref().map(meta).unwrap_or_default());
                 self.binary(event, metadata, bytes).into_iter().collect()
             }
-            Event::Joined { id, answer } => {
-                let response = format!("{{\"status\":\"ok\",\"response\":{{\"postgres_changes\":{answer}}}}}");
-                vec![self.reply(id, &response)]
-            }
-            Event::NotJoined { id, refusal } => {
-                let mut response = String::from("{\"status\":\"error\",\"response\":{\"reason\":");
-                json::write_string(&mut response, &reason::join(refusal, self.name));
-                response.push_str("}}");
-                vec![self.reply(id, &response)]
-            }
+            Event::Joined { id, answer } => vec![self.ok(id, "postgres_changes", answer)],
+            Event::NotJoined { id, refusal } => vec![self.not_joined(id, refusal)],
             Event::Live { tables, announce } => self.live(tables.as_ref(), *announce),
             Event::Feed { is_live: true } => self.live(Some(&Ok(())), false),
             Event::Feed { is_live: false } => self.live(Some(&Err(Refusal::of(Code::SourceUnavailable))), false),
@@ -74,12 +66,7 @@ impl ChannelWriter<'_> {
                 vec![self.system("system", "error", &reason::end(refusal, self.name)), self.close()]
             }
             Event::Acknowledged { id, kept: None } => vec![self.reply(id, OK)],
-            Event::Acknowledged { id, kept: Some(kept) } => {
-                let mut payload = String::from("{\"status\":\"ok\",\"response\":{\"id\":");
-                json::write_string(&mut payload, &kept.id);
-                payload.push_str("}}");
-                vec![self.reply(id, &payload)]
-            }
+            Event::Acknowledged { id, kept: Some(kept) } => vec![self.stored(id, kept)],
             Event::Refused { refusal, id: Some(id), .. } => {
                 vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
             }
@@ -98,6 +85,24 @@ impl ChannelWriter<'_> {
 
     fn reply(&self, id: &str, payload: &str) -> Frame {
         text(self.version, self.reference, Some(id), self.name, "phx_reply", payload)
+    }
+
+    /// A successful reply whose response has one member, as JSON text.
+    fn ok(&self, id: &str, name: &str, value: &str) -> Frame {
+        self.reply(id, &format!("{{\"status\":\"ok\",\"response\":{{\"{name}\":{value}}}}}"))
+    }
+
+    fn stored(&self, id: &str, kept: &Kept) -> Frame {
+        let mut stored_id = String::new();
+        json::write_string(&mut stored_id, &kept.id);
+        self.ok(id, "id", &stored_id)
+    }
+
+    fn not_joined(&self, id: &str, refusal: &Refusal) -> Frame {
+        let mut response = String::from("{\"status\":\"error\",\"response\":{\"reason\":");
+        json::write_string(&mut response, &reason::join(refusal, self.name));
+        response.push_str("}}");
+        self.reply(id, &response)
     }
 
     /// The client must not rejoin automatically. The reference identifies a stale join.

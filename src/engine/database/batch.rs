@@ -1,6 +1,6 @@
 //! A batch of changes as the database's object hands it over: rows, messages, and the verdicts on them.
 //!
-//! What cannot be read is kept in its place as [`Content::Lost`], so that nobody takes the stream for complete.
+//! What cannot be read is kept in its place as [`ChangeContent::Lost`], so that nobody takes the stream for complete.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -44,14 +44,14 @@ pub struct Change {
     /// Whether large columns were left out.
     pub truncated: bool,
     /// What happened.
-    pub content: Content,
+    pub content: ChangeContent,
     /// Who may see it.
     pub verdict: Verdict,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum ChangeContent {
     /// A row was inserted, updated or deleted.
     Row {
         /// Which of these.
@@ -161,7 +161,7 @@ impl Batch {
 impl ChangeText<'_> {
     /// `organization` is the one whose rows are wanted, where the rows of several stand in one table.
     fn read(self, organization: Option<&str>) -> Change {
-        let content = self.content(organization).unwrap_or(Content::Lost);
+        let content = self.content(organization).unwrap_or(ChangeContent::Lost);
         Change {
             schema: Rc::from(self.schema.unwrap_or_default()),
             table: Rc::from(self.table.unwrap_or_default()),
@@ -172,12 +172,12 @@ impl ChangeText<'_> {
         }
     }
 
-    fn content(&self, organization: Option<&str>) -> Option<Content> {
+    fn content(&self, organization: Option<&str>) -> Option<ChangeContent> {
         match self.op.as_str() {
-            "TRUNCATE" => Some(Content::Truncate),
+            "TRUNCATE" => Some(ChangeContent::Truncate),
             "MESSAGE" => {
                 let message: MessageText<'_> = serde_json::from_str(self.message?.get()).ok()?;
-                Some(Content::Message(message.publication()))
+                Some(ChangeContent::Message(message.publication()))
             }
             word => {
                 let operation = Operation::named(word)?;
@@ -193,7 +193,7 @@ impl ChangeText<'_> {
 }
 
 /// What a change is within one organization: a row that comes from another one is new, and one that goes there is gone.
-fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool) -> Option<Content> {
+fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool) -> Option<ChangeContent> {
     let operation = match (operation, &new, &old) {
         (Operation::Insert, Some(_), _) => Operation::Insert,
         (Operation::Update, Some(_), _) => {
@@ -208,7 +208,7 @@ fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool)
     };
     let new = new.filter(|_| operation != Operation::Delete);
     let old = old.filter(|_| operation != Operation::Insert);
-    Some(Content::Row { operation, new, old })
+    Some(ChangeContent::Row { operation, new, old })
 }
 
 /// An image that is there must be a row.

@@ -53,7 +53,7 @@ struct CatalogRole {
 }
 
 #[derive(Deserialize)]
-struct Text {
+struct CatalogText {
     #[serde(default, deserialize_with = "or_default")]
     tables: Vec<CatalogTable>,
 }
@@ -61,7 +61,7 @@ struct Text {
 impl Catalog {
     /// Reads the text of an answer; `None` when it makes no sense.
     pub fn read(text: &str) -> Option<Catalog> {
-        let Text { tables } = serde_json::from_str(text).ok()?;
+        let CatalogText { tables } = serde_json::from_str(text).ok()?;
         let by_name = |table: CatalogTable| ((table.schema.clone(), table.table.clone()), Rc::new(table));
         Some(Catalog { tables: tables.into_iter().map(by_name).collect() })
     }

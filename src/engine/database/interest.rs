@@ -8,6 +8,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use super::catalog::Catalog;
+use super::remote::Remote;
 use crate::code::{Code, Refusal};
 use crate::policy::database::{Database, Group, Standing};
 use crate::value::json;
@@ -27,11 +28,13 @@ pub struct Interest {
     /// Those who see every row listen as this group.
     bypass: Option<Rc<Group>>,
     groups: BTreeMap<Rc<str>, Listeners>,
+    /// Those at relays.
+    remotes: BTreeMap<u32, Remote>,
     /// Whether the groups or their tables may differ from what was told.
     is_changed: bool,
     /// What the object has answered to, by its digest.
     told: Option<String>,
-    known: Known,
+    known: InterestSnapshot,
     asking: Option<Asking>,
     revision: u64,
     failures: u32,
@@ -52,12 +55,12 @@ struct Asking {
     /// Its time too, in Unix milliseconds.
     revision: u64,
     digest: String,
-    known: Known,
+    known: InterestSnapshot,
 }
 
 /// What the object has answered to: groups, and their tables.
 #[derive(Default)]
-struct Known {
+struct InterestSnapshot {
     groups: BTreeSet<Rc<str>>,
     tables: BTreeSet<(Rc<str>, TableName)>,
     /// How many groups each table has.
@@ -91,9 +94,10 @@ impl Interest {
             bypass: database.group_of_bypass(),
             database,
             groups: BTreeMap::new(),
+            remotes: BTreeMap::new(),
             is_changed: true,
             told,
-            known: Known::default(),
+            known: InterestSnapshot::default(),
             asking: None,
             revision: 0,
             failures: 0,
@@ -120,7 +124,7 @@ impl Interest {
 
     /// How many groups listen.
     pub fn count(&self) -> u64 {
-        self.groups.len() as u64
+        self.everyone().len() as u64
     }
 
     /// How many groups the object judges a table's changes for.
@@ -196,7 +200,7 @@ impl Interest {
         let groups = self.text();
         let digest = digest(&self.database.name, &groups);
         self.is_changed = false;
-        let nothing_was_told = self.told.is_none() && self.groups.is_empty();
+        let nothing_was_told = self.told.is_none() && groups == "[]";
         if self.told.as_ref() == Some(&digest) || nothing_was_told {
             self.known = self.listening();
             return None;
@@ -214,7 +218,8 @@ impl Interest {
     }
 
     /// Takes in the answer to a telling, `None` where there was none; says what is to be remembered of it.
-    pub fn answered(&mut self, now: u64, revision: u64, catalog: Option<Catalog>) -> Option<String> {
+    /// `is_lost`: whether changes do not flow all the same, as a relay may be told.
+    pub fn answered(&mut self, now: u64, revision: u64, (catalog, is_lost): (Option<Catalog>, bool)) -> Option<String> {
         let asking = self.asking.take_if(|asking| asking.revision == revision)?;
         let Some(catalog) = catalog else {
             let backoff = MIN_BACKOFF.saturating_mul(1 << self.failures.min(8)).min(MAX_BACKOFF);
@@ -229,7 +234,7 @@ impl Interest {
         self.retry = (rest > 0).then(|| now.saturating_add(rest));
         self.known = asking.known;
         self.catalog = Rc::new(catalog);
-        self.is_lost = false;
+        self.is_lost = is_lost;
         self.told = Some(asking.digest);
         self.told.clone()
     }
@@ -240,6 +245,58 @@ impl Interest {
         self.is_lost = is_lost;
         self.catalog = catalog.map_or_else(|| self.catalog.clone(), Rc::new);
         is_news
+    }
+
+    /// Forgets what was told: the other side may not know it any more. What waits for an answer is told again too.
+    pub fn tell_again(&mut self) {
+        (self.told, self.asking, self.retry) = (None, None, None);
+        self.known = InterestSnapshot::default();
+        self.is_changed = true;
+    }
+
+    /// Whether an answer is awaited while the stored digest is that of an earlier telling.
+    pub fn is_ahead_of_storage(&self) -> bool {
+        self.asking.is_some() && self.told.is_some()
+    }
+
+    /// The listeners at a relay.
+    pub fn remote(&self, relay: u32) -> Option<&Remote> {
+        self.remotes.get(&relay)
+    }
+
+    /// The relays that have listeners.
+    pub fn relays(&self) -> Vec<u32> {
+        self.remotes.keys().copied().collect()
+    }
+
+    /// Replaces the listeners at a relay.
+    pub fn listen(&mut self, relay: u32, remote: Remote) {
+        let before = self.remotes.insert(relay, remote);
+        let is_same = before.zip(self.remotes.get(&relay)).is_some_and(|(before, now)| before.is_same(now));
+        self.is_changed |= !is_same;
+    }
+
+    /// Forgets the listeners at a relay; whether there were any.
+    pub fn forget(&mut self, relay: u32) -> bool {
+        let had = self.remotes.remove(&relay).is_some();
+        self.is_changed |= had;
+        had
+    }
+
+    /// The relays, with the revisions, that can be told that the database judges for all their listeners.
+    pub fn take_covered(&mut self) -> Vec<(u32, u64)> {
+        let mut covered = Vec::new();
+        for (relay, remote) in &mut self.remotes {
+            let is_known = |(group, tables): (&Rc<Group>, &BTreeSet<TableName>)| {
+                let known = |table: &TableName| self.known.tables.contains(&(group.id.clone(), table.clone()));
+                self.known.groups.contains(&group.id) && tables.iter().all(known)
+            };
+            if let Some(revision) = remote.waiting().filter(|_| remote.groups().all(is_known)) {
+                remote.answer();
+                covered.push((*relay, revision));
+            }
+        }
+        covered
     }
 
     /// When something is to be told, in Unix milliseconds.
@@ -256,12 +313,24 @@ impl Interest {
         }
     }
 
-    fn listening(&self) -> Known {
-        let mut known = Known::default();
-        for (id, listeners) in &self.groups {
+    /// All groups with their tables, those at relays included; a group that several objects have is one.
+    fn everyone(&self) -> BTreeMap<&Rc<str>, (&Rc<Group>, BTreeSet<&TableName>)> {
+        let own = self.groups.values().map(|listeners| (&listeners.group, listeners.tables.keys().collect()));
+        let remote = self.remotes.values().flat_map(Remote::groups);
+        let remote = remote.map(|(group, tables)| (group, tables.iter().collect::<BTreeSet<_>>()));
+        let mut all: BTreeMap<&Rc<str>, (&Rc<Group>, BTreeSet<&TableName>)> = BTreeMap::new();
+        for (group, tables) in own.chain(remote) {
+            all.entry(&group.id).or_insert_with(|| (group, BTreeSet::new())).1.extend(tables);
+        }
+        all
+    }
+
+    fn listening(&self) -> InterestSnapshot {
+        let mut known = InterestSnapshot::default();
+        for (id, (_, tables)) in self.everyone() {
             known.groups.insert(id.clone());
-            listeners.tables.keys().for_each(|table| *known.counts.entry(table.clone()).or_default() += 1);
-            known.tables.extend(listeners.tables.keys().map(|table| (id.clone(), table.clone())));
+            tables.iter().for_each(|table| *known.counts.entry((*table).clone()).or_default() += 1);
+            known.tables.extend(tables.into_iter().map(|table| (id.clone(), table.clone())));
         }
         known
     }
@@ -269,15 +338,15 @@ impl Interest {
     /// The groups as JSON.
     fn text(&self) -> String {
         let mut out = String::from("[");
-        for (index, listeners) in self.groups.values().enumerate() {
+        for (index, (group, tables)) in self.everyone().into_values().enumerate() {
             out.push_str(if index > 0 { ",{\"id\":" } else { "{\"id\":" });
-            json::write_string(&mut out, &listeners.group.id);
+            json::write_string(&mut out, &group.id);
             out.push_str(",\"role\":");
-            json::write_string(&mut out, &listeners.group.role);
+            json::write_string(&mut out, &group.role);
             out.push_str(",\"claims\":");
-            out.push_str(&listeners.group.claims);
+            out.push_str(&group.claims);
             out.push_str(",\"tables\":[");
-            for (index, (schema, table)) in listeners.tables.keys().enumerate() {
+            for (index, (schema, table)) in tables.into_iter().enumerate() {
                 out.push_str(if index > 0 { ",[" } else { "[" });
                 json::write_string(&mut out, schema);
                 out.push(',');

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 pub mod batch;
 pub mod catalog;
 pub mod interest;
+pub mod remote;
 pub mod verdict;
 
 /// A value that may be missing or `null`, as SQL leaves out what there is none of.

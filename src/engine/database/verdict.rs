@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+/// What a group sees of a change: its id, whether it sees the row after it, and the row before it.
+type GroupSight<'a> = (&'a Rc<str>, bool, bool);
+
 /// The verdicts on one change. A group that has none is denied.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
@@ -79,6 +82,22 @@ impl Verdict {
     /// The groups that see anything.
     pub fn seeing(&self) -> impl Iterator<Item = &Rc<str>> {
         self.parts.iter().flat_map(|part| &part.seeing)
+    }
+
+    /// For each role, the columns that it may read, and those of its wanted groups that see anything: group, the row after
+    /// the change, the row before it.
+    pub fn parts_for<'a>(
+        &'a self,
+        is_wanted: &'a dyn Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (&'a BTreeSet<String>, Vec<GroupSight<'a>>)> {
+        self.parts.iter().map(move |part| {
+            let wanted = part.seeing.iter().filter(|group| is_wanted(group));
+            let seen = wanted.filter_map(|group| {
+                let Seen { new, old, .. } = part.role.seen(part.role.groups.get(group)?, part.place);
+                Some((group, new, old))
+            });
+            (&*part.role.columns, seen.collect())
+        })
     }
 
     /// How many groups were judged.

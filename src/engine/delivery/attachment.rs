@@ -43,7 +43,7 @@ struct Attachment<'a> {
 }
 
 /// Where a session is present: whether the topic is private, and its name; `None`: the lobby.
-type Place = Option<(bool, String)>;
+type StoredTopic = Option<(bool, String)>;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -64,7 +64,7 @@ struct State {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     explicit: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    present: Vec<Place>,
+    present: Vec<StoredTopic>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Box<Awaiting>>,
     /// The client has not been told what it missed. The pending question is lost with the memory, so the client has to
@@ -123,7 +123,7 @@ pub(super) struct StoredChannel {
     acknowledge: bool,
     tables: Vec<StoredSubscription>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    present: Vec<Place>,
+    present: Vec<StoredTopic>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Box<Awaiting>>,
 }
@@ -310,12 +310,12 @@ impl StoredChannel {
 }
 
 /// Where a session is present, unless rows say so.
-fn places(session: &Session) -> Vec<Place> {
+fn places(session: &Session) -> Vec<StoredTopic> {
     let present = session.present.iter().filter(|_| session.keeps_places);
     present.map(|place| place.as_ref().map(|topic| (topic.private, topic.name.to_string()))).collect()
 }
 
-fn place(stored: Place) -> Option<Topic> {
+fn place(stored: StoredTopic) -> Option<Topic> {
     stored.map(|(private, name)| Topic { private, name: Rc::from(name) })
 }
 

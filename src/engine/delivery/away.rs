@@ -11,7 +11,7 @@ use super::session::Session;
 use super::socket::Socket;
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
-use crate::engine::command::{Authenticate, Command, Malformed, Recover};
+use crate::engine::command::{Authenticate, DecodedFrame, Recover};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::{Out, SessionId, ToStream};
@@ -173,7 +173,7 @@ impl Delivery {
     }
 
     /// The next frame that has waited and may go on.
-    pub(in crate::engine) fn next_released(&mut self) -> Option<(SocketId, Result<Command, Malformed>)> {
+    pub(in crate::engine) fn next_released(&mut self) -> Option<(SocketId, DecodedFrame)> {
         self.backlog.next()
     }
 
@@ -192,6 +192,11 @@ impl Delivery {
     /// Whether somebody has authenticated on a socket.
     pub(in crate::engine) fn is_authenticated(&self, socket: SocketId) -> bool {
         self.registry.socket(socket).is_some_and(|socket| socket.principal().is_some())
+    }
+
+    /// Whether a socket's frames wait.
+    pub(in crate::engine) fn is_waiting(&self, socket: SocketId) -> bool {
+        self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some())
     }
 
     /// Whether there is room for one more socket of a principal.

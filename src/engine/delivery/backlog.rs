@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::engine::command::{Command, Malformed};
+use crate::engine::command::DecodedFrame;
 use crate::engine::input::SocketId;
 use crate::policy::limits::WAITING_BYTES;
 
@@ -14,11 +14,8 @@ pub(super) struct Backlog {
     bytes: usize,
     /// The bytes of each socket's frames that wait.
     by_socket: BTreeMap<SocketId, usize>,
-    released: VecDeque<(SocketId, Frame)>,
+    released: VecDeque<(SocketId, DecodedFrame)>,
 }
-
-/// A frame as decoded by its dialect.
-pub(super) type Frame = Result<Command, Malformed>;
 
 impl Backlog {
     /// Whether `bytes` more may be queued.
@@ -37,13 +34,13 @@ impl Backlog {
     }
 
     /// Releases the frames of a socket, after those released earlier.
-    pub(super) fn release(&mut self, socket: SocketId, frames: Option<VecDeque<Frame>>) {
+    pub(super) fn release(&mut self, socket: SocketId, frames: Option<VecDeque<DecodedFrame>>) {
         self.discount(socket);
         self.released.extend(frames.into_iter().flatten().map(|frame| (socket, frame)));
     }
 
     /// The next released frame.
-    pub(super) fn next(&mut self) -> Option<(SocketId, Frame)> {
+    pub(super) fn next(&mut self) -> Option<(SocketId, DecodedFrame)> {
         self.released.pop_front()
     }
 

@@ -7,14 +7,14 @@ use super::grants::NoGrant;
 use super::session::{JoinedChannel, Session, Subscribed, Subscription, may_see_members};
 use super::subscriptions::Totals;
 use crate::code::{Code, Reason, Refusal};
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, Join, TableTarget};
 use crate::engine::effect::{Log, Task};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Announcement, From, Origin, Out, SessionId, ToStream};
-use crate::engine::profile::Duplicate;
+use crate::engine::profile::{Duplicate, Profile};
 use crate::policy::channel::Topic;
-use crate::policy::limits::{STATE_BYTES, TURNED_AWAY_FACTOR};
+use crate::policy::limits::{REJECTION_FACTOR, STATE_BYTES};
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
@@ -100,7 +100,7 @@ impl Delivery {
     /// clients that rejoin all their channels with an expired token about ten times a minute.
     fn count_rejection(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
-        let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(TURNED_AWAY_FACTOR);
+        let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(REJECTION_FACTOR);
         let Some(known) = self.registry.socket_mut(socket) else { return false };
         let closes = known.rejected.add(now, most);
         if closes {
@@ -139,16 +139,18 @@ impl Delivery {
         };
         match admitted {
             Ok(entry) => self.entered(now, socket, frame, join, entry, out),
-            Err(refusal) => {
-                if self.count_rejection(now, socket, out) {
-                    return;
-                }
-                self.registry.log("refused", socket, Some(refusal.code), out);
-                if let Some(id) = frame.id.clone() {
-                    let address = address(frame.name.clone(), frame.reference.clone());
-                    self.registry.tell_socket(socket, address, Event::NotJoined { id, refusal }, out);
-                }
-            }
+            Err(refusal) => self.reject_join(now, socket, frame, refusal, out),
+        }
+    }
+
+    fn reject_join(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, refusal: Refusal, out: &mut Out) {
+        if self.count_rejection(now, socket, out) {
+            return;
+        }
+        self.registry.log("refused", socket, Some(refusal.code), out);
+        if let Some(id) = frame.id.clone() {
+            let address = address(frame.name.clone(), frame.reference.clone());
+            self.registry.tell_socket(socket, address, Event::NotJoined { id, refusal }, out);
         }
     }
 
@@ -177,25 +179,35 @@ impl Delivery {
         if join.replay.is_some() && !join.topic.private {
             return Err(Refusal::with(Code::InvalidFrame, Reason::PublicReplay));
         }
-        let (mut tables, mut pending) = (Vec::new(), Vec::new());
-        let mut live = (!join.tables.is_empty()).then_some(Ok(()));
+        let live = (!join.tables.is_empty()).then_some(Ok(()));
+        let mut entry = Entry { principal, messages, presence, tables: Vec::new(), live, pending: Vec::new() };
         for target in &join.tables {
             match target {
-                Err(refusal) => live = Some(Err(refusal.clone())),
-                Ok(target) => {
-                    self.rights().refuse_table(&principal, present, target).map_or(Ok(()), Err)?;
-                    let subscription = Subscription::new(target.number.to_string(), Subscribed::Table(target.clone()));
-                    match self.rights().is_live(&principal, &subscription, known.profile) {
-                        Ok(true) => {}
-                        Ok(false) => pending.push(subscription.id.clone()),
-                        Err(refusal) => live = Some(Err(refusal)),
-                    }
-                    present = present.plus(Totals::of(target));
-                    tables.push(subscription);
-                }
+                Err(refusal) => entry.live = Some(Err(refusal.clone())),
+                Ok(target) => self.admit_table(&mut entry, &mut present, target, known.profile)?,
             }
         }
-        Ok(Entry { principal, messages, presence, tables, live, pending })
+        Ok(entry)
+    }
+
+    /// Adds a table to a channel that is being joined, and to the totals of its socket.
+    fn admit_table(
+        &self,
+        entry: &mut Entry,
+        present: &mut Totals,
+        target: &TableTarget,
+        profile: &Profile,
+    ) -> Result<(), Refusal> {
+        self.rights().refuse_table(&entry.principal, *present, target).map_or(Ok(()), Err)?;
+        let subscription = Subscription::new(target.number.to_string(), Subscribed::Table(target.clone()));
+        match self.rights().is_live(&entry.principal, &subscription, profile) {
+            Ok(true) => {}
+            Ok(false) => entry.pending.push(subscription.id.clone()),
+            Err(refusal) => entry.live = Some(Err(refusal)),
+        }
+        *present = present.plus(Totals::of(target));
+        entry.tables.push(subscription);
+        Ok(())
     }
 
     fn entered(&mut self, now: u64, socket: SocketId, frame: &ChannelFrame, join: &Join, entry: Entry, out: &mut Out) {

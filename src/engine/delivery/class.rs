@@ -71,14 +71,14 @@ pub(super) struct Match {
     pub(super) has_left: bool,
 }
 
-type Members = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
+type MembersByClass = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
 
 /// All classes of a tenant with their members; the classes of one scope are contiguous.
 #[derive(Default)]
 pub(super) struct Classes {
-    members: Members,
+    members: MembersByClass,
     /// Classes that a change finds by its column values; walks over all classes skip them.
-    filtered: Members,
+    filtered: MembersByClass,
     index: FilterIndex,
 }
 
@@ -271,7 +271,7 @@ impl Classes {
 
 /// The contiguous classes of one scope.
 fn range<'a>(
-    classes: &'a Members,
+    classes: &'a MembersByClass,
     scope: &'a Scope,
 ) -> impl Iterator<Item = (&'a Rc<ClassKey>, &'a BTreeSet<SessionId>)> {
     let from = Rc::new(ClassKey::first(scope.clone(), Judge::Nobody));

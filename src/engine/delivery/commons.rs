@@ -27,11 +27,11 @@ pub(super) struct Common<'a, T> {
 /// Keys that were made before.
 #[derive(Default)]
 pub(super) struct Commons {
-    known: Vec<Known>,
+    known: Vec<KnownClass>,
     next: usize,
 }
 
-struct Known {
+struct KnownClass {
     /// In the order in which the sessions hold them.
     roles: Roles,
     key: Rc<ClassKey>,
@@ -42,7 +42,7 @@ impl Commons {
     pub(super) fn of(&mut self, common: Common<'_, impl Iterator<Item = TableTarget>>) -> Rc<ClassKey> {
         let Common { judge, dialect, channel, offsets, batches, roles, is_open, targets } = common;
         let narrowing = Narrowing::new(is_open, targets);
-        let found = self.known.iter().find(|Known { roles: held, key }| {
+        let found = self.known.iter().find(|KnownClass { roles: held, key }| {
             held == roles
                 && (key.dialect, key.offsets, key.batches) == (dialect, offsets, batches)
                 && key.judge == judge
@@ -62,12 +62,12 @@ impl Commons {
             roles: Rc::new(roles.sorted()),
             narrowing: Rc::new(narrowing),
         });
-        self.remember(Known { roles: roles.clone(), key: key.clone() });
+        self.remember(KnownClass { roles: roles.clone(), key: key.clone() });
         key
     }
 
     /// In the place of the oldest one. What is large is not remembered: its session may be gone long before.
-    fn remember(&mut self, known: Known) {
+    fn remember(&mut self, known: KnownClass) {
         if !known.key.narrowing.targets().is_empty() {
             return;
         }

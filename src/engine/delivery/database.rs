@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Delivery;
+use super::beside::stored_listeners;
 use super::grants::Grants;
 use super::held::Held;
 use super::judging::Judging;
@@ -35,6 +36,8 @@ const LOST: &str = "lost";
 /// The delivery's state about the database.
 pub(super) struct DatabaseLink {
     pub(super) interest: Interest,
+    /// The tables as the database's object has described them.
+    pub(super) catalog_text: Rc<str>,
     /// Groups that were denied because no verdict named them.
     unjudged: Cell<u64>,
 }
@@ -49,13 +52,16 @@ pub(super) struct Waits {
 
 impl DatabaseLink {
     /// The link as storage describes it.
-    pub(super) fn wake(database: Rc<Database>, stored: &Stored) -> DatabaseLink {
+    pub(super) fn wake(database: Rc<Database>, stored: &Stored, max_relay: u32) -> DatabaseLink {
         let fact = |name: &str| stored.facts.get(name).filter(|text| !text.is_empty());
         let catalog = fact(CATALOG).and_then(|text| Catalog::read(text)).unwrap_or_default();
         let told = fact(INTEREST).cloned();
         let is_lost = fact(FEED).is_some_and(|state| state == LOST);
-        let interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
-        DatabaseLink { interest, unjudged: Cell::new(0) }
+        let mut interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
+        let listeners = stored_listeners(stored, max_relay);
+        listeners.into_iter().for_each(|(relay, remote)| interest.listen(relay, remote));
+        let catalog_text = fact(CATALOG).map_or_else(|| Rc::from(""), |text| Rc::from(text.as_str()));
+        DatabaseLink { interest, catalog_text, unjudged: Cell::new(0) }
     }
 }
 
@@ -174,6 +180,10 @@ impl Delivery {
         let Some(link) = &mut self.registry.database else { return };
         if let Some(telling) = link.interest.telling(now, &self.organization) {
             let database = link.interest.database().name.clone();
+            if link.interest.is_ahead_of_storage() {
+                // Until this is answered nobody knows which of both the other side has.
+                out.run(Task::Write(Write::Fact { name: INTEREST, value: String::new() }));
+            }
             out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
         }
     }
@@ -183,21 +193,23 @@ impl Delivery {
         &mut self,
         now: u64,
         revision: u64,
-        text: Option<String>,
+        (text, is_lost): (Option<String>, bool),
         out: &mut Out,
     ) {
         let Some(link) = &mut self.registry.database else { return };
         let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
         let catalog = text.as_deref().and_then(Catalog::read);
-        let Some(digest) = link.interest.answered(now, revision, catalog) else { return };
+        let Some(digest) = link.interest.answered(now, revision, (catalog, is_lost)) else { return };
         let text = text.unwrap_or_default();
+        link.catalog_text = Rc::from(text.as_str());
         // An answer that cannot be stored is requested again after the next wake.
         let (digest, text) = if text.len() <= KEPT_BYTES { (digest, text) } else { Default::default() };
         out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
         out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
-        if was_lost {
-            out.run(Task::Write(Write::Fact { name: FEED, value: String::new() }));
-            self.tell_feed(true, out);
+        if was_lost != is_lost {
+            let state = if is_lost { LOST } else { "" };
+            out.run(Task::Write(Write::Fact { name: FEED, value: state.to_owned() }));
+            self.tell_feed(!is_lost, out);
         }
         self.warn(out);
         self.tell_ready(now, out);
@@ -215,7 +227,11 @@ impl Delivery {
         }
         let state = if is_lost { LOST } else { "" };
         out.run(Task::Write(Write::Fact { name: FEED, value: state.to_owned() }));
-        if let Some(text) = text.filter(|text| has_catalog && text.len() <= KEPT_BYTES) {
+        let text = text.filter(|_| has_catalog);
+        if let Some((link, text)) = self.registry.database.as_mut().zip(text.as_deref()) {
+            link.catalog_text = Rc::from(text);
+        }
+        if let Some(text) = text.filter(|text| text.len() <= KEPT_BYTES) {
             out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
         }
         let event = if is_lost { "feed_lost" } else { "feed_live" };

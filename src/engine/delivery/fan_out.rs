@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::class::{ClassKey, Scope};
 use super::filter_meter::FilterMeter;
-use super::gathering::{Gathering, Group, Said};
+use super::gathering::{Gathering, RecipientGroup, Said};
 use super::registry::Registry;
 use super::rules::Rules;
 use super::tables::EnabledTables;
@@ -55,7 +55,7 @@ impl<'a> FanOut<'a> {
         }
         let mut frames = 0;
         let mut told: Option<(Said, Option<Event>)> = None;
-        for (Group { said, channel }, to) in std::mem::take(&mut gathering.groups) {
+        for (RecipientGroup { said, channel }, to) in std::mem::take(&mut gathering.groups) {
             // Groups with the same event are adjacent, and share it.
             let (dialect, batches) = (said.dialect, said.batches);
             let event = match told.take() {

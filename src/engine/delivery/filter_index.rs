@@ -15,11 +15,11 @@ use crate::value::row::Row;
 /// The indexed classes of a tenant.
 #[derive(Default)]
 pub(super) struct FilterIndex {
-    tables: BTreeMap<Place, Columns>,
+    tables: BTreeMap<ScopedTable, Columns>,
 }
 
 /// The entries of a table within one scope.
-type Place = (Scope, String, String);
+type ScopedTable = (Scope, String, String);
 /// For each column, the classes by the key of the value that they filter on.
 type Columns = BTreeMap<String, BTreeMap<String, BTreeSet<Rc<ClassKey>>>>;
 
@@ -59,7 +59,7 @@ impl FilterIndex {
     }
 
     /// The classes of which a subscription may match a change of these rows, regardless of masks.
-    pub(super) fn find(&self, place: &Place, rows: &[&Row], rules: &Rules<'_>) -> BTreeSet<&Rc<ClassKey>> {
+    pub(super) fn find(&self, place: &ScopedTable, rows: &[&Row], rules: &Rules<'_>) -> BTreeSet<&Rc<ClassKey>> {
         let mut found = BTreeSet::new();
         let Some(columns) = self.tables.get(place) else { return found };
         for cell in rows.iter().flat_map(|row| &row.columns) {
@@ -79,7 +79,7 @@ impl FilterIndex {
     }
 }
 
-fn entries(class: &ClassKey) -> impl Iterator<Item = (Place, Equality<'_>)> {
+fn entries(class: &ClassKey) -> impl Iterator<Item = (ScopedTable, Equality<'_>)> {
     class.narrowing.targets().iter().filter_map(|target| {
         let place = (class.scope.clone(), target.schema.clone(), target.table.clone());
         Some((place, equality(target)?))

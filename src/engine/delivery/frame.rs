@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::Delivery;
 use super::socket::Socket;
 use crate::code::{Code, Refusal};
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, DecodedFrame};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
@@ -18,7 +18,7 @@ impl Delivery {
         &mut self,
         now: u64,
         socket: SocketId,
-        frame: Result<Command, Malformed>,
+        frame: DecodedFrame,
         bytes: usize,
         out: &mut Out,
     ) {
@@ -35,10 +35,10 @@ impl Delivery {
         &mut self,
         now: u64,
         socket: SocketId,
-        frame: Result<Command, Malformed>,
+        frame: DecodedFrame,
         bytes: usize,
         out: &mut Out,
-    ) -> Option<Result<Command, Malformed>> {
+    ) -> Option<DecodedFrame> {
         let limits = &self.configuration.limits;
         let max_topics = limits.topics;
         let has_room = self.backlog.has_room_for(bytes);
@@ -60,13 +60,7 @@ impl Delivery {
     }
 
     /// Handles a frame whose turn has come: finds its session first.
-    pub(in crate::engine) fn handle(
-        &mut self,
-        now: u64,
-        id: SocketId,
-        frame: Result<Command, Malformed>,
-        out: &mut Out,
-    ) {
+    pub(in crate::engine) fn handle(&mut self, now: u64, id: SocketId, frame: DecodedFrame, out: &mut Out) {
         let Some(socket) = self.registry.socket_mut(id) else { return };
         // An earlier frame may be waiting for keys a second time.
         if let Some(waiting) = &mut socket.waiting {
@@ -106,12 +100,12 @@ fn named(command: Command) -> (Option<String>, Option<Topic>) {
     }
 }
 
-type Waiting = VecDeque<Result<Command, Malformed>>;
+type Waiting = VecDeque<DecodedFrame>;
 
 impl Socket {
     /// Whether one more frame may wait. A reconnecting client joins all its channels at once and sends each a fresh
     /// token; a rejected one would be missing for a long time.
-    fn has_room_for(&self, frame: &Result<Command, Malformed>, max_topics: u64) -> bool {
+    fn has_room_for(&self, frame: &DecodedFrame, max_topics: u64) -> bool {
         let mut waiting = self.waiting.iter().flatten();
         if let Some(name) = refreshed(frame) {
             return self.named(name).is_some() || waiting.any(|known| entered(known) == Some(name));
@@ -124,9 +118,9 @@ impl Socket {
 }
 
 /// Queues a frame. Of a channel's fresh tokens only the newest waits, in the place of the previous one.
-fn wait(waiting: &mut Waiting, frame: Result<Command, Malformed>) {
+fn wait(waiting: &mut Waiting, frame: DecodedFrame) {
     let name = refreshed(&frame);
-    let of_same = |known: &&mut Result<Command, Malformed>| refreshed(known).or_else(|| entered(known)) == name;
+    let of_same = |known: &&mut DecodedFrame| refreshed(known).or_else(|| entered(known)) == name;
     match waiting.iter_mut().rev().find(of_same) {
         Some(before) if name.is_some() && refreshed(before) == name => *before = frame,
         _ => waiting.push_back(frame),
@@ -134,16 +128,16 @@ fn wait(waiting: &mut Waiting, frame: Result<Command, Malformed>) {
 }
 
 /// The channel for which a frame brings a fresh token.
-fn refreshed(frame: &Result<Command, Malformed>) -> Option<&str> {
+fn refreshed(frame: &DecodedFrame) -> Option<&str> {
     channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Refresh(_))).map(|frame| &*frame.name)
 }
 
 /// The channel that a frame joins.
-fn entered(frame: &Result<Command, Malformed>) -> Option<&str> {
+fn entered(frame: &DecodedFrame) -> Option<&str> {
     channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Join(_))).map(|frame| &*frame.name)
 }
 
-fn channel(frame: &Result<Command, Malformed>) -> Option<&ChannelFrame> {
+fn channel(frame: &DecodedFrame) -> Option<&ChannelFrame> {
     match frame {
         Ok(Command::Channel(frame)) => Some(frame),
         _ => None,

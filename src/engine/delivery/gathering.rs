@@ -19,7 +19,7 @@ use crate::value::row::Row;
 
 /// Recipients of the same bytes: the same view and dialect, the same choice of offsets, and the same channel name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Group {
+pub(super) struct RecipientGroup {
     pub(super) said: Said,
     pub(super) channel: Option<Rc<str>>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Said {
 pub(super) type ViewNumber = usize;
 
 /// A view, once it has been requested.
-struct Seen {
+struct CachedView {
     key: ViewKey,
     view: OnceCell<Option<Rc<View>>>,
     /// The same view without the columns that the table's settings exclude.
@@ -60,9 +60,9 @@ pub(super) struct Gathering<'a> {
     pub(super) steps: Steps<'a>,
     /// Whether the next recipient is the sender.
     pub(super) is_own: bool,
-    pub(super) groups: BTreeMap<Group, Vec<SessionId>>,
+    pub(super) groups: BTreeMap<RecipientGroup, Vec<SessionId>>,
     numbers: BTreeMap<ViewKey, ViewNumber>,
-    views: Vec<Seen>,
+    views: Vec<CachedView>,
 }
 
 impl<'a> Gathering<'a> {
@@ -136,7 +136,7 @@ impl<'a> Gathering<'a> {
     }
 
     fn add_to_group(&mut self, class: &ClassKey, said: Said, members: impl Iterator<Item = SessionId>) {
-        let group = Group { said, channel: class.channel.clone() };
+        let group = RecipientGroup { said, channel: class.channel.clone() };
         self.groups.entry(group).or_default().extend(members);
     }
 
@@ -167,7 +167,7 @@ impl<'a> Gathering<'a> {
     pub(super) fn number(&mut self, key: ViewKey) -> ViewNumber {
         let views = &mut self.views;
         *self.numbers.entry(key).or_insert_with_key(|key| {
-            views.push(Seen { key: key.clone(), view: OnceCell::new(), set: OnceCell::new() });
+            views.push(CachedView { key: key.clone(), view: OnceCell::new(), set: OnceCell::new() });
             views.len() - 1
         })
     }

@@ -19,14 +19,14 @@ use crate::value::json;
 const REUSE: u64 = 5_000;
 
 /// Group and topic.
-type Key = (Rc<str>, Rc<str>);
+type GrantKey = (Rc<str>, Rc<str>);
 
 /// Pending questions and recent answers; `None` when the database did not answer.
 #[derive(Default)]
 pub(super) struct Grants {
     last: u64,
-    asking: BTreeMap<u64, (Key, Vec<SocketId>)>,
-    recent: BTreeMap<Key, (u64, Option<TopicGrant>)>,
+    asking: BTreeMap<u64, (GrantKey, Vec<SocketId>)>,
+    recent: BTreeMap<GrantKey, (u64, Option<TopicGrant>)>,
 }
 
 /// Why a principal has no grant.

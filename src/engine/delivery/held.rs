@@ -5,6 +5,7 @@ use std::mem::take;
 
 use super::Delivery;
 use crate::engine::effect::Effect;
+use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
 
@@ -37,6 +38,12 @@ impl Held {
         self.sockets.remove(&socket);
     }
 
+    /// Drops these events from what waits for a socket.
+    pub(super) fn drop_events(&mut self, socket: SocketId, is_dropped: impl Fn(&Event) -> bool) {
+        let Some(queue) = self.sockets.get_mut(&socket) else { return };
+        queue.events.retain(|effect| !matches!(effect, Effect::Deliver { event, .. } if is_dropped(event)));
+    }
+
     /// A held socket for which too much waits, or the one with the most if that is so of all together.
     fn overfull(&self) -> Option<SocketId> {
         let full = self.sockets.iter().find(|(_, queue)| queue.bytes > MAX_HELD_BYTES);
@@ -48,7 +55,7 @@ impl Held {
 
 impl Delivery {
     /// Lets a socket's events and frames wait.
-    pub(super) fn hold_socket(&mut self, id: SocketId) {
+    pub(in crate::engine) fn hold_socket(&mut self, id: SocketId) {
         self.waits.held.sockets.entry(id).or_default();
         if let Some(socket) = self.registry.socket_mut(id) {
             socket.waiting.get_or_insert_default();

@@ -9,6 +9,7 @@ mod away;
 mod awaiting;
 mod backlog;
 mod batching;
+mod beside;
 pub mod call;
 mod channel;
 mod class;
@@ -114,8 +115,9 @@ impl Delivery {
         places: Option<&BTreeSet<(Rc<str>, Option<Topic>)>>,
         out: &mut Out,
     ) -> Delivery {
+        let max_relay = configuration.relays.map_or(0, |relays| relays.max);
         let database = configuration.databases().of(&organization);
-        let database = database.map(|database| DatabaseLink::wake(database, stored));
+        let database = database.map(|database| DatabaseLink::wake(database, stored, max_relay));
         let heartbeats = Heartbeats::after(stored.facts.get(BEAT));
         let verifier = Verifier::wake(organization.clone(), configuration.clone(), stored);
         let mut delivery = Delivery {

@@ -67,11 +67,11 @@ impl Delivery {
     /// Accepts a socket or rejects it. A socket of an unknown dialect could be neither read nor written.
     pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
         let Some(profile) = (self.profiles)(open.dialect) else {
-            return out.run(Task::TurnAway(Refusal::of(Code::Internal)));
+            return out.run(Task::Reject(Refusal::of(Code::Internal)));
         };
         if let Some(ticket) = open.ticket {
             if ticket.spent {
-                out.run(Task::TurnAway(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
+                out.run(Task::Reject(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
                 return;
             }
             out.to_stream.push_back(ToStream::Begin);
@@ -79,7 +79,7 @@ impl Delivery {
         }
         if let Some(refusal) = self.rights().refuse_listener(profile, self.registry.sockets().listeners()) {
             self.registry.log("refused", open.socket, Some(refusal.code), out);
-            return out.run(Task::TurnAway(refusal));
+            return out.run(Task::Reject(refusal));
         }
         let is_full = match &open.principal {
             Some(principal) => self.rights().is_full_from(principal, open.address.as_deref()),
@@ -87,7 +87,7 @@ impl Delivery {
         };
         if is_full && profile.rejects_at_handshake {
             self.registry.log("refused", open.socket, Some(Code::ConnectionLimit), out);
-            return out.run(Task::TurnAway(Refusal::of(Code::ConnectionLimit)));
+            return out.run(Task::Reject(Refusal::of(Code::ConnectionLimit)));
         }
         let client_id: Rc<str> = Rc::from(open.client_id);
         out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
@@ -156,6 +156,7 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) {
+        self.drop_replayed(session, missed.as_ref(), &then);
         if let Some((missed, then)) = self.judge_first(session, &position, missed, then, out) {
             self.tell_resumed(session, position, missed, then, out);
             self.let_go(session.socket, out);

@@ -13,17 +13,14 @@ use crate::engine::profile::PresenceFrames;
 use crate::policy::channel::Topic;
 use crate::policy::limits::PRESENCE_WINDOW;
 
-/// A topic, or the lobby.
-type Place = Option<Topic>;
-
 /// The topics with an open window.
 #[derive(Default)]
 pub(super) struct PresenceWindows {
-    windows: BTreeMap<Place, Window>,
+    windows: BTreeMap<Option<Topic>, Window>,
     /// When each window ends. The clock may go back, so windows need not end in the order in which they were opened.
-    ends: BTreeSet<(u64, Place)>,
+    ends: BTreeSet<(u64, Option<Topic>)>,
     /// The windows with a pending difference.
-    due: BTreeSet<(u64, Place)>,
+    due: BTreeSet<(u64, Option<Topic>)>,
 }
 
 struct Window {
@@ -34,7 +31,7 @@ struct Window {
 
 impl PresenceWindows {
     /// Takes in a difference, and hands it back if it is to be sent at once.
-    fn add(&mut self, now: u64, place: &Place, event: Event) -> Option<Event> {
+    fn add(&mut self, now: u64, place: &Option<Topic>, event: Event) -> Option<Event> {
         let Some(window) = self.windows.get_mut(place) else {
             self.open(now, place.clone());
             return Some(event);
@@ -50,7 +47,7 @@ impl PresenceWindows {
     }
 
     /// The pending differences of the next topic whose window has ended.
-    fn next_due(&mut self, now: u64) -> Option<(Place, Vec<Event>)> {
+    fn next_due(&mut self, now: u64) -> Option<(Option<Topic>, Vec<Event>)> {
         while self.ends.first().is_some_and(|(end, _)| *end <= now) {
             let Some((end, place)) = self.ends.pop_first() else { break };
             self.due.remove(&(end, place.clone()));
@@ -64,11 +61,11 @@ impl PresenceWindows {
     }
 
     /// The pending difference of a member.
-    pub(super) fn waiting(&self, place: &Place, client_id: &str) -> Option<&Event> {
+    pub(super) fn waiting(&self, place: &Option<Topic>, client_id: &str) -> Option<&Event> {
         self.windows.get(place)?.waiting.get(client_id)
     }
 
-    fn open(&mut self, now: u64, place: Place) {
+    fn open(&mut self, now: u64, place: Option<Topic>) {
         let end = now.saturating_add(PRESENCE_WINDOW);
         self.windows.insert(place.clone(), Window { end, waiting: BTreeMap::new() });
         self.ends.insert((end, place));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::session::Session;
 use super::state_rows::StateRows;
 use crate::engine::bucket::Bucket;
-use crate::engine::command::{ChannelAct, ChannelFrame, Command, Malformed};
+use crate::engine::command::{ChannelAct, ChannelFrame, Command, DecodedFrame};
 use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::SessionId;
 use crate::engine::profile::Profile;
@@ -41,7 +41,7 @@ pub(super) struct Socket {
     /// In memory only, like every token.
     pub(super) verified: Option<Box<Verified>>,
     /// Frames that wait for the key set to be fetched.
-    pub(super) waiting: Option<VecDeque<Result<Command, Malformed>>>,
+    pub(super) waiting: Option<VecDeque<DecodedFrame>>,
     /// Whether it waits for missed changes to be judged.
     pub(super) is_held: bool,
     /// Its function calls that wait for answers.
@@ -176,7 +176,7 @@ impl Socket {
     }
 
     /// The rate limit that a frame draws on.
-    pub(super) fn bucket_for(&mut self, frame: &Result<Command, Malformed>, limits: &Limits, now: u64) -> &mut Bucket {
+    pub(super) fn bucket_for(&mut self, frame: &DecodedFrame, limits: &Limits, now: u64) -> &mut Bucket {
         let (bucket, rate) = match frame {
             Ok(Command::Channel(frame)) if matches!(frame.act, ChannelAct::Join(_)) => {
                 (&mut self.joins, limits.joins_per_second)

@@ -23,20 +23,22 @@ impl Delivery {
     /// Executes a session's command, or refuses it.
     pub(super) fn execute(&mut self, now: u64, session: SessionId, command: Command, out: &mut Out) {
         let Some(before) = self.registry.session(session).map(|session| session.principal.clone()) else { return };
-        let principal = match self.granted(now, &before, &topics_of(&command)) {
-            Ok(principal) => principal,
-            Err(NoGrant::Unknown(group, topic)) => {
-                return self.wait_for_grant(session.socket, (group, topic), command, out);
+        match self.granted(now, &before, &topics_of(&command)) {
+            Ok(principal) => {
+                if !Rc::ptr_eq(&before, &principal) {
+                    self.registry.change(session, |session| session.principal = principal.clone());
+                }
+                self.execute_as(now, session, &principal, command, out);
             }
+            Err(NoGrant::Unknown(group, topic)) => self.wait_for_grant(session.socket, (group, topic), command, out),
             Err(NoGrant::Unavailable) => {
                 let named = (id_of(&command), topic_of(&command).cloned());
-                return self.refuse(now, session, Refusal::of(Code::SourceUnavailable), named, out);
+                self.refuse(now, session, Refusal::of(Code::SourceUnavailable), named, out);
             }
-        };
-        if !Rc::ptr_eq(&before, &principal) {
-            self.registry.change(session, |session| session.principal = principal.clone());
         }
-        let principal = &*principal;
+    }
+
+    fn execute_as(&mut self, now: u64, session: SessionId, principal: &Principal, command: Command, out: &mut Out) {
         let topic = topic_of(&command).cloned();
         let (done, id) = match command {
             Command::Subscribe(subscribe) => {

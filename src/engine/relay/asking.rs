@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::codec;
 use super::form::{AnswerForm, Ask, PayerForm, RefusalForm, Up};
-use super::tenant::{Asked, Frame, Known, Parked, RelayTenant};
+use super::tenant::{AnsweredState, Asked, Parked, RelayTenant};
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
-use crate::engine::command::{ChannelAct, Command, Position, Recover};
+use crate::engine::command::{ChannelAct, Command, DecodedFrame, Position, Recover};
 use crate::engine::input::SocketId;
 use crate::engine::message::{From, Out};
 use crate::policy::channel::Topic;
@@ -20,7 +20,7 @@ const MAX_PARKED: usize = 256;
 
 impl RelayTenant {
     /// Handles a frame whose turn has come, or lets it wait.
-    pub(super) fn take(&mut self, now: u64, socket: SocketId, (frame, bytes): (Frame, usize), out: &mut Out) {
+    pub(super) fn take(&mut self, now: u64, socket: SocketId, (frame, bytes): (DecodedFrame, usize), out: &mut Out) {
         let Some((client_id, _)) = self.delivery.payer(socket) else { return };
         if let Some(parked) = self.parked.get_mut(&socket).filter(|parked| parked.client_id == client_id) {
             if parked.frames.len() >= MAX_PARKED || self.parked_bytes + bytes > WAITING_BYTES {
@@ -42,7 +42,7 @@ impl RelayTenant {
         &mut self,
         now: u64,
         socket: SocketId,
-        frame: Frame,
+        frame: DecodedFrame,
         refusal: Option<Refusal>,
         out: &mut Out,
     ) {
@@ -56,7 +56,7 @@ impl RelayTenant {
         socket: SocketId,
         ask: Ask,
         (client_id, opening): (Rc<str>, Option<(Principal, Recover, bool)>),
-        frames: VecDeque<(Frame, usize)>,
+        frames: VecDeque<(DecodedFrame, usize)>,
     ) {
         self.asked += 1;
         let number = self.asked;
@@ -73,8 +73,12 @@ impl RelayTenant {
     }
 
     /// What a frame needs to know of the stream before it can be handled; `None`: nothing.
-    pub(super) fn question(&self, now: u64, socket: SocketId, frame: &Frame) -> Option<Ask> {
+    pub(super) fn question(&self, now: u64, socket: SocketId, frame: &DecodedFrame) -> Option<Ask> {
         let command = frame.as_ref().ok()?;
+        // It waits behind those that wait for the database, and asks when its turn comes.
+        if self.delivery.is_waiting(socket) {
+            return None;
+        }
         let (client_id, user) = self.delivery.payer(socket)?;
         let is_authenticated = self.delivery.is_authenticated(socket);
         let payer = |user| PayerForm { socket: client_id.to_string(), user };
@@ -140,7 +144,7 @@ impl RelayTenant {
         *self.census.borrow_mut() = Census { connections: form.connections, users, listeners: form.listeners };
         let rosters = codec::rosters(&mut form);
         let position = Position { epoch: form.epoch, offset: form.offset };
-        self.answer = Some(Known { position, missed: form.missed.map(codec::missed), rosters });
+        self.answer = Some(AnsweredState { position, missed: form.missed.map(codec::missed), rosters });
         let refusal = form.refusal.map(RefusalForm::refusal);
         match opening {
             Some(opening) => {

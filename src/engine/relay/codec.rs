@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
+use super::database_form;
 use super::form::{
     AnswerForm, ArrivalForm, Down, EventForm, FromForm, MemberForm, MissedForm, OriginForm, PayerForm, RefusalForm,
     RowForm, SessionForm, TopicForm,
 };
 use crate::engine::command::{Position, Replay};
+use crate::engine::database::verdict::Verdict;
 use crate::engine::delivery::Arrival;
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
@@ -164,17 +166,27 @@ pub(super) fn missed_form(missed: &Missed) -> MissedForm {
 /// What was missed; where some of it cannot be read, the reader is told that it is not everything.
 pub(super) fn missed(form: MissedForm) -> Missed {
     let MissedForm::Everything(rows) = form else { return Missed::TooMuch };
-    let read = |row: RowForm| accepted((row.offset, row.time, true), &row.source);
+    let read = |row: RowForm| accepted((row.offset, row.time, true), &row.source, None);
     rows.into_iter().map(read).collect::<Option<Vec<_>>>().map_or(Missed::TooMuch, Missed::Everything)
 }
 
-fn accepted((offset, time, is_kept): (u64, u64, bool), source: &RawValue) -> Option<Accepted> {
+fn accepted(
+    (offset, time, is_kept): (u64, u64, bool),
+    source: &RawValue,
+    verdict: Option<Rc<Verdict>>,
+) -> Option<Accepted> {
     let publication = Rc::new(Publication::stored(STORED_VERSION, source.get())?);
-    Some(Accepted { publication, offset, time, is_kept, verdict: None })
+    Some(Accepted { publication, offset, time, is_kept, verdict })
 }
 
 /// A publication or presence as every relay is told it, but for the one whose client has published.
-pub(super) fn spread_form(message: &ToDelivery, payer: Option<&PayerForm>, origin: Option<OriginForm>) -> Option<Down> {
+/// `listens`: the groups there of which the database has judged.
+pub(super) fn spread_form(
+    message: &ToDelivery,
+    payer: Option<&PayerForm>,
+    origin: Option<OriginForm>,
+    listens: &dyn Fn(&str) -> bool,
+) -> Option<Down> {
     match message {
         ToDelivery::Publish { accepted, .. } => Some(Down::Publish {
             offset: accepted.offset,
@@ -183,6 +195,7 @@ pub(super) fn spread_form(message: &ToDelivery, payer: Option<&PayerForm>, origi
             payer: payer.cloned(),
             origin,
             source: raw(&accepted.publication.source),
+            verdict: accepted.verdict.as_ref().map(|verdict| database_form::verdict_form(verdict, listens)),
         }),
         ToDelivery::Presence { topic, event } => {
             Some(Down::Presence { topic: place_form(topic), event: event_form(event)? })
@@ -229,7 +242,7 @@ pub(super) fn rosters(form: &mut AnswerForm) -> Vec<Roster> {
 pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
     let place = |form: Option<TopicForm>| form.map(topic);
     Some(match message {
-        Down::Publish { offset, time, kept, origin, source, .. } => {
+        Down::Publish { offset, time, kept, origin, source, verdict, .. } => {
             let origin = origin.map(|origin| Origin {
                 session: session(origin.session),
                 acknowledge: origin.acknowledge,
@@ -238,7 +251,8 @@ pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
                 key: None,
                 relayed: None,
             });
-            ToDelivery::Publish { accepted: accepted((offset, time, kept), &source)?, origin }
+            let verdict = verdict.map(database_form::verdict);
+            ToDelivery::Publish { accepted: accepted((offset, time, kept), &source, verdict)?, origin }
         }
         Down::Presence { topic, event: what } => ToDelivery::Presence { topic: place(topic), event: event(what) },
         Down::Roster { session: of, topic, members: all } => {
@@ -254,6 +268,11 @@ pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
             ToDelivery::Refused { session: session(of), refusal: refusal.refusal(), id, topic: place(topic) }
         }
         Down::Done { session: of, id } => ToDelivery::Done { session: session(of), id },
-        Down::Answer(_) | Down::Places { .. } | Down::Arrived(_) | Down::Tables { .. } | Down::Restart => return None,
+        Down::Answer(_)
+        | Down::Places { .. }
+        | Down::Arrived(_)
+        | Down::Tables { .. }
+        | Down::Database(_)
+        | Down::Restart => return None,
     })
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::database_form::{DatabaseDown, DatabaseUp, VerdictForm};
 use crate::code::{Code, Refusal};
 
 /// The version of all of this.
@@ -136,6 +137,8 @@ pub(in crate::engine) enum Up {
     Gone { client: String },
     /// A connection has opened or closed, for the topic of those.
     Arrived(ArrivalForm),
+    /// Something about the database.
+    Database(DatabaseUp),
 }
 
 /// What a frame needs before it can be handled.
@@ -207,6 +210,9 @@ pub(super) enum Down {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<OriginForm>,
         source: Box<RawValue>,
+        /// What the database shows the groups at this relay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Vec<VerdictForm>>,
     },
     /// Someone appeared, changed or disappeared.
     Presence { topic: Option<TopicForm>, event: EventForm },
@@ -228,6 +234,8 @@ pub(super) enum Down {
     Arrived(ArrivalForm),
     /// How tables are set from here on.
     Tables { settings: String },
+    /// Something about the database.
+    Database(DatabaseDown),
     /// Something is lost that was for the relay's clients: they come back and recover.
     Restart,
 }
@@ -382,6 +390,7 @@ mod tests {
             payer: None,
             origin: None,
             source: RawValue::from_string(source.to_owned()).unwrap(),
+            verdict: None,
         };
         let read: Down = serde_json::from_str(&text(&message)).unwrap();
         let Down::Publish { source: read, .. } = read else { panic!("another message") };

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Roster};
 use super::form::{
-    AnswerForm, ArrivalForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION,
-    text,
+    AnswerForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION, text,
 };
-use super::interest::Interest;
+use super::interest::InterestFilter;
 use super::link::{Entering, Link};
 use super::{Peer, relay_of};
 use crate::code::Refusal;
@@ -22,7 +21,6 @@ use crate::engine::figures::RelayFigures;
 use crate::engine::input::Stored;
 use crate::engine::message::{Missed, Out, Relayed, ToDelivery};
 use crate::engine::table_settings::FACT as TABLES;
-use crate::policy::channel::Topic;
 use crate::policy::relays::Relays;
 
 /// What the names of the relays' facts begin with.
@@ -41,7 +39,7 @@ struct StoredRelay {
     listeners: u64,
 }
 
-fn tables_text(settings: String) -> Rc<str> {
+pub(super) fn tables_text(settings: String) -> Rc<str> {
     Rc::from(text(&Down::Tables { settings }))
 }
 
@@ -52,13 +50,13 @@ pub(in crate::engine) struct Hub {
     limits_listeners: bool,
     /// Random, of this life.
     life: String,
-    links: BTreeMap<u32, Link>,
+    pub(super) links: BTreeMap<u32, Link>,
     /// Whether the storage says that batches are on their way.
     is_busy: bool,
     /// What the root's own delivery counts in of the other objects.
     census: Rc<RefCell<Census>>,
     /// How tables are set, as relays are told it; `None` where nobody has set any.
-    tables: Option<Rc<str>>,
+    pub(super) tables: Option<Rc<str>>,
 }
 
 impl Hub {
@@ -75,8 +73,8 @@ impl Hub {
             let Some(number) = number else { continue };
             // What cannot be read may be interested in anything: it is told to begin anew, and says so again.
             let read = serde_json::from_str::<StoredRelay>(state).ok().filter(|stored| stored.version == VERSION);
-            let known =
-                read.and_then(|stored| Some((Interest::read(&stored.interest)?, stored.sockets, stored.listeners)));
+            let known = read
+                .and_then(|stored| Some((InterestFilter::read(&stored.interest)?, stored.sockets, stored.listeners)));
             let is_known = known.is_some();
             let (interest, sockets, listeners) = known.unwrap_or_default();
             let mut link = Link::stored(interest, sockets, listeners);
@@ -146,20 +144,16 @@ impl Hub {
         self.links.get(&relay).is_some_and(|link| link.taken == 1)
     }
 
-    /// Tells a relay where its sockets are present.
-    pub(in crate::engine) fn tell_places<'a>(
-        &mut self,
-        relay: u32,
-        places: impl Iterator<Item = &'a (Rc<str>, Option<Topic>)>,
-    ) {
-        let of_relay = places.filter(|(client, _)| relay_of(client) == Some(relay));
-        let places = of_relay.map(|(client, topic)| (client.to_string(), codec::place_form(topic))).collect();
-        self.reply(relay, &Down::Places { places });
-    }
-
     /// Tells every relay that may have a recipient what happened in the stream. `origin` is the client of a relay that
     /// caused it: its own relay acknowledges it.
-    pub(in crate::engine) fn spread(&mut self, message: &ToDelivery, origin: Option<(Relayed, OriginForm)>) {
+    /// `listens`: whether a relay is sent what this group sees.
+    pub(in crate::engine) fn spread(
+        &mut self,
+        message: &ToDelivery,
+        origin: Option<(Relayed, OriginForm)>,
+        listens: &dyn Fn(u32, &str) -> bool,
+    ) {
+        let is_judged = matches!(message, ToDelivery::Publish { accepted, .. } if accepted.verdict.is_some());
         let payer = origin.as_ref().map(|(relayed, _)| &relayed.payer);
         let mut shared: Option<Rc<str>> = None;
         let mut behind = Vec::new();
@@ -169,9 +163,12 @@ impl Hub {
             if !acknowledges && !link.wants_everything() && !link.interest.wants(message) {
                 continue;
             }
-            let encode = |origin| codec::spread_form(message, payer, origin).map(|form| Rc::from(text(&form)));
+            let listens = |group: &str| listens(*number, group);
+            let encode =
+                |origin| codec::spread_form(message, payer, origin, &listens).map(|form| Rc::from(text(&form)));
             let encoded = match own {
                 Some((_, origin)) => encode(Some(origin.clone())),
+                None if is_judged => encode(None),
                 None => shared.take().or_else(|| encode(None)).inspect(|text| shared = Some(Rc::clone(text))),
             };
             if encoded.is_some_and(|text| !link.push(text)) {
@@ -181,58 +178,9 @@ impl Hub {
         behind.into_iter().for_each(|relay| self.restart(relay));
     }
 
-    /// Tells every relay how tables are set from here on, where they have not heard it.
-    pub(in crate::engine) fn tell_tables(&mut self, settings: String) {
-        let tables = tables_text(settings);
-        if self.tables.replace(tables.clone()).as_ref() == Some(&tables) {
-            return;
-        }
-        self.tell_all(|_| true, &tables);
-    }
-
-    /// The same to one whose life has just begun.
-    pub(in crate::engine) fn tell_tables_to(&mut self, relay: u32) {
-        if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
-            && !link.push(tables)
-        {
-            self.restart(relay);
-        }
-    }
-
-    /// Tells those relays of a connection that may have a listener to the topic of connections.
-    pub(in crate::engine) fn tell_arrival(&mut self, topic: Option<&Topic>, form: &ArrivalForm) {
-        let Some(topic) = topic else { return };
-        let told: Rc<str> = Rc::from(text(&Down::Arrived(form.clone())));
-        self.tell_all(|link| link.wants_everything() || link.interest.wants_topic(topic), &told);
-    }
-
-    fn tell_all(&mut self, is_meant: impl Fn(&Link) -> bool, told: &Rc<str>) {
-        let links = self.links.iter_mut().filter(|(_, link)| is_meant(link));
-        let behind: Vec<u32> =
-            links.filter_map(|(number, link)| (!link.push(told.clone())).then_some(*number)).collect();
-        behind.into_iter().for_each(|relay| self.restart(relay));
-    }
-
     /// The relays that have sockets.
     pub(in crate::engine) fn numbers(&self) -> Vec<u32> {
         self.links.keys().copied().collect()
-    }
-
-    /// Tells one relay what the stream answers to it.
-    pub(in crate::engine) fn answer_message(&mut self, relay: u32, message: &ToDelivery) {
-        if let Some(form) = codec::reply_form(message) {
-            self.reply(relay, &form);
-        }
-    }
-
-    fn reply(&mut self, relay: u32, form: &Down) {
-        let text = Rc::from(text(form));
-        // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
-        let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
-        let push = if is_grant { Link::push_grant } else { Link::push_reply };
-        if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
-            self.restart(relay);
-        }
     }
 
     /// The tenant's sockets beside those of a relay: of all users, and of one. `own`: the same at the root.
@@ -273,8 +221,18 @@ impl Hub {
         self.count();
     }
 
+    /// The relay's life, where it has told that.
+    pub(super) fn life_of(&self, relay: u32) -> Option<&String> {
+        self.links.get(&relay).and_then(|link| link.life.as_ref())
+    }
+
+    /// Whether there is such a relay.
+    pub(super) fn knows(&self, relay: u32) -> bool {
+        self.links.contains_key(&relay)
+    }
+
     /// Something is lost that was for a relay's clients: they come back, and recover what was retained.
-    fn restart(&mut self, relay: u32) {
+    pub(super) fn restart(&mut self, relay: u32) {
         if let Some(link) = self.links.get_mut(&relay) {
             link.push(Rc::from(text(&Down::Restart)));
             // What was dropped may have said so.
@@ -324,7 +282,7 @@ impl Hub {
         let is_far =
             link.stored_sockets.is_none_or(|stored| stored.abs_diff(link.sockets) > self.configuration.sockets / 16);
         let interest =
-            report.interest.as_deref().and_then(Interest::read).filter(|interest| *interest != link.interest);
+            report.interest.as_deref().and_then(InterestFilter::read).filter(|interest| *interest != link.interest);
         if interest.is_some() || is_far || is_other_plan {
             link.interest = interest.unwrap_or_else(|| link.interest.clone());
             link.stored_sockets = Some(link.sockets);
@@ -337,7 +295,7 @@ impl Hub {
     }
 
     /// Gives up relays that have emptied.
-    fn give_up(&mut self, out: &mut Out) {
+    pub(super) fn give_up(&mut self, out: &mut Out) {
         let is_empty = |link: &Link| {
             link.life.is_some() && link.sockets + link.pending == 0 && link.is_idle() && !link.wants_everything()
         };
@@ -351,7 +309,6 @@ impl Hub {
 
     /// Sends what waits, one batch to each relay at a time.
     pub(in crate::engine) fn flush(&mut self, now: u64, out: &mut Out) {
-        self.give_up(out);
         let is_busy = self.links.values().any(|link| !link.is_idle());
         if is_busy != self.is_busy {
             self.is_busy = is_busy;

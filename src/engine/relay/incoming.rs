@@ -44,11 +44,16 @@ impl RelayTenant {
             Down::Restart => self.restart_all(out),
             Down::Tables { settings } => self.delivery.take_tables(settings, out),
             Down::Arrived(form) => self.delivery.tell_arrival(&codec::arrival(&form), out),
-            Down::Answer(answer) if is_for_this_life => self.answered(now, *answer, out),
+            Down::Answer(answer) if is_for_this_life => {
+                if let Some(answer) = self.missed(*answer, out) {
+                    self.answered(now, answer, out);
+                }
+            }
             Down::Places { places } if is_for_this_life => {
                 let places = places.into_iter().map(|(client, topic)| (Rc::from(client), topic.map(codec::topic)));
                 self.delivery.be_present(&places.collect(), out);
             }
+            Down::Database(message) => self.hear_database(now, message, is_for_this_life, out),
             Down::Answer(_) | Down::Places { .. } => {}
             message => {
                 let is_general = matches!(message, Down::Publish { .. } | Down::Presence { .. });
@@ -72,6 +77,8 @@ impl RelayTenant {
             Taken::Forgotten(doubtful) => {
                 // Its batches are numbered anew.
                 self.root = None;
+                // It may have given this relay up, and its listeners with it.
+                self.tell_database_anew();
                 self.ask_again();
                 doubtful.into_iter().for_each(|socket| self.delivery.restart(SocketId(socket), out));
             }
@@ -89,10 +96,12 @@ impl RelayTenant {
         for asked in self.asks.values() {
             self.link.push(Up::Ask(asked.ask.clone()));
         }
+        self.ask_database_again();
     }
 
     pub(super) fn restart_all(&mut self, out: &mut Out) {
         self.asks.clear();
+        self.database.forget_returning();
         self.parked.clear();
         self.parked_bytes = 0;
         self.delivery.restart_all(out);
@@ -102,8 +111,9 @@ impl RelayTenant {
 /// The client that published is known by its session, which means nothing in another life.
 fn without_origin(message: Down, is_for_this_life: bool) -> Down {
     match message {
-        Down::Publish { offset, time, kept, payer, origin, source } => {
-            Down::Publish { offset, time, kept, payer, origin: origin.filter(|_| is_for_this_life), source }
+        Down::Publish { offset, time, kept, payer, origin, source, verdict } => {
+            let origin = origin.filter(|_| is_for_this_life);
+            Down::Publish { offset, time, kept, payer, origin, source, verdict }
         }
         message => message,
     }

@@ -12,15 +12,15 @@ const BITS: u64 = 64 * WORDS as u64;
 
 /// The filter.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Interest(Vec<u64>);
+pub(super) struct InterestFilter(Vec<u64>);
 
-impl Default for Interest {
-    fn default() -> Interest {
-        Interest(vec![0; WORDS])
+impl Default for InterestFilter {
+    fn default() -> InterestFilter {
+        InterestFilter(vec![0; WORDS])
     }
 }
 
-impl Interest {
+impl InterestFilter {
     /// Adds what a class of sessions listens to; whether that was news.
     pub(super) fn add_scope(&mut self, scope: &ClassScope<'_>) -> bool {
         match scope {
@@ -93,12 +93,12 @@ impl Interest {
     }
 
     /// Reads the text; `None` when it is none of this build's.
-    pub(super) fn read(text: &str) -> Option<Interest> {
+    pub(super) fn read(text: &str) -> Option<InterestFilter> {
         if text.len() != 16 * WORDS || !text.is_ascii() {
             return None;
         }
         let word = |start: usize| u64::from_str_radix(text.get(start..start + 16)?, 16).ok();
-        (0..WORDS).map(|number| word(16 * number)).collect::<Option<Vec<u64>>>().map(Interest)
+        (0..WORDS).map(|number| word(16 * number)).collect::<Option<Vec<u64>>>().map(InterestFilter)
     }
 }
 
@@ -140,26 +140,26 @@ mod tests {
 
     #[test]
     fn nothing_that_was_added_is_missed_and_little_else_is_found() {
-        let mut interest = Interest::default();
+        let mut interest = InterestFilter::default();
         for number in 0..1_000 {
             interest.add_scope(&ClassScope::Topic(&topic(&format!("room:{number}"))));
             interest.add_user(&format!("user{number}"));
         }
-        let found = |interest: &Interest, kind: fn(&str) -> String, from: u32| {
+        let found = |interest: &InterestFilter, kind: fn(&str) -> String, from: u32| {
             (from..from + 1_000).filter(|number| interest.has(&kind(&number.to_string()))).count()
         };
         let room = |number: &str| topic_item(&topic(&format!("room:{number}")));
         assert_eq!(found(&interest, room, 0), 1_000);
         assert!(found(&interest, room, 1_000) < 350, "{}", found(&interest, room, 1_000));
-        assert!(Interest::read(&interest.text()) == Some(interest));
+        assert!(InterestFilter::read(&interest.text()) == Some(interest));
     }
 
     #[test]
     fn a_text_of_another_build_is_none() {
-        let text = Interest::default().text();
-        assert!(Interest::read(&text).is_some());
+        let text = InterestFilter::default().text();
+        assert!(InterestFilter::read(&text).is_some());
         for wrong in ["", "0", text.get(1..).unwrap(), &text.replace('0', "g"), &format!("{text}0")] {
-            assert!(Interest::read(wrong).is_none());
+            assert!(InterestFilter::read(wrong).is_none());
         }
     }
 
@@ -180,7 +180,7 @@ mod tests {
                 r#"{{"type":"postgres_changes","table":"{name}","eventType":"DELETE","old":{{"id":1}}{user}}}"#
             ))
         };
-        let mut interest = Interest::default();
+        let mut interest = InterestFilter::default();
         interest.add_scope(&ClassScope::Organization { tables: vec![("public", "todos")] });
         interest.add_user("ada");
         assert!(interest.wants(&of_table("todos", "")));

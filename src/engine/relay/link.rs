@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::form::{DownAnswer, Report, VERSION};
-use super::interest::Interest;
+use super::interest::InterestFilter;
 use crate::value::json;
 
 /// Messages that may wait for a relay; more is a relay that had better begin anew.
@@ -19,7 +19,7 @@ const RETRY: u64 = 500;
 const MAX_RETRY: u64 = 30_000;
 
 /// A message that waits.
-struct Waiting {
+struct QueuedMessage {
     text: Rc<str>,
     /// Whether it is for one session, which means nothing in another life of the relay.
     is_answer: bool,
@@ -38,7 +38,7 @@ pub(super) struct Entering {
 /// A batch that is on its way, or is to be sent again.
 struct Flight {
     sequence: u64,
-    messages: Vec<Waiting>,
+    messages: Vec<QueuedMessage>,
     attempts: u32,
     /// Whether it has not arrived, and when it is sent again, in Unix milliseconds.
     again_at: Option<u64>,
@@ -51,11 +51,11 @@ pub(super) struct Link {
     pub(super) life: Option<String>,
     /// The last of its requests that was taken.
     pub(super) taken: u64,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedMessage>,
     waiting_bytes: usize,
     flight: Option<Flight>,
     sent: u64,
-    pub(super) interest: Interest,
+    pub(super) interest: InterestFilter,
     /// Answers that it has not confirmed: until it has, it may want more than it says.
     unconfirmed: BTreeMap<u64, Option<Entering>>,
     granted: u64,
@@ -73,7 +73,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A relay as the storage tells it.
-    pub(super) fn stored(interest: Interest, sockets: u64, listeners: u64) -> Link {
+    pub(super) fn stored(interest: InterestFilter, sockets: u64, listeners: u64) -> Link {
         Link { interest, sockets, listeners, stored_sockets: Some(sockets), ..Link::default() }
     }
 
@@ -110,18 +110,18 @@ impl Link {
 
     /// Adds what concerns many; `false` where that is too much, and the relay is told to begin anew.
     pub(super) fn push(&mut self, text: Rc<str>) -> bool {
-        self.add(Waiting { text, is_answer: false, answers: None })
+        self.add(QueuedMessage { text, is_answer: false, answers: None })
     }
 
     /// Adds what one session of the relay is told.
     pub(super) fn push_reply(&mut self, text: Rc<str>) -> bool {
-        self.add(Waiting { text, is_answer: true, answers: None })
+        self.add(QueuedMessage { text, is_answer: true, answers: None })
     }
 
     /// Adds the answer to a question; `enters`: who is to be counted with it.
     pub(super) fn push_answer(&mut self, text: Rc<str>, number: u64, enters: Option<Entering>) -> bool {
         self.unconfirmed.insert(number, enters);
-        self.add(Waiting { text, is_answer: true, answers: Some(number) })
+        self.add(QueuedMessage { text, is_answer: true, answers: Some(number) })
     }
 
     /// Adds what makes a session want more than the relay has said yet.
@@ -131,7 +131,7 @@ impl Link {
         self.push_answer(text, u64::MAX - self.granted, None)
     }
 
-    fn add(&mut self, waiting: Waiting) -> bool {
+    fn add(&mut self, waiting: QueuedMessage) -> bool {
         self.waiting_bytes += waiting.text.len();
         self.waiting.push_back(waiting);
         let fits = self.waiting.len() <= MAX_WAITING && self.waiting_bytes <= MAX_WAITING_BYTES;
@@ -162,12 +162,12 @@ impl Link {
             None if self.waiting.is_empty() => return None,
             None => {
                 let mut bytes = 0;
-                let fits = |waiting: &&Waiting| {
+                let fits = |waiting: &&QueuedMessage| {
                     bytes += waiting.text.len();
                     bytes <= MAX_BATCH_BYTES
                 };
                 let count = self.waiting.iter().take_while(fits).count().max(1);
-                let messages: Vec<Waiting> = self.waiting.drain(..count.min(self.waiting.len())).collect();
+                let messages: Vec<QueuedMessage> = self.waiting.drain(..count.min(self.waiting.len())).collect();
                 self.waiting_bytes -= messages.iter().map(|waiting| waiting.text.len()).sum::<usize>();
                 self.sent += 1;
                 self.flight = Some(Flight { sequence: self.sent, messages, attempts: 0, again_at: None });

@@ -3,19 +3,24 @@
 
 mod asking;
 mod codec;
+mod database;
+mod database_form;
 mod form;
 mod hub;
 mod incoming;
 mod interest;
 mod link;
+mod listeners;
 mod outgoing;
 mod report;
 mod root;
+mod telling;
 pub mod tenant;
 mod uplink;
 
 pub(super) use form::{Ask, PayerForm, Up};
 pub(super) use hub::Hub;
+pub(super) use listeners::Relayed;
 
 /// The other side of a request between two objects of one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,6 +21,9 @@ impl RelayTenant {
             }
             ToStream::Resume { session, from, then } => {
                 let asked = !matches!(from, From::Now);
+                if asked && self.answer.is_none() && self.delivery.database_name().is_some() {
+                    return self.ask_for_missed(session, &from, then);
+                }
                 let (position, missed) = match &mut self.answer {
                     Some(known) => (known.position.clone(), known.missed.take()),
                     None => (Position { epoch: String::new(), offset: 0 }, None),

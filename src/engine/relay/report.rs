@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::form::{PayerForm, Report};
-use super::interest::Interest;
+use super::interest::InterestFilter;
 use crate::engine::delivery::Delivery;
 
 /// Sessions that may end before the filter is made anew without what they wanted.
@@ -11,7 +11,7 @@ const MANY_ENDED: u64 = 1_000;
 
 /// What has changed since the last report.
 pub(super) struct Reporter {
-    interest: Interest,
+    interest: InterestFilter,
     has_news: bool,
     /// Whether the next report says everything.
     is_whole: bool,
@@ -26,7 +26,7 @@ impl Reporter {
     /// That of a life which begins: everything is to be said.
     pub(super) fn new() -> Reporter {
         Reporter {
-            interest: Interest::default(),
+            interest: InterestFilter::default(),
             has_news: true,
             is_whole: true,
             ended: 0,

@@ -15,7 +15,7 @@ use crate::engine::input::{Input, Remembered, SocketId, UsedTicket};
 use crate::engine::message::{
     Announcement, From, Missable, Missed, Origin, Out, Relayed, SessionId, ToDelivery, ToStream, Tracking,
 };
-use crate::engine::publication::{Publication, STORED_VERSION};
+use crate::engine::publication::{Content, Publication, STORED_VERSION};
 use crate::engine::tenant::Tenant;
 use crate::policy::channel::Topic;
 
@@ -114,7 +114,11 @@ impl Tenant {
             mut message => {
                 let origin = relayed_origin(&mut message);
                 if let Some(hub) = &mut self.hub {
-                    hub.spread(&message, origin);
+                    let (delivery, table) = (&self.delivery, table_of(&message));
+                    let listens = |relay: u32, group: &str| {
+                        table.as_ref().is_some_and(|(schema, table)| delivery.listens_at(relay, group, (schema, table)))
+                    };
+                    hub.spread(&message, origin, &listens);
                 }
                 self.delivery.receive(now, message, out);
             }
@@ -205,6 +209,7 @@ impl Tenant {
                 return self.hub.iter_mut().for_each(|hub| hub.tell_arrival(topic.as_ref(), &form));
             }
             Up::Gone { client } => ToStream::Gone { client_id: Rc::from(client) },
+            Up::Database(message) => return self.database_asked(relay, message, out),
             Up::Ask(_) | Up::Publish { .. } | Up::Track { .. } | Up::Update { .. } => return,
         };
         self.ask_stream(now, relay, message, out);
@@ -279,6 +284,15 @@ impl Tenant {
                 message => hub.answer_message(relay, &message),
             }
         }
+    }
+}
+
+/// Schema and name of the table that a message is about.
+fn table_of(message: &ToDelivery) -> Option<(Rc<str>, Rc<str>)> {
+    let ToDelivery::Publish { accepted, .. } = message else { return None };
+    match &accepted.publication.content {
+        Content::Change { schema, table, .. } => Some((schema.clone(), table.clone())),
+        Content::Message { .. } => None,
     }
 }
 

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::codec::{self, Roster};
+use super::database::DatabaseQuestions;
 use super::form::{Ask, DownAnswer, PayerForm, Up, text};
 use super::report::Reporter;
 use super::uplink::Uplink;
 use super::{Peer, client_prefix};
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
-use crate::engine::command::{Command, Malformed, Position, Recover};
+use crate::engine::command::{DecodedFrame, Position, Recover};
 use crate::engine::delivery::Delivery;
 use crate::engine::effect::{Administered, Effect, Task};
 use crate::engine::figures::Figures;
@@ -24,8 +25,6 @@ use crate::engine::profile::Profiles;
 use crate::engine::tenant::Surroundings;
 use crate::policy::limits::AUTH_DEADLINE;
 use crate::policy::principal::Principal;
-
-pub(super) type Frame = Result<Command, Malformed>;
 
 /// A relay of one tenant.
 pub struct RelayTenant {
@@ -43,9 +42,10 @@ pub struct RelayTenant {
     pub(super) parked: BTreeMap<SocketId, Parked>,
     pub(super) parked_bytes: usize,
     /// What the answer to a question says, while the frame that needed it is handled.
-    pub(super) answer: Option<Known>,
+    pub(super) answer: Option<AnsweredState>,
     /// Who is to pay for the publication that is being delivered, and its bytes.
     pub(super) payer: Option<(PayerForm, usize)>,
+    pub(super) database: DatabaseQuestions,
     pub(super) census: Rc<RefCell<Census>>,
     pub(super) alarm: Option<u64>,
     /// The timers that are on their way, by the time at which they come.
@@ -65,11 +65,11 @@ pub(super) struct Parked {
     pub(super) number: u64,
     pub(super) client_id: Rc<str>,
     pub(super) opening: Option<(Principal, Recover, bool)>,
-    pub(super) frames: VecDeque<(Frame, usize)>,
+    pub(super) frames: VecDeque<(DecodedFrame, usize)>,
 }
 
 /// What was true of the stream at the place of an answer.
-pub(super) struct Known {
+pub(super) struct AnsweredState {
     pub(super) position: Position,
     pub(super) missed: Option<Missed>,
     pub(super) rosters: Vec<Roster>,
@@ -105,6 +105,7 @@ impl RelayTenant {
             parked_bytes: 0,
             answer: None,
             payer: None,
+            database: DatabaseQuestions::default(),
             census,
             alarm: None,
             timers: BTreeSet::new(),
@@ -118,6 +119,7 @@ impl RelayTenant {
         // The root is told with the first input: a wake has none to answer yet.
         relay.carry(now, &mut out);
         relay.delivery.save(now, &mut out);
+        relay.relay_questions(now, &mut out);
         effects.append(&mut out.effects);
         relay
     }
@@ -129,6 +131,7 @@ impl RelayTenant {
         self.delivery.prepare(None);
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
+        self.ask_late_database(now);
         match input {
             Input::Open(open) => self.open(now, open, &mut out),
             Input::OpenAtRelay { open, census } => {
@@ -175,6 +178,7 @@ impl RelayTenant {
         // What is stored here is of its sockets alone: a relay that has emptied is given up.
         if !was_empty && self.delivery.is_empty() {
             self.alarm = None;
+            self.tell_database_anew();
             effects.push(Effect::Do(Task::DeleteStorage));
         }
         self.arm(effects);
@@ -229,7 +233,7 @@ impl RelayTenant {
         self.park(socket, ask, (client_id, Some((principal, recover, batches))), VecDeque::new());
     }
 
-    fn frame(&mut self, now: u64, socket: SocketId, frame: Frame, bytes: usize, out: &mut Out) {
+    fn frame(&mut self, now: u64, socket: SocketId, frame: DecodedFrame, bytes: usize, out: &mut Out) {
         let Some(frame) = self.delivery.take_in(now, socket, frame, bytes, out) else { return };
         self.take(now, socket, (frame, bytes), out);
     }
@@ -244,6 +248,16 @@ impl RelayTenant {
     }
 
     pub(super) fn carry_messages(&mut self, now: u64, out: &mut Out) {
+        loop {
+            self.exchange(now, out);
+            self.delivery.hold(out);
+            if out.to_stream.is_empty() && out.to_delivery.is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn exchange(&mut self, now: u64, out: &mut Out) {
         loop {
             if let Some(message) = out.to_stream.pop_front() {
                 self.say(message, out);
@@ -263,6 +277,7 @@ impl RelayTenant {
         for arrival in self.delivery.take_arrivals() {
             self.link.push(Up::Arrived(codec::arrival_form(&arrival)));
         }
+        self.relay_questions(now, &mut out);
         self.report.note(&mut self.delivery);
         if let Some(sequence) = self.to_answer.take() {
             let report = self.report.take(&self.delivery);
@@ -284,7 +299,7 @@ impl RelayTenant {
 
     /// Sets the alarm where it would come too late, or much too early, as the tenant's own object does.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
-        let deadlines = [self.delivery.deadline(), self.link.deadline()];
+        let deadlines = [self.delivery.deadline(), self.link.deadline(), self.database.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
         if !self.alarm.is_some_and(fits) {

@@ -127,7 +127,7 @@ impl Uplink {
         }
         again.append(&mut self.waiting);
         // Questions are asked again by whoever waits for their answers.
-        again.retain(|message| !matches!(message, Up::Ask(_)));
+        again.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
         self.waiting = again;
         doubtful
     }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Stream;
 use crate::code::{Code, Refusal};
-use crate::engine::database::batch::{Batch, Change, Content};
+use crate::engine::database::batch::{Batch, Change, ChangeContent};
 use crate::engine::effect::{Log, Task, Write};
 use crate::engine::input::Stored;
 use crate::engine::message::Out;
@@ -98,7 +98,7 @@ impl Stream {
     /// What is published of a change, and whether it is for those only who were judged to see it.
     fn publication(&self, change: Change) -> Option<(Publication, bool)> {
         match change.content {
-            Content::Row { operation, new, old } => {
+            ChangeContent::Row { operation, new, old } => {
                 let known = self.catalog.as_ref().and_then(|catalog| catalog.enabled(&change.schema, &change.table));
                 let from = FromDatabase {
                     at: change.at,
@@ -110,11 +110,11 @@ impl Stream {
                 let table = (&change.schema, &change.table);
                 Some((Publication::from_database(table, (operation, new, old), types, from), true))
             }
-            Content::Message(text) => {
+            ChangeContent::Message(text) => {
                 let form = Form::read(&text, Code::InvalidRequest).ok()?;
                 Some((Publication::read(form, &text).ok()?.sent_by_database(), false))
             }
-            Content::Truncate | Content::Lost => None,
+            ChangeContent::Truncate | ChangeContent::Lost => None,
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct History {
 }
 
 /// A connection that asks what it has missed.
-pub(super) struct Reading {
+pub(super) struct RecoveryRequest {
     pub(super) session: SessionId,
     pub(super) from: From,
     pub(super) then: Announcement,
@@ -42,7 +42,7 @@ pub(super) enum Begun {
     Known((Option<Vec<Accepted>>, Read)),
 }
 
-impl Reading {
+impl RecoveryRequest {
     /// What of all that was missed it is about; `None`: all.
     fn only(&self) -> Option<&Missable> {
         match &self.then {
@@ -115,7 +115,7 @@ impl History {
     }
 
     /// Begins to tell what a connection has missed. What came last is known; the rest must be read.
-    pub(super) fn begin(&mut self, epoch: &str, reading: &Reading) -> Begun {
+    pub(super) fn begin(&mut self, epoch: &str, reading: &RecoveryRequest) -> Begun {
         let nothing = Begun::Known((None, Read::default()));
         let (from, topics) = match &reading.from {
             From::Position(from, topics) if from.epoch == epoch => (from, topics),

@@ -19,7 +19,7 @@ use super::message::{Accepted, From, Missed, Out, Read, ToDelivery, ToStream};
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Database;
 use changes::Mark;
-use history::{Begun, History, Reading};
+use history::{Begun, History, RecoveryRequest};
 pub use place::{GAP as GAP_PLACE, ORGANIZATION as ORGANIZATION_PLACES};
 use presence::Presence;
 use publish::{Request, Spoken};
@@ -36,8 +36,8 @@ pub(super) struct Stream {
     request: Option<Request>,
     /// The connection that waits for what is being read, and those that resume after it: what one is told of the storage
     /// is in memory by itself.
-    reading: Option<Reading>,
-    resuming: VecDeque<Reading>,
+    reading: Option<RecoveryRequest>,
+    resuming: VecDeque<RecoveryRequest>,
     /// What clients publish under keys that are being looked up, one at a time.
     recalling: VecDeque<Spoken>,
     /// The database whose changes are taken.
@@ -111,7 +111,7 @@ impl Stream {
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { session, from, then } => {
                 self.begin(out);
-                self.resuming.push_back(Reading { session, from, then });
+                self.resuming.push_back(RecoveryRequest { session, from, then });
                 self.read_next(out);
             }
             ToStream::Track(tracking) => self.presence.track(tracking, out),
@@ -168,7 +168,7 @@ impl Stream {
     }
 
     /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
-    fn resumed(&self, reading: Reading, (missed, read): (Option<Vec<Accepted>>, Read), out: &mut Out) {
+    fn resumed(&self, reading: RecoveryRequest, (missed, read): (Option<Vec<Accepted>>, Read), out: &mut Out) {
         let nothing_missed = matches!(&reading.from, From::Position(from, _) if *from == self.position());
         let asked = !matches!(reading.from, From::Now);
         let missed = asked.then(|| match missed {

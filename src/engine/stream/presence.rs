@@ -12,16 +12,13 @@ use crate::engine::profile::RosterOnTracking;
 use crate::policy::channel::Topic;
 use crate::policy::limits::Limits;
 
-/// A topic, or the lobby.
-type Place = Option<Topic>;
-
 /// Everyone present in one tenant, as the storage has it.
 pub(in crate::engine) struct Presence {
     max_members: u64,
     /// By topic, then by public id.
-    members: BTreeMap<(Place, Rc<str>), Rc<Member>>,
+    members: BTreeMap<(Option<Topic>, Rc<str>), Rc<Member>>,
     /// Where each member is, so that a disconnect looks at no other topic.
-    places: BTreeSet<(Rc<str>, Place)>,
+    places: BTreeSet<(Rc<str>, Option<Topic>)>,
 }
 
 impl Presence {
@@ -75,7 +72,7 @@ impl Presence {
     }
 
     /// Why somebody may not appear, or not under its key.
-    fn refuse(&self, topic: &Place, member: &Member, owns_key: bool, is_there: bool) -> Option<Refusal> {
+    fn refuse(&self, topic: &Option<Topic>, member: &Member, owns_key: bool, is_there: bool) -> Option<Refusal> {
         if !is_there && self.of(topic).count() as u64 >= self.max_members {
             return Some(Refusal::of(Code::PresenceLimit));
         }
@@ -91,7 +88,7 @@ impl Presence {
     pub(super) fn update(
         &mut self,
         session: SessionId,
-        topic: Place,
+        topic: Option<Topic>,
         client_id: &Rc<str>,
         metadata: Rc<str>,
         out: &mut Out,
@@ -115,7 +112,7 @@ impl Presence {
     pub(super) fn untrack(
         &mut self,
         session: SessionId,
-        topic: Place,
+        topic: Option<Topic>,
         (client_id, key): (&Rc<str>, Option<&str>),
         out: &mut Out,
     ) {
@@ -137,34 +134,34 @@ impl Presence {
     }
 
     /// Tells one connection who is in a topic.
-    pub(in crate::engine) fn tell(&self, session: SessionId, topic: Place, out: &mut Out) {
+    pub(in crate::engine) fn tell(&self, session: SessionId, topic: Option<Topic>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
     }
 
     /// Hands a presence back with everyone present. It comes before what follows upon the presence: who disappears is told so.
-    pub(super) fn gather(&self, topic: Place, change: Box<Event>, only: Option<SessionId>, out: &mut Out) {
+    pub(super) fn gather(&self, topic: Option<Topic>, change: Box<Event>, only: Option<SessionId>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members }, only });
     }
 
     /// The public id of every member with each topic that it is in.
-    pub(in crate::engine) fn places(&self) -> &BTreeSet<(Rc<str>, Place)> {
+    pub(in crate::engine) fn places(&self) -> &BTreeSet<(Rc<str>, Option<Topic>)> {
         &self.places
     }
 
-    fn insert(&mut self, topic: Place, member: Rc<Member>) {
+    fn insert(&mut self, topic: Option<Topic>, member: Rc<Member>) {
         self.places.insert((member.client_id.clone(), topic.clone()));
         self.members.insert((topic, member.client_id.clone()), member);
     }
 
     /// The members of one topic.
-    fn of(&self, topic: &Place) -> impl Iterator<Item = &Rc<Member>> {
+    fn of(&self, topic: &Option<Topic>) -> impl Iterator<Item = &Rc<Member>> {
         let first = (topic.clone(), Rc::from(""));
         self.members.range(first..).take_while(move |((place, _), _)| place == topic).map(|(_, member)| member)
     }
 
-    fn remove(&mut self, topic: &Place, client_id: &Rc<str>, out: &mut Out) -> bool {
+    fn remove(&mut self, topic: &Option<Topic>, client_id: &Rc<str>, out: &mut Out) -> bool {
         let Some(member) = self.members.remove(&(topic.clone(), client_id.clone())) else { return false };
         self.places.remove(&(client_id.clone(), topic.clone()));
         let place = topic.as_ref().map(|topic| (topic.private, topic.name.clone()));
@@ -175,11 +172,11 @@ impl Presence {
     }
 }
 
-fn not_tracked(session: SessionId, topic: Place) -> ToDelivery {
+fn not_tracked(session: SessionId, topic: Option<Topic>) -> ToDelivery {
     ToDelivery::Refused { session, refusal: Refusal::of(Code::NotTracked), id: None, topic }
 }
 
-fn row(topic: &Place, member: &Member) -> PresenceRow {
+fn row(topic: &Option<Topic>, member: &Member) -> PresenceRow {
     PresenceRow {
         client_id: member.client_id.to_string(),
         topic: topic.as_ref().map(|topic| (topic.private, topic.name.to_string())),

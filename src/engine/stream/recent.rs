@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The end of the history.
 pub(super) struct Recent {
     /// The newest rows without a gap, the last of them being the newest of all.
-    rows: VecDeque<Row>,
+    rows: VecDeque<RecentRow>,
     /// The offset of the first of them, or of the next one where there is none.
     first: u64,
     bytes: usize,
@@ -25,7 +25,7 @@ pub(super) struct Recent {
     parsed_bytes: usize,
 }
 
-struct Row {
+struct RecentRow {
     place: Rc<str>,
     version: u64,
     text: Rc<str>,
@@ -54,7 +54,7 @@ impl Recent {
         self.by_place.insert((place.clone(), newest.offset));
         self.bytes += text.len();
         let Newest { time, total_bytes, .. } = newest;
-        self.rows.push_back(Row { place, version, text, time, total_bytes });
+        self.rows.push_back(RecentRow { place, version, text, time, total_bytes });
         while self.bytes > MAX_BYTES {
             self.drop_first();
         }
@@ -103,7 +103,7 @@ impl Recent {
 
     /// Forgets what may be trimmed: what is up to this offset, this time or this sum of bytes.
     pub(super) fn forget(&mut self, last: &Newest) {
-        let is_over = |first: u64, row: &Row| {
+        let is_over = |first: u64, row: &RecentRow| {
             first <= last.offset || row.time <= last.time || row.total_bytes <= last.total_bytes
         };
         while self.rows.front().is_some_and(|row| is_over(self.first, row)) {
@@ -121,7 +121,7 @@ impl Recent {
     fn offsets(&self, query: &HistoryQuery, next: u64) -> (Vec<u64>, u64) {
         if query.selection.is_whole {
             let skipped = usize::try_from(next - self.first).unwrap_or(usize::MAX);
-            let is_selected = |(_, row): &(u64, &Row)| query.selection.has(&row.place);
+            let is_selected = |(_, row): &(u64, &RecentRow)| query.selection.has(&row.place);
             let selected = (next..).zip(self.rows.iter().skip(skipped)).filter(is_selected);
             let offsets = selected.map(|(offset, _)| offset).collect();
             return (offsets, self.rows.len().saturating_sub(skipped) as u64);
@@ -137,7 +137,7 @@ impl Recent {
         (offsets, scanned)
     }
 
-    fn row(&self, offset: u64) -> Option<&Row> {
+    fn row(&self, offset: u64) -> Option<&RecentRow> {
         self.rows.get(usize::try_from(offset.checked_sub(self.first)?).ok()?)
     }
 

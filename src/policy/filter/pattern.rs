@@ -20,13 +20,13 @@ const MAX_STEPS: usize = 4;
 /// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
-    Like { pieces: Vec<Piece>, any_case: bool },
+    Like { pieces: Vec<LikeElement>, any_case: bool },
     Regex { regex: Regex, any_case: bool, states: u64 },
 }
 
 /// One element of a `like` pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum LikeElement {
     /// `%`
     Any,
     /// `_`
@@ -42,10 +42,10 @@ impl Pattern {
         let mut pieces = Vec::new();
         while let Some(c) = characters.next() {
             pieces.push(match c {
-                '%' => Piece::Any,
-                '_' => Piece::One,
-                '\\' => Piece::Literal(characters.next().unwrap_or('\\')),
-                c => Piece::Literal(c),
+                '%' => LikeElement::Any,
+                '_' => LikeElement::One,
+                '\\' => LikeElement::Literal(characters.next().unwrap_or('\\')),
+                c => LikeElement::Literal(c),
             });
         }
         Pattern::Like { pieces, any_case }
@@ -100,20 +100,20 @@ fn fold(text: &str) -> String {
 
 /// Matches greedily and goes back to the last `%` only. That takes the product of the lengths where a text is made for it,
 /// so the steps are counted: `None` beyond a few times the sum, which no pattern takes that is meant to match.
-fn like(pieces: &[Piece], text: &str) -> Option<bool> {
+fn like(pieces: &[LikeElement], text: &str) -> Option<bool> {
     let text: Vec<char> = text.chars().collect();
     let mut steps = MAX_STEPS.saturating_mul(text.len() + pieces.len());
     let (mut at_piece, mut at_text, mut back): (usize, usize, Option<(usize, usize)>) = (0, 0, None);
     while at_text < text.len() {
         steps = steps.checked_sub(1)?;
         match pieces.get(at_piece) {
-            Some(Piece::Any) => {
+            Some(LikeElement::Any) => {
                 at_piece += 1;
                 back = Some((at_piece, at_text));
                 continue;
             }
-            Some(Piece::One) => {}
-            Some(Piece::Literal(c)) if text.get(at_text) == Some(c) => {}
+            Some(LikeElement::One) => {}
+            Some(LikeElement::Literal(c)) if text.get(at_text) == Some(c) => {}
             _ => {
                 let Some((piece, place)) = back else { return Some(false) };
                 (at_piece, at_text) = (piece, place + 1);
@@ -124,7 +124,7 @@ fn like(pieces: &[Piece], text: &str) -> Option<bool> {
         at_piece += 1;
         at_text += 1;
     }
-    Some(pieces.iter().skip(at_piece).all(|piece| *piece == Piece::Any))
+    Some(pieces.iter().skip(at_piece).all(|piece| *piece == LikeElement::Any))
 }
 
 #[cfg(test)]

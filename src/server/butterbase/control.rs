@@ -14,7 +14,7 @@ use crate::policy::limits::NAME_BYTES;
 use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS};
 use crate::policy::token::TokenError;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+use crate::server::api::{Api, ApiStep, Cors, ObjectRequest, Rejected};
 use crate::server::control_plane::{self, TableList, TableRefusal};
 use crate::server::request_head::RequestHead;
 use crate::value::percent;
@@ -114,7 +114,7 @@ fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> R
                 if let Some(connected) = answer.get("connected").and_then(Value::as_bool) {
                     return Ok(shown(&app, &tables, connected, &address));
                 }
-                let stats = Question { organization: app.clone(), peer: Peer::Root, path: "/stats", body: None };
+                let stats = ObjectRequest { organization: app.clone(), peer: Peer::Root, path: "/stats", body: None };
                 Ok(ApiStep::ask(stats, move |_, status, body| {
                     let connections = parsed(status, body)?.get("connections").and_then(Value::as_u64);
                     Ok(shown(&app, &tables, connections.is_some_and(|count| count > 0), &address))

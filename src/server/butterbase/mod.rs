@@ -5,7 +5,7 @@ pub mod control;
 
 use super::admission::Admission;
 use super::entrance::{Entrance, Rejection};
-use super::handshake::{Step, Unverified};
+use super::handshake::{HandshakeStep, Unverified};
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::dialect::Dialect;
@@ -37,7 +37,7 @@ impl Entrance for ButterbaseEntrance {
         place(path).is_some_and(|(_, rest)| rest.is_empty())
     }
 
-    fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<HandshakeStep, Refusal> {
         let (name, _) = place(&head.path).ok_or(Code::NotFound)?;
         let credential = head.bearer().or(head.parameter("token"));
         let app = known(name, credential.is_some(), configuration)?;
@@ -47,11 +47,11 @@ impl Entrance for ButterbaseEntrance {
         match credential {
             Some(credential) => {
                 let asked = if head.bearer().is_some() { [name, IN_HEADER].concat() } else { name.to_owned() };
-                Ok(Step::Verify(Box::new(Unverified::new(credential.to_owned(), asked, admission))))
+                Ok(HandshakeStep::Verify(Box::new(Unverified::new(credential.to_owned(), asked, admission))))
             }
             None if app.anonymous => {
                 let admission = Admission { principal: Some(Principal::anonymous(ANONYMOUS)), ..admission };
-                Ok(Step::Open(name.to_owned(), Box::new(admission)))
+                Ok(HandshakeStep::Open(name.to_owned(), Box::new(admission)))
             }
             None => Err(Refusal::of(Code::AuthRequired)),
         }

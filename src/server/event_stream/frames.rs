@@ -9,7 +9,7 @@ use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::policy::stream_key::StreamKey;
 use crate::server::answer::Answer;
-use crate::server::api::{Api, ApiStep, Cors, Question, Rejected};
+use crate::server::api::{Api, ApiStep, Cors, ObjectRequest, Rejected};
 use crate::server::request_head::RequestHead;
 use crate::server::streaming::{FRAME, frame_body};
 
@@ -36,8 +36,8 @@ impl Api for Frames {
         Ok(ApiStep::read_body(move |_, body| {
             let frame = String::from_utf8(body).map_err(|_| rejected(Refusal::of(Code::InvalidRequest)))?;
             let body = Some(frame_body(&key.client_id, &frame));
-            let question = Question { organization: key.organization, peer: Peer::Root, path: FRAME, body };
-            Ok(ApiStep::ask(question, |_, status, body| {
+            let request = ObjectRequest { organization: key.organization, peer: Peer::Root, path: FRAME, body };
+            Ok(ApiStep::ask(request, |_, status, body| {
                 Ok(ApiStep::Answer(Answer { status, body: body.to_owned(), retry_after: None }))
             }))
         }))

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::admission::Admission;
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
-use super::handshake::{Step, Unverified};
+use super::handshake::{HandshakeStep, Unverified};
 use super::request_head::RequestHead;
 use super::streaming::StreamedBody;
 use crate::code::{Code, Refusal};
@@ -35,18 +35,18 @@ impl Entrance for EventStreamEntrance {
         path == EVENTS
     }
 
-    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<Step, Refusal> {
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<HandshakeStep, Refusal> {
         let named = head.named_organization()?;
         let missed_after = missed_after(head)?;
         let first = Some(first_frame(head, missed_after.as_ref())?);
         let admission = Admission { first, missed_after, ..Admission::of(ID, head) };
         admission.first()?;
         if let Some(ticket) = head.parameter("ws_ticket") {
-            return Step::with_ticket(ticket, named, admission, configuration, now);
+            return HandshakeStep::with_ticket(ticket, named, admission, configuration, now);
         }
         let token = head.bearer().ok_or(Code::Unauthorized)?;
         let organization = head.organization(configuration)?;
-        Ok(Step::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))))
+        Ok(HandshakeStep::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))))
     }
 
     fn refused(&self, _head: Option<&RequestHead>, refusal: &Refusal) -> Rejection {

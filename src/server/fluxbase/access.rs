@@ -32,8 +32,8 @@ impl Caller {
     }
 }
 
-/// A request of a caller who is known, in the organization of Fluxbase's clients.
-pub struct Call {
+/// A request whose caller has been authenticated, in the organization of Fluxbase's clients.
+pub struct AuthenticatedRequest {
     /// What the request says before its body.
     pub head: Rc<RequestHead>,
     /// Who calls.
@@ -55,17 +55,17 @@ pub fn rejected(refusal: impl Into<Refusal>) -> Rejected {
 pub fn identify(
     head: Rc<RequestHead>,
     configuration: &Configuration,
-    then: impl FnOnce(&Configuration, Call) -> Result<ApiStep, Rejected> + 'static,
+    then: impl FnOnce(&Configuration, AuthenticatedRequest) -> Result<ApiStep, Rejected> + 'static,
 ) -> Result<ApiStep, Rejected> {
     head.check_origin(configuration).map_err(rejected)?;
     let organization = organization(configuration)?;
     let credential = head.bearer().ok_or_else(|| rejected(Code::Unauthorized))?.to_owned();
     if configuration.is_access_token(&credential) {
-        return then(configuration, Call { head, caller: Caller::Service, organization });
+        return then(configuration, AuthenticatedRequest { head, caller: Caller::Service, organization });
     }
     Ok(ApiStep::verify(credential, move |configuration, proven| {
         let principal = client(configuration, &organization, proven).map_err(rejected)?;
-        then(configuration, Call { head, caller: Caller::Client(principal), organization })
+        then(configuration, AuthenticatedRequest { head, caller: Caller::Client(principal), organization })
     }))
 }
 

@@ -9,13 +9,13 @@ use crate::engine::distinct::Distinct;
 use crate::engine::relay::Peer;
 use crate::server::administration::{CHANNELS, CONNECTIONS};
 use crate::server::answer::Answer;
-use crate::server::api::{ApiStep, Question, Rejected};
+use crate::server::api::{ApiStep, ObjectRequest, Rejected};
 
 /// Connections, and channels with a subscriber: of tables and of topics. Without `asks_relays` the channels are those of the
 /// organization's own object: a stranger's request may not wake all the others.
 pub fn counts(organization: String, asks_relays: bool) -> ApiStep {
-    let question = Question { organization: organization.clone(), peer: Peer::Root, path: "/stats", body: None };
-    ApiStep::ask(question, move |_, status, body| {
+    let request = ObjectRequest { organization: organization.clone(), peer: Peer::Root, path: "/stats", body: None };
+    ApiStep::ask(request, move |_, status, body| {
         let figures = accepted(status, body)?;
         let count = |name: &str| figures.get(name).and_then(Value::as_u64).unwrap_or_default();
         let connections = count("connections");
@@ -43,8 +43,8 @@ struct Channels {
 
 impl Channels {
     fn ask(self, peer: Peer) -> ApiStep {
-        let question = Question { organization: self.organization.clone(), peer, path: CHANNELS, body: None };
-        ApiStep::ask(question, move |_, status, body| self.answered(&accepted(status, body)?))
+        let request = ObjectRequest { organization: self.organization.clone(), peer, path: CHANNELS, body: None };
+        ApiStep::ask(request, move |_, status, body| self.answered(&accepted(status, body)?))
     }
 
     fn answered(mut self, answer: &Value) -> Result<ApiStep, Rejected> {
@@ -80,8 +80,8 @@ impl Page {
         let limit = self.limit.saturating_sub(self.list.len() as u64);
         let offset = self.offset.saturating_sub(self.total);
         let body = Some(json!({ "limit": limit, "offset": offset, "search": self.search }).to_string());
-        let question = Question { organization: self.organization.clone(), peer, path: CONNECTIONS, body };
-        ApiStep::ask(question, move |_, status, body| self.answered(accepted(status, body)?))
+        let request = ObjectRequest { organization: self.organization.clone(), peer, path: CONNECTIONS, body };
+        ApiStep::ask(request, move |_, status, body| self.answered(accepted(status, body)?))
     }
 
     fn answered(mut self, mut answer: Value) -> Result<ApiStep, Rejected> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::admission::Admission;
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
-use super::handshake::{Step, Unverified};
+use super::handshake::{HandshakeStep, Unverified};
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
 use crate::dialect::fluxbase::configuration::Settings;
@@ -37,17 +37,17 @@ impl Entrance for FluxbaseEntrance {
         path == WEBSOCKET
     }
 
-    fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
+    fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<HandshakeStep, Refusal> {
         let settings: &Settings = configuration.sections.get().ok_or(Code::NotFound)?;
         let organization = settings.organization.clone();
         let (recover, missed_after) = head.recovery()?;
         let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
         let token = head.bearer().or_else(|| head.parameter("token")).filter(|token| !token.is_empty());
         Ok(match token {
-            Some(token) => Step::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))),
+            Some(token) => HandshakeStep::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))),
             None => {
                 let principal = Some(Principal::anonymous(ANONYMOUS_ROLE));
-                Step::Open(organization, Box::new(Admission { principal, ..admission }))
+                HandshakeStep::Open(organization, Box::new(Admission { principal, ..admission }))
             }
         })
     }

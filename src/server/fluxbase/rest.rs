@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::access::{Call, Caller, identify, organization, rejected};
+use super::access::{AuthenticatedRequest, Caller, identify, organization, rejected};
 use super::gathering;
 use super::tables::{self, TABLES};
 use crate::code::{Code, Refusal};
@@ -31,9 +31,9 @@ const DEFAULT_LIMIT: u64 = 25;
 const MAX_LIMIT: u64 = 100;
 
 /// The endpoints.
-pub struct Rest;
+pub struct FluxbaseRest;
 
-impl Api for Rest {
+impl Api for FluxbaseRest {
     fn methods(&self, path: &str) -> Option<&'static [&'static str]> {
         match path {
             OLD_STATS | STATS => Some(&["GET"]),
@@ -89,33 +89,33 @@ pub(super) fn accepted(status: u16, body: &str) -> Result<Value, Rejected> {
     }
 }
 
-fn connections(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
-    if !call.caller.is_admin() {
+fn connections(_: &Configuration, request: AuthenticatedRequest) -> Result<ApiStep, Rejected> {
+    if !request.caller.is_admin() {
         return Err(rejected(Code::Forbidden));
     }
-    let number = |name: &str, default: u64| match call.head.parameter(name).map(str::parse::<u64>) {
+    let number = |name: &str, default: u64| match request.head.parameter(name).map(str::parse::<u64>) {
         None => Ok(default),
         Some(number) => {
             number.map_err(|_| rejected(Refusal::at(Code::InvalidRequest, name, format!("{name} must be a number"))))
         }
     };
     let (limit, offset) = (number("limit", DEFAULT_LIMIT)?.clamp(1, MAX_LIMIT), number("offset", 0)?);
-    let search = call.head.parameter("search").unwrap_or_default().to_owned();
-    Ok(gathering::connections(call.organization, search, (limit, offset)))
+    let search = request.head.parameter("search").unwrap_or_default().to_owned();
+    Ok(gathering::connections(request.organization, search, (limit, offset)))
 }
 
-fn broadcast(_: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
+fn broadcast(_: &Configuration, request: AuthenticatedRequest) -> Result<ApiStep, Rejected> {
     Ok(ApiStep::read_body(move |configuration, body| {
         let body = String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))?;
-        let publication = message(configuration, &call.caller, &body).map_err(rejected)?;
+        let publication = message(configuration, &request.caller, &body).map_err(rejected)?;
         let channel = publication.topic.as_ref().map(|topic| topic.name.to_string()).unwrap_or_default();
-        let client = match &call.caller {
+        let client = match &request.caller {
             Caller::Service => None,
             Caller::Client(principal) => Some(principal),
         };
         let publications = std::slice::from_ref(&publication);
-        let question = publish::question(&call.head, call.organization, client, publications);
-        Ok(ApiStep::ask(question, move |_, status, body| {
+        let object_request = publish::object_request(&request.head, request.organization, client, publications);
+        Ok(ApiStep::ask(object_request, move |_, status, body| {
             let recipients = accepted(status, body)?.get("delivered").and_then(Value::as_u64).unwrap_or_default();
             let body = json!({ "success": true, "channel": channel, "recipients": recipients });
             Ok(ApiStep::Answer(Answer::json(200, &body)))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::access::{Call, rejected};
+use super::access::{AuthenticatedRequest, rejected};
 use crate::code::{Code, Refusal};
 use crate::engine::table_settings::OPERATIONS;
 use crate::policy::configuration::Configuration;
@@ -27,29 +27,34 @@ pub fn place(path: &str) -> Option<(String, String)> {
 }
 
 /// Answers an administrator.
-pub(super) fn call(configuration: &Configuration, call: Call) -> Result<ApiStep, Rejected> {
-    if !call.caller.is_admin() {
+pub(super) fn call(configuration: &Configuration, request: AuthenticatedRequest) -> Result<ApiStep, Rejected> {
+    if !request.caller.is_admin() {
         return Err(rejected(Code::Forbidden));
     }
-    match (call.head.method.as_str(), place(&call.head.path)) {
+    let place = place(&request.head.path);
+    if let Some((schema, _)) = place.as_ref().filter(|(schema, _)| is_system_schema(schema)) {
+        return Err(rejected(refused_schema(schema)));
+    }
+    match (request.head.method.as_str(), place) {
         ("POST", None) => Ok(ApiStep::read_body(move |configuration, body| {
             let (body, schema, table) = enabling(&text(body)?).map_err(rejected)?;
-            ask(configuration, call, body, move |answer| enabled(&answer, &schema, &table))
+            ask(configuration, request, body, move |answer| enabled(&answer, &schema, &table))
         })),
         ("PATCH", Some((schema, table))) => Ok(ApiStep::read_body(move |configuration, body| {
             let body = updating(&text(body)?, &schema, &table).map_err(rejected)?;
-            ask(configuration, call, body, move |_| Ok(done(&format!("Table {schema}.{table} was updated."))))
+            ask(configuration, request, body, move |_| Ok(done(&format!("Table {schema}.{table} was updated."))))
         })),
         ("DELETE", Some((schema, table))) => {
             let body = json!({ "action": "disable", "schema": schema, "table": table });
-            ask(configuration, call, body, move |_| Ok(done(&format!("Realtime is off for {schema}.{table}."))))
+            ask(configuration, request, body, move |_| Ok(done(&format!("Realtime is off for {schema}.{table}."))))
         }
         (_, Some((schema, table))) => {
-            ask(configuration, call, json!({ "action": "list" }), move |answer| one(&answer, &schema, &table))
+            let body = json!({ "action": "find", "schema": schema, "table": table });
+            ask(configuration, request, body, move |answer| one(&answer, &schema, &table))
         }
         (_, None) => {
-            let enabled = call.head.parameter("enabled") != Some("false");
-            ask(configuration, call, json!({ "action": "list" }), move |answer| list(&answer, enabled))
+            let enabled = request.head.parameter("enabled") != Some("false");
+            ask(configuration, request, json!({ "action": "list" }), move |answer| list(&answer, enabled))
         }
     }
 }
@@ -61,11 +66,11 @@ fn text(body: Vec<u8>) -> Result<String, Rejected> {
 /// Asks whoever has the organization's tables.
 fn ask(
     configuration: &Configuration,
-    call: Call,
+    request: AuthenticatedRequest,
     body: Value,
     then: impl FnOnce(Value) -> Result<Answer, Rejected> + 'static,
 ) -> Result<ApiStep, Rejected> {
-    control_plane::ask(configuration, &call.organization, body, move |_, answer| {
+    control_plane::ask(configuration, &request.organization, body, move |_, answer| {
         let answer = answer.map_err(|refusal| rejected(refused(&refusal)))?;
         then(answer).map(ApiStep::Answer)
     })
@@ -88,6 +93,10 @@ fn refused(refusal: &TableRefusal) -> Refusal {
     }
 }
 
+fn refused_schema(schema: &str) -> Refusal {
+    Refusal::at(Code::InvalidRequest, "schema", format!("Schema {schema} cannot be enabled"))
+}
+
 fn unknown() -> Refusal {
     Refusal::because(Code::UnknownTable, "Table not found, or not enabled for realtime")
 }
@@ -98,7 +107,7 @@ fn enabling(body: &str) -> Result<(Value, String, String), Refusal> {
     let schema = form.take("schema").map(|schema| identifier(&schema)).transpose()?;
     let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
     if is_system_schema(&schema) {
-        return Err(Refusal::at(Code::InvalidRequest, "schema", format!("Schema {schema} cannot be enabled")));
+        return Err(refused_schema(&schema));
     }
     let table = identifier(&form.require("table")?)?;
     let (events, exclude) = settings(&mut form)?;
@@ -116,9 +125,9 @@ fn updating(body: &str, schema: &str, table: &str) -> Result<Value, Refusal> {
     Ok(json!({ "action": "update", "schema": schema, "table": table, "events": events, "exclude": exclude }))
 }
 
-type Settings = (Option<Vec<String>>, Option<BTreeSet<String>>);
+type CaptureChoice = (Option<Vec<String>>, Option<BTreeSet<String>>);
 
-fn settings(form: &mut Form<'_>) -> Result<Settings, Refusal> {
+fn settings(form: &mut Form<'_>) -> Result<CaptureChoice, Refusal> {
     let events = form.take("events").map(|events| {
         let words = events.texts(OPERATIONS.len())?;
         let is_known = !words.is_empty() && words.iter().all(|word| Operation::named(word).is_some());

@@ -6,7 +6,7 @@ pub mod rest;
 use super::admission::Admission;
 use super::answer::Answer;
 use super::entrance::{Entrance, Rejection};
-use super::handshake::{Step, Unverified};
+use super::handshake::{HandshakeStep, Unverified};
 use super::native::WEBSOCKET;
 use super::request_head::RequestHead;
 use crate::code::{Code, Refusal};
@@ -20,7 +20,7 @@ use crate::policy::token::TokenError;
 use crate::value::{json, percent};
 
 /// An admitted client: the organization and its principal there.
-pub type Admitted = (String, Principal);
+pub type AdmittedClient = (String, Principal);
 
 /// How sockets of Supabase's clients are opened: on the path of native ones, with a key.
 pub struct SupabaseEntrance;
@@ -38,12 +38,12 @@ impl Entrance for SupabaseEntrance {
         self.is_path(&head.path) && ["vsn", "apikey"].into_iter().any(|name| head.parameter(name).is_some())
     }
 
-    fn admit(&self, head: &RequestHead, _configuration: &Configuration, _now: u64) -> Result<Step, Refusal> {
+    fn admit(&self, head: &RequestHead, _configuration: &Configuration, _now: u64) -> Result<HandshakeStep, Refusal> {
         let unspoken = || Refusal::because(Code::InvalidRequest, "The vsn must match ~> 1.0.0 or ~> 2.0.0");
         let dialect = dialect_of_version(head.parameter("vsn")).ok_or_else(unspoken)?;
         let key = key(head.x_api_key.as_deref(), head.parameter("apikey")).ok_or(Code::Unauthorized)?;
         let admission = Admission::of(dialect, head);
-        Ok(Step::Verify(Box::new(Unverified::new(key, head.host.clone(), admission))))
+        Ok(HandshakeStep::Verify(Box::new(Unverified::new(key, head.host.clone(), admission))))
     }
 
     /// `asked` is the host, which selects among several organizations.
@@ -64,7 +64,7 @@ impl Entrance for SupabaseEntrance {
 
 /// The publisher of a REST request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Publisher {
+pub enum RestPublisher {
     /// The holder of the access token, to this organization.
     Service(String),
     /// The holder of this key, which is not verified yet.
@@ -75,18 +75,18 @@ pub enum Publisher {
 ///
 /// # Errors
 /// [`Code::OriginNotAllowed`], [`Code::Unauthorized`], or [`Code::WrongOrganization`] where the service names none.
-pub fn publisher(head: &RequestHead, configuration: &Configuration) -> Result<Publisher, Code> {
+pub fn publisher(head: &RequestHead, configuration: &Configuration) -> Result<RestPublisher, Code> {
     head.check_origin(configuration)?;
     let bearer = key(None, head.bearer());
     let key = bearer.or_else(|| key(head.api_key.as_deref(), None)).ok_or(Code::Unauthorized)?;
     if !configuration.is_access_token(&key) {
-        return Ok(Publisher::Client(key));
+        return Ok(RestPublisher::Client(key));
     }
     let credentials = &configuration.credentials;
     let (asked, is_bound) = credentials.asked_for(&head.host);
     let default = if is_bound { Some(asked) } else { credentials.default_organization.as_deref() };
     let organization = head.parameter("organizationId").or(default).filter(|name| is_organization(name));
-    organization.map(|name| Publisher::Service(name.to_owned())).ok_or(Code::WrongOrganization)
+    organization.map(|name| RestPublisher::Service(name.to_owned())).ok_or(Code::WrongOrganization)
 }
 
 /// The dialect for a serializer version; `None` if it is not supported. The default is the first version.
@@ -114,7 +114,7 @@ pub fn key(header: Option<&str>, parameter: Option<&str>) -> Option<String> {
 ///
 /// # Errors
 /// The refusal of an invalid key, or of a token without a role.
-pub fn admitted(proven: Result<Admitted, TokenError>) -> Result<Admitted, Refusal> {
+pub fn admitted(proven: Result<AdmittedClient, TokenError>) -> Result<AdmittedClient, Refusal> {
     let admitted = proven?;
     let (_, principal) = &admitted;
     let has_role = principal.method != Method::Session || principal.roles.first().is_some();

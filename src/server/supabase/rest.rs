@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use super::{Publisher, publisher};
+use super::{RestPublisher, publisher};
 use crate::code::Code;
 use crate::dialect::phoenix::decode::is_ttl;
 use crate::dialect::phoenix::reason::INVALID_TTL;
@@ -49,9 +49,9 @@ pub enum Sender<'a> {
 }
 
 /// The endpoints.
-pub struct Rest;
+pub struct SupabaseRest;
 
-impl Api for Rest {
+impl Api for SupabaseRest {
     fn methods(&self, path: &str) -> Option<&'static [&'static str]> {
         match path {
             BROADCAST => Some(&["POST"]),
@@ -73,8 +73,8 @@ impl Api for Rest {
             return Ok(ApiStep::Answer(Answer::json(200, &json!({ "message": "Success" }))));
         }
         match publisher(&head, configuration).map_err(rejected)? {
-            Publisher::Service(organization) => Ok(read_body(head, organization, None)),
-            Publisher::Client(key) => Ok(ApiStep::verify(key, move |configuration, proven| {
+            RestPublisher::Service(organization) => Ok(read_body(head, organization, None)),
+            RestPublisher::Client(key) => Ok(ApiStep::verify(key, move |configuration, proven| {
                 let proven = proven.map_err(|error| rejected(error.code()))?;
                 let tenant = configuration.credentials.tenant(&proven, &head.host);
                 let (organization, principal) = tenant.map_err(rejected)?;
@@ -92,8 +92,8 @@ fn read_body(head: Rc<RequestHead>, organization: String, principal: Option<Prin
         if publications.is_empty() {
             return Ok(ApiStep::Answer(accepted()));
         }
-        let question = publish::question(&head, organization, principal.as_ref(), &publications);
-        Ok(ApiStep::ask(question, |_, status, _| answered(status).map(ApiStep::Answer)))
+        let object_request = publish::object_request(&head, organization, principal.as_ref(), &publications);
+        Ok(ApiStep::ask(object_request, |_, status, _| answered(status).map(ApiStep::Answer)))
     })
 }
 

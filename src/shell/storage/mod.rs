@@ -73,6 +73,7 @@ impl Storage {
                     None => self.run("DELETE FROM meta WHERE key = ?", &[key.into()]),
                 }
             }
+            Write::Listeners { relay, parts } => self.listeners(*relay, parts),
             Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::State { client_id, part, text } => {
                 let values = [(&**client_id).into(), (*part).into(), text.into()];
@@ -140,6 +141,17 @@ impl Storage {
             "DELETE FROM {table} WHERE sequence IN (SELECT sequence FROM {table} ORDER BY sequence LIMIT 4) AND {column} <= ?"
         );
         self.run(&statement, &[number(time)])
+    }
+
+    fn listeners(&self, relay: u32, parts: &[String]) -> Result<()> {
+        let prefix = format!("listeners.{relay}.");
+        let statement = "DELETE FROM meta WHERE key >= ?1 AND key < ?1 || ':'";
+        self.run(statement, &[prefix.as_str().into()])?;
+        for (part, text) in parts.iter().enumerate() {
+            let key = format!("{prefix}{part}");
+            self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), text.into()])?;
+        }
+        Ok(())
     }
 
     fn forget_sockets(&self, client_ids: &[String]) -> Result<()> {

@@ -1,0 +1,166 @@
+//! A relay and the database: what its delivery asks goes to the root, which alone talks to the database's object.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::codec;
+use super::database_form::{DatabaseDown, DatabaseUp, Kind};
+use super::form::{AnswerForm, Ask, Up};
+use super::tenant::{Asked, RelayTenant};
+use crate::engine::command::Position;
+use crate::engine::database::remote::GroupForm;
+use crate::engine::effect::{Effect, Question, Task};
+use crate::engine::message::{Announcement, From, Missed, Out, Read, SessionId, ToDelivery};
+
+/// How long a relay waits before it asks again what the root has not answered, in milliseconds: a root that lost its memory
+/// meanwhile does not know that it was asked.
+const PATIENCE: u64 = 10_000;
+
+/// What the root has yet to answer.
+#[derive(Default)]
+pub(super) struct DatabaseQuestions {
+    open: BTreeMap<Key, DatabaseUp>,
+    /// When they are asked again, in Unix milliseconds.
+    again_at: Option<u64>,
+    /// Sessions that ask for what they missed when the database judges for them, by their questions.
+    returning: BTreeMap<u64, (SessionId, Announcement)>,
+}
+
+/// What a question is about; who listens is told as a whole, so there is one such at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Listen,
+    Question(Kind, u64),
+}
+
+#[derive(Deserialize)]
+struct Telling {
+    groups: Vec<GroupForm>,
+}
+
+impl DatabaseQuestions {
+    /// Forgets the sessions that wait for what they missed.
+    pub(super) fn forget_returning(&mut self) {
+        self.returning.clear();
+    }
+
+    /// When something is asked again, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.again_at
+    }
+}
+
+impl RelayTenant {
+    /// Sends what the delivery asks of the database to the root.
+    pub(super) fn relay_questions(&mut self, now: u64, out: &mut Out) {
+        let is_question = |effect: &Effect| matches!(effect, Effect::Do(Task::AskDatabase { .. }));
+        if !out.effects.iter().any(is_question) {
+            return;
+        }
+        let (asked, effects) = std::mem::take(&mut out.effects).into_iter().partition(is_question);
+        out.effects = effects;
+        for effect in asked {
+            let Effect::Do(Task::AskDatabase { question, .. }) = effect else { continue };
+            if let Some((key, question)) = relayed(question) {
+                self.link.push(Up::Database(question.clone()));
+                self.database.open.insert(key, question);
+                self.database.again_at.get_or_insert(now.saturating_add(PATIENCE));
+            }
+        }
+    }
+
+    /// Asks again, where the root has not answered for long.
+    pub(super) fn ask_late_database(&mut self, now: u64) {
+        if self.database.again_at.is_some_and(|time| time <= now) {
+            self.ask_database_again();
+            self.database.again_at = Some(now.saturating_add(PATIENCE));
+        }
+    }
+
+    /// Asks everything again that was not answered.
+    pub(super) fn ask_database_again(&mut self) {
+        self.database.open.values().cloned().for_each(|question| self.link.push(Up::Database(question)));
+    }
+
+    /// Forgets what the root was told, which may have given this relay up.
+    pub(super) fn tell_database_anew(&mut self) {
+        self.database.open.remove(&Key::Listen);
+        self.settle_patience();
+        self.delivery.tell_database_again();
+    }
+
+    fn settle_patience(&mut self) {
+        if self.database.open.is_empty() {
+            self.database.again_at = None;
+        }
+    }
+
+    /// Takes in what the root says of the database.
+    pub(super) fn hear_database(&mut self, now: u64, message: DatabaseDown, is_for_this_life: bool, out: &mut Out) {
+        // Nothing is stored for a relay without sockets.
+        if self.delivery.is_empty() {
+            return;
+        }
+        match message {
+            DatabaseDown::Feed { lost, catalog } => self.delivery.fed(now, lost, catalog, out),
+            _ if !is_for_this_life => {}
+            DatabaseDown::Listening { revision, lost, catalog } => {
+                let is_of = |question: &DatabaseUp| matches!(question, DatabaseUp::Listen { revision: asked, .. } if *asked == revision);
+                if self.database.open.get(&Key::Listen).is_some_and(is_of) {
+                    self.database.open.remove(&Key::Listen);
+                }
+                self.delivery.interest_answered(now, revision, (Some(catalog), lost), out);
+            }
+            DatabaseDown::Answered { kind, number, text } => {
+                if self.database.open.remove(&Key::Question(kind, number)).is_some() {
+                    match kind {
+                        Kind::Judge => self.delivery.judged(number, text, out),
+                        Kind::Authorize => self.delivery.authorized(now, number, text.as_deref()),
+                    }
+                }
+            }
+        }
+        self.settle_patience();
+    }
+
+    /// Asks for what a session missed that had to wait until the database judges for it. Its socket is held meanwhile.
+    pub(super) fn ask_for_missed(&mut self, session: SessionId, from: &From, then: Announcement) {
+        self.delivery.hold_socket(session.socket);
+        self.asked += 1;
+        let (number, payer) = (self.asked, self.payer_of(session));
+        // The frame that asked for it has paid.
+        let from = codec::from_form(from);
+        let (enters, listens, only, watch) = (false, false, None, Vec::new());
+        let ask = Ask { number, payer, units: 0, enters, listens, from, only, watch };
+        self.link.push(Up::Ask(ask.clone()));
+        self.asks.insert(number, Asked { socket: session.socket, ask });
+        self.database.returning.insert(number, (session, then));
+    }
+
+    /// Takes in what such a session missed; hands the answer back where it is another's.
+    pub(super) fn missed(&mut self, form: AnswerForm, out: &mut Out) -> Option<AnswerForm> {
+        let Some((session, then)) = self.database.returning.remove(&form.number) else { return Some(form) };
+        self.asks.remove(&form.number);
+        let position = Position { epoch: form.epoch, offset: form.offset };
+        let missed = Some(form.missed.map_or(Missed::TooMuch, codec::missed));
+        let read = Read::default();
+        out.to_delivery.push_back(ToDelivery::Resumed { session, position, missed, read, then });
+        None
+    }
+}
+
+fn relayed(question: Question) -> Option<(Key, DatabaseUp)> {
+    Some(match question {
+        Question::Interest(telling) => {
+            let Telling { groups } = serde_json::from_str(&telling.body).ok()?;
+            (Key::Listen, DatabaseUp::Listen { revision: telling.revision, groups })
+        }
+        Question::Judge { number, body } => {
+            (Key::Question(Kind::Judge, number), DatabaseUp::Question { kind: Kind::Judge, number, body })
+        }
+        Question::Authorize { number, body } => {
+            (Key::Question(Kind::Authorize, number), DatabaseUp::Question { kind: Kind::Authorize, number, body })
+        }
+    })
+}

@@ -1,0 +1,81 @@
+//! What the root tells its relays beside publications: where their sockets are present, settings of tables, connections, answers.
+
+use std::rc::Rc;
+
+use super::codec;
+use super::form::{ArrivalForm, Down, text};
+use super::hub::{Hub, tables_text};
+use super::link::Link;
+use super::relay_of;
+use crate::engine::message::ToDelivery;
+use crate::policy::channel::Topic;
+
+impl Hub {
+    /// Tells every relay how tables are set from here on, where they have not heard it.
+    pub(in crate::engine) fn tell_tables(&mut self, settings: String) {
+        let tables = tables_text(settings);
+        if self.tables.replace(tables.clone()).as_ref() == Some(&tables) {
+            return;
+        }
+        self.tell_all(|_| true, &tables);
+    }
+
+    /// The same to one whose life has just begun.
+    pub(in crate::engine) fn tell_tables_to(&mut self, relay: u32) {
+        if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
+            && !link.push(tables)
+        {
+            self.restart(relay);
+        }
+    }
+
+    /// Tells those relays of a connection that may have a listener to the topic of connections.
+    pub(in crate::engine) fn tell_arrival(&mut self, topic: Option<&Topic>, form: &ArrivalForm) {
+        let Some(topic) = topic else { return };
+        let told: Rc<str> = Rc::from(text(&Down::Arrived(form.clone())));
+        self.tell_all(|link| link.wants_everything() || link.interest.wants_topic(topic), &told);
+    }
+
+    fn tell_all(&mut self, is_meant: impl Fn(&Link) -> bool, told: &Rc<str>) {
+        let links = self.links.iter_mut().filter(|(_, link)| is_meant(link));
+        let behind: Vec<u32> =
+            links.filter_map(|(number, link)| (!link.push(told.clone())).then_some(*number)).collect();
+        behind.into_iter().for_each(|relay| self.restart(relay));
+    }
+
+    /// Tells a relay where its sockets are present.
+    pub(in crate::engine) fn tell_places<'a>(
+        &mut self,
+        relay: u32,
+        places: impl Iterator<Item = &'a (Rc<str>, Option<Topic>)>,
+    ) {
+        let of_relay = places.filter(|(client, _)| relay_of(client) == Some(relay));
+        let places = of_relay.map(|(client, topic)| (client.to_string(), codec::place_form(topic))).collect();
+        self.reply(relay, &Down::Places { places });
+    }
+
+    /// Tells one relay what the stream answers to it.
+    pub(in crate::engine) fn answer_message(&mut self, relay: u32, message: &ToDelivery) {
+        if let Some(form) = codec::reply_form(message) {
+            self.reply(relay, &form);
+        }
+    }
+
+    /// Tells one relay what is for this life of it.
+    pub(super) fn reply(&mut self, relay: u32, form: &Down) {
+        let text = Rc::from(text(form));
+        // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
+        let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
+        let push = if is_grant { Link::push_grant } else { Link::push_reply };
+        if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
+            self.restart(relay);
+        }
+    }
+
+    /// Tells one relay what is for every life of it.
+    pub(super) fn announce(&mut self, relay: u32, form: &Down) {
+        if self.links.get_mut(&relay).is_some_and(|link| !link.push(Rc::from(text(form)))) {
+            self.restart(relay);
+        }
+    }
+}
