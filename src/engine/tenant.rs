@@ -10,7 +10,7 @@ use super::input::{ConnectionQuery, DialectId, Input, PresenceRow, SocketId, Sto
 use super::leftovers::Leftovers;
 use super::message::Out;
 use super::profile::Profiles;
-use super::relay::{Hub, Relayed, Up};
+use super::relay::{Hub, RelayQuestions, Up};
 use super::stream::Stream;
 use crate::policy::configuration::Configuration;
 use crate::policy::limits::AUTH_DEADLINE;
@@ -26,7 +26,7 @@ pub struct Tenant {
     /// What relays have said and is not done yet.
     pub(super) relayed: VecDeque<(u32, Up)>,
     /// What relays have asked the database.
-    pub(super) questions: Relayed,
+    pub(super) questions: RelayQuestions,
     leftovers: Leftovers,
     alarm: Option<u64>,
     /// The pending timers, by due time.
@@ -77,7 +77,7 @@ impl Tenant {
         stream.learn(delivery.catalog());
         let leftovers = Leftovers::new(stored.gone, now);
         let (relayed, timers) = (VecDeque::new(), BTreeSet::new());
-        let questions = Relayed::default();
+        let questions = RelayQuestions::default();
         let mut tenant =
             Tenant { stream, delivery, hub, relayed, questions, leftovers, alarm: None, timers, since: now };
         tenant.leftovers.remove_due(now, !tenant.delivery.is_empty(), &mut out);

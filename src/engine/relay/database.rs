@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::codec;
-use super::database_form::{DatabaseDown, DatabaseUp, Kind};
+use super::database_form::{DatabaseDown, DatabaseUp, QuestionKind};
 use super::form::{AnswerForm, Ask, Up};
 use super::tenant::{Asked, RelayTenant};
 use crate::engine::command::Position;
@@ -31,11 +31,11 @@ pub(super) struct DatabaseQuestions {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Listen,
-    Question(Kind, u64),
+    Question(QuestionKind, u64),
 }
 
 #[derive(Deserialize)]
-struct Telling {
+struct ListenersForm {
     groups: Vec<GroupForm>,
 }
 
@@ -115,8 +115,8 @@ impl RelayTenant {
             DatabaseDown::Answered { kind, number, text } => {
                 if self.database.open.remove(&Key::Question(kind, number)).is_some() {
                     match kind {
-                        Kind::Judge => self.delivery.judged(number, text, out),
-                        Kind::Authorize => self.delivery.authorized(now, number, text.as_deref()),
+                        QuestionKind::Judge => self.delivery.judged(number, text, out),
+                        QuestionKind::Authorize => self.delivery.authorized(now, number, text.as_deref()),
                     }
                 }
             }
@@ -153,14 +153,16 @@ impl RelayTenant {
 fn relayed(question: Question) -> Option<(Key, DatabaseUp)> {
     Some(match question {
         Question::Interest(telling) => {
-            let Telling { groups } = serde_json::from_str(&telling.body).ok()?;
+            let ListenersForm { groups } = serde_json::from_str(&telling.body).ok()?;
             (Key::Listen, DatabaseUp::Listen { revision: telling.revision, groups })
         }
-        Question::Judge { number, body } => {
-            (Key::Question(Kind::Judge, number), DatabaseUp::Question { kind: Kind::Judge, number, body })
-        }
-        Question::Authorize { number, body } => {
-            (Key::Question(Kind::Authorize, number), DatabaseUp::Question { kind: Kind::Authorize, number, body })
-        }
+        Question::Judge { number, body } => (
+            Key::Question(QuestionKind::Judge, number),
+            DatabaseUp::Question { kind: QuestionKind::Judge, number, body },
+        ),
+        Question::Authorize { number, body } => (
+            Key::Question(QuestionKind::Authorize, number),
+            DatabaseUp::Question { kind: QuestionKind::Authorize, number, body },
+        ),
     })
 }

@@ -15,7 +15,7 @@ pub(in crate::engine) enum DatabaseUp {
     /// Who listens to which tables, in place of what was told before.
     Listen { revision: u64, groups: Vec<GroupForm> },
     /// A question to the database.
-    Question { kind: Kind, number: u64, body: String },
+    Question { kind: QuestionKind, number: u64, body: String },
 }
 
 /// From the root to a relay.
@@ -25,7 +25,7 @@ pub(in crate::engine) enum DatabaseDown {
     /// The database judges for those who listen; it has these tables.
     Listening { revision: u64, lost: bool, catalog: String },
     /// The answer to a question; `None` where there was none.
-    Answered { kind: Kind, number: u64, text: Option<String> },
+    Answered { kind: QuestionKind, number: u64, text: Option<String> },
     /// The changes have stopped, or flow again; the tables where they have changed.
     Feed { lost: bool, catalog: Option<String> },
 }
@@ -33,7 +33,7 @@ pub(in crate::engine) enum DatabaseDown {
 /// What a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::engine) enum Kind {
+pub(in crate::engine) enum QuestionKind {
     /// Who sees these rows now.
     Judge,
     /// What a principal may do in a topic.

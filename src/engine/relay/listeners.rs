@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::database_form::{DatabaseDown, DatabaseUp, Kind};
+use super::database_form::{DatabaseDown, DatabaseUp, QuestionKind};
 use super::form::Down;
 use crate::engine::database::catalog::Catalog;
 use crate::engine::effect::{Question, Task};
@@ -16,7 +16,7 @@ const FIRST: u64 = 1 << 40;
 
 /// Questions of relays that the database has yet to answer.
 #[derive(Default)]
-pub(in crate::engine) struct Relayed {
+pub(in crate::engine) struct RelayQuestions {
     last: u64,
     open: BTreeMap<u64, Asker>,
 }
@@ -26,7 +26,7 @@ pub(in crate::engine) struct Relayed {
 struct Asker {
     relay: u32,
     life: String,
-    kind: Kind,
+    kind: QuestionKind,
     number: u64,
 }
 
@@ -47,8 +47,8 @@ impl Tenant {
                 self.questions.last += 1;
                 self.questions.open.insert(number, asker);
                 let question = match kind {
-                    Kind::Judge => Question::Judge { number, body },
-                    Kind::Authorize => Question::Authorize { number, body },
+                    QuestionKind::Judge => Question::Judge { number, body },
+                    QuestionKind::Authorize => Question::Authorize { number, body },
                 };
                 out.run(Task::AskDatabase { database, question });
             }

@@ -20,7 +20,7 @@ mod uplink;
 
 pub(super) use form::{Ask, PayerForm, Up};
 pub(super) use hub::Hub;
-pub(super) use listeners::Relayed;
+pub(super) use listeners::RelayQuestions;
 
 /// The other side of a request between two objects of one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
