@@ -4,14 +4,14 @@
 
 use std::borrow::Cow;
 
-/// What a client does best after it got a code.
+/// Whether and how to retry after a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The same request will fail again: mend it first.
+    /// The same request will fail again until it is corrected.
     No,
-    /// Try again later, with backoff and jitter.
+    /// Retry later, with backoff and jitter.
     Later,
-    /// Try again with a fresh token.
+    /// Retry with a fresh token.
     FreshToken,
 }
 
@@ -25,16 +25,16 @@ macro_rules! codes {
             /// Every code, in the order of the table.
             pub const ALL: &'static [Code] = &[ $( Code::$name, )* ];
 
-            /// The word on the wire, in answers and in logs.
+            /// The code as text, in frames, answers and logs.
             pub const fn as_str(self) -> &'static str { match self { $( Code::$name => $word, )* } }
 
             /// The HTTP status of a refusal with this code.
             pub const fn status(self) -> u16 { match self { $( Code::$name => $status, )* } }
 
-            /// The WebSocket close code, where this code ends the connection.
+            /// The WebSocket close code, if this code ends the connection.
             pub const fn close(self) -> Option<u16> { match self { $( Code::$name => codes!(@close $close), )* } }
 
-            /// One sentence for people.
+            /// One sentence for humans.
             pub const fn sentence(self) -> &'static str { match self { $( Code::$name => $sentence, )* } }
 
             /// Whether a retry helps.
@@ -99,63 +99,63 @@ codes! {
 }
 
 impl Code {
-    /// The close number and reason of a connection that ends with this code.
+    /// The close code and reason of a connection that ends with this code.
     pub fn closing(self) -> (u16, &'static str) {
         (self.close().unwrap_or(POLICY_VIOLATION), self.as_str())
     }
 }
 
-/// The close code of RFC 6455, 7.4.1, for a code that has none of its own.
+/// RFC 6455, 7.4.1: for codes without a close code of their own.
 const POLICY_VIOLATION: u16 = 1008;
 
-/// What exactly is wrong, where a code says too little for a dialect that has words of its own for it.
+/// A more precise reason than the code, for dialects with a message of their own for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The text is no token at all.
+    /// The text is not a token.
     MalformedToken,
-    /// The token lacks a claim that it must have.
+    /// The token lacks a required claim.
     MissingClaims,
     /// The topic to join has no name.
     UnnamedTopic,
     /// Messages of a public topic cannot be replayed.
     PublicReplay,
-    /// A right to read that was there before is lost.
+    /// A right to read has been lost.
     ReadRevoked,
-    /// The time for which a message is to be retained is none.
+    /// The requested retention of a message is zero.
     InvalidRetention,
-    /// Without a credential this cannot be subscribed to.
+    /// This cannot be subscribed to without a credential.
     CredentialRequired,
 }
 
-/// A request or frame that is rejected: why, in which words, and where in the input.
+/// A rejected request or frame: why, with which message, and where in the input.
 ///
-/// It never holds a token, a key or a payload's value (invariant 10).
+/// It never contains a token, a key or a value of a payload (invariant 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The reason.
     pub code: Code,
-    /// A sentence for people; the code's own where nothing more is known.
+    /// A sentence for humans: the code's own, unless more is known.
     pub message: Cow<'static, str>,
     /// The path of the offending key, such as `messages[3].eventType`.
     pub field: Option<String>,
-    /// What exactly is wrong; a dialect may have words of its own for it.
+    /// A more precise reason, for dialects with a message of their own for it.
     pub reason: Option<Reason>,
-    /// Milliseconds after which to try again, where they are known.
+    /// After how many milliseconds to retry, if known.
     pub retry_after: Option<u64>,
 }
 
 impl Refusal {
-    /// A refusal in the words of the table.
+    /// A refusal with the code's own sentence.
     pub fn of(code: Code) -> Self {
         Refusal { code, message: Cow::Borrowed(code.sentence()), field: None, reason: None, retry_after: None }
     }
 
-    /// A refusal that dialects may have words of their own for.
+    /// A refusal with a more precise reason, which dialects may word themselves.
     pub fn with(code: Code, reason: Reason) -> Self {
         Refusal { reason: Some(reason), ..Refusal::of(code) }
     }
 
-    /// A refusal that says more than the table does.
+    /// A refusal with a more precise sentence.
     pub fn because(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Refusal { code, message: message.into(), field: None, reason: None, retry_after: None }
     }

@@ -65,7 +65,7 @@ fn message(payload: &str, offset: u64) -> Event {
         whole: None,
         topic: topic(),
         offset: Some(offset),
-        kept: None,
+        retained: None,
         is_own: false,
         shared: SharedText::default(),
     }

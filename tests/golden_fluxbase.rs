@@ -9,7 +9,7 @@ use realtime_worker::code::{Code, Reason, Refusal};
 use realtime_worker::dialect::fluxbase::{Fluxbase, id};
 use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{Authenticate, Command, Position, Subscribe, Target};
-use realtime_worker::engine::event::{Authenticated, Bindings, Event, Kept, Member, View};
+use realtime_worker::engine::event::{Authenticated, Bindings, Event, Member, Retained, View};
 use realtime_worker::engine::publication::{FromDatabase, Payload};
 use realtime_worker::engine::shared_text::SharedText;
 use realtime_worker::policy::channel::Topic;
@@ -83,14 +83,14 @@ fn changes() -> Vec<Said> {
     ]
 }
 
-fn message(is_own: bool, kept: Option<bool>, offset: Option<u64>) -> Event {
+fn message(is_own: bool, retained: Option<bool>, offset: Option<u64>) -> Event {
     Event::Message {
         event: Rc::from("cursor-pos"),
         payload: Payload::Json(Rc::from(r#"{"x":100,"y":200}"#)),
         whole: None,
         topic: Some(topic("room-1")),
         offset,
-        kept: kept.map(|replayed| Rc::new(Kept { id: "41".to_owned(), replayed })),
+        retained: retained.map(|replayed| Rc::new(Retained { id: "41".to_owned(), replayed })),
         is_own,
         shared: SharedText::default(),
     }
@@ -123,7 +123,7 @@ fn answers() -> Vec<Said> {
         ("broadcast", message(false, Some(false), None)),
         ("broadcast_of_ones_own", message(true, None, None)),
         ("broadcast_replayed", message(false, Some(true), Some(42))),
-        ("broadcast_ack", Event::Acknowledged { id: id::of_message("msg_1767000000000_1"), kept: None }),
+        ("broadcast_ack", Event::Acknowledged { id: id::of_message("msg_1767000000000_1"), retained: None }),
         ("access_token", of(None, true)),
         ("connected_with_a_position", of(Some(Position { epoch: "epoch1".to_owned(), offset: 41 }), false)),
     ]

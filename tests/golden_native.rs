@@ -67,7 +67,7 @@ fn changes() -> Vec<(&'static str, Event)> {
         whole: None,
         topic,
         offset,
-        kept: None,
+        retained: None,
         is_own: false,
         shared: SharedText::default(),
     };
@@ -132,7 +132,7 @@ fn answers() -> Vec<(&'static str, Event)> {
         ("subscribed", Event::Subscribed { id: id("s1"), answer: None, recovered: None }),
         ("subscribed_recovered", Event::Subscribed { id: id("s1"), answer: None, recovered: Some(false) }),
         ("unsubscribed", Event::Unsubscribed { id: id("s1") }),
-        ("ack", Event::Acknowledged { id: id("c9"), kept: None }),
+        ("ack", Event::Acknowledged { id: id("c9"), retained: None }),
         ("error", Event::Refused { refusal: Refusal::of(Code::Forbidden), id: None, topic: None }),
         ("error_with_id_and_field", Event::Refused { refusal: missing, id: Some(id("c9")), topic: None }),
     ]

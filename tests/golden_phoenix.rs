@@ -11,7 +11,7 @@ use realtime_worker::dialect::phoenix::Phoenix;
 use realtime_worker::dialect::phoenix::frame::Version;
 use realtime_worker::dialect::{Dialect, Frame, Received};
 use realtime_worker::engine::command::{ChannelAct, ChannelFrame, Command, Join, Replay};
-use realtime_worker::engine::event::{Address, Bindings, Event, Kept, Member, View};
+use realtime_worker::engine::event::{Address, Bindings, Event, Member, Retained, View};
 use realtime_worker::engine::publication::Payload;
 use realtime_worker::engine::shared_text::SharedText;
 use realtime_worker::policy::table::Operation;
@@ -68,15 +68,19 @@ fn joins() -> Vec<Said> {
 }
 
 fn answers() -> Vec<Said> {
-    let kept = Kept { id: "006554ce".to_owned(), replayed: false };
+    let retained = Retained { id: "006554ce".to_owned(), replayed: false };
     let id = |id: &str| Some(id.to_owned());
     let refused = |refusal| Event::Refused { refusal, id: id("9"), topic: None };
     let map = Refusal::because(Code::InvalidFrame, "Presence track payload must be a map");
     let expired = Refusal::because(Code::TokenExpired, "Token has expired 3 seconds ago");
     vec![
         ("heartbeat", None, Event::Pong { id: id("26") }),
-        ("ack", Some("6"), Event::Acknowledged { id: "9".to_owned(), kept: None }),
-        ("ack_of_what_is_kept", Some("6"), Event::Acknowledged { id: "9".to_owned(), kept: Some(Rc::new(kept)) }),
+        ("ack", Some("6"), Event::Acknowledged { id: "9".to_owned(), retained: None }),
+        (
+            "ack_of_what_is_kept",
+            Some("6"),
+            Event::Acknowledged { id: "9".to_owned(), retained: Some(Rc::new(retained)) },
+        ),
         ("error_too_large", Some("6"), refused(Refusal::of(Code::FrameTooLarge))),
         ("error_unauthorized", Some("6"), refused(Refusal::of(Code::Forbidden))),
         ("error_of_a_ttl", Some("6"), refused(Refusal::with(Code::InvalidRequest, Reason::InvalidRetention))),
@@ -115,15 +119,15 @@ fn changes() -> Vec<Said> {
     ]
 }
 
-fn message(event: &str, payload: Payload, kept: Option<(&str, bool)>) -> Event {
-    let kept = kept.map(|(id, replayed)| Rc::new(Kept { id: id.to_owned(), replayed }));
+fn message(event: &str, payload: Payload, retained: Option<(&str, bool)>) -> Event {
+    let retained = retained.map(|(id, replayed)| Rc::new(Retained { id: id.to_owned(), replayed }));
     Event::Message {
         event: Rc::from(event),
         payload,
         whole: None,
         topic: None,
         offset: None,
-        kept,
+        retained,
         is_own: false,
         shared: SharedText::default(),
     }
@@ -182,8 +186,8 @@ fn every_server_frame_is_written_as_documented_in_both_versions() {
 #[test]
 fn bytes_are_a_frame_of_kind_4_and_nothing_in_the_first_version() {
     let golden = golden("server/two");
-    for (name, kept) in [("broadcast_of_bytes", None), ("broadcast_of_bytes_replayed", Some(("x", true)))] {
-        let event = message("b", Payload::Binary(Rc::from([1, 2, 255])), kept);
+    for (name, retained) in [("broadcast_of_bytes", None), ("broadcast_of_bytes_replayed", Some(("x", true)))] {
+        let event = message("b", Payload::Binary(Rc::from([1, 2, 255])), retained);
         assert_eq!(said(Version::Two, "realtime:r", None, &event), *golden.get(name).unwrap());
         assert_eq!(said(Version::One, "realtime:r", None, &event), []);
     }

@@ -1,6 +1,5 @@
-//! Stored formats: what versions 1 and 2 look like, that they are read, and that what cannot be read costs one connection only.
-//!
-//! A deploy wakes sockets and rows that an earlier build wrote. Whoever changes a text here gives it a new version.
+//! Stored formats: what versions 1 and 2 look like, that both are read, and that an unreadable one costs one connection.
+//! A deploy wakes sockets and rows of an earlier build. A change to a text here needs a new version.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 
 const ATTACHMENT: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":{"user":"ada","roles":["admin","hr"],"method":"session","expires":1700003600000,"claims":{"teams":["red","1"]}},"offsets":true,"errors":[1700000000000,1],"subscriptions":[{"table":{"id":"s1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open"}},{"topic":{"id":"s2","private":false,"name":"room:1"}}]}}"#;
 /// A socket with two channels.
-const CARRIER: &str = r#"{"version":2,"client_id":"c1","state":{"wire":2,"opened":1700000000000,"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},"carries":{"next":2,"principals":[{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},{"user":"ada","roles":["admin"],"method":"session","expires":1700003600000,"claims":{}}],"channels":[{"client_id":"c1.0","name":"realtime:claims","reference":"1","private":false,"topic":"claims","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[{"table":{"id":"1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open","select":["id"],"number":1}},{"table":{"id":"2","schema":"public","table":"claims","event":null,"filter":"","number":2}}]},{"client_id":"c1.1","name":"realtime:room:1","reference":"2","private":false,"topic":"room:1","principal":1,"told_expired":false,"messages":true,"presence":true,"presence_key":"k1","echo":true,"acknowledge":true,"tables":[]}]}}}"#;
+const CHANNELS: &str = r#"{"version":2,"client_id":"c1","state":{"wire":2,"opened":1700000000000,"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},"carries":{"next":2,"principals":[{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}},{"user":"ada","roles":["admin"],"method":"session","expires":1700003600000,"claims":{}}],"channels":[{"client_id":"c1.0","name":"realtime:claims","reference":"1","private":false,"topic":"claims","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[{"table":{"id":"1","schema":"public","table":"claims","event":"INSERT","filter":"status=eq.open","select":["id"],"number":1}},{"table":{"id":"2","schema":"public","table":"claims","event":null,"filter":"","number":2}}]},{"client_id":"c1.1","name":"realtime:room:1","reference":"2","private":false,"topic":"room:1","principal":1,"told_expired":false,"messages":true,"presence":true,"presence_key":"k1","echo":true,"acknowledge":true,"tables":[]}]}}}"#;
 const PENDING: &str = r#"{"version":1,"client_id":"c1","state":{"wire":0,"opened":1700000000000,"principal":null}}"#;
 /// Fields whose defaults an earlier build wrote out: each build reads what the other one writes.
 const DEFAULTS: &str = r#""offsets":false,"told_expired":false,"errors":[0,0],"subscriptions":[]"#;
@@ -28,7 +27,7 @@ fn realtime() -> Value {
     json!({ "tables": { "tasks": { "rows": [{ "column": "team", "claim": "teams" }] } } })
 }
 
-/// Connects the one whom [`ATTACHMENT`] describes.
+/// Connects the client of [`ATTACHMENT`].
 fn ada(rig: &mut Rig) -> Client {
     let mut claims = rig.claims("ada", &["admin", "hr"]);
     claims["teams"] = json!(["red", 1]);
@@ -69,9 +68,8 @@ fn a_large_state_is_a_pointer_and_a_row() {
         rig.frame(&client, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
     }
     assert_eq!(rig.attachment(&client).unwrap(), POINTER);
-    assert!(
-        rig.storage.state[&("c1".to_owned(), 0)].starts_with(r#"{"version":1,"client_id":"c1","state":{"wire":0,"#)
-    );
+    let row = &rig.storage.state[&("c1".to_owned(), 0)];
+    assert!(row.starts_with(r#"{"version":1,"client_id":"c1","state":{"wire":0,"#));
 }
 
 /// What the one with the attachment still receives after a wake.
@@ -184,7 +182,7 @@ fn a_row_of_a_later_build_is_not_guessed_at() {
     }
 }
 
-/// Connects the one whom [`CARRIER`] describes.
+/// Connects the client of [`CHANNELS`].
 fn with_channels(rig: &mut Rig) -> Client {
     let principal = Principal {
         user: Some("ada".to_owned()),
@@ -213,13 +211,13 @@ fn with_channels(rig: &mut Rig) -> Client {
 fn version_2_is_written_like_this() {
     let mut rig = Rig::new(&json!({}));
     let client = with_channels(&mut rig);
-    assert_eq!(rig.attachment(&client).unwrap(), CARRIER);
+    assert_eq!(rig.attachment(&client).unwrap(), CHANNELS);
 }
 
 #[test]
 fn version_2_is_read() {
-    let with_defaults = CARRIER.replace("\"carries\"", &format!("{DEFAULTS},\"carries\""));
-    [CARRIER, &with_defaults].into_iter().for_each(is_read_as_version_2);
+    let with_defaults = CHANNELS.replace("\"carries\"", &format!("{DEFAULTS},\"carries\""));
+    [CHANNELS, &with_defaults].into_iter().for_each(is_read_as_version_2);
 }
 
 fn is_read_as_version_2(text: &str) {
@@ -262,16 +260,16 @@ fn is_read_as_version_2(text: &str) {
 #[test]
 fn what_cannot_be_read_of_channels_costs_one_connection() {
     let broken = [
-        CARRIER.replace("\"version\":2", "\"version\":1"),
-        CARRIER.replace("\"version\":2", "\"version\":3"),
-        CARRIER.replace("status=eq.open", "status=what.open"),
-        CARRIER.replace("INSERT", "UPSERT"),
-        CARRIER.replace("\"session\"", "\"sesame\""),
-        CARRIER.replace("\"wire\":2", "\"wire\":256"),
+        CHANNELS.replace("\"version\":2", "\"version\":1"),
+        CHANNELS.replace("\"version\":2", "\"version\":3"),
+        CHANNELS.replace("status=eq.open", "status=what.open"),
+        CHANNELS.replace("INSERT", "UPSERT"),
+        CHANNELS.replace("\"session\"", "\"sesame\""),
+        CHANNELS.replace("\"wire\":2", "\"wire\":256"),
     ];
-    let cuts = (0..CARRIER.len()).map(|length| CARRIER.get(..length).unwrap().to_owned());
+    let cuts = (0..CHANNELS.len()).map(|length| CHANNELS.get(..length).unwrap().to_owned());
     for text in broken.into_iter().chain(cuts) {
-        assert_ne!(text, CARRIER);
+        assert_ne!(text, CHANNELS);
         let mut rig = Rig::new(&json!({}));
         let client = with_channels(&mut rig);
         let other = rig.connect("bob", &[]);

@@ -4,7 +4,7 @@
 mod rig;
 
 use realtime_worker::dialect::phoenix::{V1, V2};
-use realtime_worker::engine::event::Kept;
+use realtime_worker::engine::event::Retained;
 use rig::supabase::{join, joined, quiet, socket};
 use rig::{Rig, every_way, token};
 use serde_json::{Value, json};
@@ -185,7 +185,7 @@ fn a_replay_comes_first_and_is_marked() {
             json!({ "private": true, "broadcast": { "replay": replay }, "presence": { "enabled": false } }),
         );
         for n in 28..=30 {
-            let payload = json!({ "type": "broadcast", "event": "e", "payload": n, "meta": { "id": Kept::id_of(Some(&format!("m{n}")), 0), "replayed": true } });
+            let payload = json!({ "type": "broadcast", "event": "e", "payload": n, "meta": { "id": Retained::id_of(Some(&format!("m{n}")), 0), "replayed": true } });
             ada.gets(json!(["7", null, "realtime:open:1", "broadcast", payload]));
         }
         ada.gets_nothing();

@@ -1,11 +1,11 @@
-//! A token bucket: so many a second, with a burst of twice as many.
+//! A token bucket with a rate per second and a burst of twice the rate.
 
-/// Thousandths of a token; a millisecond brings `rate` of them.
+/// Levels are counted in thousandths of a token: each millisecond adds `rate` of them.
 const TOKEN: u64 = 1_000;
-/// Seconds after which every debt is paid.
+/// How many seconds of refill a debt is limited to.
 const MAX_DEBT_SECONDS: u64 = 10;
 
-/// Lives in memory only: an object hibernates after ten idle seconds, and by then every bucket is full again.
+/// Kept in memory only: an object hibernates after ten idle seconds, and by then every bucket is full again.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
     rate: u64,
@@ -16,12 +16,13 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket for `rate` a second; `now` in Unix milliseconds.
+    /// A full bucket for `rate` per second; `now` in Unix milliseconds.
     pub(super) fn full(rate: u64, now: u64) -> Bucket {
         Bucket { rate, level: capacity(rate), debt: 0, filled: now }
     }
 
-    /// Takes `count` at once, or none; `false` when there are not so many. More than the bucket holds empties a full one.
+    /// Takes all `count` tokens or none; `false` if there are too few. A request for more than the bucket holds empties
+    /// a full bucket.
     pub(super) fn take(&mut self, count: u64, now: u64) -> bool {
         self.fill(now);
         match self.level.checked_sub(self.wanted(count)).filter(|_| self.debt == 0) {
@@ -33,14 +34,14 @@ impl Bucket {
         }
     }
 
-    /// After how many milliseconds `count` can be taken.
+    /// How many milliseconds until `count` tokens are available.
     pub(super) fn wait(&mut self, count: u64, now: u64) -> u64 {
         self.fill(now);
         let missing = self.wanted(count).saturating_add(self.debt).saturating_sub(self.level);
         missing.div_ceil(self.rate.max(1))
     }
 
-    /// Takes `count` whether they are there or not. What is missing is a debt.
+    /// Takes `count` tokens whether or not they are available; the rest becomes a debt.
     pub(super) fn charge(&mut self, count: u64, now: u64) {
         self.fill(now);
         let wanted = count.saturating_mul(TOKEN);
@@ -49,7 +50,7 @@ impl Bucket {
         self.debt = debt.min(self.rate.saturating_mul(MAX_DEBT_SECONDS * TOKEN));
     }
 
-    /// Whether nothing was taken that has not come again.
+    /// Whether the bucket has refilled completely.
     pub(super) fn is_full(&mut self, now: u64) -> bool {
         self.fill(now);
         self.debt == 0 && self.level == capacity(self.rate)

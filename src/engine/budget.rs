@@ -1,8 +1,9 @@
-//! Work is paid for by who asks: what a client has others sent, or has read, is taken from a bucket of its socket, one of its
-//! user and one of all clients; over HTTP, from one of its address and one of its user or key. None of them is the API worker's, whose publishing no client can drain.
+//! Rate limits by cost: the deliveries and history reads that a client causes are charged to a bucket of its socket,
+//! one of its user and one of all clients; over HTTP, to one of its address and one of its user or key. The API worker
+//! has no part in these, so no client can starve its publishing.
 //!
-//! The unit is what the frame to one socket costs, some 25 µs of workerd's CPU; a kibibyte of it costs about as much, and so
-//! do a few rows of the history.
+//! One unit is the cost of a frame to one socket, some 25 µs of workerd's CPU; a kibibyte of the frame or a few rows of
+//! the history cost about as much.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,37 +13,37 @@ use super::message::Read;
 use crate::code::{Code, Refusal};
 use crate::policy::limits::Limits;
 
-/// Bytes that cost a unit.
+/// Bytes per unit.
 const UNIT_BYTES: u64 = 1_024;
-/// Rows of the history that cost a unit.
+/// History rows read and sent, per unit.
 const UNIT_ROWS: u64 = 2;
-/// Rows of the history that cost a unit when they are only looked at.
+/// History rows scanned, per unit.
 const UNIT_SCANNED: u64 = 32;
-/// Buckets up to which those that are full again are not looked for.
+/// Up to this many buckets, full ones are not removed.
 const MANY_BUCKETS: usize = 1_024;
 
-/// Units for the same bytes to several sockets.
+/// Units for sending the same bytes to several sockets.
 pub(super) fn frames(recipients: u64, bytes: usize) -> u64 {
     recipients.saturating_mul(1 + bytes as u64 / UNIT_BYTES)
 }
 
-/// Units for rows of the history that are read and sent, and for those that are looked at to find them.
+/// Units for rows of the history that are read and sent, and for those scanned to find them.
 pub(super) fn rows(read: Read) -> u64 {
     read.rows / UNIT_ROWS + read.bytes / UNIT_BYTES + read.scanned / UNIT_SCANNED
 }
 
-/// Who asks.
+/// Who is charged.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Payer<'a> {
-    /// The socket; over HTTP the address, where that is known.
+    /// The socket; over HTTP the address, if known.
     pub(super) socket: Option<&'a str>,
-    /// The user, where there is one.
+    /// The user, if there is one.
     pub(super) user: Option<&'a str>,
-    /// A digest of the key that is presented over HTTP, where there is no user.
+    /// A digest of the key of an HTTP request without a user.
     pub(super) key: Option<&'a str>,
 }
 
-/// The buckets of one organization's clients. They live in memory only: an object that hibernates was idle for ten seconds.
+/// The buckets of one organization's clients, in memory only: a hibernated object was idle for ten seconds.
 pub(super) struct Budget {
     per_socket: u64,
     per_user: u64,
@@ -52,11 +53,11 @@ pub(super) struct Budget {
     organization: Bucket,
 }
 
-/// Buckets by the name of who pays.
+/// Buckets by the name of the payer.
 #[derive(Default)]
 struct Buckets {
     known: BTreeMap<Rc<str>, Bucket>,
-    /// How many were left when those that were full again were last forgotten.
+    /// How many remained when full buckets were last removed.
     left: usize,
 }
 
@@ -73,7 +74,7 @@ impl Budget {
         }
     }
 
-    /// Those from which the steps of filters are taken.
+    /// The budget for the steps of filters.
     pub(super) fn of_filters(limits: &Limits, now: u64) -> Budget {
         Budget {
             per_user: limits.filter_steps_per_user,
@@ -85,7 +86,7 @@ impl Budget {
     /// Takes units from every bucket of the payer, or from none.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] with the time after which there are enough.
+    /// [`Code::RateLimited`] with the time until there are enough.
     pub(super) fn spend(&mut self, now: u64, payer: Payer<'_>, units: u64) -> Result<(), Refusal> {
         let mut buckets = self.buckets(now, payer);
         let wait = buckets.iter_mut().map(|bucket| bucket.wait(units, now)).max().unwrap_or_default();
@@ -96,7 +97,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes units for what is done already, though the buckets go into debt by it.
+    /// Charges units for work that is already done, even if the buckets go into debt.
     pub(super) fn charge(&mut self, now: u64, payer: Payer<'_>, units: u64) {
         if units > 0 {
             self.buckets(now, payer).into_iter().for_each(|bucket| bucket.charge(units, now));
@@ -113,8 +114,8 @@ impl Budget {
 }
 
 impl Buckets {
-    /// The bucket of a name; one that is not known is full. All are looked at only when there are twice as many as after the
-    /// last time, so that a crowd does not pay for it with each newcomer.
+    /// The bucket of a payer, full if it is new. Full buckets are removed only once their number has doubled, so that a
+    /// newcomer does not pay for scanning a crowd.
     fn of(&mut self, name: &str, rate: u64, now: u64) -> &mut Bucket {
         if self.known.len() >= MANY_BUCKETS.max(2 * self.left) && !self.known.contains_key(name) {
             self.known.retain(|_, bucket| !bucket.is_full(now));

@@ -1,11 +1,11 @@
-//! How many sockets a tenant has at other objects: its limits count all of them.
+//! How many sockets a tenant has at its other objects: its limits count all of them.
 
 use std::collections::BTreeMap;
 
 /// Authenticated sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// All.
+    /// All of them.
     pub connections: u64,
     /// By user.
     pub users: BTreeMap<String, u64>,
@@ -14,12 +14,12 @@ pub struct Census {
 }
 
 impl Census {
-    /// Those of a user.
+    /// Those of one user.
     pub(super) fn of_user(&self, user: &str) -> u64 {
         self.users.get(user).copied().unwrap_or_default()
     }
 
-    /// Counts a user as often as is said now, and not as before.
+    /// Replaces a user's count `before` by `now`.
     pub(super) fn recount(&mut self, user: &str, before: u64, now: u64) {
         let count = self.of_user(user).saturating_sub(before).saturating_add(now);
         match count {

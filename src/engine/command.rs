@@ -41,7 +41,8 @@ pub enum Command {
         id: Option<String>,
         /// Whether the sender receives its own message, if subscribed.
         echo: bool,
-        /// The same one from the same user within a time publishes nothing, and is answered like the first.
+        /// The idempotency key: a repetition by the same user within its window publishes nothing and gets the first
+        /// answer.
         key: Option<String>,
     },
     /// Become present in a topic, or in the lobby.
@@ -158,7 +159,7 @@ pub struct Join {
     pub replay: Option<Replay>,
     /// Echoed in the reply to the join; the engine only hands it back.
     pub answer: Rc<str>,
-    /// Whether it wants to be told once that messages flow.
+    /// Whether it wants a frame once messages flow.
     pub announce: bool,
 }
 
@@ -226,7 +227,7 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    /// The topic that it is to.
+    /// The topic, if its target is one.
     pub fn topic(&self) -> Option<&Topic> {
         match &self.target {
             Target::Topic { topic, .. } => Some(topic),

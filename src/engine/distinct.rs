@@ -1,21 +1,21 @@
-//! How many different names several objects have between them, without telling each other the names.
+//! An estimate of how many distinct names several objects have between them, without exchanging the names.
 //!
-//! Each hands over the smallest hashes of its names. Up to [`MAX_HASHES`] names are counted exactly; of more, the smallest
-//! hashes of all say how densely they lie, which is right to about two in a hundred (k minimum values).
+//! Each object sends the smallest hashes of its names. Up to [`MAX_HASHES`] names the count is exact; beyond, it is
+//! estimated from the density of the smallest hashes (k minimum values), with an error of about 2 %.
 
 use std::collections::BTreeSet;
 
-/// Hashes that are remembered.
+/// How many hashes are kept.
 pub const MAX_HASHES: usize = 4_096;
 
-/// A set of names, as its smallest hashes.
+/// A set of names, represented by its smallest hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distinct {
     hashes: BTreeSet<u64>,
 }
 
 impl Distinct {
-    /// Adds a name, in parts.
+    /// Adds a name, given in parts.
     pub fn add(&mut self, name: &[&str]) {
         self.insert(hash(name));
     }
@@ -33,7 +33,7 @@ impl Distinct {
         self.hashes.iter().copied()
     }
 
-    /// How many names there are.
+    /// The number of distinct names, estimated beyond [`MAX_HASHES`].
     pub fn count(&self) -> u64 {
         let count = self.hashes.len();
         match self.hashes.last() {
@@ -46,10 +46,10 @@ impl Distinct {
     }
 }
 
-/// FNV-1a over the parts, each with its end, then mixed: the order of hashes must say nothing of the names.
+/// FNV-1a over the terminated parts, then mixed, so that hashes are spread evenly.
 fn hash(name: &[&str]) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    // No text has this byte.
+    // This byte occurs in no UTF-8 text.
     let bytes = name.iter().flat_map(|part| part.bytes().chain([0xff]));
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325, step);
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -111,16 +111,16 @@ pub enum Task {
     Administered(Result<Administered, Refusal>),
     /// Ask another object of the tenant, and answer with [`super::input::Input::PeerAnswered`].
     AskPeer {
-        /// Whom.
+        /// Which one.
         peer: Peer,
-        /// What.
+        /// The request.
         body: String,
     },
-    /// Answer another object of the tenant; `None`: that makes no sense to this build.
+    /// Answer another object of the tenant; `None` if this build does not understand the request.
     PeerAnswer(Option<String>),
     /// Answer a relay that wants to open a socket.
     Admitted(Admitted),
-    /// Say where the next socket goes: 0 for this object, else the number of a relay.
+    /// Name the object for the next socket: 0 for this one, otherwise the number of a relay.
     Placed(u32),
     /// Write one line of log.
     Log(Log),
@@ -260,11 +260,11 @@ pub enum Write {
         /// The topic; `None`: the lobby.
         topic: Option<(bool, Rc<str>)>,
     },
-    /// What is known of a relay, in place of what was.
+    /// Replace what is stored about a relay.
     Relay {
         /// Its number.
         number: u32,
-        /// Its text; `None`: the relay is forgotten.
+        /// Its text; `None`: delete it.
         state: Option<String>,
     },
     /// Who listens to the database at a relay, in place of what was.
@@ -288,21 +288,21 @@ pub enum Write {
         /// Its text.
         text: String,
     },
-    /// A connection's state has no such part any more.
+    /// A part of a connection's state no longer exists.
     DropStatePart {
         /// The connection's public id.
         client_id: Rc<str>,
         /// Which part.
         part: u32,
     },
-    /// Nothing of a connection's state is in rows any more.
+    /// A connection's state no longer needs rows.
     DropState {
         /// The connection's public id.
         client_id: Rc<str>,
     },
 }
 
-/// What a relay is told of a socket that it is about to open.
+/// What a relay needs to know before it opens a socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admitted {
     /// Whether its ticket was used before.
@@ -316,7 +316,7 @@ pub struct Admitted {
 pub struct Receipt {
     /// Events of the request.
     pub accepted: u64,
-    /// Whether every one of them was a repetition.
+    /// Whether all of them were repetitions.
     pub duplicate: bool,
     /// The stream's epoch.
     pub epoch: Rc<str>,
@@ -324,7 +324,7 @@ pub struct Receipt {
     pub offset: u64,
     /// Frames handed to sockets.
     pub delivered: u64,
-    /// Whether relays may hand out more, which the answer does not wait for.
+    /// Whether relays may deliver more frames, which the answer does not wait for.
     pub is_at_least: bool,
 }
 

@@ -51,7 +51,7 @@ pub enum Event {
         /// The stream's offset after it, for clients that recover.
         offset: Option<u64>,
         /// Its id in the history, for dialects whose frames carry it.
-        kept: Option<Rc<Kept>>,
+        retained: Option<Rc<Retained>>,
         /// Whether the recipient is the sender, for dialects whose frames say so.
         is_own: bool,
         /// The encoded part that is the same for every channel name.
@@ -91,7 +91,7 @@ pub enum Event {
         /// The correlation id.
         id: String,
         /// Its id in the history, if the client asked for it.
-        kept: Option<Rc<Kept>>,
+        retained: Option<Rc<Retained>>,
     },
     /// Something was refused; the connection stays open.
     Refused {
@@ -160,7 +160,7 @@ pub enum Event {
         /// The correlation id.
         id: Option<String>,
     },
-    /// Whoever reads this is to say something.
+    /// The client is asked for a sign of life.
     Ping,
     /// The channel is joined.
     Joined {
@@ -250,7 +250,7 @@ impl Bindings {
 
 /// Metadata of a retained message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct Retained {
     /// The same for every delivery of the message.
     pub id: String,
     /// Whether this is a replay.
@@ -258,7 +258,7 @@ pub struct Kept {
 }
 
 impl Event {
-    /// Whose presence it is about, where it is about one.
+    /// The member of a presence event.
     pub fn member(&self) -> Option<&Rc<Member>> {
         match self {
             Event::PresenceJoined { member, .. }
@@ -283,7 +283,7 @@ impl Event {
     }
 }
 
-impl Kept {
+impl Retained {
     /// Identifies the message to clients: a digest of the publisher's idempotency key, which may hold confidential
     /// data, or the offset if there is no key.
     pub fn id_of(key: Option<&str>, offset: u64) -> String {
@@ -338,13 +338,13 @@ impl Member {
         self.key.as_deref().unwrap_or(&self.client_id)
     }
 
-    /// The bytes that it takes in a roster, but for punctuation.
+    /// Its bytes in a roster, without punctuation.
     pub fn bytes(&self) -> usize {
         let named = [self.user.as_ref(), self.key.as_ref()].into_iter().flatten().map(|name| name.len()).sum::<usize>();
         self.client_id.len() + named + self.metadata.len()
     }
 
-    /// The bytes of several.
+    /// Bytes of several members.
     pub fn bytes_of(members: &[Rc<Member>]) -> usize {
         members.iter().map(|member| member.bytes()).sum()
     }

@@ -23,13 +23,13 @@ pub struct Figures {
     pub epoch: String,
     /// The stream's offset.
     pub offset: u64,
-    /// Publications accepted since the object came to life.
+    /// Publications accepted since the object was constructed.
     pub publications: u64,
-    /// Frames of publications handed to sockets since the object came to life.
+    /// Frames of publications handed to sockets since then.
     pub deliveries: u64,
-    /// Connections that were closed since the object came to life because they did not read what they were sent.
+    /// Connections closed since then because the client did not read.
     pub too_slow: u64,
-    /// When the object came to life, in Unix milliseconds.
+    /// When the object was constructed, in Unix milliseconds.
     pub since: u64,
     /// What is known of the relays.
     pub relays: Vec<RelayFigures>,

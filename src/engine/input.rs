@@ -107,7 +107,7 @@ pub enum Input {
     Alarm,
     /// Another object of the tenant asks; answered with [`super::effect::Task::PeerAnswer`].
     PeerAsked {
-        /// What.
+        /// The request.
         body: String,
     },
     /// The answer to [`super::effect::Task::AskPeer`].
@@ -117,18 +117,18 @@ pub enum Input {
         /// The text of the answer; `None` when there was none.
         answer: Option<String>,
     },
-    /// A relay wants to open a socket; answered with [`super::effect::Task::Admitted`].
+    /// A relay asks to open a socket; answered with [`super::effect::Task::Admitted`].
     Admit {
-        /// The ticket that it came with.
+        /// The ticket of the connection.
         ticket: Option<UsedTicket>,
-        /// Whose it is, where that is proven.
+        /// The verified user, if there is one.
         user: Option<String>,
         /// The relay.
         relay: u32,
     },
-    /// Someone wants to know where the next socket goes; answered with [`super::effect::Task::Placed`].
+    /// Asks which object the next socket goes to; answered with [`super::effect::Task::Placed`].
     Place,
-    /// Someone wants to connect to a relay.
+    /// A client opens a connection at a relay.
     OpenAtRelay {
         /// The connection.
         open: Open,
@@ -228,7 +228,7 @@ pub struct Remembered {
 pub struct HistoryRead {
     /// `None` when reading failed, or the history no longer reaches back that far.
     pub rows: Option<Vec<StoredPublication>>,
-    /// Rows that the storage has looked at, whether or not they match.
+    /// How many rows the storage read to find them.
     pub scanned: u64,
 }
 
@@ -272,7 +272,7 @@ pub struct Stored {
 /// A part of the state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatePart {
-    /// Its number among the parts of the connection, in whose order they are handed over.
+    /// Its number; parts are restored in this order.
     pub number: u32,
     /// Its text.
     pub text: String,

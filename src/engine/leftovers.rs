@@ -1,19 +1,19 @@
-//! What is stored of sockets that are gone when the object comes to life, as after a crash or a deploy. It goes in portions:
-//! an organization may have left more than memory holds, and nobody waits for it.
+//! Removes what is stored for sockets that were already closed at the wake, as after a crash or a deploy. It works in
+//! portions: an organization may have left more than fits in memory, and nobody waits for it.
 
 use super::effect::{Task, Write};
 use super::message::Out;
 
-/// Sockets of one portion. Each may be present in a few dozen places, with a few KiB in each.
+/// Sockets per portion. Each may be present in a few dozen topics, with a few KiB in each.
 const PORTION: usize = 64;
-/// Between two portions, in milliseconds.
+/// The pause between two portions, in milliseconds.
 const PAUSE: u64 = 100;
 
-/// The sockets that are gone and of which something is stored.
+/// The closed sockets that still have rows.
 pub(super) struct Leftovers {
     /// Their public ids.
     client_ids: Vec<String>,
-    /// Those whose presence is being read.
+    /// Those whose presence rows are being read.
     reading: Vec<String>,
     /// When the next portion is due, in Unix milliseconds.
     due: u64,
@@ -24,7 +24,7 @@ impl Leftovers {
         Leftovers { client_ids, reading: Vec::new(), due: now }
     }
 
-    /// Removes a portion where one is due. Its presence is read first where somebody may have to be told who left.
+    /// Removes a portion if one is due. Its presence rows are read first if someone may have to be told who left.
     pub(super) fn remove_due(&mut self, now: u64, is_anyone_there: bool, out: &mut Out) {
         if self.client_ids.is_empty() || self.due > now {
             return;
@@ -39,7 +39,7 @@ impl Leftovers {
         }
     }
 
-    /// Removes the portion whose presence was read.
+    /// Removes the portion whose presence rows were read.
     pub(super) fn remove_read(&mut self, out: &mut Out) {
         let client_ids = std::mem::take(&mut self.reading);
         if !client_ids.is_empty() {

@@ -109,13 +109,13 @@ pub(super) struct Origin {
     pub(super) echo: bool,
     /// Whether it asked for the message to be retained.
     pub(super) persist: bool,
-    /// Under which the publication is remembered, so that it goes out no second time.
+    /// The idempotency key under which the publication is remembered.
     pub(super) key: Option<String>,
     /// The relay that it is connected to.
     pub(super) relayed: Option<Box<Relayed>>,
 }
 
-/// The relay of a client, and who pays for what it publishes.
+/// A client of a relay, and who is charged for its publications.
 pub(super) struct Relayed {
     pub(super) relay: u32,
     pub(super) payer: PayerForm,
@@ -133,7 +133,7 @@ pub(super) struct Read {
     pub(super) rows: u64,
     /// Bytes of their texts.
     pub(super) bytes: u64,
-    /// Rows that were looked at to find them, whether or not they match.
+    /// How many rows were read to find them, matching or not.
     pub(super) scanned: u64,
 }
 
@@ -146,7 +146,7 @@ pub(super) enum Announcement {
     Subscribed { id: String, answer: Option<Rc<str>>, to: Missable, watch: Option<Topic> },
     /// This channel is joined.
     Joined { id: String, answer: Rc<str>, live: Event, watch: Option<Topic> },
-    /// A relay asked for one of its sockets.
+    /// A relay asked on behalf of one of its sockets.
     Asked { relay: u32, ask: Box<Ask>, refusal: Option<Refusal>, only: Option<Missable> },
 }
 

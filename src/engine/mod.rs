@@ -3,7 +3,7 @@
 //! Two halves that know each other by messages only: the `stream` (offsets, history, idempotency, presence) and the
 //! `delivery` (sockets, sessions, classes, views). [`tenant::Tenant`] carries the messages.
 
-// What goes in and out.
+// Inputs and effects.
 pub mod publication;
 pub mod command;
 pub mod shared_text;
@@ -17,7 +17,7 @@ pub mod census;
 pub mod distinct;
 pub mod figures;
 pub use stream::{GAP_PLACE, ORGANIZATION_PLACES};
-// What is in between.
+// The machinery between them.
 pub mod tenant;
 pub mod relay;
 mod message;

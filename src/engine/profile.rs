@@ -27,7 +27,7 @@ pub struct Profile {
     pub renewal: Renewal,
     /// What happens to a table subscription whose right is lost.
     pub lost_table: LostTable,
-    /// Whether a socket is opened with its principal: one that has none has lost it, and gets no other.
+    /// Whether a socket is opened with its principal: one without has lost it and cannot get another.
     pub principal_at_opening: bool,
     /// Whether a session token must name a role and an expiry.
     pub requires_role: bool,
@@ -69,7 +69,7 @@ pub struct Profile {
     pub presence_frames: PresenceFrames,
     /// Whether a presence key belongs to one user only.
     pub keys_are_owned: bool,
-    /// How it is known that a client reads what it is sent.
+    /// How the server can tell that a client still reads.
     pub reading: Reading,
 }
 
@@ -92,14 +92,14 @@ pub enum Sessions {
     Many,
 }
 
-/// How it is known that a client reads what it is sent.
+/// How the server can tell that a client still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It answers a ping of the server, with whatever it likes.
+    /// It answers the server's pings.
     Answered,
-    /// It speaks by itself, at least every half minute: no frame of the server makes it speak.
+    /// It sends frames by itself at least every 30 seconds, but answers none of the server's.
     Spoken,
-    /// It need not ever say anything.
+    /// It may stay silent for ever.
     Unknown,
 }
 

@@ -268,7 +268,7 @@ impl Publication {
         self
     }
 
-    /// Notes that a database sent it: its id is no publisher's secret.
+    /// Marks a message as sent by the database: clients may see its id.
     pub fn sent_by_database(mut self) -> Publication {
         if let Some(id) = self.id.clone() {
             let mut text = String::new();
@@ -291,7 +291,7 @@ impl Publication {
 }
 
 impl Payload {
-    /// Reads `payload` and, beside it, `encoding`; `None` where there is no payload.
+    /// Reads `payload` and `encoding`; `None` if there is no payload.
     ///
     /// # Errors
     /// When the encoding is unknown, or the payload is not encoded in it.
@@ -311,7 +311,7 @@ impl Payload {
         }
     }
 
-    /// Writes the value of `payload`, and `encoding` after it where there is one.
+    /// Writes the value of `payload`, and `encoding` if there is one.
     pub fn write(&self, out: &mut String) {
         match self {
             Payload::Json(json) => out.push_str(json),
@@ -328,7 +328,7 @@ fn change(form: &mut Form<'_>) -> Result<Content, Refusal> {
     let table_field = form.require("table")?;
     let table = table_field.name(NAME_BYTES)?;
     if table.contains('.') {
-        // `public.t` as a table of schema `public` would be another table than `t`, one without any rules.
+        // `public.t` in the schema `public` would be another table than `t`, one without any rules.
         return Err(table_field.refuse("must not contain a dot: the schema has a key of its own"));
     }
     let event_type = form.require("eventType")?;
@@ -344,7 +344,7 @@ fn change(form: &mut Form<'_>) -> Result<Content, Refusal> {
     Ok(Content::Change { schema: Rc::from(schema), table: Rc::from(table), operation, new, old })
 }
 
-/// A row, `None` where it is absent or `null`.
+/// A row; `None` if it is absent or `null`.
 fn row(form: &mut Form<'_>, name: &str) -> Result<Option<Row>, Refusal> {
     let Some(field) = form.take(name).filter(|field| !field.is_null()) else { return Ok(None) };
     let row = Row::read(field.json()).map_err(|_| field.refuse("must be an object without repeated keys"))?;
@@ -362,15 +362,15 @@ fn message(form: &mut Form<'_>) -> Result<Content, Refusal> {
     Ok(Content::Message { event: Rc::from(event), payload, whole: None })
 }
 
-/// Whether a payload is one that every reader understands alike: no key of the outermost object stands twice in it.
+/// Whether every JSON parser reads the payload alike: no key of the outermost object is repeated.
 fn is_payload(json: &str) -> bool {
     json::kind(json) != json::Kind::Object || Row::read(json).is_ok()
 }
 
-/// The topic of a form: `topic` and, beside it, `private`.
+/// The topic of a form: `topic` and `private`.
 ///
 /// # Errors
-/// When one is of a wrong type, or `private` stands without a topic.
+/// When one is of a wrong type, or there is `private` without a topic.
 pub fn topic(form: &mut Form<'_>) -> Result<Option<Topic>, Refusal> {
     let name = form.take("topic").map(|topic| topic.name(MAX_TOPIC)).transpose()?;
     let private = form.take("private").map(|private| private.boolean()).transpose()?;

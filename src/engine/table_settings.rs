@@ -1,5 +1,5 @@
-//! Tables as administrators set them at run time, where no database says it: whether their changes flow, which of them,
-//! and without which columns. Dialects whose clients administer tables go by it.
+//! Table settings that administrators make at run time, where no database holds them: whether changes are sent, which
+//! operations, and without which columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 use crate::code::{Code, Refusal};
 use crate::policy::table::{Operation, Tables, distinct, is_system_schema};
 
-/// The fact under which a wake finds the settings.
+/// The name of the stored fact that has the settings.
 pub const FACT: &str = "tables";
-/// The version of their text.
+/// The version of its text.
 const VERSION: u32 = 1;
-/// Everything that can happen to a row.
+/// All operations on a row.
 pub const OPERATIONS: [Operation; 3] = [Operation::Insert, Operation::Update, Operation::Delete];
 
-/// A table as it is set.
+/// The settings of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSetting {
-    /// Whether its changes flow.
+    /// Whether its changes are sent.
     pub is_enabled: bool,
-    /// Which of them.
+    /// Which operations.
     pub operations: BTreeSet<Operation>,
-    /// Columns that do not leave.
+    /// Columns that are never sent.
     pub excluded: BTreeSet<String>,
     /// When it was first set, in Unix milliseconds.
     pub created: u64,
@@ -30,50 +30,50 @@ pub struct TableSetting {
     pub updated: u64,
 }
 
-/// A declared table and how it is set; 0 stands for the time of the deployment.
+/// A declared table with its settings. A time of 0 means the time of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableState {
     /// Its schema.
     pub schema: String,
     /// Its name.
     pub table: String,
-    /// How it is set.
+    /// Its settings.
     pub setting: TableSetting,
 }
 
-/// What an administrator does with a table.
+/// A change of a table's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableChange {
     /// Its schema.
     pub schema: String,
     /// Its name.
     pub table: String,
-    /// What is done.
+    /// The change.
     pub act: TableAct,
 }
 
-/// What is done with a table.
+/// What to do with a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableAct {
-    /// Its changes flow.
+    /// Send its changes.
     Enable {
-        /// Which of them.
+        /// Which operations.
         operations: BTreeSet<Operation>,
-        /// Columns that do not leave; `None`: those that were excluded before.
+        /// Columns that are never sent; `None`: as before.
         excluded: Option<BTreeSet<String>>,
     },
-    /// Some of its settings change; it must be enabled.
+    /// Change some of its settings; it must be enabled.
     Update {
-        /// Which changes flow.
+        /// Which operations are sent.
         operations: Option<BTreeSet<Operation>>,
-        /// Columns that do not leave.
+        /// Columns that are never sent.
         excluded: Option<BTreeSet<String>>,
     },
-    /// Nothing flows any more.
+    /// Send none of its changes.
     Disable,
 }
 
-/// What was set of a tenant's tables.
+/// The settings made for a tenant's tables.
 #[derive(Clone, Debug, Default)]
 pub struct TableSettings {
     set: BTreeMap<(String, String), TableSetting>,
@@ -97,7 +97,7 @@ struct TextSetting {
 }
 
 impl TableSettings {
-    /// Reads what was stored; nothing where there is nothing, or a text of another version.
+    /// Reads the stored settings; empty if there are none, or if they are of another version.
     pub fn read(text: Option<&String>) -> TableSettings {
         let text: Option<SettingsText> = text.and_then(|text| serde_json::from_str(text).ok());
         let tables = text.filter(|text| text.version == VERSION).map(|text| text.tables).unwrap_or_default();
@@ -115,7 +115,7 @@ impl TableSettings {
         TableSettings { set }
     }
 
-    /// What is stored.
+    /// The text to store.
     pub fn text(&self) -> String {
         let one = |((schema, table), setting): (&(String, String), &TableSetting)| TextSetting {
             schema: schema.clone(),
@@ -131,17 +131,17 @@ impl TableSettings {
         serde_json::to_string(&text).unwrap_or_default()
     }
 
-    /// Whether nobody has set any.
+    /// Whether there are no settings.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }
 
-    /// How a table is set; `None` where nobody has set it.
+    /// The settings of a table; `None` if there are none.
     pub fn of(&self, schema: &str, table: &str) -> Option<&TableSetting> {
         self.set.get(&(schema.to_owned(), table.to_owned()))
     }
 
-    /// All declared tables, in the order of their names.
+    /// All declared tables, sorted by name.
     pub fn states(&self, tables: &Tables) -> Vec<TableState> {
         let state = |(schema, table): (&str, &str)| TableState {
             schema: schema.to_owned(),
@@ -151,11 +151,11 @@ impl TableSettings {
         tables.declared().filter(|(schema, _)| !is_system_schema(schema)).map(state).collect()
     }
 
-    /// Changes how a table is set.
+    /// Changes the settings of a table.
     ///
     /// # Errors
-    /// [`Code::InvalidRequest`] for a schema of the database's own, [`Code::UnknownTable`], or [`Code::TableNotEnabled`]
-    /// where what is not enabled should change.
+    /// [`Code::InvalidRequest`] for a schema of the database system, [`Code::UnknownTable`], or
+    /// [`Code::TableNotEnabled`] for an update of a table that is not enabled.
     pub fn change(&mut self, now: u64, change: TableChange, tables: &Tables) -> Result<(), Refusal> {
         let TableChange { schema, table, act } = change;
         if is_system_schema(&schema) {
@@ -185,7 +185,7 @@ impl TableSettings {
         Ok(())
     }
 
-    /// How a declared table is set: where nobody has, its declaration enables it.
+    /// The settings of a declared table: enabled as declared unless set otherwise.
     fn setting(&self, schema: &str, table: &str, tables: &Tables) -> TableSetting {
         let declared = || {
             let rules = tables.get(schema, table);

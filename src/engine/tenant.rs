@@ -1,4 +1,4 @@
-//! One tenant: it carries the messages between its two halves and keeps one alarm for all deadlines.
+//! One tenant: passes messages between its two halves and keeps one alarm for all deadlines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -17,13 +17,13 @@ use crate::policy::limits::AUTH_DEADLINE;
 
 /// One organization's stream and connections.
 ///
-/// Every input is handled whole, and its effects are run in their order before the next input.
+/// Every input is handled completely, and its effects are executed in order before the next input.
 pub struct Tenant {
     pub(super) stream: Stream,
     pub(super) delivery: Delivery,
-    /// The relays, where there may be any.
+    /// The relays, if the configuration allows any.
     pub(super) hub: Option<Hub>,
-    /// What relays have said and is not done yet.
+    /// Messages of relays that are not handled yet.
     pub(super) relayed: VecDeque<(u32, Up)>,
     /// What relays have asked the database.
     pub(super) questions: RelayQuestions,
@@ -47,7 +47,7 @@ pub struct Surroundings {
 }
 
 impl Tenant {
-    /// Constructs a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
+    /// Wakes a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
     pub fn wake(
         surroundings: Surroundings,
         profiles: Profiles,
@@ -95,42 +95,7 @@ impl Tenant {
         let may_end_in_vain = matches!(input, Input::Alarm) || !self.delivery.is_empty();
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
-        match input {
-            Input::Open(open) => self.delivery.open(now, open, &mut out),
-            Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, &mut out),
-            Input::Closed { socket } => self.delivery.closed(socket, &mut out),
-            Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, &mut out),
-            Input::PublishForClient { publisher, publications } => {
-                match self.delivery.pay_for(now, &publisher, &publications) {
-                    Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), &mut out),
-                    Err(refusal) => out.run(Task::Published(Err(refusal))),
-                }
-            }
-            Input::Recalled(remembered) => self.recalled(now, remembered, &mut out),
-            Input::HistoryRead(read) => self.stream.history_read(read, &mut out),
-            Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), &mut out),
-            Input::KeysFetched(answer) => {
-                self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
-            }
-            Input::Changes(batch) => self.stream.changes(now, *batch, &mut out),
-            Input::Feed { is_lost, catalog } => self.fed(now, is_lost, catalog, &mut out),
-            Input::InterestAnswered { revision, catalog } => self.interest_answered(now, revision, catalog, &mut out),
-            Input::Judged { number, verdicts } => self.judged(number, verdicts, &mut out),
-            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
-            Input::Tick => drop(self.timers.pop_first()),
-            Input::Authorized { number, grant } => self.authorized(now, number, grant),
-            Input::Called(answer) => self.delivery.called(answer, &mut out),
-            Input::Alarm => self.housekeep(now, &mut out),
-            Input::Connections(query) => out.run(self.connections(&query)),
-            Input::Tables(changes) => {
-                let states = self.delivery.administer(now, changes, &mut out).map(Administered::Tables);
-                self.tell_tables();
-                out.run(Task::Administered(states));
-            }
-            Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
-            Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
-            of_relays => self.of_relays(now, of_relays, &mut out),
-        }
+        self.dispatch(now, input, &mut out);
         self.settle(now, out, effects);
         self.set_timer(effects);
         if may_end_in_vain && self.delivery.is_empty() && !self.stream.has_begun() {
@@ -143,23 +108,63 @@ impl Tenant {
         }
     }
 
-    /// Ends this life because its memory is ahead of storage. Clients must request again what is lost with it.
+    fn dispatch(&mut self, now: u64, input: Input, out: &mut Out) {
+        match input {
+            Input::Open(open) => self.delivery.open(now, open, out),
+            Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, out),
+            Input::Closed { socket } => self.delivery.closed(socket, out),
+            Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, out),
+            Input::PublishForClient { publisher, publications } => {
+                match self.delivery.pay_for(now, &publisher, &publications) {
+                    Ok(()) => self.stream.publish_all(now, publications, BTreeMap::new(), out),
+                    Err(refusal) => out.run(Task::Published(Err(refusal))),
+                }
+            }
+            Input::Recalled(remembered) => self.recalled(now, remembered, out),
+            Input::HistoryRead(read) => self.stream.history_read(read, out),
+            Input::GoneRead(rows) => self.gone_read(rows.unwrap_or_default(), out),
+            Input::KeysFetched(answer) => {
+                self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())))
+            }
+            Input::Changes(batch) => self.stream.changes(now, *batch, out),
+            Input::Feed { is_lost, catalog } => self.fed(now, is_lost, catalog, out),
+            Input::InterestAnswered { revision, catalog } => self.interest_answered(now, revision, catalog, out),
+            Input::Judged { number, verdicts } => self.judged(number, verdicts, out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, out),
+            Input::Tick => drop(self.timers.pop_first()),
+            Input::Authorized { number, grant } => self.authorized(now, number, grant),
+            Input::Called(answer) => self.delivery.called(answer, out),
+            Input::Alarm => self.housekeep(now, out),
+            Input::Connections(query) => out.run(self.connections(&query)),
+            Input::Tables(changes) => {
+                let states = self.delivery.administer(now, changes, out).map(Administered::Tables);
+                self.tell_tables();
+                out.run(Task::Administered(states));
+            }
+            Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
+            Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
+            of_relays => self.of_relays(now, of_relays, out),
+        }
+    }
+
+    /// Ends this life because its memory is ahead of the storage. Clients must repeat the requests that are lost with
+    /// it.
     pub fn give_up(&mut self) -> Vec<Effect> {
         self.delivery.give_up()
     }
 
-    /// A number for the next connection; the same one until it opens.
+    /// A free socket number, the same until a connection opens under it.
     pub fn vacant(&mut self) -> SocketId {
         self.delivery.vacant()
     }
 
-    /// How many sockets it has, authenticated or not.
+    /// How many sockets there are, authenticated or not.
     pub fn sockets(&self) -> u64 {
         let (authenticated, pending) = self.delivery.counts();
         authenticated + pending
     }
 
-    /// How a connection's frames are decoded; `None` if the connection does not exist.
+    /// The dialect of a connection; `None` if it does not exist.
     pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.dialect(socket)
     }
@@ -200,8 +205,7 @@ impl Tenant {
         effects.append(&mut out.effects);
     }
 
-    /// What a relay has said next, once nothing is being read for another.
-    /// What a client said before is done first, where history is read or a key is looked up for it.
+    /// The next message of a relay, unless a history read or an idempotency look-up for an earlier message is pending.
     fn next_relayed(&mut self) -> Option<(u32, Up)> {
         let is_waiting = self.stream.is_reading() || self.stream.recalling().is_some();
         if is_waiting { None } else { self.relayed.pop_front() }

@@ -63,11 +63,11 @@ pub struct Configuration {
     pub inspector: bool,
     /// Tables, with their schemas, that may be subscribed to without a credential, in dialects that have such sockets.
     pub open_tables: BTreeSet<String>,
-    /// The private topic in which connections that open and close are told; `None`: nowhere.
+    /// The private topic in which connections that open and close are announced; `None`: they are not.
     pub connections_topic: Option<Topic>,
-    /// What belongs to one kind of client only.
+    /// The settings of sections that belong to one kind of client.
     pub sections: Sections,
-    /// How an organization's sockets are spread over objects; `None`: its own has all of them.
+    /// How an organization's sockets are spread over objects; `None`: they are not.
     pub relays: Option<Relays>,
 }
 
@@ -137,10 +137,10 @@ impl Configuration {
         }
     }
 
-    /// Whether a message that a client publishes to the topic is kept in the history.
+    /// Whether a message that a client publishes to the topic is retained.
     ///
     /// # Errors
-    /// The same, where it may not publish there.
+    /// The same, if it may not publish there.
     pub fn may_publish(&self, topic: &Topic, principal: &Principal) -> Result<bool, Code> {
         self.authorize(Action::Write, topic, principal)?;
         Ok(self.channel(topic, principal).is_some_and(|channel| channel.history))
@@ -267,7 +267,7 @@ impl Configuration {
 
 fn api_keys(text: &str) -> Result<ApiKeys, Refusal> {
     json::array(text).map_err(|_| malformed("API_KEYS", "must be a JSON array"))?;
-    // In an object, so that a refusal names the variable.
+    // Wrapped in an object, so that a refusal names the variable.
     let wrapped = format!("{{\"API_KEYS\":{text}}}");
     let mut form = Form::read(&wrapped, Code::Configuration)?;
     ApiKeys::read(&form.require("API_KEYS")?)
@@ -324,8 +324,8 @@ fn expected(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Opt
     }
 }
 
-/// Only a local issuer may lack a certificate; otherwise anyone could supply the keys. A user name before the host
-/// would make `http://localhost:1@elsewhere` look local.
+/// Only a local issuer may do without TLS; otherwise anyone could supply the keys. A user name before the host would
+/// make `http://localhost:1@elsewhere` look local.
 pub(super) fn is_safe(url: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     let local = || url.strip_prefix("http://127.0.0.1:").or_else(|| url.strip_prefix("http://localhost:"));

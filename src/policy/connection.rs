@@ -4,7 +4,7 @@ use super::limits::NAME_BYTES;
 use crate::code::Refusal;
 use crate::value::form::Field;
 
-/// Stands for the app's id in a pattern.
+/// The placeholder for the app's id in a pattern.
 const APP: &str = "app";
 
 /// `connection` of a database.
@@ -12,15 +12,16 @@ const APP: &str = "app";
 pub enum ConnectionName {
     /// The name of one secret, or of one Hyperdrive binding.
     One(String),
-    /// What stands before and after the app's id.
+    /// The text before and after the app's id.
     PerApp(String, String),
 }
 
 impl ConnectionName {
-    /// Reads a name, in which `{app}` may stand. A URL here would put its password into every copy of the configuration.
+    /// Reads a name, possibly with `{app}` in it. A URL is refused: it would put its password into every copy of the
+    /// configuration.
     ///
     /// # Errors
-    /// When it is no name of a secret or binding.
+    /// When it cannot name a secret or binding.
     pub fn read(field: &Field<'_>) -> Result<ConnectionName, Refusal> {
         let text = field.name(NAME_BYTES)?;
         let name = match pattern(&text) {
@@ -35,8 +36,8 @@ impl ConnectionName {
         }
     }
 
-    /// The name of an app's secret or binding: its id in capitals. An id with capitals or punctuation has none, since it
-    /// would share its name with another app's.
+    /// The name of an app's secret or binding: its id in upper case. An id with upper case or punctuation has none,
+    /// because it would share its name with another app's.
     pub fn of_app(&self, app: &str) -> Option<String> {
         let ConnectionName::PerApp(before, after) = self else { return None };
         let is_distinct = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -54,7 +55,7 @@ impl ConnectionName {
     }
 }
 
-/// What stands before and after `{app}`.
+/// The text before and after `{app}`.
 fn pattern(text: &str) -> Option<(&str, &str)> {
     let (before, rest) = text.split_once('{')?;
     let (within, after) = rest.split_once('}')?;

@@ -24,7 +24,7 @@ const MAX_ROLES: usize = 32;
 const MAX_IDENTIFIER: usize = 63;
 /// Separates a database's name from the app's id in the name of an app's own database.
 const OF_APP: char = '/';
-/// `organization` of a database whose connection's name contains the app's id.
+/// The value of `organization` for a database with `{app}` in its connection name.
 const EACH_APP: &str = "{app}";
 /// Bytes of a group's id, in hexadecimal digits.
 const GROUP_DIGITS: usize = 16;
@@ -49,13 +49,13 @@ pub struct Databases {
 pub struct Database {
     /// Its name, which also names its object.
     pub name: Rc<str>,
-    /// The secret with its URL, or the Hyperdrive binding; `None`: the id of the app cannot stand in such a name.
+    /// The secret with its URL, or the Hyperdrive binding; `None` if the app's id cannot be part of such a name.
     pub connection: Option<String>,
     /// The organizations that it serves.
     pub serves: Serves,
     /// The polling interval while there are subscribers and no doorbell rings, in milliseconds.
     pub poll_milliseconds: u64,
-    /// The interval at which the slot is drained without subscribers, in seconds; 0: never.
+    /// The interval at which the outbox is drained without subscribers, in seconds; 0: never.
     pub drain_seconds: u64,
     /// Database roles for verdicts; the first is that of principals that name none.
     roles: Vec<String>,
@@ -134,8 +134,8 @@ impl Databases {
         }
     }
 
-    /// The database that serves an organization: its own, otherwise its own of those that each has, otherwise the one with
-    /// an organization column.
+    /// The database that serves an organization: its own, otherwise one with `{app}` in its connection name, otherwise
+    /// the one with an organization column.
     pub fn of(&self, organization: &str) -> Option<Rc<Database>> {
         let declared = self.serving(organization)?;
         let Serves::Each(connection) = &declared.serves else { return Some(declared.clone()) };
@@ -207,7 +207,7 @@ impl Serves {
         match (self, other) {
             (Serves::Organization(one), Serves::Organization(other)) => one == other,
             (Serves::Organization(_), _) | (_, Serves::Organization(_)) => false,
-            // Each of them serves the organizations that no other names.
+            // Each serves all organizations that no other database names.
             (Serves::Column(_) | Serves::Each(_), Serves::Column(_) | Serves::Each(_)) => true,
         }
     }
@@ -243,7 +243,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Whether the name of an app's own database can be that of another database.
+    /// Whether the name of an app's own database could be that of another database.
     fn shares_names(&self, other: &Database) -> bool {
         let of_app = other.name.strip_prefix(&*self.name).and_then(|rest| rest.strip_prefix(OF_APP));
         matches!(self.serves, Serves::Each(_)) && of_app.is_some_and(is_organization)

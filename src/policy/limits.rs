@@ -21,26 +21,26 @@ pub const AUTH_DEADLINE: u64 = 10_000;
 pub const EXPIRY_GRACE: u64 = 30_000;
 /// How long a subscription waits for the database to answer before its client is told so, in milliseconds.
 pub const MAX_DATABASE_WAIT: u64 = 15_000;
-/// How long differences of one topic's presence are gathered, in milliseconds.
+/// How long presence differences of one topic are coalesced, in milliseconds.
 pub const PRESENCE_WINDOW: u64 = 50;
 /// The window in which errors are counted, in milliseconds.
 pub const ERROR_WINDOW: u64 = 60_000;
-/// Steps that all regular expressions together take for one publication.
+/// Steps that all regular expressions together may take for one publication.
 pub const MAX_PUBLICATION_STEPS: u64 = 4_000_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
 /// How many times `framesPerSecond` and `topics` together are rejected within a minute before a socket with channels
 /// ends.
 pub const REJECTION_FACTOR: u64 = 10;
-/// Bytes of a publication that the history has room for: a row of the storage has at most 2 MB.
+/// Bytes of a publication that is retained: a row of the storage has at most 2 MB.
 pub const KEPT_BYTES: usize = 2_000_000;
-/// Bytes of a connection's state with which it may ask for more: that must fit into its row as well.
+/// Bytes of a connection's state up to which it may add to it: the state must fit into a row, too.
 pub const STATE_BYTES: usize = 1_500_000;
-/// Frames that wait while keys are fetched, for one connection: joins and fresh tokens aside, one of each a channel.
+/// Frames of one connection that wait while keys are fetched, besides one join and one fresh token for each channel.
 pub const WAITING_FRAMES: usize = 32;
 /// Bytes of the members in one frame of a roster; further members follow one by one.
 pub const MAX_ROSTER_PAGE: usize = 256 * 1024;
-/// Bytes of the members of a roster that is told in one frame to clients that take each roster for all of it. The default
+/// Bytes of the members of a roster for clients that take each roster as complete: it is sent in one frame. The default
 /// limits allow less.
 pub const MAX_WHOLE_ROSTER: usize = 6 * 1024 * 1024;
 /// Bytes of the frames that wait while keys are fetched, for one organization: an object has 128 MB.
@@ -78,10 +78,10 @@ macro_rules! limits {
 /// the Wasm's memory.
 pub const MESSAGE_LENGTH: u32 = 1 << 22;
 
-/// With less, a client on a slow line would be closed while it reads.
+/// With less, a client on a slow line would be closed while it is still reading.
 const MIN_UNREAD_BYTES: u64 = 65_536;
 
-/// A rate of nothing would have no bucket to be taken from, which would be no limit; and no frame is larger than a message.
+/// Reads a limit. A rate of zero is refused, because its bucket could not limit anything.
 fn limit(value: &Field<'_>, name: &str) -> Result<u64, Refusal> {
     match value.count()? {
         0 if name.ends_with("PerSecond") || name.starts_with("filterSteps") => Err(value.refuse("must be at least 1")),

@@ -1,4 +1,4 @@
-//! Sections of `REALTIME` that belong to one kind of client: they are read where their clients are served, and held here.
+//! Sections of `REALTIME` that belong to one kind of client: read by the module that serves it, and held here.
 
 use std::any::Any;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::configuration::Configuration;
 use crate::code::Refusal;
 use crate::value::form::Field;
 
-/// A section: its key, and how it is read.
+/// A section: its key and its reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
     /// The key in `REALTIME`.
@@ -20,17 +20,17 @@ pub struct Section {
     pub read: fn(&Field<'_>, &mut Configuration) -> Result<(), Refusal>,
 }
 
-/// What sections hold, by its type. Only the module that has the type can read it.
+/// Settings of sections, by their type: only the module with the type can read them.
 #[derive(Clone, Default)]
 pub struct Sections(Vec<Rc<dyn Any>>);
 
 impl Sections {
-    /// Adds what a section holds.
+    /// Adds the settings of a section.
     pub fn insert<T: Any>(&mut self, settings: T) {
         self.0.push(Rc::new(settings));
     }
 
-    /// What the section of this type holds; `None` if the deployment has none.
+    /// The settings of this type; `None` if the deployment has none.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.iter().find_map(|settings| settings.downcast_ref())
     }

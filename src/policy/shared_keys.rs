@@ -1,5 +1,4 @@
-//! The key set that the requests and objects of one isolate share: who fetches it, who waits, and who uses the last
-//! one.
+//! The key set that the requests and objects of one isolate share: who fetches it, who waits, and who reuses it.
 
 /// The minimum interval between two fetches, in milliseconds: unknown `kid`s must not flood the issuer.
 pub const PAUSE: u64 = 30_000;
@@ -31,7 +30,7 @@ pub enum KeySetStep {
 }
 
 impl SharedKeys {
-    /// What to do now for a caller that has needed the keys since `since`.
+    /// The next step for a caller that has needed the keys since `since`.
     pub fn step(&self, since: u64, now: u64) -> KeySetStep {
         if self.begun.is_some_and(|begun| now.saturating_sub(begun) < ABANDONED) {
             return KeySetStep::Wait;
@@ -44,12 +43,12 @@ impl SharedKeys {
         KeySetStep::Use(self.latest.as_ref().map(|(fetched, text)| (time(*fetched), text.clone())))
     }
 
-    /// Notes the start of a fetch.
+    /// Records the start of a fetch.
     pub fn begin(&mut self, now: u64) {
         self.begun = Some(now);
     }
 
-    /// Notes the end of a fetch, with its text or `None`. An invalid key set does not replace a valid one.
+    /// Records the end of a fetch, with its text or `None`. An invalid key set does not replace a valid one.
     pub fn end(&mut self, now: u64, fetched: Option<Fetched>) {
         self.begun = None;
         // A cached response counts from the time of its original fetch.

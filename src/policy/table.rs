@@ -13,7 +13,7 @@ use crate::value::form::{Field, Form};
 pub const DEFAULT_SCHEMA: &str = "public";
 /// The default primary key column.
 pub const PRIMARY_KEY: &str = "id";
-/// Schemas with a database's own tables, or with credentials.
+/// Schemas of the database system itself, or with credentials.
 pub const SYSTEM_SCHEMAS: [&str; 4] = ["pg_catalog", "information_schema", "auth", "realtime"];
 /// Columns that one list may name.
 pub const MAX_COLUMNS: usize = 1_000;
@@ -179,7 +179,7 @@ impl Deletes {
     }
 }
 
-/// Whether a schema holds a database's own tables, or credentials.
+/// Whether a schema belongs to the database system, or has credentials.
 pub fn is_system_schema(schema: &str) -> bool {
     SYSTEM_SCHEMAS.contains(&schema)
 }
@@ -276,7 +276,7 @@ impl Tables {
         self.tables.get(&format!("{schema}.{table}")).unwrap_or(&self.unknown)
     }
 
-    /// Lets holders of a role receive every row of every table. What is masked stays masked for them.
+    /// Lets holders of a role receive every row of every table. Masks still apply to them.
     pub fn admit_everywhere(&mut self, role: &str) {
         for table in self.tables.values_mut() {
             table.required_roles.iter_mut().for_each(|roles| roles.push(role.to_owned()));
@@ -289,12 +289,12 @@ impl Tables {
         self.tables.keys().filter_map(|name| name.split_once('.'))
     }
 
-    /// Whether a table is declared. `*` stands for all that are.
+    /// Whether a table is declared; for `*`, whether any is.
     pub fn is_declared(&self, schema: &str, table: &str) -> bool {
         schema == "*" || table == "*" || self.tables.contains_key(&format!("{schema}.{table}"))
     }
 
-    /// The rules of what is in no table: none.
+    /// The rules of an undeclared table: none.
     pub fn unknown(&self) -> &Table {
         &self.unknown
     }
@@ -304,7 +304,7 @@ impl Tables {
         self.tables.contains_key(&format!("{schema}.{table}"))
     }
 
-    /// A table that only a database can have.
+    /// A table that is assigned to a database, if there is one.
     pub fn of_database(&self) -> Option<&str> {
         let mut named = self.tables.iter().filter(|(_, table)| table.deletes.is_some());
         named.next().map(|(name, _)| name.as_str())

@@ -30,11 +30,11 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// `JWT_AUDIENCE`
     pub audience: Option<String>,
-    /// What apps call their own issuers, besides `JWT_ISSUER`; `None` if there are no apps.
+    /// What apps call their own issuers, beside `JWT_ISSUER`; `None` if there are no apps.
     pub apps: Option<&'static AppTerms>,
 }
 
-/// Why a token gives no claims.
+/// Why a token proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// It is refused with this code.

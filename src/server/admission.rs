@@ -20,12 +20,12 @@ pub struct Admission {
     pub principal: Option<Principal>,
     /// Id and expiry (Unix milliseconds) of the ticket; the object enforces its single use.
     pub ticket: Option<(String, u64)>,
-    /// Whether offsets are wanted.
+    /// Whether the client wants offsets.
     pub recover: bool,
-    /// Whether several events may come in one frame.
+    /// Whether one frame may carry several events.
     #[serde(default)]
     pub batches: bool,
-    /// The position (epoch and offset) to recover from.
+    /// The position to recover from: epoch and offset.
     pub missed_after: Option<(String, u64)>,
     /// The dialect of its frames.
     #[serde(default, rename = "wire")]
@@ -33,7 +33,7 @@ pub struct Admission {
     /// The negotiated subprotocol.
     #[serde(default)]
     pub protocol: Option<String>,
-    /// The frame that the address stands for: it is handled before any other, on behalf of `principal`.
+    /// The frame that the address implies: it is handled before any other, on behalf of `principal`.
     #[serde(default)]
     pub first: Option<String>,
     /// Its public id, if the Worker had to choose it.

@@ -54,7 +54,7 @@ impl From<&Receipt> for Answer {
             "offset": receipt.offset,
             "delivered": receipt.delivered,
         });
-        // What relays hand out is not waited for, and the answer says so.
+        // The answer does not wait for frames that relays send, and says so.
         if let (true, Some(body)) = (receipt.is_at_least, body.as_object_mut()) {
             body.insert("deliveredAtLeast".to_owned(), receipt.delivered.into());
         }
@@ -63,7 +63,7 @@ impl From<&Receipt> for Answer {
 }
 
 impl Answer {
-    /// The figures of a tenant, with the number of publications that its history holds and the bytes of the Wasm's memory.
+    /// The figures of a tenant, with the number of publications in its history and the size of the Wasm memory.
     pub fn figures(organization: &str, figures: &Figures, history: u64, wasm_memory: u64) -> Answer {
         let by_dialect = figures
             .by_dialect
@@ -121,7 +121,7 @@ fn database_figures(figures: &DatabaseFigures) -> Value {
     })
 }
 
-/// An object of counts; counts of the same name are added up.
+/// An object of counts; counts of the same name are added.
 fn sums(counts: impl Iterator<Item = (String, u64)>) -> Value {
     let mut sums = Map::new();
     for (name, count) in counts {

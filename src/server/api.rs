@@ -52,7 +52,7 @@ pub enum ApiStep {
     ReadBody(Box<AfterBody>),
     /// The answer of an organization's object.
     Ask(ObjectRequest, Box<AfterAnswer>),
-    /// What the object of a database answers.
+    /// The answer of the object of a database.
     AskDatabase(DatabaseRequest, Box<AfterAnswer>),
 }
 
@@ -110,7 +110,7 @@ pub struct ObjectRequest {
 /// A `POST` to the object of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseRequest {
-    /// The database, of `REALTIME.databases`.
+    /// The database, a name in `REALTIME.databases`.
     pub database: String,
     /// The object's path, such as `/status`.
     pub path: &'static str,

@@ -1,5 +1,5 @@
-//! Control planes: dialects let their administrators enable tables, and all of them ask here. A database that is an
-//! organization's own has its tables and says so itself; without one, the organization's object remembers.
+//! Control planes: the dialects' interfaces for administrators that enable tables share this module. An organization's
+//! own database holds its table settings; without one, the organization's object stores them.
 
 use serde_json::{Value, json};
 
@@ -10,36 +10,36 @@ use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Serves;
 
-/// What may be asked: `{ action: "list" }`, `"find"` with `schema` and `table`, or `"enable"`, `"update"`, `"disable"` with
-/// `schema`, `table` or `tables`, `events` and `exclude`. Bodies that the Worker writes.
+/// A request: `{ action: "list" }`, `"find"` with `schema` and `table`, or `"enable"`, `"update"`, `"disable"` with `schema`,
+/// `table` or `tables`, `events` and `exclude`. Written by the Worker.
 pub type TableRequest = Value;
-/// `{ tables: [{ id, schema, table, enabled, events, excluded, created_at, updated_at }] }`. A database also says whether
-/// there is a connection to it (`connected`), and of a table `trigger_installed` and `drift`.
+/// An answer: `{ tables: [{ id, schema, table, enabled, events, excluded, created_at, updated_at }] }`. A database also
+/// reports its connection (`connected`), and for each table `trigger_installed` and `drift`.
 pub type TableList = Value;
 
-/// Why the tables are as they were.
+/// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableRefusal {
-    /// These do not exist.
+    /// These tables do not exist.
     Missing(Vec<String>),
-    /// It is not enabled.
+    /// The table is not enabled.
     NotEnabled,
-    /// The request makes no sense.
+    /// The request is malformed.
     Invalid,
-    /// The database has rows of other organizations too: its tables are not one organization's to set.
+    /// The database has other organizations' rows too, so no single organization may set its tables.
     Shared,
-    /// The database does not let its reader enable tables.
+    /// The database role may not enable tables.
     NotAllowed,
-    /// It could not be asked.
+    /// The database or object failed.
     Failed(Code),
 }
 
 type Then = Box<dyn FnOnce(&Configuration, Result<TableList, TableRefusal>) -> Result<ApiStep, Rejected>>;
 
-/// Asks whoever has an organization's tables.
+/// Asks the object or database that has an organization's table settings.
 ///
 /// # Errors
-/// What `then` makes of a refusal.
+/// What `then` returns for a refusal.
 pub fn ask(
     configuration: &Configuration,
     organization: &str,
@@ -94,7 +94,7 @@ fn ask_database(database: String, request: TableRequest, then: Then) -> ApiStep 
     })
 }
 
-/// What came of enabling or disabling.
+/// The outcome of enabling or disabling.
 fn changed(status: u16, body: &str) -> Result<(), TableRefusal> {
     let answer = match status {
         200 => parsed(body)?,
@@ -109,7 +109,7 @@ fn changed(status: u16, body: &str) -> Result<(), TableRefusal> {
     if answer.get("changed") == Some(&Value::Bool(false)) { Err(TableRefusal::NotEnabled) } else { Ok(()) }
 }
 
-/// A database replaces the settings of a table as a whole: what is not set anew is what it was.
+/// A database replaces all settings of a table, so those that are not given are taken from its current ones.
 fn update(database: String, request: TableRequest, then: Then) -> ApiStep {
     let same = database.clone();
     let then_enable = move |configuration: &Configuration, listed: Result<TableList, TableRefusal>| {
@@ -162,7 +162,7 @@ fn find(listed: &TableList, request: &TableRequest) -> Option<Value> {
     tables.iter().find(is_it).cloned()
 }
 
-/// The tables of a database, from what its object says of it.
+/// The tables of a database, as its object reports them.
 fn list(database: String, then: Then) -> ApiStep {
     let question = DatabaseRequest { database, path: "/status", body: String::new() };
     ApiStep::ask_database(question, move |configuration, status, body| {
@@ -190,7 +190,7 @@ fn parsed(body: &str) -> Result<Value, TableRefusal> {
     serde_json::from_str(body).map_err(|_| TableRefusal::Failed(Code::Internal))
 }
 
-/// The object names the missing tables in the field of its refusal.
+/// The names of missing tables, which the refusal carries in its field.
 fn missing(body: &str) -> Vec<String> {
     let refusal: Value = serde_json::from_str(body).unwrap_or_default();
     let field = refusal.pointer("/error/field").and_then(Value::as_str).unwrap_or_default();

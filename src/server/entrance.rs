@@ -32,8 +32,8 @@ pub trait Entrance: Sync {
     /// The refusal, which is reported with [`Entrance::refused`].
     fn admit(&self, head: &RequestHead, configuration: &Configuration, now: u64) -> Result<HandshakeStep, Refusal>;
 
-    /// The organization and principal of a socket, from its verified credential. `asked` is the destination that
-    /// [`Entrance::admit`] noted: the organization, unless a dialect notes something else.
+    /// The organization and principal of a socket, from its verified credential. `asked` is what [`Entrance::admit`]
+    /// noted: the organization, unless the dialect needs something else.
     ///
     /// # Errors
     /// The refusal, which is reported with [`Entrance::refused`].

@@ -14,7 +14,7 @@ use crate::policy::principal::Principal;
 use crate::value::form::Form;
 use crate::value::json;
 
-/// The keys under which the Worker names the payer.
+/// The JSON keys under which the Worker names the payer.
 const USER: &str = "publisher";
 const KEY: &str = "publisherKey";
 const ADDRESS: &str = "publisherAddress";
@@ -66,7 +66,7 @@ impl PublishRequest {
     /// The organization of a body, for routing; the organization's object reads the rest.
     ///
     /// # Errors
-    /// [`Code::InvalidRequest`] when the body is no JSON object or names none.
+    /// [`Code::InvalidRequest`] when the body is not a JSON object, or names none.
     pub fn organization(body: &str) -> Result<String, Refusal> {
         organization(&mut Form::read(body, Code::InvalidRequest)?)
     }
@@ -77,7 +77,8 @@ impl PublishRequest {
     }
 }
 
-/// The payer of what a client publishes over HTTP. Clients without a user often share a key, which a digest identifies.
+/// Who is charged for a client's publications over HTTP. Clients without a user often share a key, which is identified
+/// by its digest.
 fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
     let presented = || head.bearer().or(head.api_key.as_deref()).unwrap_or_default();
     let digest = || -> [u8; 32] { Sha256::digest(presented().as_bytes()).into() };
@@ -85,7 +86,7 @@ fn publisher(head: &RequestHead, principal: &Principal) -> Publisher {
     Publisher { user: principal.user.clone(), key: principal.user.is_none().then(key), address: head.address.clone() }
 }
 
-/// The request that passes these to an organization's object, for the API worker or a client.
+/// The request that passes publications of the API worker or of a client to an organization's object.
 pub fn object_request(
     head: &RequestHead,
     organization: String,
@@ -98,7 +99,7 @@ pub fn object_request(
     ObjectRequest { organization, peer: Peer::Root, path, body }
 }
 
-/// The body that passes these to an organization's object (docs/protocol-native.md, Publishing).
+/// The body of that request (docs/protocol-native.md, Publishing).
 pub fn request(organization: &str, publisher: Option<&Publisher>, publications: &[Publication]) -> String {
     let mut body = String::from("{\"organizationId\":");
     json::write_string(&mut body, organization);

@@ -1,4 +1,5 @@
-//! What passes between an organization's object and its relays beside the engine's own messages: names, places, admissions.
+//! Requests between an organization's object and its relays other than the engine's messages: names, places,
+//! admissions.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,7 +11,7 @@ use crate::engine::effect::Admitted;
 use crate::engine::input::{Input, UsedTicket};
 use crate::engine::relay::Peer;
 
-/// The header by which an object says that the next socket had better go elsewhere.
+/// The header with which an object asks for further sockets to go elsewhere.
 pub const FULL: &str = "x-realtime-full";
 
 /// The name of a relay's object.
@@ -23,12 +24,12 @@ pub struct RelayName {
 }
 
 impl RelayName {
-    /// The name as the runtime has it.
+    /// The name of the Durable Object.
     pub fn text(&self) -> String {
         format!("{}/{}", self.number, self.organization)
     }
 
-    /// Reads the name; `None` when it is that of an organization's own object, which has no slash.
+    /// Reads the name; `None` for an organization's own object, whose name has no slash.
     pub fn read(text: &str) -> Option<RelayName> {
         let (number, organization) = text.split_once('/')?;
         let number = number.parse().ok().filter(|number| *number > 0)?;
@@ -36,19 +37,19 @@ impl RelayName {
     }
 }
 
-/// A relay's question about a socket that it is about to open.
+/// A relay's request about a socket that it is about to open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionQuestion {
     /// The relay.
     pub relay: u32,
-    /// The user, where one is proven.
+    /// The verified user, if there is one.
     pub user: Option<String>,
-    /// Id and end (Unix milliseconds) of the ticket.
+    /// Id and expiry (Unix milliseconds) of the ticket.
     pub ticket: Option<(String, u64)>,
 }
 
-/// The answer to it.
+/// The answer to an [`AdmissionQuestion`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionAnswer {
@@ -69,12 +70,12 @@ impl AdmissionQuestion {
         serde_json::from_str(body).ok()
     }
 
-    /// Its text. A struct of texts and numbers always has a JSON form.
+    /// Its text. A struct of strings and numbers always serializes to JSON.
     pub fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The question as the engine takes it; `is_used` says whether the ticket was redeemed before.
+    /// The question as an input; `is_used` says whether the ticket was redeemed before.
     pub fn input(self, is_used: bool) -> Input {
         let ticket = self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used });
         Input::Admit { ticket, user: self.user, relay: self.relay }
@@ -82,7 +83,7 @@ impl AdmissionQuestion {
 }
 
 impl AdmissionAnswer {
-    /// The answer that the engine gives.
+    /// The engine's answer.
     pub fn of(admitted: Admitted) -> AdmissionAnswer {
         let Admitted { is_spent, census: Census { connections, users, listeners } } = admitted;
         AdmissionAnswer { spent: is_spent, connections, users: users.into_iter().collect(), listeners }
@@ -90,7 +91,7 @@ impl AdmissionAnswer {
 
     /// The HTTP answer.
     pub fn answer(&self) -> Answer {
-        // A struct of texts and numbers always has a JSON form.
+        // A struct of strings and numbers always serializes to JSON.
         Answer::json(200, &serde_json::to_value(self).unwrap_or_default())
     }
 
@@ -104,11 +105,12 @@ impl AdmissionAnswer {
 
 /// The answer to a request of another object.
 pub fn peer_answer(answer: Option<String>) -> Answer {
-    // A text that this build does not understand is sent again: the other side is of another version.
+    // A refusal makes the sender repeat a text that this build does not understand: during a deploy it may be of
+    // another version.
     answer.map_or_else(|| Answer::from(Code::InvalidRequest), |body| Answer { status: 200, body, retry_after: None })
 }
 
-/// The answer to the question where the next socket goes.
+/// The answer with the object for the next socket.
 pub fn place_answer(relay: u32) -> Answer {
     Answer::json(200, &json!({ "relay": relay }))
 }

@@ -61,7 +61,7 @@ impl RequestHead {
     }
 
     /// The negotiated subprotocol: the first one offered. No dialect defines one, but a browser that offers some and
-    /// gets none back closes the socket.
+    /// gets none closes the socket.
     pub fn subprotocol(&self) -> Option<&str> {
         let first = self.protocols.as_deref()?.split(',').next()?.trim();
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

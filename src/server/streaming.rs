@@ -1,5 +1,5 @@
-//! Sockets served as the body of an HTTP answer. The Worker holds the answer and forwards the frames of a WebSocket to
-//! the organization's object, which can therefore hibernate as under any socket.
+//! Sockets served as the body of an HTTP response. The Worker holds the response and a WebSocket to the organization's
+//! object, which can therefore hibernate as with any socket.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::value::form::Form;
 pub const MAX_SILENCE: u64 = 15_000;
 /// The maximum duration of a body, in milliseconds. Its client reconnects and resumes.
 pub const MAX_LIFETIME: u64 = 60 * 60_000;
-/// Maximum bytes that wait for a client to read them.
+/// The most bytes that wait for a client to read them.
 pub const MAX_BUFFER: usize = 1024 * 1024;
 /// The object's path for frames that arrive in separate requests.
 pub const FRAME: &str = "/frame";
@@ -23,7 +23,7 @@ pub trait StreamedBody {
     fn opening(&self) -> String;
     /// A text frame of the socket.
     fn frame(&mut self, text: &str) -> String;
-    /// Nothing has happened for [`MAX_SILENCE`].
+    /// Called after [`MAX_SILENCE`] without a frame.
     fn silence(&self) -> &'static str;
     /// The socket was closed with this code and reason.
     fn end(&self, code: u16, reason: &str) -> String;
@@ -35,7 +35,7 @@ pub struct SendBuffer(String);
 
 impl SendBuffer {
     /// Appends text and returns whether it fitted. If not, everything is dropped: a reconnecting client resumes from
-    /// its last position. A frame that is larger than the limit fits alone, else a client could never get past it.
+    /// its last position. A frame larger than the limit fits if it is alone, or a client could never get past it.
     pub fn push(&mut self, text: &str) -> bool {
         let has_room = self.0.is_empty() || self.0.len() + text.len() <= MAX_BUFFER;
         if has_room {

@@ -20,7 +20,7 @@ pub struct TenantServer {
 
 /// What an object serves of a tenant.
 enum Served {
-    /// All of it, but for the sockets of relays.
+    /// All of it except the relays' sockets.
     Root(Box<Tenant>),
     /// A share of its sockets.
     Relay(Box<RelayTenant>),
@@ -59,8 +59,8 @@ impl TenantServer {
         effects
     }
 
-    /// Takes note of what sockets are sent: the inputs that come of it are handled next. `answered` says when the runtime
-    /// last answered a socket's ping by itself, in Unix milliseconds.
+    /// Counts what sockets are sent; returns the inputs for sockets that may have stopped reading. `answered` is when
+    /// the runtime last answered a socket's ping, in Unix milliseconds.
     pub fn sent(&mut self, sends: &[Outgoing], answered: impl Fn(SocketId) -> Option<u64>) -> Vec<Input> {
         let conspicuous = self.unread.sent(sends);
         let unread = |socket| {

@@ -13,7 +13,7 @@ use crate::policy::ticket::{LIFETIME_SECONDS, Ticket};
 use crate::policy::token::TokenError;
 use crate::value::form::Form;
 
-/// What pages of other origins may send to ask for a ticket.
+/// CORS permissions of the ticket endpoint.
 pub const CORS: Cors = Cors { methods: "POST", headers: "authorization, content-type" };
 
 /// The token of a caller; checked before the body is read.

@@ -1,13 +1,13 @@
-//! What sockets were sent since they were last heard. The runtime does not say how much of it waits to be read, and a
-//! client that reads no more would have it wait for ever.
+//! How many bytes each socket was sent since its client was last heard. The runtime does not report how much is unread,
+//! and would buffer without limit for a client that stops reading.
 //!
-//! It lives in memory only, and sets no timer: what is not sent to cannot fall behind, and the runtime keeps an object
-//! from hibernating while something waits to be written.
+//! This is in memory only and needs no timer: a socket that is sent nothing cannot fall behind, and the runtime does
+//! not hibernate an object while bytes are unsent.
 
 use super::outgoing::Outgoing;
 use crate::engine::input::SocketId;
 
-/// Bytes that each socket was sent since it was last heard, by the sockets' numbers.
+/// Bytes sent to each socket since its client was last heard, by socket number.
 pub struct Unread {
     max: u64,
     places: Vec<UnreadSocket>,
@@ -16,26 +16,26 @@ pub struct Unread {
 #[derive(Clone, Copy, Default)]
 struct UnreadSocket {
     bytes: u64,
-    /// With how many bytes it is looked at next; none: with half of what it may be sent.
+    /// The bytes at which it is checked next; `None`: at half of the limit.
     next: Option<u64>,
-    /// When it was last heard, in Unix milliseconds.
+    /// When its client was last heard, in Unix milliseconds.
     heard: u64,
 }
 
 impl Unread {
-    /// No socket was sent anything; each may be sent `max` bytes without being heard.
+    /// No socket was sent anything; `max` is the limit of unheard bytes.
     pub fn new(max: u64) -> Unread {
         Unread { max, places: Vec::new() }
     }
 
-    /// A socket said something, or has just been opened; `now` in Unix milliseconds.
+    /// A client sent something, or has just connected; `now` in Unix milliseconds.
     pub fn heard(&mut self, now: u64, socket: SocketId) {
         if let Some(place) = self.places.get_mut(socket.0 as usize) {
             *place = UnreadSocket { heard: now, ..UnreadSocket::default() };
         }
     }
 
-    /// Counts frames, and names the sockets that are to be looked at.
+    /// Counts frames, and returns the sockets to check.
     pub fn sent(&mut self, sends: &[Outgoing]) -> Vec<SocketId> {
         let (half, mut conspicuous) = (self.max / 2, Vec::new());
         for Outgoing { to, frame } in sends {
@@ -49,7 +49,7 @@ impl Unread {
                 let next = place.next.unwrap_or(half);
                 let before = place.bytes;
                 place.bytes = before.saturating_add(bytes);
-                // Only once, however many frames follow before it is looked at.
+                // Only once, however many frames follow before the check.
                 if before < next && place.bytes >= next {
                     conspicuous.push(*socket);
                 }
@@ -58,8 +58,8 @@ impl Unread {
         conspicuous
     }
 
-    /// How many bytes a socket has not shown to have read. `answered` is when the runtime last answered its ping by itself,
-    /// in Unix milliseconds: that counts as being heard.
+    /// How many bytes a client has not confirmed to have read. `answered` is when the runtime last answered its ping,
+    /// in Unix milliseconds, which counts as hearing it.
     pub fn judge(&mut self, socket: SocketId, answered: Option<u64>) -> Option<u64> {
         let max = self.max;
         let place = self.places.get_mut(socket.0 as usize)?;

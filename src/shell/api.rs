@@ -1,4 +1,4 @@
-//! Requests to the API of a dialect: what its steps need of the runtime, between the server's decisions.
+//! Requests to a dialect's own API: the runtime's part of the steps that the server decides on.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! The Durable Object: it brings a tenant to life, feeds it what happens, and does what it says.
+//! The Durable Object: it wakes the tenant, passes it every event of the runtime, and executes its effects.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -32,7 +32,7 @@ use crate::server::relay::{RelayName, peer_answer, place_answer};
 use crate::server::streaming::{self, FRAME};
 use crate::server::tenant_server::TenantServer;
 
-/// One organization's object. Cheap to clone, for the futures that outlive a call.
+/// One organization's object. Cheap to clone, for futures that outlive a call.
 #[durable_object]
 #[derive(Clone)]
 pub struct Broadcaster {
@@ -42,7 +42,7 @@ pub struct Broadcaster {
 }
 
 impl DurableObject for Broadcaster {
-    /// The one constructor (invariant 4). It awaits nothing, so whatever comes first finds a tenant that is awake.
+    /// The one constructor (invariant 4). It awaits nothing, so the first event already finds the tenant awake.
     fn new(state: State, env: Env) -> Self {
         let object = Broadcaster { state: Rc::new(state), env, life: Rc::default() };
         lives::succeed(object.state.id().to_string(), &object.life);
@@ -60,7 +60,7 @@ impl DurableObject for Broadcaster {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        // A refusal here was logged at the wake; an alarm without a tenant has nothing to do.
+        // A failed wake has been logged, and without a tenant an alarm has nothing to do.
         let _ = self.happen(Input::Alarm);
         Response::empty()
     }
@@ -75,7 +75,8 @@ impl DurableObject for Broadcaster {
         Ok(())
     }
 
-    /// Sockets that hibernate get no automatic reply to a close: without ours the client waits and sees 1006.
+    /// The runtime does not answer a close frame for a hibernatable socket: without this the client waits and sees
+    /// 1006.
     async fn websocket_close(&self, socket: WebSocket, code: usize, reason: String, _was_clean: bool) -> Result<()> {
         let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015)).unwrap_or(1000);
         let _ = raw(&socket).close(code, &reason);
@@ -163,7 +164,7 @@ impl Broadcaster {
         Ok(Answer::from(&receipt))
     }
 
-    /// A frame that came in a request of its own; what comes of it is told on its socket.
+    /// Handles a frame that arrived as an HTTP request; its answers go to the socket.
     fn take_frame(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let (client_id, frame) = streaming::read_frame(body)?;
         let input = self.with_life(|life| {
@@ -204,7 +205,7 @@ impl Broadcaster {
 
     fn gone(&self, socket: &WebSocket) {
         if let Some(id) = self.find(socket) {
-            // Where that failed, a new life has begun, in which the number may be another's.
+            // If that failed, the next life may have given this number to another socket.
             let _ = self.happen(Input::Closed { socket: id }).and_then(|_| {
                 self.with_life(|life| {
                     life.sockets.remove(id);
@@ -229,11 +230,11 @@ impl Broadcaster {
         settled
     }
 
-    /// Executes effects in their order; the inputs that come of them are handled next, before anything else can happen.
+    /// Executes effects in order. The inputs that they produce are handled before any other event.
     ///
     /// # Errors
-    /// When the runtime refuses one. What memory knows is then ahead of what is stored, so this life ends, and the next
-    /// begins with what is stored.
+    /// When the runtime refuses an effect. Memory is then ahead of the storage, so this life ends and the next one
+    /// starts from what is stored.
     fn settle(&self, effects: Vec<Effect>, outcome: &mut Outcome) -> std::result::Result<(), Refusal> {
         let mut pending = VecDeque::from([effects]);
         while let Some(effects) = pending.pop_front() {
@@ -259,7 +260,7 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// Ends this life. What it still does writes nothing.
+    /// Ends this life: from here on it writes nothing.
     fn give_up(&self) {
         let state: &RawState = self.state.as_raw().unchecked_ref();
         let _ = self.with_life(|life| {
@@ -269,7 +270,7 @@ impl Broadcaster {
         self.life.take();
     }
 
-    /// Calls a function while the object goes on.
+    /// Calls a function without blocking the object.
     fn call(&self, calling: Calling) {
         let object = self.clone();
         self.state.wait_until(async move {
@@ -280,7 +281,7 @@ impl Broadcaster {
         });
     }
 
-    /// Asks the object of a database while this one goes on.
+    /// Asks the object of a database without blocking this one.
     fn ask(&self, database: Rc<str>, request: SourceRequest) {
         let object = self.clone();
         self.state.wait_until(async move {
@@ -289,7 +290,7 @@ impl Broadcaster {
         });
     }
 
-    /// Asks another object of the organization while this one goes on.
+    /// Asks another object of the organization without blocking this one.
     fn ask_peer(&self, peer: Peer, body: String) {
         let object = self.clone();
         self.state.wait_until(async move {
@@ -299,7 +300,7 @@ impl Broadcaster {
         });
     }
 
-    /// A timer of a few milliseconds: what it brings keeps nobody from hibernating.
+    /// A timer of a few milliseconds, too short to keep the object from hibernating.
     fn tick_at(&self, time: u64) {
         let object = self.clone();
         self.state.wait_until(async move {
@@ -308,7 +309,7 @@ impl Broadcaster {
         });
     }
 
-    /// Fetches the key set while the object goes on; frames of those who wait for it are kept in their order.
+    /// Fetches the key set without blocking the object; frames that need it wait in order.
     fn fetch_keys(&self) {
         let object = self.clone();
         self.state.wait_until(async move {
@@ -321,7 +322,7 @@ impl Broadcaster {
         });
     }
 
-    /// Acts on what is in memory. A fault is logged here, and the caller learns of no more than [`Code::Internal`].
+    /// Runs `act` on this life. A fault is logged here; the caller sees only [`Code::Internal`].
     pub(super) fn with_life<T>(
         &self,
         act: impl FnOnce(&mut Life) -> std::result::Result<T, Fault>,

@@ -23,26 +23,26 @@ use crate::source::link::Problem;
 use crate::source::statement::Statement;
 use crate::source::url;
 
-/// The channel on which the database knocks.
+/// The channel on which the database notifies.
 const LISTEN: &str = "LISTEN realtime_worker";
 
-/// What happens on a connection by itself.
+/// An event of the connection that answers no query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// The database knocks.
+pub enum ConnectionEvent {
+    /// A notification.
     Knock,
-    /// The connection has ended.
+    /// The connection has closed.
     End,
 }
 
-/// A connection that stands.
+/// An open connection.
 pub struct DatabaseConnection {
     client: Client,
-    /// Whether the database knocks on it.
+    /// Whether notifications arrive on it.
     pub listens: bool,
 }
 
-/// The runtime's TLS, which notes that it has begun.
+/// The runtime's TLS, which records that the handshake has begun.
 struct Tls {
     has_begun: Rc<Cell<bool>>,
 }
@@ -60,21 +60,21 @@ impl TlsConnect<Socket> for Tls {
 
 /// Where a database is.
 enum Endpoint {
-    /// Straight to it.
+    /// Directly.
     Direct(Box<Config>),
-    /// Through a Hyperdrive binding, which has no `LISTEN`.
+    /// Through a Hyperdrive binding, which does not support `LISTEN`.
     Pooled(worker::Hyperdrive),
 }
 
 impl DatabaseConnection {
-    /// Connects to the database that a variable or a binding of this name leads to.
+    /// Connects to the database that the variable or binding of this name points to.
     ///
     /// # Errors
-    /// Why there is no connection; what the server said of it is logged.
+    /// Why there is no connection; the server's own message is logged.
     pub async fn open(
         env: &Env,
         name: &str,
-        happening: impl Fn(Happening) + 'static,
+        happening: impl Fn(ConnectionEvent) + 'static,
     ) -> Result<DatabaseConnection, Problem> {
         match address(env, name)? {
             Endpoint::Direct(config) => {
@@ -94,10 +94,10 @@ impl DatabaseConnection {
         }
     }
 
-    /// The text that a statement gives.
+    /// Runs a statement and returns its text.
     ///
     /// # Errors
-    /// Why it failed; what the server said of it is logged.
+    /// Why it failed; the server's own message is logged.
     pub async fn query(&self, statement: &Statement) -> Result<String, Problem> {
         let (text, parameters) = statement.sql();
         let typed: Vec<(&(dyn ToSql + Sync), Type)> =
@@ -116,7 +116,7 @@ fn address(env: &Env, name: &str) -> Result<Endpoint, Problem> {
     env.hyperdrive(name).map(Endpoint::Pooled).map_err(|_| Problem::NoConnection)
 }
 
-async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Result<Client, Problem> {
+async fn direct(config: &Config, happening: impl Fn(ConnectionEvent) + 'static) -> Result<Client, Problem> {
     let Some(Host::Tcp(host)) = config.get_hosts().first() else { return Err(Problem::MalformedUrl) };
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let is_loopback = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
@@ -141,16 +141,16 @@ async fn direct(config: &Config, happening: impl Fn(Happening) + 'static) -> Res
     Ok(client)
 }
 
-/// Drives a connection, whose next message `poll` gives, until it ends.
+/// Drives a connection until it ends; `poll` returns its next message.
 fn serve(
     poll: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<AsyncMessage, tokio_postgres::Error>>> + Unpin + 'static,
-    happening: impl Fn(Happening) + 'static,
+    happening: impl Fn(ConnectionEvent) + 'static,
 ) {
     spawn_local(async move {
         let mut messages = poll_fn(poll);
         while let Some(message) = messages.next().await {
             match message {
-                Ok(AsyncMessage::Notification(_)) => happening(Happening::Knock),
+                Ok(AsyncMessage::Notification(_)) => happening(ConnectionEvent::Knock),
                 Ok(_) => {}
                 Err(error) => {
                     log_fault(fault(&error));
@@ -158,7 +158,7 @@ fn serve(
                 }
             }
         }
-        happening(Happening::End);
+        happening(ConnectionEvent::End);
     });
 }
 
@@ -166,7 +166,7 @@ fn failed(error: tokio_postgres::Error) -> Problem {
     failed_within(error, false)
 }
 
-/// A failure, of whatever came before or after TLS had begun.
+/// Classifies a failure by whether TLS had begun.
 fn failed_within(error: tokio_postgres::Error, has_begun_tls: bool) -> Problem {
     log_fault(fault(&error));
     match error.code() {
@@ -184,11 +184,10 @@ fn fault(error: &tokio_postgres::Error) -> Fault {
     Fault::new(words(error)).during("database")
 }
 
-/// What the server says of a failure, with its code; never a row's values. What the runtime says
-/// of the connection is the error's source.
+/// The server's message with its code, never with a row's values; for a broken connection, the runtime's message.
 fn words(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
-        // Of a value that a policy cannot read the message quotes the value (class 22, data exception).
+        // A data exception (class 22) quotes the value that a policy could not read.
         (Some(error), _) if error.code().code().starts_with("22") => {
             format!("data exception ({})", error.code().code())
         }

@@ -1,4 +1,4 @@
-//! The Worker's fetch handler: every request enters here.
+//! The Worker's fetch handler.
 
 use serde_json::json;
 use wasm_bindgen::JsValue;
@@ -18,16 +18,16 @@ use crate::server::request_head::authorize;
 use crate::server::route::{self, Route};
 use crate::server::{dialects, metrics, source, ticket};
 
-/// Sets the hook that shows a panic's message before the instance is lost.
+/// Installs the hook that logs a panic's message before the instance is lost.
 #[event(start)]
 fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// Answers a request. Crate `worker`'s own type would read `cf`, which is not used and costs a tenth of a millisecond.
+/// Answers a request. The request type of crate `worker` would read the unused `cf`, which costs 0.1 ms.
 ///
 /// # Errors
-/// Never for what a caller sent: that is an answer. Only when the runtime itself fails.
+/// Only when the runtime itself fails: what a caller did wrong is an answer.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<web_sys::Response> {
     let url = request.url();
@@ -70,7 +70,8 @@ async fn answer(
         Route::WebSocket => {
             let response = gate::connect(&request, env, &configuration).await?;
             let origin = http::header(&request, "origin");
-            // What leaves as an HTTP answer is read by pages of other origins only where they are allowed to.
+            // A refusal or a stream is an ordinary response, which pages of other origins may read only where they are
+            // allowed to.
             match dialects::api(path) {
                 Some(api) => allow_origin(api.cors(), response, origin.as_deref(), &configuration).map_err(failed),
                 None => Ok(response),
@@ -99,7 +100,7 @@ async fn broadcast(
 ) -> std::result::Result<web_sys::Response, Refusal> {
     authorize(http::header(&request, "authorization").as_deref(), configuration)?;
     let body = http::json_body(&request).await?;
-    // The object reads and checks the rest: only bytes can be handed on, so all that is parsed here is parsed twice.
+    // The object validates the rest. It gets the bytes, so everything parsed here is parsed twice.
     let organization = PublishRequest::organization(&body)?;
     let init = http::post(&js_sys::Uint8Array::from(body.as_bytes()));
     http::ask(env, &organization, "/publish", &init).await.map_err(unreachable)
@@ -116,7 +117,7 @@ async fn stats(
     http::ask(env, &organization, "/stats", &RequestInit::new()).await.map_err(unreachable)
 }
 
-/// Asks one organization after the other: a request has room for six connections at once, and this one is in no hurry.
+/// Asks one organization after another: a request may have six connections open, and a scrape is in no hurry.
 async fn metrics(request: Request, env: &Env, configuration: &Configuration) -> std::result::Result<Response, Refusal> {
     let head = http::head(&request)?;
     authorize(head.authorization.as_deref(), configuration)?;
@@ -141,7 +142,7 @@ async fn figures(env: &Env, organization: &str) -> Result<serde_json::Value> {
     }
 }
 
-/// Asks the object of a database, for a holder of the access token.
+/// Forwards a request with the access token to the object of a database.
 async fn ask_source(
     request: Request,
     env: &Env,
@@ -177,7 +178,7 @@ async fn ticket(request: Request, configuration: &Configuration) -> std::result:
     ticket::issue(configuration, organization, proven, random_hex(16).map_err(failed)?, now())
 }
 
-/// The Inspector's files, from the assets that are deployed with the Worker.
+/// Serves the Inspector from the deployed assets.
 async fn page(request: Request, env: &Env) -> std::result::Result<Response, Refusal> {
     let assets = env.assets("ASSETS").map_err(|_| Refusal::of(Code::NotFound))?;
     assets.fetch_request(worker::Request::from(request)).await.map_err(failed)
@@ -188,7 +189,7 @@ fn preflight(cors: Cors, request: &Request, configuration: &Configuration) -> st
     allow_origin(cors, response, http::header(request, "origin").as_deref(), configuration).map_err(failed)
 }
 
-/// Lets the page of an allowed origin read the answer. No cookie is ever involved, so `*` gives nothing away.
+/// Lets pages of an allowed origin read the response. No cookie is involved, so `*` exposes nothing.
 fn allow_origin(
     cors: Cors,
     response: Response,

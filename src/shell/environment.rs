@@ -1,4 +1,4 @@
-//! The configuration from the runtime's variables and secrets, read once in the life of an isolate.
+//! The configuration from the runtime's variables and secrets, read once per isolate.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::dialect::read_configuration;
 use crate::policy::configuration::Configuration;
 
 thread_local! {
-    /// A deployment's variables never change under a running isolate: a new version gets new isolates.
+    /// Variables never change under a running isolate: a new version gets new isolates.
     static CONFIGURATION: OnceCell<Result<Rc<Configuration>, Refusal>> = const { OnceCell::new() };
 }
 
@@ -32,7 +32,7 @@ pub fn configuration(env: &Env) -> Result<Rc<Configuration>, Refusal> {
     CONFIGURATION.with(|cell| cell.get_or_init(read).clone())
 }
 
-/// The text of a variable or secret; an object as JSON; `None` where it is not set or empty.
+/// The text of a variable or secret, an object as JSON; `None` if it is unset or empty.
 pub fn variable(env: &Env, name: &str) -> Option<String> {
     let env: &JsValue = env.unchecked_ref();
     let value = js_sys::Reflect::get(env, &JsValue::from_str(name)).ok()?;

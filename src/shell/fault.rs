@@ -1,4 +1,4 @@
-//! What went wrong, as the log learns it and as the caller does.
+//! Faults: logged in full, and reported to the caller as a code only.
 
 use js_sys::Promise;
 use js_sys::futures::{JsFuture, spawn_local};
@@ -10,7 +10,7 @@ use crate::code::{Code, Refusal};
 use crate::server::fault::Fault;
 
 impl From<JsValue> for Fault {
-    /// An `Error` says why in its property `message`; anything may be thrown.
+    /// Anything may be thrown; an `Error` has its text in the property `message`.
     fn from(error: JsValue) -> Fault {
         let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
         Fault::new(message.or_else(|| error.as_string()).unwrap_or_default())
@@ -23,8 +23,8 @@ impl From<worker::Error> for Fault {
     }
 }
 
-/// Neither the address's parameters nor the refusal's message: both may quote what a caller sent. What is wrong with the
-/// configuration no caller has sent.
+/// Logs neither the query string nor the message, which may quote what a caller sent. The message of a configuration
+/// error quotes no caller.
 pub fn log_refused(path: &str, refusal: &Refusal) {
     let mut line = json!({ "event": "refused", "path": path, "code": refusal.code.as_str() });
     if let (Code::Configuration, Some(line)) = (refusal.code, line.as_object_mut()) {
@@ -38,19 +38,19 @@ pub fn log_fault(fault: impl Into<Fault>) {
     log(&fault.into().log_line());
 }
 
-/// The runtime failed us. What it says is logged; the caller learns no more than that.
+/// The runtime failed. Its message is logged; the caller sees only the code.
 pub fn failed(error: impl Into<Fault>) -> Refusal {
     log_fault(error);
     Refusal::of(Code::Internal)
 }
 
-/// The object did not answer: it is overloaded, or was reset under the request. The caller may try again.
+/// The object did not answer: it is overloaded, or was reset during the request. The caller may retry.
 pub fn unreachable(error: impl Into<Fault>) -> Refusal {
     log_fault(error);
     Refusal::of(Code::Overloaded)
 }
 
-/// Logs the fault of a call that nothing waits for.
+/// Logs the failure of a promise that nothing awaits.
 pub fn watch(what: &'static str, promise: Promise) {
     spawn_local(async move {
         if let Err(error) = JsFuture::from(promise).await {

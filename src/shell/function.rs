@@ -1,4 +1,4 @@
-//! Calling a function: the service that answers a client's event.
+//! Calls functions: the services that answer clients' events.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::engine::effect::Calling;
 use crate::policy::function::Service;
 use crate::server::fault::Fault;
 
-/// Bytes of its answer.
+/// The longest answer, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// The host of whatever is behind a service binding, which looks at the path only.
+/// The host for service bindings, which look at the path only.
 const HOST: &str = "https://function";
 
-/// Status and body of what a function answers; `None` when it does not, in time or at all, or answers too much.
+/// Status and body of a function's answer; `None` if it fails, is late or is too long.
 pub async fn call(env: &Env, organization: &str, calling: &Calling) -> Option<(u16, String)> {
     let answer = async { read(send(env, organization, calling).await?).await };
     let patience = Duration::from_millis(calling.deadline.saturating_sub(now()));
@@ -35,7 +35,7 @@ pub async fn call(env: &Env, organization: &str, calling: &Calling) -> Option<(u
 async fn send(env: &Env, organization: &str, calling: &Calling) -> Result<Response> {
     let headers = Headers::new();
     headers.set("content-type", "application/json")?;
-    // A header's value is Latin-1, and a user's name may be anything.
+    // Header values are Latin-1, and a user id may be any text.
     let encoded = |text: &str| String::from(js_sys::encode_uri_component(text));
     headers.set("x-realtime-organization", &encoded(organization))?;
     for (name, value) in [("x-realtime-user", &calling.user), ("x-realtime-role", &calling.role)] {
@@ -57,7 +57,7 @@ async fn send(env: &Env, organization: &str, calling: &Calling) -> Result<Respon
     }
 }
 
-/// Reads an answer no further than it may be long.
+/// Reads an answer up to its maximum length.
 async fn read(mut response: Response) -> Result<Option<(u16, String)>> {
     let status = response.status_code();
     let mut body = Vec::new();

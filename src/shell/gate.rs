@@ -1,4 +1,4 @@
-//! The Worker's door for sockets: the steps of [`crate::server::handshake`], with the keys and the object between them.
+//! Opens sockets in the Worker: runs the steps of [`crate::server::handshake`] with the keys and the object.
 
 use std::rc::Rc;
 
@@ -19,10 +19,10 @@ use crate::server::held_socket::HeldSocket;
 use crate::server::relay::FULL;
 use crate::server::request_head::RequestHead;
 
-/// The status of an answer that opens a socket.
+/// The status of a WebSocket upgrade.
 const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// Opens a socket, or answers why not in its client's words.
+/// Opens a socket, or answers in the dialect's format why not.
 ///
 /// # Errors
 /// When the runtime fails.
@@ -62,8 +62,8 @@ async fn admit(
     open(env, &organization, &admission, configuration).await.map_err(unreachable)
 }
 
-/// Opens a socket that leaves as the body of the answer. Where the object refuses it, its words are the answer: made anew,
-/// for the headers of what another Worker answered cannot be changed.
+/// Opens a socket whose events become the body of the response. If the object refuses it, its answer is copied, because
+/// the headers of another Worker's response are immutable.
 async fn stream(
     request: &Request,
     env: &Env,
@@ -98,7 +98,7 @@ pub async fn open(
     headers.set(HEADER, &admission.header().map_err(|_| Fault::new("an admission without a header"))?)?;
     let init = RequestInit::new();
     init.set_headers(headers.0.as_ref());
-    // What a stream's client says comes in requests of its own, to the organization's own object.
+    // A stream's client sends its frames as requests of their own, which go to the organization's own object.
     let is_stream = admission.client_id.is_some();
     let place = if is_stream { Peer::Root } else { relay::place(env, organization, configuration).await };
     let opened = relay::fetch(env, organization, place, "/open", &init).await;

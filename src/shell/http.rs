@@ -1,4 +1,4 @@
-//! Requests and responses in the runtime's terms.
+//! Requests and responses of the runtime.
 
 use std::time::Duration;
 
@@ -16,14 +16,13 @@ use crate::server::answer::Answer;
 use crate::server::request_head::{Query, RequestHead, network, request_id};
 use crate::server::route;
 
-/// How long a caller whose request is refused may take to send the rest of it.
+/// How long a rejected caller may take to send the rest of its body.
 const DISCARD_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The head of a request, taken over at once. Its address is parsed by the runtime: a URL parser of our own would bring 80 KB
-/// of tables.
+/// Copies a request's head. The runtime parses its URL: a URL parser in Wasm would add 80 KB of tables.
 ///
 /// # Errors
-/// [`Code::NotFound`] when the runtime cannot parse the address.
+/// [`Code::NotFound`] when the runtime cannot parse the URL.
 pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
     let mut parts = runtime::head(request).map_err(|_| Code::NotFound)?.into_iter().map(|part| part.as_string());
     let mut next = || parts.next().flatten();
@@ -47,20 +46,20 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
     })
 }
 
-/// A header's value.
+/// The value of a header.
 pub fn header(request: &Request, name: &str) -> Option<String> {
     request.headers().get(name).ok().flatten()
 }
 
-/// What the body is said to be, in lower case and without parameters.
+/// The media type of a `content-type` header, in lower case and without parameters.
 fn media_type(declared: &str) -> String {
     declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The body as JSON text, read no further than it may be long.
+/// A JSON body as text, up to the maximum length.
 ///
 /// # Errors
-/// [`Code::UnsupportedMediaType`], [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it is no UTF-8.
+/// [`Code::UnsupportedMediaType`], [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it is not UTF-8.
 pub async fn json_body(request: &Request) -> std::result::Result<String, Code> {
     if header(request, "content-type").is_none_or(|declared| media_type(&declared) != "application/json") {
         return Err(Code::UnsupportedMediaType);
@@ -68,7 +67,7 @@ pub async fn json_body(request: &Request) -> std::result::Result<String, Code> {
     String::from_utf8(body(request).await?).map_err(|_| Code::InvalidRequest)
 }
 
-/// The body, read no further than it may be long.
+/// A body, up to the maximum length.
 ///
 /// # Errors
 /// [`Code::PayloadTooLarge`], or [`Code::InvalidRequest`] when it cannot be read.
@@ -78,7 +77,7 @@ pub async fn body(request: &Request) -> std::result::Result<Vec<u8>, Code> {
         return Err(Code::PayloadTooLarge);
     }
     let body = match declared {
-        // As one piece, for a stream costs a promise and several calls a chunk.
+        // In one piece: a stream costs a promise and several calls for each chunk.
         Some(_) => bytes(request).await.map_err(|_| Code::InvalidRequest)?,
         None => chunks(request).await?,
     };
@@ -90,7 +89,7 @@ async fn bytes(request: &Request) -> std::result::Result<Vec<u8>, JsValue> {
     Ok(js_sys::Uint8Array::new(&buffer).to_vec())
 }
 
-/// A body of unknown length, read no further than it may be long.
+/// A body of unknown length, up to the maximum length.
 async fn chunks(request: &Request) -> std::result::Result<Vec<u8>, Code> {
     let mut stream = stream(request).map_err(|_| Code::InvalidRequest)?;
     let mut body = Vec::with_capacity(1024);
@@ -107,17 +106,17 @@ fn stream(request: &Request) -> Result<ByteStream> {
     worker::Request::from(Clone::clone(request)).stream()
 }
 
-/// The body of a request that may be answered before it is read. workerd resets a connection on which more of a request
-/// comes after its answer, and the caller may lose the answer to that.
+/// The body of a request that may be answered before it is read. If more of it arrives after the response, workerd
+/// resets the connection, and the caller may lose the response.
 pub struct UnreadBody(Option<Request>);
 
 impl UnreadBody {
-    /// The body of a request, where its method lets it have one.
+    /// The body of a request whose method allows one.
     pub fn of(request: &Request) -> UnreadBody {
         UnreadBody((!matches!(&*request.method(), "GET" | "HEAD")).then(|| Clone::clone(request)))
     }
 
-    /// Reads on what nobody has read, no further than a body may be long, and no longer than [`DISCARD_PATIENCE`].
+    /// Discards what has not been read, up to the maximum length of a body and for at most [`DISCARD_PATIENCE`].
     pub async fn discard(self) {
         let Some(request) = self.0.filter(|request| !request.body_used() && request.body().is_some()) else { return };
         let read = async {
@@ -134,7 +133,7 @@ impl UnreadBody {
     }
 }
 
-/// The response of an answer.
+/// An answer as a response.
 pub fn respond(answer: &Answer) -> Result<Response> {
     let headers = Headers::new();
     headers.set("content-type", "application/json")?;
@@ -145,7 +144,7 @@ pub fn respond(answer: &Answer) -> Result<Response> {
     Ok(Response::builder().with_status(answer.status).with_headers(headers).fixed(answer.body.clone().into_bytes()))
 }
 
-/// The answer that opens a socket, with the subprotocol that is agreed to.
+/// The response that opens a socket, with the negotiated subprotocol.
 ///
 /// # Errors
 /// When the runtime fails.
@@ -165,7 +164,7 @@ pub fn post(body: &JsValue) -> RequestInit {
     init
 }
 
-/// Status and body of an object's answer. A body that is not read keeps its connection.
+/// Status and body of an object's answer. An unread body would keep its connection open.
 ///
 /// # Errors
 /// When the object is reset while it answers.
@@ -174,11 +173,11 @@ pub async fn status_and_text(response: &web_sys::Response) -> std::result::Resul
     Ok((response.status(), text.as_string().unwrap_or_default()))
 }
 
-/// Asks an organization's object. Its answer is what the runtime gives: taken apart and put together again it would cost
-/// as much as the rest of a small request.
+/// Asks an organization's object. Its response is passed on as it is: rebuilding it would cost as much as the rest of a
+/// small request.
 ///
 /// # Errors
-/// When the object cannot be reached: it is overloaded, or was reset under the request.
+/// When the object cannot be reached: it is overloaded, or was reset during the request.
 pub async fn ask(env: &Env, organization: &str, path: &str, init: &RequestInit) -> Result<web_sys::Response> {
     let env: &RawEnv = env.unchecked_ref();
     let object = env.objects().by_name(organization)?;

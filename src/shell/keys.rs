@@ -1,4 +1,4 @@
-//! Fetching the key set of `JWKS_URL`.
+//! Fetches the key set of `JWKS_URL`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,23 +18,23 @@ use crate::policy::shared_keys::{Fetched, KeySetStep, PATIENCE, PAUSE, SharedKey
 use crate::policy::token::TokenError;
 use crate::server::fault::Fault;
 
-/// Bytes of a key set.
+/// The longest key set, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// Redirects that are followed, all within the origin of `JWKS_URL`.
+/// How many redirects are followed, all within the origin of `JWKS_URL`.
 const MAX_REDIRECTS: usize = 3;
-/// How often one who waits for another's fetch looks for its end. The other's promise is no substitute: the runtime drops
-/// what a request was doing once its caller has gone, and it would never settle.
+/// The polling interval of a request that waits for another request's fetch. It cannot await the other's promise: the
+/// runtime cancels a request whose client has gone, and its promise would never settle.
 const LOOK: Duration = Duration::from_millis(20);
 
 thread_local! {
-    /// The key set of this isolate, shared by all requests that the Worker itself authenticates.
+    /// The key set of this isolate, shared by all requests that the Worker itself verifies.
     static KEYS: RefCell<KeySet> = RefCell::default();
-    /// The same as text, for the objects of this isolate.
+    /// The same as text, for this isolate's objects.
     static SHARED: RefCell<SharedKeys> = RefCell::default();
 }
 
-// The Cache API: a cache of our own, so that what the zone itself keeps of the address is neither read nor written. It
-// stands in front of the issuer for all isolates of a data centre.
+// The Cache API, shared by all isolates of a data centre. A cache of its own, so that the zone's cache of this URL is
+// neither read nor written.
 #[wasm_bindgen(inline_js = "
 const opened = () => caches.open('realtime-worker key sets');
 export async function cached(url) {
@@ -53,13 +53,13 @@ extern "C" {
     fn cache(url: &str, fetched: f64, text: &str, seconds: f64) -> Result<Promise, JsValue>;
 }
 
-/// The key set as somebody in this isolate last fetched it, and when, in Unix milliseconds.
+/// The key set that this isolate last fetched, and when, in Unix milliseconds.
 pub fn latest() -> Option<Fetched> {
     SHARED.with_borrow(|shared| shared.latest().cloned())
 }
 
-/// The key set, fetched unless somebody has just done so; `None` when the issuer does not answer in time or says something
-/// else.
+/// The key set, fetched unless this isolate has just done so; `None` if the issuer does not answer in time or answers
+/// something else.
 pub async fn fetch(url: &str) -> Option<Fetched> {
     let since = now();
     loop {
@@ -74,7 +74,7 @@ pub async fn fetch(url: &str) -> Option<Fetched> {
     }
 }
 
-/// Ends the fetch that was begun, from the cache or from the issuer.
+/// Completes the fetch that was begun, from the cache or from the issuer.
 async fn fetch_for_all(url: &str) {
     if let Some(fetched) = from_cache(url).await {
         return SHARED.with_borrow_mut(|shared| shared.end(now(), Some(fetched)));
@@ -91,7 +91,7 @@ async fn settled(promise: Result<Promise, JsValue>) -> Result<JsValue, JsValue> 
     JsFuture::from(promise?).await
 }
 
-/// What another isolate has fetched within [`PAUSE`]. A cache that fails is one that holds nothing.
+/// What another isolate has fetched within [`PAUSE`]. A failing cache counts as empty.
 async fn from_cache(url: &str) -> Option<Fetched> {
     let found = settled(cached(url)).await;
     let found = found.map_err(|error| log_fault(Fault::from(error).during("cache of key sets"))).ok()?;
@@ -109,14 +109,14 @@ async fn from_issuer(url: &str) -> Result<String, Fault> {
         Either::Right(_) => Err(Fault::new("no answer in time")),
     };
     if answer.is_err() {
-        // Nothing more of it is to come in.
+        // Cancels the rest of the body.
         controller.abort();
     }
     let text = answer?;
     if KeySet::default().answered(now(), Some(&text)) { Ok(text) } else { Err(Fault::new("the answer is none")) }
 }
 
-/// Follows redirects within the origin: elsewhere, keys would be whose they please, and over plain http, anybody's.
+/// Follows redirects within the origin only: another origin could supply its own keys, and plain HTTP anybody's.
 async fn read(url: &str, signal: &AbortSignal) -> Result<String, Fault> {
     let origin = web_sys::Url::new(url)?.origin();
     let mut url = url.to_owned();
@@ -139,7 +139,7 @@ async fn read(url: &str, signal: &AbortSignal) -> Result<String, Fault> {
     Err(Fault::new("too many redirects"))
 }
 
-/// The body, read no further than a key set may be long.
+/// A body, up to the maximum length of a key set.
 async fn body(mut response: Response) -> Result<String, Fault> {
     let mut stream = response.stream()?;
     let mut body = Vec::new();
@@ -152,7 +152,7 @@ async fn body(mut response: Response) -> Result<String, Fault> {
     String::from_utf8(body).map_err(|_| Fault::new("the answer is no UTF-8"))
 }
 
-/// What a credential proves, with the isolate's key set, fetched where that is needed.
+/// Verifies a credential with the isolate's key set, which is fetched if needed.
 ///
 /// # Errors
 /// Why it is refused.

@@ -1,4 +1,4 @@
-//! One life of an organization's object: what it has in memory, and how it executes what the engine says.
+//! One life of an organization's object: its state in memory, and how it executes the engine's effects.
 
 use std::rc::Rc;
 
@@ -21,17 +21,17 @@ use crate::server::log::log_line;
 use crate::server::outgoing::{Outgoing, closing};
 use crate::server::tenant_server::TenantServer;
 
-/// Bytes of encoded frames that wait for those that follow them: beyond, they are sent first. What is encoded stands in memory
-/// twice, as a JavaScript string too.
+/// How many bytes of encoded frames are collected before they are sent. Encoded frames take memory twice, also as
+/// JavaScript strings.
 const MAX_ENCODED: usize = 2 << 20;
 
-/// What a life of the object has in memory.
+/// What an object has in memory.
 pub struct Life {
     /// The organization.
     pub organization: String,
-    /// Which of its objects this is.
+    /// Which of its objects this is: its own, or one of its relays.
     pub place: Peer,
-    /// What the deployment is configured with.
+    /// The deployment's configuration.
     pub configuration: Rc<Configuration>,
     /// The engine with its dialects.
     pub server: TenantServer,
@@ -41,12 +41,12 @@ pub struct Life {
     pub storage: Storage,
 }
 
-/// What a request is answered with, gathered while effects are executed.
+/// The answer to a request, collected while effects are executed.
 #[derive(Default)]
 pub struct Outcome {
-    /// The socket that is to be accepted.
+    /// The socket to accept.
     pub opening: Option<RawSocket>,
-    /// Why it is not.
+    /// Why the socket is rejected.
     pub rejected: Option<Refusal>,
     /// The answer to a publisher.
     pub published: Option<std::result::Result<Receipt, Refusal>>,
@@ -54,32 +54,32 @@ pub struct Outcome {
     pub figures: Option<Box<Figures>>,
     /// The answer to a control plane.
     pub administered: Option<std::result::Result<Administered, Refusal>>,
-    /// Whether the key set is to be fetched.
+    /// Whether to fetch the key set.
     pub fetch_keys: bool,
-    /// When something short is due, in Unix milliseconds.
+    /// When to call the engine back within a few milliseconds, in Unix milliseconds.
     pub timers: Vec<u64>,
     /// The answer to a batch of changes.
     pub taken: Option<std::result::Result<u64, Refusal>>,
-    /// What databases are to be asked.
+    /// Requests for the objects of databases.
     pub questions: Vec<(Rc<str>, SourceRequest)>,
-    /// The functions that are to be called.
+    /// The functions to call.
     pub calls: Vec<Calling>,
-    /// The organization's other objects that are to be asked.
+    /// Requests for the organization's other objects.
     pub peers: Vec<(Peer, String)>,
-    /// The answer to one of them.
+    /// The answer to such a request.
     pub peer_answer: Option<Option<String>>,
     /// The answer to a relay that is about to open a socket.
     pub admitted: Option<Admitted>,
-    /// Where the next socket goes.
+    /// Where the next socket should be opened.
     pub placed: Option<u32>,
 }
 
 impl Life {
-    /// Executes everything in its order; the inputs that come of it are handed back. Frames that follow each other go out
-    /// together: the sockets' memory is then walked once.
+    /// Executes effects in order and returns the inputs that they produce. Consecutive frames are sent together, so the
+    /// sockets are walked once.
     ///
     /// # Errors
-    /// When the runtime refuses one.
+    /// When the runtime refuses an effect.
     pub fn execute_all(
         &mut self,
         effects: Vec<Effect>,
@@ -116,7 +116,7 @@ impl Life {
         self.server.sent(sends, |socket| answered(socket).map(|date: Date| date.get_time() as u64))
     }
 
-    /// Executes one task; the input that comes of it is handed back.
+    /// Executes one task and returns the input that it produces.
     fn execute(
         &mut self,
         task: Task,

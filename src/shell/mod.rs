@@ -1,4 +1,4 @@
-//! The runtime: the only place that names `worker` or JavaScript. It decides nothing; it reads, writes and sends.
+//! The runtime: the only module that names `worker` or JavaScript. It decides nothing; it reads, writes and sends.
 
 // The Worker.
 mod api;

@@ -1,4 +1,4 @@
-//! How a socket is opened at an organization's object, or at one of its relays.
+//! Opens sockets at an organization's object or at one of its relays.
 
 use worker::{Request, Response, Result, WebSocketPair};
 
@@ -18,10 +18,10 @@ use crate::server::handshake;
 use crate::server::relay::{AdmissionAnswer, AdmissionQuestion, FULL};
 
 impl Broadcaster {
-    /// Opens a socket, or says why not.
+    /// Opens a socket, or answers why not.
     ///
     /// # Errors
-    /// When the object cannot say either.
+    /// When the object can do neither.
     pub(super) async fn open(&self, request: &Request) -> std::result::Result<Result<Response>, Refusal> {
         let admission = http::header(request.inner(), HEADER).and_then(|header| Admission::read(&header));
         let admission = admission.ok_or(Code::Internal)?;
@@ -63,7 +63,8 @@ impl Broadcaster {
         }
     }
 
-    /// The answer that opens a socket. Once the object has its share of them, that says so.
+    /// The response that opens a socket. It says when the object has reached its share of sockets, so that the next
+    /// ones go to a relay.
     fn upgraded(&self, pair: WebSocketPair, protocol: Option<&str>) -> Result<Response> {
         let response = http::upgrade(pair.client, protocol)?;
         let is_full = self.with_life(|life| {
@@ -76,8 +77,8 @@ impl Broadcaster {
         Ok(response)
     }
 
-    /// Opens a socket at a relay. Whether a ticket was used before, and how many sockets a user has elsewhere, the
-    /// organization's own object knows.
+    /// Opens a socket at a relay. Only the organization's own object knows whether a ticket was used before and how
+    /// many sockets a user has elsewhere.
     async fn open_at_relay(
         &self,
         mut admission: Admission,
@@ -92,7 +93,7 @@ impl Broadcaster {
             let asked = relay::post(&self.env, &organization, Peer::Root, "/admit", &question.text()).await;
             let (_, answer) = asked.map_err(unreachable)?;
             admitted = AdmissionAnswer::read(&answer).ok_or(Code::Overloaded)?;
-            // One that is good is redeemed by now.
+            // The organization's object has redeemed a valid ticket.
             admission.ticket = question.ticket.filter(|_| admitted.is_spent);
         }
         let (dialect, protocol) = (DialectId(admission.dialect), admission.protocol.clone());
@@ -106,7 +107,7 @@ impl Broadcaster {
     /// Answers a relay that is about to open a socket.
     ///
     /// # Errors
-    /// On a question that makes no sense.
+    /// When the request is malformed.
     pub(super) fn admit(&self, body: &str) -> std::result::Result<Answer, Refusal> {
         let question = AdmissionQuestion::read(body).ok_or(Code::InvalidRequest)?;
         let is_used = self.with_life(|life| match &question.ticket {

@@ -6,7 +6,7 @@ use worker::Env;
 use super::http;
 use crate::server::fault::Fault;
 
-/// Posts a body; the status of the answer.
+/// Posts a body and returns the status of the answer.
 ///
 /// # Errors
 /// When the object cannot be reached.

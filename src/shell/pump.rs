@@ -1,5 +1,5 @@
-//! A socket that the Worker itself holds: its address names no organization, so it waits here for the frame that does,
-//! then everything is passed on both ways.
+//! A socket that the Worker holds until its first frame names the organization; from then on, frames are forwarded in
+//! both directions.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::server::held_socket::{HeldSocket, HeldStep};
 /// RFC 6455, 7.4.1
 const MESSAGE_TOO_BIG: (u16, &str) = (1009, "message too big");
 
-/// Holds a new socket and answers the request for it.
+/// Holds a new socket and returns the response that opens it.
 pub fn hold(env: Env, held: HeldSocket, protocol: Option<&str>) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
@@ -62,15 +62,15 @@ async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket) -> Result<()
     Ok(())
 }
 
-/// Accepts a socket whose binary frames are to come as bytes: as a Blob, which is the default since 2026-03-17, they could
-/// only be read with an await.
+/// Accepts a socket whose binary frames arrive as bytes: a Blob, the default since 2026-03-17, can only be read
+/// asynchronously.
 pub fn accept(socket: &WebSocket) -> Result<()> {
     let raw: &web_sys::WebSocket = socket.as_ref();
     js_sys::Reflect::set(raw, &"binaryType".into(), &"arraybuffer".into())?;
     socket.accept()
 }
 
-/// Waits for the frame that authenticates, with the organization that it is for; `None` when there will be none.
+/// Waits for the frame that authenticates, with its organization; `None` if the socket ends first.
 async fn first_frame(
     client: &WebSocket,
     events: &mut worker::EventStream<'_>,
@@ -83,7 +83,7 @@ async fn first_frame(
             return Ok(None);
         }
         let text = message.text();
-        // No binary frame authenticates, so none is looked into.
+        // No binary frame authenticates, so its content is not looked at.
         let step = held.receive(text.as_deref().map_or(Received::Binary(&[]), Received::Text));
         match step {
             HeldStep::Enter(organization) => return Ok(text.map(|text| (text, organization))),
@@ -97,7 +97,7 @@ async fn first_frame(
     Ok(None)
 }
 
-/// Passes frames on until one side ends, then ends the other in the same way.
+/// Forwards frames until one side closes, then closes the other with the same code.
 async fn pass_on(from: &mut worker::EventStream<'_>, to: &WebSocket) {
     while let Some(event) = from.next().await {
         match event {
@@ -114,7 +114,7 @@ fn forward(message: &MessageEvent, to: &WebSocket) -> std::result::Result<(), Js
     to.unchecked_ref::<RawSocket>().pass_on(&message.data())
 }
 
-/// The object closes such a socket by itself; here it would be copied before anyone could look at its length.
+/// The runtime enforces this limit at the object; here a frame would be copied before its length is checked.
 fn is_too_long(message: &MessageEvent) -> bool {
     let message: &web_sys::MessageEvent = message.as_ref();
     let data = message.data();
@@ -125,18 +125,18 @@ fn is_too_long(message: &MessageEvent) -> bool {
     length > MESSAGE_LENGTH
 }
 
-/// Codes that stand for no code or no handshake may not be sent (RFC 6455, 7.4.1).
+/// Codes that mean no code or no handshake may not be sent (RFC 6455, 7.4.1).
 fn close_like(close: &CloseEvent, to: &WebSocket) {
     let code = match close.code() {
         1005 => Some(1000),
         1006 | 1015 => Some(1011),
         code => Some(code),
     };
-    // A side that is gone already cannot be closed once more.
+    // A side that has gone cannot be closed again.
     let _ = to.close(code, Some(close.reason()));
 }
 
-/// A client that is gone already cannot be sent to; its end is about to be told.
+/// Sending to a client that has gone fails; its close event follows.
 pub fn send(client: &WebSocket, frames: &[Frame]) {
     for frame in frames {
         let _ = match frame {
@@ -159,6 +159,6 @@ fn close(client: &WebSocket, code: Code) {
 }
 
 fn close_as(client: &WebSocket, (number, reason): (u16, &str)) {
-    // A side that is gone already cannot be closed once more.
+    // A side that has gone cannot be closed again.
     let _ = client.close(Some(number), Some(reason));
 }

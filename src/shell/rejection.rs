@@ -1,4 +1,4 @@
-//! Telling a client that it gets no socket.
+//! Tells a client that its socket is rejected.
 
 use worker::{Response, Result, WebSocketPair};
 
@@ -6,7 +6,7 @@ use super::http;
 use super::pump::send;
 use crate::server::entrance::Rejection;
 
-/// The response by which a client learns it, with the subprotocol that is agreed to.
+/// The response that rejects a socket, with the negotiated subprotocol.
 ///
 /// # Errors
 /// When the runtime fails.

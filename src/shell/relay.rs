@@ -1,4 +1,5 @@
-//! Relays of an organization's object: their class, the requests between the objects, and where new sockets go.
+//! The relays of an organization: their Durable Object class, requests between the objects, and which object a new
+//! socket goes to.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,14 +22,14 @@ use crate::policy::configuration::Configuration;
 use crate::server::fault::Fault;
 use crate::server::relay::{RelayName, placed};
 
-/// How long another object may take to answer; it is asked again where it does not.
+/// How long another object may take to answer before the request is repeated.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long an isolate knows where the sockets of an organization go, in milliseconds.
+/// How long an isolate caches where an organization's sockets go, in milliseconds.
 const PLACE_KNOWN: u64 = 5_000;
-/// Organizations whose places an isolate knows.
+/// For how many organizations an isolate caches this.
 const MAX_PLACES: usize = 1_000;
 
-/// A relay's object. It does what the organization's own does, with another engine.
+/// A relay's object: the same shell as [`Broadcaster`], with another engine.
 #[durable_object]
 pub struct Relay {
     object: Broadcaster,
@@ -60,7 +61,7 @@ impl DurableObject for Relay {
     }
 }
 
-/// What another object of an organization answers; `None` where there is no answer that makes sense.
+/// The answer of another object of the organization; `None` if there is none or it is malformed.
 pub async fn ask(env: &Env, organization: &str, peer: Peer, body: &str) -> Option<String> {
     let asked = Box::pin(post(env, organization, peer, "/peer", body));
     match select(asked, Box::pin(Delay::from(PATIENCE))).await {
@@ -76,7 +77,7 @@ pub async fn ask(env: &Env, organization: &str, peer: Peer, body: &str) -> Optio
     }
 }
 
-/// Posts a body to another object of an organization; status and text of the answer.
+/// Posts a body to another object of the organization and returns status and text of its answer.
 ///
 /// # Errors
 /// When it cannot be reached.
@@ -111,11 +112,11 @@ pub async fn fetch(
 }
 
 thread_local! {
-    /// Where the sockets of organizations go, and until when that is taken for true, in Unix milliseconds.
+    /// Where organizations' sockets go, and until when that is cached, in Unix milliseconds.
     static PLACES: RefCell<BTreeMap<String, (Peer, u64)>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// The object that a new socket of an organization goes to. Where there are no relays that takes no request.
+/// The object for a new socket of an organization. Without relays this needs no request.
 pub async fn place(env: &Env, organization: &str, configuration: &Configuration) -> Peer {
     if configuration.relays.is_none() {
         return Peer::Root;
@@ -125,7 +126,7 @@ pub async fn place(env: &Env, organization: &str, configuration: &Configuration)
     if let Some((peer, _)) = known.filter(|(_, until)| time < *until) {
         return peer;
     }
-    // Where that cannot be learned the organization's own object takes the socket, and has the same limits.
+    // If this cannot be found out, the organization's own object takes the socket, under the same limits.
     let answer = post(env, organization, Peer::Root, "/place", "").await.map_err(log_fault).ok();
     let peer = answer.and_then(|(_, text)| placed(&text)).unwrap_or(Peer::Root);
     PLACES.with_borrow_mut(|places| {
@@ -139,7 +140,7 @@ pub async fn place(env: &Env, organization: &str, configuration: &Configuration)
     peer
 }
 
-/// Forgets where the sockets of an organization go: the object could not take one.
+/// Drops the cached object of an organization, which could not take a socket.
 pub fn forget_place(organization: &str) {
     PLACES.with_borrow_mut(|places| places.remove(organization));
 }

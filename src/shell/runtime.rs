@@ -1,17 +1,17 @@
-//! What workerd has and crate `worker` 0.8.7 lacks: calls that give an `Err` where `worker` unwraps (a panic resets every
-//! object of the isolate), and `send` of a string that JavaScript already holds, so one string serves many sockets.
+//! What workerd has and crate `worker` 0.8.7 lacks: calls that return an `Err` where `worker` unwraps (a panic resets
+//! every object of the isolate), and `send` of an existing JavaScript string, so that one string serves many sockets.
 
 use js_sys::{Array, Date, Promise};
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, RequestInit};
 
-/// The loop of a fan-out runs in JavaScript: a crossing for each socket would cost more than all else that is ours. Each
-/// number of `order` is a socket's in its upper half and a frame's in its lower one. A socket that cannot be
-/// sent to any more is one whose end is about to be told.
+/// The fan-out loop runs in JavaScript, because a call from Wasm for each socket would cost more than all other work.
+/// Each number of `order` has a socket's number in its upper half and a frame's in its lower half. A socket that can no
+/// longer be sent to is skipped: its close event follows.
 ///
-/// The same holds for a wake: what is known of each socket is gathered there, with the attachments as lines of few larger
-/// texts, encoded: a string is taken over one character after the other. An attachment is JSON, which has no line break of its
-/// own. And for the head of a request, of which each part would be a crossing.
+/// A wake collects the state of all sockets in JavaScript for the same reason. The attachments come as lines of a few
+/// large encoded texts, because strings cross into Wasm one character at a time; JSON contains no raw line break. The
+/// head of a request is collected in one call, too.
 #[wasm_bindgen(inline_js = "
 const MAX_LENGTH = 1 << 16;
 const encoder = new TextEncoder();
@@ -59,14 +59,14 @@ export function send_to_all(sockets, frames, order) {
 }
 ")]
 extern "C" {
-    /// Method, host's name, origin, path, query, and the values of `HEADERS`, in this order.
+    /// Method, host name, origin, path, query, and the values of `HEADERS`, in this order.
     #[wasm_bindgen(catch)]
     pub fn head(request: &Request) -> Result<Vec<JsValue>, JsValue>;
 
     pub fn send_to_all(sockets: &Array, frames: &Array, order: &mut [u64]);
 
-    /// The sockets whose state is `open`, their public ids, the places of these, and the attachments: each text with the place
-    /// of its first.
+    /// The sockets in state `open`, their public ids, their numbers by public id, and the attachments as texts, each
+    /// with the number of its first socket.
     #[wasm_bindgen(catch)]
     pub fn survivors(state: &RawState, open: u16) -> Result<Array, JsValue>;
 }
@@ -79,11 +79,11 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = BROADCASTER)]
     pub fn objects(this: &RawEnv) -> RawNamespace;
 
-    /// The objects of the databases, where the binding is there.
+    /// The objects of the databases, if bound.
     #[wasm_bindgen(method, getter, js_name = SOURCE)]
     pub fn sources(this: &RawEnv) -> Option<RawNamespace>;
 
-    /// The relays of organizations, where the binding is there.
+    /// The organizations' relays, if bound.
     #[wasm_bindgen(method, getter, js_name = RELAY)]
     pub fn relays(this: &RawEnv) -> Option<RawNamespace>;
 
@@ -111,7 +111,7 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = setWebSocketAutoResponse)]
     pub fn set_auto_response(this: &RawState, pair: &AutoResponse) -> Result<(), JsValue>;
 
-    /// When the runtime last answered this socket by itself.
+    /// When the runtime last sent this socket an automatic response.
     #[wasm_bindgen(method, catch, js_name = getWebSocketAutoResponseTimestamp)]
     pub fn answered(this: &RawState, socket: &RawSocket) -> Result<Option<Date>, JsValue>;
 
@@ -127,7 +127,7 @@ extern "C" {
     #[wasm_bindgen(js_name = WebSocket)]
     pub type RawSocket;
 
-    /// Sends what another socket has received, without taking it into the Wasm's memory.
+    /// Forwards a message from another socket without copying it into Wasm memory.
     #[wasm_bindgen(method, catch, js_name = send)]
     pub fn pass_on(this: &RawSocket, message: &JsValue) -> Result<(), JsValue>;
 
@@ -165,7 +165,7 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub fn raw(this: &RawCursor) -> Result<RawRows, JsValue>;
 
-    /// Rows that the query has looked at so far.
+    /// How many rows the query has read so far.
     #[wasm_bindgen(method, getter, js_name = rowsRead)]
     pub fn rows_read(this: &RawCursor) -> f64;
 
@@ -181,7 +181,7 @@ extern "C" {
     /// `Request`
     pub type RawRequest;
 
-    /// Tells when the client has gone; missing without the compatibility flag `enable_request_signal`.
+    /// Fires when the client has gone; missing without the compatibility flag `enable_request_signal`.
     #[wasm_bindgen(method, getter)]
     pub fn signal(this: &RawRequest) -> Option<RawSignal>;
 
@@ -200,7 +200,7 @@ pub fn now() -> u64 {
     worker::Date::now().as_millis()
 }
 
-/// Bytes of the Wasm's linear memory, which all objects of the isolate share.
+/// The size of the Wasm memory, which all objects of the isolate share.
 pub fn wasm_memory() -> u64 {
     const PAGE: u64 = 65_536;
     core::arch::wasm32::memory_size(0) as u64 * PAGE
@@ -209,7 +209,7 @@ pub fn wasm_memory() -> u64 {
 /// Random bytes as lower-case hexadecimal.
 ///
 /// # Errors
-/// When the runtime has no randomness: nothing may be made of a guessable id.
+/// When the runtime has no randomness: an id must never be guessable.
 pub fn random_hex(bytes: usize) -> Result<String, worker::Error> {
     let mut buffer = vec![0; bytes];
     getrandom::getrandom(&mut buffer).map_err(|_| worker::Error::RustError("no randomness".to_owned()))?;
@@ -226,7 +226,7 @@ pub fn uuid() -> Result<String, worker::Error> {
     Ok(format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32)))
 }
 
-/// Writes one line of log.
+/// Writes a line to the log.
 pub fn log(line: &str) {
     worker::console_log!("{line}");
 }

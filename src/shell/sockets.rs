@@ -1,4 +1,4 @@
-//! The open sockets of an object, by the numbers that the engine knows them by.
+//! The open sockets of an object, by the engine's socket numbers.
 
 use js_sys::{Array, Map, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -9,19 +9,20 @@ use crate::dialect::Frame;
 use crate::engine::input::SocketId;
 use crate::server::outgoing::Outgoing;
 
-/// Sockets in numbered places; a place is used again after its socket has gone.
+/// Sockets in numbered slots; a slot is reused after its socket has closed.
 #[derive(Default)]
 pub struct RawSockets {
-    /// The sockets, in JavaScript's hands; `undefined` in a free place.
+    /// The sockets, as a JavaScript array; `undefined` in a free slot.
     sockets: Array,
-    /// Their public ids, in the same places.
+    /// Their public ids, in the same slots.
     client_ids: Array,
-    /// The places, by public id.
+    /// The slots, by public id.
     places: Map,
 }
 
 impl RawSockets {
-    /// The sockets that survived, with their attachments, as [`crate::engine::input::Stored`] has them. workerd also lists those that are closing: they are gone.
+    /// The sockets that survived hibernation, with their attachments, as in [`crate::engine::input::Stored`]. Those
+    /// that are closing, which workerd lists too, count as gone.
     ///
     /// # Errors
     /// When the runtime fails.
@@ -37,12 +38,12 @@ impl RawSockets {
         Ok((sockets, attachments))
     }
 
-    /// The public ids of all sockets; `undefined` in a free place.
+    /// The public ids of all sockets; `undefined` in a free slot.
     pub fn client_ids(&self) -> &Array {
         &self.client_ids
     }
 
-    /// Takes a socket in under a number that is free.
+    /// Adds a socket under a free number.
     pub fn insert(&mut self, id: SocketId, socket: &RawSocket, client_id: &str) {
         self.sockets.set(id.0, socket.into());
         let client_id = JsValue::from_str(client_id);
@@ -50,7 +51,7 @@ impl RawSockets {
         self.client_ids.set(id.0, client_id);
     }
 
-    /// Lets a socket go.
+    /// Removes a socket.
     pub fn remove(&mut self, id: SocketId) {
         self.places.delete(&self.client_ids.get(id.0));
         self.client_ids.set(id.0, JsValue::UNDEFINED);
@@ -59,7 +60,7 @@ impl RawSockets {
 
     /// The number of the socket with this public id.
     pub fn find(&self, client_id: &str) -> Option<SocketId> {
-        // A number that is a place is an integer of 32 bits.
+        // The map's values are 32-bit integers.
         self.places.get(&JsValue::from_str(client_id)).as_f64().map(|place| SocketId(place as u32))
     }
 
@@ -69,9 +70,9 @@ impl RawSockets {
         (!socket.is_undefined()).then(|| socket.unchecked_into())
     }
 
-    /// Sends frames, each to several sockets. A frame becomes a JavaScript value once: `send` of a Rust text would make a
-    /// new one for each socket. The sockets are walked in the order of their numbers, whichever frames come first: jumping
-    /// about in their memory costs 4 % more. Each gets its frames in their order, those of all its channels.
+    /// Sends frames, each to several sockets. A frame is converted to a JavaScript value once, not once per socket.
+    /// Sockets are visited in the order of their numbers, whatever the order of the frames: random access costs 4 %
+    /// more. Each socket gets its frames in order, those of all its channels.
     pub fn send(&self, sends: &[Outgoing]) {
         let frames = Array::new();
         let mut order: Vec<u64> = Vec::new();
@@ -88,7 +89,7 @@ impl RawSockets {
     }
 }
 
-/// The attachments of some sockets, with the number of the first.
+/// The attachments of consecutive sockets, with the number of the first.
 fn lines(text: &Array) -> Option<(SocketId, String)> {
     let first = text.get(0).as_f64()? as u32;
     let encoded: Uint8Array = text.get(1).unchecked_into();
@@ -101,7 +102,7 @@ pub fn tag(state: &RawState, socket: &RawSocket) -> Option<String> {
     state.tags(socket).ok()?.into_iter().next()
 }
 
-/// A socket in the terms of this module.
+/// A socket of crate `worker` as one of this module.
 pub fn raw(socket: &WebSocket) -> &RawSocket {
     let socket: &web_sys::WebSocket = socket.as_ref();
     socket.unchecked_ref()

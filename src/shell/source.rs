@@ -1,4 +1,4 @@
-//! The Durable Object of a database: it feeds the source what happens, and does what it says.
+//! The Durable Object of a database: it passes the source every event of the runtime, and executes its tasks.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use js_sys::futures::spawn_local;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
-use super::connection::{DatabaseConnection, Happening};
+use super::connection::{ConnectionEvent, DatabaseConnection};
 use super::fault::{failed, log_fault, log_refused};
 use super::runtime::{RawStorage, log, now};
 use super::source_storage::SourceStorage;
@@ -25,7 +25,7 @@ use crate::source::link::Problem;
 use crate::source::statement::Statement;
 use crate::source::task::SourceTask;
 
-/// One database's object. Cheap to clone, for the futures that outlive a call.
+/// One database's object. Cheap to clone, for futures that outlive a call.
 #[durable_object(alarm)]
 #[derive(Clone)]
 pub struct Source {
@@ -34,15 +34,15 @@ pub struct Source {
     life: Rc<RefCell<Option<SourceLife>>>,
 }
 
-/// What a life of the object has in memory.
+/// What the object has in memory.
 struct SourceLife {
     database: Rc<Database>,
     source: source::DatabaseSource,
     storage: SourceStorage,
     connection: Option<Rc<DatabaseConnection>>,
-    /// Counts connections, so that what happens on an earlier one is told from the present one's.
+    /// Numbers connections, so that a late event of an earlier one is ignored.
     connections: u64,
-    /// Counts timers, of which the last one counts.
+    /// Numbers timers; only the last one counts.
     timers: u64,
     requests: u64,
     waiting: BTreeMap<RequestId, oneshot::Sender<(u16, String)>>,
@@ -115,7 +115,7 @@ impl Source {
         Ok(requests::status(figures, status, &body))
     }
 
-    /// Lets something happen that is answered, and waits for the answer.
+    /// Handles an input that is a request, and waits for the reply.
     async fn ask(&self, input: impl FnOnce(RequestId) -> SourceInput) -> std::result::Result<(u16, String), Refusal> {
         let (sender, receiver) = oneshot::channel();
         let request = self.with_life(|life| {
@@ -137,7 +137,7 @@ impl Source {
         for task in tasks {
             if let Err(fault) = self.execute(task) {
                 log_fault(fault);
-                // What memory knows is ahead of what is stored: the next life begins with what is stored.
+                // Memory is ahead of the storage: the next life starts from what is stored.
                 self.life.take();
                 let _ = self.wake();
                 return;
@@ -161,7 +161,7 @@ impl Source {
             SourceTask::Feed { organization, body } => self.feed(organization, body),
             SourceTask::Reply { request, status, body } => life(&mut |life| {
                 if let Some(waiting) = life.waiting.remove(&request) {
-                    // Whoever asked may have gone.
+                    // The caller may have gone.
                     let _ = waiting.send((status, body.clone()));
                 }
                 Ok(())
@@ -214,15 +214,15 @@ impl Source {
         });
     }
 
-    /// Something has happened on a connection by itself.
-    fn happened(&self, number: u64, happening: Happening) {
+    /// Handles an event that answers no query.
+    fn happened(&self, number: u64, happening: ConnectionEvent) {
         let is_present = |life: &mut SourceLife| life.connections == number && life.connection.is_some();
         if !self.with_life(is_present).unwrap_or(false) {
             return;
         }
         match happening {
-            Happening::Knock => self.happen(SourceInput::Knock),
-            Happening::End => self.happen(SourceInput::Failed(Problem::Unreachable)),
+            ConnectionEvent::Knock => self.happen(SourceInput::Knock),
+            ConnectionEvent::End => self.happen(SourceInput::Failed(Problem::Unreachable)),
         }
     }
 
@@ -253,7 +253,7 @@ impl Source {
     fn feed(&self, organization: Rc<str>, body: String) {
         let object = self.clone();
         self.state.wait_until(async move {
-            // An object that is not told asks by itself: its interest is answered with the same.
+            // An object that misses this asks by itself: the reply to its interest says the same.
             if let Err(fault) = organization_link::post(&object.env, &organization, "/feed", &body).await {
                 log_fault(fault.during("telling of the feed"));
             }

@@ -1,4 +1,4 @@
-//! Questions to the object of a database, and what it calls back with.
+//! Requests to the object of a database.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::runtime::RawEnv;
 use crate::server::changes::SourceRequest;
 use crate::server::fault::Fault;
 
-/// How long the object may take: somebody waits for the answer, and asks again where there is none.
+/// How long the object may take: the answer is awaited, and the request repeated without one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Status and body of the answer of a database's object; `None` where there was none.
+/// Status and body of the answer of a database's object; `None` if it does not answer.
 pub async fn ask(env: &Env, database: &str, request: &SourceRequest) -> Option<(u16, String)> {
     let asked = Box::pin(send(env, database, request));
     match select(asked, Box::pin(Delay::from(PATIENCE))).await {

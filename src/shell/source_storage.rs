@@ -1,5 +1,5 @@
-//! What the object of a database stores: the last word of each organization, parts that one could not take, and when the
-//! database is emptied next.
+//! What the object of a database stores: the latest interest of each organization, parts that an organization could not
+//! take, and when the outbox is drained next.
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
@@ -50,7 +50,7 @@ impl SourceStorage {
         })
     }
 
-    /// Stores the last word of an organization.
+    /// Stores the latest interest of an organization.
     pub fn interest(&self, organization: &str, body: &str) -> Result<()> {
         self.run("INSERT OR REPLACE INTO interest VALUES (?, ?)", &[organization.into(), body.into()])
     }
@@ -61,14 +61,14 @@ impl SourceStorage {
         self.run(statement, &[organization.into(), (batch as f64).into(), body.into()])
     }
 
-    /// Forgets a part: the oldest of that number, for a restored database counts again.
+    /// Removes a part: the oldest of that number, because a restored database numbers its batches anew.
     pub fn unpark(&self, organization: &str, batch: u64) -> Result<()> {
         let statement = "DELETE FROM parked WHERE sequence = \
              (SELECT min(sequence) FROM parked WHERE organization = ? AND batch = ?)";
         self.run(statement, &[organization.into(), (batch as f64).into()])
     }
 
-    /// Stores when the database is emptied next, in Unix milliseconds.
+    /// Stores when the outbox is drained next, in Unix milliseconds.
     pub fn drain(&self, time: u64) -> Result<()> {
         self.run("INSERT OR REPLACE INTO drain VALUES (1, ?)", &[(time as f64).into()])
     }

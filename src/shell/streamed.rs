@@ -1,5 +1,5 @@
-//! A socket of the object that leaves as the body of an HTTP answer: the Worker reads the one and writes the other, for as
-//! long as the client reads.
+//! A socket of the object whose events become the body of an HTTP response: the Worker reads one and writes the other
+//! for as long as the client reads.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -20,12 +20,12 @@ use super::runtime::{RawRequest, RawSignal, now};
 use crate::code::Code;
 use crate::server::streaming::{MAX_LIFETIME, MAX_SILENCE, SendBuffer, StreamedBody};
 
-/// Close code and reason of a body that has gone on for long enough.
+/// Close code and reason at the maximum lifetime of a stream.
 const GOING_AWAY: (u16, &str) = (1001, "lifetime");
-/// Close code and reason of a socket whose end nobody told.
+/// Close code and reason of a socket that ended without a close frame.
 const LOST: (u16, &str) = (1006, "");
 
-/// What the body's reader and the socket's share.
+/// What the reader of the body and the reader of the socket share.
 #[derive(Default)]
 struct Pipe {
     buffer: SendBuffer,
@@ -36,7 +36,7 @@ struct Pipe {
 /// The body.
 struct PipeBody(Rc<RefCell<Pipe>>);
 
-/// Answers with what a socket says, until it ends.
+/// Responds with the events of a socket until it ends.
 ///
 /// # Errors
 /// When the runtime fails.
@@ -44,7 +44,7 @@ pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>
     accept(&socket)?;
     let headers = Headers::new();
     headers.set("content-type", body.media_type())?;
-    // A proxy that stores, compresses or gathers what it passes on would hold the events back.
+    // A proxy that caches, compresses or buffers the body would delay the events.
     headers.set("cache-control", "no-store, no-transform")?;
     headers.set("x-accel-buffering", "no")?;
     let pipe = Rc::new(RefCell::new(Pipe::default()));
@@ -62,9 +62,9 @@ pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>
     Ok(Response::from_stream(stream)?.with_headers(headers))
 }
 
-/// Closes the socket once the client has gone. Nothing else would: workerd then drops the request with its body, calls no
-/// `cancel` of it, and does not tell the object. Dropped, it watches no more: a closure that JavaScript owned would be kept
-/// for ever where it is never called.
+/// Closes the socket once the client has gone. Otherwise nobody would: workerd drops the request with its body without
+/// calling the body's `cancel` and without telling the object. Dropping this ends the watch: a closure owned by
+/// JavaScript that is never called would leak.
 struct ClientGone {
     signal: RawSignal,
     _close: Closure<dyn FnMut()>,
@@ -88,11 +88,11 @@ impl Drop for ClientGone {
 }
 
 fn close(socket: &WebSocket) {
-    // A side that is gone already cannot be closed once more.
+    // A side that has gone cannot be closed again.
     let _ = socket.close(Some(1000), Some(""));
 }
 
-/// Passes on what the socket says, until one side ends.
+/// Forwards what the socket sends until one side ends.
 async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<RefCell<Pipe>>) -> Result<()> {
     let mut events = socket.events()?;
     let until = now() + MAX_LIFETIME;
@@ -112,7 +112,7 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
                     (false, _) => (Code::TooSlow.closing().0, Code::TooSlow.closing().1.to_owned()),
                 }
             }
-            // What the runtime says of a socket that broke is nobody else's.
+            // 1006 stands for an error of the runtime, which is not passed on.
             Either::Left((Some(Ok(WebsocketEvent::Close(close))), _)) if close.code() != LOST.0 => {
                 (close.code(), close.reason())
             }
@@ -124,7 +124,7 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
     Ok(())
 }
 
-/// Adds text to what the client is to read; tells whether there was room for it.
+/// Appends text for the client, and tells whether there was room.
 fn write(pipe: &Rc<RefCell<Pipe>>, text: &str) -> bool {
     let mut pipe = pipe.borrow_mut();
     let has_room = pipe.buffer.push(text);
@@ -136,7 +136,7 @@ fn is_over(pipe: &Rc<RefCell<Pipe>>) -> bool {
     pipe.borrow().is_over
 }
 
-/// Nothing is added any more.
+/// Closes the body.
 fn finish(pipe: &Rc<RefCell<Pipe>>) {
     let mut pipe = pipe.borrow_mut();
     pipe.is_over = true;

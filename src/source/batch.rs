@@ -1,4 +1,4 @@
-//! A batch as the database gives it, and the part of each organization.
+//! A batch as the database returns it, and its parts for the organizations.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::interest::Interests;
 use crate::policy::database::{Database, Serves};
 use crate::policy::organization::is_organization;
 
-/// The answer to `take`. Rows stay the text that they came in.
+/// The answer to `take`. Rows remain unparsed text.
 #[derive(Deserialize)]
 pub(super) struct TakenBatch<'a> {
     batch: Option<u64>,
@@ -80,8 +80,8 @@ struct PartVerdict<'a> {
     failed: BTreeMap<&'a str, &'a RawValue>,
 }
 
-/// A change of one organization: which of the batch's it is, and which images of it are this organization's.
-struct Owned<'a> {
+/// A change of one organization: its index in the batch, and which of its row images belong to this organization.
+struct OwnedChange<'a> {
     number: usize,
     change: TakenChange<'a>,
     has_new: bool,
@@ -93,32 +93,32 @@ impl<'a> TakenBatch<'a> {
         serde_json::from_str(text)
     }
 
-    /// Its number; `None` where there are no changes.
+    /// Its number; `None` if there are no changes.
     pub(super) fn number(&self) -> Option<u64> {
         self.batch
     }
 
-    /// How many changes are in it.
+    /// How many changes it has.
     pub(super) fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether the database will knock before there are changes again.
+    /// Whether the database will notify when there are further changes.
     pub(super) fn may_sleep(&self) -> bool {
         self.next.as_deref() == Some("sleep")
     }
 
-    /// The body for each organization that has a change in it.
+    /// The body for each organization with a change in the batch.
     pub(super) fn parts(&self, database: &Database, interests: &Interests) -> Vec<(Rc<str>, String)> {
-        let mut owned: BTreeMap<&str, Vec<Owned<'a>>> = BTreeMap::new();
+        let mut owned: BTreeMap<&str, Vec<OwnedChange<'a>>> = BTreeMap::new();
         for (number, change) in self.changes.iter().enumerate() {
             for (organization, of) in owners(number, change, &database.serves) {
                 owned.entry(organization).or_default().push(of);
             }
         }
-        let body = |(organization, changes): (&str, Vec<Owned<'a>>)| {
+        let body = |(organization, changes): (&str, Vec<OwnedChange<'a>>)| {
             let part = self.part(organization, &changes, database, interests);
-            // Every part has a form in JSON: its keys are texts.
+            // This always serializes: its keys are strings.
             Some((Rc::from(organization), serde_json::to_string(&part).ok()?))
         };
         owned.into_iter().filter_map(body).collect()
@@ -127,7 +127,7 @@ impl<'a> TakenBatch<'a> {
     fn part<'b>(
         &'b self,
         organization: &str,
-        owned: &'b [Owned<'a>],
+        owned: &'b [OwnedChange<'a>],
         database: &'b Database,
         interests: &Interests,
     ) -> OrganizationPart<'b>
@@ -145,9 +145,13 @@ impl<'a> TakenBatch<'a> {
     }
 }
 
-/// The organizations of a change. A row that moves leaves one and comes into the other.
-fn owners<'b, 'a: 'b>(number: usize, change: &'b TakenChange<'a>, serves: &'b Serves) -> Vec<(&'b str, Owned<'a>)> {
-    let whole = |organization: &'b str| (organization, Owned::whole(number, change));
+/// The organizations of a change: a row that moves leaves one and enters another.
+fn owners<'b, 'a: 'b>(
+    number: usize,
+    change: &'b TakenChange<'a>,
+    serves: &'b Serves,
+) -> Vec<(&'b str, OwnedChange<'a>)> {
+    let whole = |organization: &'b str| (organization, OwnedChange::whole(number, change));
     let (new, old) = match serves {
         Serves::Organization(organization) => return vec![whole(organization)],
         Serves::Column(_) | Serves::Each(_) => (change.organization.as_deref(), change.old_organization.as_deref()),
@@ -156,20 +160,20 @@ fn owners<'b, 'a: 'b>(number: usize, change: &'b TakenChange<'a>, serves: &'b Se
     let owners = match moves {
         false => vec![new.or(old).map(whole)],
         true => vec![
-            old.map(|old| (old, Owned { has_new: false, ..Owned::moved(number, change, "DELETE") })),
-            new.map(|new| (new, Owned { has_old: false, ..Owned::moved(number, change, "INSERT") })),
+            old.map(|old| (old, OwnedChange { has_new: false, ..OwnedChange::moved(number, change, "DELETE") })),
+            new.map(|new| (new, OwnedChange { has_old: false, ..OwnedChange::moved(number, change, "INSERT") })),
         ],
     };
     owners.into_iter().flatten().filter(|(organization, _)| is_organization(organization)).collect()
 }
 
-impl<'a> Owned<'a> {
-    fn whole(number: usize, change: &TakenChange<'a>) -> Owned<'a> {
-        Owned { number, change: change.clone(), has_new: true, has_old: true }
+impl<'a> OwnedChange<'a> {
+    fn whole(number: usize, change: &TakenChange<'a>) -> OwnedChange<'a> {
+        OwnedChange { number, change: change.clone(), has_new: true, has_old: true }
     }
 
-    fn moved(number: usize, change: &TakenChange<'a>, op: &str) -> Owned<'a> {
-        let mut moved = Owned::whole(number, change);
+    fn moved(number: usize, change: &TakenChange<'a>, op: &str) -> OwnedChange<'a> {
+        let mut moved = OwnedChange::whole(number, change);
         moved.change.op = op.to_owned();
         match op {
             "DELETE" => moved.change.new = None,
@@ -180,12 +184,17 @@ impl<'a> Owned<'a> {
 }
 
 impl TakenVerdict<'_> {
-    /// What of it is about an organization's changes and groups; `None` where nothing is.
-    fn of<'b>(&'b self, organization: &str, owned: &[Owned<'_>], interests: &Interests) -> Option<PartVerdict<'b>> {
-        // Where a change stands in this verdict, and where in the organization's part.
+    /// The part of this verdict for an organization's changes and groups; `None` if there is nothing.
+    fn of<'b>(
+        &'b self,
+        organization: &str,
+        owned: &[OwnedChange<'_>],
+        interests: &Interests,
+    ) -> Option<PartVerdict<'b>> {
+        // The index of a change in this verdict, and in the organization's part.
         let heres: BTreeMap<usize, usize> =
             self.changes.iter().enumerate().map(|(here, number)| (*number, here)).collect();
-        let places: Vec<(usize, usize, &Owned<'_>)> = owned
+        let places: Vec<(usize, usize, &OwnedChange<'_>)> = owned
             .iter()
             .enumerate()
             .filter_map(|(place, owned)| Some((*heres.get(&owned.number)?, place, owned)))
@@ -196,11 +205,11 @@ impl TakenVerdict<'_> {
         if places.is_empty() || listens.is_empty() {
             return None;
         }
-        let digits = |all: &[String], has: fn(&Owned<'_>) -> bool| {
+        let digits = |all: &[String], has: fn(&OwnedChange<'_>) -> bool| {
             let of_group = |index: &usize| {
                 let sees = all.get(*index).map_or(&[] as &[u8], |text| text.as_bytes());
-                let digit = |(here, _, owned): &(usize, usize, &Owned<'_>)| {
-                    // What is not said to be seen is not seen.
+                let digit = |(here, _, owned): &(usize, usize, &OwnedChange<'_>)| {
+                    // Visible only if the verdict says so.
                     if has(owned) && sees.get(*here) == Some(&b'1') { '1' } else { '0' }
                 };
                 places.iter().map(digit).collect::<String>()

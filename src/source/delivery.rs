@@ -1,4 +1,5 @@
-//! Parts of batches on their way to their organizations: each in order, and one that fails keeps no other waiting for long.
+//! Delivers parts of batches to their organizations, each in order; a failing organization does not hold up the others
+//! for long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -7,16 +8,16 @@ use serde::Deserialize;
 
 use super::task::SourceTask;
 
-/// First wait after a failure, in milliseconds; it doubles up to [`MAX_WAIT`].
+/// The first wait after a failure, in milliseconds; it doubles up to [`MAX_WAIT`].
 const MIN_WAIT: u64 = 250;
-/// Longest wait between two attempts, in milliseconds.
+/// The longest wait between two attempts, in milliseconds.
 const MAX_WAIT: u64 = 5_000;
-/// How long an organization may fail before its parts are stored here, so that the others go on, in milliseconds.
+/// How long an organization may fail before its parts are stored here so that the others proceed, in milliseconds.
 const PARK_AFTER: u64 = 30_000;
-/// Parts of one organization that are stored at most; with more of them the others wait too, for nothing may be lost.
+/// The most parts that are stored for one organization; beyond this the others wait, because nothing may be lost.
 const MAX_PARKED: usize = 256;
 
-/// The parts, by organization.
+/// The undelivered parts, by organization.
 #[derive(Default)]
 pub(super) struct Deliveries {
     lanes: BTreeMap<Rc<str>, Lane>,
@@ -28,7 +29,7 @@ struct Lane {
     is_sent: bool,
     attempts: u32,
     retry_at: u64,
-    /// Since when its object fails, in Unix milliseconds.
+    /// Since when its object has failed, in Unix milliseconds.
     fails_since: Option<u64>,
 }
 
@@ -39,7 +40,7 @@ struct QueuedPart {
 }
 
 impl Deliveries {
-    /// The parts that were stored.
+    /// The stored parts.
     pub(super) fn of(parked: Vec<(String, u64, String)>) -> Deliveries {
         let mut deliveries = Deliveries::default();
         for (organization, batch, body) in parked {
@@ -49,7 +50,7 @@ impl Deliveries {
         deliveries
     }
 
-    /// Takes in a part. One whose organization has parts stored is stored with them.
+    /// Adds a part. If its organization has stored parts, it is stored with them.
     pub(super) fn push(
         &mut self,
         now: u64,
@@ -59,7 +60,7 @@ impl Deliveries {
         out: &mut Vec<SourceTask>,
     ) {
         let lane = self.lanes.entry(organization.clone()).or_default();
-        // A batch comes again after a crash. A restored database counts from an earlier number on, in another epoch.
+        // After a crash a batch is delivered again. A restored database restarts its numbers, in another epoch.
         if lane.parts.iter().any(|part| part.batch == batch && epoch(&part.body) == epoch(&body)) {
             return;
         }
@@ -67,7 +68,7 @@ impl Deliveries {
         lane.park(now, &organization, out);
     }
 
-    /// Sends what may be sent, and stores what must not keep others waiting.
+    /// Sends the parts that may be sent, and stores those that must not hold up others.
     pub(super) fn advance(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         for (organization, lane) in &mut self.lanes {
             lane.park(now, organization, out);
@@ -79,7 +80,7 @@ impl Deliveries {
         self.lanes.retain(|_, lane| !lane.parts.is_empty());
     }
 
-    /// Takes in the answer of an organization's object.
+    /// Handles the answer of an organization's object.
     pub(super) fn delivered(
         &mut self,
         now: u64,
@@ -93,7 +94,7 @@ impl Deliveries {
         if lane.parts.front().is_none_or(|part| part.batch != batch) {
             return;
         }
-        // What it finds malformed it will find malformed for ever.
+        // A malformed part stays malformed however often it is sent.
         let is_refused = (400..500).contains(&status) && status != 429;
         if status != 200 && !is_refused {
             return lane.fail(now);
@@ -108,7 +109,7 @@ impl Deliveries {
         (lane.attempts, lane.retry_at, lane.fails_since) = (0, now, None);
     }
 
-    /// Forgets what the database will give again on its next connection; a part that is being sent comes back all the same.
+    /// Drops the parts that the database delivers again on its next connection, including any being sent.
     pub(super) fn forget(&mut self) {
         for lane in self.lanes.values_mut() {
             let mut is_sent = lane.is_sent;
@@ -116,12 +117,12 @@ impl Deliveries {
         }
     }
 
-    /// Whether an organization has not yet taken all that was judged for it.
+    /// Whether an organization has undelivered parts.
     pub(super) fn has(&self, organization: &str) -> bool {
         self.lanes.get(organization).is_some_and(|lane| !lane.parts.is_empty())
     }
 
-    /// Whether the database may forget the batch: every part has been taken, or is stored here.
+    /// Whether the database may delete the batch: every part is delivered or stored here.
     pub(super) fn is_settled(&self) -> bool {
         self.lanes.values().flat_map(|lane| &lane.parts).all(|part| part.is_parked)
     }
@@ -131,7 +132,7 @@ impl Deliveries {
         self.lanes.values().map(|lane| lane.parts.len()).sum()
     }
 
-    /// When something is due, in Unix milliseconds.
+    /// The next deadline, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.lanes.values().filter(|lane| !lane.is_sent).map(|lane| lane.retry_at).min()
     }
@@ -148,7 +149,7 @@ impl Lane {
     fn park(&mut self, now: u64, organization: &Rc<str>, out: &mut Vec<SourceTask>) {
         let parked = self.parts.iter().filter(|part| part.is_parked).count();
         let fails = self.fails_since.is_some_and(|since| now.saturating_sub(since) >= PARK_AFTER);
-        // Behind a part that is stored the others keep their order only if they are stored too.
+        // To keep their order, parts behind a stored one must be stored too.
         if (!fails && parked == 0) || self.parts.len() > MAX_PARKED {
             return;
         }

@@ -1,69 +1,69 @@
-//! What happens to a source.
+//! The inputs of a source.
 
 use std::rc::Rc;
 
 use super::link::Problem;
 use super::statement::Statement;
 
-/// A request that waits for its answer.
+/// A request that is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// One thing that has happened.
+/// One input.
 #[derive(Clone, Debug)]
 pub enum SourceInput {
-    /// An organization says who listens there: all of it.
+    /// An organization reports its whole interest: the groups and tables that are listened to.
     Interest {
-        /// Answered with what the database says of the tables.
+        /// Answered with the database's catalog of tables.
         request: RequestId,
         /// `{ organization, revision, groups }`
         body: String,
     },
-    /// Somebody asks the database something.
+    /// A request asks the database something.
     Ask {
-        /// Answered with the database's own words.
+        /// Answered with the database's own text.
         request: RequestId,
-        /// What.
+        /// The statement.
         statement: Statement,
     },
-    /// The database, or somebody else who knows, says that there are changes.
+    /// The database, or whoever changed it, notifies of changes.
     Knock,
-    /// The connection stands.
+    /// The connection is established.
     Connected {
-        /// Whether the database knocks on it: not so through a pool.
+        /// Whether notifications arrive on it, which they do not through a pool.
         listens: bool,
     },
-    /// The connection could not be made, or is gone.
+    /// The connection failed, or was lost.
     Failed(Problem),
-    /// A query has been answered, or has failed.
+    /// A query was answered, or failed.
     Answered {
-        /// Which.
+        /// Its number.
         query: u64,
-        /// The text that it gave.
+        /// The text of the answer.
         answer: Result<String, Problem>,
     },
-    /// An organization's object has answered to a part of a batch.
+    /// An organization's object answered a part of a batch.
     Delivered {
-        /// Which organization.
+        /// The organization.
         organization: Rc<str>,
-        /// Which batch.
+        /// The batch.
         batch: u64,
-        /// Its HTTP status; 0 where it could not be reached.
+        /// The HTTP status; 0 if the object is unreachable.
         status: u16,
     },
-    /// The alarm has rung.
+    /// The alarm has fired.
     Alarm,
-    /// The timer has run out.
+    /// The timer has fired.
     Timer,
 }
 
-/// What a source has stored.
+/// The stored state of a source.
 #[derive(Clone, Debug, Default)]
 pub struct StoredSource {
-    /// The last word of each organization.
+    /// The latest interest of each organization.
     pub interests: Vec<String>,
-    /// Parts of batches that the database has been told are taken: organization, batch, body, oldest first.
+    /// Parts of acknowledged batches that are undelivered: organization, batch, body, oldest first.
     pub parked: Vec<(String, u64, String)>,
-    /// When the database is to be emptied next if nobody listens, in Unix milliseconds.
+    /// When the outbox is drained next if nobody listens, in Unix milliseconds.
     pub drains_at: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Who listens in which organization.
+//! The interests of all organizations: who listens to which tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::task::SourceTask;
 use crate::policy::organization::is_organization;
 
-/// The last word of every organization.
+/// The latest interest of each organization.
 #[derive(Default)]
 pub struct Interests {
     organizations: BTreeMap<Rc<str>, OrganizationInterest>,
@@ -19,9 +19,9 @@ struct OrganizationInterest {
     revision: u64,
     body: String,
     groups: BTreeSet<String>,
-    /// Whether the database knows, on the connection that stands.
+    /// Whether it is registered on the current connection.
     is_live: bool,
-    /// What the database said of its tables, as the organization was last told.
+    /// The catalog that the organization was told last.
     told: Option<Box<str>>,
 }
 
@@ -44,7 +44,7 @@ struct Registered<'a> {
 }
 
 impl Interests {
-    /// What was stored; what cannot be read is told again by whoever said it.
+    /// The stored interests; an unreadable one is reported again by its organization.
     pub(super) fn of(stored: Vec<String>) -> Interests {
         let mut interests = Interests::default();
         for body in stored {
@@ -53,7 +53,7 @@ impl Interests {
         interests
     }
 
-    /// Takes in what an organization says, unless a later word came before it. `None` when it makes no sense.
+    /// Records an interest, unless a newer one is known. `None` if it is malformed.
     pub(super) fn tell(&mut self, body: &str, out: &mut Vec<SourceTask>) -> Option<Rc<str>> {
         let text: InterestText =
             serde_json::from_str(body).ok().filter(|text: &InterestText| is_organization(&text.organization))?;
@@ -72,7 +72,7 @@ impl Interests {
         Some(organization)
     }
 
-    /// Whether no organization ever said anything.
+    /// Whether no organization ever reported an interest.
     pub(super) fn is_new(&self) -> bool {
         self.organizations.is_empty()
     }
@@ -82,18 +82,19 @@ impl Interests {
         self.live().next().is_some()
     }
 
-    /// Organizations in which somebody listens, with what they said.
+    /// The organizations with listeners, and their interests.
     pub(super) fn live(&self) -> impl Iterator<Item = (&Rc<str>, &str)> {
         let listens = |(_, interest): &(&Rc<str>, &OrganizationInterest)| !interest.groups.is_empty();
         self.organizations.iter().filter(listens).map(|(organization, interest)| (organization, interest.body.as_str()))
     }
 
-    /// Whether this group listens there.
+    /// Whether a group of an organization listens.
     pub(super) fn has(&self, organization: &str, group: &str) -> bool {
         self.organizations.get(organization).is_some_and(|interest| interest.groups.contains(group))
     }
 
-    /// The database knows what an organization said, and answered this. Whether the organization has yet to be told.
+    /// Records that the database has registered an interest, with its answer; returns whether the organization must
+    /// still be told.
     pub(super) fn registered(&mut self, organization: &str, answer: &str) -> bool {
         let Some(interest) = self.organizations.get_mut(organization) else { return false };
         let is_news = !interest.is_live || interest.told.as_deref() != Some(answer);
@@ -102,7 +103,7 @@ impl Interests {
         is_news
     }
 
-    /// The connection is gone: the organizations that were told that their feed is live.
+    /// The connection was lost: returns the organizations that believe their feed to be live.
     pub(super) fn lose(&mut self) -> Vec<Rc<str>> {
         let was_live = |(organization, interest): (&Rc<str>, &mut OrganizationInterest)| {
             (std::mem::take(&mut interest.is_live) && !interest.groups.is_empty()).then(|| organization.clone())
@@ -111,7 +112,7 @@ impl Interests {
     }
 }
 
-/// The body of `POST /feed`: the feed is lost, or live again for the tables of this answer to `register`.
+/// The body of `POST /feed`: the feed is lost, or live again for the tables in this answer to `register`.
 pub(super) fn feed(database: &str, registered: Option<&str>) -> String {
     let tables = registered.and_then(|text| serde_json::from_str::<Registered<'_>>(text).ok());
     let state = if tables.is_some() { "live" } else { "lost" };
@@ -119,12 +120,12 @@ pub(super) fn feed(database: &str, registered: Option<&str>) -> String {
         .to_string()
 }
 
-/// What an answer to `register` says of the tables.
+/// The catalog in an answer to `register`.
 pub(super) fn tables(registered: &str) -> &str {
     serde_json::from_str::<Registered<'_>>(registered).map_or(registered, |registered| registered.tables.get())
 }
 
-/// The answer to an organization in which nobody listens any more, which the database need not be asked for.
+/// The answer to an organization where nobody listens any more, without asking the database.
 pub(super) fn nobody(body: &str) -> String {
     let revision = serde_json::from_str::<InterestText>(body).map_or(0, |text| text.revision);
     serde_json::json!({ "revision": revision, "tables": [] }).to_string()

@@ -1,76 +1,75 @@
-//! How it stands with the connection to the database.
+//! The state of the connection to the database, with its backoff.
 
-/// First wait after a failure, in milliseconds; it doubles up to [`MAX_WAIT`].
+/// The first wait after a failure, in milliseconds; it doubles up to [`MAX_WAIT`].
 const MIN_WAIT: u64 = 250;
-/// Longest wait between two attempts, in milliseconds: a feed that was lost is back within five seconds.
+/// The longest wait between two attempts, in milliseconds: a lost feed is back within five seconds.
 const MAX_WAIT: u64 = 4_000;
 /// How long connecting may take, in milliseconds.
 const PATIENCE: u64 = 5_000;
-/// What tokio-postgres says where the server answers its request for TLS with no.
+/// The error of tokio-postgres if the server declines TLS.
 const NO_TLS: &str = "server does not support TLS";
 
 /// The connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// There is none, and none is being made. After failures, for some time.
+    /// There is none, and none is being made; after failures, until the backoff ends.
     Closed {
         /// Why the last attempt failed.
         problem: Option<Problem>,
-        /// Attempts that failed in a row.
+        /// Failed attempts in a row.
         attempts: u32,
-        /// When the next one is made, in Unix milliseconds.
+        /// When the next attempt starts, in Unix milliseconds.
         until: u64,
     },
-    /// It is being made.
+    /// It is being established.
     Connecting {
-        /// Attempts that failed before, in a row.
+        /// Failed attempts in a row before this one.
         attempts: u32,
-        /// When it is given up, in Unix milliseconds.
+        /// When the attempt times out, in Unix milliseconds.
         until: u64,
     },
-    /// It stands.
+    /// It is established.
     Up {
-        /// Attempts that failed before: forgotten once a query has been answered.
+        /// Failed attempts before it; reset by the first answered query.
         attempts: u32,
-        /// Whether the database knocks on it.
+        /// Whether notifications arrive on it.
         listens: bool,
     },
 }
 
-/// Why there is no connection, or why a query failed. What the database says itself is for the log.
+/// Why there is no connection, or why a query failed. The database's own message goes to the log only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// The variable or binding that the configuration names is missing.
     NoConnection,
-    /// It is no URL of a PostgreSQL database.
+    /// The URL is not a PostgreSQL URL.
     MalformedUrl,
-    /// It asks for a connection without TLS to another machine.
+    /// The URL asks for an unencrypted connection to another machine.
     InsecureUrl,
-    /// Its URL demands channel binding, which the runtime's sockets do not have.
+    /// The URL requires channel binding, which the runtime's sockets do not support.
     NoChannelBinding,
-    /// Nothing answers there in time.
+    /// The server does not answer in time.
     Unreachable,
-    /// The server has no TLS, which the URL demands.
+    /// The server has no TLS, which the URL requires.
     NoTls,
-    /// The server speaks TLS, and no connection came of it: its certificate is not by a public authority, not for this host,
-    /// or has expired.
+    /// The TLS handshake failed: the certificate is not from a public authority, not for this host, or expired.
     TlsFailed,
-    /// The server does not know the user, or the password is wrong.
+    /// The user is unknown, or the password is wrong.
     WrongPassword,
     /// The server has no such database.
     UnknownDatabase,
     /// The SQL is not installed, or is of another version.
     NotInstalled,
-    /// The user may not do what a reader must.
+    /// The role lacks a privilege that the reader needs.
     MissingPrivilege,
-    /// The answer makes no sense.
+    /// The answer is malformed.
     NotUnderstood,
-    /// The server refused the query.
+    /// The server rejected the query.
     QueryFailed,
 }
 
 impl Problem {
-    /// Its word, in answers and logs.
+    /// The name in answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Problem::NoConnection => "connection_missing",
@@ -89,7 +88,7 @@ impl Problem {
         }
     }
 
-    /// What an error code of PostgreSQL means here (docs of PostgreSQL, Appendix A).
+    /// The problem for an SQLSTATE (PostgreSQL documentation, Appendix A).
     pub fn of_sqlstate(code: &str) -> Problem {
         match code {
             "28P01" | "28000" => Problem::WrongPassword,
@@ -101,8 +100,8 @@ impl Problem {
         }
     }
 
-    /// What a failure to connect means for which there is no code. The runtime tells its own log alone what it has against a
-    /// certificate, so all that is known is whether TLS had begun.
+    /// The problem for a failed connection without an SQLSTATE. The runtime reports what is wrong with a certificate to
+    /// its own log only, so all that is known is whether TLS had begun.
     pub fn of_transport(words: &str, has_begun_tls: bool) -> Problem {
         if words.contains(NO_TLS) {
             Problem::NoTls
@@ -121,7 +120,7 @@ impl Default for LinkState {
 }
 
 impl LinkState {
-    /// A word for how it stands.
+    /// The name of the state.
     pub fn word(&self) -> &'static str {
         match self {
             LinkState::Closed { problem: None, .. } => "closed",
@@ -132,12 +131,12 @@ impl LinkState {
         }
     }
 
-    /// Why the last attempt failed, while the next one is being waited for.
+    /// Why the last attempt failed, during the backoff.
     pub fn problem(&self) -> Option<Problem> {
         self.waits()
     }
 
-    /// Attempts that failed in a row.
+    /// Failed attempts in a row.
     pub fn attempts(&self) -> u32 {
         match self {
             LinkState::Closed { attempts, .. }
@@ -146,7 +145,7 @@ impl LinkState {
         }
     }
 
-    /// Why it is waited for the next attempt, where that is so.
+    /// The reason for the current backoff, if there is one.
     pub fn waits(&self) -> Option<Problem> {
         match self {
             LinkState::Closed { problem, .. } => *problem,
@@ -154,39 +153,39 @@ impl LinkState {
         }
     }
 
-    /// Whether it stands.
+    /// Whether the connection is established.
     pub fn is_up(&self) -> bool {
         matches!(self, LinkState::Up { .. })
     }
 
-    /// Whether the database knocks on it.
+    /// Whether notifications arrive on it.
     pub fn listens(&self) -> bool {
         matches!(self, LinkState::Up { listens: true, .. })
     }
 
-    /// Whether an attempt may begin.
+    /// Whether an attempt may start.
     pub fn may_connect(&self, now: u64) -> bool {
         matches!(self, LinkState::Closed { until, .. } if *until <= now)
     }
 
-    /// Begins an attempt.
+    /// Starts an attempt.
     pub fn connect(&mut self, now: u64) {
         *self = LinkState::Connecting { attempts: self.attempts(), until: now.saturating_add(PATIENCE) };
     }
 
-    /// It stands.
+    /// The connection is established.
     pub fn connected(&mut self, listens: bool) {
         *self = LinkState::Up { attempts: self.attempts(), listens };
     }
 
-    /// A query has been answered: what failed before is forgotten.
+    /// A query was answered: earlier failures are forgotten.
     pub fn proven(&mut self) {
         if let LinkState::Up { attempts, .. } = self {
             *attempts = 0;
         }
     }
 
-    /// It failed: the next attempt comes later the more have failed.
+    /// The attempt or the connection failed: the backoff grows with every failure.
     pub fn fail(&mut self, now: u64, problem: Problem) {
         let attempts = self.attempts();
         let wait = MIN_WAIT.checked_shl(attempts.min(16)).unwrap_or(MAX_WAIT).min(MAX_WAIT);
@@ -194,12 +193,12 @@ impl LinkState {
         *self = LinkState::Closed { problem: Some(problem), attempts, until: now.saturating_add(wait) };
     }
 
-    /// Whether connecting takes too long.
+    /// Whether the attempt has timed out.
     pub fn is_overdue(&self, now: u64) -> bool {
         matches!(self, LinkState::Connecting { until, .. } if *until <= now)
     }
 
-    /// When something is due, in Unix milliseconds.
+    /// The next deadline, in Unix milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         match self {
             LinkState::Closed { problem: Some(_), until, .. } | LinkState::Connecting { until, .. } => Some(*until),

@@ -1,7 +1,7 @@
-//! The source: what takes a PostgreSQL database's committed changes to the organizations that they belong to.
+//! The source: passes a PostgreSQL database's committed changes to the organizations that own them.
 //!
-//! Pure, like the engine: [`DatabaseSource::handle`] takes one input, and what is to be done comes back as [`SourceTask`]s. The database
-//! keeps each batch until it is told that the batch was taken everywhere, so a crash between any two steps ends in the same
+//! Pure, like the engine: [`DatabaseSource::handle`] takes one input and returns [`SourceTask`]s. The database keeps
+//! each batch until it is told that every organization has taken it, so a crash between any two steps leads to the same
 //! publications (docs/postgres.md).
 
 pub mod batch;
@@ -28,15 +28,15 @@ use size::BatchSize;
 use statement::Statement;
 use task::SourceTask;
 
-/// How soon it is asked again while changes are on their way, in milliseconds.
+/// The polling interval while there are changes, in milliseconds.
 const POLL: u64 = 15;
-/// How often a connection that is quiet is asked, which shows that it lives, in milliseconds.
+/// The polling interval of an idle connection, which shows that it is alive, in milliseconds.
 const PROBE: u64 = 5_000;
-/// How often the captured tables follow the publication, and what changed of them is told, in milliseconds.
+/// The interval at which captured tables are synchronized with the publication, in milliseconds.
 const SYNC: u64 = 60_000;
-/// How long the connection stays after the last subscriber has left, in milliseconds.
+/// How long the connection stays open after the last subscriber has left, in milliseconds.
 const LINGER: u64 = 10_000;
-/// A wait shorter than this is a timer's, a longer one the alarm's, in milliseconds.
+/// Shorter waits use a timer, longer ones the alarm, in milliseconds.
 const TIMER: u64 = 1_000;
 
 /// One database's source.
@@ -46,20 +46,20 @@ pub struct DatabaseSource {
     link: LinkState,
     queries: Queries,
     deliveries: Deliveries,
-    /// The batch that is on its way to its organizations.
+    /// The batch that is being delivered.
     current: Option<u64>,
-    /// The batch that has been taken everywhere, which the database is told next.
+    /// The batch that all organizations have taken; the next `take` acknowledges it.
     done: Option<u64>,
     size: BatchSize,
-    /// When the next batch is asked for.
+    /// When the next batch is requested.
     take_at: u64,
-    /// Until when the database is left to others, whoever knocks.
+    /// Until when the database is left alone, even if it notifies.
     rests_until: u64,
-    /// When the captured tables follow the publication next.
+    /// When captured tables are synchronized next.
     sync_at: u64,
-    /// When the connection is closed, because nobody listens.
+    /// When the connection is closed because nobody listens.
     closes_at: Option<u64>,
-    /// When the database is emptied, because nobody listens.
+    /// When the outbox is drained because nobody listens.
     drains_at: Option<u64>,
     is_draining: bool,
     alarm: Option<u64>,
@@ -67,11 +67,11 @@ pub struct DatabaseSource {
 }
 
 impl DatabaseSource {
-    /// Brings a source to life: at its first start, and after a deploy or a crash alike.
+    /// Wakes a source: after a first start, a deploy or a crash alike.
     pub fn wake(now: u64, database: Rc<Database>, stored: StoredSource) -> DatabaseSource {
         let interests = Interests::of(stored.interests);
         let drains = database.drain_seconds > 0 && !interests.is_new() && !interests.has_any();
-        // An object that rests is not in memory when its time comes: counted from here, it would never come.
+        // The stored time counts: an idle object is evicted, and a new countdown at each wake would never end.
         let latest = now.saturating_add(database.drain_seconds * 1_000);
         DatabaseSource {
             drains_at: drains.then(|| stored.drains_at.map_or(now, |time| time.min(latest))),
@@ -112,7 +112,7 @@ impl DatabaseSource {
         self.arm(now, out);
     }
 
-    /// Its own figures, as JSON, for `/status`.
+    /// The source's figures for `/status`, as JSON.
     pub fn figures(&self) -> serde_json::Value {
         serde_json::json!({
             "connection": self.link.word(),
@@ -132,7 +132,7 @@ impl DatabaseSource {
             self.closes_at = None;
             self.drains_at = None;
         }
-        // Whoever asks while the database cannot be reached asks again by itself.
+        // Fails at once during a backoff: the organization repeats its request.
         if let Some(problem) = self.link.waits() {
             out.push(SourceTask::Reply { request, status: 503, body: refusal(problem.as_str()) });
             return;
@@ -151,7 +151,8 @@ impl DatabaseSource {
         self.sync(now);
     }
 
-    /// Lets the captured tables follow the publication, and every organization know what came of it.
+    /// Synchronizes the captured tables with the publication, and registers every organization again to learn the
+    /// result.
     fn sync(&mut self, now: u64) {
         self.sync_at = now.saturating_add(SYNC);
         for (organization, body) in self.interests.live() {
@@ -162,7 +163,7 @@ impl DatabaseSource {
         self.queries.sync();
     }
 
-    /// The connection is gone, or never came to be: everyone who waits is told, and it is tried again.
+    /// The connection failed or was lost: everyone who waits is told, and another attempt is scheduled.
     fn lost(&mut self, now: u64, problem: Problem, out: &mut Vec<SourceTask>) {
         if matches!(self.link, LinkState::Closed { .. }) {
             return;
@@ -183,7 +184,7 @@ impl DatabaseSource {
         if !self.interests.is_new() && !self.interests.has_any() {
             self.schedule_drain(now, out);
         }
-        // The next connection may lead to a restored database, whose batch of that number is another one.
+        // The next connection may reach a restored database, where this number means another batch.
         (self.current, self.done) = (None, None);
         self.deliveries.forget();
     }
@@ -201,7 +202,7 @@ impl DatabaseSource {
                 });
             }
             (Purpose::Sync, Ok(_)) => {}
-            // The tables that are captured are captured all the same.
+            // Tables that are captured already stay captured.
             (Purpose::Sync, Err(problem)) if problem != Problem::Unreachable => {
                 let details = vec![("problem", problem.as_str().to_owned())];
                 out.push(SourceTask::Log { event: "publication_not_followed", details });
@@ -259,7 +260,7 @@ impl DatabaseSource {
         };
         self.current = Some(number);
         self.size.took(batch.len(), now.saturating_sub(sent));
-        // Where judging is dear, the database has half of the time for others.
+        // If verdicts are expensive, the database is left alone for as long as they took.
         self.rests_until = sent.saturating_add(2 * now.saturating_sub(sent));
         self.take_at = self.rests_until;
         for (organization, part) in batch.parts(&self.database, &self.interests) {
@@ -267,7 +268,7 @@ impl DatabaseSource {
         }
     }
 
-    /// Does what may be done next.
+    /// Starts whatever may start now.
     fn advance(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         self.deliveries.advance(now, out);
         if self.current.is_some() && self.deliveries.is_settled() {
@@ -300,7 +301,7 @@ impl DatabaseSource {
         self.interests.has_any() || self.is_draining || !self.queries.is_empty()
     }
 
-    /// Closes the connection that nobody needs.
+    /// Closes the connection when nobody needs it.
     fn close(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         self.closes_at = None;
         self.queries.abandon();
@@ -309,7 +310,7 @@ impl DatabaseSource {
         self.schedule_drain(now, out);
     }
 
-    /// Sees that the database is emptied in a while, because nobody listens.
+    /// Schedules draining the outbox, as nobody listens.
     fn schedule_drain(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         if self.database.drain_seconds > 0 {
             let time = now.saturating_add(self.database.drain_seconds * 1_000);
@@ -318,7 +319,7 @@ impl DatabaseSource {
         }
     }
 
-    /// Sends the next query: one at a time, and none while a batch is on its way but those that somebody waits for.
+    /// Sends the next query: one at a time, and while a batch is being delivered only those that someone waits for.
     fn query(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         if !self.link.is_up() {
             return;
@@ -334,8 +335,7 @@ impl DatabaseSource {
         }
     }
 
-    /// Sees that it is called again when something is due. The alarm is there in any case while somebody listens: a crash
-    /// forgets timers and connections.
+    /// Schedules the next call. While anybody listens there is always an alarm: a crash loses timers and connections.
     fn arm(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         let may_take = self.link.is_up() && self.current.is_none() && !self.queries.is_busy();
         let link = self.link.deadline().filter(|_| self.is_needed() || !matches!(self.link, LinkState::Closed { .. }));
@@ -358,7 +358,7 @@ impl DatabaseSource {
         let insurance = self.interests.has_any().then(|| now.saturating_add(PROBE));
         let Some(alarm) = next.into_iter().chain(insurance).min() else { return };
         let alarm = alarm.max(now + TIMER);
-        // At rest, an alarm that is no longer needed would wake the object for nothing; otherwise putting it off costs a write.
+        // At rest, an obsolete alarm would wake the object for nothing; otherwise moving it costs a write.
         let is_at_rest = !self.is_needed() && matches!(self.link, LinkState::Closed { .. });
         if self.alarm.is_none_or(|set| set > alarm || (is_at_rest && set < alarm)) {
             self.alarm = Some(alarm);

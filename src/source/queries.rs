@@ -1,4 +1,4 @@
-//! The queries that wait for the connection, and the one that is being answered.
+//! The queue of queries, and the one that is being answered.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -6,16 +6,16 @@ use std::rc::Rc;
 use super::input::RequestId;
 use super::statement::Statement;
 
-/// How long the database may take for one answer, in milliseconds: its own time-outs are shorter.
+/// How long the database may take for an answer, in milliseconds: its own timeouts are shorter.
 const PATIENCE: u64 = 10_000;
 
-/// Queries, in the order in which they are sent.
+/// Queries, in the order of sending.
 #[derive(Default)]
 pub(super) struct Queries {
     waiting: VecDeque<(Purpose, Statement)>,
     sent: Option<Sent>,
     last: u64,
-    /// Whether the last one was a `take`: between two questions a batch is taken, so that many who come back do not stop
+    /// Whether the last one was a `take`: takes alternate with questions, so that many returning clients do not stop
     /// the feed.
     was_take: bool,
 }
@@ -26,21 +26,21 @@ struct Sent {
     time: u64,
 }
 
-/// Why a query is asked.
+/// The purpose of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// An organization says who listens; nobody waits where a connection has just been made again.
+    /// Register an organization's interest; after a reconnect without a request.
     Register { organization: Rc<str>, request: Option<RequestId> },
-    /// Somebody waits for the answer itself.
+    /// Answer a request.
     Ask(RequestId),
-    /// The database's captured tables follow its publication again.
+    /// Synchronize the captured tables with the publication.
     Sync,
-    /// The next batch is wanted.
+    /// Take the next batch.
     Take,
 }
 
 impl Purpose {
-    /// Who waits.
+    /// The request that waits for the answer.
     pub(super) fn request(&self) -> Option<RequestId> {
         match self {
             Purpose::Register { request, .. } => *request,
@@ -51,34 +51,35 @@ impl Purpose {
 }
 
 impl Queries {
-    /// Lets an organization say who listens.
+    /// Queues an organization's interest.
     pub(super) fn register(&mut self, organization: Rc<str>, request: Option<RequestId>, body: String) {
         self.waiting.push_back((Purpose::Register { organization, request }, Statement::Register(body)));
     }
 
-    /// Lets somebody ask.
+    /// Queues a question.
     pub(super) fn ask(&mut self, request: RequestId, statement: Statement) {
         self.waiting.push_back((Purpose::Ask(request), statement));
     }
 
-    /// Lets the captured tables follow the publication, before anything else.
+    /// Queues a synchronization before everything else.
     pub(super) fn sync(&mut self) {
         self.waiting.push_front((Purpose::Sync, Statement::Sync));
     }
 
-    /// Whether what an organization said waits to be sent.
+    /// Whether an organization's interest is queued.
     pub(super) fn registers(&self, organization: &str) -> bool {
         let of = |purpose: &Purpose| matches!(purpose, Purpose::Register { organization: known, .. } if **known == *organization);
         self.waiting.iter().any(|(purpose, _)| of(purpose))
     }
 
-    /// Whether nothing waits and nothing is being answered that somebody waits for.
+    /// Whether nothing is queued or being answered that someone waits for.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.sent.as_ref().is_none_or(|sent| sent.purpose == Purpose::Take)
     }
 
-    /// The next query to send, `take` where nothing else may be sent; none while one is being answered. An organization of
-    /// which `is_behind` holds is told nothing yet: what it takes after the answer must have been judged for whom it named.
+    /// The next query to send, `take` if there is no other; none while one is being answered. An interest is held back
+    /// while `is_behind` is true of its organization: batches that it takes after the answer must have been judged for
+    /// the groups that it named.
     pub(super) fn next(
         &mut self,
         now: u64,
@@ -104,30 +105,30 @@ impl Queries {
         Some((self.last, statement))
     }
 
-    /// Takes in an answer: what it is to, and when that was sent. `None` for one that is waited for no more.
+    /// Handles an answer: returns its purpose, and when the query was sent. `None` if the query was given up.
     pub(super) fn answered(&mut self, query: u64) -> Option<(Purpose, u64)> {
         let sent = self.sent.take_if(|sent| sent.query == query)?;
         Some((sent.purpose, sent.time))
     }
 
-    /// Whether one is being answered.
+    /// Whether a query is being answered.
     pub(super) fn is_busy(&self) -> bool {
         self.sent.is_some()
     }
 
-    /// Gives everything up; those who wait are handed back.
+    /// Gives up all queries and returns the requests that waited.
     pub(super) fn abandon(&mut self) -> Vec<RequestId> {
         let sent = self.sent.take().map(|sent| sent.purpose);
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(purpose, _)| purpose);
         sent.into_iter().chain(waiting).filter_map(|purpose| purpose.request()).collect()
     }
 
-    /// Whether an answer takes too long.
+    /// Whether an answer is overdue.
     pub(super) fn is_overdue(&self, now: u64) -> bool {
         self.deadline().is_some_and(|time| time <= now)
     }
 
-    /// When an answer has taken too long, in Unix milliseconds.
+    /// When the current query times out, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.sent.as_ref().map(|sent| sent.time.saturating_add(PATIENCE))
     }

@@ -1,17 +1,17 @@
-//! How many changes a batch may have: what a batch costs the database depends more on who listens than on its changes, so a
-//! backlog is taken in few large ones, but none that could run into the database's statement timeout.
+//! The size of batches. The cost of a batch depends more on who listens than on its changes, so a backlog is taken in a
+//! few large batches, but none that could run into the database's statement timeout.
 
-/// At first, which is a hundredth of a second for one listener.
+/// The first size, which takes 10 ms with one listener.
 const CHANGES: u32 = 256;
-/// At least and at most.
+/// The smallest and the largest size.
 const MIN_CHANGES: u32 = 32;
 const MAX_CHANGES: u32 = 1_024;
-/// A full batch that took less time than this is followed by a larger one, in milliseconds.
+/// A full batch that took less than this is followed by a larger one, in milliseconds.
 const SHORT: u64 = 200;
-/// One that took more time than this is followed by a smaller one, in milliseconds.
+/// A batch that took more than this is followed by a smaller one, in milliseconds.
 const LONG: u64 = 800;
 
-/// The size of the next batch, transactions that are larger aside.
+/// The size of the next batch; a larger transaction exceeds it.
 pub(super) struct BatchSize(u32);
 
 impl Default for BatchSize {
@@ -21,12 +21,12 @@ impl Default for BatchSize {
 }
 
 impl BatchSize {
-    /// Changes at most.
+    /// The maximum number of changes.
     pub(super) fn changes(&self) -> u32 {
         self.0
     }
 
-    /// A batch of so many changes took so long.
+    /// Records how long a batch of so many changes took.
     pub(super) fn took(&mut self, changes: usize, milliseconds: u64) {
         let is_full = u32::try_from(changes).is_ok_and(|changes| 2 * u64::from(changes) >= u64::from(self.0));
         if milliseconds > LONG {

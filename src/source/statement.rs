@@ -1,26 +1,26 @@
-//! What the database is asked: one statement each, without session state, so that a pool may stand in between.
+//! The SQL that is sent to the database: single statements without session state, so that a pool may be in between.
 
 use crate::value::form::Form;
 
 /// A statement of the SQL interface (docs/postgres.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// Who listens in an organization; the text is the organization's own.
+    /// Register who listens in an organization, in the organization's own text.
     Register(String),
-    /// The next batch, judged.
+    /// Take the next batch with its verdicts.
     Take {
-        /// The batch that has been taken everywhere.
+        /// The batch that all organizations have taken.
         done: Option<u64>,
-        /// Changes at most.
+        /// The maximum number of changes.
         max_changes: u32,
     },
-    /// Who sees these rows now.
+    /// Which groups see these rows now.
     Judge(String),
     /// What a principal may do in a topic.
     Authorize(String),
-    /// How it stands with tables and capture.
+    /// The state of tables and capture.
     Status,
-    /// Follow the publication, and repair what drifted.
+    /// Synchronize with the publication, and repair drift.
     Sync,
     /// Whether there is a table.
     Find {
@@ -31,7 +31,7 @@ pub enum Statement {
     },
     /// Capture the changes of tables.
     Enable(CaptureSettings),
-    /// Stop that.
+    /// Stop capturing a table.
     Disable {
         /// The schema.
         schema: String,
@@ -55,8 +55,8 @@ pub struct CaptureSettings {
     pub organization_column: Option<String>,
 }
 
-/// Says which tables do not exist, or enables all of them. The part that is not needed is not executed: neither depends on
-/// a row of the query around it.
+/// Returns the missing tables, or enables all of them. Only the selected branch is executed, because neither depends on
+/// a row of the outer query.
 const ENABLE: &str =
     "select case when absent.names is null then json_build_object('missing', json_build_array(), 'tables',
         (select json_agg(realtime_worker.enable_realtime($1, named.name, $3::text[], $4::text[], $5))
@@ -66,8 +66,8 @@ const ENABLE: &str =
            where realtime_worker.find_table($1, named.name) is null) absent";
 
 impl Statement {
-    /// The text of the statement and its parameters. All of them are texts, which the statement casts: nothing that a
-    /// caller says is ever part of the text.
+    /// The statement's text and its parameters. All parameters are strings that the statement casts: nothing from a
+    /// caller is ever part of the text.
     pub fn sql(&self) -> (&'static str, Vec<Option<String>>) {
         match self {
             Statement::Register(body) => ("select realtime_worker.register($1::json)::text", vec![Some(body.clone())]),
@@ -125,7 +125,7 @@ impl Statement {
     }
 }
 
-/// A list as PostgreSQL writes an array (its documentation, 8.15.6): every element quoted.
+/// A list as a PostgreSQL array literal (PostgreSQL documentation, 8.15.6): every element quoted.
 fn array(items: &[String]) -> String {
     let quoted = items.iter().map(|item| format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")));
     format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))

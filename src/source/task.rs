@@ -1,86 +1,86 @@
-//! What a source wants done, in the order in which it is to be done.
+//! The tasks of a source, to be executed in order.
 
 use std::rc::Rc;
 
 use super::input::RequestId;
 use super::statement::Statement;
 
-/// One thing to do for whoever runs the source.
+/// One task for the runtime that hosts the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceTask {
     /// Connect to the database; answered with `Connected` or `Failed`.
     Connect,
-    /// End the connection, where there is one.
+    /// Close the connection, if there is one.
     Disconnect,
     /// Send a query; answered with `Answered`.
     Query {
         /// Its number.
         query: u64,
-        /// What.
+        /// The statement.
         statement: Statement,
     },
     /// `POST /changes` to an organization's object; answered with `Delivered`.
     Deliver {
-        /// Which organization.
+        /// The organization.
         organization: Rc<str>,
-        /// Which batch.
+        /// The batch.
         batch: u64,
         /// The body.
         body: Rc<str>,
     },
     /// `POST /feed` to an organization's object.
     Feed {
-        /// Which organization.
+        /// The organization.
         organization: Rc<str>,
         /// The body.
         body: String,
     },
     /// Answer a request.
     Reply {
-        /// Which.
+        /// Its number.
         request: RequestId,
         /// The HTTP status.
         status: u16,
         /// The body.
         body: String,
     },
-    /// Store an organization's last word, in place of the one before.
+    /// Store an organization's interest, replacing the previous one.
     StoreInterest {
-        /// Which organization.
+        /// The organization.
         organization: Rc<str>,
-        /// What it said.
+        /// The interest.
         body: String,
     },
-    /// Store a part of a batch until its organization takes it.
+    /// Store an undelivered part of a batch.
     Park {
-        /// Which organization.
+        /// The organization.
         organization: Rc<str>,
-        /// Which batch.
+        /// The batch.
         batch: u64,
         /// The body.
         body: Rc<str>,
     },
-    /// Forget a part that was stored.
+    /// Delete a stored part.
     Unpark {
-        /// Which organization.
+        /// The organization.
         organization: Rc<str>,
-        /// Which batch.
+        /// The batch.
         batch: u64,
     },
-    /// Store when the database is to be emptied next, in Unix milliseconds, in place of the time before.
+    /// Store when the outbox is drained next, in Unix milliseconds.
     StoreDrain(u64),
-    /// Call again at this time, in Unix milliseconds, in place of any other, also after a crash.
+    /// Send `Alarm` at this time, in Unix milliseconds, even after a crash; replaces any other.
     SetAlarm(u64),
-    /// Call again after this time, in place of any other.
+    /// Send `Timer` after this time; replaces any other.
     Timer {
         /// How long.
         milliseconds: u64,
     },
-    /// Write one line of log.
+    /// Write one line to the log.
     Log {
-        /// What has happened.
+        /// The event.
         event: &'static str,
-        /// More about it: fixed words, names and numbers.
+        /// Details by name; fixed strings, names and numbers only.
         details: Vec<(&'static str, String)>,
     },
 }

@@ -1,16 +1,16 @@
-//! The URL of a database: what the client of PostgreSQL does not read, or would read as something weaker, is settled first.
+//! Prepares a database URL: settles parameters that the PostgreSQL client does not know, or would weaken.
 
 use super::link::Problem;
 
-/// Parameters of other clients that say nothing here: the runtime trusts public certificate authorities, whatever file a
-/// URL names, and it always sends the host's name.
+/// Parameters of other clients without meaning here: the runtime trusts public certificate authorities, whatever file a
+/// URL names, and always sends the host name.
 const IGNORED: [&str; 3] = ["sslrootcert", "sslsni", "gssencmode"];
 
-/// The URL as the client reads it. `verify-ca` and `verify-full` are `require`: the runtime checks authority and host name
+/// The URL for the client. `verify-ca` and `verify-full` become `require`: the runtime checks authority and host name
 /// of every certificate.
 ///
 /// # Errors
-/// [`Problem::NoChannelBinding`] where it demands what the runtime's sockets cannot do: they do not show the certificate.
+/// [`Problem::NoChannelBinding`] if it requires channel binding: the runtime's sockets do not expose the certificate.
 pub fn readable(url: &str) -> Result<String, Problem> {
     let Some((address, query)) = url.trim().split_once('?') else { return Ok(url.trim().to_owned()) };
     let mut parameters = Vec::new();

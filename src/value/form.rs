@@ -208,8 +208,7 @@ impl<'a> Field<'a> {
 }
 
 impl Code {
-    /// A name that is too long has a code of its own on the wire, and none over HTTP
-    /// (docs/protocol-native.md, Publishing).
+    /// A long name has a code of its own on sockets, and none over HTTP (docs/protocol-native.md, Publishing).
     fn for_long_names(self) -> Code {
         if self == Code::InvalidFrame { Code::NameTooLong } else { self }
     }

@@ -1,4 +1,4 @@
-//! The settings of apps: `REALTIME.butterbase`, and the words of their tokens and roles (docs/protocol-butterbase.md,
+//! The settings of apps, `REALTIME.butterbase`, and the names of their tokens and roles (docs/protocol-butterbase.md,
 //! Configuration).
 
 use crate::code::Refusal;
@@ -15,7 +15,7 @@ pub const USER: &str = "butterbase_user";
 pub const SERVICE: &str = "butterbase_service";
 /// The section.
 pub const SECTION: Section = Section { name: "butterbase", read };
-/// The words of tokens and roles.
+/// The names of tokens and roles.
 pub const TERMS: AppTerms =
     AppTerms { issuer: "butterbase:app:", algorithm: "RS256", user: USER, service: SERVICE, reserved: "butterbase_" };
 

@@ -1,4 +1,4 @@
-//! A client's frame to a command. Keys that are unknown are ignored, as its own server does.
+//! Decodes a client's frame. Unknown keys are ignored, as Butterbase's own server does.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -16,13 +16,13 @@ use crate::policy::table::{DEFAULT_SCHEMA, MAX_COLUMNS, distinct};
 use crate::policy::token::MAX_TOKEN;
 use crate::value::json::{self, Kind};
 
-/// Characters of an unknown type that its refusal repeats.
+/// How many characters of an unknown type the refusal quotes.
 const SHOWN: usize = 64;
 
 /// Reads a frame.
 ///
 /// # Errors
-/// When it is none; it says why in the protocol's words.
+/// When it is malformed, in the protocol's words.
 pub fn command(text: &str) -> Result<Command, Malformed> {
     let Ok(object) = json::lenient_object(text) else {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
@@ -48,11 +48,11 @@ pub fn command(text: &str) -> Result<Command, Malformed> {
     Ok(command)
 }
 
-/// The members of a frame. Where a key stands twice the last one counts, as for `JSON.parse`.
+/// The members of a frame. The last of a repeated key counts, as for `JSON.parse`.
 struct Members<'a>(json::Object<'a>);
 
 impl<'a> Members<'a> {
-    /// The JSON text of a member; `null` is no value.
+    /// The JSON text of a member; `null` counts as absent.
     fn get(&self, name: &str) -> Option<&'a str> {
         let (_, value) = self.0.members.iter().rev().find(|(known, _)| known == name)?;
         Some(value.get()).filter(|text| json::kind(text) != Kind::Null)
@@ -96,7 +96,7 @@ fn subscribe(members: &Members<'_>) -> Result<Subscribe, Malformed> {
     Ok(Subscribe { id, is_numbered: false, target: Target::Table(target), recover, answer: filter.map(Rc::from) })
 }
 
-/// What a subscription is known by: its table and number, or its room.
+/// The id of a subscription: its table and number, or its room.
 fn subscription_id(members: &Members<'_>) -> Result<String, Malformed> {
     if members.get("table").is_none()
         && let Some(topic) = room(members)?
@@ -112,17 +112,17 @@ fn table(members: &Members<'_>) -> Result<String, Malformed> {
     if table.len() > NAME_BYTES {
         return Err(Refusal::of(Code::NameTooLong).into());
     }
-    // A star would be every table, which nobody can ask for here.
+    // `*` would mean every table, which this protocol does not offer.
     if table == "*" || table.contains(char::is_control) { Err(invalid("table")) } else { Ok(table) }
 }
 
-/// The number that tells several subscriptions to one table apart; 0 where there is none.
+/// The number that distinguishes several subscriptions to one table; 0 if there is none.
 fn number(members: &Members<'_>) -> Result<u32, Malformed> {
     let Some(text) = members.get("id") else { return Ok(0) };
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| invalid("id"))
 }
 
-/// A list that is none must not widen what is sent: it is refused.
+/// A malformed list is refused: ignoring it would send more columns.
 fn columns(members: &Members<'_>) -> Result<Option<Rc<std::collections::BTreeSet<String>>>, Malformed> {
     let Some(text) = members.get("columns") else { return Ok(None) };
     let names: Option<Vec<String>> = serde_json::from_str(text).ok();
@@ -136,7 +136,7 @@ fn position(text: &str) -> Option<Position> {
     Some(Position { epoch, offset: members.get("offset")?.parse().ok()? })
 }
 
-/// A room is a private topic; without one, presence is that of the whole app.
+/// A room is a private topic; without a room, presence is that of the whole app.
 fn room(members: &Members<'_>) -> Result<Option<Topic>, Malformed> {
     let Some(text) = members.get("room") else { return Ok(None) };
     let name = json::string(text).filter(|name| !name.is_empty()).ok_or_else(|| invalid("room"))?;
@@ -164,7 +164,7 @@ fn call(members: &Members<'_>) -> Result<Call, Malformed> {
 }
 
 fn authenticate(members: &Members<'_>) -> Result<Authenticate, Malformed> {
-    // Of a token that is too long for any nothing is left, which is none either: frames may have to wait for keys.
+    // An oversized token becomes an empty, invalid one, because frames may have to wait for keys.
     let token = members.text("token").ok_or_else(|| missing("token"))?;
     let token = if token.len() > MAX_TOKEN { String::new() } else { token };
     let recover = match members.get("recover") {

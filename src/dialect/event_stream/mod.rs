@@ -1,5 +1,5 @@
-//! The dialect `event-stream`: the frames of the native dialect as server-sent events, for networks that block WebSockets
-//! (docs/protocol-event-stream.md). What a client sends comes in requests of its own, each with one native frame.
+//! The dialect `event-stream`: native frames as server-sent events, for networks that block WebSockets
+//! (docs/protocol-event-stream.md). A client sends each native frame as a request of its own.
 
 pub mod block;
 
@@ -13,8 +13,8 @@ use block::EventId;
 
 /// Its number.
 pub const ID: DialectId = DialectId(5);
-/// What is particular to it. No frame asks whether the server is there: comments in the stream say so. Whether the client reads
-/// is known to the Worker, which writes the stream and ends it where it is not read.
+/// Its profile. Pings are unnecessary: comments show the client that the server is there, and the Worker ends a stream
+/// that is not read.
 pub const PROFILE: Profile =
     Profile { name: "event-stream", auto_response: None, reading: Reading::Unknown, ..native::PROFILE };
 
@@ -27,7 +27,7 @@ impl Dialect for EventStream {
     }
 
     fn encode(&self, address: Option<&Address>, event: &Event) -> Vec<Frame> {
-        // Each has an id of its own.
+        // Each event of a batch has an id of its own.
         if let Event::Batch(events) = event {
             return events.iter().flat_map(|event| self.encode(None, event)).collect();
         }
@@ -40,8 +40,8 @@ impl Dialect for EventStream {
     }
 }
 
-/// Where a client that has seen the event goes on from. One that is about to be told what it missed goes on from where it
-/// was until it has been told.
+/// The position from which a client that has seen the event resumes. While a replay follows, this is still the position
+/// before it.
 fn event_id(event: &Event) -> Option<EventId<'_>> {
     match event {
         Event::Authenticated(authenticated) if authenticated.recovered != Some(true) => {

@@ -1,4 +1,4 @@
-//! The settings for these clients: `REALTIME.fluxbase` (docs/protocol-fluxbase.md, Configuration).
+//! The settings of Fluxbase's clients: `REALTIME.fluxbase` (docs/protocol-fluxbase.md, Configuration).
 
 use std::rc::Rc;
 
@@ -13,21 +13,22 @@ use crate::value::form::Field;
 
 /// Channels that only administrators may subscribe to.
 pub const ADMIN_CHANNELS: &str = "realtime:admin:";
-/// Where connections are told, by its name after [`ADMIN_CHANNELS`].
+/// The topic of announced connections, after [`ADMIN_CHANNELS`].
 const CONNECTIONS: &str = "connections";
-/// Holders of one of these roles are administrators.
+/// The roles of administrators.
 pub const ADMIN_ROLES: [&str; 3] = ["admin", "instance_admin", "service_role"];
 /// The section.
 pub const SECTION: Section = Section { name: "fluxbase", read };
 
-/// How these clients are served.
+/// The settings of the section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The organization of all these clients.
     pub organization: String,
 }
 
-/// Reads `{ organization?, database?, anonymous? }`. Without a database, the tables are those that `REALTIME.tables` declares.
+/// Reads `{ organization?, database?, anonymous? }`. Without a database, the tables are those declared in
+/// `REALTIME.tables`.
 fn read(field: &Field<'_>, configuration: &mut Configuration) -> Result<(), Refusal> {
     let mut form = field.form()?;
     let organization = match form.take("organization") {
@@ -53,7 +54,7 @@ fn read(field: &Field<'_>, configuration: &mut Configuration) -> Result<(), Refu
     form.finish()?;
     configuration.open_tables.extend(tables.into_iter().map(qualified));
     configuration.credentials.nameless_organization = Some(organization.clone());
-    // These precede all other policies, so that none of those can grant more.
+    // First, so that no other policy can grant more.
     configuration.channels.insert(0, Channel::for_administrators(ADMIN_CHANNELS, &ADMIN_ROLES));
     let name = Rc::from([ADMIN_CHANNELS, CONNECTIONS].concat());
     configuration.connections_topic = Some(Topic { private: true, name });

@@ -1,4 +1,4 @@
-//! An event as the texts that say it: one, several where the two contracts say it in different words, or none.
+//! Encodes events as texts: one, several if the two contracts have different frames for it, or none.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -7,14 +7,14 @@ use super::SERVER_FRAMES;
 use super::configuration::ADMIN_CHANNELS;
 use super::id::{self, Named};
 use crate::code::{Code, Reason, Refusal};
-use crate::engine::event::{Authenticated, Bindings, Event, Kept, Member, View};
+use crate::engine::event::{Authenticated, Bindings, Event, Member, Retained, View};
 use crate::engine::publication::Payload;
 use crate::policy::channel::Topic;
 use crate::policy::table::Operation;
 use crate::value::json;
 use crate::value::row::Row;
 
-/// What a client is told of any limit of connections.
+/// The reason for every limit of connections.
 const FULL: &str = "max_connections_reached";
 
 /// The frames of an event.
@@ -23,8 +23,10 @@ pub(super) fn texts(event: &Event) -> Vec<String> {
         Event::Change { schema, table, view, offset, bindings, .. } => {
             changes([schema, table], view, *offset, bindings.as_deref())
         }
-        Event::Message { event, payload: Payload::Json(payload), topic: Some(topic), offset, kept, is_own, .. } => {
-            vec![message(topic, [event, payload], *is_own, *offset, kept.as_deref())]
+        Event::Message {
+            event, payload: Payload::Json(payload), topic: Some(topic), offset, retained, is_own, ..
+        } => {
+            vec![message(topic, [event, payload], *is_own, *offset, retained.as_deref())]
         }
         Event::Authenticated(authenticated) => self::authenticated(authenticated).into_iter().collect(),
         Event::AuthFailed(code) => vec![failed(*code)],
@@ -36,8 +38,8 @@ pub(super) fn texts(event: &Event) -> Vec<String> {
         Event::Roster { change, members } => presence(change, members).into_iter().collect(),
         Event::PresenceState { topic: Some(topic), members } => vec![roster(topic, members)],
         Event::Heartbeat { .. } => vec![close(open("heartbeat"))],
-        // Bytes, the lobby, what is said to the whole organization and what concerns channels that are sessions have no
-        // words here, and neither has the answer to a heartbeat.
+        // This protocol has no frames for bytes, the lobby, messages to the organization, channels as sessions, and
+        // answers to heartbeats.
         _ => Vec::new(),
     }
 }
@@ -70,7 +72,7 @@ fn offset_member(out: &mut String, offset: Option<u64>) {
     }
 }
 
-/// A change in the words of each contract in which it was asked for.
+/// A change, in the format of each contract that subscribed to it.
 fn changes(table: [&str; 2], view: &View, offset: Option<u64>, bindings: Option<&Bindings>) -> Vec<String> {
     let numbers = bindings.map(|bindings| bindings.numbers.as_slice()).unwrap_or_default();
     let (channels, subscriptions): (Vec<u32>, Vec<u32>) = numbers.iter().partition(|number| id::is_channel(**number));
@@ -129,7 +131,7 @@ fn change_payload(out: &mut String, [schema, table]: [&str; 2], view: &View) {
     text(out, "schema", schema);
 }
 
-/// Closes it, saying whether large columns of the row were left out.
+/// Closes the payload, with whether large columns were left out.
 fn close_payload(out: &mut String, is_truncated: bool) {
     if is_truncated {
         member(out, "truncated", "true");
@@ -147,7 +149,7 @@ fn message(
     [event, payload]: [&str; 2],
     is_own: bool,
     offset: Option<u64>,
-    kept: Option<&Kept>,
+    retained: Option<&Retained>,
 ) -> String {
     let mut out = open("broadcast");
     text(&mut out, "channel", &topic.name);
@@ -157,7 +159,7 @@ fn message(
     if is_own {
         member(&mut out, "self", "true");
     }
-    if kept.is_some_and(|kept| kept.replayed) {
+    if retained.is_some_and(|retained| retained.replayed) {
         member(&mut out, "replayed", "true");
     }
     out.push_str("}}");
@@ -165,7 +167,7 @@ fn message(
     close(out)
 }
 
-/// A fresh token is acknowledged. Nothing welcomes a socket but the position, where its client asked for that.
+/// A fresh token is acknowledged. A new socket gets no welcome, except the position if its client asked for it.
 fn authenticated(authenticated: &Authenticated) -> Option<String> {
     let mut out = open("ack");
     match (&authenticated.position, authenticated.is_renewal) {
@@ -230,7 +232,7 @@ fn unsubscribed(id: &str) -> String {
     close(out)
 }
 
-/// The server's contract has the id in the payload, the SDK reads it beside it.
+/// The server's contract has the id in the payload; the SDK reads it beside the payload.
 fn acknowledged(id: &str) -> Option<String> {
     let Named::Message(message) = Named::read(id) else { return None };
     let mut fields = String::from("\"messageId\":");
@@ -268,7 +270,7 @@ fn channel_of<'a>(named: Option<&Named<'a>>, topic: Option<&'a Topic>) -> Option
     }
 }
 
-/// What the contract calls the reason of a refusal.
+/// The contract's words for the reason of a refusal.
 fn sentence(refusal: &Refusal, named: Option<&Named<'_>>) -> String {
     let table = match named {
         Some(Named::TableChannel(name)) => name.strip_prefix(id::TABLE).unwrap_or(name),
@@ -287,7 +289,7 @@ fn sentence(refusal: &Refusal, named: Option<&Named<'_>>) -> String {
     }
 }
 
-/// The members of a topic by the keys under which they are listed.
+/// The members of a topic, by presence key.
 fn by_key(members: &[Rc<Member>]) -> BTreeMap<&str, Vec<&str>> {
     let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for member in members {

@@ -1,30 +1,30 @@
-//! Names of subscriptions and messages as the engine keeps them: texts whose beginning says what they name, so that no
-//! client's word for one thing is taken for another.
+//! The engine's ids of subscriptions and messages: prefixed with their kind, so that a client's id of one kind is never
+//! taken for another.
 
 use crate::policy::channel::Topic;
 
-/// What table channels begin with: `table:public.products`.
+/// The prefix of table channels: `table:public.products`.
 pub const TABLE: &str = "table:";
 /// A private topic.
 const PRIVATE: &str = "channel:";
-/// A public one.
+/// A public topic.
 const PUBLIC: &str = "public:";
-/// A message that asks for an acknowledgement.
+/// A message whose acknowledgement was requested.
 const MESSAGE: &str = "message:";
-/// A subscription id that the server has never given.
+/// A subscription id that the server never issued.
 const UNKNOWN: &str = "unknown:";
-/// What follows a subscription's number in its id. A number is worked out from what the subscription is to, so that
-/// sockets that ask for the same get the same bytes.
+/// The end of a subscription's UUID, after its number. The number is derived from the target, so that sockets with the
+/// same target share frames.
 const UUID_REST: &str = "-0000-4000-8000-000000000000";
-/// Set in the numbers of table channels, whose changes come in the older contract's frames.
+/// Set in the numbers of table channels, whose changes use the older contract's frames.
 const CHANNEL_BIT: u32 = 1 << 31;
-/// Numbers that follow upon each other when a subscription is repeated stay below [`CHANNEL_BIT`].
+/// Numbers are incremented for repeated subscriptions, and must stay below [`CHANNEL_BIT`].
 const HASH_BITS: u32 = (1 << 30) - 1;
 
-/// What the engine calls something by.
+/// What an id of the engine names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named<'a> {
-    /// A table channel, by its whole name.
+    /// A table channel, by its full name.
     TableChannel(&'a str),
     /// A topic, by its name.
     Channel(&'a str),
@@ -32,12 +32,12 @@ pub enum Named<'a> {
     Message(&'a str),
     /// A subscription, by its id on the wire.
     Subscription(String),
-    /// Several, by none.
+    /// Several subscriptions.
     Several,
 }
 
 impl<'a> Named<'a> {
-    /// Reads a name of the engine's.
+    /// Reads an id of the engine.
     pub fn read(id: &'a str) -> Named<'a> {
         let after = |prefix: &str| id.strip_prefix(prefix);
         if id.starts_with(TABLE) {
@@ -54,7 +54,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// The name of the subscription to a topic.
+/// The id of the subscription to a topic.
 pub fn of_topic(topic: &Topic) -> String {
     [if topic.private { PRIVATE } else { PUBLIC }, &*topic.name].concat()
 }
@@ -64,12 +64,12 @@ pub fn of_table(schema: &str, table: &str) -> String {
     [TABLE, schema, ".", table].concat()
 }
 
-/// The name of a message.
+/// The id of a message.
 pub fn of_message(id: &str) -> String {
     [MESSAGE, id].concat()
 }
 
-/// The engine's name for a subscription id: its number, or a name that no subscription has.
+/// The engine's id for a subscription id: its number, or an id that no subscription has.
 pub fn of_subscription(id: &str) -> String {
     let number = id.strip_suffix(UUID_REST).filter(|hex| hex.len() == 8 && !hex.contains('+'));
     let number = number.and_then(|hex| u32::from_str_radix(hex, 16).ok());
@@ -91,13 +91,13 @@ pub fn channel_number(name: &str) -> u32 {
     hash(&[name]) | CHANNEL_BIT
 }
 
-/// The number from which on one is looked for for a subscription.
+/// The first number to try for a subscription.
 pub fn first_number(parts: &[&str]) -> u32 {
     (hash(parts) & HASH_BITS).max(1)
 }
 
-/// FNV-1a over the parts, each of which ends with a byte that is in no text. Two that meet do no harm: the second one
-/// gets the next number.
+/// FNV-1a over the parts, each terminated by a byte that occurs in no text. Collisions are harmless: the second
+/// subscription gets the next number.
 fn hash(parts: &[&str]) -> u32 {
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))

@@ -11,7 +11,7 @@ use super::push::MessageBody;
 use super::{PREFIX, reason};
 use crate::code::{Code, Refusal};
 use crate::dialect::Frame;
-use crate::engine::event::{Address, Bindings, Event, Kept, Member, View};
+use crate::engine::event::{Address, Bindings, Event, Member, Retained, View};
 use crate::engine::publication::Payload;
 use crate::policy::table::Operation;
 use crate::value::json::{self, Kind};
@@ -47,13 +47,13 @@ impl ChannelWriter<'_> {
             Event::Change { schema, table, view, bindings: Some(bindings), shared, .. } => {
                 vec![self.push("postgres_changes", shared.get(|| change(schema, table, view, bindings)))]
             }
-            Event::Message { event, payload: Payload::Json(payload), whole, kept, shared, .. } => {
+            Event::Message { event, payload: Payload::Json(payload), whole, retained, shared, .. } => {
                 // A replay has one recipient, so it names the join that it belongs to.
-                let write = || message(event, payload, whole.as_deref(), kept.as_deref());
+                let write = || message(event, payload, whole.as_deref(), retained.as_deref());
                 vec![self.push("broadcast", shared.get(write))]
             }
-            Event::Message { event, payload: Payload::Binary(bytes), kept, shared, .. } => {
-                let metadata = shared.get(|| kept.as_deref().map(meta).unwrap_or_default());
+            Event::Message { event, payload: Payload::Binary(bytes), retained, shared, .. } => {
+                let metadata = shared.get(|| retained.as_deref().map(meta).unwrap_or_default());
                 self.binary(event, metadata, bytes).into_iter().collect()
             }
             Event::Joined { id, answer } => vec![self.ok(id, "postgres_changes", answer)],
@@ -65,8 +65,8 @@ impl ChannelWriter<'_> {
             Event::Ended(refusal) => {
                 vec![self.system("system", "error", &reason::end(refusal, self.name)), self.close()]
             }
-            Event::Acknowledged { id, kept: None } => vec![self.reply(id, OK)],
-            Event::Acknowledged { id, kept: Some(kept) } => vec![self.stored(id, kept)],
+            Event::Acknowledged { id, retained: None } => vec![self.reply(id, OK)],
+            Event::Acknowledged { id, retained: Some(retained) } => vec![self.stored(id, retained)],
             Event::Refused { refusal, id: Some(id), .. } => {
                 vec![self.reply(id, &format!("{{\"status\":\"error\",\"response\":{}}}", reason::push(refusal)))]
             }
@@ -92,9 +92,9 @@ impl ChannelWriter<'_> {
         self.reply(id, &format!("{{\"status\":\"ok\",\"response\":{{\"{name}\":{value}}}}}"))
     }
 
-    fn stored(&self, id: &str, kept: &Kept) -> Frame {
+    fn stored(&self, id: &str, retained: &Retained) -> Frame {
         let mut stored_id = String::new();
-        json::write_string(&mut stored_id, &kept.id);
+        json::write_string(&mut stored_id, &retained.id);
         self.ok(id, "id", &stored_id)
     }
 
@@ -159,7 +159,7 @@ impl ChannelWriter<'_> {
 }
 
 /// The payload of a message.
-fn message(event: &str, payload: &str, whole: Option<&str>, kept: Option<&Kept>) -> String {
+fn message(event: &str, payload: &str, whole: Option<&str>, retained: Option<&Retained>) -> String {
     let mut out = String::with_capacity(payload.len() + event.len() + 64);
     match whole {
         Some(whole) => out.push_str(whole.strip_suffix('}').unwrap_or_default()),
@@ -170,18 +170,18 @@ fn message(event: &str, payload: &str, whole: Option<&str>, kept: Option<&Kept>)
             out.push_str(payload);
         }
     }
-    if let Some(kept) = kept {
+    if let Some(retained) = retained {
         out.push_str(if out.trim_end() == "{" { "\"meta\":" } else { ",\"meta\":" });
-        out.push_str(&meta(kept));
+        out.push_str(&meta(retained));
     }
     out.push('}');
     out
 }
 
-fn meta(kept: &Kept) -> String {
+fn meta(retained: &Retained) -> String {
     let mut out = String::from("{\"id\":");
-    json::write_string(&mut out, &kept.id);
-    out.push_str(if kept.replayed { ",\"replayed\":true}" } else { "}" });
+    json::write_string(&mut out, &retained.id);
+    out.push_str(if retained.replayed { ",\"replayed\":true}" } else { "}" });
     out
 }
 

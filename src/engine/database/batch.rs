@@ -1,6 +1,6 @@
-//! A batch of changes as the database's object hands it over: rows, messages, and the verdicts on them.
+//! A batch of changes from the database's object: rows, messages and verdicts.
 //!
-//! What cannot be read is kept in its place as [`ChangeContent::Lost`], so that nobody takes the stream for complete.
+//! Unreadable parts become [`ChangeContent::Lost`] in their place, so that nobody takes the stream for complete.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,13 +22,13 @@ use crate::value::row::Row;
 pub struct Batch {
     /// The database.
     pub database: String,
-    /// The life of the database: another one after it was restored.
+    /// The life of the database: a new one after it was restored.
     pub epoch: String,
-    /// Its number, greater than that of the batch before.
+    /// Its number, greater than the previous batch's.
     pub number: u64,
     /// The changes.
     pub changes: Vec<Change>,
-    /// Groups for which the database could not judge, by the SQLSTATE that it gave.
+    /// How many groups the database failed to judge for, by SQLSTATE.
     pub failed: BTreeMap<String, u64>,
 }
 
@@ -39,7 +39,7 @@ pub struct Change {
     pub schema: Rc<str>,
     /// The table.
     pub table: Rc<str>,
-    /// When it was committed, in Unix milliseconds, where that is known.
+    /// When it was committed, in Unix milliseconds, if known.
     pub at: Option<u64>,
     /// Whether large columns were left out.
     pub truncated: bool,
@@ -54,7 +54,7 @@ pub struct Change {
 pub enum ChangeContent {
     /// A row was inserted, updated or deleted.
     Row {
-        /// Which of these.
+        /// The operation.
         operation: Operation,
         /// The row after it.
         new: Option<Row>,
@@ -63,9 +63,9 @@ pub enum ChangeContent {
     },
     /// A message to a topic, as the text of a publication.
     Message(String),
-    /// Rows are gone that nobody has counted.
+    /// An unknown number of rows was deleted.
     Truncate,
-    /// Something that cannot be told.
+    /// A change that cannot be represented.
     Lost,
 }
 
@@ -80,7 +80,7 @@ struct BatchText<'a> {
     verdicts: Vec<VerdictText>,
 }
 
-/// Without an operation it is lost.
+/// A change without an operation is lost.
 #[derive(Default, Deserialize)]
 struct ChangeText<'a> {
     #[serde(default)]
@@ -137,10 +137,10 @@ struct VerdictText {
 }
 
 impl Batch {
-    /// Reads the body of a hand-over for `organization`, whose rows `serves` tells apart.
+    /// Reads the body of a delivery for `organization`; `serves` tells which rows are its own.
     ///
     /// # Errors
-    /// [`Code::InvalidRequest`] when the whole makes no sense.
+    /// [`Code::InvalidRequest`] when the body as a whole is malformed.
     pub fn read(text: &str, organization: &str, serves: &Serves) -> Result<Batch, Refusal> {
         let text: BatchText<'_> = serde_json::from_str(text).map_err(|_| Refusal::of(Code::InvalidRequest))?;
         let by_column = matches!(serves, Serves::Column(_));
@@ -159,7 +159,7 @@ impl Batch {
 }
 
 impl ChangeText<'_> {
-    /// `organization` is the one whose rows are wanted, where the rows of several stand in one table.
+    /// `organization` selects the rows of one organization, if a table has rows of several.
     fn read(self, organization: Option<&str>) -> Change {
         let content = self.content(organization).unwrap_or(ChangeContent::Lost);
         Change {
@@ -192,7 +192,8 @@ impl ChangeText<'_> {
     }
 }
 
-/// What a change is within one organization: a row that comes from another one is new, and one that goes there is gone.
+/// A change as one organization sees it: a row that arrives from another one is new, and one that moves there is
+/// deleted.
 fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool) -> Option<ChangeContent> {
     let operation = match (operation, &new, &old) {
         (Operation::Insert, Some(_), _) => Operation::Insert,
@@ -211,7 +212,7 @@ fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool)
     Some(ChangeContent::Row { operation, new, old })
 }
 
-/// An image that is there must be a row.
+/// An image, if present, must be a row.
 fn image(text: Option<&RawValue>) -> Option<Option<Row>> {
     match text {
         None => Some(None),
@@ -220,7 +221,7 @@ fn image(text: Option<&RawValue>) -> Option<Option<Row>> {
 }
 
 impl MessageText<'_> {
-    /// The message as a publisher would write it.
+    /// The message in the form of a publisher.
     fn publication(&self) -> String {
         let mut out = String::from("{\"type\":\"broadcast\",\"event\":");
         json::write_string(&mut out, &self.event);
@@ -245,7 +246,8 @@ impl MessageText<'_> {
 }
 
 impl VerdictText {
-    /// Gives every change that it is about its part. One about a change of another table would widen an audience.
+    /// Adds these verdicts to the changes that they are about. A verdict on a change of another table would widen an
+    /// audience.
     fn give_to(self, changes: &mut [Change]) {
         let digits = self.new.into_iter().zip(self.old);
         let groups = self.groups.into_iter().map(Rc::from).zip(digits).collect();

@@ -1,6 +1,6 @@
 //! The tables of a database, as its answer to an interest describes them.
 //!
-//! Names may be added to the text: it is stored, and the other side may be of another version while one is deployed.
+//! Keys may be added to the text: it is stored, and during a deploy the other side may be of another version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use super::or_default;
 use crate::code::{Code, Refusal};
 use crate::policy::database::Standing;
 
-/// Every table that was asked for.
+/// All tables that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     tables: BTreeMap<(String, String), Rc<CatalogTable>>,
@@ -26,7 +26,7 @@ pub struct CatalogTable {
     enabled: bool,
     #[serde(default, deserialize_with = "or_default")]
     unknown: bool,
-    /// Whether policies judge its rows at all; taken for true where that is not said.
+    /// Whether the table has row-level security; assumed if missing.
     #[serde(default, deserialize_with = "or_default")]
     row_security: Option<bool>,
     #[serde(default, deserialize_with = "or_default")]
@@ -59,7 +59,7 @@ struct CatalogText {
 }
 
 impl Catalog {
-    /// Reads the text of an answer; `None` when it makes no sense.
+    /// Reads the text of an answer; `None` if it is malformed.
     pub fn read(text: &str) -> Option<Catalog> {
         let CatalogText { tables } = serde_json::from_str(text).ok()?;
         let by_name = |table: CatalogTable| ((table.schema.clone(), table.table.clone()), Rc::new(table));
@@ -71,7 +71,7 @@ impl Catalog {
         self.get(schema, table).filter(|table| table.enabled)
     }
 
-    /// Whether a principal of this standing may listen to a table: what is refused, and why.
+    /// Whether a principal with this standing may listen to a table.
     ///
     /// # Errors
     /// The code that says what the table lacks.
@@ -93,7 +93,7 @@ impl Catalog {
         }
     }
 
-    /// Whether somebody could listen to a table that is asked for, and cannot any more.
+    /// Whether a table that could be listened to before no longer can.
     pub fn takes_away(&self, before: &Catalog, is_asked: impl Fn(&str, &str) -> bool) -> bool {
         let is_worse = |old: &CatalogTable| {
             let new = self.get(&old.schema, &old.table);
@@ -103,12 +103,12 @@ impl Catalog {
         before.tables.values().any(|old| is_asked(&old.schema, &old.table) && is_worse(old))
     }
 
-    /// Enabled tables whose rows nobody judges: every one goes to every subscriber.
+    /// Enabled tables without row-level security: every subscriber gets all their rows.
     pub fn without_row_security(&self) -> impl Iterator<Item = &CatalogTable> {
         self.tables.values().map(|table| &**table).filter(|table| table.enabled && table.row_security == Some(false))
     }
 
-    /// Whether nobody judges the rows of a table.
+    /// Whether a table has no row-level security.
     pub fn is_without_row_security(&self, schema: &str, table: &str) -> bool {
         self.enabled(schema, table).is_some_and(|table| table.row_security == Some(false))
     }

@@ -1,6 +1,6 @@
-//! Who listens to which tables of the database, as its object is told: groups of principals, never single ones.
+//! The interest of an organization: who listens to which tables of the database, by groups of principals.
 //!
-//! The whole is told each time, one question at a time: what changes while an answer is awaited is told after it.
+//! It is reported as a whole, one request at a time: changes are collected until the previous report is answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -13,10 +13,10 @@ use crate::code::{Code, Refusal};
 use crate::policy::database::{Database, Group, Standing};
 use crate::value::json;
 
-/// The first and the longest time after which a question that was not answered is asked again, in milliseconds.
+/// The first and the longest wait before an unanswered report is repeated, in milliseconds.
 const MIN_BACKOFF: u64 = 250;
 const MAX_BACKOFF: u64 = 5_000;
-/// After how many times the time that an answer took the next question is asked.
+/// After an answer, the next report waits this many times as long as the answer took.
 const PACE: u64 = 2;
 
 /// Schema and name of a table, each of which may be `*`.
@@ -25,14 +25,14 @@ pub type TableName = (String, String);
 /// The listeners of one organization, and what the database's object knows of them.
 pub struct Interest {
     database: Rc<Database>,
-    /// Those who see every row listen as this group.
+    /// The group under which principals that see every row are reported.
     bypass: Option<Rc<Group>>,
     groups: BTreeMap<Rc<str>, Listeners>,
     /// Those at relays.
     remotes: BTreeMap<u32, Remote>,
-    /// Whether the groups or their tables may differ from what was told.
+    /// Whether groups or tables may have changed since the last report.
     is_changed: bool,
-    /// What the object has answered to, by its digest.
+    /// The digest of the last report that was answered.
     told: Option<String>,
     known: InterestSnapshot,
     asking: Option<Asking>,
@@ -50,15 +50,15 @@ struct Listeners {
     tables: BTreeMap<TableName, u64>,
 }
 
-/// A question that waits for its answer.
+/// A report that waits for its answer.
 struct Asking {
-    /// Its time too, in Unix milliseconds.
+    /// Also its time, in Unix milliseconds.
     revision: u64,
     digest: String,
     known: InterestSnapshot,
 }
 
-/// What the object has answered to: groups, and their tables.
+/// The contents of a report: groups, and their tables.
 #[derive(Default)]
 struct InterestSnapshot {
     groups: BTreeSet<Rc<str>>,
@@ -74,21 +74,21 @@ pub enum Readiness {
     Live,
     /// The database has not answered yet.
     Pending,
-    /// They never will as things are.
+    /// They never will under the current configuration and tables.
     Refused(Refusal),
 }
 
-/// What is to be sent to the database's object.
+/// A report for the database's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telling {
-    /// Greater than that of any before.
+    /// Greater than all previous ones.
     pub revision: u64,
     /// The body.
     pub body: String,
 }
 
 impl Interest {
-    /// The interest of an organization in which nobody listens yet. `told` is the digest that was stored last.
+    /// The interest before any session has subscribed. `told` is the digest that was stored last.
     pub fn wake(database: Rc<Database>, told: Option<String>, catalog: Rc<Catalog>, is_lost: bool) -> Interest {
         Interest {
             bypass: database.group_of_bypass(),
@@ -112,12 +112,12 @@ impl Interest {
         &self.database
     }
 
-    /// What the database said last of its tables.
+    /// The database's last description of its tables.
     pub fn catalog(&self) -> &Rc<Catalog> {
         &self.catalog
     }
 
-    /// Whether the feed of changes has stopped for a while.
+    /// Whether the feed of changes has stopped.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -127,12 +127,12 @@ impl Interest {
         self.everyone().len() as u64
     }
 
-    /// How many groups the object judges a table's changes for.
+    /// For how many groups the database judges changes of a table.
     pub fn groups_of(&self, schema: &str, table: &str) -> u64 {
         self.known.counts.get(&(schema.to_owned(), table.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Adds a session that listens to these tables; to none where only messages matter to it.
+    /// Adds a session that listens to these tables; to none if only messages matter to it.
     pub fn add(&mut self, standing: &Standing, tables: &BTreeSet<TableName>) {
         let Some(group) = self.group(standing, tables) else { return };
         let listeners = self.groups.entry(group.id.clone());
@@ -149,7 +149,7 @@ impl Interest {
         }
     }
 
-    /// Removes it again.
+    /// Removes such a session.
     pub fn remove(&mut self, standing: &Standing, tables: &BTreeSet<TableName>) {
         let Some(group) = self.group(standing, tables) else { return };
         let Some(listeners) = self.groups.get_mut(&group.id) else { return };
@@ -186,12 +186,12 @@ impl Interest {
         }
     }
 
-    /// Whether changes of the database come in at all.
+    /// Whether changes of the database arrive at all.
     pub fn is_open(&self) -> bool {
         !self.is_lost && !self.known.groups.is_empty()
     }
 
-    /// What must be told now; `None` where the object knows all, or an answer or the time to ask again is awaited.
+    /// The report that must be sent now; `None` if nothing has changed, or while an answer or the backoff is pending.
     pub fn telling(&mut self, now: u64, organization: &str) -> Option<Telling> {
         if !self.is_changed || self.asking.is_some() || self.retry.is_some_and(|time| time > now) {
             return None;
@@ -205,7 +205,7 @@ impl Interest {
             self.known = self.listening();
             return None;
         }
-        // Greater than that of any life before, without a row for it.
+        // Greater than in any earlier life, without storing it.
         self.revision = now.max(self.revision.saturating_add(1));
         let revision = self.revision;
         self.asking = Some(Asking { revision, digest, known: self.listening() });
@@ -217,8 +217,8 @@ impl Interest {
         Some(Telling { revision, body })
     }
 
-    /// Takes in the answer to a telling, `None` where there was none; says what is to be remembered of it.
-    /// `is_lost`: whether changes do not flow all the same, as a relay may be told.
+    /// Handles the answer to a report, `None` if there was none; returns what to store. `is_lost`: whether the feed is
+    /// nevertheless stopped, as a relay may be told.
     pub fn answered(&mut self, now: u64, revision: u64, (catalog, is_lost): (Option<Catalog>, bool)) -> Option<String> {
         let asking = self.asking.take_if(|asking| asking.revision == revision)?;
         let Some(catalog) = catalog else {
@@ -229,7 +229,7 @@ impl Interest {
             return None;
         };
         self.failures = 0;
-        // The whole is told each time: the longer that takes, the more is gathered for the next.
+        // Reports are complete: the longer one takes, the more changes are collected for the next.
         let rest = now.saturating_sub(revision).saturating_mul(PACE).min(MAX_BACKOFF);
         self.retry = (rest > 0).then(|| now.saturating_add(rest));
         self.known = asking.known;
@@ -239,7 +239,7 @@ impl Interest {
         self.told.clone()
     }
 
-    /// Takes in that the feed has stopped, or goes on with these tables; says whether that is news.
+    /// Records that the feed has stopped, or resumed with these tables; returns whether that changed anything.
     pub fn fed(&mut self, is_lost: bool, catalog: Option<Catalog>) -> bool {
         let is_news = self.is_lost != is_lost || catalog.as_ref().is_some_and(|catalog| *catalog != *self.catalog);
         self.is_lost = is_lost;
@@ -247,14 +247,14 @@ impl Interest {
         is_news
     }
 
-    /// Forgets what was told: the other side may not know it any more. What waits for an answer is told again too.
+    /// Forces a report: the other side may have forgotten the last one. An unanswered one is repeated, too.
     pub fn tell_again(&mut self) {
         (self.told, self.asking, self.retry) = (None, None, None);
         self.known = InterestSnapshot::default();
         self.is_changed = true;
     }
 
-    /// Whether an answer is awaited while the stored digest is that of an earlier telling.
+    /// Whether the stored digest is older than the report that waits for an answer.
     pub fn is_ahead_of_storage(&self) -> bool {
         self.asking.is_some() && self.told.is_some()
     }
@@ -276,7 +276,7 @@ impl Interest {
         self.is_changed |= !is_same;
     }
 
-    /// Forgets the listeners at a relay; whether there were any.
+    /// Removes the listeners at a relay; returns whether there were any.
     pub fn forget(&mut self, relay: u32) -> bool {
         let had = self.remotes.remove(&relay).is_some();
         self.is_changed |= had;
@@ -299,12 +299,13 @@ impl Interest {
         covered
     }
 
-    /// When something is to be told, in Unix milliseconds.
+    /// When the next report is due, in Unix milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         self.retry.filter(|_| self.is_changed && self.asking.is_none())
     }
 
-    /// The group that a session is one of. Whoever listens to messages only is in that of the bypass, whose verdicts nobody asks.
+    /// The group of a session. Sessions that only receive messages are in the bypass group, whose verdicts are never
+    /// needed.
     fn group(&self, standing: &Standing, tables: &BTreeSet<TableName>) -> Option<Rc<Group>> {
         match standing {
             Standing::Group(group) if !tables.is_empty() => Some(group.clone()),
@@ -313,7 +314,7 @@ impl Interest {
         }
     }
 
-    /// All groups with their tables, those at relays included; a group that several objects have is one.
+    /// All groups with their tables, including those at relays.
     fn everyone(&self) -> BTreeMap<&Rc<str>, (&Rc<Group>, BTreeSet<&TableName>)> {
         let own = self.groups.values().map(|listeners| (&listeners.group, listeners.tables.keys().collect()));
         let remote = self.remotes.values().flat_map(Remote::groups);

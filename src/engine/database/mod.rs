@@ -1,5 +1,4 @@
-//! What a database says: of its tables, of the changes it has committed, of who may see them; and what it is told of
-//! those who listen.
+//! The database's side of a tenant: its tables, changes and verdicts, and the interest that is reported to it.
 
 use serde::{Deserialize, Deserializer};
 
@@ -9,7 +8,7 @@ pub mod interest;
 pub mod remote;
 pub mod verdict;
 
-/// A value that may be missing or `null`, as SQL leaves out what there is none of.
+/// A value that may be missing or `null`, because SQL leaves out empty values.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! The listeners at one relay, as it tells them: groups with their tables. The root stores them, so that its own wake asks
-//! no relay.
+//! The listeners at one relay, as it reports them: groups with their tables. The root stores them, so that its wake
+//! need not ask its relays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,10 +12,10 @@ use crate::policy::database::Group;
 
 /// The version of the stored form.
 const VERSION: u32 = 1;
-/// Bytes of the groups in one stored part: a row of the storage holds 2 MB.
+/// The most bytes of groups in one stored part: a row of the storage has at most 2 MB.
 const MAX_PART_BYTES: usize = 1 << 20;
 
-/// A group as it travels and is stored.
+/// A group as it is sent and stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupForm {
@@ -43,12 +43,12 @@ struct Part {
 }
 
 impl Remote {
-    /// What a relay tells in place of what it told before.
+    /// A new report of a relay.
     pub fn told(revision: u64, groups: Vec<GroupForm>) -> Remote {
         Remote { revision, groups: groups.into_iter().map(read).collect(), is_answered: false }
     }
 
-    /// Reads the parts that were stored; `None` when one makes no sense.
+    /// Reads the stored parts; `None` if one is unreadable.
     pub fn stored<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Remote> {
         let mut remote = Remote { is_answered: true, ..Remote::default() };
         for text in parts {
@@ -60,7 +60,7 @@ impl Remote {
         Some(remote)
     }
 
-    /// The texts to be stored.
+    /// The texts to store.
     pub fn parts(&self) -> Vec<String> {
         let (mut parts, mut groups, mut bytes) = (Vec::new(), Vec::new(), 0);
         for (id, (group, tables)) in &self.groups {
@@ -91,7 +91,7 @@ impl Remote {
         self.groups.values().map(|(group, tables)| (group, tables))
     }
 
-    /// Whether both say the same of who listens.
+    /// Whether both name the same listeners.
     pub fn is_same(&self, other: &Remote) -> bool {
         self.groups == other.groups
     }
@@ -101,7 +101,7 @@ impl Remote {
         (!self.is_answered).then_some(self.revision)
     }
 
-    /// Notes that the relay is told.
+    /// Records that the relay is told.
     pub fn answer(&mut self) {
         self.is_answered = true;
     }

@@ -1,9 +1,9 @@
-//! What row-level security says of one change, for each group of principals.
+//! The verdicts of row-level security on a change, by group of principals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// What a group sees of a change: its id, whether it sees the row after it, and the row before it.
+/// What a group sees of a change: its id, whether it sees the new row, and the old row.
 type GroupSight<'a> = (&'a Rc<str>, bool, bool);
 
 /// The verdicts on one change. A group that has none is denied.
@@ -16,9 +16,9 @@ pub struct Verdict {
 #[derive(Clone, Debug)]
 struct Part {
     role: Rc<RoleVerdicts>,
-    /// Where in them the change stands.
+    /// The index of the change in them.
     place: usize,
-    /// The groups that see anything: looked for once, since those who see nothing are the most.
+    /// The groups that see anything, precomputed because most see nothing.
     seeing: Vec<Rc<str>>,
 }
 
@@ -27,28 +27,29 @@ struct Part {
 pub struct RoleVerdicts {
     /// Columns that the role may read.
     pub columns: Rc<BTreeSet<String>>,
-    /// For each group `0` or `1` a change: of the rows after the changes, and of the rows before.
+    /// For each group one digit per change, `0` or `1`: for the new rows, and for the old rows.
     pub groups: BTreeMap<Rc<str>, (String, String)>,
 }
 
 /// What one group sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether it sees the row after the change.
+    /// Whether it sees the new row.
     pub new: bool,
-    /// Whether it sees the row before the change.
+    /// Whether it sees the old row.
     pub old: bool,
     /// The columns that its role may read.
     pub columns: Rc<BTreeSet<String>>,
 }
 
 impl Verdict {
-    /// Adds the verdicts of a role; the change is the one at `place` of them, and `seeing` are the groups that see it.
+    /// Adds the verdicts of a role; `place` is the index of the change in them, and `seeing` are the groups that see
+    /// it.
     fn add(&mut self, role: Rc<RoleVerdicts>, place: usize, seeing: Vec<Rc<str>>) {
         self.parts.push(Part { role, place, seeing });
     }
 
-    /// Gives the verdicts of a role to the changes that they are on, in their order.
+    /// Distributes the verdicts of a role to the changes that they are about, in order.
     pub fn share<'a>(role: RoleVerdicts, verdicts: impl Iterator<Item = Option<&'a mut Verdict>>) {
         let role = Rc::new(role);
         let verdicts: Vec<Option<&mut Verdict>> = verdicts.collect();
@@ -74,7 +75,7 @@ impl Verdict {
         verdict
     }
 
-    /// What a group sees; `None` where nobody has judged for it.
+    /// What a group sees; `None` if there is no verdict for it.
     pub fn seen_by(&self, group: &str) -> Option<Seen> {
         self.parts.iter().find_map(|part| Some(part.role.seen(part.role.groups.get(group)?, part.place)))
     }
@@ -84,8 +85,7 @@ impl Verdict {
         self.parts.iter().flat_map(|part| &part.seeing)
     }
 
-    /// For each role, the columns that it may read, and those of its wanted groups that see anything: group, the row after
-    /// the change, the row before it.
+    /// For each role, its readable columns, and the wanted groups that see anything: group, new row, old row.
     pub fn parts_for<'a>(
         &'a self,
         is_wanted: &'a dyn Fn(&str) -> bool,
@@ -115,7 +115,7 @@ impl RoleVerdicts {
         self.is_one(new, place) || self.is_one(old, place)
     }
 
-    /// What is not said is denied, and so is a row of which no column may be read.
+    /// Missing digits deny, and so does a role that may read no column.
     fn is_one(&self, digits: &str, place: usize) -> bool {
         digits.as_bytes().get(place) == Some(&b'1') && !self.columns.is_empty()
     }
@@ -133,7 +133,7 @@ mod tests {
             RoleVerdicts { columns, groups: groups.iter().map(group).collect() }
         };
         let mut verdict = Verdict::default();
-        // It is the second of the changes that the role has verdicts on; the first is not there.
+        // The change is the second of those that the role has verdicts on; the first is not in the batch.
         let roles = [
             role(&["id"], &[("short", "0", ""), ("odd", "0x", "01"), ("sees", "01", "00")]),
             role(&[], &[("blind", "11", "11")]),

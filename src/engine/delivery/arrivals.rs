@@ -1,4 +1,4 @@
-//! Connections that open and close, told in a topic of the deployment's to whoever may read it.
+//! Announces connections that open and close in a topic of the deployment, to everyone who may read it.
 
 use std::rc::Rc;
 
@@ -14,21 +14,21 @@ use crate::policy::channel::Topic;
 use crate::value::json;
 use crate::value::time::iso;
 
-/// A connection that has just opened or closed, as it is noted.
+/// A connection that has just opened or closed.
 #[derive(Debug)]
-pub(super) struct Noted {
+pub(super) struct ChangedConnection {
     is_connected: bool,
     id: Rc<str>,
     user: Option<String>,
     opened: u64,
 }
 
-/// The same as its listeners are told it.
+/// The announcement of one.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Arrival {
     /// Whether it has opened.
     pub(in crate::engine) is_connected: bool,
-    /// What is told of it, as JSON.
+    /// Its payload, as JSON.
     pub(in crate::engine) payload: Rc<str>,
 }
 
@@ -36,22 +36,22 @@ fn word(is_connected: bool) -> &'static str {
     if is_connected { "connected" } else { "disconnected" }
 }
 
-impl Noted {
-    /// A connection that has shown who it is.
-    pub(super) fn connected(socket: &Socket) -> Option<Noted> {
-        Noted::of(true, socket)
+impl ChangedConnection {
+    /// A connection that has authenticated.
+    pub(super) fn connected(socket: &Socket) -> Option<ChangedConnection> {
+        ChangedConnection::of(true, socket)
     }
 
-    /// A connection that is about to be forgotten.
-    pub(super) fn disconnected(socket: &Socket) -> Option<Noted> {
-        Noted::of(false, socket)
+    /// A connection that is about to be removed.
+    pub(super) fn disconnected(socket: &Socket) -> Option<ChangedConnection> {
+        ChangedConnection::of(false, socket)
     }
 
-    /// Nobody is told of a connection that has not shown who it is.
-    fn of(is_connected: bool, socket: &Socket) -> Option<Noted> {
+    /// Connections that never authenticated are not announced.
+    fn of(is_connected: bool, socket: &Socket) -> Option<ChangedConnection> {
         let principal = socket.principal()?;
         let (id, user, opened) = (socket.client_id.clone(), principal.user.clone(), socket.opened);
-        Some(Noted { is_connected, id, user, opened })
+        Some(ChangedConnection { is_connected, id, user, opened })
     }
 
     fn arrival(&self, now: u64) -> Arrival {
@@ -73,20 +73,20 @@ impl Noted {
 }
 
 impl Delivery {
-    /// The topic in which connections are told; `None`: nowhere.
+    /// The topic in which connections are announced; `None`: they are not.
     pub(in crate::engine) fn connections_topic(&self) -> Option<Topic> {
         self.configuration.connections_topic.clone()
     }
 
     /// Notes a connection, if the deployment has a topic for them.
-    pub(super) fn note_arrival(&mut self, noted: Option<Noted>) {
+    pub(super) fn note_arrival(&mut self, noted: Option<ChangedConnection>) {
         if self.configuration.connections_topic.is_some() {
             self.noted.extend(noted);
         }
     }
 
-    /// Tells the listeners of the topic what has been noted, unless the object that keeps the stream tells them. It is
-    /// handed to other objects too.
+    /// Announces the noted connections to listeners here, unless the object with the stream does, and queues them for
+    /// the tenant's other objects.
     pub(super) fn tell_arrivals(&mut self, now: u64, out: &mut Out) {
         for noted in std::mem::take(&mut self.noted) {
             let arrival = noted.arrival(now);
@@ -97,12 +97,12 @@ impl Delivery {
         }
     }
 
-    /// What other objects of the tenant are to be told.
+    /// The announcements for the tenant's other objects.
     pub(in crate::engine) fn take_arrivals(&mut self) -> Vec<Arrival> {
         std::mem::take(&mut self.arrivals)
     }
 
-    /// Tells the listeners here of one connection.
+    /// Announces a connection to listeners here.
     pub(in crate::engine) fn tell_arrival(&self, arrival: &Arrival, out: &mut Out) {
         let Some(topic) = self.connections_topic() else { return };
         let scope = Scope::Topic(topic.clone());
@@ -112,7 +112,7 @@ impl Delivery {
             whole: None,
             topic: Some(topic),
             offset: None,
-            kept: None,
+            retained: None,
             is_own: false,
             shared: SharedText::default(),
         };

@@ -1,4 +1,4 @@
-//! What outlives memory of a socket: a text beside it, or rows where that is too small.
+//! What a socket must keep across hibernation: its attachment, or rows if that is too small.
 //!
 //! Version 1 holds a socket and its single session; version 2 holds a socket and its channels. A deploy may wake
 //! sockets that an earlier build wrote; a socket whose state cannot be read is closed so that its client reconnects.
@@ -73,7 +73,7 @@ struct State {
     held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carries: Option<StoredChannels>,
-    /// The address of a client without a credential, which counts for it.
+    /// The address of a client without a credential, under which the socket is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<String>,
 }
@@ -128,11 +128,11 @@ pub(super) struct StoredChannel {
     awaiting: Option<Box<Awaiting>>,
 }
 
-/// Writes the state of a socket and its sessions where it fits, and notes how many bytes it has.
+/// Writes the state of a socket and its sessions to the attachment or to rows, and records its size.
 pub(super) fn write(socket: &mut Socket, out: &mut Out) {
     if socket.rows.is_some() {
         write_rows(socket, out);
-        // Twice that at most is what it takes in V8's serialization.
+        // V8 may serialize it to twice as many bytes.
         if socket.state_bytes > MAX_BYTES / 2 {
             return;
         }
@@ -143,7 +143,7 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
         state_rows::remove(socket, out);
         return out.run(Task::Attach { socket: socket.id, state: whole });
     }
-    // The attachment of a socket that has rows says so already.
+    // An earlier write has already marked the attachment.
     if socket.rows.is_none() {
         out.run(Task::Attach { socket: socket.id, state: text(socket, true, None) });
     }
@@ -166,8 +166,8 @@ fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
-/// Reads a socket's state; `None` when it cannot be read, or is of a dialect that this build does not speak. `states` has
-/// the rows of those that no attachment has room for.
+/// Reads a socket's state; `None` if it is unreadable, or of a dialect that this build does not know. `states` has the
+/// rows of sockets whose state does not fit into an attachment.
 pub(super) fn read(
     id: SocketId,
     text: &str,
@@ -204,8 +204,22 @@ pub(super) fn read(
     Some(socket)
 }
 
+/// The dialect of a socket whose state is of no use otherwise: it is closed in its words.
+pub(super) fn dialect_of(text: &str) -> Option<DialectId> {
+    #[derive(Deserialize)]
+    struct Spoken {
+        state: SpokenState,
+    }
+    #[derive(Deserialize)]
+    struct SpokenState {
+        #[serde(rename = "wire")]
+        dialect: u8,
+    }
+    serde_json::from_str::<Spoken>(text).ok().map(|spoken| DialectId(spoken.state.dialect))
+}
+
 impl State {
-    /// `is_whole`: with its subscriptions, or its channels.
+    /// `is_whole`: including its subscriptions or channels.
     fn of(socket: &Socket, is_whole: bool) -> State {
         let whole = socket.sessions.first().filter(|_| socket.profile.sessions == Sessions::One);
         State {
@@ -309,7 +323,7 @@ impl StoredChannel {
     }
 }
 
-/// Where a session is present, unless rows say so.
+/// The topics in which a session is present, unless rows of this object say so.
 fn places(session: &Session) -> Vec<StoredTopic> {
     let present = session.present.iter().filter(|_| session.keeps_places);
     present.map(|place| place.as_ref().map(|topic| (topic.private, topic.name.to_string()))).collect()

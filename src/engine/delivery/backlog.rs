@@ -44,7 +44,7 @@ impl Backlog {
         self.released.pop_front()
     }
 
-    /// Forgets a closed socket: its number may be reused before its frames are handled.
+    /// Drops the frames of a closed socket: its number may be reused before they are handled.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.discount(socket);
         self.released.retain(|(of, _)| *of != socket);

@@ -17,13 +17,14 @@ use crate::engine::input::{DialectId, SocketId};
 use crate::engine::message::Out;
 use crate::policy::configuration::MAX_BATCH_MILLISECONDS;
 
-/// Limits on the events that wait for a window to end, and on their bytes; beyond them the lists are flushed at once.
+/// Limits on the pending events and their bytes; beyond them all lists are flushed at once.
 const MAX_WAITING: usize = 1_000;
 const MAX_WAITING_BYTES: usize = 1 << 20;
-/// Lists that one event may be added to: each is encoded for itself, and beyond that few sockets share one anyway.
+/// How many lists an event may be added to. Each list is encoded separately, and beyond this few sockets share one
+/// anyway.
 const MAX_LISTS_OF_EVENT: usize = 16;
-/// Frames of a flush for each millisecond of the window after it. The runtime takes about 25 µs for a frame, so that sending
-/// leaves half of the thread's time to what else there is to do.
+/// How many frames of a flush add a millisecond to the next window. The runtime takes about 25 µs for a frame, so
+/// sending takes at most half of the thread's time.
 const FRAMES_PER_MILLISECOND: usize = 20;
 
 /// Pending events of sockets that accept several per frame.
@@ -51,7 +52,7 @@ struct List {
 }
 
 impl Batches {
-    /// Forgets a closed socket when this input ends.
+    /// Removes a closed socket when this input ends.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.gone.push(socket);
     }
@@ -71,8 +72,8 @@ impl Batches {
         if configured == 0 { 0 } else { configured.max(paced.min(MAX_BATCH_MILLISECONDS)) }
     }
 
-    /// Adds an event to the lists of these sockets. Where they share hardly anything, the event is sent at once, after
-    /// what each of them has pending: so it is encoded once for all of them.
+    /// Adds an event to the lists of these sockets. If they share hardly anything, it is sent at once, after the
+    /// pending events of each, so that it is encoded once for all of them.
     fn add(&mut self, dialect: DialectId, to: Vec<SocketId>, event: Event) -> Vec<Effect> {
         self.count += 1;
         self.bytes += event.bytes();
@@ -287,7 +288,7 @@ mod tests {
         assert_eq!(batches.take_all().count(), 0);
     }
 
-    /// Each socket leaves out another event, so no two of them are told the same.
+    /// Each socket skips a different event, so no two receive the same.
     #[test]
     fn however_different_recipients_are_an_event_is_encoded_a_few_times() {
         let mut batches = Batches::default();

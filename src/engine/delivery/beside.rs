@@ -1,5 +1,5 @@
-//! The database of a tenant whose sockets are spread over relays: the root's delivery tells it who listens at all objects,
-//! and a relay's asks through the root (`engine/relay`).
+//! A tenant with a database and relays: the root's delivery reports the listeners of all objects to the database, and a
+//! relay asks through the root (`engine/relay`).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::engine::message::{Announcement, Missable, Missed, Out, SessionId};
 use crate::engine::profile::Sessions;
 use crate::engine::publication::Content;
 
-/// What the names of the facts about relays' listeners begin with.
+/// The prefix of the facts about relays' listeners.
 const FACT: &str = "listeners.";
 
-/// The listeners at relays, as storage describes them; those of relays that are configured no more are left out.
+/// The stored listeners at relays, except at relays that are no longer configured.
 pub(super) fn stored_listeners(stored: &Stored, max_relay: u32) -> Vec<(u32, Remote)> {
     let number = |name: &str| name.strip_prefix(FACT)?.split_once('.')?.0.parse::<u32>().ok();
     let relays: BTreeSet<u32> = stored.facts.keys().filter_map(|name| number(name)).collect();
@@ -29,14 +29,14 @@ pub(super) fn stored_listeners(stored: &Stored, max_relay: u32) -> Vec<(u32, Rem
 }
 
 impl Delivery {
-    /// Takes in who listens at a relay, in place of what it told before.
+    /// Records who listens at a relay, replacing its previous report.
     pub(in crate::engine) fn listen_at(&mut self, relay: u32, revision: u64, groups: Vec<GroupForm>, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
         link.interest.listen(relay, Remote::told(revision, groups));
         self.store_listeners(relay, out);
     }
 
-    /// Forgets who listened at a relay.
+    /// Removes the listeners at a relay.
     pub(in crate::engine) fn forget_listeners(&mut self, relay: u32, out: &mut Out) {
         let had = self.registry.database.as_mut().is_some_and(|link| link.interest.forget(relay));
         if had {
@@ -50,7 +50,7 @@ impl Delivery {
         out.run(Task::Write(Write::Listeners { relay, parts }));
     }
 
-    /// The relays, with the revisions, for whose listeners the database judges by now and that have yet to be told.
+    /// The relays, with the revisions, whose listeners are now all judged for and that have not been told.
     pub(in crate::engine) fn take_covered(&mut self, out: &mut Out) -> Vec<(u32, u64)> {
         let covered = self.registry.database.as_mut().map(|link| link.interest.take_covered()).unwrap_or_default();
         covered.iter().for_each(|(relay, _)| self.store_listeners(*relay, out));
@@ -62,13 +62,13 @@ impl Delivery {
         self.registry.database.as_ref().map(|link| link.interest.relays()).unwrap_or_default()
     }
 
-    /// Whether a group listens to a table at a relay.
+    /// Whether a group at a relay listens to a table.
     pub(in crate::engine) fn listens_at(&self, relay: u32, group: &str, (schema, table): (&str, &str)) -> bool {
         let remote = self.registry.database.as_ref().and_then(|link| link.interest.remote(relay));
         remote.is_some_and(|remote| remote.shows(group, schema, table))
     }
 
-    /// Whether the changes have stopped, and the tables, as text too; `None` without a database.
+    /// Whether the changes have stopped, and the tables, also as text; `None` without a database.
     pub(in crate::engine) fn feed_state(&self) -> Option<(bool, Rc<Catalog>, Rc<str>)> {
         let link = self.registry.database.as_ref()?;
         Some((link.interest.is_lost(), link.interest.catalog().clone(), link.catalog_text.clone()))
@@ -79,15 +79,15 @@ impl Delivery {
         self.registry.database.as_ref().map(|link| link.interest.database().name.clone())
     }
 
-    /// Tells anew who listens: the other side may have forgotten it.
+    /// Reports the whole interest again: the other side may have forgotten it.
     pub(in crate::engine) fn tell_database_again(&mut self) {
         if let Some(link) = &mut self.registry.database {
             link.interest.tell_again();
         }
     }
 
-    /// Drops from a held socket's queue what the replay is about to bring too: a change may be judged, and come live, before
-    /// the session has asked for what it missed.
+    /// Drops queued events that the replay will repeat: a change may be judged, and arrive live, before the session
+    /// asks for what it missed.
     pub(super) fn drop_replayed(&mut self, id: SessionId, missed: Option<&Missed>, then: &Announcement) {
         let Some(Missed::Everything(missed)) = missed else { return };
         if self.registry.profile(id.socket).is_none_or(|profile| profile.sessions != Sessions::One) {
@@ -110,7 +110,7 @@ impl Delivery {
             Event::Change { offset: Some(offset), .. } | Event::Message { offset: Some(offset), .. } => {
                 offsets.contains(offset)
             }
-            // Without an offset all of the table: what has come until now is in the replay.
+            // Without an offset, all events of the table: the replay includes everything until now.
             Event::Change { offset: None, schema, table, .. } => only.is_some_and(|(in_schema, name)| {
                 let is = |wanted: &str, given: &str| wanted == "*" || wanted == given;
                 !offsets.is_empty() && is(in_schema, schema) && is(name, table)

@@ -56,7 +56,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Sends a function's answer to its client. The socket may be gone by now, and its number reused.
+    /// Sends a function's answer to its client. The socket may have closed by now, and its number may be reused.
     pub(in crate::engine) fn called(&mut self, answer: CallAnswer, out: &mut Out) {
         let CallAnswer { socket, client_id, call, answer } = answer;
         self.calls = self.calls.saturating_sub(1);

@@ -50,7 +50,7 @@ impl Delivery {
             (None, ChannelAct::Leave) => {
                 if let Some(id) = frame.id {
                     let address = address(frame.name, frame.reference);
-                    self.registry.tell_socket(socket, address, Event::Acknowledged { id, kept: None }, out);
+                    self.registry.tell_socket(socket, address, Event::Acknowledged { id, retained: None }, out);
                 }
             }
             // A frame for a channel that has just ended is not a client error.
@@ -280,7 +280,8 @@ impl Delivery {
                     let untrack = |client_id| ToStream::Untrack { session, topic, client_id, key: None };
                     self.tell_stream(session, untrack, out);
                 }
-                id.into_iter().for_each(|id| self.registry.tell(session, Event::Acknowledged { id, kept: None }, out));
+                id.into_iter()
+                    .for_each(|id| self.registry.tell(session, Event::Acknowledged { id, retained: None }, out));
                 (Ok(()), None)
             }
             ChannelAct::Refused(refusal) => (Err(refusal), id),

@@ -1,4 +1,4 @@
-//! Classes: connections for which roles, masks, filters and encoding are worked out once.
+//! Classes: groups of sessions whose roles, masks, filters and encoding are computed once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
 use crate::value::row::Row;
 
-/// What a connection listens to through one membership.
+/// What a class listens to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     /// Publications to the whole organization.
@@ -25,23 +25,23 @@ pub(super) enum Scope {
     Presence(Option<Topic>),
 }
 
-/// What decides which rows of a database a connection sees.
+/// Who decides which rows of a database a session sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Judge {
-    /// No judge: it sees no rows.
+    /// Nobody: it sees no rows.
     #[default]
     Nobody,
-    /// No judge is needed: it sees all rows.
+    /// Nobody needs to: it sees all rows.
     Bypass,
     /// The database's policies, evaluated for the group with this id.
     Group(Rc<str>),
 }
 
-/// Everything that decides what a connection without individual rights sees, and in which bytes.
+/// Everything that decides what a session without individual rights sees, and in which bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClassKey {
     pub(super) scope: Scope,
-    /// Second in the sort order, so that a change finds the classes of a group side by side.
+    /// Second in the sort order, so that the classes of a group are adjacent.
     pub(super) judge: Judge,
     pub(super) dialect: DialectId,
     /// The channel name in frames, for dialects that send one.
@@ -50,24 +50,24 @@ pub(super) struct ClassKey {
     /// Whether one frame may carry several events.
     pub(super) batches: bool,
     pub(super) roles: Rc<Roles>,
-    pub(super) narrowing: Rc<Narrowing>,
+    pub(super) selector: Rc<ChangeSelector>,
 }
 
-/// The changes that a connection subscribes to.
+/// The changes that a session subscribes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Narrowing {
+pub(super) struct ChangeSelector {
     /// Whether it receives every change that it may see.
     is_open: bool,
     targets: Vec<TableTarget>,
 }
 
-/// How a change matches: through which subscriptions, and with which of its columns.
+/// How a change matches: through which subscriptions, and with which columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Match {
     pub(super) select: Option<Rc<BTreeSet<String>>>,
     /// The numbers of the subscriptions, for those that have one.
     pub(super) numbers: Vec<u32>,
-    /// Whether the row has left the subscription's filter.
+    /// Whether the row has moved out of the subscription's filter.
     pub(super) has_left: bool,
 }
 
@@ -77,15 +77,15 @@ type MembersByClass = BTreeMap<Rc<ClassKey>, BTreeSet<SessionId>>;
 #[derive(Default)]
 pub(super) struct Classes {
     members: MembersByClass,
-    /// Classes that a change finds by its column values; walks over all classes skip them.
+    /// Classes that are found by the values of a change; scans over all classes skip them.
     filtered: MembersByClass,
     index: FilterIndex,
 }
 
-impl Narrowing {
-    /// The same subscriptions in any order give the same narrowing.
-    pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> Narrowing {
-        Narrowing { is_open, targets: targets.collect::<BTreeSet<_>>().into_iter().collect() }
+impl ChangeSelector {
+    /// The order of the subscriptions makes no difference.
+    pub(super) fn new(is_open: bool, targets: impl Iterator<Item = TableTarget>) -> ChangeSelector {
+        ChangeSelector { is_open, targets: targets.collect::<BTreeSet<_>>().into_iter().collect() }
     }
 
     /// The subscriptions; empty when every change is received.
@@ -103,8 +103,8 @@ impl Narrowing {
         !self.is_open && self.targets.is_empty()
     }
 
-    /// The ways in which a change matches, judged on `row` as the class sees it: one for each selection of columns. `left`
-    /// is the row as it was, where its leaving a filter is told. `take` pays for steps of regular expressions.
+    /// How a change matches, judged on `row` as the class sees it: one match per selection of columns. `left` is the
+    /// old row, for dialects that report when a row leaves a filter. `take` charges steps of regular expressions.
     pub(super) fn matches_of(
         &self,
         (schema, name): (&str, &str),
@@ -137,19 +137,19 @@ impl Narrowing {
 
 impl ClassKey {
     /// The key with only one of its table subscriptions; `None` when `only` is not a table.
-    pub(super) fn narrowed_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
+    pub(super) fn restricted_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
         let Missable::Table(target) = only else { return None };
-        let narrowing = Rc::new(Narrowing::new(false, std::iter::once(target.clone())));
-        Some(Rc::new(ClassKey { narrowing, ..self.clone() }))
+        let selector = Rc::new(ChangeSelector::new(false, std::iter::once(target.clone())));
+        Some(Rc::new(ClassKey { selector, ..self.clone() }))
     }
 
-    /// The key of the same session for what is published to a topic.
+    /// The key of the same session for publications to a topic.
     pub(super) fn of_topic(&self, topic: Topic) -> ClassKey {
         ClassKey { scope: Scope::Topic(topic), judge: Judge::Nobody, ..self.clone() }
     }
 
-    /// The key of the same session for presence, which looks the same to everyone: only the dialect and the channel's name
-    /// split its listeners.
+    /// The key of the same session for presence, which everyone sees alike: only dialect and channel name divide its
+    /// listeners.
     pub(super) fn of_presence(&self, place: Option<Topic>) -> ClassKey {
         let (dialect, channel) = (self.dialect, self.channel.clone());
         ClassKey { dialect, channel, ..ClassKey::first(Scope::Presence(place), Judge::Nobody) }
@@ -165,7 +165,7 @@ impl ClassKey {
             offsets: false,
             batches: false,
             roles: Rc::default(),
-            narrowing: Rc::default(),
+            selector: Rc::default(),
         }
     }
 }
@@ -179,7 +179,7 @@ impl Classes {
         range(&self.members, scope).chain(range(&self.filtered, scope))
     }
 
-    /// The classes of `scope` to which a change of `table` in these rows may matter.
+    /// The classes of `scope` that a change of `table` with these rows may concern.
     pub(super) fn of_change<'a>(
         &'a self,
         scope: &'a Scope,
@@ -189,7 +189,7 @@ impl Classes {
         range(&self.members, scope).chain(self.found(scope, (schema, table), rules))
     }
 
-    /// The classes with a filter on a value of these rows.
+    /// The classes with a filter on one of these values.
     fn found<'a>(
         &'a self,
         scope: &Scope,
@@ -222,7 +222,7 @@ impl Classes {
         found
     }
 
-    /// Adds a member to the class of `key`, and returns the key that all members share: thousands of equal ones would
+    /// Adds a member to the class of `key`, and returns the class's own copy of the key: thousands of equal keys would
     /// fill the memory.
     pub(super) fn join(&mut self, key: Rc<ClassKey>, session: SessionId) -> Rc<ClassKey> {
         let is_filtered = FilterIndex::holds(&key);
@@ -237,7 +237,7 @@ impl Classes {
         key
     }
 
-    /// Removes a member; an empty class is forgotten.
+    /// Removes a member, and the class with its last member.
     pub(super) fn leave(&mut self, key: &Rc<ClassKey>, session: SessionId) {
         let is_filtered = FilterIndex::holds(key);
         let classes = if is_filtered { &mut self.filtered } else { &mut self.members };
@@ -258,7 +258,7 @@ impl Classes {
 
     /// How many tables have a subscriber; `*` counts as one.
     pub(super) fn tables(&self) -> u64 {
-        let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.narrowing.targets());
+        let targets = self.members.keys().chain(self.filtered.keys()).flat_map(|key| key.selector.targets());
         targets.map(|target| (&target.schema, &target.table)).collect::<BTreeSet<_>>().len() as u64
     }
 

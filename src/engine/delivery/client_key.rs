@@ -1,5 +1,5 @@
-//! The idempotency keys of clients. They are stored beside those of the API worker, and in no other user's or topic's way: as
-//! digests, for a key that a client can choose must never be one that somebody else publishes under.
+//! The idempotency keys of clients. They are stored beside the API worker's as digests of user, topic and key, so that
+//! a client cannot choose a key that anyone else publishes under.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ pub(super) fn of(principal: &Principal, topic: &Topic, key: &str) -> String {
     let mut digest = Sha256::new();
     let space = if topic.private { "private" } else { "public" };
     for part in [principal.method.as_str(), principal.user.as_deref().unwrap_or_default(), space, &*topic.name, key] {
-        // With its length, so that no two lists of parts are the same bytes.
+        // Each part is preceded by its length, so that different parts never concatenate to the same bytes.
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }

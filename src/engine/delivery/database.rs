@@ -36,7 +36,7 @@ const LOST: &str = "lost";
 /// The delivery's state about the database.
 pub(super) struct DatabaseLink {
     pub(super) interest: Interest,
-    /// The tables as the database's object has described them.
+    /// The tables as text, as the database's object sent them.
     pub(super) catalog_text: Rc<str>,
     /// Groups that were denied because no verdict named them.
     unjudged: Cell<u64>,
@@ -44,7 +44,7 @@ pub(super) struct DatabaseLink {
 
 /// Sessions that wait for the database to answer.
 #[derive(Default)]
-pub(super) struct Waits {
+pub(super) struct DatabaseWaits {
     pub(super) held: Held,
     pub(super) judging: Judging,
     pub(super) grants: Grants,
@@ -93,7 +93,7 @@ impl Registry {
         }
     }
 
-    /// Why the database sends a session no changes of a table, where its subscription stands all the same.
+    /// Why the database sends a session no changes of a table although its subscription is active.
     pub(super) fn withheld_by_database(&self, session: &Session, target: &TableTarget) -> Option<TableWarning> {
         match self.readiness(session.standing.as_ref(), target) {
             Readiness::Refused(refusal) => warning_of(&refusal),
@@ -101,7 +101,7 @@ impl Registry {
         }
     }
 
-    /// Whether the database has the rows of a table, as far as it has said.
+    /// Whether the database has the rows of a table, as far as it has reported.
     pub(super) fn is_of_database(&self, target: &TableTarget) -> bool {
         let is_known = |link: &DatabaseLink| link.interest.catalog().enabled(&target.schema, &target.table).is_some();
         self.database.as_ref().is_some_and(|link| !self.is_published(target) || is_known(link))
@@ -181,7 +181,7 @@ impl Delivery {
         if let Some(telling) = link.interest.telling(now, &self.organization) {
             let database = link.interest.database().name.clone();
             if link.interest.is_ahead_of_storage() {
-                // Until this is answered nobody knows which of both the other side has.
+                // Until this is answered, either report may be the one that the other side has.
                 out.run(Task::Write(Write::Fact { name: INTEREST, value: String::new() }));
             }
             out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
@@ -258,7 +258,7 @@ impl Delivery {
         told.into_iter().for_each(|id| self.registry.tell(id, Event::Feed { is_live }, out));
     }
 
-    /// Tells sessions whose table was removed. A channel's subscription stays dormant, as when its right is lost.
+    /// Notifies sessions whose table was removed. A channel's subscription stays dormant, as when its right is lost.
     fn end_unreadable(&mut self, now: u64, before: &Catalog, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
         let is_asked = |schema: &str, table: &str| link.interest.groups_of(schema, table) > 0;
@@ -291,7 +291,8 @@ impl Delivery {
 }
 
 impl Readiness {
-    /// Some dialects let a subscription stand to which nothing can come, and warn: nothing comes without a verdict.
+    /// Dialects that accept subscriptions to tables without changes warn instead of waiting: without a verdict nothing
+    /// is sent.
     pub(super) fn for_delivery(self, delivery: TableDelivery) -> Readiness {
         match self {
             Readiness::Refused(refusal) if delivery == TableDelivery::Enabled && warning_of(&refusal).is_some() => {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::class::{ClassKey, Scope};
 use super::filter_meter::FilterMeter;
-use super::gathering::{Gathering, RecipientGroup, Said};
+use super::gathering::{Gathering, GroupEvent, RecipientGroup};
 use super::registry::Registry;
 use super::rules::Rules;
 use super::tables::EnabledTables;
@@ -22,12 +22,12 @@ use crate::policy::principal::SUBJECT;
 
 /// The sender's session, if it is treated differently from the other recipients.
 #[derive(Clone, Copy)]
-struct Speaker {
+struct EchoPolicy {
     session: SessionId,
     /// Whether the sender receives its own message.
-    hears: bool,
+    receives: bool,
     /// Whether the sender's copy is marked as its own.
-    is_told: bool,
+    is_marked: bool,
 }
 
 /// The fan-out of one publication or presence difference. It changes no session; it counts what filters and denials cost.
@@ -46,21 +46,21 @@ impl<'a> FanOut<'a> {
         let mut gathering = Gathering::new(accepted, &rules, self.settings_for(accepted), self.meter.steps(), false);
         if rules.announces() {
             self.registry.count_unjudged(accepted);
-            let speaker = origin.as_ref().map(|origin| Speaker {
+            let echo = origin.as_ref().map(|origin| EchoPolicy {
                 session: origin.session,
-                hears: origin.echo,
-                is_told: self.registry.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
+                receives: origin.echo,
+                is_marked: self.registry.profile(origin.session.socket).is_some_and(|profile| profile.marks_own),
             });
-            self.gather(&rules, speaker.filter(|speaker| !speaker.hears || speaker.is_told), &mut gathering, out);
+            self.gather(&rules, echo.filter(|echo| !echo.receives || echo.is_marked), &mut gathering, out);
         }
         let mut frames = 0;
-        let mut told: Option<(Said, Option<Event>)> = None;
-        for (RecipientGroup { said, channel }, to) in std::mem::take(&mut gathering.groups) {
+        let mut told: Option<(GroupEvent, Option<Event>)> = None;
+        for (RecipientGroup { group_event, channel }, to) in std::mem::take(&mut gathering.groups) {
             // Groups with the same event are adjacent, and share it.
-            let (dialect, batches) = (said.dialect, said.batches);
+            let (dialect, batches) = (group_event.dialect, group_event.batches);
             let event = match told.take() {
-                Some((known, event)) if known == said => told.insert((known, event)),
-                _ => told.insert((said.clone(), gathering.event(&said))),
+                Some((known, event)) if known == group_event => told.insert((known, event)),
+                _ => told.insert((group_event.clone(), gathering.event(&group_event))),
             };
             if let (_, Some(event)) = event {
                 frames += to.len() as u64;
@@ -70,8 +70,8 @@ impl<'a> FanOut<'a> {
         }
         out.to_stream.push_back(ToStream::Delivered { frames });
         if let Some(Origin { session, acknowledge: Some(id), persist, .. }) = origin {
-            let kept = if persist { gathering.kept() } else { None };
-            self.registry.tell(session, Event::Acknowledged { id, kept }, out);
+            let retained = if persist { gathering.retained() } else { None };
+            self.registry.tell(session, Event::Acknowledged { id, retained }, out);
         }
     }
 
@@ -91,8 +91,8 @@ impl<'a> FanOut<'a> {
         let rules = Rules::of(accepted, self.configuration);
         let scope = scope(publication);
         let class = session.classes.get(&scope)?;
-        let narrowed = only.and_then(|only| class.narrowed_to(only));
-        let class = narrowed.as_ref().unwrap_or(class);
+        let restricted = only.and_then(|only| class.restricted_to(only));
+        let class = restricted.as_ref().unwrap_or(class);
         if matches!(only, Some(Missable::Table(_))) && matches!(publication.content, Content::Message { .. }) {
             return None;
         }
@@ -105,12 +105,12 @@ impl<'a> FanOut<'a> {
         let view = gathering.number(rules.view_key(&class.roles, rules.sight_of(principal), &judged)?);
         self.bill(class, std::iter::once(id), &gathering.steps);
         let matches = gathering.matches_of(class, view);
-        let said = |matched| gathering.said(class, view, matched);
-        Some(matches.into_iter().filter_map(|matched| gathering.event(&said(matched))).collect())
+        let group_event = |matched| gathering.group_event(class, view, matched);
+        Some(matches.into_iter().filter_map(|matched| gathering.event(&group_event(matched))).collect())
     }
 
-    /// Tells everyone in a topic who joined, changed or left. If some listeners expect the whole roster each time, the
-    /// stream is asked for it once.
+    /// Sends everyone in a topic a presence event. If some listeners expect the whole roster each time, the stream is
+    /// asked for it once.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
         let changes = match &event {
             Event::PresenceChanged { changes, .. } => changes,
@@ -130,8 +130,8 @@ impl<'a> FanOut<'a> {
         self.spread_to(PresenceFrames::Roster, &topic, (&event, std::slice::from_ref(&event)), out);
     }
 
-    /// Sends the listeners of a topic whose dialect takes differences `event`, which covers all `changes`; returns
-    /// whether other listeners expect a roster.
+    /// Sends `event`, which covers all `changes`, to the listeners whose dialect takes differences; returns whether
+    /// others expect a roster.
     fn spread_to(
         &self,
         frames: PresenceFrames,
@@ -146,7 +146,7 @@ impl<'a> FanOut<'a> {
                 are_others = true;
                 continue;
             }
-            // In dialects that do not tell a member of itself, each change has its own recipients.
+            // In dialects that hide a member's own presence from it, each change has its own recipients.
             let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
             let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
             for event in events {
@@ -161,7 +161,7 @@ impl<'a> FanOut<'a> {
         are_others
     }
 
-    /// The members of a class that are told of a presence: some dialects leave out the member itself.
+    /// The members of a class that receive a presence event: some dialects leave out the member itself.
     fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
         let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
         let (Event::PresenceJoined { member, .. }
@@ -182,7 +182,7 @@ impl<'a> FanOut<'a> {
         let (delivery, table) = (profile.table_delivery, (&**schema, &**table));
         let withheld = match accepted.verdict {
             None => self.tables.withheld(delivery, table, &class.roles),
-            // A database that is gone says nothing of its tables any more.
+            // A table that the database no longer has appears in no catalog.
             Some(_) => self.registry.catalog().map_or(Some(TableWarning::NoPolicy), |catalog| {
                 self.tables.withheld_unjudged(delivery, &catalog, table, &class.roles)
             }),
@@ -190,7 +190,7 @@ impl<'a> FanOut<'a> {
         delivery == TableDelivery::Published || withheld.is_none()
     }
 
-    /// The dialect's differences, and the table's settings.
+    /// The profiles of the dialects, and the table's settings.
     fn settings_for(&self, accepted: &Accepted) -> (Profiles, Option<&'a TableSetting>) {
         let setting = match &accepted.publication.content {
             Content::Change { schema, table, .. } => self.tables.of(schema, table),
@@ -199,7 +199,7 @@ impl<'a> FanOut<'a> {
         (self.profiles, setting)
     }
 
-    fn gather(&self, rules: &Rules<'_>, speaker: Option<Speaker>, gathering: &mut Gathering<'_>, out: &mut Out) {
+    fn gather(&self, rules: &Rules<'_>, echo: Option<EchoPolicy>, gathering: &mut Gathering<'_>, out: &mut Out) {
         let accepted = gathering.accepted;
         let publication = &*accepted.publication;
         let scope = scope(publication);
@@ -209,18 +209,18 @@ impl<'a> FanOut<'a> {
             self.bill(class, members.iter().copied(), &gathering.steps);
             let mut single = BTreeSet::new();
             single.extend(named.intersection(members));
-            single.extend(speaker.map(|speaker| speaker.session).filter(|session| members.contains(session)));
+            single.extend(echo.map(|echo| echo.session).filter(|session| members.contains(session)));
             if publication.user.is_none() {
                 gathering.add_class(class, members, &single, &judged);
             }
             for session in single {
-                let speaks = speaker.filter(|speaker| speaker.session == session);
-                if speaks.is_some_and(|speaker| !speaker.hears) {
+                let own = echo.filter(|echo| echo.session == session);
+                if own.is_some_and(|echo| !echo.receives) {
                     continue;
                 }
                 let principal = self.registry.session(session).map(|session| &session.principal);
                 let sight = principal.map(|principal| rules.sight_of(principal)).unwrap_or_default();
-                gathering.is_own = speaks.is_some();
+                gathering.is_own = own.is_some();
                 gathering.add(class, rules.view_key(&class.roles, sight, &judged), std::iter::once(session));
                 gathering.is_own = false;
             }
@@ -239,8 +239,7 @@ impl<'a> FanOut<'a> {
         }
     }
 
-    /// The connections that the publication or a rule singles out: its user, the rows' owners, holders of a row's
-    /// claims.
+    /// The sessions that the publication or a rule singles out: its user, the rows' owners, holders of a row's claims.
     fn named(&self, publication: &Publication, rules: &Rules<'_>) -> BTreeSet<SessionId> {
         let mut named = BTreeSet::new();
         if let Some(user) = &publication.user {

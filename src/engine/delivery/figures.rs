@@ -31,7 +31,7 @@ impl Registry {
             if let Scope::Topic(topic) = &class.scope {
                 channels.add(&[if topic.private { "private" } else { "public" }, &topic.name]);
             }
-            let targets = class.narrowing.targets();
+            let targets = class.selector.targets();
             targets.iter().for_each(|target| channels.add(&["table", &target.schema, &target.table]));
         }
         channels

@@ -1,4 +1,5 @@
-//! An index from filter values to the classes that ask for them, so that a change finds the classes it may concern.
+//! An index from filter values to the classes with such filters, so that a change finds the classes that it may
+//! concern.
 //!
 //! The index only preselects classes: each filter is then judged on the view of its class, so a hit reveals nothing
 //! about a value that is masked for a subscriber.
@@ -18,7 +19,7 @@ pub(super) struct FilterIndex {
     tables: BTreeMap<ScopedTable, Columns>,
 }
 
-/// The entries of a table within one scope.
+/// A table within one scope.
 type ScopedTable = (Scope, String, String);
 /// For each column, the classes by the key of the value that they filter on.
 type Columns = BTreeMap<String, BTreeMap<String, BTreeSet<Rc<ClassKey>>>>;
@@ -26,7 +27,7 @@ type Columns = BTreeMap<String, BTreeMap<String, BTreeSet<Rc<ClassKey>>>>;
 impl FilterIndex {
     /// Whether the index can find a class: each of its subscriptions names a table and a value.
     pub(super) fn holds(key: &ClassKey) -> bool {
-        let targets = key.narrowing.targets();
+        let targets = key.selector.targets();
         !matches!(key.scope, Scope::Presence(_))
             && !targets.is_empty()
             && targets.iter().all(|target| equality(target).is_some())
@@ -58,7 +59,7 @@ impl FilterIndex {
         }
     }
 
-    /// The classes of which a subscription may match a change of these rows, regardless of masks.
+    /// The classes with a subscription that may match a change of these rows, regardless of masks.
     pub(super) fn find(&self, place: &ScopedTable, rows: &[&Row], rules: &Rules<'_>) -> BTreeSet<&Rc<ClassKey>> {
         let mut found = BTreeSet::new();
         let Some(columns) = self.tables.get(place) else { return found };
@@ -80,7 +81,7 @@ impl FilterIndex {
 }
 
 fn entries(class: &ClassKey) -> impl Iterator<Item = (ScopedTable, Equality<'_>)> {
-    class.narrowing.targets().iter().filter_map(|target| {
+    class.selector.targets().iter().filter_map(|target| {
         let place = (class.scope.clone(), target.schema.clone(), target.table.clone());
         Some((place, equality(target)?))
     })

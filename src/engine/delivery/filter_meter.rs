@@ -1,5 +1,5 @@
-//! What the regular expressions of filters may take: steps of their users, of the organization, and of each publication.
-//! They are the only filters whose work a subscriber can drive up; all others are linear in a short text.
+//! Budgets for the regular expressions of filters: for each user, for the organization, and for each publication. Only
+//! regular expressions let a subscriber drive up the work of a filter; all others are linear in a short text.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -13,11 +13,11 @@ use crate::engine::event::Event;
 use crate::engine::message::{Out, SessionId};
 use crate::policy::limits::{Limits, MAX_PUBLICATION_STEPS};
 
-/// Users of a class whose budgets are tried: one that can pay does so for all, since they share the work.
+/// How many users of a class are tried: one that can pay does so for all, because they share the work.
 const MAX_PAYERS: usize = 64;
 const TOO_COSTLY: &str = "The filter's regular expression takes too long for some changes; they do not match.";
 
-/// The budgets. They live in memory only, like those of other work.
+/// The budgets, in memory only like all others.
 pub(super) struct FilterMeter {
     budget: RefCell<Budget>,
     now: Cell<u64>,
@@ -42,13 +42,13 @@ impl FilterMeter {
         self.now.set(now);
     }
 
-    /// What one publication may take.
+    /// The budget of one publication.
     pub(super) fn steps(&self) -> Steps<'_> {
         let (left, payers) = (Cell::new(MAX_PUBLICATION_STEPS), RefCell::default());
         Steps { meter: self, left, payers, is_exceeded: Cell::new(false) }
     }
 
-    /// Takes steps from a user; those without one pay together.
+    /// Charges a user; those without one share a budget.
     fn spend(&self, user: &str, steps: u64) -> bool {
         let payer = Payer { user: Some(user), ..Payer::default() };
         self.budget.borrow_mut().spend(self.now.get(), payer, steps).is_ok()
@@ -69,11 +69,11 @@ impl Steps<'_> {
 }
 
 impl FanOut<'_> {
-    /// Names who pays for a class's regular expressions; most have none.
+    /// Charges the members of a class for its regular expressions; most have none.
     pub(super) fn bill(&self, class: &ClassKey, members: impl Iterator<Item = SessionId>, steps: &Steps<'_>) {
         steps.is_exceeded.set(false);
         let mut users = BTreeSet::new();
-        if class.narrowing.has_regular_expressions() {
+        if class.selector.has_regular_expressions() {
             let principals = members.filter_map(|id| self.registry.session(id)).map(|session| &session.principal);
             for principal in principals {
                 users.insert(principal.user.clone().unwrap_or_default());
@@ -85,7 +85,7 @@ impl FanOut<'_> {
         *steps.payers.borrow_mut() = users.into_iter().collect();
     }
 
-    /// Tells members of a class, each once, that a filter of theirs was not judged.
+    /// Warns each member of a class, once, that a filter was not judged.
     pub(super) fn warn_of_costs(&self, members: impl Iterator<Item = SessionId>, steps: &Steps<'_>, out: &mut Out) {
         if !steps.is_exceeded.get() {
             return;

@@ -13,7 +13,7 @@ use crate::policy::channel::Topic;
 use crate::policy::limits::WAITING_FRAMES;
 
 impl Delivery {
-    /// Handles an incoming frame. Frames wait while the key set is fetched, so that they keep their order.
+    /// Handles an incoming frame. While the key set is fetched, frames are queued to keep their order.
     pub(in crate::engine) fn frame(
         &mut self,
         now: u64,
@@ -30,7 +30,7 @@ impl Delivery {
         }
     }
 
-    /// The frame, where it is its turn already and it is within the limits.
+    /// Returns the frame if no earlier one is waiting and it is within the limits.
     pub(in crate::engine) fn take_in(
         &mut self,
         now: u64,
@@ -59,7 +59,7 @@ impl Delivery {
         None
     }
 
-    /// Handles a frame whose turn has come: finds its session first.
+    /// Handles a frame whose turn has come.
     pub(in crate::engine) fn handle(&mut self, now: u64, id: SocketId, frame: DecodedFrame, out: &mut Out) {
         let Some(socket) = self.registry.socket_mut(id) else { return };
         // An earlier frame may be waiting for keys a second time.
@@ -104,7 +104,7 @@ type Waiting = VecDeque<DecodedFrame>;
 
 impl Socket {
     /// Whether one more frame may wait. A reconnecting client joins all its channels at once and sends each a fresh
-    /// token; a rejected one would be missing for a long time.
+    /// token; a rejected token would be missed for a long time.
     fn has_room_for(&self, frame: &DecodedFrame, max_topics: u64) -> bool {
         let mut waiting = self.waiting.iter().flatten();
         if let Some(name) = refreshed(frame) {
@@ -117,7 +117,7 @@ impl Socket {
     }
 }
 
-/// Queues a frame. Of a channel's fresh tokens only the newest waits, in the place of the previous one.
+/// Queues a frame. A fresh token for a channel replaces a waiting one.
 fn wait(waiting: &mut Waiting, frame: DecodedFrame) {
     let name = refreshed(&frame);
     let of_same = |known: &&mut DecodedFrame| refreshed(known).or_else(|| entered(known)) == name;
@@ -127,7 +127,7 @@ fn wait(waiting: &mut Waiting, frame: DecodedFrame) {
     }
 }
 
-/// The channel for which a frame brings a fresh token.
+/// The channel for which a frame has a fresh token.
 fn refreshed(frame: &DecodedFrame) -> Option<&str> {
     channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Refresh(_))).map(|frame| &*frame.name)
 }

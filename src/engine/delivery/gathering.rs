@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::class::{ClassKey, Match, Scope};
 use super::filter_meter::Steps;
 use super::rules::{Judged, Rules, ViewKey};
-use crate::engine::event::{Bindings, Event, Kept, View};
+use crate::engine::event::{Bindings, Event, Retained, View};
 use crate::engine::input::DialectId;
 use crate::engine::message::{Accepted, SessionId};
 use crate::engine::profile::{Profile, Profiles, SubscribableTables, TableDelivery};
@@ -17,16 +17,16 @@ use crate::engine::table_settings::TableSetting;
 use crate::policy::table::Operation;
 use crate::value::row::Row;
 
-/// Recipients of the same bytes: the same view and dialect, the same choice of offsets, and the same channel name.
+/// Recipients of the same bytes: the same view, dialect, choice of offsets and channel name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecipientGroup {
-    pub(super) said: Said,
+    pub(super) group_event: GroupEvent,
     pub(super) channel: Option<Rc<str>>,
 }
 
-/// The event of a group, whatever the name of its channel.
+/// The event of a group, regardless of its channel name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Said {
+pub(super) struct GroupEvent {
     view: ViewNumber,
     pub(super) dialect: DialectId,
     offsets: bool,
@@ -56,7 +56,7 @@ pub(super) struct Gathering<'a> {
     /// The table's settings, for dialects that apply them.
     setting: Option<&'a TableSetting>,
     is_replay: bool,
-    /// What regular expressions may take.
+    /// The remaining steps for regular expressions.
     pub(super) steps: Steps<'a>,
     /// Whether the next recipient is the sender.
     pub(super) is_own: bool,
@@ -87,9 +87,9 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    pub(super) fn said(&self, class: &ClassKey, view: ViewNumber, matched: Match) -> Said {
+    pub(super) fn group_event(&self, class: &ClassKey, view: ViewNumber, matched: Match) -> GroupEvent {
         let names_subscriptions = (self.profiles)(class.dialect).is_some_and(|profile| profile.names_subscriptions);
-        Said {
+        GroupEvent {
             view,
             dialect: class.dialect,
             offsets: class.offsets,
@@ -127,16 +127,16 @@ impl<'a> Gathering<'a> {
         let mut matches = self.matches_of(class, view);
         let Some(last) = matches.pop() else { return };
         if matches.is_empty() {
-            return self.add_to_group(class, self.said(class, view, last), members);
+            return self.add_to_group(class, self.group_event(class, view, last), members);
         }
         let members: Vec<SessionId> = members.collect();
         for matched in matches.into_iter().chain([last]) {
-            self.add_to_group(class, self.said(class, view, matched), members.iter().copied());
+            self.add_to_group(class, self.group_event(class, view, matched), members.iter().copied());
         }
     }
 
-    fn add_to_group(&mut self, class: &ClassKey, said: Said, members: impl Iterator<Item = SessionId>) {
-        let group = RecipientGroup { said, channel: class.channel.clone() };
+    fn add_to_group(&mut self, class: &ClassKey, group_event: GroupEvent, members: impl Iterator<Item = SessionId>) {
+        let group = RecipientGroup { group_event, channel: class.channel.clone() };
         self.groups.entry(group).or_default().extend(members);
     }
 
@@ -160,7 +160,7 @@ impl<'a> Gathering<'a> {
         let is_told = profile.removes_unmatched && view.operation == Operation::Update;
         let rows = (row.as_ref(), view.old.as_ref().filter(|_| is_told));
         let take = |steps| self.steps.take(steps);
-        class.narrowing.matches_of((schema, table), view.operation, rows, self.rules.table, &take)
+        class.selector.matches_of((schema, table), view.operation, rows, self.rules.table, &take)
     }
 
     /// The number of a view.
@@ -180,7 +180,7 @@ impl<'a> Gathering<'a> {
         self.setting.filter(|_| (self.profiles)(dialect).is_some_and(goes_by_it))
     }
 
-    /// A view as recipients of this dialect get it; filters are judged on this view.
+    /// A view as recipients of this dialect get it; filters are judged on it.
     fn shown(&self, view: ViewNumber, dialect: DialectId) -> Option<&Rc<View>> {
         let seen = self.seen(view)?;
         let Some(setting) = self.setting_for(dialect).filter(|setting| !setting.excluded.is_empty()) else {
@@ -200,25 +200,28 @@ impl<'a> Gathering<'a> {
         seen.view.get_or_init(|| self.rules.view(&seen.key).map(Rc::new)).as_ref()
     }
 
-    pub(super) fn event(&self, said: &Said) -> Option<Event> {
+    pub(super) fn event(&self, group_event: &GroupEvent) -> Option<Event> {
         let Accepted { publication, offset, .. } = self.accepted;
         let topic = publication.topic.clone();
-        let offset = said.offsets.then_some(*offset);
+        let offset = group_event.offsets.then_some(*offset);
         let shared = SharedText::default();
         Some(match &publication.content {
             Content::Change { schema, table, .. } => {
-                let seen = self.shown(said.view, said.dialect)?;
-                let view =
-                    said.matched.select.as_ref().map_or_else(|| seen.clone(), |select| self.selected(seen, select));
-                let view = if said.matched.has_left { removed(&view) } else { view };
-                let bindings = said.in_detail.then(|| self.bindings(&said.matched));
+                let seen = self.shown(group_event.view, group_event.dialect)?;
+                let view = group_event
+                    .matched
+                    .select
+                    .as_ref()
+                    .map_or_else(|| seen.clone(), |select| self.selected(seen, select));
+                let view = if group_event.matched.has_left { removed(&view) } else { view };
+                let bindings = group_event.in_detail.then(|| self.bindings(&group_event.matched));
                 Event::Change { schema: schema.clone(), table: table.clone(), view, topic, offset, bindings, shared }
             }
             Content::Message { event, payload, whole } => {
                 let whole = whole.clone().filter(|_| publication.masking.is_empty());
-                let payload = self.rules.payload(payload, &self.views.get(said.view)?.key);
-                let (kept, is_own) = (said.in_detail.then(|| self.kept()).flatten(), said.is_own);
-                Event::Message { event: event.clone(), payload, whole, topic, offset, kept, is_own, shared }
+                let payload = self.rules.payload(payload, &self.views.get(group_event.view)?.key);
+                let (retained, is_own) = (group_event.in_detail.then(|| self.retained()).flatten(), group_event.is_own);
+                Event::Message { event: event.clone(), payload, whole, topic, offset, retained, is_own, shared }
             }
         })
     }
@@ -245,15 +248,15 @@ impl<'a> Gathering<'a> {
         Rc::new(Bindings { numbers: matched.numbers.clone(), types, time, database })
     }
 
-    pub(super) fn kept(&self) -> Option<Rc<Kept>> {
+    pub(super) fn retained(&self) -> Option<Rc<Retained>> {
         let publication = &self.accepted.publication;
-        let digest = || Kept::id_of(publication.id.as_deref(), self.accepted.offset);
+        let digest = || Retained::id_of(publication.id.as_deref(), self.accepted.offset);
         let id = publication.message_id.as_deref().map_or_else(digest, str::to_owned);
-        self.accepted.is_kept.then(|| Rc::new(Kept { id, replayed: self.is_replay }))
+        self.accepted.is_kept.then(|| Rc::new(Retained { id, replayed: self.is_replay }))
     }
 }
 
-/// The change for recipients that can no longer see the row: a delete.
+/// The change as a delete, for recipients that can no longer see the row.
 fn removed(view: &View) -> Rc<View> {
     Rc::new(View { operation: Operation::Delete, new: None, old: view.old.clone() })
 }

@@ -1,7 +1,7 @@
-//! Heartbeats that the server sends to sockets whose dialect requires them. One deadline serves all of them.
+//! Heartbeats for sockets whose dialect requires them.
 //!
 //! A heartbeat is due at every multiple of the dialect's period. A wake can therefore derive the next one from the
-//! last, and one alarm serves every socket whenever it opened.
+//! last, and one deadline serves all sockets whenever they opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ struct Rhythm {
 }
 
 impl Heartbeats {
-    /// The state after a wake, given the last heartbeat before it.
+    /// The state after a wake, from the last heartbeat before it.
     pub(super) fn after(last: Option<&String>) -> Heartbeats {
         Heartbeats { rhythms: BTreeMap::new(), last: last.and_then(|time| time.parse().ok()).unwrap_or(0) }
     }
@@ -46,7 +46,7 @@ impl Heartbeats {
         rhythm.sockets.insert(socket.id);
     }
 
-    /// Forgets a closed socket.
+    /// Removes a closed socket.
     pub(super) fn remove(&mut self, socket: &Socket) {
         let Some(rhythm) = self.rhythms.get_mut(&socket.dialect) else { return };
         rhythm.sockets.remove(&socket.id);

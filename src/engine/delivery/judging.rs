@@ -1,5 +1,5 @@
-//! Recovery under the current policies: changes of a database that a session missed are judged again before they are
-//! replayed, a portion at a time. Meanwhile the socket is held.
+//! Recovery under the current policies: database changes that a session missed are judged again before they are
+//! replayed, one portion at a time, while the socket is held.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,17 +21,17 @@ use crate::policy::table::distinct;
 use crate::value::json;
 use crate::value::row::Row;
 
-/// Row images of one question, and bytes of their publications: the database answers it well within its statement timeout,
-/// and takes batches between two of them.
+/// Limits on the row images of one question and the bytes of their publications: the database answers it well within
+/// its statement timeout, and delivers batches between two questions.
 const MAX_IMAGES: usize = 1_000;
 const MAX_QUESTION_BYTES: usize = 1 << 20;
-/// How many times fewer images the next question has after one that ran into the statement timeout, and with how many it is
-/// given up: a policy that hangs does so on any row.
+/// The factor by which the next question shrinks after a statement timeout, and the size at which it is given up: a
+/// policy that hangs does so on any row.
 const FEWER: usize = 10;
 const MIN_IMAGES: usize = 100;
 /// PostgreSQL's code for a statement that took too long.
 const QUERY_CANCELED: &str = "57014";
-/// How often one question is asked. The database's object answers when its next connection attempt has failed, so
+/// How often a question is repeated. The database's object answers once its next connection attempt has failed, so
 /// together the attempts outlast a database restart.
 const MAX_ATTEMPTS: u32 = 6;
 
@@ -40,7 +40,7 @@ const MAX_ATTEMPTS: u32 = 6;
 pub(super) struct Judging {
     last: u64,
     open: BTreeMap<u64, Recovery>,
-    /// Resuming sessions whose tables the database has not answered for: no verdict covers them for changes committed
+    /// Recovering sessions for whose tables the database has not answered: no verdict covers them for changes committed
     /// meanwhile, so they get those from the history.
     resuming: BTreeMap<SessionId, (Position, Announcement)>,
 }
@@ -51,13 +51,13 @@ struct Recovery {
     group: Rc<Group>,
     position: Position,
     missed: Vec<Accepted>,
-    /// How many of these have a verdict or need none, and how many will have once the question is answered.
+    /// How many of these have a verdict or need none, and how many will once the question is answered.
     judged: usize,
     asked: usize,
     /// How many images the next question may have.
     max_images: usize,
     then: Announcement,
-    /// How often the database has been asked this question.
+    /// How often this question has been asked.
     attempts: u32,
 }
 
@@ -81,7 +81,7 @@ struct JudgedPart {
 type Sights = BTreeMap<usize, (bool, Rc<std::collections::BTreeSet<String>>)>;
 
 impl Judging {
-    /// Forgets a closed socket.
+    /// Removes a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.open.retain(|_, recovery| recovery.session.socket != socket);
         self.resuming.retain(|session, _| session.socket != socket);
@@ -89,7 +89,7 @@ impl Judging {
 }
 
 impl Delivery {
-    /// Sends a session's missed changes to be judged if they need it; hands them back if they do not.
+    /// Holds back a session's missed changes if they must be judged; otherwise returns them.
     pub(super) fn judge_first(
         &mut self,
         session: SessionId,
@@ -143,7 +143,7 @@ impl Delivery {
         out.run(Task::AskDatabase { database: link.interest.database().name.clone(), question });
     }
 
-    /// Makes a resuming session wait until the database judges for it, if it must; otherwise hands it back.
+    /// Postpones a recovery until the database judges for the session, if it must; otherwise returns it.
     pub(super) fn resume_later(
         &mut self,
         now: u64,
@@ -163,16 +163,16 @@ impl Delivery {
         None
     }
 
-    /// Whether a session waits to resume.
+    /// Whether a session's recovery is postponed.
     pub(super) fn is_resuming(&self, id: SessionId) -> bool {
         self.waits.judging.resuming.contains_key(&id)
     }
 
-    /// Resumes a waiting session. If the database has not answered for all its tables, the session did not recover.
+    /// Continues a postponed recovery. It fails if the database has not answered for all of the session's tables.
     pub(super) fn resume(&mut self, id: SessionId, out: &mut Out) {
         let Some((mut from, mut then)) = self.waits.judging.resuming.remove(&id) else { return };
         if self.registry.is_pending(id) {
-            // A position of no stream, so the session is told that it did not recover.
+            // This epoch matches no stream, so the session is told that it did not recover.
             from.epoch = String::new();
             self.log_not_recovered(id, "source_unavailable", out);
         }
@@ -199,8 +199,8 @@ impl Delivery {
         session.awaiting.iter().flat_map(|awaiting| &awaiting.ids).filter_map(refusal).collect()
     }
 
-    /// Applies the verdicts, and asks for those of the next portion; without an answer the question is asked again.
-    /// Changes without a verdict are denied, and the session is told that it did not recover.
+    /// Applies the verdicts and asks for the next portion; without an answer the question is repeated. Changes without
+    /// a verdict are denied, and the session is told that it did not recover.
     pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
         let Some(mut recovery) = self.waits.judging.open.remove(&number) else { return };
         let Some(text) = text else {
@@ -230,14 +230,14 @@ impl Delivery {
         self.recovered(recovery, |_| Missed::TooMuch, out);
     }
 
-    /// Tells a session what it missed, and then what has come meanwhile.
+    /// Sends a session what it missed, and then what was queued meanwhile.
     fn recovered(&mut self, recovery: Recovery, missed: impl Fn(Vec<Accepted>) -> Missed, out: &mut Out) {
         let missed = Some(missed(recovery.missed));
         self.tell_resumed(recovery.session, recovery.position, missed, recovery.then, out);
         self.let_go(recovery.session.socket, out);
     }
 
-    /// Logs why a session was told that it did not recover, where that is the database's doing.
+    /// Logs why the database kept a session from recovering.
     fn log_not_recovered(&self, session: SessionId, reason: &str, out: &mut Out) {
         let connection = self.registry.session(session).map(|session| session.client_id.clone());
         let details = vec![("reason", reason.to_owned())];
@@ -259,7 +259,7 @@ fn is_unjudged(accepted: &Accepted) -> bool {
     accepted.publication.database.is_some() && accepted.verdict.is_none()
 }
 
-/// The row images of a database change: after it, before it.
+/// The row images of a database change: new and old.
 fn images(accepted: &Accepted) -> [Option<&Row>; 2] {
     match &accepted.publication.content {
         Content::Change { new, old, .. } if is_unjudged(accepted) => [new.as_ref(), old.as_ref()],
@@ -293,8 +293,8 @@ fn body(missed: &[Accepted], group: &Group) -> String {
     out
 }
 
-/// The verdicts of an answer on the images for a group; images without a verdict are left out. And the SQLSTATE where the
-/// group could not be judged.
+/// The verdicts for a group in an answer; images without one are left out. Also the SQLSTATE if the group could not be
+/// judged.
 fn sights(text: &str, group: &str) -> Option<(Sights, Option<String>)> {
     let JudgedImages { verdicts } = serde_json::from_str(text).ok()?;
     let (mut sights, mut state) = (Sights::new(), None);
@@ -312,7 +312,7 @@ fn sights(text: &str, group: &str) -> Option<(Sights, Option<String>)> {
     Some((sights, state))
 }
 
-/// How many of these publications the next question is about.
+/// How many of these publications fit into the next question.
 fn portion(missed: &[Accepted], max_images: usize) -> usize {
     let (mut rows, mut bytes) = (0, 0);
     let fits = |accepted: &&Accepted| {
@@ -323,7 +323,7 @@ fn portion(missed: &[Accepted], max_images: usize) -> usize {
     missed.iter().take_while(fits).count().max(1)
 }
 
-/// Gives the publications their verdicts; `None` where an image has none.
+/// Attaches the verdicts to the publications; `None` if an image has none.
 fn give_verdicts(missed: &mut [Accepted], group: &Rc<str>, sights: &Sights) -> Option<()> {
     let mut next = 0;
     for accepted in missed.iter_mut().filter(|accepted| is_unjudged(accepted)) {

@@ -1,4 +1,4 @@
-//! The classes of one session, found by their scope.
+//! The classes of one session, by scope.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::class::{ClassKey, Scope};
 
-/// At most one class of each scope. A key has its scope, so a map would hold that twice.
+/// At most one class per scope. A set, because the keys contain their scope already.
 #[derive(Default)]
 pub(super) struct Memberships(BTreeSet<ByScope>);
 
@@ -24,7 +24,7 @@ impl Memberships {
         self.0.contains(scope)
     }
 
-    /// Adds a class, in the place of that of the same scope.
+    /// Adds a class, replacing the one of the same scope.
     pub(super) fn insert(&mut self, class: Rc<ClassKey>) {
         self.0.replace(ByScope(class));
     }
@@ -39,7 +39,7 @@ impl Memberships {
         self.0.iter().map(|one| &one.0)
     }
 
-    /// All classes, which are given up.
+    /// All classes, by value.
     pub(super) fn into_classes(self) -> impl Iterator<Item = Rc<ClassKey>> {
         self.0.into_iter().map(|one| one.0)
     }

@@ -12,9 +12,10 @@ mod batching;
 mod beside;
 pub mod call;
 mod channel;
+mod claim_index;
 mod class;
+mod class_key_cache;
 mod client_key;
-mod commons;
 mod database;
 mod fan_out;
 mod figures;
@@ -29,7 +30,6 @@ mod identity;
 mod judging;
 mod memberships;
 mod opening;
-mod people;
 mod presence_windows;
 mod reading;
 mod registry;
@@ -53,7 +53,7 @@ use std::rc::Rc;
 use super::budget::Budget;
 use super::database::catalog::Catalog;
 use super::distinct::Distinct;
-use super::effect::{Connections, Task, Write};
+use super::effect::{Connections, Effect, Task, Write};
 use super::event::Event;
 use super::figures::Figures;
 use super::input::{ConnectionQuery, DialectId, SocketId, StatePart, Stored};
@@ -64,11 +64,11 @@ use crate::code::{Code, Refusal};
 use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 pub(super) use arrivals::Arrival;
-use arrivals::Noted;
+use arrivals::ChangedConnection;
 pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
-use database::{DatabaseLink, Waits};
+use database::{DatabaseLink, DatabaseWaits};
 use fan_out::FanOut;
 use filter_meter::FilterMeter;
 use heartbeat::{BEAT, Heartbeats};
@@ -78,7 +78,7 @@ use rights::Rights;
 use tables::EnabledTables;
 use verifier::Verifier;
 
-/// Who may see what is published, and what they are told.
+/// Sockets and sessions, and everything that decides what they are sent.
 pub(super) struct Delivery {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
@@ -91,22 +91,22 @@ pub(super) struct Delivery {
     verifier: Verifier,
     backlog: Backlog,
     /// Sessions that wait for the database to answer.
-    waits: Waits,
-    /// What regular expressions may still take.
+    waits: DatabaseWaits,
+    /// The budgets of regular expressions.
     meter: FilterMeter,
-    /// Sockets that were closed because they did not read.
+    /// Sockets that were closed because their clients did not read.
     too_slow: u64,
     /// Function calls that wait for their answers.
     calls: u64,
-    /// Connections that opened or closed with this input, where somebody may be told.
-    noted: Vec<Noted>,
+    /// Connections that opened or closed with this input, if these are announced.
+    noted: Vec<ChangedConnection>,
     /// The same, for the other objects of the tenant.
     arrivals: Vec<Arrival>,
 }
 
 impl Delivery {
-    /// The sockets as their attachments describe them; `places`: where they are present, if rows of this object say so.
-    /// A socket whose attachment cannot be read is told to reconnect.
+    /// Restores the sockets from their attachments; `places`: their presence, if this object has the presence rows. A
+    /// socket with an unreadable attachment is told to reconnect.
     pub(super) fn wake(
         now: u64,
         organization: Rc<str>,
@@ -133,12 +133,12 @@ impl Delivery {
             batches: Batches::default(),
             verifier,
             backlog: Backlog::default(),
-            waits: Waits::default(),
+            waits: DatabaseWaits::default(),
             calls: 0,
             noted: Vec::new(),
             arrivals: Vec::new(),
         };
-        // Each text goes before the next one is read: the memory of a Wasm never shrinks.
+        // Each text is dropped before the next one is read: Wasm memory never shrinks.
         for (first, lines) in std::mem::take(&mut stored.sockets) {
             for (number, text) in (first.0..).zip(lines.split('\n')) {
                 delivery.restore(now, (SocketId(number), text), &stored.states, places, out);
@@ -149,7 +149,7 @@ impl Delivery {
         delivery
     }
 
-    /// Takes in a socket as its attachment describes it.
+    /// Restores a socket from its attachment.
     fn restore(
         &mut self,
         now: u64,
@@ -160,7 +160,15 @@ impl Delivery {
     ) {
         let read = attachment::read(id, text, states, self.profiles, now);
         let Some(mut socket) = read.filter(|socket| self.registry.is_judgeable(socket)) else {
-            return out.run(Task::Close { socket: id, dialect: None, code: Code::ServiceRestart });
+            let dialect = attachment::dialect_of(text);
+            let speaks_alone = |dialect: &DialectId| {
+                (self.profiles)(*dialect).is_some_and(|profile| profile.sessions == Sessions::One)
+            };
+            if let Some(dialect) = dialect.filter(speaks_alone) {
+                let event = Event::Ended(Refusal::of(Code::ServiceRestart));
+                out.effects.push(Effect::Deliver { to: vec![id], dialect, address: None, event, may_wait: false });
+            }
+            return out.run(Task::Close { socket: id, dialect, code: Code::ServiceRestart });
         };
         for session in &mut socket.sessions {
             places.into_iter().for_each(|places| session.be_present(places));
@@ -183,16 +191,16 @@ impl Delivery {
             ToDelivery::Gathered { topic, event, only } => self.tell_gathered(now, topic, event, only, out),
             ToDelivery::Refused { session, refusal, id, topic } => self.refuse(now, session, refusal, (id, topic), out),
             ToDelivery::Done { session, id } => {
-                self.registry.tell(session, Event::Acknowledged { id, kept: None }, out)
+                self.registry.tell(session, Event::Acknowledged { id, retained: None }, out)
             }
         }
     }
 
-    /// Forgets a closed socket with its sessions.
+    /// Removes a closed socket with its sessions.
     pub(super) fn closed(&mut self, id: SocketId, out: &mut Out) {
         let Some(socket) = self.registry.socket(id) else { return };
         let sessions: Vec<SessionId> = socket.sessions.iter().map(|session| session.id).collect();
-        let arrival = Noted::disconnected(socket);
+        let arrival = ChangedConnection::disconnected(socket);
         self.note_arrival(arrival);
         sessions.into_iter().for_each(|session| self.leave(session, out));
         let Some(socket) = self.registry.remove(id) else { return };
@@ -206,7 +214,7 @@ impl Delivery {
         }
     }
 
-    /// Forgets an ended session with everything that refers to it.
+    /// Removes a session and everything that refers to it.
     fn leave(&mut self, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.leave(id) else { return };
         if !session.present.is_empty() {
@@ -219,20 +227,20 @@ impl Delivery {
         self.tell_arrivals(now, out);
         self.tell_database(now, out);
         for id in self.registry.take_unsaved() {
-            let is_held = self.waits.held.has(id);
+            let is_held = self.waits.held.depends_on_memory(id);
             let Some(socket) = self.registry.socket_mut(id) else { continue };
             socket.is_held = is_held;
             attachment::write(socket, out);
         }
     }
 
-    /// How what is published goes out.
+    /// The fan-out of publications.
     fn fan_out(&self) -> FanOut<'_> {
         let Delivery { configuration, profiles, tables, registry, meter, .. } = self;
         FanOut { configuration, profiles: *profiles, tables, registry, meter }
     }
 
-    /// What principals may have.
+    /// The rights of principals.
     fn rights(&self) -> Rights<'_> {
         let Delivery { organization, configuration, tables, registry, .. } = self;
         Rights { organization, configuration, tables, registry }
@@ -248,7 +256,7 @@ impl Delivery {
         self.registry.vacant()
     }
 
-    /// How a socket's frames are decoded.
+    /// The dialect of a socket.
     pub(super) fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.registry.socket(socket).map(|socket| socket.dialect)
     }
@@ -284,7 +292,7 @@ impl Delivery {
         figures.too_slow = self.too_slow;
     }
 
-    /// When the next deadline is, in Unix milliseconds.
+    /// The next deadline, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.registry.deadline()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Delivery;
-use super::arrivals::Noted;
+use super::arrivals::ChangedConnection;
 use super::class::Scope;
 use super::grants::{NoGrant, topics_of};
 use super::session::{Awaiting, Session};
@@ -29,11 +29,11 @@ struct Beginning {
     subscriptions: Subscriptions,
     /// Whether it receives only what it subscribes to.
     explicit: bool,
-    /// What it is told of them.
+    /// The confirmations and refusals of its subscriptions.
     then: Vec<Event>,
-    /// Topics whose roster it is sent at once.
+    /// Topics whose roster is sent at once.
     watch: Vec<Topic>,
-    /// What it waits for the database to answer.
+    /// The database answers that it waits for.
     awaiting: Option<Box<Awaiting>>,
 }
 
@@ -105,7 +105,7 @@ impl Delivery {
                 self.begin_opened_session(now, open.socket, (principal, open.recover, open.batches), out);
             }
             Some(_) => {
-                let arrival = self.registry.socket(open.socket).and_then(Noted::connected);
+                let arrival = self.registry.socket(open.socket).and_then(ChangedConnection::connected);
                 self.note_arrival(arrival);
             }
             None => {}
@@ -191,7 +191,7 @@ impl Delivery {
                 live = Some(after);
                 watch.into_iter().collect()
             }
-            // Answered where the relays are known, before it comes here.
+            // Answered by the root before it gets here.
             Announcement::Asked { .. } => Vec::new(),
         };
         let publications = match missed {
@@ -294,7 +294,7 @@ impl Delivery {
         session.explicit = beginning.explicit;
         session.awaiting = beginning.awaiting;
         self.registry.enter(session);
-        let arrival = self.registry.socket(socket).and_then(Noted::connected);
+        let arrival = self.registry.socket(socket).and_then(ChangedConnection::connected);
         self.note_arrival(arrival);
         out.run(Task::Log(Log { event: "connected", connection: Some(client_id), code: None, details }));
         let with_position = recover != Recover::Off;
@@ -302,7 +302,7 @@ impl Delivery {
         let (from, then) = match recover {
             Recover::From(mut position) => {
                 if self.pay_to_enter(now, socket, user.as_deref()).is_err() {
-                    // A position of no stream: whoever owes for earlier replays is told that it did not recover.
+                    // This epoch matches no stream: a payer in debt is told that it did not recover.
                     position.epoch = String::new();
                 }
                 match self.resume_later(now, id, position, then, out) {

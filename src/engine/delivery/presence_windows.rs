@@ -30,7 +30,7 @@ struct Window {
 }
 
 impl PresenceWindows {
-    /// Takes in a difference, and hands it back if it is to be sent at once.
+    /// Records a difference, and returns it if it must be sent at once.
     fn add(&mut self, now: u64, place: &Option<Topic>, event: Event) -> Option<Event> {
         let Some(window) = self.windows.get_mut(place) else {
             self.open(now, place.clone());

@@ -8,8 +8,8 @@ use crate::engine::message::Out;
 use crate::engine::profile::Reading;
 
 impl Delivery {
-    /// A socket was sent so many bytes since it was last heard. It is asked for a sign of life first, where its client
-    /// answers, and closed where none has come: what it does not read waits in memory.
+    /// Checks a socket that was sent many bytes since its client was last heard: what it does not read fills the
+    /// memory. If its dialect has pings it is pinged first; beyond the limit it is closed.
     pub(in crate::engine) fn unread(&mut self, id: SocketId, bytes: u64, out: &mut Out) {
         let Some(profile) = self.registry.profile(id) else { return };
         match profile.reading {

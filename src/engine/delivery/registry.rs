@@ -1,17 +1,17 @@
 //! The registry: every socket and session, and the indexes by which they are found.
 //!
-//! Sessions are changed only here, so no index is ever out of date.
+//! Sessions are changed only here, so the indexes are always up to date.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::away::Away;
+use super::claim_index::ClaimIndex;
 use super::class::{Classes, Scope};
-use super::commons::Commons;
+use super::class_key_cache::ClassKeyCache;
 use super::database::DatabaseLink;
 use super::heartbeat::Heartbeats;
-use super::people::People;
 use super::session::{Session, Subscription};
 use super::socket::Socket;
 use super::sockets::Sockets;
@@ -29,9 +29,9 @@ pub(super) struct Registry {
     sockets: Sockets,
     /// Sessions by class.
     pub(super) classes: Classes,
-    commons: Commons,
+    class_keys: ClassKeyCache,
     /// Sessions by user and claims.
-    people: People,
+    claims: ClaimIndex,
     pub(super) heartbeats: Heartbeats,
     /// The organization's source database, which is told who listens.
     pub(super) database: Option<DatabaseLink>,
@@ -42,7 +42,7 @@ pub(super) struct Registry {
     unsaved: BTreeSet<SocketId>,
     /// The tenant's sockets at other objects.
     pub(super) census: Rc<RefCell<Census>>,
-    /// What is noted where the stream is another object's.
+    /// What a relay records for the object with the stream.
     pub(super) away: Option<Away>,
 }
 
@@ -68,8 +68,8 @@ impl Registry {
             configuration,
             sockets: Sockets::default(),
             classes: Classes::default(),
-            commons: Commons::default(),
-            people: People::default(),
+            class_keys: ClassKeyCache::default(),
+            claims: ClaimIndex::default(),
             heartbeats,
             database,
             awaiting: BTreeSet::new(),
@@ -167,7 +167,7 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
-    /// Changes who a session is: its socket counts for somebody else then.
+    /// Changes a session's user, and counts its socket for the new one.
     pub(super) fn change_identity(&mut self, id: SessionId, change: impl FnOnce(&mut Session)) {
         self.sockets.count(id.socket, false);
         self.change(id, change);
@@ -183,7 +183,7 @@ impl Registry {
         self.list(id);
     }
 
-    /// Adds a subscription. One to a topic updates what concerns that topic only, however many others there are.
+    /// Adds a subscription. For a topic, only the indexes of that topic are updated.
     pub(super) fn subscribe(&mut self, id: SessionId, subscription: Subscription) {
         let name = subscription.id.clone();
         let place = subscription.topic().cloned();
@@ -213,7 +213,7 @@ impl Registry {
         true
     }
 
-    /// Changes what a session has to do with one topic, or with the lobby.
+    /// Changes a session's state for one topic, or for the lobby.
     fn change_topic(&mut self, id: SessionId, place: &Option<Topic>, change: impl FnOnce(&mut Session)) {
         self.relist_topic(id, place, |session| {
             session.is_saved = false;
@@ -222,7 +222,7 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
-    /// The same of what the attachment does not hold.
+    /// The same for state that the attachment does not hold.
     pub(super) fn relist_topic(&mut self, id: SessionId, place: &Option<Topic>, change: impl FnOnce(&mut Session)) {
         let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };
         let Some(session) = self.sockets.session_mut(id) else { return };
@@ -240,14 +240,14 @@ impl Registry {
                 (None, None) => {}
             }
         }
-        // The database counts those who hear anything.
+        // The database's object is told about sessions that receive anything.
         if session.topics().next().is_some() != was_hearing {
             self.listen_no_more(id);
             self.listen(id);
         }
     }
 
-    /// What a session that resumes from a position wants to see.
+    /// What a session that recovers from a position asks for.
     pub(super) fn since(&self, id: SessionId, position: Position) -> From {
         let topics = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
         From::Position(position, topics)
@@ -256,7 +256,7 @@ impl Registry {
     /// The sessions that have this value of a claim.
     pub(super) fn holders(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
         let has_it = move |session: &Session| session.principal.claim(claim).iter().any(|held| held == value);
-        self.people.candidates(claim, value).filter(move |id| self.session(*id).is_some_and(has_it))
+        self.claims.candidates(claim, value).filter(move |id| self.session(*id).is_some_and(has_it))
     }
 
     /// Marks a socket's state to be stored before the effects of this input end.
@@ -264,14 +264,14 @@ impl Registry {
         self.unsaved.insert(id);
     }
 
-    /// Has the places of a session stored again, where no rows say them.
+    /// Stores the topics of a session's presence again, unless rows of this object have them.
     pub(super) fn save_places(&mut self, id: SessionId) {
         let Some(session) = self.sockets.session_mut(id).filter(|session| session.keeps_places) else { return };
         session.is_saved = false;
         self.unsaved.insert(id.socket);
     }
 
-    /// Notes from here on what the object that keeps the stream is to be told.
+    /// From now on, records what the object with the stream must be told.
     pub(super) fn be_away(&mut self, away: Away) {
         self.away = Some(away);
         let sessions = self.sockets.iter_mut().flat_map(|socket| &mut socket.sessions);
@@ -283,12 +283,12 @@ impl Registry {
         std::mem::take(&mut self.unsaved)
     }
 
-    /// What is due at `now`, in Unix milliseconds; the earliest first.
+    /// The earliest deadline that has passed at `now`, in Unix milliseconds.
     pub(super) fn next_due(&mut self, now: u64) -> Option<(u64, Due)> {
         self.deadlines.first().is_some_and(|(time, _)| *time <= now).then(|| self.deadlines.pop_first())?
     }
 
-    /// When the next deadline is, in Unix milliseconds.
+    /// The next deadline, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         let due = self.deadlines.first().map(|(time, _)| *time);
         due.into_iter().chain(self.database_deadline()).chain(self.heartbeats.deadline()).min()
@@ -309,7 +309,7 @@ impl Registry {
         let standing = self.sockets.session(id).and_then(|session| self.standing(&session.principal));
         let Some(session) = self.sockets.session_mut(id) else { return };
         session.standing = standing;
-        let (common, keys) = session.class_keys(dialect, &self.configuration, &mut self.commons);
+        let (common, keys) = session.class_keys(dialect, &self.configuration, &mut self.class_keys);
         session.common = Some(common);
         for key in keys {
             let key = self.classes.join(key, id);
@@ -318,7 +318,7 @@ impl Registry {
             }
             session.classes.insert(key);
         }
-        self.people.add(id, &session.principal);
+        self.claims.add(id, &session.principal);
         self.away.iter_mut().for_each(|away| away.listed(session));
         self.deadlines.extend(session.deadline().map(|time| (time, Due::Expiry(id))));
         self.listen(id);
@@ -330,14 +330,14 @@ impl Registry {
         for key in std::mem::take(&mut session.classes).into_classes() {
             self.classes.leave(&key, id);
         }
-        self.people.remove(id, &session.principal);
+        self.claims.remove(id, &session.principal);
         self.away.iter_mut().for_each(|away| away.unlisted(session));
         if let Some(time) = session.deadline() {
             self.deadlines.remove(&(time, Due::Expiry(id)));
         }
     }
 
-    /// Updates what the database knows of a session's subscriptions.
+    /// Updates the tables that the database's object knows this session for.
     fn listen(&mut self, id: SessionId) {
         let Some(link) = &mut self.database else { return };
         let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };

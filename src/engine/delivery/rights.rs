@@ -1,4 +1,4 @@
-//! What a principal may have: subscriptions, channels, a socket. Decisions only read state.
+//! What a principal is entitled to: subscriptions, channels, a socket. Pure decisions.
 
 use super::registry::Registry;
 use super::session::{Subscribed, Subscription, free_number};
@@ -68,7 +68,7 @@ impl Rights<'_> {
         }
     }
 
-    /// Whether a principal has one of the roles that receive a table's changes.
+    /// Whether a principal has one of the roles that receive changes of a table.
     pub(super) fn admits(&self, target: &TableTarget, principal: &Principal) -> bool {
         let table = self.configuration.tables.get(&target.schema, &target.table);
         table.required_roles.as_ref().is_none_or(|roles| principal.roles.any(roles))
@@ -91,7 +91,7 @@ impl Rights<'_> {
         refused.map(Refusal::of)
     }
 
-    /// Whether messages or members of a topic may be seen; either right admits to it.
+    /// Whether a principal sees the messages and the members of a topic; either right admits to it.
     pub(super) fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
         let messages = self.configuration.authorize(Action::Read, topic, principal);
         let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
@@ -137,7 +137,7 @@ impl Rights<'_> {
         if fits { Ok(()) } else { Err(Refusal::of(Code::MetadataTooLarge)) }
     }
 
-    /// Why an app may have no further listener, where this object has so many.
+    /// Why an app may not have another listener, given how many this object has.
     pub(super) fn refuse_listener(&self, profile: &Profile, here: u64) -> Option<Refusal> {
         let most = self.configuration.app(self.organization).filter(|_| profile.is_listener)?.listeners?;
         let message = || format!("The app has as many realtime listeners as its plan allows: {most}");
@@ -150,7 +150,7 @@ impl Rights<'_> {
         self.registry.sockets().authenticated().saturating_add(elsewhere) >= self.configuration.limits.connections
     }
 
-    /// The same for a socket that opens from an address: those without a credential have a share each.
+    /// The same for a socket that is being opened; without a credential, the limit applies per address.
     pub(super) fn is_full_from(&self, principal: &Principal, address: Option<&str>) -> bool {
         let has_share = |address: &str| {
             self.registry.sockets().anonymous_of(address) >= self.configuration.limits.anonymous_per_address
@@ -158,12 +158,12 @@ impl Rights<'_> {
         self.is_full_for(principal) || (principal.method == Method::Anonymous && address.is_some_and(has_share))
     }
 
-    /// Whether the limits leave no room for another socket of this principal: each user has a limit too.
+    /// Whether the limits leave no room for another socket of this principal: they also apply per user.
     pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
         self.is_full() || self.has_all_of(principal)
     }
 
-    /// Whether a user has as many sockets as one may have, at all objects of the organization.
+    /// Whether a user has reached its limit of sockets, over all objects of the organization.
     pub(super) fn has_all_of(&self, principal: &Principal) -> bool {
         let elsewhere = |user: &str| self.registry.census.borrow().of_user(user);
         let of_user = |user: &str| self.registry.sockets().of_user(user).saturating_add(elsewhere(user));

@@ -1,4 +1,4 @@
-//! Rosters: who is in a topic, told to one session in pages, and paid for by who asks.
+//! Rosters: the members of a topic, sent to a session in pages and charged to whoever causes it.
 
 use std::rc::Rc;
 
@@ -12,8 +12,8 @@ use crate::policy::channel::Topic;
 use crate::policy::limits::{MAX_ROSTER_PAGE, MAX_WHOLE_ROSTER};
 
 impl Delivery {
-    /// Tells a session who is in a topic. What one page has no room for follows as members that appear, which clients add to
-    /// those whom they know; clients that take each roster for all of it are told all at once.
+    /// Sends a session the members of a topic. Members beyond the first page follow as joins, which clients merge;
+    /// clients that take each roster as complete get it in one frame.
     pub(super) fn tell_roster(
         &mut self,
         now: u64,
@@ -44,8 +44,8 @@ impl Delivery {
         self.charge(now, id, units);
     }
 
-    /// Tells those who take each roster for all of it what has changed, with the roster, which the member that changed pays.
-    /// `only`: the single session that is told, and pays.
+    /// Sends a presence event with the whole roster to the clients that expect that, at the cost of the member that
+    /// changed. `only`: the single session that is told, and pays.
     pub(super) fn tell_gathered(
         &mut self,
         now: u64,
@@ -73,14 +73,14 @@ impl Delivery {
     }
 }
 
-/// What is told instead of a roster that one frame cannot hold.
+/// What is sent instead of a roster that does not fit into one frame.
 fn too_large(topic: Option<Topic>) -> Event {
     let refusal =
         Refusal::because(Code::PresenceLimit, "The topic has too many members to name them all in one frame.");
     Event::Refused { refusal, id: None, topic }
 }
 
-/// The members in portions of so many bytes, or of one that is larger.
+/// The members in pages of at most `max` bytes, or of one larger member.
 fn pages(members: &[Rc<Member>], max: usize) -> impl Iterator<Item = &[Rc<Member>]> {
     let mut rest = members;
     std::iter::from_fn(move || {

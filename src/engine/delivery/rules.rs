@@ -27,7 +27,7 @@ pub(super) struct Rules<'a> {
     old_owner: Option<String>,
 }
 
-/// How one recipient, or a class of them, relates to the rows of a publication.
+/// How a recipient, or a class of them, relates to the rows of a publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sight {
     pub(super) sees_new: bool,
@@ -45,7 +45,7 @@ pub(super) struct Judged {
     columns: Option<Rc<BTreeSet<String>>>,
 }
 
-/// Determines what a recipient sees, before the view is computed: equal keys give equal views.
+/// Determines a view before it is computed: equal keys give equal views.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ViewKey {
     operation: Option<Operation>,
@@ -66,7 +66,7 @@ impl<'a> Rules<'a> {
         let owner_field = table.owner_field.as_deref().or(publication.owner_field.as_deref());
         let owner = |row: Option<&Row>| row.and_then(|row| principal::owner(row, owner_field));
         let (new_owner, old_owner) = match &publication.content {
-            // Without masks owners see no more than others, so they need not be looked up.
+            // Without masks, owners see no more than others and need not be looked up.
             _ if masking.is_empty() => (None, None),
             Content::Change { new, old, .. } => (owner(new.as_ref()), owner(old.as_ref())),
             Content::Message { payload: Payload::Json(json), .. } => (owner(Row::read(json).ok().as_ref()), None),
@@ -89,8 +89,8 @@ impl<'a> Rules<'a> {
         holds(&self.publication.target_roles) && holds(&self.table.required_roles)
     }
 
-    /// What a database shows the recipients that `judge` decides for; `None` means nothing. A row without a verdict is
-    /// visible to nobody.
+    /// What a database shows recipients with this judge; `None` means nothing. A row without a verdict is visible to
+    /// nobody.
     pub(super) fn judged(&self, judge: &Judge) -> Option<Judged> {
         let all = Judged { sees_new: true, sees_old: true, columns: None };
         let Some(database) = &self.publication.database else { return Some(all) };
@@ -115,7 +115,7 @@ impl<'a> Rules<'a> {
         self.verdict.filter(|_| !self.deletes_by_key())
     }
 
-    /// Whether every subscriber is told the key of a deleted row.
+    /// Whether every subscriber gets the key of a deleted row.
     fn deletes_by_key(&self) -> bool {
         let is_delete = matches!(self.publication.content, Content::Change { operation: Operation::Delete, .. });
         self.publication.database.is_some() && is_delete && self.table.deletes == Some(Deletes::Key)
@@ -222,7 +222,7 @@ impl<'a> Rules<'a> {
             (Operation::Insert, sees, _) => sees.then_some(Operation::Insert),
             (Operation::Delete, _, sees) => sees.then_some(Operation::Delete),
             (Operation::Update, true, true) => Some(Operation::Update),
-            // If the publisher did not send the old row, whether they saw it is unknown.
+            // Without the old row, it is unknown whether they saw it.
             (Operation::Update, true, false) => Some(if old_is_known { Operation::Insert } else { Operation::Update }),
             (Operation::Update, false, true) => old_is_known.then_some(Operation::Delete),
             (Operation::Update, false, false) => None,

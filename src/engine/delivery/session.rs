@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class::Scope;
 use super::class::{ClassKey, Judge};
-use super::commons::{Common, Commons};
+use super::class_key_cache::{ClassKeyCache, ClassKeyParts};
 use super::memberships::Memberships;
 use super::subscriptions::Subscriptions;
 use crate::engine::command::{Position, TableTarget};
@@ -43,34 +43,34 @@ pub(super) struct Session {
     pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
-    /// Whether they are stored with it: the rows of presence are at another object.
+    /// Whether these are stored with it, because another object has the presence rows.
     pub(super) keeps_places: bool,
     /// The classes that it belongs to.
     pub(super) classes: Memberships,
-    /// What all of them have in common, whatever their scope; `None` until it is listed.
+    /// The parts of its class keys that do not depend on the scope; `None` until it is indexed.
     pub(super) common: Option<Rc<ClassKey>>,
     /// How the database judges for it; `None` without a database.
     pub(super) standing: Option<Standing>,
-    /// The tables under which the database knows of this session.
+    /// The tables for which the database's object knows this session.
     pub(super) listens: Option<BTreeSet<TableName>>,
     /// The database answers that it waits for.
     pub(super) awaiting: Option<Box<Awaiting>>,
-    /// The row that it is stored in, where it is a channel with one; 0: none.
+    /// The number of its row, if it is a channel; 0: none.
     pub(super) row: u32,
-    /// Whether that row has what memory has.
+    /// Whether that row is up to date.
     pub(super) is_saved: bool,
-    /// Whether it was told in this life of the object that a filter of its takes too long.
+    /// Whether it has been warned, in this life of the object, that a filter of its takes too long.
     pub(super) told_costs: Cell<bool>,
 }
 
-/// The database answers that a session waits for.
+/// The answers of the database that a session waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Awaiting {
-    /// When the session is told that there is no answer yet, in Unix milliseconds; `None` once it has been told.
+    /// When the session is told that the database has not answered yet, in Unix milliseconds; `None` once it has been.
     pub(super) until: Option<u64>,
     /// The table subscriptions that are not active yet.
     pub(super) ids: Vec<String>,
-    /// Whether it is to be told once that messages flow.
+    /// Whether it is told once messages flow.
     pub(super) announce: bool,
     /// What the answers to these subscriptions echo.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -108,7 +108,7 @@ pub(super) struct JoinedChannel {
 pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) target: Subscribed,
-    /// The row that it is stored in, where it has one; 0: none. It never changes, so what is stored is never out of date.
+    /// The number of its row; 0: none. A subscription never changes, so its row is never out of date.
     pub(super) row: u32,
 }
 
@@ -172,7 +172,7 @@ impl Session {
         }
     }
 
-    /// Notes the position from which a pending subscription wants to recover.
+    /// Records the position from which a pending subscription wants to recover.
     pub(super) fn wants_missed(&mut self, id: String, from: Position) {
         if let Some(awaiting) = &mut self.awaiting {
             awaiting.since.insert(id, (from.epoch, from.offset));
@@ -231,18 +231,18 @@ impl Session {
         self.subscriptions.iter().filter_map(Subscription::table)
     }
 
-    /// The classes that it belongs to, by its principal and subscriptions, and what they have in common.
+    /// The classes of its scopes, from its principal and subscriptions, and their common parts.
     pub(super) fn class_keys(
         &self,
         (dialect, profile): (DialectId, &Profile),
         configuration: &Configuration,
-        commons: &mut Commons,
+        cache: &mut ClassKeyCache,
     ) -> (Rc<ClassKey>, Vec<Rc<ClassKey>>) {
         let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
-        // If no frame names subscriptions, their numbers must not split recipients of the same events.
+        // If frames do not name subscriptions, numbers must not divide recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
-        let common = commons.of(Common {
+        let common = cache.of(ClassKeyParts {
             // Only changes are judged, and a database's changes go to the whole organization.
             judge: self.judge(),
             dialect,
@@ -254,7 +254,7 @@ impl Session {
             targets,
         });
         let mut keys = Vec::new();
-        if !common.narrowing.matches_nothing() {
+        if !common.selector.matches_nothing() {
             keys.push(common.clone());
         }
         keys.extend(self.topics().map(|topic| Rc::new(common.of_topic(topic.clone()))));
@@ -263,7 +263,7 @@ impl Session {
         (common, keys)
     }
 
-    /// The scopes of one topic, or of the lobby, and the class that it belongs to in each now.
+    /// The scopes of one topic, or of the lobby, each with its current class.
     pub(super) fn class_keys_of(
         &self,
         place: &Option<Topic>,
@@ -319,7 +319,7 @@ impl Session {
         }
     }
 
-    /// Whether it is told of the presence in one topic, or in the lobby.
+    /// Whether it is told of presence in one topic, or in the lobby.
     fn is_told_of(&self, place: &Option<Topic>, audience: PresenceAudience, configuration: &Configuration) -> bool {
         match audience {
             PresenceAudience::Requested => place.is_some() && self.watched(configuration) == place.as_ref(),
@@ -342,7 +342,7 @@ pub(super) fn may_see_members(configuration: &Configuration, topic: &Topic, prin
     configuration.authorize(Action::PresenceRead, topic, principal).is_ok()
 }
 
-/// The first number, from `number` on, that no subscription has.
+/// The first number from `first` on that no subscription has.
 pub(super) fn free_number(present: &Subscriptions, first: u32) -> u32 {
     (first.max(1)..).find(|number| !present.has_number(*number)).unwrap_or(first)
 }

@@ -22,8 +22,8 @@ pub(super) struct Socket {
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
-    /// The remote address, if known. It counts until the socket has authenticated, and is stored only if it has no
-    /// credential.
+    /// The remote address, if known. The socket counts for it until it has authenticated, and it is stored only without
+    /// a credential.
     pub(super) address: Option<Rc<str>>,
     /// The principal of the key in the handshake, in dialects whose sessions may join without a token.
     pub(super) opened_as: Option<Rc<Principal>>,
@@ -38,7 +38,7 @@ pub(super) struct Socket {
     joins: Option<Box<Bucket>>,
     /// Frames and joins rejected in the current minute.
     pub(super) rejected: ErrorWindow,
-    /// In memory only, like every token.
+    /// In memory only, as all tokens are.
     pub(super) verified: Option<Box<Verified>>,
     /// Frames that wait for the key set to be fetched.
     pub(super) waiting: Option<VecDeque<DecodedFrame>>,
@@ -46,7 +46,7 @@ pub(super) struct Socket {
     pub(super) is_held: bool,
     /// Its function calls that wait for answers.
     pub(super) calls: u64,
-    /// Its state in rows, where it is too large for an attachment.
+    /// Its state in rows, if that does not fit into an attachment.
     pub(super) rows: Option<Box<StateRows>>,
     /// Bytes of its state with its sessions, as last written.
     pub(super) state_bytes: usize,
@@ -114,7 +114,7 @@ impl Socket {
         self.opened_as.as_ref().or_else(|| self.sessions.first().map(|session| &session.principal))
     }
 
-    /// The address that this socket counts for, as one without a credential.
+    /// The address that a socket without a credential counts for.
     pub(super) fn anonymous_address(&self) -> Option<&Rc<str>> {
         let is_anonymous = self.principal().is_some_and(|principal| principal.method == Method::Anonymous);
         self.address.as_ref().filter(|_| is_anonymous)
@@ -141,7 +141,7 @@ impl Socket {
         last.max(u32::try_from(self.entered).unwrap_or(u32::MAX))
     }
 
-    /// Where a session stands among the others.
+    /// The index of a session among the others.
     pub(super) fn place(&self, number: u32) -> Option<usize> {
         self.sessions.binary_search_by_key(&number, |session| session.id.number).ok()
     }

@@ -11,9 +11,9 @@ use crate::engine::message::SessionId;
 /// All sockets of a tenant.
 #[derive(Default)]
 pub(super) struct Sockets {
-    /// Boxed: a vector that grows leaves half of its memory unused, or behind.
+    /// Boxed: growing a vector of sockets would leave half of its memory unused.
     places: Vec<Option<Box<Socket>>>,
-    /// Slots that were freed at some time; some may be in use again.
+    /// Slots that were freed; some may be in use again.
     freed: Vec<u32>,
     count: u64,
     authenticated: u64,
@@ -96,7 +96,7 @@ impl Sockets {
         self.entered_listeners -= entered_listener(socket);
         note(&mut self.strangers, socket, false);
         if socket.sessions.len() == socket.sessions.capacity() {
-            // A vector would begin with room for four, and most sockets have one session.
+            // A vector starts with room for four, and most sockets have one session.
             socket.sessions.reserve_exact(socket.sessions.len().max(1));
         }
         socket.sessions.push(session);
@@ -127,7 +127,7 @@ impl Sockets {
         self.shares.users.get(user).copied().unwrap_or_default()
     }
 
-    /// Counts a socket for its user or its address, or no longer.
+    /// Counts a socket for its user or address, or stops counting it.
     pub(super) fn count(&mut self, id: SocketId, is_there: bool) {
         if let Some(socket) = self.places.get(id.0 as usize).and_then(Option::as_deref) {
             self.shares.count(socket, is_there);
@@ -192,7 +192,7 @@ fn note(strangers: &mut BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>, socket: &S
     }
 }
 
-/// How many authenticated sockets each user has, and how many without a credential each address.
+/// How many authenticated sockets each user has, and each address without a credential.
 #[derive(Default)]
 struct Shares {
     users: BTreeMap<String, u64>,
@@ -200,7 +200,7 @@ struct Shares {
 }
 
 impl Shares {
-    /// Counts a socket, or no longer.
+    /// Counts a socket, or stops counting it.
     fn count(&mut self, socket: &Socket, is_there: bool) {
         let Some(principal) = socket.principal() else { return };
         if let Some(user) = &principal.user {

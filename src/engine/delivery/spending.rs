@@ -1,4 +1,4 @@
-//! What a session's requests cost, and how they are charged to its budget.
+//! The cost of what sessions do, charged to budgets.
 
 use super::Delivery;
 use super::class::Scope;
@@ -11,7 +11,7 @@ use crate::engine::message::{Read, SessionId};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::Topic;
 
-/// Units for a message whose key is looked up and kept: a row is read, one written, one deleted later.
+/// Units for a message with an idempotency key: one row read, one written, one deleted later.
 const COST_OF_KEY: u64 = 10;
 
 impl Delivery {
@@ -46,7 +46,7 @@ impl Delivery {
         self.budget.spend(now, payer, units)
     }
 
-    /// Takes what someone at a relay asks for, whose sessions are there.
+    /// Takes units for a request at a relay, whose sessions are there.
     pub(in crate::engine) fn pay_remotely(
         &mut self,
         now: u64,
@@ -56,32 +56,32 @@ impl Delivery {
         self.budget.spend(now, Payer { socket: Some(socket), user, key: None }, units)
     }
 
-    /// Charges someone at a relay for what is already done.
+    /// Charges a client of a relay for work that is already done.
     pub(in crate::engine) fn charge_remotely(&mut self, now: u64, (socket, user): (&str, Option<&str>), units: u64) {
         self.budget.charge(now, Payer { socket: Some(socket), user, key: None }, units);
     }
 
-    /// Units that it costs to read what a session of a relay missed.
+    /// Units for reading what a session of a relay missed.
     pub(in crate::engine) fn cost_of_reading(read: Read) -> u64 {
         rows(read)
     }
 
     /// Charges for reading what a session missed, whether or not it could be replayed.
     pub(super) fn charge_replay(&mut self, now: u64, id: SessionId, read: Read) {
-        // Where the stream is elsewhere, it has charged for its reading itself.
+        // At a relay, the object with the stream has charged for its reading.
         if self.registry.away.is_none() {
             self.charge(now, id, rows(read));
         }
     }
 
-    /// Takes what it costs to tell everyone in a topic who is there, in so many bytes, from whose presence is the reason.
+    /// Charges for sending a roster of so many bytes to a whole topic, to the member whose change caused it.
     pub(super) fn charge_gathered(&mut self, now: u64, topic: &Option<Topic>, change: &Event, bytes: usize) {
         let Some(member) = change.member() else { return };
         let units = frames(self.listeners(&Scope::Presence(topic.clone())), bytes);
         self.charge_payer(now, (&member.client_id, member.user.as_deref()), units);
     }
 
-    /// Takes a unit from who wants to enter a channel and be told who is there: nobody may who is in debt for having asked.
+    /// Takes one unit for a join with its roster: a client in debt may not join.
     pub(super) fn pay_to_enter(&mut self, now: u64, id: SocketId, user: Option<&str>) -> Result<(), Refusal> {
         if let Some(away) = &mut self.registry.away {
             return away.pay(1);
@@ -97,7 +97,7 @@ impl Delivery {
         self.charge_payer(now, (&client_id, user.as_deref()), units);
     }
 
-    /// The budgets are where the stream is: elsewhere, it is noted who owes what.
+    /// At a relay the budgets are elsewhere, so the debt is recorded.
     fn charge_payer(&mut self, now: u64, (socket, user): (&str, Option<&str>), units: u64) {
         match &mut self.registry.away {
             Some(away) => away.owe(socket, user, units),

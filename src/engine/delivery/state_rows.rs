@@ -1,6 +1,6 @@
-//! The state of a socket that no attachment has room for: a row for itself, and one for each of its subscriptions, or of its
-//! channels where it carries such. Only rows that differ are written, so that one of ten thousand costs what a single one
-//! does.
+//! The state of a socket that does not fit into an attachment: one row for itself, and one for each of its
+//! subscriptions or channels. Only changed rows are written, so that one of ten thousand subscriptions costs as much as
+//! a single one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,17 +18,17 @@ use crate::policy::principal::Principal;
 /// The row of the socket itself.
 const HEAD: u32 = 0;
 
-/// What is stored of a socket in rows.
+/// The rows of a socket's state.
 #[derive(Default)]
 pub(super) struct StateRows {
     head: String,
-    /// The bytes of each other row, by its number.
+    /// The bytes of each other row, by number.
     parts: BTreeMap<u32, usize>,
     bytes: usize,
     last: u32,
 }
 
-/// A channel with its principal, of which a row has to be read alone.
+/// A channel with its principal: each row can be read without the others.
 #[derive(Serialize, Deserialize)]
 struct ChannelRow {
     channel: StoredChannel,
@@ -60,7 +60,7 @@ impl StateRows {
         }
     }
 
-    /// Removes the rows of what is there no more; `parts` are those of what is.
+    /// Removes rows that are no longer needed; `parts` are those that are.
     fn retain(&mut self, socket: &Socket, parts: &BTreeSet<u32>, out: &mut Out) {
         if parts.len() == self.parts.len() {
             return;
@@ -70,7 +70,7 @@ impl StateRows {
     }
 }
 
-/// Writes the rows that differ from what is stored.
+/// Writes the rows that have changed.
 pub(super) fn write(socket: &mut Socket, head: String, out: &mut Out) {
     let mut rows = socket.rows.take().unwrap_or_default();
     let mut sessions = std::mem::take(&mut socket.sessions);
@@ -87,7 +87,7 @@ pub(super) fn write(socket: &mut Socket, head: String, out: &mut Out) {
     socket.rows = Some(rows);
 }
 
-/// Forgets that there are rows: they are all removed.
+/// Removes all rows.
 pub(super) fn remove(socket: &mut Socket, out: &mut Out) {
     if socket.rows.take().is_none() {
         return;
@@ -104,7 +104,7 @@ pub(super) fn head(parts: &[StatePart]) -> Option<&str> {
     parts.iter().find(|part| part.number == HEAD).map(|part| part.text.as_str())
 }
 
-/// Adds what the other rows hold to a socket whose own row was read; `None` when one of them cannot be read.
+/// Restores the subscriptions or channels of a socket from its other rows; `None` if one is unreadable.
 pub(super) fn read(socket: &mut Socket, parts: &[StatePart]) -> Option<()> {
     let mut rows = StateRows { head: head(parts)?.to_owned(), ..StateRows::default() };
     for StatePart { number, text } in parts.iter().filter(|part| part.number != HEAD) {

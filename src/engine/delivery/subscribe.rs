@@ -105,7 +105,7 @@ impl Delivery {
             Subscribed::Table(target) => Missable::Table(target),
             Subscribed::Topic(topic) => Missable::Topic(topic),
         };
-        // Through the stream, which may have to read first: the roster follows the replay.
+        // Through the stream, which may have to read first, so that the roster follows the replay.
         let from = match (from, &to) {
             (None, _) => From::Now,
             (Some(from), Missable::Topic(_)) => From::Position(from, Vec::new()),
@@ -116,7 +116,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Adds a subscription if the session may have it, and says whether it is active at once.
+    /// Adds a subscription if the session may have it, and tells whether it is active at once.
     fn add_subscription(
         &mut self,
         session: SessionId,
@@ -256,7 +256,7 @@ impl Delivery {
         members.retain(|member| profile.hears_oneself_appear || member.client_id != session.client_id);
     }
 
-    /// Whether the stream has to hear of a change of presence; the stream reports errors.
+    /// Whether the stream must be told of an update; the stream reports errors.
     fn may_update(&self, session: SessionId, topic: &Option<Topic>) -> bool {
         let is_error = self.registry.profile(session.socket).is_none_or(|profile| profile.untracked_is_error);
         is_error || self.registry.session(session).is_some_and(|known| known.present.contains(topic))

@@ -1,5 +1,4 @@
-//! A session's subscriptions in the order in which they were made, found by id, topic and number: whether one may be added,
-//! and what it changes, costs no walk over the others.
+//! A session's subscriptions in order, indexed by id, topic and number, so that adding one does not walk the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,33 +6,33 @@ use super::session::{Subscribed, Subscription};
 use crate::engine::command::TableTarget;
 use crate::policy::channel::Topic;
 
-/// The subscriptions of one session; most sessions have none, and take no memory for them.
+/// The subscriptions of one session; without any, it takes no memory for them.
 #[derive(Clone, Default)]
 pub(super) struct Subscriptions(Option<Box<Lists>>);
 
 #[derive(Clone, Default)]
 struct Lists {
-    /// By a place that grows with each.
+    /// By a number that grows with each.
     all: BTreeMap<u64, Subscription>,
     last: u64,
-    /// Several may have one id: channels number their own.
+    /// Several may have the same id: channels number their own.
     by_id: BTreeSet<(String, u64)>,
     /// How many name each topic.
     topics: BTreeMap<Topic, u32>,
     /// How many have each number.
     numbers: BTreeMap<u32, u32>,
     totals: Totals,
-    /// Those that no row holds.
+    /// Those without a row.
     unsaved: BTreeSet<u64>,
-    /// The rows of those that have ended.
+    /// The rows of ended subscriptions.
     ended: Vec<u32>,
 }
 
-/// What the limits of table subscriptions are held against.
+/// The totals to which the limits of table subscriptions apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) count: u64,
-    /// Bytes that the client chose.
+    /// Bytes chosen by the client.
     pub(super) bytes: usize,
     pub(super) expressions: usize,
 }
@@ -75,14 +74,14 @@ impl Subscriptions {
         places.into_iter().for_each(|place| lists.take(place));
     }
 
-    /// Removes those that do not stay.
+    /// Removes those for which `stays` is false.
     pub(super) fn retain(&mut self, stays: impl Fn(&Subscription) -> bool) {
         let Some(lists) = &mut self.0 else { return };
         let gone: Vec<u64> = lists.all.iter().filter(|(_, one)| !stays(one)).map(|(place, _)| *place).collect();
         gone.into_iter().for_each(|place| lists.take(place));
     }
 
-    /// The first that has this id.
+    /// The first with this id.
     pub(super) fn get(&self, id: &str) -> Option<&Subscription> {
         let lists = self.0.as_ref()?;
         lists.places(id).next().and_then(|place| lists.all.get(&place))
@@ -113,12 +112,12 @@ impl Subscriptions {
         self.0.as_ref().is_some_and(|lists| lists.numbers.contains_key(&number))
     }
 
-    /// What the table subscriptions are together.
+    /// The totals of all table subscriptions.
     pub(super) fn totals(&self) -> Totals {
         self.0.as_ref().map(|lists| lists.totals).unwrap_or_default()
     }
 
-    /// Gives each that no row holds one, and hands it to `write`.
+    /// Gives each subscription without a row a number, and passes it to `write`.
     pub(super) fn save(&mut self, mut next: impl FnMut() -> u32, mut write: impl FnMut(&Subscription)) {
         let Some(lists) = &mut self.0 else { return };
         for place in std::mem::take(&mut lists.unsaved) {
@@ -129,12 +128,12 @@ impl Subscriptions {
         }
     }
 
-    /// The rows of those that have ended since this was last asked.
+    /// Takes the rows of ended subscriptions.
     pub(super) fn take_ended(&mut self) -> Vec<u32> {
         self.0.as_mut().map(|lists| std::mem::take(&mut lists.ended)).unwrap_or_default()
     }
 
-    /// Forgets that there are rows.
+    /// Forgets the row numbers.
     pub(super) fn forget_rows(&mut self) {
         let Some(lists) = &mut self.0 else { return };
         lists.all.values_mut().for_each(|subscription| subscription.row = 0);
@@ -189,7 +188,7 @@ impl FromIterator<Subscription> for Subscriptions {
     }
 }
 
-/// One fewer of a key; the last one removes it.
+/// Decrements the count of a key, removing it at zero.
 fn count_down<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
     let Some(count) = counts.get_mut(key) else { return };
     *count -= 1;

@@ -24,7 +24,7 @@ pub(super) struct EnabledTables {
 }
 
 impl EnabledTables {
-    /// The tables as storage describes them.
+    /// Restores the tables from the storage.
     pub(super) fn wake(organization: Rc<str>, configuration: Rc<Configuration>, stored: &Stored) -> EnabledTables {
         EnabledTables { organization, configuration, settings: TableSettings::read(stored.facts.get(FACT)) }
     }
@@ -63,13 +63,13 @@ impl EnabledTables {
         Ok(self.settings.states(&self.configuration.tables))
     }
 
-    /// The settings as they are stored; `None` where nobody has made any.
+    /// The text to store; `None` if there are no settings.
     fn text(&self) -> Option<String> {
         (!self.settings.is_empty()).then(|| self.settings.text())
     }
 
-    /// Why changes of a table do not reach holders of these roles, in dialects that ask for more than that they are
-    /// published. What comes of a database has its verdict instead.
+    /// Why changes of a table do not reach holders of these roles, in dialects that require settings. A database's
+    /// changes have verdicts instead.
     pub(super) fn withheld(
         &self,
         delivery: TableDelivery,
@@ -87,7 +87,7 @@ impl EnabledTables {
         (!self.is_open((schema, table), roles)).then_some(TableWarning::NoPolicy)
     }
 
-    /// Whether holders of these roles may get rows of a table, as far as a rule or the deployment says so.
+    /// Whether a rule or the deployment lets holders of these roles see rows of a table.
     fn is_open(&self, (schema, table): (&str, &str), roles: &Roles) -> bool {
         let app = self.configuration.app(&self.organization).filter(|_| schema == DEFAULT_SCHEMA);
         self.configuration.tables.get(schema, table).has_policy()
@@ -95,7 +95,7 @@ impl EnabledTables {
             || self.configuration.is_service(roles)
     }
 
-    /// The same for a table of a database that judges nobody's rows of it: its verdict is no policy.
+    /// The same for a database table without row-level security: its verdicts are no policy.
     pub(super) fn withheld_unjudged(
         &self,
         delivery: TableDelivery,
@@ -111,18 +111,18 @@ impl EnabledTables {
 }
 
 impl Delivery {
-    /// The table settings as text; `None` where nobody has made any.
+    /// The table settings as text; `None` if there are none.
     pub(in crate::engine) fn tables_text(&self) -> Option<String> {
         self.tables.text()
     }
 
-    /// Takes the table settings from the object that is asked to change them.
+    /// Replaces the table settings by those of the object where they are made.
     pub(in crate::engine) fn take_tables(&mut self, text: String, out: &mut Out) {
         self.tables.settings = TableSettings::read(Some(&text));
         self.store_tables(out);
     }
 
-    /// Stores the table settings, for the next wake.
+    /// Stores the table settings for the next wake.
     pub(in crate::engine) fn store_tables(&self, out: &mut Out) {
         let text = self.tables.text();
         out.effects.extend(text.map(|value| Effect::Do(Task::Write(Write::Fact { name: FACT, value }))));

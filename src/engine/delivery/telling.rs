@@ -12,7 +12,7 @@ use crate::engine::profile::Refusals;
 use crate::policy::channel::Topic;
 
 impl Registry {
-    /// Sends one session an event.
+    /// Sends an event to a session.
     pub(super) fn tell(&self, id: SessionId, event: Event, out: &mut Out) {
         let Some(socket) = self.socket(id.socket) else { return };
         if let Some(session) = socket.session(id.number) {
@@ -28,7 +28,7 @@ impl Registry {
         }
     }
 
-    /// Sends a socket an event that belongs to none of its sessions, or to one that does not exist.
+    /// Sends a socket an event that belongs to no existing session.
     pub(super) fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
         if let Some(socket) = self.socket(id) {
             let (to, dialect) = (vec![id], socket.dialect);
@@ -48,7 +48,7 @@ impl Registry {
 }
 
 impl Delivery {
-    /// Sends a session a refusal.
+    /// Sends a refusal to a session.
     pub(super) fn refuse(
         &mut self,
         now: u64,
@@ -75,7 +75,7 @@ impl Delivery {
         self.count_error(now, id, out);
     }
 
-    /// Too many errors within a minute end a socket.
+    /// Counts an error; too many within a minute close the socket.
     pub(super) fn count_error(&mut self, now: u64, id: SocketId, out: &mut Out) {
         let max = self.configuration.limits.errors_per_minute;
         self.registry.save_later(id);

@@ -16,7 +16,7 @@ use crate::policy::principal::{Method, Principal};
 use crate::policy::secret::Secret;
 use crate::policy::token::{LEEWAY, TokenError};
 
-/// Verifies the tokens of one organization, with the keys that it has.
+/// Verifies the tokens of one organization, with its current keys.
 pub(super) struct Verifier {
     organization: Rc<str>,
     configuration: Rc<Configuration>,
@@ -25,7 +25,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// The verifier with the key set that was stored last.
+    /// A verifier with the key set that was stored last.
     pub(super) fn wake(organization: Rc<str>, configuration: Rc<Configuration>, stored: &Stored) -> Verifier {
         let mut keys = KeySet::default();
         if let Some((time, text)) = &stored.keys {
@@ -40,7 +40,7 @@ impl Verifier {
         self.is_fetching = false;
     }
 
-    /// Notes that the key set is needed; returns whether a fetch has to be started.
+    /// Records that the key set is needed; returns whether a fetch must be started.
     pub(super) fn must_fetch(&mut self) -> bool {
         !std::mem::replace(&mut self.is_fetching, true)
     }
@@ -59,7 +59,7 @@ impl Verifier {
                 principal.ok_or(TokenError::Refused(Code::AuthRequired))?
             }
         };
-        // A channel ends with its token: one that expired a few seconds ago would end it at once.
+        // A channel ends with its token, so a token that expired a few seconds ago would end it at once.
         match principal.expires.and_then(|expires| now.checked_sub(expires)) {
             Some(since) => Err(TokenError::Expired(since / 1_000)),
             None => Ok(principal),

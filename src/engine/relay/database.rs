@@ -1,4 +1,5 @@
-//! A relay and the database: what its delivery asks goes to the root, which alone talks to the database's object.
+//! A relay and the database: questions of its delivery go to the root, the only object that talks to the database's
+//! object.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +14,20 @@ use crate::engine::database::remote::GroupForm;
 use crate::engine::effect::{Effect, Question, Task};
 use crate::engine::message::{Announcement, From, Missed, Out, Read, SessionId, ToDelivery};
 
-/// How long a relay waits before it asks again what the root has not answered, in milliseconds: a root that lost its memory
-/// meanwhile does not know that it was asked.
+/// How long a relay waits before it repeats a question, in milliseconds: a root that lost its memory has forgotten it.
 const PATIENCE: u64 = 10_000;
 
-/// What the root has yet to answer.
+/// Questions that the root has not answered.
 #[derive(Default)]
 pub(super) struct DatabaseQuestions {
     open: BTreeMap<Key, DatabaseUp>,
-    /// When they are asked again, in Unix milliseconds.
+    /// When they are repeated, in Unix milliseconds.
     again_at: Option<u64>,
-    /// Sessions that ask for what they missed when the database judges for them, by their questions.
+    /// Sessions whose recovery had to wait for the database, by their questions.
     returning: BTreeMap<u64, (SessionId, Announcement)>,
 }
 
-/// What a question is about; who listens is told as a whole, so there is one such at a time.
+/// Identifies a question; an interest is reported as a whole, so there is one at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Listen,
@@ -40,19 +40,19 @@ struct ListenersForm {
 }
 
 impl DatabaseQuestions {
-    /// Forgets the sessions that wait for what they missed.
+    /// Forgets the postponed recoveries.
     pub(super) fn forget_returning(&mut self) {
         self.returning.clear();
     }
 
-    /// When something is asked again, in Unix milliseconds.
+    /// When questions are repeated, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.again_at
     }
 }
 
 impl RelayTenant {
-    /// Sends what the delivery asks of the database to the root.
+    /// Sends the delivery's questions about the database to the root.
     pub(super) fn relay_questions(&mut self, now: u64, out: &mut Out) {
         let is_question = |effect: &Effect| matches!(effect, Effect::Do(Task::AskDatabase { .. }));
         if !out.effects.iter().any(is_question) {
@@ -70,7 +70,7 @@ impl RelayTenant {
         }
     }
 
-    /// Asks again, where the root has not answered for long.
+    /// Repeats questions that are overdue.
     pub(super) fn ask_late_database(&mut self, now: u64) {
         if self.database.again_at.is_some_and(|time| time <= now) {
             self.ask_database_again();
@@ -78,12 +78,12 @@ impl RelayTenant {
         }
     }
 
-    /// Asks everything again that was not answered.
+    /// Repeats all unanswered questions.
     pub(super) fn ask_database_again(&mut self) {
         self.database.open.values().cloned().for_each(|question| self.link.push(Up::Database(question)));
     }
 
-    /// Forgets what the root was told, which may have given this relay up.
+    /// Reports the whole interest again: the root may have given this relay up.
     pub(super) fn tell_database_anew(&mut self) {
         self.database.open.remove(&Key::Listen);
         self.settle_patience();
@@ -96,9 +96,9 @@ impl RelayTenant {
         }
     }
 
-    /// Takes in what the root says of the database.
+    /// Handles a message of the root about the database.
     pub(super) fn hear_database(&mut self, now: u64, message: DatabaseDown, is_for_this_life: bool, out: &mut Out) {
-        // Nothing is stored for a relay without sockets.
+        // A relay without sockets stores nothing.
         if self.delivery.is_empty() {
             return;
         }
@@ -124,12 +124,12 @@ impl RelayTenant {
         self.settle_patience();
     }
 
-    /// Asks for what a session missed that had to wait until the database judges for it. Its socket is held meanwhile.
+    /// Asks for what a session missed, now that the database judges for it. Its socket is held meanwhile.
     pub(super) fn ask_for_missed(&mut self, session: SessionId, from: &From, then: Announcement) {
         self.delivery.hold_socket(session.socket);
         self.asked += 1;
         let (number, payer) = (self.asked, self.payer_of(session));
-        // The frame that asked for it has paid.
+        // The frame that asked for the recovery has been charged.
         let from = codec::from_form(from);
         let (enters, listens, only, watch) = (false, false, None, Vec::new());
         let ask = Ask { number, payer, units: 0, enters, listens, from, only, watch };
@@ -138,7 +138,7 @@ impl RelayTenant {
         self.database.returning.insert(number, (session, then));
     }
 
-    /// Takes in what such a session missed; hands the answer back where it is another's.
+    /// Handles the answer to a postponed recovery; returns answers to other questions.
     pub(super) fn missed(&mut self, form: AnswerForm, out: &mut Out) -> Option<AnswerForm> {
         let Some((session, then)) = self.database.returning.remove(&form.number) else { return Some(form) };
         self.asks.remove(&form.number);

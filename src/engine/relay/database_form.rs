@@ -1,4 +1,4 @@
-//! What travels between the objects of one tenant about its database: who listens, questions, answers and verdicts.
+//! Messages between the objects of one tenant about its database: interests, questions, answers and verdicts.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::policy::table::distinct;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::engine) enum DatabaseUp {
-    /// Who listens to which tables, in place of what was told before.
+    /// Who listens to which tables, replacing the previous report.
     Listen { revision: u64, groups: Vec<GroupForm> },
     /// A question to the database.
     Question { kind: QuestionKind, number: u64, body: String },
@@ -22,15 +22,15 @@ pub(in crate::engine) enum DatabaseUp {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::engine) enum DatabaseDown {
-    /// The database judges for those who listen; it has these tables.
+    /// The database judges for this interest, with these tables.
     Listening { revision: u64, lost: bool, catalog: String },
-    /// The answer to a question; `None` where there was none.
+    /// The answer to a question; `None` if there was none.
     Answered { kind: QuestionKind, number: u64, text: Option<String> },
-    /// The changes have stopped, or flow again; the tables where they have changed.
+    /// The changes have stopped or resumed; with the tables if they have changed.
     Feed { lost: bool, catalog: Option<String> },
 }
 
-/// What a question is about.
+/// The kind of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::engine) enum QuestionKind {
@@ -40,7 +40,7 @@ pub(in crate::engine) enum QuestionKind {
     Authorize,
 }
 
-/// What the groups of one role that listen at a relay see of a change: group, the row after it, the row before it.
+/// What a role's groups at a relay see of a change: group, new row, old row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerdictForm {
@@ -48,7 +48,7 @@ pub(super) struct VerdictForm {
     groups: Vec<(String, bool, bool)>,
 }
 
-/// The part of a verdict that is about the groups that `is_wanted` names. Who is not named sees nothing.
+/// The part of a verdict for the groups that `is_wanted` selects. All others see nothing.
 pub(super) fn verdict_form(verdict: &Verdict, is_wanted: &dyn Fn(&str) -> bool) -> Vec<VerdictForm> {
     let forms = verdict.parts_for(is_wanted).map(|(columns, groups)| VerdictForm {
         columns: columns.iter().cloned().collect(),

@@ -1,4 +1,4 @@
-//! What a tenant's own object does for the database listeners of its relays: it alone talks to the database's object, so
+//! What a tenant's own object does for the database listeners of its relays: only it talks to the database's object, so
 //! that there is one order of changes and one high-water mark.
 
 use std::collections::BTreeMap;
@@ -11,17 +11,17 @@ use crate::engine::effect::{Question, Task};
 use crate::engine::message::Out;
 use crate::engine::tenant::Tenant;
 
-/// Numbers of relays' questions begin here: the delivery's own count up from 1, and never meet them.
+/// Relays' questions are numbered from here; the delivery's own count up from 1 and never reach this.
 const FIRST: u64 = 1 << 40;
 
-/// Questions of relays that the database has yet to answer.
+/// Relays' questions that the database has not answered.
 #[derive(Default)]
 pub(in crate::engine) struct RelayQuestions {
     last: u64,
     open: BTreeMap<u64, Asker>,
 }
 
-/// Who asked: the relay, its life, and the question there.
+/// The relay that asked, its life, and its number of the question.
 #[derive(PartialEq, Eq)]
 struct Asker {
     relay: u32,
@@ -31,14 +31,14 @@ struct Asker {
 }
 
 impl Tenant {
-    /// Does what a relay asks of the database.
+    /// Handles a relay's message about the database.
     pub(super) fn database_asked(&mut self, relay: u32, message: DatabaseUp, out: &mut Out) {
         match message {
             DatabaseUp::Listen { revision, groups } => self.delivery.listen_at(relay, revision, groups, out),
             DatabaseUp::Question { kind, number, body } => {
                 let life = self.hub.as_ref().and_then(|hub| hub.life_of(relay)).cloned().unwrap_or_default();
                 let asker = Asker { relay, life, kind, number };
-                // A relay that waits asks again: it may be that this life of the root does not know it.
+                // A waiting relay repeats its question, in case this life of the root has never received it.
                 if self.questions.open.values().any(|known| *known == asker) {
                     return;
                 }
@@ -55,7 +55,7 @@ impl Tenant {
         }
     }
 
-    /// Takes in the database's verdicts for whoever has asked.
+    /// Passes the database's verdicts to whoever asked.
     pub(in crate::engine) fn judged(&mut self, number: u64, verdicts: Option<String>, out: &mut Out) {
         if number < FIRST {
             return self.delivery.judged(number, verdicts, out);
@@ -63,7 +63,7 @@ impl Tenant {
         self.answer_question(number, verdicts);
     }
 
-    /// Takes in the database's grants for whoever has asked.
+    /// Passes the database's grants to whoever asked.
     pub(in crate::engine) fn authorized(&mut self, now: u64, number: u64, grant: Option<String>) {
         if number < FIRST {
             return self.delivery.authorized(now, number, grant.as_deref());
@@ -73,13 +73,13 @@ impl Tenant {
 
     fn answer_question(&mut self, number: u64, text: Option<String>) {
         let Some(Asker { relay, life, kind, number }) = self.questions.open.remove(&number) else { return };
-        // Another life of the relay has asked nothing yet.
+        // A later life of the relay did not ask this.
         if let Some(hub) = self.hub.as_mut().filter(|hub| hub.life_of(relay) == Some(&life)) {
             hub.reply(relay, &Down::Database(DatabaseDown::Answered { kind, number, text }));
         }
     }
 
-    /// Takes in that the changes have stopped or flow again, and what tables there are.
+    /// Handles that the changes have stopped or resumed, with the tables.
     pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, catalog: Option<String>, out: &mut Out) {
         let before = self.delivery.feed_state();
         self.delivery.fed(now, is_lost, catalog, out);
@@ -87,7 +87,7 @@ impl Tenant {
         self.tell_feed(before);
     }
 
-    /// Takes in how the database's object answered to who listens.
+    /// Handles the answer of the database's object to an interest.
     pub(in crate::engine) fn interest_answered(
         &mut self,
         now: u64,
@@ -111,7 +111,7 @@ impl Tenant {
         }
     }
 
-    /// Gives up relays that have emptied, and their listeners.
+    /// Gives up relays without sockets, and their listeners.
     pub(in crate::engine) fn forget_relays(&mut self, out: &mut Out) {
         let Some(hub) = &mut self.hub else { return };
         hub.give_up(out);
@@ -119,7 +119,7 @@ impl Tenant {
         gone.collect::<Vec<_>>().into_iter().for_each(|relay| self.delivery.forget_listeners(relay, out));
     }
 
-    /// Tells relays with listeners that the changes have stopped or flow again, or that the tables have changed.
+    /// Tells relays with listeners that the changes have stopped or resumed, or that the tables have changed.
     fn tell_feed(&mut self, before: Option<(bool, Rc<Catalog>, Rc<str>)>) {
         let (Some(hub), Some((lost, tables, text))) = (&mut self.hub, self.delivery.feed_state()) else { return };
         let Some((was_lost, before, _)) = before else { return };

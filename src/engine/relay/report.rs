@@ -1,4 +1,4 @@
-//! What a relay has to report of its sockets, gathered until the next message to the root carries it.
+//! A relay's report on its sockets, collected until the next request to the root carries it.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use super::form::{PayerForm, Report};
 use super::interest::InterestFilter;
 use crate::engine::delivery::Delivery;
 
-/// Sessions that may end before the filter is made anew without what they wanted.
+/// How many sessions may end before the filter is rebuilt without their interest.
 const MANY_ENDED: u64 = 1_000;
 
 /// What has changed since the last report.
 pub(super) struct Reporter {
     interest: InterestFilter,
     has_news: bool,
-    /// Whether the next report says everything.
+    /// Whether the next report is complete rather than a difference.
     is_whole: bool,
     ended: u64,
     users: BTreeSet<String>,
@@ -23,7 +23,7 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// That of a life which begins: everything is to be said.
+    /// The report of a new life, which must be complete.
     pub(super) fn new() -> Reporter {
         Reporter {
             interest: InterestFilter::default(),
@@ -37,7 +37,7 @@ impl Reporter {
         }
     }
 
-    /// Takes in what the delivery has noted since it was last asked.
+    /// Adds what the delivery has recorded since the last call.
     pub(super) fn note(&mut self, delivery: &mut Delivery) {
         let (classes, users, ended) = delivery.take_notes();
         let owed = delivery.take_owed().into_iter();
@@ -59,18 +59,18 @@ impl Reporter {
         }
     }
 
-    /// Whether there is something to say.
+    /// Whether there is something to report.
     pub(super) fn is_due(&self, delivery: &Delivery) -> bool {
         self.has_news || self.is_whole || !self.users.is_empty() || self.sockets != delivery.counts()
     }
 
-    /// Counts frames of a publication, and who is to pay for them.
+    /// Counts frames of a publication, and who is charged for them.
     pub(super) fn delivered(&mut self, frames: u64, payer: Option<(PayerForm, u64)>) {
         self.frames += frames;
         self.spent.extend(payer);
     }
 
-    /// Nobody knows whether the last report arrived.
+    /// The last report may be lost, so the next one is complete.
     pub(super) fn doubt(&mut self) {
         self.is_whole = true;
     }

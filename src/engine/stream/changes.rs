@@ -1,4 +1,4 @@
-//! Changes from the database: each batch once, in its order, with the history in one transaction.
+//! Changes from the database: each batch is applied once, in order, with its history rows in one transaction.
 
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ use crate::value::form::Form;
 /// The fact under which the high-water mark is stored.
 const MARK: &str = "database.mark";
 
-/// The last batch that was taken.
+/// The last batch that was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     database: String,
@@ -27,7 +27,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// The mark that was stored.
+    /// The stored mark.
     pub(super) fn read(stored: &Stored) -> Option<Mark> {
         serde_json::from_str(stored.facts.get(MARK)?).ok()
     }
@@ -39,7 +39,7 @@ impl Mark {
 }
 
 impl Stream {
-    /// Takes a batch, or says that it has it already.
+    /// Applies a batch, or acknowledges one that was applied before.
     pub(in crate::engine) fn changes(&mut self, now: u64, batch: Batch, out: &mut Out) {
         if self.database.as_ref().is_none_or(|database| *database.name != *batch.database) {
             let message = "The organization takes no changes from this database.";
@@ -49,7 +49,7 @@ impl Stream {
             Some(mark) if mark.is_of(&batch) && batch.number <= mark.batch => {
                 return out.run(Task::Taken(Ok(batch.number)));
             }
-            // A database that was restored may have forgotten what it told: no position from before means anything.
+            // A restored database may have lost what it had sent: earlier positions mean nothing.
             Some(mark) if !mark.is_of(&batch) => self.begin_anew(&batch.epoch, out),
             Some(_) | None => self.begin(out),
         }
@@ -68,7 +68,7 @@ impl Stream {
         out.run(Task::Taken(Ok(batch.number)));
     }
 
-    /// The stream goes on under an epoch that nobody has a position in.
+    /// Continues the stream under a new epoch, which invalidates every position.
     fn begin_anew(&mut self, database_epoch: &str, out: &mut Out) {
         let digest = Sha256::new().chain_update(&*self.epoch).chain_update([0]).chain_update(database_epoch).finalize();
         let epoch: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -95,7 +95,7 @@ impl Stream {
         }
     }
 
-    /// What is published of a change, and whether it is for those only who were judged to see it.
+    /// The publication of a change, and whether only those whom a verdict admits may receive it.
     fn publication(&self, change: Change) -> Option<(Publication, bool)> {
         match change.content {
             ChangeContent::Row { operation, new, old } => {

@@ -1,4 +1,5 @@
-//! The history: offsets, what is kept, what a returning connection has missed (docs/protocol-native.md, Recovery).
+//! The history: offsets, what is retained, and what a returning connection has missed (docs/protocol-native.md,
+//! Recovery).
 
 use std::rc::Rc;
 
@@ -13,17 +14,17 @@ use crate::policy::limits::HistoryLimits;
 
 /// Publications between two trimmings.
 const TRIM_EVERY: u64 = 64;
-/// The version of a row without a text, as the last one has when its time is over.
+/// The version of a row without text, such as the newest row once its retention has passed.
 const GAP_VERSION: u64 = 0;
-/// Rows that a trimming on the way looks at: a few times as many as came since the last.
+/// How many rows an incremental trim examines: a few times as many as were added since the last.
 const TRIM_ROWS: u64 = 4 * TRIM_EVERY;
 
-/// What memory knows of the history: where it ends, and what came last. The rows are in the storage.
+/// The end of the history, in memory. The rows are in the storage.
 pub(super) struct History {
     limits: HistoryLimits,
     newest: Option<Newest>,
     recent: Recent,
-    /// When the rows that are left should be looked at again, in Unix milliseconds.
+    /// When to look for expired rows again, in Unix milliseconds.
     deadline: Option<u64>,
 }
 
@@ -34,16 +35,16 @@ pub(super) struct RecoveryRequest {
     pub(super) then: Announcement,
 }
 
-/// How a reading begins.
+/// The first step of a recovery.
 pub(super) enum Begun {
     /// This must be read first.
     Read(Task),
-    /// What was missed is known already, and what it took to know it; `None`: nothing can be told.
+    /// The result is known without reading, with its cost; `None`: recovery is impossible.
     Known((Option<Vec<Accepted>>, Read)),
 }
 
 impl RecoveryRequest {
-    /// What of all that was missed it is about; `None`: all.
+    /// The target of a partial recovery; `None`: everything.
     fn only(&self) -> Option<&Missable> {
         match &self.then {
             Announcement::Subscribed { to, .. } => Some(to),
@@ -71,13 +72,14 @@ impl History {
         self.newest.map_or(0, |newest| newest.offset)
     }
 
-    /// Keeps a publication and gives its offset.
+    /// Retains a publication and returns its offset.
     pub(super) fn append(&mut self, now: u64, publication: &Publication, out: &mut Out) -> u64 {
         let (text, topic) = (publication.source.clone(), publication.private_topic());
         self.push(now, (STORED_VERSION, text), (topic, place::of(publication)), out)
     }
 
-    /// Leaves a place for what cannot be told: nobody comes back over it and takes the stream for complete.
+    /// Appends a gap for a change that cannot be represented: a recovery across it fails instead of missing it
+    /// silently.
     pub(super) fn append_gap(&mut self, now: u64, out: &mut Out) -> u64 {
         self.push(now, (GAP_VERSION, Rc::from("")), (None, place::GAP.to_owned()), out)
     }
@@ -92,7 +94,7 @@ impl History {
         let before = self.newest.unwrap_or(Newest { offset: 0, time: now, total_bytes: 0 });
         let newest = Newest {
             offset: before.offset.saturating_add(1),
-            // A clock that goes back must not make the history go back: trimming relies on the order.
+            // Times must not decrease even if the clock does: trimming relies on their order.
             time: now.max(before.time),
             total_bytes: before.total_bytes.saturating_add(text.len() as u64),
         };
@@ -114,7 +116,7 @@ impl History {
         newest.offset
     }
 
-    /// Begins to tell what a connection has missed. What came last is known; the rest must be read.
+    /// Starts a recovery. The newest publications are in memory; older ones must be read.
     pub(super) fn begin(&mut self, epoch: &str, reading: &RecoveryRequest) -> Begun {
         let nothing = Begun::Known((None, Read::default()));
         let (from, topics) = match &reading.from {
@@ -134,7 +136,7 @@ impl History {
         let query = HistoryQuery {
             after: from.offset,
             selection: place::selection(reading.only(), topics),
-            // One more than may be told: then it is too much.
+            // One more than may be replayed tells that there are too many.
             rows: self.limits.replay.saturating_add(1),
             bytes: self.limits.replay_bytes,
         };
@@ -147,7 +149,7 @@ impl History {
         }
     }
 
-    /// What these rows are, if they are not too much to send at once and each can be told.
+    /// The publications of these rows, unless they are too many to send at once or one is unreadable.
     pub(super) fn missed(&mut self, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
         let Read { rows: count, bytes, .. } = Read::of(&rows, 0);
         if count > self.limits.replay || bytes > self.limits.replay_bytes {
@@ -156,8 +158,8 @@ impl History {
         rows.into_iter().map(|row| self.accepted(row)).collect()
     }
 
-    /// The newest of some rows that are not too much to send at once, as they were accepted. What cannot be read any more is
-    /// left out: a replay promises no completeness.
+    /// The newest of these rows that may be sent at once, as publications. Unreadable rows are skipped: a replay does
+    /// not promise completeness.
     pub(super) fn newest(&mut self, mut rows: Vec<StoredPublication>) -> Vec<Accepted> {
         let mut bytes = 0;
         let fits = |row: &&StoredPublication| {
@@ -169,7 +171,7 @@ impl History {
         rows.into_iter().filter_map(|row| self.accepted(row)).collect()
     }
 
-    /// A row as it was accepted; `None` when it cannot be read any more.
+    /// The publication of a row; `None` if it is unreadable.
     fn accepted(&mut self, row: StoredPublication) -> Option<Accepted> {
         let publication = self.recent.parse(&row)?;
         Some(Accepted { publication, offset: row.offset, time: row.time, is_kept: true, verdict: None })
@@ -177,11 +179,11 @@ impl History {
 
     pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            // All of them: nobody may publish for a long time, and what is over its time must not wait for that.
+            // The whole history: nobody may publish for a long time, and expired rows must not wait for that.
             self.trim(now, self.offset(), out);
             let end = self.newest.map(|newest| end_of_life(&self.limits, newest.time)).filter(|end| *end > now);
-            // When the oldest that is left will be due is not known here: it is looked for again after an eighth of the
-            // time for which any is kept.
+            // The time of the oldest remaining row is unknown here, so it is checked again after an eighth of the
+            // retention.
             let again = now.saturating_add(self.limits.seconds.saturating_mul(125));
             self.deadline = end.map(|end| end.min(again));
         }

@@ -1,4 +1,4 @@
-//! The stream half of a tenant: the order of its publications, what is kept of them, and who is present.
+//! The stream half of a tenant: the order of its publications, their retention, and presence.
 
 mod changes;
 mod history;
@@ -22,41 +22,40 @@ use changes::Mark;
 use history::{Begun, History, RecoveryRequest};
 pub use place::{GAP as GAP_PLACE, ORGANIZATION as ORGANIZATION_PLACES};
 use presence::Presence;
-use publish::{Request, Spoken};
+use publish::{ClientMessage, Request};
 
 /// One tenant's stream.
 pub(super) struct Stream {
     configuration: Rc<Configuration>,
     epoch: Rc<str>,
-    /// Whether the epoch is stored: nothing is, before someone has proven who they are (invariant 12).
+    /// Whether the epoch is stored, which happens with the first proven identity (invariant 12).
     has_begun: bool,
     history: History,
     presence: Presence,
     rate: Bucket,
     request: Option<Request>,
-    /// The connection that waits for what is being read, and those that resume after it: what one is told of the storage
-    /// is in memory by itself.
+    /// The connection whose history is being read, and those that recover after it. The stream reads for one at a time.
     reading: Option<RecoveryRequest>,
     resuming: VecDeque<RecoveryRequest>,
-    /// What clients publish under keys that are being looked up, one at a time.
-    recalling: VecDeque<Spoken>,
-    /// The database whose changes are taken.
+    /// Messages of clients whose idempotency keys must be looked up, one at a time.
+    recalling: VecDeque<ClientMessage>,
+    /// The database that sends changes.
     database: Option<Rc<Database>>,
-    /// The last batch of it that was taken.
+    /// Its last batch that was applied.
     mark: Option<Mark>,
     catalog: Option<Rc<Catalog>>,
-    /// Changes that could not be told since the object came to life.
+    /// Changes that could not be represented since the object was constructed.
     pub(super) lost: u64,
-    /// Times the database could not judge for a group since then.
+    /// Groups for which the database failed to give a verdict, since then.
     pub(super) failed: u64,
-    /// Publications accepted since the object came to life.
+    /// Publications accepted since the object was constructed.
     pub(super) publications: u64,
     /// Frames handed to sockets since then.
     pub(super) deliveries: u64,
 }
 
 impl Stream {
-    /// The stream as its storage tells it; a new one begins with `epoch`.
+    /// Restores the stream from the storage; a new one starts with `epoch`.
     pub(super) fn wake(
         now: u64,
         (configuration, organization): (Rc<Configuration>, &str),
@@ -84,7 +83,7 @@ impl Stream {
         }
     }
 
-    /// Takes in what the database says of its tables.
+    /// Stores the database's catalog of tables.
     pub(super) fn learn(&mut self, catalog: Option<Rc<Catalog>>) {
         self.catalog = catalog;
     }
@@ -106,7 +105,7 @@ impl Stream {
         match message {
             ToStream::Begin => self.begin(out),
             ToStream::Publish { publication, keep, origin } => {
-                self.publish_for_client(now, Spoken { publication, keep, origin }, out);
+                self.publish_for_client(now, ClientMessage { publication, keep, origin }, out);
             }
             ToStream::Delivered { frames } => self.delivered(now, frames, out),
             ToStream::Resume { session, from, then } => {
@@ -127,7 +126,8 @@ impl Stream {
         }
     }
 
-    /// Lets the next connections resume, up to one for which the storage must be read: an answer of it says not to whom.
+    /// Lets waiting connections recover, up to the first one that needs the storage: the answer does not say whom it is
+    /// for.
     fn read_next(&mut self, out: &mut Out) {
         while self.reading.is_none()
             && let Some(reading) = self.resuming.pop_front()
@@ -142,7 +142,7 @@ impl Stream {
         }
     }
 
-    /// Takes in the rows that [`Task::ReadHistory`] asked for.
+    /// Handles the rows that [`Task::ReadHistory`] asked for.
     pub(super) fn history_read(&mut self, HistoryRead { rows, scanned }: HistoryRead, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
         let read = Read::of(rows.as_deref().unwrap_or_default(), scanned);
@@ -155,19 +155,19 @@ impl Stream {
         self.read_next(out);
     }
 
-    /// Takes in the members of sockets that are gone and lets them leave: whoever can hear of it is told.
+    /// Removes the members of closed sockets and tells the listeners.
     pub(super) fn let_leave(&mut self, rows: &[PresenceRow], out: &mut Out) {
         self.presence.take_in(rows);
         let gone: BTreeSet<&str> = rows.iter().map(|row| row.client_id.as_str()).collect();
         gone.into_iter().for_each(|client_id| self.presence.gone(&Rc::from(client_id), out));
     }
 
-    /// Whether a connection waits for what is stored.
+    /// Whether a history read is pending.
     pub(super) fn is_reading(&self) -> bool {
         self.reading.is_some() || !self.recalling.is_empty()
     }
 
-    /// Tells the delivery where the stream stands; `missed` answers a connection that asked.
+    /// Tells the delivery the stream's position, with what a connection missed if it asked.
     fn resumed(&self, reading: RecoveryRequest, (missed, read): (Option<Vec<Accepted>>, Read), out: &mut Out) {
         let nothing_missed = matches!(&reading.from, From::Position(from, _) if *from == self.position());
         let asked = !matches!(reading.from, From::Now);
@@ -191,12 +191,12 @@ impl Stream {
         self.history.housekeep(now, out);
     }
 
-    /// When something is due next, in Unix milliseconds.
+    /// The next deadline, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.history.deadline()
     }
 
-    /// Where the stream stands.
+    /// The stream's position.
     pub(super) fn position(&self) -> Position {
         Position { epoch: self.epoch.to_string(), offset: self.history.offset() }
     }

@@ -1,4 +1,4 @@
-//! Where a publication was published, as the history's rows say it: by this they are found again.
+//! Places: where a publication was published, as a key in the history, by which recovery finds its rows.
 
 use std::rc::Rc;
 
@@ -7,9 +7,9 @@ use crate::engine::message::Missable;
 use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
 
-/// What the places of the whole organization begin with; all others come after it in the order of bytes.
+/// The prefix of places for the whole organization; all other places sort after it.
 pub const ORGANIZATION: &str = "o";
-/// The place of what cannot be told: everyone who comes back over it has missed something.
+/// The place of a gap: every recovery across it is incomplete.
 pub const GAP: &str = "";
 
 /// The place of a publication.
@@ -21,7 +21,7 @@ pub(super) fn of(publication: &Publication) -> String {
     }
 }
 
-/// The place of everything that is published to a topic.
+/// The place of a topic's publications.
 pub(super) fn of_topic(topic: &Topic) -> String {
     [if topic.private { "private " } else { "public " }, &*topic.name].concat()
 }
@@ -30,8 +30,8 @@ fn of_table(schema: &str, table: &str) -> String {
     [ORGANIZATION, "table ", schema, ".", table].concat()
 }
 
-/// The places of what a session may have missed that listens to these topics; `only` says what it asks for of that. More
-/// than it may see: whoever is told is decided for each publication.
+/// The places that a session with these topics may have missed; `only` restricts them to one target. This may select
+/// too much: each publication is checked again before it is sent.
 pub(super) fn selection(only: Option<&Missable>, topics: &[Topic]) -> Selection {
     let is_any = |name: &str| name == "*";
     let mut selection = Selection { is_whole: false, places: vec![GAP.to_owned()] };
@@ -50,13 +50,13 @@ pub(super) fn selection(only: Option<&Missable>, topics: &[Topic]) -> Selection 
 }
 
 impl Selection {
-    /// Whether a place is among those selected.
+    /// Whether a place is selected.
     pub fn has(&self, place: &str) -> bool {
         (self.is_whole && place.starts_with(ORGANIZATION)) || self.places.iter().any(|selected| selected == place)
     }
 }
 
-/// The place of the messages of a private topic, with which those of earlier builds are found too.
+/// The place of a private topic's messages, in the form that earlier builds used too.
 pub(super) fn of_private_topic(name: &Rc<str>) -> String {
     of_topic(&Topic { private: true, name: name.clone() })
 }

@@ -1,4 +1,4 @@
-//! Presence: who is in which topic. It says what changed; the delivery tells whom it concerns.
+//! Presence: who is in which topic. It determines what changed; the delivery decides who is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,12 +12,12 @@ use crate::engine::profile::RosterOnTracking;
 use crate::policy::channel::Topic;
 use crate::policy::limits::Limits;
 
-/// Everyone present in one tenant, as the storage has it.
+/// Everyone present in one tenant, as stored.
 pub(in crate::engine) struct Presence {
     max_members: u64,
     /// By topic, then by public id.
     members: BTreeMap<(Option<Topic>, Rc<str>), Rc<Member>>,
-    /// Where each member is, so that a disconnect looks at no other topic.
+    /// The topics of each member, so that a disconnect looks at no others.
     places: BTreeSet<(Rc<str>, Option<Topic>)>,
 }
 
@@ -29,7 +29,7 @@ impl Presence {
         presence
     }
 
-    /// Takes in members whose rows are stored already.
+    /// Restores members from their rows.
     pub(super) fn take_in(&mut self, rows: &[PresenceRow]) {
         for row in rows {
             let member = Member {
@@ -44,7 +44,7 @@ impl Presence {
         }
     }
 
-    /// Adds a member; one that is there already gets its new metadata.
+    /// Adds a member; a known one gets the new metadata.
     pub(super) fn track(&mut self, tracking: Tracking, out: &mut Out) {
         let Tracking { session, topic, member, owns_key, roster, id } = tracking;
         let before = self.members.get(&(topic.clone(), member.client_id.clone())).cloned();
@@ -52,7 +52,7 @@ impl Presence {
             out.to_delivery.push_back(ToDelivery::Refused { session, refusal, id, topic });
             return;
         }
-        // Who appears under another key disappears under the one before.
+        // A member that changes its key first leaves under the previous one.
         let is_there =
             before.is_some_and(|before| before.key == member.key || !self.remove(&topic, &member.client_id, out));
         out.to_delivery.extend(id.map(|id| ToDelivery::Done { session, id }));
@@ -71,7 +71,7 @@ impl Presence {
         out.to_delivery.push_back(ToDelivery::Presence { topic, event });
     }
 
-    /// Why somebody may not appear, or not under its key.
+    /// Why a member may not be added, or not under its key.
     fn refuse(&self, topic: &Option<Topic>, member: &Member, owns_key: bool, is_there: bool) -> Option<Refusal> {
         if !is_there && self.of(topic).count() as u64 >= self.max_members {
             return Some(Refusal::of(Code::PresenceLimit));
@@ -84,7 +84,7 @@ impl Presence {
         is_taken.then(|| Refusal::because(Code::Forbidden, "The presence key belongs to somebody else."))
     }
 
-    /// Replaces a member's metadata; the same metadata again is no news.
+    /// Replaces a member's metadata; identical metadata is not announced.
     pub(super) fn update(
         &mut self,
         session: SessionId,
@@ -133,19 +133,20 @@ impl Presence {
         }
     }
 
-    /// Tells one connection who is in a topic.
+    /// Sends the members of a topic to one connection.
     pub(in crate::engine) fn tell(&self, session: SessionId, topic: Option<Topic>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
     }
 
-    /// Hands a presence back with everyone present. It comes before what follows upon the presence: who disappears is told so.
+    /// Returns a presence event together with the resulting roster. This happens before the effects of the event, so
+    /// that a leaving member is told as well.
     pub(super) fn gather(&self, topic: Option<Topic>, change: Box<Event>, only: Option<SessionId>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members }, only });
     }
 
-    /// The public id of every member with each topic that it is in.
+    /// The public id of every member with each of its topics.
     pub(in crate::engine) fn places(&self) -> &BTreeSet<(Rc<str>, Option<Topic>)> {
         &self.places
     }

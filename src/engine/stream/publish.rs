@@ -18,19 +18,19 @@ pub(super) struct Request {
     duplicates: u64,
     offset: u64,
     delivered: u64,
-    /// Idempotency key and offset of each publication whose delivery has not been counted yet, in order.
+    /// Idempotency key and offset of each publication whose frames are not counted yet, in order.
     waiting: VecDeque<(Option<String>, u64)>,
 }
 
-/// What a client publishes.
-pub(super) struct Spoken {
+/// A message that a client publishes.
+pub(super) struct ClientMessage {
     pub(super) publication: Box<Publication>,
     pub(super) keep: bool,
     pub(super) origin: Origin,
 }
 
 impl Stream {
-    /// Publishes all of a request or refuses it; what is remembered is counted and goes out no second time.
+    /// Publishes all publications of a request or refuses them all. A remembered one is counted but not sent again.
     pub(in crate::engine) fn publish(
         &mut self,
         now: u64,
@@ -50,7 +50,7 @@ impl Stream {
         }
     }
 
-    /// The same for what somebody else has paid for.
+    /// The same, for publications that were charged to someone else.
     pub(in crate::engine) fn publish_all(
         &mut self,
         now: u64,
@@ -97,32 +97,32 @@ impl Stream {
         Some(Refusal::because(Code::InvalidRequest, format!("the table of event {} {what}", index + 1)))
     }
 
-    /// Publishes what the delivery has let a client publish; under a key, once that has been looked up.
-    pub(super) fn publish_for_client(&mut self, now: u64, spoken: Spoken, out: &mut Out) {
-        if spoken.origin.key.is_none() {
-            self.accept(now, *spoken.publication, spoken.keep, (Some(spoken.origin), None), out);
+    /// Publishes an authorized message of a client; if it has an idempotency key, after that was looked up.
+    pub(super) fn publish_for_client(&mut self, now: u64, message: ClientMessage, out: &mut Out) {
+        if message.origin.key.is_none() {
+            self.accept(now, *message.publication, message.keep, (Some(message.origin), None), out);
             return;
         }
-        self.recalling.push_back(spoken);
+        self.recalling.push_back(message);
         if self.recalling.len() == 1 {
             self.recall(out);
         }
     }
 
-    /// Looks up the key of what has waited longest. The next one's turn comes after what this one writes.
+    /// Looks up the key of the message that has waited longest. The next look-up follows its writes.
     fn recall(&self, out: &mut Out) {
-        let key = self.recalling.front().and_then(|spoken| spoken.origin.key.clone());
+        let key = self.recalling.front().and_then(|message| message.origin.key.clone());
         key.into_iter().for_each(|key| out.run(Task::Recall(key)));
     }
 
     /// The client whose message has waited longest for its key.
     pub(in crate::engine) fn recalling(&self) -> Option<&Origin> {
-        self.recalling.front().map(|spoken| &spoken.origin)
+        self.recalling.front().map(|message| &message.origin)
     }
 
-    /// Publishes what has waited longest, or answers as if it had been where its key is remembered.
+    /// Publishes the message that has waited longest, or repeats the first answer if its key is remembered.
     pub(in crate::engine) fn recalled(&mut self, now: u64, remembered: Option<Remembered>, out: &mut Out) {
-        let Some(Spoken { publication, keep, origin }) = self.recalling.pop_front() else { return };
+        let Some(ClientMessage { publication, keep, origin }) = self.recalling.pop_front() else { return };
         let is_known = remembered.is_some_and(|answer| now.saturating_sub(answer.time) < IDEMPOTENCY_WINDOW);
         if is_known {
             let id = origin.acknowledge.into_iter();
@@ -136,7 +136,7 @@ impl Stream {
         self.recall(out);
     }
 
-    /// Counts the frames of the publication that was waiting longest.
+    /// Counts the frames of the publication that has waited longest.
     pub(super) fn delivered(&mut self, now: u64, frames: u64, out: &mut Out) {
         self.deliveries += frames;
         let Some(request) = &mut self.request else { return };
@@ -149,7 +149,7 @@ impl Stream {
         self.answer_when_delivered(out);
     }
 
-    /// Whether what the API worker publishes is kept for recovery.
+    /// Whether a publication of the API worker is retained.
     pub(super) fn is_kept(&self, publication: &Publication) -> bool {
         let may_be = match &publication.content {
             Content::Change { schema, table, .. } => self.configuration.tables.get(schema, table).history,
@@ -158,8 +158,8 @@ impl Stream {
         may_be && publication.history
     }
 
-    /// Gives a publication its place. One that is not kept leaves the offset where it is: an offset that no row holds
-    /// would be given again after a restart.
+    /// Accepts a publication. One that is not retained does not advance the offset: an offset without a row would be
+    /// assigned again after a restart.
     pub(super) fn accept(
         &mut self,
         now: u64,

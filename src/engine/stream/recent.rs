@@ -1,5 +1,5 @@
-//! What was published last, in memory: whoever comes back after a short absence costs no reading of the storage, and a row
-//! that many ask for is parsed once. What it answers is what the storage would.
+//! The newest publications in memory: a recovery after a short absence needs no storage read, and a row that many ask
+//! for is parsed once. Results are the same as the storage's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -8,19 +8,19 @@ use crate::engine::effect::HistoryQuery;
 use crate::engine::input::{Newest, StoredPublication};
 use crate::engine::publication::{Publication, STORED_VERSION};
 
-/// Bytes of the texts that are retained, and as many of those that are retained parsed.
+/// Bytes of the retained texts, and again of the parsed ones.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The end of the history.
 pub(super) struct Recent {
-    /// The newest rows without a gap, the last of them being the newest of all.
+    /// The newest rows without a gap, the newest of all last.
     rows: VecDeque<RecentRow>,
-    /// The offset of the first of them, or of the next one where there is none.
+    /// The offset of the first of them; if there is none, of the next one.
     first: u64,
     bytes: usize,
-    /// Their offsets by place.
+    /// Their offsets, by place.
     by_place: BTreeSet<(Rc<str>, u64)>,
-    /// Publications that somebody asked for, by offset, with their times.
+    /// Publications that were asked for, by offset, with their times.
     parsed: BTreeMap<u64, (u64, Rc<Publication>)>,
     parsed_bytes: usize,
 }
@@ -30,12 +30,12 @@ struct RecentRow {
     version: u64,
     text: Rc<str>,
     time: u64,
-    /// Bytes of all rows up to it.
+    /// Total bytes of all rows up to it.
     total_bytes: u64,
 }
 
 impl Recent {
-    /// Nothing yet, behind the row of this offset.
+    /// Empty, after the row of this offset.
     pub(super) fn after(offset: u64) -> Recent {
         Recent {
             rows: VecDeque::new(),
@@ -47,7 +47,7 @@ impl Recent {
         }
     }
 
-    /// Takes in the newest row of all.
+    /// Adds the newest row.
     pub(super) fn push(&mut self, newest: Newest, (version, text): (u64, Rc<str>), place: &str) {
         let known = self.by_place.range((Rc::from(place), 0)..).next().filter(|(known, _)| &**known == place);
         let place = known.map_or_else(|| Rc::from(place), |(known, _)| known.clone());
@@ -60,7 +60,7 @@ impl Recent {
         }
     }
 
-    /// What a query would read, and how many rows were looked at for it; `None` where the storage knows more.
+    /// The rows that a query would read, and how many were scanned; `None` if the query needs the storage.
     pub(super) fn find(&self, query: &HistoryQuery) -> Option<(Vec<StoredPublication>, u64)> {
         let next = query.after.saturating_add(1);
         if next < self.first {
@@ -81,9 +81,9 @@ impl Recent {
         Some((found, scanned))
     }
 
-    /// The publication of a row; `None` when it cannot be read any more.
+    /// The publication of a row; `None` if it is unreadable.
     pub(super) fn parse(&mut self, row: &StoredPublication) -> Option<Rc<Publication>> {
-        // The last row of a history loses its text in time.
+        // The newest row loses its text once its retention has passed.
         if row.version != STORED_VERSION {
             return None;
         }
@@ -101,7 +101,7 @@ impl Recent {
         Some(publication)
     }
 
-    /// Forgets what may be trimmed: what is up to this offset, this time or this sum of bytes.
+    /// Drops rows that may have been trimmed: up to this offset, time or total of bytes.
     pub(super) fn forget(&mut self, last: &Newest) {
         let is_over = |first: u64, row: &RecentRow| {
             first <= last.offset || row.time <= last.time || row.total_bytes <= last.total_bytes
@@ -117,7 +117,7 @@ impl Recent {
         });
     }
 
-    /// The offsets from `next` on of the rows that are selected, and how many were looked at.
+    /// The offsets of the selected rows from `next` on, and how many were scanned.
     fn offsets(&self, query: &HistoryQuery, next: u64) -> (Vec<u64>, u64) {
         if query.selection.is_whole {
             let skipped = usize::try_from(next - self.first).unwrap_or(usize::MAX);

@@ -11,9 +11,9 @@ pub enum ColumnType {
     Text,
     /// As points in time; one without an offset is in UTC.
     Timestamp,
-    /// As the 128 bits of a UUID.
+    /// Not at all: the type's order is the database's own, so a filter on such a column matches nothing.
     Uuid,
-    /// Not at all: a filter on such a column matches nothing, for its order is the database's own.
+    /// `date` and `time` are here because the order of their texts is the order of their values.
     Incomparable,
 }
 
@@ -45,7 +45,8 @@ const NUMBERS: [&str; 26] = [
     "xid",
     "number",
 ];
-/// `date` and `time` are printed so that the order of their texts is that of their values.
+/// The comparison for a type's name as printed by `pg_type`, `format_type`, `information_schema` or SQLite: in any
+/// case, with or without length or precision. `None` for an unknown type.
 const TEXTS: [&str; 17] = [
     "text",
     "varchar",

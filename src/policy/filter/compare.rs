@@ -1,4 +1,4 @@
-//! Comparing a JSON cell with a filter's literal: numbers of any length exactly, the rest as text.
+//! Compares a JSON cell with a filter's literal: numbers of any length exactly, everything else as text.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use super::column_type::ColumnType;
 use super::instant;
 use crate::value::json::{self, Kind};
 
-/// How the cell stands to the literal; `None` where SQL would say unknown or refuse the cast.
+/// The order of cell and literal; `None` if SQL would yield unknown or refuse the cast.
 pub(super) fn compare(cell: &str, literal: &str, declared: Option<ColumnType>) -> Option<Ordering> {
     let text = match json::kind(cell) {
         Kind::String => json::string(cell)?,
@@ -25,7 +25,7 @@ pub(super) fn compare(cell: &str, literal: &str, declared: Option<ColumnType>) -
     }
 }
 
-/// The type that a cell's JSON implies; a string implies none, for `int8` and `numeric` travel as strings.
+/// The type that a cell's JSON implies; a string implies none, because `int8` and `numeric` are sent as strings.
 fn implied(cell: &str) -> Option<ColumnType> {
     match json::kind(cell) {
         Kind::Number => Some(ColumnType::Number),
@@ -72,7 +72,7 @@ impl<'a> Decimal<'a> {
         is_number.then_some(Decimal { negative, whole, fraction, point }.normal())
     }
 
-    /// One text for all spellings of the same number, and another one for every other number.
+    /// One text for all spellings of the same number, and different ones for different numbers.
     pub(super) fn canonical(&self) -> String {
         let mut out = format!("{}{}:", if self.negative { "-" } else { "" }, self.point);
         out.extend(self.digits().map(char::from));
@@ -80,7 +80,7 @@ impl<'a> Decimal<'a> {
         out
     }
 
-    /// Without leading zeros, so that the point tells the size.
+    /// Without leading zeros, so that `point` is the magnitude.
     fn normal(mut self) -> Decimal<'a> {
         let all = self.whole.len() + self.fraction.len();
         let zeros = self.digits().take_while(|digit| *digit == b'0').count();

@@ -1,4 +1,4 @@
-//! Filters written as a JSON object of column and value: all must be equal, type included.
+//! Filters written as a JSON object of columns and values: each column must be equal, including its type.
 
 use std::cmp::Ordering;
 
@@ -26,7 +26,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, Refusal> {
     Ok(Filter { text: text.to_owned(), conditions })
 }
 
-/// Whether two JSON values are equal and of one type: `1` and `1.0` are, `1` and `"1"` are not.
+/// Whether two JSON values are equal and of the same type: `1` and `1.0` are, `1` and `"1"` are not.
 pub(super) fn equal(left: &str, right: &str) -> bool {
     match (json::kind(left), json::kind(right)) {
         (Kind::Number, Kind::Number) => compare(left, right, Some(ColumnType::Number)) == Some(Ordering::Equal),

@@ -1,7 +1,7 @@
-//! Equality by key: what an index over filters needs, so that a row finds the filters that may match it.
+//! Equality by key, for an index over filters: a row finds the filters that may match it.
 //!
-//! A key promises one direction only: a cell that a filter's comparison calls equal to a literal has a key in common with
-//! it. Whoever is found is still judged by [`Filter::matches`].
+//! Keys are necessary, not sufficient: a cell that a filter calls equal to a literal shares a key with it, and each
+//! filter found is still judged by [`Filter::matches`].
 
 use super::column_type::ColumnType;
 use super::compare::Decimal;
@@ -9,7 +9,7 @@ use super::path;
 use super::{Comparison, Condition, Filter, Test};
 use crate::value::json::{self, Kind};
 
-/// A condition without which a filter does not match: the column equals one of the values.
+/// A necessary condition of a filter: the column equals one of the values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Equality<'a> {
     /// The column.
@@ -18,19 +18,19 @@ pub struct Equality<'a> {
     pub keys: Vec<String>,
 }
 
-/// How a row's cell looks filters up.
+/// How a row's cell is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
-    /// Equal literals have this key.
+    /// By this key, which all equal literals have.
     Key(String),
-    /// Nothing is equal to it.
+    /// Not at all: nothing is equal to it.
     Nothing,
-    /// Its comparison goes by no key: every filter on the column is to be judged.
+    /// Keys do not decide: every filter on the column must be judged.
     Anything,
 }
 
 impl Filter {
-    /// The first of the filter's conditions that is an equality.
+    /// The filter's first condition that is an equality.
     pub fn equality(&self) -> Option<Equality<'_>> {
         self.conditions.iter().find_map(Condition::equality)
     }
@@ -46,7 +46,7 @@ impl Condition {
                 let text = match json::kind(value) {
                     Kind::Number => value.clone(),
                     Kind::String => json::string(value)?,
-                    // Truth values are judged, not looked up, and nothing else is found by a key either.
+                    // Truth values have no key.
                     _ => return None,
                 };
                 return Some(Equality { column: &self.column, keys: vec![key(&text)] });
@@ -62,7 +62,7 @@ impl Cell {
     pub fn of(cell: &str, declared: Option<ColumnType>) -> Cell {
         match declared {
             None | Some(ColumnType::Number | ColumnType::Text) => {}
-            // Several texts are one truth value. A type that is not named here is compared by rules of its own.
+            // Several spellings are one truth value, and other types have comparisons of their own.
             Some(_) => return Cell::Anything,
         }
         match json::kind(cell) {
@@ -74,7 +74,8 @@ impl Cell {
     }
 }
 
-/// Numbers are equal in any spelling where either side is compared as a number, and every other text only to itself.
+/// Numbers have one key for all spellings, because either side may be compared as a number; every other text is its own
+/// key.
 fn key(text: &str) -> String {
     Decimal::read(text).map_or_else(|| format!("t{text}"), |number| format!("n{}", number.canonical()))
 }

@@ -1,4 +1,5 @@
-//! Points in time as databases and JSON print them: ISO 8601 with a space or a `T`, a fraction, and an offset of hours.
+//! Points in time as printed by databases and JSON: ISO 8601 with a space or a `T`, an optional fraction and an
+//! optional offset.
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -26,7 +27,7 @@ fn days(date: &str) -> Option<i64> {
     is_date.then_some(era * 146_097 + day_of_era - 719_468)
 }
 
-/// The clock, and the offset with its sign: `+02`, `-03:30`, `+0530`, `Z`, or nothing.
+/// The time of day, and the offset with its sign: `+02`, `-03:30`, `+0530`, `Z`, or nothing.
 fn split_offset(time: &str) -> (&str, &str) {
     match time.find(['+', '-', 'Z', 'z']) {
         Some(place) => time.split_at_checked(place).unwrap_or((time, "")),
@@ -44,7 +45,7 @@ fn time_of_day(clock: &str) -> Option<i64> {
     is_time.then_some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + microseconds_of(fraction)?)
 }
 
-/// A fraction of a second; what is beyond microseconds does not count.
+/// A fraction of a second, truncated to microseconds.
 fn microseconds_of(fraction: &str) -> Option<i64> {
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -66,7 +67,7 @@ fn offset_minutes(offset: &str) -> Option<i64> {
     Some(sign * (number(hours, 2)? * 60 + minutes))
 }
 
-/// A number of exactly so many digits.
+/// A number of exactly `digits` digits.
 fn number(text: &str, digits: usize) -> Option<i64> {
     let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok())?

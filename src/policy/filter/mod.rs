@@ -36,7 +36,7 @@ use std::cmp::Ordering;
 pub const OPERATORS: [&str; 13] =
     ["eq", "neq", "lt", "lte", "gt", "gte", "in", "like", "ilike", "is", "match", "imatch", "isdistinct"];
 
-/// A parsed filter. Two filters of the same text are the same.
+/// A parsed filter. Filters are equal if their texts are.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     text: String,
@@ -80,26 +80,26 @@ enum Truth {
 }
 
 impl Filter {
-    /// Reads a filter; white space alone is no filter.
+    /// Reads a filter; white space alone is an empty filter.
     ///
     /// # Errors
-    /// [`crate::code::Code::InvalidFilter`] with what is wrong.
+    /// [`crate::code::Code::InvalidFilter`] with the reason.
     pub fn parse(text: &str) -> Result<Filter, Refusal> {
         parse::filter(text)
     }
 
-    /// Reads a filter that is written as a JSON object: each column has exactly this value, type included.
+    /// Reads a filter written as a JSON object: each column must equal its value, including the type.
     ///
     /// # Errors
-    /// [`crate::code::Code::InvalidFilter`] with what is wrong.
+    /// [`crate::code::Code::InvalidFilter`] with the reason.
     pub fn exact(text: &str) -> Result<Filter, Refusal> {
         exact::filter(text)
     }
 
-    /// Reads back what [`Filter::text`] gave, of a filter of either kind.
+    /// Reads the text of [`Filter::text`], of either kind.
     ///
     /// # Errors
-    /// [`crate::code::Code::InvalidFilter`] where an earlier build accepted what this one does not.
+    /// [`crate::code::Code::InvalidFilter`] if an earlier build accepted what this one does not.
     pub fn restore(text: &str) -> Result<Filter, Refusal> {
         if text.starts_with('{') { exact::filter(text).or_else(|_| parse::filter(text)) } else { parse::filter(text) }
     }
@@ -112,12 +112,12 @@ impl Filter {
         parse::split(text)
     }
 
-    /// The filter as it was given.
+    /// The filter's original text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// How many regular expressions it holds: they cost the most, so connections may have few.
+    /// How many regular expressions it has: these cost the most, so connections may have few.
     pub fn regular_expressions(&self) -> usize {
         let is_regex = |condition: &&Condition| matches!(&condition.test, Test::Pattern(Pattern::Regex { .. }));
         self.conditions.iter().filter(is_regex).count()
@@ -129,7 +129,7 @@ impl Filter {
         self.matches_within(row, declared, &|_| true)
     }
 
-    /// The same where regular expressions are paid for: one for whose steps `take` has no budget is unknown.
+    /// The same with a budget for regular expressions: one whose steps `take` refuses is unknown.
     pub fn matches_within(
         &self,
         row: &Row,
@@ -182,7 +182,7 @@ impl Condition {
     }
 }
 
-/// As in SQL: true when one is equal, unknown when none is but one could not be compared.
+/// As in SQL: true if one is equal, unknown if none is but one cannot be compared.
 fn in_list(cell: &str, literals: &[String], declared: Option<ColumnType>) -> Option<bool> {
     let orders: Vec<_> = literals.iter().map(|literal| compare(cell, literal, declared)).collect();
     if orders.contains(&Some(Ordering::Equal)) {
@@ -205,7 +205,7 @@ impl Comparison {
 }
 
 impl Truth {
-    /// `is true` and its like are never unknown on a boolean column, and mean nothing on another.
+    /// `is true` and the like are never unknown on a boolean column; on other columns they match nothing.
     fn is(self, cell: &str, declared: Option<ColumnType>) -> Option<bool> {
         let value = match (cell, declared) {
             ("true", None | Some(ColumnType::Boolean)) | ("1", Some(ColumnType::Boolean)) => Some(true),

@@ -4,9 +4,9 @@ use super::pattern::Pattern;
 use super::{Comparison, Condition, Filter, OPERATORS, Test, Truth};
 use crate::code::{Code, Refusal};
 
-/// Bytes of a filter: a hundred quoted UUIDs and room to spare.
+/// Bytes of a filter: a hundred quoted UUIDs fit.
 pub(super) const MAX_BYTES: usize = 8_192;
-/// Values of one `in` list (docs/protocol-native.md, Filters).
+/// Values of an `in` list (docs/protocol-native.md, Filters).
 const MAX_VALUES: usize = 100;
 /// Conditions of one filter.
 pub(super) const MAX_CONDITIONS: usize = 32;
@@ -29,8 +29,8 @@ pub(super) fn refuse(message: impl Into<String>) -> Refusal {
     Refusal::because(Code::InvalidFilter, message.into())
 }
 
-/// Splits at the commas that stand outside parentheses and quotes, without the white space around each part. A quote
-/// opens only right after `.`, `(` or `,`, white space after the last two aside.
+/// Splits at commas outside parentheses and quotes, and trims each part. A quote opens only after `.`, `(` or `,`;
+/// white space is allowed after the last two.
 pub(super) fn split(text: &str) -> Result<Vec<&str>, Refusal> {
     let (mut parts, mut start, mut depth, mut quoted, mut escaped, mut previous) =
         (Vec::new(), 0, 0_u32, false, false, ',');

@@ -1,5 +1,5 @@
-//! Columns as paths into their JSON: `data->address->>city`, with PostgreSQL's arrows. Both give the value, which is
-//! compared by its own kind.
+//! Columns as paths into their JSON: `data->address->>city`, with PostgreSQL's arrows. Both arrows give the value,
+//! which is compared by its JSON type.
 
 use crate::value::json::{self, Kind};
 use crate::value::row::Row;
@@ -11,8 +11,8 @@ pub(super) fn is_path(column: &str) -> bool {
     column.contains(ARROW)
 }
 
-/// The JSON text that a column or path leads to; `None` where nothing is there. A column that is called like a path comes
-/// first.
+/// The JSON text at a column or path; `None` if there is none. A column whose name looks like the path takes
+/// precedence.
 pub(super) fn cell<'a>(row: &'a Row, column: &str) -> Option<&'a str> {
     if let Some(cell) = row.get(column) {
         return Some(cell);
@@ -25,7 +25,7 @@ pub(super) fn cell<'a>(row: &'a Row, column: &str) -> Option<&'a str> {
     Some(at).filter(|_| is_path(column))
 }
 
-/// A member of the object that is the whole of `text`, or an element of the array.
+/// A member of an object, or an element of an array.
 fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     match json::kind(text) {
         Kind::Object => {

@@ -1,4 +1,4 @@
-//! `like`, `ilike`, `match`, `imatch`: patterns in bounded time, since any subscriber may write one.
+//! `like`, `ilike`, `match`, `imatch`: patterns in bounded time, because any subscriber may write one.
 
 use regex_lite::{Regex, RegexBuilder};
 
@@ -7,14 +7,14 @@ use crate::value::json;
 /// Bytes of a regular expression's text, and of its compiled form.
 const MAX_EXPRESSION: usize = 256;
 const MAX_COMPILED: usize = 16 * 1024;
-/// Sizes of a compiled expression, the smallest of which that it fits says what it may cost, and the bytes of a state.
+/// Size classes of compiled expressions: the smallest that fits decides the cost of a step. And the bytes of a state.
 const SIZES: [usize; 5] = [1_024, 2_048, 4_096, 8_192, MAX_COMPILED];
 const STATE_BYTES: usize = 32;
-/// Bytes of a cell that a pattern is held against: a regular expression's work is the product of both lengths, and its
-/// step is a hundred times that of a `like`.
+/// Bytes of a cell that patterns are matched against: the work of a regular expression is the product of both lengths,
+/// and one of its steps costs a hundred times that of a `like`. Regular expressions have a lower limit.
 const MAX_TEXT: usize = 4_096;
 const MAX_REGEX_TEXT: usize = 512;
-/// Steps of a `like` for each character of text and pattern.
+/// Steps of a `like` per character of text and pattern.
 const MAX_STEPS: usize = 4;
 
 /// A compiled pattern.
@@ -35,7 +35,7 @@ pub(super) enum LikeElement {
 }
 
 impl Pattern {
-    /// `%` is any text, `_` any character, `\` takes the next one literally.
+    /// `%` is any text, `_` any character, `\` escapes the next one.
     pub(super) fn like(pattern: &str, any_case: bool) -> Pattern {
         let pattern = if any_case { pattern.to_lowercase() } else { pattern.to_owned() };
         let mut characters = pattern.chars();
@@ -66,8 +66,8 @@ impl Pattern {
         smallest.ok_or_else(|| String::from("the regular expression is malformed or too large"))
     }
 
-    /// Whether a string cell matches; `None` for a cell that is no text or longer than a pattern may work on, and where
-    /// `take` has no budget for the steps of a regular expression: at most one for each state and byte of the text.
+    /// Whether a string cell matches; `None` if the cell is no string or too long, or if `take` refuses the steps of a
+    /// regular expression: at most one for each state and byte of the text.
     pub(super) fn matches(&self, cell: &str, take: &dyn Fn(u64) -> bool) -> Option<bool> {
         let most = if matches!(self, Pattern::Regex { .. }) { MAX_REGEX_TEXT } else { MAX_TEXT };
         let text = json::string(cell).filter(|text| text.len() <= most)?;
@@ -85,7 +85,7 @@ impl Pattern {
     }
 }
 
-/// Lower case beyond ASCII, which the library's own folding stops at. ASCII stays: `\D` and `\d` are two classes.
+/// Lower case beyond ASCII, which the library's own folding does not cover. ASCII is left alone: `\D` and `\d` differ.
 fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
@@ -98,8 +98,8 @@ fn fold(text: &str) -> String {
     folded
 }
 
-/// Matches greedily and goes back to the last `%` only. That takes the product of the lengths where a text is made for it,
-/// so the steps are counted: `None` beyond a few times the sum, which no pattern takes that is meant to match.
+/// Matches greedily with backtracking to the last `%` only. On an adversarial text that takes the product of both
+/// lengths, so steps are counted: `None` beyond a few times their sum, which no reasonable pattern needs.
 fn like(pieces: &[LikeElement], text: &str) -> Option<bool> {
     let text: Vec<char> = text.chars().collect();
     let mut steps = MAX_STEPS.saturating_mul(text.len() + pieces.len());

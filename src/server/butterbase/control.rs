@@ -21,10 +21,10 @@ use crate::value::percent;
 use crate::value::time::iso;
 
 const CONFIGURE: &str = "/configure";
-/// All that is told of a table.
+/// All operations on a row, as this protocol names them.
 const EVENTS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
 const CONFIG: &str = "/config";
-/// What a service key begins with.
+/// The prefix of service keys.
 const KEY_PREFIX: &str = "bb_sk_";
 
 /// The endpoints.
@@ -67,7 +67,7 @@ impl Api for Control {
     }
 }
 
-/// Lets in who owns the app: its service keys, and the platform's tokens of that role.
+/// Admits the owner of the app: its service keys, and the platform's tokens with the owner's role.
 fn check_owner(
     app: &str,
     is_key: bool,
@@ -85,7 +85,7 @@ fn check_owner(
     }
 }
 
-/// What the owner of an app asks for.
+/// Handles a request of an app's owner.
 fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> Result<ApiStep, Rejected> {
     let rest = place(&head.path).map(|(_, rest)| rest).unwrap_or_default();
     match (head.method.as_str(), rest) {
@@ -98,7 +98,7 @@ fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> R
             let name = table(rest).ok_or_else(|| rejected(Code::NotFound))?;
             let request = json!({ "action": "disable", "schema": DEFAULT_SCHEMA, "table": &name });
             control_plane::ask(configuration, &app, request, move |_, answer| match answer {
-                // A table that is not there has no changes either.
+                // A table that does not exist sends no changes, which is what was asked.
                 Ok(_) | Err(TableRefusal::Missing(_) | TableRefusal::NotEnabled) => {
                     Ok(ApiStep::Answer(Answer::json(200, &json!({ "table": name, "status": "disabled" }))))
                 }
@@ -124,7 +124,7 @@ fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> R
     }
 }
 
-/// The state of an app. Without a database, its connection is that of its own sockets.
+/// The state of an app. Without a database, `connection` is the address of the app's own sockets.
 fn shown(app: &str, tables: &[Value], is_active: bool, address: &str) -> ApiStep {
     let body = json!({ "app_id": app, "tables": tables, "active_connection": is_active, "websocket_url": address });
     ApiStep::Answer(Answer::json(200, &body))
@@ -155,7 +155,7 @@ fn configured(tables: &[String], answer: Result<TableList, TableRefusal>) -> Res
     Ok(ApiStep::Answer(Answer::json(200, &json!({ "configured": configured }))))
 }
 
-/// Why the tables are as they were, in the words of this API.
+/// The refusal in this API's words.
 fn refused(refusal: &TableRefusal) -> Rejected {
     let (message, remediation) = match refusal {
         TableRefusal::Missing(missing) => return not_found(missing),
@@ -180,7 +180,7 @@ fn not_found(missing: &[String]) -> Rejected {
     error(Code::NotFound, 404, "VALIDATION_TABLE_NOT_FOUND", &message, remediation, Some(details))
 }
 
-/// The tables of which something was asked for, by the owner or by the deployment.
+/// The tables that the owner or the deployment has enabled at some time.
 fn listed(app: Option<&App>, answer: &TableList) -> Result<Vec<Value>, Rejected> {
     let tables = answer.get("tables").and_then(Value::as_array).ok_or_else(|| rejected(Code::Internal))?;
     let text = |table: &Value, name: &str| table.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -198,7 +198,7 @@ fn listed(app: Option<&App>, answer: &TableList) -> Result<Vec<Value>, Rejected>
             "enabled": is_enabled,
             "created_at": created,
             "updated_at": text(table, "updated_at"),
-            // Without a database nothing can have been removed behind our back.
+            // Without a database there is no trigger that could have been removed.
             "trigger_installed": table.get("trigger_installed").unwrap_or(&Value::Bool(is_enabled)),
             "drift": table.get("drift").unwrap_or(&Value::Bool(false)),
         }))
@@ -225,7 +225,7 @@ fn invalid(is_key: bool) -> Rejected {
     error(Code::InvalidToken, 401, word, message, "send a service key of the app", None)
 }
 
-/// The rejection for this reason, in the words of this API.
+/// The rejection for this reason, in this API's words.
 fn rejected(code: Code) -> Rejected {
     let owner = "send a service key of the app: Authorization: Bearer bb_sk_…";
     match code {

@@ -1,4 +1,4 @@
-//! Admission of Butterbase's clients: whose app is opened with which credential, and the words in which they are refused
+//! Admission of Butterbase's clients: which credential opens which app, and the words of refusals
 //! (docs/protocol-butterbase.md, Connecting).
 
 pub mod control;
@@ -20,9 +20,9 @@ use crate::policy::organization::is_organization;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
 
-/// What stands in front of an app's id in a path, and after it.
+/// The text before and after an app's id in a path.
 const AROUND: (&str, &str) = ("/v1/", "/realtime");
-/// What is noted of a credential that came in a header, after the app's id: only there may it be the platform's.
+/// Noted after the app's id for a credential from a header: only there may it be the platform's.
 const IN_HEADER: &str = " header";
 
 /// How sockets of Butterbase's clients are opened.
@@ -75,7 +75,7 @@ impl Entrance for ButterbaseEntrance {
     }
 }
 
-/// The app that a path is of, and what follows: nothing, or `/` and more. `None` for a path of something else.
+/// The app of a path, and the rest: nothing, or `/` and more. `None` for other paths.
 fn place(path: &str) -> Option<(&str, &str)> {
     let (name, rest) = path.strip_prefix(AROUND.0)?.split_once('/')?;
     let rest = rest.strip_prefix(AROUND.1.trim_start_matches('/'))?;
@@ -83,8 +83,8 @@ fn place(path: &str) -> Option<(&str, &str)> {
     is_app.then_some((name, rest))
 }
 
-/// What the deployment says of an app. One that it does not name exists where a key or the issuer of a token says so:
-/// nobody can bring an object into being by making up a name.
+/// The settings of an app. An app that the deployment does not name must be named by a key or a token's issuer: nobody
+/// can create an object by inventing a name.
 fn known<'a>(name: &str, has_credential: bool, configuration: &'a Configuration) -> Result<&'a App, Refusal> {
     let apps = configuration.apps.as_ref().ok_or(Code::WrongOrganization)?;
     let is_default = configuration.credentials.default_organization.as_deref() == Some(name);
@@ -95,7 +95,7 @@ fn known<'a>(name: &str, has_credential: bool, configuration: &'a Configuration)
     }
 }
 
-/// Lets in nobody while an app is paused, or where its plan has no sockets.
+/// Refuses everyone while an app is paused, or if its plan includes no sockets.
 fn check_plan(app: &App) -> Result<(), Refusal> {
     match (app.paused.as_deref(), app.listeners) {
         (Some(""), _) => Err(Refusal::because(Code::AppPaused, "App is paused")),
@@ -105,8 +105,8 @@ fn check_plan(app: &App) -> Result<(), Refusal> {
     }
 }
 
-/// Who a credential is within an app. Whatever it is, one that is not good for it is refused: nobody becomes anonymous by
-/// a credential that fails.
+/// The principal of a credential within an app. A credential that is not valid for the app is refused: a failing
+/// credential never makes its holder anonymous.
 fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Proven<'_>) -> Result<Principal, Refusal> {
     match proven {
         Proven::Key(_) => service(credentials.within(proven, app)?),
@@ -122,7 +122,7 @@ fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Prove
     }
 }
 
-/// A service acts for no user.
+/// A service's principal, which has no user.
 fn service(principal: Principal) -> Result<Principal, Refusal> {
     if TERMS.is_service(&principal.roles) {
         Ok(Principal { user: None, ..principal })
@@ -131,7 +131,7 @@ fn service(principal: Principal) -> Result<Principal, Refusal> {
     }
 }
 
-/// `recover=true`, or `epoch` and `offset`; anything else is what a client of another age may send, and asks for nothing.
+/// `recover=true`, or `epoch` and `offset`; anything else may come from a client of another version, and is ignored.
 fn recovery(head: &RequestHead) -> (bool, Option<(String, u64)>) {
     let offset = head.parameter("offset").and_then(|offset| offset.parse().ok());
     match (head.parameter("epoch"), offset) {

@@ -1,4 +1,4 @@
-//! Who calls Fluxbase's REST.
+//! Identifies callers of Fluxbase's REST API.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::policy::token::TokenError;
 use crate::server::api::{ApiStep, Rejected};
 use crate::server::request_head::RequestHead;
 
-/// A caller whose credential is good.
+/// An authenticated caller.
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// The holder of the access token, who may do everything.
@@ -23,7 +23,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether the caller administers.
+    /// Whether the caller is an administrator.
     pub fn is_admin(&self) -> bool {
         match self {
             Caller::Service => true,
@@ -34,24 +34,24 @@ impl Caller {
 
 /// A request whose caller has been authenticated, in the organization of Fluxbase's clients.
 pub struct AuthenticatedRequest {
-    /// What the request says before its body.
+    /// The head of the request.
     pub head: Rc<RequestHead>,
-    /// Who calls.
+    /// The caller.
     pub caller: Caller,
     /// The organization.
     pub organization: String,
 }
 
-/// What a refusal of this API is.
+/// The rejection for a refusal, in this API's format.
 pub fn rejected(refusal: impl Into<Refusal>) -> Rejected {
     let refusal = refusal.into();
     Rejected { code: refusal.code, answer: answer_to(&refusal) }
 }
 
-/// Finds out who calls, then goes on.
+/// Identifies the caller, then continues.
 ///
 /// # Errors
-/// When nothing is presented, or the page's origin is not allowed.
+/// When there is no credential, or the page's origin is not allowed.
 pub fn identify(
     head: Rc<RequestHead>,
     configuration: &Configuration,

@@ -1,4 +1,4 @@
-//! Figures and lists that several objects of the organization have between them: each is asked in turn, its own first.
+//! Figures and lists over all objects of the organization, which are asked one after another, its own first.
 
 use std::collections::VecDeque;
 
@@ -11,8 +11,8 @@ use crate::server::administration::{CHANNELS, CONNECTIONS};
 use crate::server::answer::Answer;
 use crate::server::api::{ApiStep, ObjectRequest, Rejected};
 
-/// Connections, and channels with a subscriber: of tables and of topics. Without `asks_relays` the channels are those of the
-/// organization's own object: a stranger's request may not wake all the others.
+/// The number of connections and of channels (tables and topics) with a subscriber. Without `asks_relays`, channels are
+/// those of the organization's own object only: a stranger's request may not wake all the others.
 pub fn counts(organization: String, asks_relays: bool) -> ApiStep {
     let request = ObjectRequest { organization: organization.clone(), peer: Peer::Root, path: "/stats", body: None };
     ApiStep::ask(request, move |_, status, body| {
@@ -36,7 +36,7 @@ fn counted(connections: u64, channels: u64) -> ApiStep {
 struct Channels {
     organization: String,
     connections: u64,
-    /// Those that are yet to be asked.
+    /// The objects that are still to be asked.
     objects: VecDeque<Peer>,
     channels: Distinct,
 }
@@ -57,7 +57,7 @@ impl Channels {
     }
 }
 
-/// A page of the connections that match, in the order of opening at each object.
+/// A page of the matching connections, in order of opening at each object.
 pub fn connections(organization: String, search: String, (limit, offset): (u64, u64)) -> ApiStep {
     let (objects, list) = (VecDeque::new(), Vec::new());
     Page { organization, search, limit, offset, objects, total: 0, list }.ask(Peer::Root)
@@ -68,9 +68,9 @@ struct Page {
     search: String,
     limit: u64,
     offset: u64,
-    /// Those that are yet to be asked.
+    /// The objects that are still to be asked.
     objects: VecDeque<Peer>,
-    /// Connections that match, at the objects that were asked.
+    /// Matching connections at the objects asked so far.
     total: u64,
     list: Vec<Value>,
 }
@@ -89,7 +89,7 @@ impl Page {
         if let Some(list) = answer.get_mut("connections").and_then(Value::as_array_mut) {
             self.list.append(list);
         }
-        // The organization's own object, which is asked first, knows the others.
+        // The organization's own object comes first and names its relays.
         let relays = answer.get("relays").and_then(Value::as_array).into_iter().flatten();
         self.objects.extend(relays.filter_map(peer));
         if let Some(next) = self.objects.pop_front() {

@@ -1,4 +1,4 @@
-//! Admission of Fluxbase's clients: which address and token let whom in, and the words in which they are refused
+//! Admission of Fluxbase's clients: which address and token admit whom, and the words of refusals
 //! (docs/protocol-fluxbase.md, Connecting).
 
 pub mod access;
@@ -22,7 +22,7 @@ use crate::policy::principal::Principal;
 
 /// The path of their sockets.
 pub const WEBSOCKET: &str = "/realtime";
-/// What they are told of a credential that is no good.
+/// The words for an invalid credential.
 const BAD_TOKEN: &str = "Invalid or expired token";
 
 /// How sockets of Fluxbase's clients are opened.
@@ -57,7 +57,7 @@ impl Entrance for FluxbaseEntrance {
     }
 }
 
-/// The answer to what is refused: `{"error", "code"}`, the code in our own words.
+/// The answer to a refusal: `{"error", "code"}`, with our code.
 pub fn answer_to(refusal: &Refusal) -> Answer {
     let (status, error) = match refusal.code {
         Code::InvalidToken | Code::TokenExpired | Code::WrongOrganization => (401, BAD_TOKEN),

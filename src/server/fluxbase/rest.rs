@@ -1,4 +1,4 @@
-//! Fluxbase's REST: figures, messages published without a socket (docs/protocol-fluxbase.md, REST).
+//! Fluxbase's REST API: figures, and messages published without a socket (docs/protocol-fluxbase.md, REST).
 
 use std::rc::Rc;
 
@@ -18,15 +18,15 @@ use crate::server::publish;
 use crate::server::request_head::RequestHead;
 use crate::value::json::{self, Kind};
 
-/// The older contract's figures, for everyone.
+/// The figures of the older contract, for everyone.
 pub const OLD_STATS: &str = "/api/realtime/stats";
 /// The connections, for administrators.
 pub const STATS: &str = "/api/v1/realtime/stats";
 /// Messages.
 pub const BROADCAST: &str = "/api/v1/realtime/broadcast";
-/// The event of a message that names none.
+/// The default event of a message.
 const DEFAULT_EVENT: &str = "broadcast";
-/// Connections of one answer.
+/// The default length of a page of connections.
 const DEFAULT_LIMIT: u64 = 25;
 const MAX_LIMIT: u64 = 100;
 
@@ -81,7 +81,7 @@ fn with_request_id(head: &RequestHead, answer: Answer) -> Answer {
     }
 }
 
-/// What the object answered with 200, as JSON.
+/// The JSON of an object's answer with status 200.
 pub(super) fn accepted(status: u16, body: &str) -> Result<Value, Rejected> {
     match status {
         200..=299 => serde_json::from_str(body).map_err(|_| rejected(Code::Internal)),
@@ -123,7 +123,7 @@ fn broadcast(_: &Configuration, request: AuthenticatedRequest) -> Result<ApiStep
     }))
 }
 
-/// Reads `{ channel, event?, payload? }`, or `{ channel, message }`, as the two sides of the contract write it.
+/// Reads `{ channel, event?, payload? }`, or `{ channel, message }`: the contract's two sides write them differently.
 fn message(configuration: &Configuration, caller: &Caller, body: &str) -> Result<Publication, Refusal> {
     let object = json::object(body).map_err(|_| Refusal::of(Code::InvalidRequest))?;
     let get = |name: &str| {

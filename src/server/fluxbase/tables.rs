@@ -19,14 +19,14 @@ use crate::value::percent;
 /// The path of all tables; schema and name of one follow it.
 pub const TABLES: &str = "/api/v1/admin/realtime/tables";
 
-/// A table of a path: its schema and its name. `None` for another path.
+/// Schema and name of the table in a path; `None` for other paths.
 pub fn place(path: &str) -> Option<(String, String)> {
     let (schema, table) = path.strip_prefix(TABLES)?.strip_prefix('/')?.split_once('/')?;
     let part = |text: &str| if text.contains('/') { None } else { percent::decode(text) };
     Some((part(schema)?, part(table)?))
 }
 
-/// Answers an administrator.
+/// Handles an administrator's request.
 pub(super) fn call(configuration: &Configuration, request: AuthenticatedRequest) -> Result<ApiStep, Rejected> {
     if !request.caller.is_admin() {
         return Err(rejected(Code::Forbidden));
@@ -63,7 +63,7 @@ fn text(body: Vec<u8>) -> Result<String, Rejected> {
     String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))
 }
 
-/// Asks whoever has the organization's tables.
+/// Asks the object or database that has the organization's table settings.
 fn ask(
     configuration: &Configuration,
     request: AuthenticatedRequest,
@@ -76,7 +76,7 @@ fn ask(
     })
 }
 
-/// Why the tables are as they were, in the words of this API.
+/// The refusal in this API's words.
 fn refused(refusal: &TableRefusal) -> Refusal {
     match refusal {
         TableRefusal::Missing(_) | TableRefusal::NotEnabled => unknown(),
@@ -101,7 +101,7 @@ fn unknown() -> Refusal {
     Refusal::because(Code::UnknownTable, "Table not found, or not enabled for realtime")
 }
 
-/// Reads `{ schema?, table, events?, exclude? }`; hands back what the object is told, and the table.
+/// Reads `{ schema?, table, events?, exclude? }` into the request for the object, and the table.
 fn enabling(body: &str) -> Result<(Value, String, String), Refusal> {
     let mut form = Form::read(body, Code::InvalidRequest)?;
     let schema = form.take("schema").map(|schema| identifier(&schema)).transpose()?;
@@ -160,7 +160,7 @@ fn find<'a>(answer: &'a Value, schema: &str, table: &str) -> Result<&'a Value, R
     found.ok_or_else(|| rejected(unknown()))
 }
 
-/// A table in the words of this API.
+/// A table in this API's format.
 fn shown(table: &Value) -> Value {
     let names = [
         ("id", "id"),

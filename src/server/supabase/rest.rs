@@ -1,4 +1,4 @@
-//! Supabase's REST: messages published without a socket (docs/protocol-supabase.md, REST).
+//! Supabase's REST API: messages published without a socket (docs/protocol-supabase.md, REST).
 
 use std::rc::Rc;
 
@@ -238,7 +238,7 @@ impl Body {
                 text if text.starts_with('{') => object(text, most),
                 text => {
                     let wrapped = format!("{{\"_json\":{text}}}");
-                    // Text that parses as several members once it is wrapped was not valid JSON.
+                    // Text that becomes several members when wrapped was not valid JSON.
                     let is_one = json::object(&wrapped).is_ok_and(|object| object.members.len() == 1);
                     if is_one { object(&wrapped, most) } else { Err(INVALID) }
                 }

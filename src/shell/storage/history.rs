@@ -1,4 +1,4 @@
-//! The history's rows: written once, trimmed at the front, found by where they were published.
+//! The history's rows: written once, trimmed from the front, found by where they were published.
 
 use js_sys::Array;
 
@@ -7,15 +7,15 @@ use crate::engine::ORGANIZATION_PLACES;
 use crate::engine::effect::{HistoryQuery, Write};
 use crate::engine::input::{HistoryRead, StoredPublication};
 
-/// The offsets of few places, by the index; of the rows that do not say their place, all.
+/// The offsets of a few places, by index, and of all rows that do not name their place.
 const OF_PLACES: &str = "SELECT offset FROM history WHERE place IN (SELECT value FROM json_each(?1)) AND offset > ?2 \
      UNION SELECT offset FROM history WHERE place IS NULL AND offset > ?2 AND offset <= ?3";
-/// Those of the whole organization too: most rows are, so they are walked.
+/// The same with the publications for the whole organization: these are most rows, so the table is scanned.
 const OF_ORGANIZATION: &str = "SELECT offset FROM history WHERE offset > ?2 AND (substr(place, 1, 1) = ?6 \
      OR +place IN (SELECT value FROM json_each(?1)) OR (+place IS NULL AND offset <= ?3))";
 
 impl Storage {
-    /// Adds a row.
+    /// Appends a row.
     pub(super) fn append(&self, write: &Write) -> Result<()> {
         let Write::Append { offset, time, version, text, topic, place, total_bytes } = write else { return Ok(()) };
         let values = [
@@ -32,7 +32,7 @@ impl Storage {
         self.run(statement, &values)
     }
 
-    /// What a query asks for, in order; no rows where the history does not reach back so far any more.
+    /// The rows that a query asks for, in order; none if the history no longer reaches back that far.
     pub fn history_after(&self, query: &HistoryQuery) -> Result<HistoryRead> {
         let after = number(query.after);
         if self.rows("SELECT 1 FROM history WHERE offset = ? + 1", std::slice::from_ref(&after))?.is_empty() {
@@ -42,7 +42,7 @@ impl Storage {
         values.extend([number(query.rows), number(query.bytes)]);
         let offsets = if query.selection.is_whole { OF_ORGANIZATION } else { OF_PLACES };
         values.extend(query.selection.is_whole.then(|| ORGANIZATION_PLACES.into()));
-        // Texts are not read before it is known which.
+        // The texts are read only once the offsets are known.
         let statement = format!(
             "WITH wanted AS ({offsets} ORDER BY offset LIMIT ?4), \
              sizes AS (SELECT offset, octet_length(text) AS size FROM wanted CROSS JOIN history USING (offset)), \
@@ -55,7 +55,7 @@ impl Storage {
 
     /// The newest `rows` messages of a private topic since a time (Unix milliseconds), in their order.
     pub fn topic_since(&self, place: &str, since: u64, rows: u64) -> Result<HistoryRead> {
-        // Times grow with offsets: the newest are found first, so that no more rows are read than may be answered.
+        // Times grow with offsets: selecting the newest first reads no more rows than the answer may have.
         let statement = "SELECT * FROM (SELECT offset, version, text, time FROM history \
              WHERE place = ? AND topic IS NOT NULL AND version > 0 ORDER BY offset DESC LIMIT ?) WHERE time >= ?";
         let (rows, scanned) = self.rows_counted(statement, &[place.into(), number(rows), number(since)])?;
@@ -63,11 +63,11 @@ impl Storage {
     }
 
     pub(super) fn trim(&self, offset: u64, time: u64, total_bytes: u64, rows: u64) -> Result<()> {
-        // Offsets, times and sums grow together, so what may go is always at the front; the newest row stays.
+        // Offsets, times and totals grow together, so trimmed rows are always at the front; the newest row stays.
         let statement = "DELETE FROM history WHERE offset IN (SELECT offset FROM history ORDER BY offset LIMIT ?) \
              AND offset < (SELECT max(offset) FROM history) AND (offset <= ? OR time <= ? OR total_bytes <= ?)";
         self.run(statement, &[number(rows), number(offset), number(time), number(total_bytes)])?;
-        // What it said must go in time all the same; nobody comes back over it.
+        // The newest row keeps the offset, but its content must expire like any other.
         let statement = "UPDATE history SET version = 0, text = '', place = '' \
              WHERE offset = (SELECT max(offset) FROM history) AND version > 0 AND time <= ?";
         self.run(statement, &[number(time)])

@@ -1,4 +1,4 @@
-//! The tenant's storage: SQLite, read and written without an await, so one input's writes are one transaction.
+//! The tenant's storage: SQLite, read and written without an await, so the writes of one input are one transaction.
 
 mod history;
 mod schema;
@@ -14,21 +14,21 @@ use super::runtime::RawStorage;
 use crate::engine::effect::Write;
 use crate::engine::input::{PresenceRow, Remembered};
 
-/// How the presence table tells the lobby, public and private topics apart.
+/// How the presence table distinguishes the lobby, public and private topics.
 const PLACE_LOBBY: f64 = 2.0;
 
-/// The tenant's tables. They are created by the first write: an object that strangers opened stores nothing.
+/// The tenant's tables. The first write creates them: an object that only strangers opened stores nothing.
 pub struct Storage {
     raw: RawStorage,
     has_tables: Cell<bool>,
-    /// Rows of the history up to this offset may not say where they were published.
+    /// History rows up to this offset may not name where they were published.
     unplaced: Cell<u64>,
 }
 
 type Result<T> = std::result::Result<T, JsValue>;
 
 impl Storage {
-    /// Opens the storage, and brings its tables up to date where there are any.
+    /// Opens the storage and migrates existing tables.
     ///
     /// # Errors
     /// When SQLite fails, or the tables are of a later build.
@@ -42,7 +42,7 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Runs one write.
+    /// Executes one write.
     pub fn write(&self, write: &Write) -> Result<()> {
         if !self.has_tables.get() {
             self.create()?;
@@ -61,18 +61,9 @@ impl Storage {
             }
             Write::Track(row) => self.track(row),
             Write::Untrack { client_id, topic } => {
-                let topic = topic.as_ref().map(|(private, name)| (*private, &**name));
-                let (place, topic) = place(topic);
-                let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
-                self.run(statement, &[(&**client_id).into(), place, topic])
+                self.untrack(client_id, topic.as_ref().map(|(private, name)| (*private, &**name)))
             }
-            Write::Relay { number, state } => {
-                let key = format!("relay.{number}");
-                match state {
-                    Some(state) => self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), state.into()]),
-                    None => self.run("DELETE FROM meta WHERE key = ?", &[key.into()]),
-                }
-            }
+            Write::Relay { number, state } => self.store_relay(*number, state.as_deref()),
             Write::Listeners { relay, parts } => self.listeners(*relay, parts),
             Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::State { client_id, part, text } => {
@@ -89,13 +80,27 @@ impl Storage {
         }
     }
 
-    /// How many publications are kept.
+    fn store_relay(&self, number: u32, state: Option<&str>) -> Result<()> {
+        let key = format!("relay.{number}");
+        match state {
+            Some(state) => self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), state.into()]),
+            None => self.run("DELETE FROM meta WHERE key = ?", &[key.into()]),
+        }
+    }
+
+    fn untrack(&self, client_id: &str, topic: Option<(bool, &str)>) -> Result<()> {
+        let (place, topic) = place(topic);
+        let statement = "DELETE FROM presence WHERE client_id = ? AND place = ? AND topic = ?";
+        self.run(statement, &[client_id.into(), place, topic])
+    }
+
+    /// How many publications the history has.
     pub fn history_count(&self) -> Result<u64> {
         let rows = self.rows("SELECT count(*) FROM history", &[])?;
         Ok(rows.first().map_or(0, |row| integer(row, 0)))
     }
 
-    /// What is remembered of these idempotency keys.
+    /// The remembered results of these idempotency keys.
     pub fn remembered<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, Remembered>> {
         let mut remembered = BTreeMap::new();
         for id in ids {
@@ -108,7 +113,7 @@ impl Storage {
         Ok(remembered)
     }
 
-    /// Everyone who was present on these sockets.
+    /// The presence of these sockets.
     pub fn presence_of(&self, client_ids: &[String]) -> Result<Vec<PresenceRow>> {
         self.presence_on(&list(client_ids)?)
     }
@@ -118,12 +123,12 @@ impl Storage {
         Ok(!self.rows("SELECT 1 FROM tickets WHERE id = ?", &[ticket.into()])?.is_empty())
     }
 
-    /// Sets the alarm, in Unix milliseconds. The promise tells whether that was stored.
+    /// Sets the alarm, in Unix milliseconds. The promise settles once that is stored.
     pub fn set_alarm(&self, time: u64) -> Result<Promise> {
         self.raw.set_alarm(time as f64)
     }
 
-    /// Deletes everything, the alarm included (with it since compatibility date 2026-02-24).
+    /// Deletes everything, including the alarm (since compatibility date 2026-02-24).
     pub fn delete_all(&self) -> Result<Promise> {
         self.has_tables.set(false);
         self.raw.delete_all()
@@ -135,7 +140,7 @@ impl Storage {
         self.run(statement, &[id.into(), number(answer.time), number(answer.offset), number(answer.delivered)])
     }
 
-    /// Forgets a few of the oldest rows whose time is over: more than come in, so the table stays as long as its window.
+    /// Deletes some of the oldest expired rows, more than are added, so the table stays as long as its window.
     fn forget(&self, table: &str, column: &str, time: u64) -> Result<()> {
         let statement = format!(
             "DELETE FROM {table} WHERE sequence IN (SELECT sequence FROM {table} ORDER BY sequence LIMIT 4) AND {column} <= ?"
@@ -178,12 +183,12 @@ impl Storage {
         self.raw.sql().exec(statement, &bindings.iter().collect::<Array>()).map(drop)
     }
 
-    /// The rows of a query; none where nothing was ever stored.
+    /// The rows of a query; none if nothing was ever stored.
     fn rows(&self, statement: &str, bindings: &[JsValue]) -> Result<Vec<Array>> {
         self.rows_counted(statement, bindings).map(|(rows, _)| rows)
     }
 
-    /// The same with the number of rows that the query has looked at.
+    /// The same, with how many rows the query has read.
     fn rows_counted(&self, statement: &str, bindings: &[JsValue]) -> Result<(Vec<Array>, u64)> {
         if !self.has_tables.get() {
             return Ok((Vec::new(), 0));
@@ -205,7 +210,7 @@ impl FromJs for Array {
     }
 }
 
-/// SQLite integers come as JavaScript numbers; all of ours are below 2^53.
+/// JavaScript numbers are exact below 2^53, which none of these values reaches.
 fn number(value: u64) -> JsValue {
     JsValue::from_f64(value as f64)
 }

@@ -1,12 +1,12 @@
-//! The tables of the tenant's storage, and how those of earlier builds are brought up to date.
+//! The tables of the tenant's storage, and their migrations.
 
 use wasm_bindgen::JsValue;
 
 use super::{Result, Storage};
 
-/// The schema that this build writes. A build with another one migrates at its first wake.
+/// The schema that this build writes. A build with a newer one migrates at its first wake.
 const SCHEMA: u64 = 4;
-/// The text of a row comes last: what stands before it is read without it.
+/// The text of a row is its last column: the columns before it are read without it.
 const CREATE: [&str; 7] = [
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE history (offset INTEGER PRIMARY KEY, time INTEGER NOT NULL, version INTEGER NOT NULL, \
@@ -19,17 +19,17 @@ const CREATE: [&str; 7] = [
      metadata TEXT NOT NULL, key TEXT, PRIMARY KEY (client_id, place, topic)) WITHOUT ROWID",
     STATE,
 ];
-/// What no attachment has room for. Part 0 is the connection itself.
+/// State that does not fit into an attachment. Part 0 is the connection itself.
 const STATE: &str = "CREATE TABLE state (client_id TEXT NOT NULL, part INTEGER NOT NULL, text TEXT NOT NULL, \
      PRIMARY KEY (client_id, part)) WITHOUT ROWID";
-/// An index ends with the offset, which is the table's key.
+/// SQLite appends the row id, here the offset, to every index.
 const HISTORY_BY_PLACE: &str = "CREATE INDEX history_by_place ON history (place) WHERE place IS NOT NULL";
-/// From each schema to the next one, the first from 1 to 2: members have a key of their own, and the messages of private
-/// topics say so.
+/// The migrations, from each schema to the next, starting with 1 to 2: members have a key of their own, and the
+/// messages of private topics name their place.
 const TO_NEXT: [&[&str]; 3] = [
     &["ALTER TABLE presence ADD COLUMN key TEXT", "ALTER TABLE history ADD COLUMN topic TEXT"],
-    // Rows say where they were published. Those that are there do not, but for the messages of private topics: up to the
-    // last of them the others are looked through.
+    // Rows name where they were published. Existing rows do not, except the messages of private topics: up to the last
+    // of them, all rows are searched.
     &[
         "DROP INDEX IF EXISTS history_by_topic",
         "ALTER TABLE history ADD COLUMN place TEXT",
@@ -37,7 +37,7 @@ const TO_NEXT: [&[&str]; 3] = [
         HISTORY_BY_PLACE,
         "INSERT INTO meta SELECT 'unplaced', coalesce(max(offset), 0) FROM history",
     ],
-    // A state was one row, written anew with each change.
+    // The state was one row, rewritten at each change.
     &[STATE, "INSERT INTO state SELECT client_id, 0, state FROM overflow", "DROP TABLE overflow"],
 ];
 
@@ -51,7 +51,7 @@ impl Storage {
         self.set_schema(SCHEMA)
     }
 
-    /// Brings tables that an earlier build wrote up to date.
+    /// Migrates tables of an earlier build.
     ///
     /// # Errors
     /// When they are of a later one.

@@ -1,5 +1,5 @@
-//! What is read of the storage when the object comes to life: what belongs to open sockets. Of the others no more than
-//! their ids is read, however much they have left.
+//! What is read from the storage at a wake: the rows of open sockets, and only the ids of the others, however much they
+//! have left behind.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use wasm_bindgen::JsValue;
 use super::{Result, Storage, integer, presence_row, text};
 use crate::engine::input::{Newest, PresenceRow, StatePart, Stored};
 
-/// The socket of a row of presence: a channel's public id is its socket's with a dot and a number behind it.
+/// The socket of a presence row: a channel's public id is its socket's, followed by a dot and a number.
 const SOCKET: &str = "substr(client_id, 1, instr(client_id || '.', '.') - 1)";
 const IS_OPEN: &str = "IN (SELECT value FROM json_each(?1))";
-/// Relays have their sockets at objects of their own, whose public ids begin like this.
+/// Relayed sockets live at other objects; their public ids begin like this.
 const IS_RELAYED: &str = "client_id GLOB 'r[0-9]*-*'";
 
-/// Rows that sockets have left.
+/// Rows left behind by sockets.
 #[derive(Default)]
 struct Left {
     presence: Vec<PresenceRow>,
@@ -25,8 +25,8 @@ struct Left {
 }
 
 impl Storage {
-    /// Everything that a waking tenant needs, but for the sockets and the alarm. `open` has the public ids of the sockets that
-    /// are open.
+    /// Everything that a waking tenant needs except the sockets and the alarm. `open` has the public ids of the open
+    /// sockets.
     pub fn load(&self, open: &Array) -> Result<Stored> {
         let mut facts = BTreeMap::new();
         for row in self.rows("SELECT key, value FROM meta", &[])? {
@@ -46,7 +46,7 @@ impl Storage {
         })
     }
 
-    /// What sockets have left. Most objects have no such row, and are spared the list of their sockets.
+    /// The rows of closed sockets. Most objects have none, and need not list their sockets for this.
     fn load_left(&self, open: &Array) -> Result<Left> {
         let counts = self.rows("SELECT (SELECT count(*) FROM presence) + (SELECT count(*) FROM state)", &[])?;
         let count = counts.first().map_or(0, |row| integer(row, 0));
@@ -60,15 +60,14 @@ impl Storage {
         Ok(Left { presence, states, gone })
     }
 
-    /// Everyone who is present on one of few sockets, or of their channels.
+    /// Everyone present on one of a few sockets, or on one of their channels.
     pub(super) fn presence_on(&self, client_ids: &JsValue) -> Result<Vec<PresenceRow>> {
         let statement = "SELECT client_id, place, topic, user, metadata, presence.key \
              FROM json_each(?) AS one CROSS JOIN presence ON client_id >= one.value AND client_id < one.value || '/'";
         Ok(self.rows(statement, std::slice::from_ref(client_ids))?.iter().map(presence_row).collect())
     }
 
-    /// Everyone who is present on a socket that is open. Nearly all rows are those of such: one walk over the table is faster
-    /// than a search for each socket.
+    /// Everyone present on an open socket. These are nearly all rows: one scan is faster than a search for each socket.
     fn presence_on_open(&self, open: &JsValue) -> Result<Vec<PresenceRow>> {
         let statement = format!(
             "SELECT client_id, place, topic, user, metadata, key FROM presence \
@@ -77,8 +76,8 @@ impl Storage {
         Ok(self.rows(&statement, std::slice::from_ref(open))?.iter().map(presence_row).collect())
     }
 
-    /// The sockets that are gone and have left rows: there are some where more rows are stored than belong to those that are
-    /// open. No more is read of them than their ids.
+    /// The closed sockets that left rows behind: there are some if more rows are stored than belong to open sockets.
+    /// Only their ids are read.
     fn gone(&self, open: &JsValue) -> Result<Vec<String>> {
         let statement = format!(
             "SELECT DISTINCT {SOCKET} AS socket FROM presence WHERE socket NOT {IS_OPEN} AND NOT {IS_RELAYED} \

@@ -1,18 +1,17 @@
-//! What the classes of a session have in common: thousands of sessions have the same, so it is found rather than built anew
-//! for each.
+//! A cache of class keys: thousands of sessions have equal ones, which are then shared rather than built for each.
 
 use std::rc::Rc;
 
-use super::class::{ClassKey, Judge, Narrowing, Scope};
+use super::class::{ChangeSelector, ClassKey, Judge, Scope};
 use crate::engine::command::TableTarget;
 use crate::engine::input::DialectId;
 use crate::policy::roles::Roles;
 
-/// The last ones are looked through; where each session has a channel of its own, that must not cost much.
+/// The cache is searched linearly, which must stay cheap where each session has a channel of its own.
 const MAX_KNOWN: usize = 16;
 
-/// What the keys of a session's classes are made of.
-pub(super) struct Common<'a, T> {
+/// The parts of a session's class key.
+pub(super) struct ClassKeyParts<'a, T> {
     pub(super) judge: Judge,
     pub(super) dialect: DialectId,
     pub(super) channel: Option<&'a Rc<str>>,
@@ -24,30 +23,30 @@ pub(super) struct Common<'a, T> {
     pub(super) targets: T,
 }
 
-/// Keys that were made before.
+/// Recent keys.
 #[derive(Default)]
-pub(super) struct Commons {
+pub(super) struct ClassKeyCache {
     known: Vec<KnownClass>,
     next: usize,
 }
 
 struct KnownClass {
-    /// In the order in which the sessions hold them.
+    /// In the session's order.
     roles: Roles,
     key: Rc<ClassKey>,
 }
 
-impl Commons {
+impl ClassKeyCache {
     /// The key of the organization's scope.
-    pub(super) fn of(&mut self, common: Common<'_, impl Iterator<Item = TableTarget>>) -> Rc<ClassKey> {
-        let Common { judge, dialect, channel, offsets, batches, roles, is_open, targets } = common;
-        let narrowing = Narrowing::new(is_open, targets);
+    pub(super) fn of(&mut self, common: ClassKeyParts<'_, impl Iterator<Item = TableTarget>>) -> Rc<ClassKey> {
+        let ClassKeyParts { judge, dialect, channel, offsets, batches, roles, is_open, targets } = common;
+        let selector = ChangeSelector::new(is_open, targets);
         let found = self.known.iter().find(|KnownClass { roles: held, key }| {
             held == roles
                 && (key.dialect, key.offsets, key.batches) == (dialect, offsets, batches)
                 && key.judge == judge
                 && key.channel.as_ref() == channel
-                && *key.narrowing == narrowing
+                && *key.selector == selector
         });
         if let Some(known) = found {
             return known.key.clone();
@@ -60,15 +59,15 @@ impl Commons {
             offsets,
             batches,
             roles: Rc::new(roles.sorted()),
-            narrowing: Rc::new(narrowing),
+            selector: Rc::new(selector),
         });
         self.remember(KnownClass { roles: roles.clone(), key: key.clone() });
         key
     }
 
-    /// In the place of the oldest one. What is large is not remembered: its session may be gone long before.
+    /// Replaces the oldest entry. Large keys are not cached: they might outlive their session by far.
     fn remember(&mut self, known: KnownClass) {
-        if !known.key.narrowing.targets().is_empty() {
+        if !known.key.selector.targets().is_empty() {
             return;
         }
         match self.known.get_mut(self.next) {
@@ -83,31 +82,31 @@ impl Commons {
 mod tests {
     use super::*;
 
-    fn common<'a>(roles: &'a Roles, channel: Option<&'a Rc<str>>) -> Common<'a, std::iter::Empty<TableTarget>> {
+    fn common<'a>(roles: &'a Roles, channel: Option<&'a Rc<str>>) -> ClassKeyParts<'a, std::iter::Empty<TableTarget>> {
         let (judge, dialect) = (Judge::Nobody, DialectId(0));
         let targets = std::iter::empty();
-        Common { judge, dialect, channel, offsets: false, batches: false, roles, is_open: true, targets }
+        ClassKeyParts { judge, dialect, channel, offsets: false, batches: false, roles, is_open: true, targets }
     }
 
     #[test]
     fn equal_ones_share_a_key_and_the_order_of_roles_makes_no_difference_to_it() {
-        let mut commons = Commons::default();
+        let mut cache = ClassKeyCache::default();
         let roles = ["hr", "admin"].map(|role| Roles::new([role.to_owned(), "member".to_owned()]));
         let turned = Roles::new(["member".to_owned(), "hr".to_owned()]);
-        let [first, other] = roles.each_ref().map(|roles| commons.of(common(roles, None)));
-        assert!(Rc::ptr_eq(&first, &commons.of(common(&roles[0], None))));
-        assert_eq!(first, commons.of(common(&turned, None)));
+        let [first, other] = roles.each_ref().map(|roles| cache.of(common(roles, None)));
+        assert!(Rc::ptr_eq(&first, &cache.of(common(&roles[0], None))));
+        assert_eq!(first, cache.of(common(&turned, None)));
         assert_ne!(first, other);
     }
 
     #[test]
     fn each_channel_has_a_key_of_its_own_and_few_are_remembered() {
-        let mut commons = Commons::default();
+        let mut cache = ClassKeyCache::default();
         let roles = Roles::new(["member".to_owned()]);
         for number in 0..100 {
             let name: Rc<str> = Rc::from(format!("room-{number}"));
-            assert_eq!(commons.of(common(&roles, Some(&name))).channel, Some(name));
+            assert_eq!(cache.of(common(&roles, Some(&name))).channel, Some(name));
         }
-        assert_eq!(commons.known.len(), MAX_KNOWN);
+        assert_eq!(cache.known.len(), MAX_KNOWN);
     }
 }

@@ -1,4 +1,4 @@
-//! The index from what rules ask for (a user or a claim's value) to the sessions that have it.
+//! An index from users and claim values, by which rules select sessions, to the sessions that have them.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,14 +7,14 @@ use crate::engine::input::SocketId;
 use crate::engine::message::SessionId;
 use crate::policy::principal::{Principal, SUBJECT};
 
-/// The user is the claim `sub`. Tens of thousands of sessions have one each, so texts are found by their digests, which
-/// others may share.
+/// The user is the claim `sub`. Values are indexed by digest to save memory, as tens of thousands of sessions have
+/// different ones; digests may collide.
 #[derive(Default)]
-pub(super) struct People {
+pub(super) struct ClaimIndex {
     candidates: BTreeSet<(u64, SessionId)>,
 }
 
-impl People {
+impl ClaimIndex {
     /// Adds a session under every claim value of its principal.
     pub(super) fn add(&mut self, session: SessionId, principal: &Principal) {
         self.candidates.extend(digests(principal).map(|digest| (digest, session)));
@@ -27,7 +27,7 @@ impl People {
         }
     }
 
-    /// The sessions that may have this value of a claim: all that do, and by chance others.
+    /// The sessions that may have this value of a claim: all that do, and possibly others.
     pub(super) fn candidates(&self, claim: &str, value: &str) -> impl Iterator<Item = SessionId> {
         let digest = digest(claim, value);
         let with = |n| (digest, SessionId { socket: SocketId(n), number: n });
