@@ -22,9 +22,13 @@ use realtime_worker::server::handshake::{HandshakeStep, admit, refused};
 use realtime_worker::server::request_head::{Query, RequestHead, request_id};
 use rig::{ORGANIZATION, Rig};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use signing::*;
 
 const ACCESS_TOKEN: &str = "an-access-token-of-thirty-two-bytes";
+/// Keys of a server: one of the organization, and one of another.
+const KEY: &str = "a-key-of-the-organization";
+const FOREIGN_KEY: &str = "a-key-of-another-one";
 
 fn realtime(fluxbase: Value) -> Value {
     json!({
@@ -34,12 +38,21 @@ fn realtime(fluxbase: Value) -> Value {
     })
 }
 
+fn api_keys() -> String {
+    let key = |key: &str, organization: &str| {
+        let hash: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "name": key, "hash": hash, "organizationId": organization, "userId": "robot", "roles": ["service_role"] })
+    };
+    json!([key(KEY, ORGANIZATION), key(FOREIGN_KEY, "org_2")]).to_string()
+}
+
 fn configuration(realtime: &Value) -> Configuration {
     let realtime = realtime.to_string();
     read_configuration(&|name| match name {
         "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
         "JWT_SECRET" => Some(SECRET.to_owned()),
         "REALTIME" => Some(realtime.clone()),
+        "API_KEYS" => Some(api_keys()),
         _ => None,
     })
     .unwrap()
@@ -102,8 +115,16 @@ fn a_socket_is_anonymous_or_its_tokens() {
         assert_eq!((&*organization, user.user.as_deref()), (ORGANIZATION, Some("u7")));
     }
     assert!(configuration.credentials.principal(NOW, &token(json!({})), "org_2", &KeySet::default()).is_err());
+    // A key of a server is as good as a token, in the header and in the address.
+    for head in [socket(&format!("?token={KEY}"), ""), socket("", KEY)] {
+        let (organization, robot) = enter(&head, &configuration).unwrap();
+        assert_eq!(
+            (&*organization, robot.method, robot.roles.first()),
+            (ORGANIZATION, Method::ApiKey, Some("service_role"))
+        );
+    }
     let named = token(json!({ "organizationId": "org_2" }));
-    for bad in ["a.b.c", &named, &token(json!({ "exp": NOW_SECONDS - 31 }))] {
+    for bad in ["a.b.c", &named, FOREIGN_KEY, &token(json!({ "exp": NOW_SECONDS - 31 }))] {
         let answer = enter(&socket(&format!("?token={bad}"), ""), &configuration).unwrap_err();
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, &body["error"]), (401, &json!("Invalid or expired token")), "{bad}");
@@ -255,6 +276,7 @@ fn a_message_reaches_a_channel_over_rest() {
     let (status, answer) = post(ACCESS_TOKEN, json!({ "event": "e" }));
     assert_eq!((status, &answer["error"]), (400, &json!("Channel is required")));
     assert_eq!(post("", newer.clone()).0, 401);
+    assert_eq!(post(FOREIGN_KEY, newer.clone()).0, 401);
     assert_eq!(post(&token(json!({ "role": "guest" })), newer).0, 403);
     assert_eq!(post(ACCESS_TOKEN, json!({ "channel": 7 })).0, 400);
     let seen = |frame: Value| frame["payload"]["broadcast"].clone();
