@@ -1,7 +1,8 @@
 /**
  * What the Worker is measured against: the least that a Durable Object with hibernating sockets can do. It knows nobody,
  * sends what it is given to everyone, and keeps it only where it is asked to, as one row of a table with one index. Where
- * it is asked to, it also knows its sockets by an id, and has something attached to each.
+ * it is asked to, it also knows its sockets by an id, and has something attached to each; or it verifies a socket's token first,
+ * greets it and logs that, as the Worker does.
  */
 import { DurableObject } from "cloudflare:workers";
 
@@ -17,6 +18,7 @@ export class Bare extends DurableObject {
 			const { 0: client, 1: server } = new WebSocketPair();
 			this.ctx.acceptWebSocket(server, searchParams.has("attach") ? [crypto.randomUUID()] : []);
 			if (searchParams.has("attach")) server.serializeAttachment(searchParams.get("attach"));
+			if (searchParams.has("greet")) greet(server, request.headers.get("x-user"));
 			return new Response(null, { status: 101, webSocket: client });
 		}
 		if (searchParams.has("list")) return Response.json((this.#listed ??= this.#list()));
@@ -52,10 +54,34 @@ export class Bare extends DurableObject {
 	}
 }
 
+function greet(socket, user) {
+	const id = crypto.randomUUID();
+	socket.send(JSON.stringify({ type: "auth_success", clientId: id, userId: user, timestamp: new Date().toISOString() }));
+	console.log(JSON.stringify({ event: "connected", connection: id, user }));
+}
+
+let key;
+
+/** The user of an HS256 token that is valid now. */
+async function userOf(token, secret) {
+	const [head, body, signature] = token.split(".");
+	const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
+	const encoded = (text) => new TextEncoder().encode(text);
+	key ??= await crypto.subtle.importKey("raw", encoded(secret), { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
+	const isSigned = await crypto.subtle.verify("HMAC", key, bytes(signature), encoded(`${head}.${body}`));
+	const { sub, exp } = JSON.parse(new TextDecoder().decode(bytes(body)));
+	if (!isSigned || JSON.parse(atob(head)).alg !== "HS256" || exp * 1_000 < Date.now()) throw new Error("not a valid token");
+	return sub;
+}
+
 export default {
-	fetch(request, env) {
+	async fetch(request, env) {
 		const { pathname, searchParams } = new URL(request.url);
 		if (pathname === "/health") return Response.json({ status: "ok" });
+		if (searchParams.has("greet")) {
+			const user = await userOf(request.headers.get("authorization").slice("Bearer ".length), env.JWT_SECRET);
+			request = new Request(request, { headers: [...request.headers, ["x-user", user]] });
+		}
 		return env.BARE.getByName(searchParams.get("organizationId")).fetch(request);
 	},
 };

@@ -64,6 +64,7 @@ export async function startBare(frame, more) {
 		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
 		modules: [{ type: "ESModule", path: fileURLToPath(new URL("bare.mjs", import.meta.url)) }],
 		durableObjects: { BARE: { className: "Bare", useSQLite: true } },
+		bindings: { JWT_SECRET },
 	};
 	const { url, ...side } = await start({ worker, ...more });
 	const type = typeof frame === "string" ? undefined : "application/octet-stream";
@@ -75,6 +76,11 @@ export async function startBare(frame, more) {
 		publishing: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}`, headers: HEADERS }),
 		/** One that has as much attached to it as a socket of the Worker's. */
 		attached: (organizationId) => ({ url: `${url}/?organizationId=${organizationId}&attach=${"x".repeat(ATTACHED)}`, headers: {} }),
+		/** One whose token is verified, that is greeted, and whose opening is logged: what the Worker does beside attaching. */
+		greeted(organizationId, index) {
+			const { url, headers } = this.attached(organizationId);
+			return { url: `${url}&greet`, headers: { ...headers, authorization: `Bearer ${sessionOf(organizationId, index).token}` } };
+		},
 		/** Wakes an object where it sleeps, and has it list its sockets with what is attached to each. */
 		wake: async (organizationId) => (await fetch(`${url}/?organizationId=${organizationId}&list`)).json(),
 		publish: (organizationId) => post(`${url}/?organizationId=${organizationId}`, frame, type),

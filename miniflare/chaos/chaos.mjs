@@ -82,6 +82,7 @@ async function peace(run, events) {
 	await sleep(500);
 	await until(() => everyone.every(({ isConnected }) => isConnected));
 	run.quietFrom = run.next;
+	for (const listener of run.listeners.supabase) listener.absences = [];
 	await publisher(run, paceOf(run, Math.min(events, run.next + Math.ceil(events * QUIET)), run.length * QUIET));
 	run.published = run.next;
 	await until(() => run.listeners.sdk.every(({ ledger }) => ledger.missing(0, run.published) === 0), false);
@@ -152,6 +153,7 @@ function report({ listeners, counts, published, quietFrom, retries }, { stormed,
 		lost: sum(sdk, (ledger) => ledger.missing(0, published)),
 		lostInPeace: sum(guests, (ledger) => ledger.missing(quietFrom, published)),
 		lacking: [...sdk.flatMap((ledger) => lacks(ledger, 0)), ...guests.flatMap((ledger) => lacks(ledger, quietFrom))],
+		awayInPeace: listeners.supabase.flatMap(({ absences }) => absences),
 		twice: sum(ledgers, ({ twice }) => twice),
 		outOfOrder: sum(ledgers, ({ outOfOrder }) => outOfOrder),
 		leaked: sum(ledgers, ({ leaked }) => leaked),

@@ -59,12 +59,16 @@ export class SupabaseListener {
 	ledger;
 	ready;
 	isConnected = false;
+	/** How its connections ended: code and reason, with how long it was away, in milliseconds. */
+	absences = [];
 	#client;
+	#left;
 
 	constructor(wire, events, index) {
 		this.ledger = new Ledger(events, { isAdmin: false, isNative: false });
 		const token = tokenOf(`guest-${index}`, ["member"]);
-		const realtime = { heartbeatIntervalMs: HEARTBEAT.interval, reconnectAfterMs: () => BACKOFF.max / 4, timeout: 5_000 };
+		const logger = (kind, message, data) => this.#note(kind, message, data);
+		const realtime = { heartbeatIntervalMs: HEARTBEAT.interval, reconnectAfterMs: () => BACKOFF.max / 4, timeout: 5_000, logger };
 		this.#client = createSupabase(wire.url, anonKey(), { accessToken: async () => token, realtime });
 		this.ready = this.#join();
 	}
@@ -76,8 +80,24 @@ export class SupabaseListener {
 			.channel("chaos", { config })
 			.on("broadcast", { event: "note" }, ({ payload: { n } }) => this.ledger.take(n, {}))
 			.on("postgres_changes", { event: "*", schema: "public", table: "people" }, ({ new: { id, ssn } }) => this.ledger.take(id, { ssn }))
-			.on("system", {}, ({ status }) => (this.isConnected = status === "ok"))
-			.subscribe((status) => status !== "SUBSCRIBED" && (this.isConnected = false));
+			.on("system", {}, ({ status }) => (status === "ok" ? this.#return() : this.#leave(`system ${status}`)))
+			.subscribe((status) => status !== "SUBSCRIBED" && this.#leave(status));
+	}
+
+	/** The client's log is where it says why a connection ended. */
+	#note(kind, message, data) {
+		if (kind === "transport" && /close|timeout/.test(message)) this.#leave([message, data?.code, data?.reason].filter(Boolean).join(" "));
+	}
+
+	#leave(why) {
+		if (this.isConnected) this.#left = { why, at: performance.now() };
+		this.isConnected = false;
+	}
+
+	#return() {
+		if (this.#left !== undefined) this.absences.push([this.#left.why, Math.round(performance.now() - this.#left.at)]);
+		this.#left = undefined;
+		this.isConnected = true;
 	}
 
 	close() {

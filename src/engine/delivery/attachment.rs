@@ -204,6 +204,20 @@ pub(super) fn read(
     Some(socket)
 }
 
+/// The dialect of a socket whose state is of no use otherwise: it is closed in its words.
+pub(super) fn dialect_of(text: &str) -> Option<DialectId> {
+    #[derive(Deserialize)]
+    struct Spoken {
+        state: SpokenState,
+    }
+    #[derive(Deserialize)]
+    struct SpokenState {
+        #[serde(rename = "wire")]
+        dialect: u8,
+    }
+    serde_json::from_str::<Spoken>(text).ok().map(|spoken| DialectId(spoken.state.dialect))
+}
+
 impl State {
     /// `is_whole`: including its subscriptions or channels.
     fn of(socket: &Socket, is_whole: bool) -> State {

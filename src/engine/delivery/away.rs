@@ -221,6 +221,7 @@ impl Delivery {
         (principal, recover, batches): (Principal, Recover, bool),
         out: &mut Out,
     ) {
+        self.wait_no_longer(socket);
         let Some(profile) = self.registry.profile(socket) else { return };
         if self.rights().is_full_for(&principal) {
             return self.fail(socket, Code::ConnectionLimit, out);
@@ -257,13 +258,6 @@ impl Delivery {
     pub(in crate::engine) fn restart_all(&mut self, out: &mut Out) {
         let all: Vec<SocketId> = self.registry.sockets().iter().map(|socket| socket.id).collect();
         all.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
-    }
-
-    /// Ends sockets that waited to begin with their principal when the life before ended: it is lost.
-    pub(in crate::engine) fn restart_unopened(&mut self, out: &mut Out) {
-        let is_unopened = |socket: &&Socket| socket.profile.principal_at_opening && socket.principal().is_none();
-        let lost: Vec<SocketId> = self.registry.sockets().iter().filter(is_unopened).map(|socket| socket.id).collect();
-        lost.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
     }
 
     /// Ends one socket in the same way, if it is still that of this client.

@@ -1,6 +1,6 @@
 //! Held sockets: what a returning client missed is being judged, so its frames wait, and live events follow the replay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 
 use super::Delivery;
@@ -20,6 +20,8 @@ const EVENT_BYTES: usize = 256;
 #[derive(Default)]
 pub(super) struct Held {
     sockets: BTreeMap<SocketId, Queue>,
+    /// Sockets that were opened with a principal, whose session cannot begin before the root has answered.
+    opening: BTreeSet<SocketId>,
 }
 
 #[derive(Default)]
@@ -34,9 +36,15 @@ impl Held {
         self.sockets.contains_key(&socket)
     }
 
+    /// Whether what a socket waits for would be lost with the memory.
+    pub(super) fn depends_on_memory(&self, socket: SocketId) -> bool {
+        self.has(socket) || self.opening.contains(&socket)
+    }
+
     /// Forgets a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.sockets.remove(&socket);
+        self.opening.remove(&socket);
     }
 
     /// Drops these events from what waits for a socket.
@@ -62,6 +70,19 @@ impl Delivery {
             socket.waiting.get_or_insert_default();
         }
         self.registry.save_later(id);
+    }
+
+    /// Notes that the session of a socket that was opened with a principal cannot begin yet: the principal is in memory only.
+    pub(in crate::engine) fn wait_to_begin(&mut self, id: SocketId) {
+        self.waits.held.opening.insert(id);
+        self.registry.save_later(id);
+    }
+
+    /// Notes that it begins.
+    pub(super) fn wait_no_longer(&mut self, id: SocketId) {
+        if self.waits.held.opening.remove(&id) {
+            self.registry.save_later(id);
+        }
     }
 
     /// Sends a held socket its queued events, then handles its queued frames.
@@ -107,7 +128,7 @@ mod tests {
 
     fn held(bytes: &[usize]) -> Held {
         let queue = |bytes: &usize| Queue { events: Vec::new(), bytes: *bytes };
-        Held { sockets: (0..).map(SocketId).zip(bytes.iter().map(queue)).collect() }
+        Held { opening: BTreeSet::new(), sockets: (0..).map(SocketId).zip(bytes.iter().map(queue)).collect() }
     }
 
     #[test]

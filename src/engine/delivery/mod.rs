@@ -160,7 +160,8 @@ impl Delivery {
     ) {
         let read = attachment::read(id, text, states, self.profiles, now);
         let Some(mut socket) = read.filter(|socket| self.registry.is_judgeable(socket)) else {
-            return out.run(Task::Close { socket: id, dialect: None, code: Code::ServiceRestart });
+            let dialect = attachment::dialect_of(text);
+            return out.run(Task::Close { socket: id, dialect, code: Code::ServiceRestart });
         };
         for session in &mut socket.sessions {
             places.into_iter().for_each(|places| session.be_present(places));
@@ -219,7 +220,7 @@ impl Delivery {
         self.tell_arrivals(now, out);
         self.tell_database(now, out);
         for id in self.registry.take_unsaved() {
-            let is_held = self.waits.held.has(id);
+            let is_held = self.waits.held.depends_on_memory(id);
             let Some(socket) = self.registry.socket_mut(id) else { continue };
             socket.is_held = is_held;
             attachment::write(socket, out);

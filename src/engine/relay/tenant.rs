@@ -92,7 +92,6 @@ impl RelayTenant {
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
         delivery.be_away();
-        delivery.restart_unopened(&mut out);
         let mut relay = RelayTenant {
             delivery,
             link: Uplink::new(number, epoch),
@@ -230,6 +229,7 @@ impl RelayTenant {
         let units = u64::from(from.is_some());
         let listens = self.delivery.is_listener(socket);
         let ask = Ask { number: 0, payer, units, enters: true, listens, from, only: None, watch: Vec::new() };
+        self.delivery.wait_to_begin(socket);
         self.park(socket, ask, (client_id, Some((principal, recover, batches))), VecDeque::new());
     }
 
