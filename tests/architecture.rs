@@ -29,9 +29,16 @@ const ROUTES: [&str; 7] = [
 /// The keywords that declare a type.
 const TYPES: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 const MAX_LINES: usize = 400;
-const MAX_FUNCTION_LINES: usize = 60;
-/// Functions longer than this are printed, for whoever looks for work: `cargo test --test architecture -- --nocapture`.
-const AIM: usize = 40;
+/// Lines of a function without comments and blank lines.
+const MAX_FUNCTION_LINES: usize = 40;
+/// Functions that may be longer: each is one `match` with an arm for every variant, or fills a large struct.
+const LONG_FUNCTIONS: [&str; 5] = [
+    "dialect/butterbase/encode.rs: frame",
+    "engine/relay/asking.rs: question",
+    "engine/relay/outgoing.rs: forward",
+    "engine/relay/tenant.rs: handle",
+    "engine/relay/tenant.rs: wake",
+];
 
 /// A source file: its path below `src/`, and its text.
 struct Source {
@@ -257,13 +264,14 @@ fn files_are_short_and_say_what_they_are_for() {
     check(&wrong);
 }
 
-/// Every function: where it is and how many lines it has.
+/// Every function: where it is and how many lines of code it has.
 fn functions() -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for source in sources() {
         let mut open: Vec<(String, usize, usize)> = Vec::new();
         // A table of cases in a unit test may be long.
-        for (number, line) in source.without_tests().lines().enumerate() {
+        let code = source.without_tests().lines().filter(|line| !is_comment(line));
+        for (number, line) in code.enumerate() {
             let indent = line.len() - line.trim_start().len();
             if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_function(line.trim_start())) {
                 if !line.trim_end().ends_with('}') && !line.trim_end().ends_with(';') {
@@ -276,6 +284,11 @@ fn functions() -> Vec<(String, usize)> {
         }
     }
     found
+}
+
+fn is_comment(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with("//")
 }
 
 fn is_function(line: &str) -> bool {
@@ -291,9 +304,11 @@ fn is_function(line: &str) -> bool {
 fn functions_are_short() {
     let functions = functions();
     assert!(functions.len() > 200, "the functions were found");
-    let mut long: Vec<&(String, usize)> = functions.iter().filter(|(_, lines)| *lines > AIM).collect();
-    long.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
-    long.iter().for_each(|(name, lines)| println!("{lines} {name}"));
-    let wrong = long.iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES);
-    check(&wrong.map(|(name, lines)| format!("{name} has {lines} lines")).collect::<Vec<_>>());
+    let long: Vec<&(String, usize)> = functions.iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES).collect();
+    let is_excepted = |name: &str| LONG_FUNCTIONS.contains(&name);
+    let unexpected = long.iter().filter(|(name, _)| !is_excepted(name));
+    let mut wrong: Vec<String> = unexpected.map(|(name, lines)| format!("{name} has {lines} lines")).collect();
+    let idle = LONG_FUNCTIONS.iter().filter(|name| !long.iter().any(|(known, _)| known == *name));
+    wrong.extend(idle.map(|name| format!("{name} is no exception any more")));
+    check(&wrong);
 }
