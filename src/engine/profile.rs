@@ -37,8 +37,8 @@ pub struct Profile {
     pub duplicate: Duplicate,
     /// Whether change frames name the subscriptions that they match.
     pub names_subscriptions: bool,
-    /// Whether a member that joins gets the roster; otherwise it gets an acknowledgement.
-    pub roster_on_appearing: bool,
+    /// Which requests to be tracked are answered with the roster.
+    pub roster_on_tracking: RosterOnTracking,
     /// The interval of the server's heartbeats, in milliseconds; `None`: clients send them.
     pub heartbeat: Option<u64>,
     /// What happens when a client ends a subscription that does not exist.
@@ -176,6 +176,17 @@ pub enum PresenceFrames {
     Roster,
 }
 
+/// Which requests to be tracked are answered with the roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RosterOnTracking {
+    /// None, unless the client asks for it.
+    Never,
+    /// That of a session that was not tracked.
+    Appearing,
+    /// All.
+    Always,
+}
+
 /// What happens to a table subscription whose right is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostTable {
@@ -223,7 +234,7 @@ pub(super) const SEVERAL: Profile = Profile {
     refusals: Refusals::Replies,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: false,
+    roster_on_tracking: RosterOnTracking::Never,
     default_role: None,
     tables: SubscribableTables::Any,
     unknown_subscription: UnknownSubscription::Refused,

@@ -11,6 +11,9 @@ use crate::value::percent;
 /// Replaces a parameter that is not valid text, so that it does not count as absent.
 const NO_TEXT: &str = "\u{fffd}";
 
+/// The longest request id: Cloudflare's have 20 characters.
+const MAX_REQUEST_ID: usize = 64;
+
 /// The head of a request: everything that admission depends on.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
@@ -42,6 +45,8 @@ pub struct RequestHead {
     pub last_event_id: Option<String>,
     /// The [`network`] of `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
     pub address: Option<String>,
+    /// What Cloudflare's logs call the request, from `CF-Ray`; absent where the Worker runs elsewhere.
+    pub request_id: Option<String>,
 }
 
 impl RequestHead {
@@ -123,6 +128,13 @@ pub fn network(address: &str) -> String {
         }
         _ => address.trim().to_owned(),
     }
+}
+
+/// The request id that a `CF-Ray` header holds: anybody may send one where Cloudflare does not set it.
+pub fn request_id(ray: String) -> Option<String> {
+    let is_id =
+        (1..=MAX_REQUEST_ID).contains(&ray.len()) && ray.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_id.then_some(ray)
 }
 
 /// The token of an `Authorization` header of the scheme `Bearer`.

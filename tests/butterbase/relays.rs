@@ -81,7 +81,9 @@ fn a_relay_that_fell_behind_knows_how_tables_are_set() {
     (1..200).for_each(|id| _ = insert(&mut rig, json!({ "id": id, "body": large })));
     rig.mail.is_held = false;
     rig.post();
-    assert!(behind.closed().is_some(), "what was on its way is lost");
+    let told = behind.frames().pop().unwrap();
+    assert_eq!((&told["type"], &told["message"]), (&json!("error"), &json!("Server shutting down")));
+    behind.is_closed(1001, "Server shutting down");
     connected(&mut rig, user("a"));
     let back = connected(&mut rig, user("b"));
     subscribed(&mut rig, &back, json!({}));

@@ -5,7 +5,9 @@ use realtime_worker::code::Code;
 use realtime_worker::dialect::{self, Frame};
 use realtime_worker::engine::event::Event;
 use realtime_worker::engine::input::DialectId;
-use realtime_worker::engine::profile::{Duplicate, Expiry, LostTable, PresenceFrames, Refusals, Renewal, Sessions};
+use realtime_worker::engine::profile::{
+    Duplicate, Expiry, LostTable, PresenceFrames, Refusals, Renewal, RosterOnTracking, Sessions,
+};
 use serde_json::Value;
 
 /// A dialect as the script meets it.
@@ -58,7 +60,8 @@ impl Dialect {
             Can::Replace => profile.duplicate == Duplicate::Replaces,
             Can::HearEveryRefusal => profile.refusals == Refusals::Errors,
             Can::HearRosterOnAppearing => {
-                profile.roster_on_appearing || profile.presence_frames == PresenceFrames::Roster
+                profile.roster_on_tracking != RosterOnTracking::Never
+                    || profile.presence_frames == PresenceFrames::Roster
             }
             Can::HearRenewal | Can::SurviveBadToken => profile.renewal.is_answered(),
             Can::BecomeAnother => profile.renewal != Renewal::Answered,

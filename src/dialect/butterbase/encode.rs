@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::configuration::{ANONYMOUS, SERVICE, TERMS, USER};
 use super::{SEPARATOR, SERVER_FRAMES, words};
 use crate::code::{Code, Refusal};
+use crate::dialect::Frame;
 use crate::engine::event::{Authenticated, Bindings, Called, Event, Member, TableWarning, View};
 use crate::policy::channel::Topic;
 use crate::policy::principal::{Method, Principal};
@@ -12,8 +13,15 @@ use crate::value::json;
 use crate::value::row::Row;
 use crate::value::time::iso;
 
-/// The frame of an event; `None` where the protocol has no words for it.
-pub fn frame(event: &Event) -> Option<String> {
+/// The frames of an event; none where the protocol has no words for it.
+pub(super) fn frames(event: &Event) -> Vec<Frame> {
+    match event {
+        Event::PresenceChanged { changes, .. } => changes.iter().flat_map(frames).collect(),
+        event => frame(event).map(Frame::Text).into_iter().collect(),
+    }
+}
+
+fn frame(event: &Event) -> Option<String> {
     let out = match event {
         Event::Change { table, view, offset, bindings, .. } => change(table, view, *offset, bindings.as_deref()),
         Event::Authenticated(authenticated) => connected(authenticated),

@@ -12,8 +12,8 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
 /// Its number.
@@ -36,7 +36,7 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Errors,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: true,
+    roster_on_tracking: RosterOnTracking::Always,
     default_role: None,
     tables: SubscribableTables::Any,
     publishing_subscribes: false,
@@ -88,7 +88,7 @@ impl Dialect for Butterbase {
     }
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
-        encode::frame(event).map(Frame::Text).into_iter().collect()
+        encode::frames(event)
     }
 
     fn closing(&self, code: Code) -> (u16, &'static str) {

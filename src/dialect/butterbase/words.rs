@@ -7,6 +7,8 @@ use crate::engine::event::TableWarning;
 
 /// What an `error` frame says when the database's changes have stopped; there is none that says that they go on.
 pub const FEED_LOST: &str = "Realtime connection lost. Reconnecting...";
+/// What is said of the end of a connection whose client is to come back.
+const SHUTTING_DOWN: &str = "Server shutting down";
 
 /// What an `error` frame says of a refusal.
 pub fn message(refusal: &Refusal) -> Cow<'_, str> {
@@ -14,6 +16,7 @@ pub fn message(refusal: &Refusal) -> Cow<'_, str> {
         Code::InvalidToken | Code::TokenExpired | Code::WrongUser => Cow::Borrowed("Authentication failed"),
         Code::WrongOrganization => Cow::Borrowed("App not found"),
         Code::AuthRequired => Cow::Borrowed("Authentication required: anonymous access to this app is off"),
+        Code::ServiceRestart => Cow::Borrowed(SHUTTING_DOWN),
         _ => Cow::Borrowed(&*refusal.message),
     }
 }
@@ -27,7 +30,7 @@ pub fn closing(code: Code) -> (u16, &'static str) {
         Code::ListenerLimit => (1013, "Per-app realtime listener limit reached"),
         Code::ConnectionLimit => (1013, "Connection limit reached"),
         Code::RealtimeDisabled => (1013, "Realtime disabled by plan"),
-        Code::ServiceRestart => (1001, "Server shutting down"),
+        Code::ServiceRestart => (1001, SHUTTING_DOWN),
         code => code.closing(),
     }
 }

@@ -85,8 +85,21 @@ fn name(kind: &str, members: &Members<'_>) -> Option<String> {
     let message = members.get("messageId").and_then(json::string).filter(|id| id.len() <= ID_BYTES);
     match message.filter(|_| kind == "broadcast") {
         Some(message) => Some(id::of_message(&message)),
-        None => channel(members).ok().flatten().map(|channel| channel_id(members, channel).unwrap_or_default()),
+        None => match channel(members).ok().flatten() {
+            Some(channel) => Some(channel_id(members, channel).unwrap_or_default()),
+            None => named_table(members),
+        },
     }
+}
+
+/// The channel of the table that a frame without a channel is about.
+fn named_table(members: &Members<'_>) -> Option<String> {
+    let of = |form: &Members<'_>| {
+        let table = form.text("table", NAME_BYTES).ok().flatten()?;
+        let schema = form.text("schema", NAME_BYTES).ok()?.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+        Some(id::of_table(&schema, &table))
+    };
+    members.within("config").as_ref().and_then(of).or_else(|| of(members))
 }
 
 fn refuse(message: &'static str) -> Refusal {

@@ -135,6 +135,37 @@ mod tests {
         assert!(matches("s=eq.a\"b,c\\", r#"{"s":"a\"b,c\\"}"#));
     }
 
+    /// `eq` and `neq` compare the printed form, the others numbers wherever the filter names one.
+    #[test]
+    fn values_are_compared_as_they_are_printed() {
+        let row = r#"{"n":99.99,"whole":10,"s":"11","b":true,"word":"pear","big":9007199254740993,"d":{"n":7}}"#;
+        let holds = [
+            "n=eq.99.99",
+            "whole=eq.10",
+            "s=eq.11",
+            "b=eq.true",
+            "b=neq.false",
+            "word=neq.11",
+            "big=eq.9007199254740993",
+            "big=neq.9007199254740992",
+            "s=gt.9",
+            "s=lte.11",
+            "whole=gte.10",
+            "word=gt.apple",
+            "word=in.(apple,pear)",
+            "whole=in.(9,10)",
+            "word=ilike.P*R",
+            "d->>n=eq.7",
+            "d->n=gt.6",
+        ];
+        for filter in holds {
+            assert!(matches(filter, row), "{filter}");
+        }
+        for filter in ["s=gt.100", "word=like.P*R", "n=is.true", "whole=lt.9", "d->k=neq.1"] {
+            assert!(!matches(filter, row), "{filter}");
+        }
+    }
+
     #[test]
     fn what_is_no_filter_is_refused() {
         for text in ["a", "a=eq", "a=foo.1", "=eq.1", "a=eq.1,", "a=is.maybe", "a=in.1,2", "a=eq.1,b=2"] {

@@ -8,12 +8,13 @@ pub mod filter;
 pub mod id;
 
 use super::{Dialect, Frame, Received};
+use crate::code::Code;
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
 /// Its number.
@@ -37,7 +38,7 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Errors,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: false,
+    roster_on_tracking: RosterOnTracking::Never,
     default_role: Some("authenticated"),
     tables: SubscribableTables::Enabled,
     unknown_subscription: UnknownSubscription::Ended,
@@ -72,5 +73,12 @@ impl Dialect for Fluxbase {
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
         encode::texts(event).into_iter().map(Frame::Text).collect()
+    }
+
+    fn closing(&self, code: Code) -> (u16, &'static str) {
+        match code {
+            Code::TooSlow => (1008, "Connection too slow"),
+            code => code.closing(),
+        }
     }
 }

@@ -11,8 +11,8 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use crate::policy::limits::ID_BYTES;
 use crate::value::form::Form;
@@ -36,7 +36,7 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Errors,
     duplicate: Duplicate::Refused,
     names_subscriptions: false,
-    roster_on_appearing: true,
+    roster_on_tracking: RosterOnTracking::Appearing,
     heartbeat: None,
     unknown_subscription: UnknownSubscription::Refused,
     hears_messages: true,

@@ -18,8 +18,8 @@ use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use frame::Version;
 
@@ -45,7 +45,7 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Replies,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: false,
+    roster_on_tracking: RosterOnTracking::Never,
     heartbeat: None,
     unknown_subscription: UnknownSubscription::Refused,
     hears_messages: true,

@@ -12,6 +12,7 @@ use super::socket::Socket;
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
 use crate::engine::command::{Authenticate, DecodedFrame, Recover};
+use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::Sessions;
@@ -257,11 +258,15 @@ impl Delivery {
     /// Ends every socket: its client comes back, and recovers what was retained.
     pub(in crate::engine) fn restart_all(&mut self, out: &mut Out) {
         let all: Vec<SocketId> = self.registry.sockets().iter().map(|socket| socket.id).collect();
-        all.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+        all.into_iter().for_each(|socket| self.restart(socket, out));
     }
 
     /// Ends one socket in the same way, if it is still that of this client.
     pub(in crate::engine) fn restart(&mut self, socket: SocketId, out: &mut Out) {
+        // A client of several channels learns of all of them by the end of its socket.
+        if self.registry.profile(socket).is_some_and(|profile| profile.sessions == Sessions::One) {
+            self.registry.tell_socket(socket, None, Event::Ended(Refusal::of(Code::ServiceRestart)), out);
+        }
         self.close(socket, Code::ServiceRestart, out);
     }
 }

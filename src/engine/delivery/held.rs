@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 
 use super::Delivery;
-use crate::code::Code;
 use crate::engine::effect::Effect;
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
@@ -117,7 +116,7 @@ impl Delivery {
             }
         }
         while let Some(socket) = self.waits.held.overfull() {
-            self.close(socket, Code::ServiceRestart, out);
+            self.restart(socket, out);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::engine::delivery::Arrival;
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Accepted, From, Missed, Origin, SessionId, ToDelivery};
+use crate::engine::profile::RosterOnTracking;
 use crate::engine::publication::{Publication, STORED_VERSION};
 use crate::policy::channel::Topic;
 
@@ -37,6 +38,15 @@ pub(super) fn raw(json: &str) -> Box<RawValue> {
 
 pub(super) fn session_form(session: SessionId) -> SessionForm {
     (session.socket.0, session.number)
+}
+
+/// Which requests to be tracked are answered with the roster: those of newcomers, and those of members too.
+pub(super) fn roster_on_tracking(newcomers: bool, members: bool) -> RosterOnTracking {
+    match (newcomers, members) {
+        (_, true) => RosterOnTracking::Always,
+        (true, false) => RosterOnTracking::Appearing,
+        (false, false) => RosterOnTracking::Never,
+    }
 }
 
 pub(super) fn session((socket, number): SessionForm) -> SessionId {

@@ -65,6 +65,10 @@ pub(super) struct Report {
     pub(super) spent: Vec<(PayerForm, u64)>,
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -108,6 +112,9 @@ pub(in crate::engine) enum Up {
         member: MemberForm,
         owns_key: bool,
         roster: bool,
+        /// Whether it is answered with the roster although it is there already.
+        #[serde(default, skip_serializing_if = "is_false")]
+        again: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },

@@ -6,6 +6,7 @@ use super::tenant::RelayTenant;
 use crate::engine::budget;
 use crate::engine::command::Position;
 use crate::engine::message::{From, Missed, Out, Read, SessionId, ToDelivery, ToStream, Tracking};
+use crate::engine::profile::RosterOnTracking;
 
 impl RelayTenant {
     /// Does what the stream would do, or asks the root for it.
@@ -71,7 +72,8 @@ impl RelayTenant {
                 topic: codec::place_form(&topic),
                 member: codec::member_form(&member),
                 owns_key,
-                roster,
+                roster: roster >= RosterOnTracking::Appearing,
+                again: roster == RosterOnTracking::Always,
                 id,
             },
             ToStream::Update { session, topic, client_id, metadata } => Up::Update {

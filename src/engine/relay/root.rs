@@ -164,13 +164,14 @@ impl Tenant {
                 let origin = Origin { session, acknowledge, echo, persist, key, relayed };
                 self.publish_relayed(now, relay, origin, (source.get(), keep, units), out);
             }
-            Up::Track { session, payer, units, topic, member, owns_key, roster, id } => {
+            Up::Track { session, payer, units, topic, member, owns_key, roster, again, id } => {
                 let session = codec::session(session);
                 let topic = topic.map(codec::topic);
                 if let Err(refusal) = self.spend(now, &payer, units) {
                     return self.refuse_relayed(relay, session, refusal, (id, topic));
                 }
                 let member = codec::member(member);
+                let roster = codec::roster_on_tracking(roster, again);
                 let tracking = Tracking { session, topic, member, owns_key, roster, id };
                 self.ask_stream(now, relay, ToStream::Track(tracking), out);
             }
