@@ -1,4 +1,4 @@
-//! An event to a frame.
+//! Encodes events as frames.
 
 use std::rc::Rc;
 
@@ -135,7 +135,7 @@ fn warned(id: &str, warning: TableWarning, organization: &str) -> String {
     out
 }
 
-/// The members that say which subscription is meant: its table and number, or its room.
+/// The members that name a subscription: its table and number, or its room.
 fn subscription(out: &mut String, id: &str) {
     match id.split_once(SEPARATOR).unwrap_or((id, "")) {
         ("", room) => text_member(out, "room", room),
@@ -183,7 +183,7 @@ fn user_member(out: &mut String, one: &Member) {
     }
 }
 
-/// A body that is no JSON is told as the text that it is.
+/// A body that is not JSON is sent as a string.
 fn event_response(called: &Called) -> String {
     let mut out = open("event_response");
     text_member(&mut out, "event", &called.event);
