@@ -91,23 +91,22 @@ fn what_a_life_of_a_relay_may_have_told_is_not_told_by_the_next() {
     rig.answer_letter(&letter, None);
     rig.mail.is_held = false;
     rig.advance(60_000);
-    assert_eq!(events(&clients[1]), ["perhaps"]);
-    assert!(restarted(&clients[1]), "its client recovers what it lacks: {:?}", clients[1].closed());
+    rig.say("then");
+    assert_eq!(events(&clients[1]), ["perhaps", "then"]);
+    assert_eq!(clients[1].closed(), None);
 }
 
 #[test]
-fn a_root_that_loses_what_was_on_its_way_says_so() {
+fn a_root_that_loses_what_was_on_its_way_and_is_in_no_history_says_so() {
     let (mut rig, clients) = spread(2);
     rig.mail.is_held = true;
     let position = json!({ "epoch": rig.epoch(), "offset": rig.storage.history.len() });
     rig.say("kept");
-    rig.mail.letters.clear();
+    rig.accepted(json!({ "type": "broadcast", "event": "not kept", "payload": 1, "history": false }));
     rig.mail.is_held = false;
-    rig.wake();
-    // Whatever wakes it: here an alarm that has nothing to do.
-    rig.run(Input::Alarm, &mut Outcome::default());
+    rig.lose_root();
     assert_eq!(clients[0].closed(), None);
-    assert_eq!(events(&clients[0]), ["kept"]);
+    assert_eq!(events(&clients[0]), ["kept", "not kept"]);
     assert!(clients[1..].iter().all(restarted));
     let back = rig.open();
     rig.authenticate_saying(&back, &rig.token("user1", &["member"]), json!({ "recover": position }));

@@ -146,6 +146,8 @@ pub struct Selection {
     pub is_whole: bool,
     /// The other places.
     pub places: Vec<String>,
+    /// Whether it is every place there is.
+    pub is_all: bool,
 }
 
 /// A question to the object of a database.

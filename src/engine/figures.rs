@@ -33,8 +33,27 @@ pub struct Figures {
     pub since: u64,
     /// What is known of the relays.
     pub relays: Vec<RelayFigures>,
+    /// What they have missed, those included that have emptied, if there may be any.
+    pub missed_by_relays: Option<MissedByRelays>,
     /// Figures of the database, if there is one.
     pub database: Option<DatabaseFigures>,
+}
+
+/// What relays have missed since the tenant's object came to life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissedByRelays {
+    /// What no history had; 1 each time that nobody knows how much.
+    pub lost: u64,
+    /// Publications that were read from the history.
+    pub recovered: u64,
+}
+
+impl MissedByRelays {
+    /// Adds what one has missed.
+    pub fn add(&mut self, lost: u64, recovered: u64) {
+        self.lost = self.lost.saturating_add(lost);
+        self.recovered = self.recovered.saturating_add(recovered);
+    }
 }
 
 /// What a tenant's object knows of a relay.
@@ -48,8 +67,10 @@ pub struct RelayFigures {
     pub pending: u64,
     /// Frames of publications handed to sockets since the object came to life.
     pub deliveries: u64,
-    /// Publications since then that it missed because it fell behind.
+    /// What it missed since then and no history has; 1 where nobody knows how much.
     pub lost: u64,
+    /// Publications since then that it missed and read from the history.
+    pub recovered: u64,
 }
 
 /// Figures of the database link.

@@ -100,6 +100,8 @@ pub(super) enum From {
     Position(Position, Vec<Topic>),
     /// The newest messages of a private topic.
     Topic(Rc<str>, Replay),
+    /// Everything after a position, as much of it as is read at a time.
+    All(Position),
 }
 
 /// The client that published.

@@ -262,6 +262,7 @@ impl Tenant {
             deliveries: self.stream.deliveries,
             since: self.since,
             relays: self.hub.as_ref().map(Hub::figures).unwrap_or_default(),
+            missed_by_relays: self.hub.as_ref().map(Hub::missed),
             ..Figures::default()
         };
         self.delivery.figures(&mut figures);

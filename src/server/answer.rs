@@ -92,6 +92,10 @@ impl Answer {
         if let (Some(database), Some(body)) = (&figures.database, body.as_object_mut()) {
             body.insert("database".to_owned(), database_figures(database));
         }
+        if let (Some(missed), Some(body)) = (figures.missed_by_relays, body.as_object_mut()) {
+            let missed = json!({ "lost": missed.lost, "recovered": missed.recovered });
+            body.insert("missedByRelays".to_owned(), missed);
+        }
         if let (false, Some(body)) = (figures.relays.is_empty(), body.as_object_mut()) {
             body.insert("relays".to_owned(), figures.relays.iter().map(relay_figures).collect());
         }
@@ -106,6 +110,7 @@ fn relay_figures(figures: &RelayFigures) -> Value {
         "pending": figures.pending,
         "deliveries": figures.deliveries,
         "lost": figures.lost,
+        "recovered": figures.recovered,
     })
 }
 

@@ -43,7 +43,7 @@ const fn metric(name: &'static str, kind: &'static str, at: At, help: &'static s
 
 use At::{Each, Length, Path};
 
-const METRICS: [Metric; 20] = [
+const METRICS: [Metric; 22] = [
     metric("realtime_connections", "gauge", Each("byDialect", "dialect"), "Open connections."),
     metric("realtime_connections_pending", "gauge", Path(&["pending"]), "Connections that have not authenticated yet."),
     metric("realtime_topics", "gauge", Path(&["topics"]), "Topics with at least one subscriber."),
@@ -68,6 +68,18 @@ const METRICS: [Metric; 20] = [
         "gauge",
         Path(&["wasmMemory"]),
         "Memory of the Wasm, shared by the objects of its isolate.",
+    ),
+    metric(
+        "realtime_relays_recovered_total",
+        "counter",
+        Path(&["missedByRelays", "recovered"]),
+        "Publications that relays missed and read from the history.",
+    ),
+    metric(
+        "realtime_relays_lost_total",
+        "counter",
+        Path(&["missedByRelays", "lost"]),
+        "What relays missed and no history had.",
     ),
     metric(
         "realtime_database_live",

@@ -142,6 +142,15 @@ impl Rig {
         self.post();
     }
 
+    /// Takes away what a relay has noted beside its sockets of itself: an earlier build has left none.
+    pub fn strip_relay_notes(&mut self, index: usize) {
+        for attachment in self.relays[index].attachments.values_mut() {
+            let mut state: Value = serde_json::from_str(attachment).expect("an attachment is JSON");
+            state.as_object_mut().expect("an object").remove("heard");
+            *attachment = state.to_string();
+        }
+    }
+
     /// Every socket of a relay is gone without a word, and its memory is lost.
     pub fn reset_relay(&mut self, index: usize) {
         for client in std::mem::take(&mut self.relays[index].sockets).into_values() {
@@ -256,6 +265,34 @@ impl Rig {
     /// The answer to a request arrives, or that there is none.
     pub fn answer_letter(&mut self, letter: &Letter, answer: Option<String>) {
         self.run_at(letter.from, Input::PeerAnswered { peer: letter.to, answer }, &mut Outcome::default());
+    }
+
+    /// Requests arrive again, those first that have waited.
+    pub fn release_mail(&mut self) {
+        self.mail.is_held = false;
+        self.post();
+    }
+
+    /// What the organization's object has sent arrives, and nothing else.
+    pub fn post_down(&mut self) {
+        self.post_where(|letter| letter.from == Peer::Root);
+    }
+
+    /// The requests of this kind arrive, and their answers.
+    pub fn post_where(&mut self, is_meant: impl Fn(&Letter) -> bool) {
+        while let Some(letter) =
+            self.mail.letters.iter().position(&is_meant).and_then(|at| self.mail.letters.remove(at))
+        {
+            let answer = self.deliver_letter(&letter);
+            self.answer_letter(&letter, answer);
+        }
+    }
+
+    /// The organization's object loses its memory, and what it had sent is lost; then something wakes it.
+    pub fn lose_root(&mut self) {
+        self.mail.letters.retain(|letter| letter.from != Peer::Root);
+        self.wake();
+        self.run(Input::Alarm, &mut Outcome::default());
     }
 
     fn run_at(&mut self, peer: Peer, input: Input, outcome: &mut Outcome) {

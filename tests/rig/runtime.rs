@@ -114,7 +114,8 @@ impl Rig {
         let numbers = (0_u32..).map(SocketId);
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
         // Until the stream has begun its epoch is any, and is told to nobody.
-        if self.epochs == 0 || self.storage.epoch.is_some() {
+        // To relays it names the life, which no two share.
+        if self.epochs == 0 || self.storage.epoch.is_some() || !self.relays.is_empty() {
             self.epochs += 1;
         }
         let open = self.sockets.values().map(|client| client.id.as_str()).collect();

@@ -40,6 +40,9 @@ struct Attachment<'a> {
     overflow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<State>,
+    /// What a relay notes of itself (`engine/relay/heard.rs`).
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    heard: Option<Cow<'a, str>>,
 }
 
 /// Where a session is present: whether the topic is private, and its name; `None`: the lobby.
@@ -134,20 +137,27 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
         write_rows(socket, out);
         // V8 may serialize it to twice as many bytes.
         if socket.state_bytes > MAX_BYTES / 2 {
+            if socket.heard.is_some() {
+                attach_overflow(socket, out);
+            }
             return;
         }
     }
     let whole = text(socket, false, Some(State::of(socket, true)));
-    if serialized_bytes(&whole) <= MAX_BYTES {
+    if state_rows::serialized_bytes(&whole) <= MAX_BYTES {
         socket.state_bytes = whole.len();
         state_rows::remove(socket, out);
         return out.run(Task::Attach { socket: socket.id, state: whole });
     }
     // An earlier write has already marked the attachment.
-    if socket.rows.is_none() {
-        out.run(Task::Attach { socket: socket.id, state: text(socket, true, None) });
+    if socket.rows.is_none() || socket.heard.is_some() {
+        attach_overflow(socket, out);
     }
     write_rows(socket, out);
+}
+
+fn attach_overflow(socket: &Socket, out: &mut Out) {
+    out.run(Task::Attach { socket: socket.id, state: text(socket, true, None) });
 }
 
 fn write_rows(socket: &mut Socket, out: &mut Out) {
@@ -161,7 +171,8 @@ fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
         Sessions::One => ONE_SESSION,
         Sessions::Many => CHANNELS,
     };
-    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state };
+    let heard = socket.heard.as_deref().map(Cow::from);
+    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state, heard };
     // Structs of texts and numbers always have a JSON form.
     serde_json::to_string(&stored).unwrap_or_default()
 }
@@ -385,10 +396,4 @@ fn is_none_counted((_, count): &(u64, u64)) -> bool {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
-}
-
-/// The size of a string in V8 serialization: one byte per character if all are Latin-1, otherwise two per UTF-16 unit.
-fn serialized_bytes(text: &str) -> usize {
-    let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
-    if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }
 }

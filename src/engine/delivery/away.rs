@@ -19,6 +19,9 @@ use crate::engine::profile::Sessions;
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 
+/// Sockets beside which a relay's note is stored: one may just be closing.
+const NOTES: usize = 2;
+
 /// What a class of sessions listens to.
 pub(in crate::engine) enum ClassScope<'a> {
     /// What is published to the organization: these tables, or any where there are none.
@@ -253,6 +256,19 @@ impl Delivery {
         for client_id in gone.cloned().collect::<BTreeSet<_>>() {
             out.to_stream.push_back(ToStream::Gone { client_id });
         }
+    }
+
+    /// Has a note of the relay stored beside two of its sockets, those that had the one before if they are still there.
+    pub(in crate::engine) fn note(&mut self, note: &Rc<str>, noted_sockets: &mut Vec<(SocketId, Rc<str>)>) {
+        let client_id = |id: SocketId| self.registry.socket(id).map(|socket| &socket.client_id);
+        noted_sockets.retain(|(id, known)| client_id(*id) == Some(known));
+        if noted_sockets.len() < NOTES {
+            let is_other = |socket: &&Socket| noted_sockets.iter().all(|(id, _)| *id != socket.id);
+            let others = self.registry.sockets().iter().filter(is_other).take(NOTES - noted_sockets.len());
+            let others: Vec<_> = others.map(|socket| (socket.id, socket.client_id.clone())).collect();
+            noted_sockets.extend(others);
+        }
+        noted_sockets.iter().for_each(|(id, _)| self.registry.note(*id, note));
     }
 
     /// Ends every socket: its client comes back, and recovers what was retained.

@@ -278,6 +278,14 @@ impl Registry {
         sessions.for_each(|session| session.keeps_places = true);
     }
 
+    /// Has a note of the relay stored beside a socket.
+    pub(super) fn note(&mut self, id: SocketId, note: &Rc<str>) {
+        if let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.heard.as_ref() != Some(note)) {
+            socket.heard = Some(note.clone());
+            self.unsaved.insert(id);
+        }
+    }
+
     /// The sockets whose state must be stored.
     pub(super) fn take_unsaved(&mut self) -> BTreeSet<SocketId> {
         std::mem::take(&mut self.unsaved)

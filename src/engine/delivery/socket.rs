@@ -50,6 +50,8 @@ pub(super) struct Socket {
     pub(super) rows: Option<Box<StateRows>>,
     /// Bytes of its state with its sessions, as last written.
     pub(super) state_bytes: usize,
+    /// What a relay notes beside it of itself.
+    pub(super) heard: Option<Rc<str>>,
 }
 
 /// The last valid token of a socket, by its digest, with its principal: clients send the same token for each of their
@@ -106,6 +108,7 @@ impl Socket {
             is_held: false,
             rows: None,
             state_bytes: 0,
+            heard: None,
         }
     }
 

@@ -177,3 +177,9 @@ fn read_channel(socket: &Socket, part: u32, text: &str) -> Option<Session> {
     (session.row, session.is_saved) = (part, true);
     Some(session)
 }
+
+/// The size of a string in V8 serialization: one byte per character if all are Latin-1, otherwise two per UTF-16 unit.
+pub(super) fn serialized_bytes(text: &str) -> usize {
+    let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
+    if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }
+}

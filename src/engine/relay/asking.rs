@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::codec;
-use super::form::{AnswerForm, Ask, PayerForm, RefusalForm, Up};
+use super::form::{AnswerForm, Ask, PayerForm, Up};
+use super::refusal::RefusalForm;
 use super::tenant::{AnsweredState, Asked, Parked, RelayTenant};
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;

@@ -6,9 +6,10 @@ use serde_json::value::RawValue;
 
 use super::database_form;
 use super::form::{
-    AnswerForm, ArrivalForm, Down, EventForm, FromForm, MemberForm, MissedForm, OriginForm, PayerForm, RefusalForm,
-    RowForm, SessionForm, TopicForm,
+    AnswerForm, ArrivalForm, Down, EventForm, FromForm, MemberForm, MissedForm, OriginForm, PayerForm, RowForm,
+    SessionForm, TopicForm,
 };
+use super::refusal::RefusalForm;
 use crate::engine::command::{Position, Replay};
 use crate::engine::database::verdict::Verdict;
 use crate::engine::delivery::Arrival;
@@ -129,7 +130,7 @@ pub(super) fn event(form: EventForm) -> Event {
 /// Where a reader wants to begin; `None` where it wants nothing from before.
 pub(super) fn from_form(from: &From) -> Option<FromForm> {
     match from {
-        From::Now => None,
+        From::Now | From::All(_) => None,
         From::Position(Position { epoch, offset }, topics) => Some(FromForm::Position {
             epoch: epoch.clone(),
             offset: *offset,
@@ -148,6 +149,7 @@ pub(in crate::engine) fn from(form: Option<FromForm>) -> From {
             From::Position(Position { epoch, offset }, topics.into_iter().map(topic).collect())
         }
         Some(FromForm::Topic { topic, since, limit }) => From::Topic(Rc::from(topic), Replay { since, limit }),
+        Some(FromForm::All { epoch, offset, .. }) => From::All(Position { epoch, offset }),
     }
 }
 
@@ -273,6 +275,7 @@ pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
         | Down::Arrived(_)
         | Down::Tables { .. }
         | Down::Database(_)
-        | Down::Restart => return None,
+        | Down::Restart
+        | Down::Behind => return None,
     })
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::database_form::{DatabaseDown, DatabaseUp, VerdictForm};
-use crate::code::{Code, Refusal};
+use super::refusal::RefusalForm;
 
 /// The version of all of this.
 pub(super) const VERSION: u32 = 1;
@@ -168,8 +168,22 @@ pub(in crate::engine) struct Ask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::engine) enum FromForm {
-    Position { epoch: String, offset: u64, topics: Vec<TopicForm> },
-    Topic { topic: String, since: u64, limit: u64 },
+    Position {
+        epoch: String,
+        offset: u64,
+        topics: Vec<TopicForm>,
+    },
+    Topic {
+        topic: String,
+        since: u64,
+        limit: u64,
+    },
+    /// Whatever concerns the relay that asks; `everything`: it may want more than it has reported.
+    All {
+        epoch: String,
+        offset: u64,
+        everything: bool,
+    },
 }
 
 /// The root's request to a relay, but for its messages, which are texts already.
@@ -238,6 +252,8 @@ pub(super) enum Down {
     Database(DatabaseDown),
     /// Something is lost that was for the relay's clients: they come back and recover.
     Restart,
+    /// Something retained is lost that was for the relay: it asks for it by offset.
+    Behind,
 }
 
 /// The client that published.
@@ -269,6 +285,9 @@ pub(super) struct AnswerForm {
     pub(super) refusal: Option<RefusalForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) missed: Option<MissedForm>,
+    /// The offset up to which was read, where that is not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) read_to: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) rosters: Vec<(TopicForm, Vec<MemberForm>)>,
 }
@@ -321,31 +340,6 @@ pub(in crate::engine) enum EventForm {
     Roster { change: Box<EventForm>, members: Vec<MemberForm> },
 }
 
-/// A refusal of the stream's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RefusalForm {
-    code: String,
-    message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
-}
-
-impl From<&Refusal> for RefusalForm {
-    fn from(refusal: &Refusal) -> RefusalForm {
-        let (code, message) = (refusal.code.as_str().to_owned(), refusal.message.to_string());
-        RefusalForm { code, message, retry_after: refusal.retry_after }
-    }
-}
-
-impl RefusalForm {
-    /// The refusal; one of a code that this build does not know is still one.
-    pub(super) fn refusal(self) -> Refusal {
-        let code = Code::ALL.iter().find(|code| code.as_str() == self.code).copied().unwrap_or(Code::Internal);
-        Refusal { retry_after: self.retry_after, ..Refusal::because(code, self.message) }
-    }
-}
-
 /// The text of a form. Structs of texts, numbers and JSON always have one.
 pub(super) fn text(form: &impl Serialize) -> String {
     serde_json::to_string(form).unwrap_or_default()
@@ -370,14 +364,6 @@ mod tests {
             assert!(!reads(&batch(more, of_report, of_ask)));
         }
         assert!(!reads(&batch("", "", "").replace("\"ask\"", "\"task\"")));
-    }
-
-    #[test]
-    fn a_refusal_comes_back_as_it_was() {
-        let refusal = Refusal { retry_after: Some(7), ..Refusal::because(Code::PresenceLimit, "Full.") };
-        assert_eq!(RefusalForm::from(&refusal).refusal(), refusal);
-        let unknown = RefusalForm { code: "of_tomorrow".into(), message: "No.".into(), retry_after: None };
-        assert_eq!(unknown.refusal().code, Code::Internal);
     }
 
     #[test]

@@ -7,17 +7,18 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Roster};
-use super::form::{
-    AnswerForm, Ask, Down, OriginForm, PayerForm, RefusalForm, Report, Up, UpAnswer, UpBatch, VERSION, text,
-};
+use super::form::{AnswerForm, Ask, Down, OriginForm, PayerForm, Report, Up, UpAnswer, UpBatch, VERSION, text};
 use super::interest::InterestFilter;
+use super::life;
 use super::link::{Entering, Link};
+use super::missing::{Busy, is_retained};
+use super::refusal::RefusalForm;
 use super::{Peer, relay_of};
 use crate::code::Refusal;
 use crate::engine::census::Census;
 use crate::engine::command::Position;
 use crate::engine::effect::{Task, Write};
-use crate::engine::figures::RelayFigures;
+use crate::engine::figures::{MissedByRelays, RelayFigures};
 use crate::engine::input::Stored;
 use crate::engine::message::{Missed, Out, Relayed, ToDelivery};
 use crate::engine::table_settings::FACT as TABLES;
@@ -25,8 +26,6 @@ use crate::policy::relays::Relays;
 
 /// What the names of the relays' facts begin with.
 const FACT: &str = "relay.";
-/// The fact that says that batches were on their way.
-const BUSY: &str = "relays";
 
 /// A relay as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +36,9 @@ struct StoredRelay {
     /// Listeners of the app, where its plan limits them.
     #[serde(default)]
     listeners: u64,
+    /// Whether it can ask for what it missed.
+    #[serde(default)]
+    catches_up: bool,
 }
 
 pub(super) fn tables_text(settings: String) -> Rc<str> {
@@ -51,17 +53,19 @@ pub(in crate::engine) struct Hub {
     /// Random, of this life.
     life: String,
     pub(super) links: BTreeMap<u32, Link>,
-    /// Whether the storage says that batches are on their way.
-    is_busy: bool,
+    /// What the storage says of batches that are on their way.
+    pub(super) busy: Busy,
     /// What the root's own delivery counts in of the other objects.
     census: Rc<RefCell<Census>>,
+    /// What relays have missed that were given up.
+    pub(super) missed_before: MissedByRelays,
     /// How tables are set, as relays are told it; `None` where nobody has set any.
     pub(super) tables: Option<Rc<str>>,
 }
 
 impl Hub {
     /// The relays that the storage tells of. Where batches were on their way when the life before ended, some may have
-    /// been lost with its memory: all relays are told to begin anew.
+    /// been lost with its memory: all relays are told so.
     pub(in crate::engine) fn wake(
         (configuration, limits_listeners): (Relays, bool),
         life: String,
@@ -73,23 +77,26 @@ impl Hub {
             let Some(number) = number else { continue };
             // What cannot be read may be interested in anything: it is told to begin anew, and says so again.
             let read = serde_json::from_str::<StoredRelay>(state).ok().filter(|stored| stored.version == VERSION);
-            let known = read
-                .and_then(|stored| Some((InterestFilter::read(&stored.interest)?, stored.sockets, stored.listeners)));
-            let is_known = known.is_some();
-            let (interest, sockets, listeners) = known.unwrap_or_default();
-            let mut link = Link::stored(interest, sockets, listeners);
-            if !is_known {
-                link.push(Rc::from(text(&Down::Restart)));
-            }
-            links.insert(number, link);
+            let known = read.and_then(|stored| {
+                let counts = (stored.sockets, stored.listeners);
+                Some(Link::stored(InterestFilter::read(&stored.interest)?, counts, stored.catches_up))
+            });
+            links.insert(number, known.unwrap_or_else(Link::unknown));
         }
-        let is_busy = stored.facts.get(BUSY).is_some_and(|fact| fact == "1");
+        let busy = Busy::read(stored);
         let tables = stored.facts.get(TABLES).map(|settings| tables_text(settings.clone()));
-        let mut hub = Hub { configuration, limits_listeners, life, links, is_busy, census: Rc::default(), tables };
-        if is_busy {
-            let restart: Rc<str> = Rc::from(text(&Down::Restart));
-            hub.links.values_mut().for_each(|link| _ = link.push(restart.clone()));
-        }
+        let life = life::name(&life);
+        let mut hub = Hub {
+            configuration,
+            limits_listeners,
+            life,
+            links,
+            busy,
+            census: Rc::default(),
+            missed_before: MissedByRelays::default(),
+            tables,
+        };
+        hub.links.values_mut().for_each(|link| busy.told_after(link));
         hub.count();
         hub
     }
@@ -171,7 +178,8 @@ impl Hub {
                 None if is_judged => encode(None),
                 None => shared.take().or_else(|| encode(None)).inspect(|text| shared = Some(Rc::clone(text))),
             };
-            if encoded.is_some_and(|text| !link.push(text)) {
+            let push = if is_retained(message) { Link::push_retained } else { Link::push };
+            if encoded.is_some_and(|text| !push(link, text)) {
                 behind.push(*number);
             }
         }
@@ -211,6 +219,7 @@ impl Hub {
             listeners: beside.listeners,
             refusal: refusal.map(RefusalForm::from),
             missed: missed.map(codec::missed_form),
+            read_to: None,
             rosters: codec::rosters_form(rosters),
         }));
         let enters = ask.enters.then(|| Entering { user: user.to_owned(), listens: ask.listens });
@@ -231,12 +240,10 @@ impl Hub {
         self.links.contains_key(&relay)
     }
 
-    /// Something is lost that was for a relay's clients: they come back, and recover what was retained.
+    /// Tells a relay again what was dropped and is not in the history.
     pub(super) fn restart(&mut self, relay: u32) {
-        if let Some(link) = self.links.get_mut(&relay) {
-            link.push(Rc::from(text(&Down::Restart)));
-            // What was dropped may have said so.
-            self.tables.iter().for_each(|tables| _ = link.push(tables.clone()));
+        if let (Some(link), Some(tables)) = (self.links.get_mut(&relay), &self.tables) {
+            link.push_retained(tables.clone());
         }
     }
 
@@ -287,7 +294,8 @@ impl Hub {
             link.interest = interest.unwrap_or_else(|| link.interest.clone());
             link.stored_sockets = Some(link.sockets);
             let (sockets, listeners, interest) = (link.sockets, link.listeners, link.interest.text());
-            let state = Some(text(&StoredRelay { version: VERSION, sockets, listeners, interest }));
+            let catches_up = link.catches_up;
+            let state = Some(text(&StoredRelay { version: VERSION, sockets, listeners, interest, catches_up }));
             out.run(Task::Write(Write::Relay { number: relay, state }));
         }
         self.count();
@@ -301,20 +309,16 @@ impl Hub {
         };
         let empty: Vec<u32> = self.links.iter().filter(|(_, link)| is_empty(link)).map(|(number, _)| *number).collect();
         for number in empty {
-            let users = self.links.remove(&number).map(|link| link.users).unwrap_or_default();
-            users.iter().for_each(|(user, count)| self.census.borrow_mut().recount(user, *count, 0));
+            let Some(link) = self.links.remove(&number) else { continue };
+            self.missed_before.add(link.lost, link.recovered);
+            link.users.iter().for_each(|(user, count)| self.census.borrow_mut().recount(user, *count, 0));
             out.run(Task::Write(Write::Relay { number, state: None }));
         }
     }
 
     /// Sends what waits, one batch to each relay at a time.
     pub(in crate::engine) fn flush(&mut self, now: u64, out: &mut Out) {
-        let is_busy = self.links.values().any(|link| !link.is_idle());
-        if is_busy != self.is_busy {
-            self.is_busy = is_busy;
-            let value = if is_busy { "1" } else { "0" }.to_owned();
-            out.run(Task::Write(Write::Fact { name: BUSY, value }));
-        }
+        self.note_busy(out);
         for (number, link) in &mut self.links {
             if let Some(body) = link.next(now, &self.life) {
                 out.run(Task::AskPeer { peer: Peer::Relay(*number), body });
@@ -341,6 +345,7 @@ impl Hub {
             pending: link.pending,
             deliveries: link.frames,
             lost: link.lost,
+            recovered: link.recovered,
         };
         self.links.iter().map(figures).collect()
     }

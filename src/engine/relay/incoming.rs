@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::catch_up::IncomingMessage;
 use super::codec;
 use super::form::{Down, DownBatch, Up, VERSION};
 use super::tenant::RelayTenant;
@@ -17,6 +18,9 @@ impl RelayTenant {
         let Some(DownBatch { root, life, sequence, again, messages, .. }) = read else {
             return out.run(Task::PeerAnswer(None));
         };
+        if self.progress.is_late(&root) {
+            return out.run(Task::PeerAnswer(None));
+        }
         self.to_answer = Some(sequence);
         let before = self.root.replace((root.clone(), sequence));
         match before {
@@ -24,24 +28,23 @@ impl RelayTenant {
                 self.root = Some((known, taken));
                 return self.report.doubt();
             }
-            Some((known, taken)) if known == root && sequence > taken + 1 => return self.restart_all(out),
+            Some((known, taken)) if known == root && sequence > taken + 1 => return self.send_all_away(now, out),
             Some((known, _)) if known == root => {}
             // The root has lost its memory, and with it what this link has asked.
-            Some(_) => self.begin_anew(out),
+            Some((known, _)) => self.end_root(known, out),
             // Whether the life before has told its clients of this nobody knows.
-            None if again => return self.restart_all(out),
+            None if again => return self.send_all_away(now, out),
             None => {}
         }
         let is_for_this_life = life == self.link.life();
+        let bytes = body.len() / messages.len().max(1);
         for message in messages {
-            self.receive_message(now, message, is_for_this_life, out);
-            self.carry_messages(now, out);
+            self.take_message(now, IncomingMessage { message, is_for_this_life, bytes }, out);
         }
     }
 
     pub(super) fn receive_message(&mut self, now: u64, message: Down, is_for_this_life: bool, out: &mut Out) {
         match message {
-            Down::Restart => self.restart_all(out),
             Down::Tables { settings } => self.delivery.take_tables(settings, out),
             Down::Arrived(form) => self.delivery.tell_arrival(&codec::arrival(&form), out),
             Down::Answer(answer) if is_for_this_life => {
@@ -85,6 +88,13 @@ impl RelayTenant {
         }
     }
 
+    fn end_root(&mut self, life: String, out: &mut Out) {
+        // Where only the life before has heard it, this one has asked it nothing.
+        if self.progress.end_life(life) {
+            self.begin_anew(out);
+        }
+    }
+
     pub(super) fn begin_anew(&mut self, out: &mut Out) {
         let doubtful = self.link.begin_anew();
         self.ask_again();
@@ -97,6 +107,7 @@ impl RelayTenant {
             self.link.push(Up::Ask(asked.ask.clone()));
         }
         self.ask_database_again();
+        self.ask_what_was_missed();
     }
 
     pub(super) fn restart_all(&mut self, out: &mut Out) {

@@ -59,7 +59,8 @@ impl InterestFilter {
         self.has(&topic_item(topic))
     }
 
-    fn wants_publication(&self, publication: &Publication) -> bool {
+    /// Whether a publication may have a recipient.
+    pub(super) fn wants_publication(&self, publication: &Publication) -> bool {
         if publication.user.as_ref().is_some_and(|user| !self.has(&user_item(user))) {
             return false;
         }

@@ -1,10 +1,11 @@
 //! The root's end of the link to one relay: what is gathered for it while the batch before is on its way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::form::{DownAnswer, Report, VERSION};
+use super::form::{Down, DownAnswer, Report, VERSION, text};
 use super::interest::InterestFilter;
+use super::life::catches_up;
 use crate::value::json;
 
 /// Messages that may wait for a relay; more is a relay that had better begin anew.
@@ -25,6 +26,17 @@ struct QueuedMessage {
     is_answer: bool,
     /// The question that it answers.
     answers: Option<u64>,
+    /// Whether it is lost for good where it does not arrive: it is for many, and nobody can ask for it.
+    is_unretained: bool,
+}
+
+impl QueuedMessage {
+    /// A relay of an earlier version, which cannot catch up, lets its clients do so.
+    fn for_earlier_version(&mut self) {
+        if *self.text == text(&Down::Behind) {
+            self.text = Rc::from(text(&Down::Restart));
+        }
+    }
 }
 
 /// Someone who is about to be counted.
@@ -39,6 +51,7 @@ pub(super) struct Entering {
 struct Flight {
     sequence: u64,
     messages: Vec<QueuedMessage>,
+    has_unretained: bool,
     attempts: u32,
     /// Whether it has not arrived, and when it is sent again, in Unix milliseconds.
     again_at: Option<u64>,
@@ -53,6 +66,7 @@ pub(super) struct Link {
     pub(super) taken: u64,
     waiting: VecDeque<QueuedMessage>,
     waiting_bytes: usize,
+    waiting_unretained: usize,
     flight: Option<Flight>,
     sent: u64,
     pub(super) interest: InterestFilter,
@@ -64,17 +78,28 @@ pub(super) struct Link {
     pub(super) stored_sockets: Option<u64>,
     pub(super) pending: u64,
     pub(super) listeners: u64,
+    /// Whether it can ask for what it missed, as far as it has said or the storage tells.
+    pub(super) catches_up: bool,
     pub(super) users: BTreeMap<String, u64>,
-    /// Publications that it was not told of since the root came to life.
+    /// What it was not told since the root came to life, and cannot ask for.
     pub(super) lost: u64,
+    /// Publications that it was told from the history since then.
+    pub(super) recovered: u64,
     /// Frames of publications that it handed to sockets since then.
     pub(super) frames: u64,
 }
 
 impl Link {
     /// A relay as the storage tells it.
-    pub(super) fn stored(interest: InterestFilter, sockets: u64, listeners: u64) -> Link {
-        Link { interest, sockets, listeners, stored_sockets: Some(sockets), ..Link::default() }
+    pub(super) fn stored(interest: InterestFilter, (sockets, listeners): (u64, u64), catches_up: bool) -> Link {
+        Link { interest, sockets, listeners, catches_up, stored_sockets: Some(sockets), ..Link::default() }
+    }
+
+    /// One of which the storage says nothing that can be read.
+    pub(super) fn unknown() -> Link {
+        let mut link = Link::default();
+        link.push_retained(Rc::from(text(&Down::Restart)));
+        link
     }
 
     /// Whether every message is for it, whatever it has said that it wants.
@@ -101,27 +126,47 @@ impl Link {
     /// Begins anew with another life of the relay.
     pub(super) fn begin(&mut self, life: &str) {
         self.life = Some(life.to_owned());
+        let knew_how = std::mem::replace(&mut self.catches_up, catches_up(life));
+        if knew_how != self.catches_up {
+            // That is stored with what is stored of its sockets.
+            self.stored_sockets = None;
+        }
         self.taken = 0;
         self.unconfirmed.clear();
         self.waiting.retain(|waiting| !waiting.is_answer);
         self.flight.iter_mut().for_each(|flight| flight.messages.retain(|message| !message.is_answer));
+        let messages = self.flight.iter_mut().flat_map(|flight| &mut flight.messages).chain(&mut self.waiting);
+        if !self.catches_up {
+            messages.for_each(QueuedMessage::for_earlier_version);
+        }
         self.waiting_bytes = self.waiting.iter().map(|waiting| waiting.text.len()).sum();
+        self.waiting_unretained = self.waiting.iter().filter(|waiting| waiting.is_unretained).count();
     }
 
-    /// Adds what concerns many; `false` where that is too much, and the relay is told to begin anew.
+    /// Adds what concerns many and is told once; `false` where that is too much, and all that waits is dropped.
     pub(super) fn push(&mut self, text: Rc<str>) -> bool {
-        self.add(QueuedMessage { text, is_answer: false, answers: None })
+        self.add(QueuedMessage { text, is_answer: false, answers: None, is_unretained: true })
+    }
+
+    /// Adds what concerns many, and can be told again: the history has it, or the root.
+    pub(super) fn push_retained(&mut self, text: Rc<str>) -> bool {
+        self.add(QueuedMessage { text, is_answer: false, answers: None, is_unretained: false })
     }
 
     /// Adds what one session of the relay is told.
     pub(super) fn push_reply(&mut self, text: Rc<str>) -> bool {
-        self.add(QueuedMessage { text, is_answer: true, answers: None })
+        self.add(QueuedMessage { text, is_answer: true, answers: None, is_unretained: false })
+    }
+
+    /// Adds what many of the relay's sessions are told because one of them asked.
+    pub(super) fn push_gathered(&mut self, text: Rc<str>) -> bool {
+        self.add(QueuedMessage { text, is_answer: true, answers: None, is_unretained: true })
     }
 
     /// Adds the answer to a question; `enters`: who is to be counted with it.
     pub(super) fn push_answer(&mut self, text: Rc<str>, number: u64, enters: Option<Entering>) -> bool {
         self.unconfirmed.insert(number, enters);
-        self.add(QueuedMessage { text, is_answer: true, answers: Some(number) })
+        self.add(QueuedMessage { text, is_answer: true, answers: Some(number), is_unretained: false })
     }
 
     /// Adds what makes a session want more than the relay has said yet.
@@ -133,15 +178,34 @@ impl Link {
 
     fn add(&mut self, waiting: QueuedMessage) -> bool {
         self.waiting_bytes += waiting.text.len();
+        self.waiting_unretained += usize::from(waiting.is_unretained);
         self.waiting.push_back(waiting);
         let fits = self.waiting.len() <= MAX_WAITING && self.waiting_bytes <= MAX_WAITING_BYTES;
         if !fits {
-            self.lost += self.waiting.iter().filter(|waiting| !waiting.is_answer).count() as u64;
-            self.waiting.clear();
+            let dropped = std::mem::take(&mut self.waiting);
             self.waiting_bytes = 0;
-            self.unconfirmed.clear();
+            self.waiting_unretained = 0;
+            // What is on its way arrives, and somebody may want more after it than the relay has said.
+            let on_their_way: BTreeSet<u64> =
+                self.flight.iter().flat_map(|flight| &flight.messages).filter_map(|message| message.answers).collect();
+            self.unconfirmed.retain(|number, _| on_their_way.contains(number));
+            self.fall_behind(dropped.iter().filter(|waiting| waiting.is_unretained).count() as u64);
         }
         fits
+    }
+
+    /// Something was lost that was for it, and so many messages that nobody can ask for. It asks for what was retained; else
+    /// its clients come back.
+    pub(super) fn fall_behind(&mut self, lost: u64) {
+        self.lost += lost;
+        let can_catch_up = lost == 0 && self.catches_up;
+        let told = if can_catch_up { Down::Behind } else { Down::Restart };
+        self.push_retained(Rc::from(text(&told)));
+    }
+
+    /// Whether something is on its way, or waits, that is lost for good where it does not arrive.
+    pub(super) fn has_unretained(&self) -> bool {
+        self.waiting_unretained > 0 || self.flight.as_ref().is_some_and(|flight| flight.has_unretained)
     }
 
     /// Whether nothing is on its way, and nothing waits.
@@ -169,8 +233,12 @@ impl Link {
                 let count = self.waiting.iter().take_while(fits).count().max(1);
                 let messages: Vec<QueuedMessage> = self.waiting.drain(..count.min(self.waiting.len())).collect();
                 self.waiting_bytes -= messages.iter().map(|waiting| waiting.text.len()).sum::<usize>();
+                let unretained = messages.iter().filter(|waiting| waiting.is_unretained).count();
+                self.waiting_unretained -= unretained;
                 self.sent += 1;
-                self.flight = Some(Flight { sequence: self.sent, messages, attempts: 0, again_at: None });
+                let has_unretained = unretained > 0;
+                self.flight =
+                    Some(Flight { sequence: self.sent, messages, has_unretained, attempts: 0, again_at: None });
             }
         }
         let flight = self.flight.as_mut()?;
@@ -220,7 +288,7 @@ fn body(flight: &Flight, root: &str, life: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::form::{Down, DownBatch, text};
+    use super::super::form::DownBatch;
     use super::*;
 
     fn link() -> Link {
@@ -280,6 +348,7 @@ mod tests {
         let fits = (0..=MAX_WAITING).map(|_| link.push(done("x"))).filter(|fits| *fits).count();
         assert_eq!((fits, link.lost), (MAX_WAITING, MAX_WAITING as u64));
         assert_eq!((link.counted(), link.wants_everything()), (0, false));
+        assert_eq!(link.waiting.front().map(|waiting| &*waiting.text), Some("\"restart\""));
         let large: Rc<str> = Rc::from(text(&"x".repeat(MAX_WAITING_BYTES)));
         assert!(!link.push(large));
     }

@@ -2,16 +2,22 @@
 //! keeps the stream half (docs/scaling.md). The halves' messages travel in requests between the objects.
 
 mod asking;
+mod catch_up;
 mod codec;
 mod database;
 mod database_form;
 mod form;
+mod heard;
 mod hub;
 mod incoming;
 mod interest;
+mod life;
 mod link;
 mod listeners;
+mod missing;
 mod outgoing;
+mod owed;
+mod refusal;
 mod report;
 mod root;
 mod telling;

@@ -42,7 +42,7 @@ impl RelayTenant {
                     }
                     None => {
                         let (session, topic) = (codec::session_form(session), codec::topic_form(&topic));
-                        self.link.push(Up::Roster { session, topic });
+                        self.hand_over(Up::Roster { session, topic });
                     }
                 }
             }
@@ -97,6 +97,13 @@ impl RelayTenant {
             ToStream::Gone { client_id } => Up::Gone { client: client_id.to_string() },
             ToStream::Begin | ToStream::Delivered { .. } | ToStream::Resume { .. } | ToStream::Roster { .. } => return,
         };
+        self.hand_over(message);
+    }
+
+    fn hand_over(&mut self, message: Up) {
+        let client_id = |socket| self.delivery.payer(socket).map(|(client_id, _)| client_id);
+        self.progress.owed.asked(&message, client_id);
+        self.progress.owed.tidy(|socket| client_id(socket).is_some());
         self.link.push(message);
     }
 

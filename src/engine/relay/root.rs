@@ -106,6 +106,13 @@ impl Tenant {
     /// Hands a message of the stream to this object's delivery, and to the relays that it may concern.
     pub(in crate::engine) fn deliver(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
         match message {
+            ToDelivery::Resumed { missed, position, then: Announcement::Asked { relay, ask, .. }, .. }
+                if ask.is_for_relay() =>
+            {
+                if let Some(hub) = &mut self.hub {
+                    hub.answer_missed((relay, &ask), missed, position);
+                }
+            }
             ToDelivery::Resumed { missed, read, then: Announcement::Asked { relay, ask, refusal, .. }, .. } => {
                 let payer = (&*ask.payer.socket, ask.payer.user.as_deref());
                 self.delivery.charge_remotely(now, payer, Delivery::cost_of_reading(read));

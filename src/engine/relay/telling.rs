@@ -10,6 +10,9 @@ use super::relay_of;
 use crate::engine::message::ToDelivery;
 use crate::policy::channel::Topic;
 
+/// How a link takes a message in; `false` where that is too much.
+type PushInto = fn(&mut Link, Rc<str>) -> bool;
+
 impl Hub {
     /// Tells every relay how tables are set from here on, where they have not heard it.
     pub(in crate::engine) fn tell_tables(&mut self, settings: String) {
@@ -17,13 +20,13 @@ impl Hub {
         if self.tables.replace(tables.clone()).as_ref() == Some(&tables) {
             return;
         }
-        self.tell_all(|_| true, &tables);
+        self.tell_all(|_| true, Link::push_retained, &tables);
     }
 
     /// The same to one whose life has just begun.
     pub(in crate::engine) fn tell_tables_to(&mut self, relay: u32) {
         if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
-            && !link.push(tables)
+            && !link.push_retained(tables)
         {
             self.restart(relay);
         }
@@ -33,13 +36,13 @@ impl Hub {
     pub(in crate::engine) fn tell_arrival(&mut self, topic: Option<&Topic>, form: &ArrivalForm) {
         let Some(topic) = topic else { return };
         let told: Rc<str> = Rc::from(text(&Down::Arrived(form.clone())));
-        self.tell_all(|link| link.wants_everything() || link.interest.wants_topic(topic), &told);
+        self.tell_all(|link| link.wants_everything() || link.interest.wants_topic(topic), Link::push, &told);
     }
 
-    fn tell_all(&mut self, is_meant: impl Fn(&Link) -> bool, told: &Rc<str>) {
+    fn tell_all(&mut self, is_meant: impl Fn(&Link) -> bool, push: PushInto, told: &Rc<str>) {
         let links = self.links.iter_mut().filter(|(_, link)| is_meant(link));
         let behind: Vec<u32> =
-            links.filter_map(|(number, link)| (!link.push(told.clone())).then_some(*number)).collect();
+            links.filter_map(|(number, link)| (!push(link, told.clone())).then_some(*number)).collect();
         behind.into_iter().for_each(|relay| self.restart(relay));
     }
 
@@ -66,7 +69,11 @@ impl Hub {
         let text = Rc::from(text(form));
         // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
         let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
-        let push = if is_grant { Link::push_grant } else { Link::push_reply };
+        let push = match form {
+            _ if is_grant => Link::push_grant,
+            Down::Gathered { only: None, .. } => Link::push_gathered,
+            _ => Link::push_reply,
+        };
         if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
             self.restart(relay);
         }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::catch_up::Progress;
 use super::codec::{self, Roster};
 use super::database::DatabaseQuestions;
 use super::form::{Ask, DownAnswer, PayerForm, Up, text};
@@ -31,6 +32,8 @@ pub struct RelayTenant {
     pub(super) delivery: Delivery,
     pub(super) link: Uplink,
     pub(super) report: Reporter,
+    /// How far it has come in what the root says.
+    pub(super) progress: Progress,
     /// The root's life, and its last batch that was taken.
     pub(super) root: Option<(String, u64)>,
     /// A batch that is to be answered when everything that comes of it is done.
@@ -88,6 +91,7 @@ impl RelayTenant {
         let mut out = Out::default();
         let configuration_has_not = configuration.relays.is_none_or(|relays| number > relays.max);
         let surroundings = (configuration, profiles);
+        let (progress, root) = Progress::wake(&stored);
         let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, None, &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
@@ -96,7 +100,8 @@ impl RelayTenant {
             delivery,
             link: Uplink::new(number, epoch),
             report: Reporter::new(),
-            root: None,
+            progress,
+            root,
             to_answer: None,
             asked: 0,
             asks: BTreeMap::new(),
@@ -115,6 +120,7 @@ impl RelayTenant {
         if configuration_has_not {
             relay.delivery.restart_all(&mut out);
         }
+        relay.catch_up_again(now, &mut out);
         // The root is told with the first input: a wake has none to answer yet.
         relay.carry(now, &mut out);
         relay.delivery.save(now, &mut out);
@@ -130,6 +136,7 @@ impl RelayTenant {
         self.delivery.prepare(None);
         self.delivery.expire(now, &mut out);
         self.delivery.flush_presence(now, &mut out);
+        self.ask_when_due(now, &mut out);
         self.ask_late_database(now);
         match input {
             Input::Open(open) => self.open(now, open, &mut out),
@@ -273,6 +280,7 @@ impl RelayTenant {
     fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
         self.carry(now, &mut out);
         self.delivery.batch(now, &mut out);
+        self.note_progress();
         self.delivery.save(now, &mut out);
         for arrival in self.delivery.take_arrivals() {
             self.link.push(Up::Arrived(codec::arrival_form(&arrival)));
@@ -299,7 +307,8 @@ impl RelayTenant {
 
     /// Sets the alarm where it would come too late, or much too early, as the tenant's own object does.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
-        let deadlines = [self.delivery.deadline(), self.link.deadline(), self.database.deadline()];
+        let deadlines =
+            [self.delivery.deadline(), self.link.deadline(), self.progress.deadline(), self.database.deadline()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let fits = |alarm: u64| (next.saturating_sub(AUTH_DEADLINE)..=next).contains(&alarm);
         if !self.alarm.is_some_and(fits) {

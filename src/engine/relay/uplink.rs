@@ -1,6 +1,7 @@
 //! A relay's end of the link to the root: one request is on its way, the next gathers meanwhile.
 
 use super::form::{Report, Up, UpAnswer, UpBatch, VERSION, text};
+use super::life;
 
 /// The first wait after a request that did not arrive, in milliseconds; it doubles each time.
 const RETRY: u64 = 500;
@@ -39,12 +40,24 @@ pub(super) enum Taken {
 impl Uplink {
     /// A link that has not begun.
     pub(super) fn new(relay: u32, life: String) -> Uplink {
-        Uplink { relay, life, waiting: Vec::new(), flight: None, sent: 0 }
+        Uplink { relay, life: life::name(&life), waiting: Vec::new(), flight: None, sent: 0 }
     }
 
     /// The life whose sessions answers are for.
     pub(super) fn life(&self) -> &str {
         &self.life
+    }
+
+    /// Drops the question for what was missed, which the root does not answer.
+    pub(super) fn forget_missed(&mut self) {
+        let flight = self.flight.iter_mut().map(|flight| &mut flight.messages);
+        let is_other = |message: &Up| !matches!(message, Up::Ask(ask) if ask.is_for_relay());
+        flight.chain([&mut self.waiting]).for_each(|messages| messages.retain(is_other));
+    }
+
+    /// Drops the questions that were not sent yet: they are about to be asked anew.
+    pub(super) fn forget_questions(&mut self) {
+        self.waiting.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
     }
 
     /// Adds a message.
@@ -162,7 +175,7 @@ mod tests {
 
     fn sent(link: &mut Uplink) -> (u64, usize) {
         let batch: UpBatch = serde_json::from_str(&link.next(Report::default())).unwrap();
-        assert_eq!((batch.version, batch.relay, &*batch.life), (VERSION, 3, "life"));
+        assert_eq!((batch.version, batch.relay, &*batch.life), (VERSION, 3, "life+"));
         (batch.sequence, batch.messages.len())
     }
 

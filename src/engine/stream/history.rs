@@ -18,6 +18,9 @@ const TRIM_EVERY: u64 = 64;
 const GAP_VERSION: u64 = 0;
 /// How many rows an incremental trim examines: a few times as many as were added since the last.
 const TRIM_ROWS: u64 = 4 * TRIM_EVERY;
+/// Rows, and bytes of them, that a relay which catches up is told at a time.
+const PORTION: u64 = 500;
+const PORTION_BYTES: u64 = 256 * 1024;
 
 /// The end of the history, in memory. The rows are in the storage.
 pub(super) struct History {
@@ -119,8 +122,13 @@ impl History {
     /// Starts a recovery. The newest publications are in memory; older ones must be read.
     pub(super) fn begin(&mut self, epoch: &str, reading: &RecoveryRequest) -> Begun {
         let nothing = Begun::Known((None, Read::default()));
-        let (from, topics) = match &reading.from {
-            From::Position(from, topics) if from.epoch == epoch => (from, topics),
+        let (from, selection, (rows, bytes)) = match &reading.from {
+            From::Position(from, topics) if from.epoch == epoch => {
+                // One more than may be replayed tells that there are too many.
+                let limits = (self.limits.replay.saturating_add(1), self.limits.replay_bytes);
+                (from, place::selection(reading.only(), topics), limits)
+            }
+            From::All(from) if from.epoch == epoch => (from, place::everywhere(), (PORTION, PORTION_BYTES)),
             From::Topic(_, Replay { since, .. }) if self.newest.is_none_or(|newest| newest.time < *since) => {
                 return nothing;
             }
@@ -128,29 +136,33 @@ impl History {
                 let place = place::of_private_topic(topic);
                 return Begun::Read(Task::ReadTopic { place, since: *since, rows: *limit });
             }
-            From::Now | From::Position(..) => return nothing,
+            From::Now | From::Position(..) | From::All(_) => return nothing,
         };
         if from.offset >= self.offset() {
             return nothing;
         }
-        let query = HistoryQuery {
-            after: from.offset,
-            selection: place::selection(reading.only(), topics),
-            // One more than may be replayed tells that there are too many.
-            rows: self.limits.replay.saturating_add(1),
-            bytes: self.limits.replay_bytes,
-        };
+        let query = HistoryQuery { after: from.offset, selection, rows, bytes };
         match self.recent.find(&query) {
             Some((rows, scanned)) => {
                 let read = Read::of(&rows, scanned);
-                Begun::Known((self.missed(rows), read))
+                Begun::Known((self.told(&reading.from, rows), read))
             }
             None => Begun::Read(Task::ReadHistory(query)),
         }
     }
 
+    /// What these rows are to whoever asked from there; `None` where that is not all of it.
+    pub(super) fn told(&mut self, from: &From, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
+        match from {
+            From::Position(..) => self.missed(rows),
+            From::All(_) => rows.into_iter().map(|row| self.accepted(row)).collect(),
+            From::Topic(..) => Some(self.newest(rows)),
+            From::Now => None,
+        }
+    }
+
     /// The publications of these rows, unless they are too many to send at once or one is unreadable.
-    pub(super) fn missed(&mut self, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
+    fn missed(&mut self, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
         let Read { rows: count, bytes, .. } = Read::of(&rows, 0);
         if count > self.limits.replay || bytes > self.limits.replay_bytes {
             return None;
@@ -160,7 +172,7 @@ impl History {
 
     /// The newest of these rows that may be sent at once, as publications. Unreadable rows are skipped: a replay does
     /// not promise completeness.
-    pub(super) fn newest(&mut self, mut rows: Vec<StoredPublication>) -> Vec<Accepted> {
+    fn newest(&mut self, mut rows: Vec<StoredPublication>) -> Vec<Accepted> {
         let mut bytes = 0;
         let fits = |row: &&StoredPublication| {
             bytes += row.text.len() as u64;

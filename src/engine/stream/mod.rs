@@ -146,11 +146,7 @@ impl Stream {
     pub(super) fn history_read(&mut self, HistoryRead { rows, scanned }: HistoryRead, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
         let read = Read::of(rows.as_deref().unwrap_or_default(), scanned);
-        let missed = match &reading.from {
-            From::Position(..) => rows.and_then(|rows| self.history.missed(rows)),
-            From::Topic(..) => rows.map(|rows| self.history.newest(rows)),
-            From::Now => None,
-        };
+        let missed = rows.and_then(|rows| self.history.told(&reading.from, rows));
         self.resumed(reading, (missed, read), out);
         self.read_next(out);
     }
@@ -169,7 +165,8 @@ impl Stream {
 
     /// Tells the delivery the stream's position, with what a connection missed if it asked.
     fn resumed(&self, reading: RecoveryRequest, (missed, read): (Option<Vec<Accepted>>, Read), out: &mut Out) {
-        let nothing_missed = matches!(&reading.from, From::Position(from, _) if *from == self.position());
+        let nothing_missed =
+            matches!(&reading.from, From::Position(from, _) | From::All(from) if *from == self.position());
         let asked = !matches!(reading.from, From::Now);
         let missed = asked.then(|| match missed {
             Some(publications) => Missed::Everything(publications),

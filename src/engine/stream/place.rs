@@ -34,7 +34,7 @@ fn of_table(schema: &str, table: &str) -> String {
 /// too much: each publication is checked again before it is sent.
 pub(super) fn selection(only: Option<&Missable>, topics: &[Topic]) -> Selection {
     let is_any = |name: &str| name == "*";
-    let mut selection = Selection { is_whole: false, places: vec![GAP.to_owned()] };
+    let mut selection = Selection { is_whole: false, places: vec![GAP.to_owned()], is_all: false };
     match only {
         Some(Missable::Topic(topic)) => {
             selection.places.push(of_topic(topic));
@@ -49,10 +49,17 @@ pub(super) fn selection(only: Option<&Missable>, topics: &[Topic]) -> Selection 
     selection
 }
 
+/// Every place.
+pub(super) fn everywhere() -> Selection {
+    Selection { is_whole: true, places: Vec::new(), is_all: true }
+}
+
 impl Selection {
     /// Whether a place is selected.
     pub fn has(&self, place: &str) -> bool {
-        (self.is_whole && place.starts_with(ORGANIZATION)) || self.places.iter().any(|selected| selected == place)
+        self.is_all
+            || (self.is_whole && place.starts_with(ORGANIZATION))
+            || self.places.iter().any(|selected| selected == place)
     }
 }
 

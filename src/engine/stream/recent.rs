@@ -155,7 +155,7 @@ mod tests {
     use crate::engine::effect::Selection;
 
     fn query(after: u64) -> HistoryQuery {
-        let selection = Selection { is_whole: false, places: vec!["a".to_owned()] };
+        let selection = Selection { is_whole: false, places: vec!["a".to_owned()], is_all: false };
         HistoryQuery { after, selection, rows: u64::MAX, bytes: u64::MAX }
     }
 

@@ -13,6 +13,8 @@ const OF_PLACES: &str = "SELECT offset FROM history WHERE place IN (SELECT value
 /// The same with the publications for the whole organization: these are most rows, so the table is scanned.
 const OF_ORGANIZATION: &str = "SELECT offset FROM history WHERE offset > ?2 AND (substr(place, 1, 1) = ?6 \
      OR +place IN (SELECT value FROM json_each(?1)) OR (+place IS NULL AND offset <= ?3))";
+/// All there are; the other parameters are those of the statements above.
+const OF_ALL: &str = "SELECT offset FROM history WHERE offset > ?2 AND (?1 IS NOT NULL OR ?3 IS NOT NULL)";
 
 impl Storage {
     /// Appends a row.
@@ -40,8 +42,13 @@ impl Storage {
         }
         let mut values = vec![list(&query.selection.places)?, after, number(self.unplaced.get())];
         values.extend([number(query.rows), number(query.bytes)]);
-        let offsets = if query.selection.is_whole { OF_ORGANIZATION } else { OF_PLACES };
-        values.extend(query.selection.is_whole.then(|| ORGANIZATION_PLACES.into()));
+        let offsets = match &query.selection {
+            selection if selection.is_all => OF_ALL,
+            selection if selection.is_whole => OF_ORGANIZATION,
+            _ => OF_PLACES,
+        };
+        let is_walked = query.selection.is_whole && !query.selection.is_all;
+        values.extend(is_walked.then(|| ORGANIZATION_PLACES.into()));
         // The texts are read only once the offsets are known.
         let statement = format!(
             "WITH wanted AS ({offsets} ORDER BY offset LIMIT ?4), \

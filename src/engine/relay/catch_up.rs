@@ -1,0 +1,337 @@
+//! A relay that has missed something of the stream asks the root for it by its offset, a portion at a time. What comes
+//! meanwhile waits, so that its sockets get everything once and in order.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::codec;
+use super::database_form::DatabaseDown;
+use super::form::{AnswerForm, Ask, Down, FromForm, OriginForm, PayerForm, Up};
+use super::heard::{Heard, NotedSocket};
+use super::life::catches_up;
+use super::owed::Owed;
+use super::tenant::RelayTenant;
+use crate::engine::command::Position;
+use crate::engine::input::Stored;
+use crate::engine::message::{Accepted, Missed, Out, ToDelivery};
+
+/// Bytes of messages that may wait while a relay catches up.
+const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
+/// After how long a question without an answer is asked again, in milliseconds.
+const ASK_AGAIN: u64 = 15_000;
+/// How often it is: then the root is one that cannot answer, or does not.
+const MAX_QUESTIONS: u32 = 4;
+/// Ended lives of the root that are remembered: a batch of theirs may come late.
+const MAX_ENDED_LIVES: usize = 8;
+
+/// How far a relay has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Every retained publication up to here has reached the sockets that it concerns; `None` where nobody knows.
+    position: Option<Position>,
+    ended_lives: VecDeque<String>,
+    /// Whether the root's life is known from a batch, and not from a note only.
+    has_heard: bool,
+    behind: Option<Behind>,
+    /// What the root has yet to answer to sockets.
+    pub(super) owed: Owed,
+    noted: Heard,
+    note: Option<Rc<str>>,
+    noted_sockets: Vec<NotedSocket>,
+}
+
+/// What is missing, and what waits for it.
+struct Behind {
+    /// The question for the next portion.
+    number: u64,
+    questions: u32,
+    again_at: u64,
+    held: VecDeque<IncomingMessage>,
+    held_bytes: usize,
+}
+
+/// A message of the root with what its batch says of it.
+pub(super) struct IncomingMessage {
+    pub(super) message: Down,
+    pub(super) is_for_this_life: bool,
+    pub(super) bytes: usize,
+}
+
+impl IncomingMessage {
+    /// Where the stream stood when it was sent, if it says so.
+    fn offset(&self) -> Option<u64> {
+        match &self.message {
+            Down::Publish { offset, .. } => Some(*offset),
+            Down::Answer(form) => Some(form.offset),
+            _ => None,
+        }
+    }
+
+    /// Whether everything up to its offset comes before it; else it is the publication of that offset.
+    fn follows_its_offset(&self) -> bool {
+        !matches!(&self.message, Down::Publish { kept: true, .. })
+    }
+
+    /// Whether it is for many, and in no history.
+    fn is_unretained(&self) -> bool {
+        match &self.message {
+            Down::Publish { kept, .. } => !kept,
+            Down::Presence { .. } | Down::Gathered { .. } | Down::Arrived(_) => true,
+            Down::Database(DatabaseDown::Feed { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Progress {
+    /// What is noted beside the sockets; also how far the root's batches were taken.
+    pub(super) fn wake(stored: &Stored) -> (Progress, Option<(String, u64)>) {
+        let (latest, noted_sockets) = super::heard::read(&stored.sockets);
+        let noted = latest.unwrap_or_default();
+        let position = noted.position.clone().map(|(epoch, offset)| Position { epoch, offset });
+        let root = noted.root.clone();
+        (Progress { position, noted, noted_sockets, ..Progress::default() }, root)
+    }
+
+    /// Whether the life before had not caught up, and whether it had what no history has.
+    pub(super) fn was_behind(&self) -> (bool, bool) {
+        (self.noted.is_behind, self.noted.holds_unretained)
+    }
+
+    /// Whether a batch is of a life of the root that has ended.
+    pub(super) fn is_late(&self, root: &str) -> bool {
+        self.ended_lives.iter().any(|life| life == root)
+    }
+
+    /// Notes that a life of the root has ended; whether this life of the relay has heard it.
+    pub(super) fn end_life(&mut self, root: String) -> bool {
+        self.ended_lives.push_back(root);
+        if self.ended_lives.len() > MAX_ENDED_LIVES {
+            self.ended_lives.pop_front();
+        }
+        self.has_heard
+    }
+
+    /// When a question is asked again, in Unix milliseconds.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.behind.as_ref().map(|behind| behind.again_at)
+    }
+
+    /// Whether an answer is to the question for what was missed.
+    fn is_asking(&self, number: u64) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.number == number)
+    }
+
+    fn has(&self, offset: u64) -> bool {
+        self.position.as_ref().is_some_and(|position| offset <= position.offset)
+    }
+
+    /// Takes in how far a message brings the relay.
+    fn advance(&mut self, message: &Down) {
+        match message {
+            Down::Publish { offset, .. } => {
+                self.position.iter_mut().for_each(|position| position.offset = position.offset.max(*offset));
+            }
+            Down::Answer(form) => {
+                self.position = Some(Position { epoch: form.epoch.clone(), offset: form.offset });
+            }
+            _ => {}
+        }
+    }
+
+    fn heard(&self, root: Option<(String, u64)>) -> Heard {
+        Heard {
+            root,
+            position: self.position.clone().map(|Position { epoch, offset }| (epoch, offset)),
+            is_behind: self.behind.is_some(),
+            holds_unretained: self.behind.iter().flat_map(|behind| &behind.held).any(IncomingMessage::is_unretained),
+            ..Heard::default()
+        }
+    }
+}
+
+impl RelayTenant {
+    /// Takes in one message of a batch.
+    pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
+        self.progress.has_heard = true;
+        // The next life of the root is of an earlier version.
+        if self.progress.behind.is_some() && self.root_is_of_yesterday() {
+            self.send_all_away(now, out);
+        }
+        match incoming.message {
+            Down::Behind => self.fall_behind(now, out),
+            Down::Restart => self.send_all_away(now, out),
+            Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
+                self.catch_up(now, *form, out);
+            }
+            _ => match &mut self.progress.behind {
+                Some(behind) => {
+                    behind.held_bytes += incoming.bytes;
+                    behind.held.push_back(incoming);
+                    if behind.held_bytes > MAX_HELD_BYTES {
+                        self.send_all_away(now, out);
+                    }
+                }
+                None => self.tell(now, incoming, out),
+            },
+        }
+    }
+
+    /// Hands a message over to the sockets that it concerns, once.
+    fn tell(&mut self, now: u64, IncomingMessage { message, is_for_this_life, .. }: IncomingMessage, out: &mut Out) {
+        if is_for_this_life {
+            self.progress.owed.answered(&message);
+        }
+        match message {
+            Down::Publish { offset, kept: true, origin, .. } if self.progress.has(offset) => {
+                let acknowledged = origin.filter(|_| is_for_this_life).and_then(OriginForm::done);
+                out.to_delivery.extend(acknowledged.and_then(codec::to_delivery));
+            }
+            message => {
+                self.progress.advance(&message);
+                self.receive_message(now, message, is_for_this_life, out);
+            }
+        }
+        self.carry_messages(now, out);
+    }
+
+    /// Something retained is missing: asks for it from the last that was heard. Without that nobody can tell what it is.
+    pub(super) fn fall_behind(&mut self, now: u64, out: &mut Out) {
+        if self.progress.position.is_none() || self.root_is_of_yesterday() || self.delivery.is_empty() {
+            return self.send_all_away(now, out);
+        }
+        // What was answered to these is in no history.
+        for (socket, client_id) in self.progress.owed.take() {
+            if self.delivery.payer(socket).is_some_and(|(known, _)| known == client_id) {
+                self.delivery.restart(socket, out);
+            }
+        }
+        let (held, held_bytes) =
+            self.progress.behind.take().map(|behind| (behind.held, behind.held_bytes)).unwrap_or_default();
+        self.ask_for_portion(now, (held, held_bytes));
+        self.link.forget_questions();
+        self.ask_again();
+    }
+
+    fn ask_for_portion(&mut self, now: u64, (held, held_bytes): (VecDeque<IncomingMessage>, usize)) {
+        self.asked += 1;
+        let again_at = now.saturating_add(ASK_AGAIN);
+        self.progress.behind = Some(Behind { number: self.asked, questions: 1, again_at, held, held_bytes });
+    }
+
+    /// Asks for what was missed; the question is the same until it is answered.
+    pub(super) fn ask_what_was_missed(&mut self) {
+        let (Some(behind), Some(position)) = (&self.progress.behind, &self.progress.position) else { return };
+        // Whoever is granted something by what is held wants what comes after that too.
+        let everything = behind.held.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
+        let from = FromForm::All { epoch: position.epoch.clone(), offset: position.offset, everything };
+        let payer = PayerForm { socket: String::new(), user: None };
+        let (number, from, watch) = (behind.number, Some(from), Vec::new());
+        self.link.push(Up::Ask(Ask {
+            number,
+            payer,
+            units: 0,
+            enters: false,
+            listens: false,
+            from,
+            only: None,
+            watch,
+        }));
+    }
+
+    /// Asks once more where the answer is overdue.
+    pub(super) fn ask_when_due(&mut self, now: u64, out: &mut Out) {
+        let Some(behind) = self.progress.behind.as_mut().filter(|behind| behind.again_at <= now) else { return };
+        if behind.questions >= MAX_QUESTIONS {
+            return self.send_all_away(now, out);
+        }
+        behind.questions += 1;
+        behind.again_at = now.saturating_add(ASK_AGAIN);
+        // A request that is on its way, or to be sent again, says it already.
+        if !self.link.has_messages() {
+            self.ask_what_was_missed();
+        }
+    }
+
+    /// Tells the sockets a portion of what was missed, with those messages that came meanwhile in their places.
+    fn catch_up(&mut self, now: u64, form: AnswerForm, out: &mut Out) {
+        let Some(Missed::Everything(rows)) = form.missed.map(codec::missed) else {
+            return self.send_all_away(now, out);
+        };
+        let Some(Behind { mut held, .. }) = self.progress.behind.take() else { return };
+        let read_to = form.read_to.unwrap_or(form.offset);
+        let is_in_portion = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
+        let count = match form.read_to {
+            None => held.len(),
+            Some(_) => held.iter().rposition(is_in_portion).map_or(0, |last| last + 1),
+        };
+        let rest = held.split_off(count);
+        self.tell_merged(now, VecDeque::from(rows), held, out);
+        let offset = self.progress.position.as_ref().map_or(read_to, |known| known.offset.max(read_to));
+        self.progress.position = Some(Position { epoch: form.epoch, offset });
+        if form.read_to.is_some() {
+            let rest_bytes = rest.iter().map(|incoming| incoming.bytes).sum();
+            self.ask_for_portion(now, (rest, rest_bytes));
+            self.ask_what_was_missed();
+        }
+    }
+
+    /// Both in the order of the stream; what is in both is told as it came, which says who published it.
+    fn tell_merged(&mut self, now: u64, mut rows: VecDeque<Accepted>, held: VecDeque<IncomingMessage>, out: &mut Out) {
+        for incoming in held {
+            let includes_its_own = incoming.follows_its_offset();
+            let end = incoming.offset().unwrap_or_default();
+            let is_before = |row: &Accepted| row.offset < end || (includes_its_own && row.offset == end);
+            while rows.front().is_some_and(is_before) {
+                rows.pop_front().into_iter().for_each(|row| self.tell_row(now, row, out));
+            }
+            self.tell(now, incoming, out);
+        }
+        rows.into_iter().for_each(|row| self.tell_row(now, row, out));
+    }
+
+    fn tell_row(&mut self, now: u64, accepted: Accepted, out: &mut Out) {
+        if self.progress.has(accepted.offset) {
+            return;
+        }
+        self.progress.position.iter_mut().for_each(|position| position.offset = accepted.offset);
+        out.to_delivery.push_back(ToDelivery::Publish { accepted, origin: None });
+        self.carry_messages(now, out);
+    }
+
+    /// What is missing cannot be told: the clients come back, and recover what was retained by themselves.
+    pub(super) fn send_all_away(&mut self, now: u64, out: &mut Out) {
+        let behind = self.progress.behind.take();
+        self.link.forget_missed();
+        self.progress.owed.take();
+        self.restart_all(out);
+        // Nobody is left who could miss anything; how tables are set, and who is present, must be heard all the same.
+        behind.into_iter().flat_map(|behind| behind.held).for_each(|incoming| self.tell(now, incoming, out));
+    }
+
+    /// Goes on where the life before was still catching up.
+    pub(super) fn catch_up_again(&mut self, now: u64, out: &mut Out) {
+        match self.progress.was_behind() {
+            (true, false) => self.fall_behind(now, out),
+            (true, true) => self.send_all_away(now, out),
+            (false, _) => {}
+        }
+    }
+
+    /// Notes beside two sockets how far the relay has come, where that has changed or one of them has gone.
+    pub(super) fn note_progress(&mut self) {
+        let heard = self.progress.heard(self.root.clone());
+        if let Some(next) = self.progress.noted.next(heard) {
+            self.progress.note = Some(next.text());
+            self.progress.noted = next;
+        }
+        if let Some(note) = &self.progress.note {
+            self.delivery.note(note, &mut self.progress.noted_sockets);
+        }
+    }
+
+    /// Whether the root is of an earlier version, and cannot be asked by offset.
+    fn root_is_of_yesterday(&self) -> bool {
+        self.root.as_ref().is_some_and(|(life, _)| !catches_up(life))
+    }
+}

@@ -1,0 +1,108 @@
+//! How far a relay has come in what its root says. It is noted beside two of the relay's sockets: so it outlives the memory
+//! wherever a socket does, changes together with what the sockets are sent, and costs no row.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::form::text;
+use crate::engine::input::SocketId;
+
+const VERSION: u32 = 1;
+
+/// The note.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Heard {
+    pub(super) version: u32,
+    /// Counts up: of two notes the later one holds.
+    pub(super) count: u64,
+    /// The root's life, and its last batch that was taken.
+    pub(super) root: Option<(String, u64)>,
+    /// Epoch and offset up to which every retained publication has reached the sockets that it concerns.
+    pub(super) position: Option<(String, u64)>,
+    /// Whether some of what follows is lacking, though later batches were taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_behind: bool,
+    /// Whether something waits in memory that no history has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) holds_unretained: bool,
+}
+
+/// A socket that has a note, and its public id.
+pub(super) type NotedSocket = (SocketId, Rc<str>);
+
+/// What an attachment says of it; the rest is the delivery's.
+#[derive(Deserialize)]
+struct Attached {
+    client_id: String,
+    heard: Option<String>,
+}
+
+impl Heard {
+    /// The note that follows this one; `None` where it would say the same.
+    pub(super) fn next(&self, mut next: Heard) -> Option<Heard> {
+        (next.version, next.count) = (self.version, self.count);
+        if next == *self {
+            return None;
+        }
+        (next.version, next.count) = (VERSION, self.count + 1);
+        Some(next)
+    }
+
+    /// What stands beside the sockets.
+    pub(super) fn text(&self) -> Rc<str> {
+        Rc::from(text(self))
+    }
+}
+
+/// The latest note beside some sockets, and the sockets that have one.
+pub(super) fn read(sockets: &[(SocketId, String)]) -> (Option<Heard>, Vec<NotedSocket>) {
+    let (mut latest, mut noted_sockets): (Option<Heard>, _) = (None, Vec::new());
+    let lines = sockets.iter().flat_map(|(first, lines)| (first.0..).zip(lines.split('\n')));
+    // Few have one: the others are not read twice.
+    for (number, line) in lines.filter(|(_, line)| line.contains("\"heard\":")) {
+        let Ok(Attached { client_id, heard: Some(note) }) = serde_json::from_str(line) else { continue };
+        noted_sockets.push((SocketId(number), Rc::from(client_id)));
+        let note = serde_json::from_str::<Heard>(&note).ok().filter(|note| note.version == VERSION);
+        latest = match (latest, note) {
+            (Some(known), Some(note)) if known.count >= note.count => Some(known),
+            (known, note) => note.or(known),
+        };
+    }
+    (latest, noted_sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> Heard {
+        Heard { position: Some(("epoch".to_owned(), offset)), ..Heard::default() }
+    }
+
+    fn beside(client: &str, note: &str) -> String {
+        serde_json::json!({ "version": 1, "client_id": client, "heard": note }).to_string()
+    }
+
+    #[test]
+    fn the_latest_note_holds_and_every_socket_that_has_one_is_known() {
+        let first = Heard::default().next(at(1)).unwrap();
+        let second = first.next(at(2)).unwrap();
+        assert_eq!(second.next(at(2)), None, "it says the same");
+        let without = r#"{"version":1,"client_id":"c"}"#;
+        let lines = [&beside("a", &second.text()), without, &beside("b", &first.text())].join("\n");
+        let (latest, noted_sockets) = read(&[(SocketId(7), lines)]);
+        assert_eq!(latest, Some(second));
+        assert_eq!(noted_sockets, [(SocketId(7), Rc::from("a")), (SocketId(9), Rc::from("b"))]);
+    }
+
+    #[test]
+    fn a_note_of_another_version_says_nothing() {
+        let other = Heard::default().next(at(1)).unwrap().text().replace("\"version\":1", "\"version\":2");
+        for note in [other.as_str(), "", "{}"] {
+            let (latest, noted_sockets) = read(&[(SocketId(0), beside("a", note))]);
+            assert_eq!((latest, noted_sockets.len()), (None, 1), "{note}");
+        }
+        assert_eq!(read(&[(SocketId(0), "no JSON, though it names \"heard\":".to_owned())]), (None, Vec::new()));
+    }
+}
