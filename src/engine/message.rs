@@ -129,6 +129,16 @@ pub(super) enum Missed {
     TooMuch,
 }
 
+impl Missed {
+    /// The publications to replay: all of them, or none.
+    pub(super) fn into_publications(self) -> Vec<Accepted> {
+        match self {
+            Missed::Everything(publications) => publications,
+            Missed::TooMuch => Vec::new(),
+        }
+    }
+}
+
 /// Rows read from the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read {

@@ -61,7 +61,7 @@ fn is(request: &TableRequest, action: &str) -> bool {
 }
 
 fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep {
-    // What it lists are all tables that there are.
+    // Its list has every table.
     let request = if is(request, "find") { json!({ "action": "list" }) } else { request.clone() };
     let (organization, body) = (organization.to_owned(), Some(request.to_string()));
     let question = ObjectRequest { organization, peer: Peer::Root, path: TABLES, body };
@@ -131,7 +131,7 @@ fn update(database: String, request: TableRequest, then: Then) -> ApiStep {
     list(database, Box::new(then_enable))
 }
 
-/// One table of a database: also one that is there and was never enabled, of which its list does not know.
+/// One table of a database, even one that was never enabled and is not in its list.
 fn find_in_database(database: String, request: TableRequest, then: Then) -> ApiStep {
     let same = database.clone();
     let then_look = move |configuration: &Configuration, listed: Result<TableList, TableRefusal>| match listed {
@@ -141,7 +141,7 @@ fn find_in_database(database: String, request: TableRequest, then: Then) -> ApiS
     list(database, Box::new(then_look))
 }
 
-/// Asks the database whether there is a table, which is told as one that is off.
+/// Asks the database whether a table exists, which is then reported as disabled.
 fn look_up(database: String, request: &TableRequest, then: Then) -> ApiStep {
     let table = json!({ "schema": request.get("schema"), "table": request.get("table"), "enabled": false, "events": [],
         "excluded": [] });
@@ -174,7 +174,7 @@ fn list(database: String, then: Then) -> ApiStep {
 fn listed(status: &Value) -> Result<TableList, TableRefusal> {
     let tables = status.pointer("/database/tables").and_then(Value::as_array);
     let tables = tables.ok_or(TableRefusal::Failed(Code::SourceUnavailable))?;
-    // An older SQL does not tell which are disabled.
+    // Older SQL does not report disabled tables.
     let disabled = status.pointer("/database/disabled").and_then(Value::as_array).into_iter().flatten();
     let mut tables: Vec<&Value> = tables.iter().chain(disabled).collect();
     tables.sort_by_key(|table| ["schema", "table"].map(|name| table.get(name).and_then(Value::as_str)));

@@ -45,7 +45,7 @@ pub struct RequestHead {
     pub last_event_id: Option<String>,
     /// The [`network`] of `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
     pub address: Option<String>,
-    /// What Cloudflare's logs call the request, from `CF-Ray`; absent where the Worker runs elsewhere.
+    /// The request's id in Cloudflare's logs, from `CF-Ray`; absent if the Worker runs elsewhere.
     pub request_id: Option<String>,
 }
 
@@ -130,7 +130,7 @@ pub fn network(address: &str) -> String {
     }
 }
 
-/// The request id that a `CF-Ray` header holds: anybody may send one where Cloudflare does not set it.
+/// The request id of a `CF-Ray` header, validated: where Cloudflare does not set it, a client may.
 pub fn request_id(ray: String) -> Option<String> {
     let is_id =
         (1..=MAX_REQUEST_ID).contains(&ray.len()) && ray.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

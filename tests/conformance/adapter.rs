@@ -53,7 +53,7 @@ impl Dialect {
         let profile = dialect::profile(self.dialect).expect("a dialect of the script is one of the product");
         let has_channels = profile.sessions == Sessions::Many;
         match can {
-            Can::HearUnasked => profile.receives_unasked,
+            Can::HearUnasked => profile.receives_by_default,
             Can::HearForEach => profile.names_subscriptions,
             Can::SpeakBytes => self.bytes == Bytes::HeardAndSpoken,
             Can::HearBytes => self.bytes != Bytes::None,
@@ -67,12 +67,12 @@ impl Dialect {
             Can::BecomeAnother => profile.renewal != Renewal::Answered,
             Can::BeginAnonymously => profile.renewal == Renewal::AnsweredForAnyone,
             Can::RecoverOneByOne => self.recovery == Recovery::WithEachSubscription,
-            Can::HearMessages => profile.hears_messages,
-            Can::HearOneself => profile.hears_oneself_appear,
+            Can::HearMessages => profile.receives_messages,
+            Can::HearOneself => profile.sees_own_presence,
             Can::HearRemoval => profile.removes_unmatched,
             Can::Narrow => self.narrows,
             Can::OutliveToken => profile.expiry == Expiry::Grace,
-            Can::Rest => profile.lost_table == LostTable::Rests,
+            Can::Rest => profile.lost_table == LostTable::Dormant,
             Can::HearPong => has_channels || self.has_words(&Event::Pong { id: None }),
             Can::EnterLobby => self.has_words(&Event::PresenceState { topic: None, members: Vec::new() }),
             // What is said outside of any channel, and what stands with the socket.

@@ -253,7 +253,7 @@ impl Delivery {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;
         };
-        members.retain(|member| profile.hears_oneself_appear || member.client_id != session.client_id);
+        members.retain(|member| profile.sees_own_presence || member.client_id != session.client_id);
     }
 
     /// Whether the stream must be told of an update; the stream reports errors.

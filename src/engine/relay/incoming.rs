@@ -1,4 +1,4 @@
-//! What a relay hears of its root: batches of the stream's messages, and how its own requests were answered.
+//! What a relay receives from its root: batches of the stream's messages, and answers to its own requests.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::Out;
 
 impl RelayTenant {
-    /// Takes in a batch of the root.
+    /// Handles a batch of the root.
     pub(super) fn receive(&mut self, now: u64, body: &str, out: &mut Out) {
         let read = serde_json::from_str::<DownBatch>(body).ok().filter(|batch| batch.version == VERSION);
         let Some(DownBatch { root, life, sequence, again, messages, .. }) = read else {
@@ -30,9 +30,9 @@ impl RelayTenant {
             }
             Some((known, taken)) if known == root && sequence > taken + 1 => return self.send_all_away(now, out),
             Some((known, _)) if known == root => {}
-            // The root has lost its memory, and with it what this link has asked.
+            // The root has lost its memory, and with it this link's questions.
             Some((known, _)) => self.end_root(known, out),
-            // Whether the life before has told its clients of this nobody knows.
+            // Whether the previous life has delivered this batch is unknown.
             None if again => return self.send_all_away(now, out),
             None => {}
         }
@@ -72,13 +72,13 @@ impl RelayTenant {
         }
     }
 
-    /// Takes in how the root answered a request.
+    /// Handles the root's answer to a request.
     pub(super) fn link_answered(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
         match self.link.answered(now, answer) {
             Taken::Yes => {}
             Taken::Later => self.report.doubt(),
             Taken::Forgotten(doubtful) => {
-                // Its batches are numbered anew.
+                // Its batches are numbered from 1 again.
                 self.root = None;
                 // It may have given this relay up, and its listeners with it.
                 self.tell_database_anew();
@@ -89,7 +89,7 @@ impl RelayTenant {
     }
 
     fn end_root(&mut self, life: String, out: &mut Out) {
-        // Where only the life before has heard it, this one has asked it nothing.
+        // If only the previous life has heard from it, this one has asked it nothing.
         if self.progress.end_life(life) {
             self.begin_anew(out);
         }
@@ -119,7 +119,7 @@ impl RelayTenant {
     }
 }
 
-/// The client that published is known by its session, which means nothing in another life.
+/// Removes the publisher, whose session means nothing in another life.
 fn without_origin(message: Down, is_for_this_life: bool) -> Down {
     match message {
         Down::Publish { offset, time, kept, payer, origin, source, verdict } => {

@@ -68,7 +68,7 @@ impl Api for FluxbaseRest {
     }
 }
 
-/// Every error names the request: its body is an object, whose last member this is.
+/// Appends the request id to the body of an error.
 fn with_request_id(head: &RequestHead, answer: Answer) -> Answer {
     match (&head.request_id, answer.body.strip_suffix('}')) {
         (Some(id), Some(members)) => {
