@@ -161,6 +161,8 @@ impl RelayTenant {
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),
             Down::Restart => self.send_all_away(now, out),
+            // What is read from the history is told under the settings of now, and not of then.
+            Down::Tables { .. } => self.tell(now, incoming, out),
             Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
                 self.catch_up(now, *form, out);
             }
