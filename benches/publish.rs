@@ -2,6 +2,7 @@
 //! connections. `cargo xtask bench` runs it and shows it beside what the Worker costs on workerd.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock, and it never runs as Wasm")]
 
+mod fan_out;
 mod growth;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
         let microseconds = measure(connections)?;
         println!(r#"{{"name":"{name}","microseconds":{microseconds:.2},"isAimedAt":{is_aimed_at}}}"#);
     }
+    fan_out::print()?;
     growth::print()
 }
 

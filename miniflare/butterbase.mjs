@@ -154,13 +154,13 @@ export class ButterbaseClient {
 		await this.ask({ type: "unsubscribe", table: "none" }, "unsubscribed");
 	}
 
-	/** Disconnects for good. */
-	async close() {
+	/** Disconnects for good: on purpose, or in other words, as after too long a silence. */
+	async close(code = 1000, reason = "Client disconnect") {
 		this.#isDone = true;
 		// One that is only about to open is given up, which is an error before it is a close: `once` would take the error.
 		const closed = new Promise((resolve) => this.#socket.on("close", resolve));
 		if (this.#socket.readyState === WebSocket.CLOSED) return;
-		this.#socket.close(1000, "Client disconnect");
+		this.#socket.close(code, reason);
 		await closed;
 	}
 

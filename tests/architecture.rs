@@ -29,9 +29,10 @@ const ROUTES: [&str; 7] = [
 /// The keywords that declare a type.
 const TYPES: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 const MAX_LINES: usize = 400;
-const MAX_FUNCTION_LINES: usize = 60;
-/// Functions longer than this are printed, for whoever looks for work: `cargo test --test architecture -- --nocapture`.
-const AIM: usize = 40;
+/// Lines of a function without comments and blank lines.
+const MAX_FUNCTION_LINES: usize = 40;
+/// Functions that may be longer: a `match` with an arm for every variant, and a large struct literal.
+const LONG_FUNCTIONS: [&str; 2] = ["engine/relay/outgoing.rs: forward", "engine/relay/tenant.rs: wake"];
 
 /// A source file: its path below `src/`, and its text.
 struct Source {
@@ -100,13 +101,18 @@ fn first_words(path: &str) -> Vec<String> {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    rust_files("src")
+}
+
+/// The Rust files below a folder of the repository.
+fn rust_files(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((path.file_name().unwrap() != "target").then_some(path));
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
@@ -114,7 +120,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    assert!(found.len() > 40, "the source was found");
+    assert!(!found.is_empty(), "{folder} has Rust files");
     found.sort_by(|left, right| left.path.cmp(&right.path));
     found
 }
@@ -257,13 +263,28 @@ fn files_are_short_and_say_what_they_are_for() {
     check(&wrong);
 }
 
-/// Every function: where it is and how many lines it has.
+#[test]
+fn other_rust_files_are_short() {
+    let mut wrong = Vec::new();
+    for folder in ["benches", "tests", "simulation", "sdk/rust", "sql", "xtask"] {
+        for source in rust_files(folder) {
+            let lines = source.text.lines().count();
+            if lines > MAX_LINES {
+                wrong.push(format!("{folder}/{} has {lines} lines", source.path));
+            }
+        }
+    }
+    check(&wrong);
+}
+
+/// Every function: where it is and how many lines of code it has.
 fn functions() -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for source in sources() {
         let mut open: Vec<(String, usize, usize)> = Vec::new();
         // A table of cases in a unit test may be long.
-        for (number, line) in source.without_tests().lines().enumerate() {
+        let code = source.without_tests().lines().filter(|line| !is_comment(line));
+        for (number, line) in code.enumerate() {
             let indent = line.len() - line.trim_start().len();
             if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_function(line.trim_start())) {
                 if !line.trim_end().ends_with('}') && !line.trim_end().ends_with(';') {
@@ -276,6 +297,11 @@ fn functions() -> Vec<(String, usize)> {
         }
     }
     found
+}
+
+fn is_comment(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with("//")
 }
 
 fn is_function(line: &str) -> bool {
@@ -291,9 +317,11 @@ fn is_function(line: &str) -> bool {
 fn functions_are_short() {
     let functions = functions();
     assert!(functions.len() > 200, "the functions were found");
-    let mut long: Vec<&(String, usize)> = functions.iter().filter(|(_, lines)| *lines > AIM).collect();
-    long.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
-    long.iter().for_each(|(name, lines)| println!("{lines} {name}"));
-    let wrong = long.iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES);
-    check(&wrong.map(|(name, lines)| format!("{name} has {lines} lines")).collect::<Vec<_>>());
+    let long: Vec<&(String, usize)> = functions.iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES).collect();
+    let is_excepted = |name: &str| LONG_FUNCTIONS.contains(&name);
+    let unexpected = long.iter().filter(|(name, _)| !is_excepted(name));
+    let mut wrong: Vec<String> = unexpected.map(|(name, lines)| format!("{name} has {lines} lines")).collect();
+    let idle = LONG_FUNCTIONS.iter().filter(|name| !long.iter().any(|(known, _)| known == *name));
+    wrong.extend(idle.map(|name| format!("{name} is no exception any more")));
+    check(&wrong);
 }

@@ -135,6 +135,62 @@ fn an_update_leaves_alone_what_it_does_not_name() {
 }
 
 #[test]
+fn a_table_that_is_off_stays_listed_and_is_not_changed() {
+    let off = || {
+        let off = json!([table("drafts", json!({ "enabled": false, "trigger_installed": false }))]);
+        let database = json!({ "tables": [table("messages", json!({})), table("aims", json!({}))], "disabled": off });
+        ("/status", 200, json!({ "connection": "listening", "database": database }))
+    };
+    let config = format!("{BUTTERBASE}/config");
+    let (code, answer, _) = carry_out(&own(), ("GET", &config), &json!(null), &[off()]);
+    let tables: Vec<_> = answer["tables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|table| {
+            (
+                table["table_name"].as_str().unwrap(),
+                table["enabled"].as_bool().unwrap(),
+                table["drift"].as_bool().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [("aims", true, false), ("drafts", false, false), ("messages", true, false)];
+    assert_eq!((code, tables.as_slice()), (200, expected.as_slice()), "in the order of their names");
+    let list = |path: &str| carry_out(&own(), ("GET", path), &json!(null), &[off()]).1;
+    assert_eq!(list(FLUXBASE)["count"], 2);
+    let drafts = list(&format!("{FLUXBASE}/public/drafts"));
+    assert_eq!((&drafts["realtime_enabled"], &drafts["excluded_columns"]), (&json!(false), &json!(["raw"])));
+    let patch = ("PATCH", &*format!("{FLUXBASE}/public/drafts"));
+    assert_eq!(carry_out(&own(), patch, &json!({ "events": ["INSERT"] }), &[off()]).0, 404);
+}
+
+#[test]
+fn a_table_that_was_never_enabled_is_told_as_off_and_one_that_is_not_there_as_unknown() {
+    let place = format!("{FLUXBASE}/hr/people");
+    let get = |found: bool| {
+        let answers = [status(json!([table("messages", json!({}))])), ("/tables", 200, json!({ "found": found }))];
+        carry_out(&own(), ("GET", &place), &json!(null), &answers)
+    };
+    let (code, answer, asked) = get(true);
+    let expected = json!({ "id": null, "schema": "hr", "table": "people", "realtime_enabled": false, "events": [],
+        "excluded_columns": [], "created_at": null, "updated_at": null });
+    assert_eq!((code, answer), (200, expected));
+    assert_eq!(asked[1], json!({ "action": "find", "schema": "hr", "table": "people" }));
+    let find = Statement::Find { schema: "hr".to_owned(), table: "people".to_owned() };
+    assert_eq!(Statement::of_table(&asked[1].to_string()), Some(find));
+    assert_eq!(get(false).0, 404);
+    let unreachable = [status(json!([])), ("/tables", 503, json!({}))];
+    assert_eq!(carry_out(&own(), ("GET", &place), &json!(null), &unreachable).0, 503);
+    for schema in ["pg_catalog", "information_schema", "auth", "realtime"] {
+        for method in ["GET", "DELETE"] {
+            let place = format!("{FLUXBASE}/{schema}/users");
+            assert_eq!(carry_out(&own(), (method, &place), &json!(null), &[]).0, 400, "{method} {schema}");
+        }
+    }
+}
+
+#[test]
 fn a_database_of_several_organizations_is_set_by_none_of_them() {
     let shared = configuration(&json!({ "column": "organization_id" }));
     let (configure, body) = (format!("{BUTTERBASE}/configure"), json!({ "tables": ["messages"] }));

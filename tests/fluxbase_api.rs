@@ -19,12 +19,16 @@ use realtime_worker::server::answer::Answer;
 use realtime_worker::server::dialects;
 use realtime_worker::server::entrance::Rejection;
 use realtime_worker::server::handshake::{HandshakeStep, admit, refused};
-use realtime_worker::server::request_head::{Query, RequestHead};
+use realtime_worker::server::request_head::{Query, RequestHead, request_id};
 use rig::{ORGANIZATION, Rig};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use signing::*;
 
 const ACCESS_TOKEN: &str = "an-access-token-of-thirty-two-bytes";
+/// Keys of a server: one of the organization, and one of another.
+const KEY: &str = "a-key-of-the-organization";
+const FOREIGN_KEY: &str = "a-key-of-another-one";
 
 fn realtime(fluxbase: Value) -> Value {
     json!({
@@ -34,12 +38,21 @@ fn realtime(fluxbase: Value) -> Value {
     })
 }
 
+fn api_keys() -> String {
+    let key = |key: &str, organization: &str| {
+        let hash: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "name": key, "hash": hash, "organizationId": organization, "userId": "robot", "roles": ["service_role"] })
+    };
+    json!([key(KEY, ORGANIZATION), key(FOREIGN_KEY, "org_2")]).to_string()
+}
+
 fn configuration(realtime: &Value) -> Configuration {
     let realtime = realtime.to_string();
     read_configuration(&|name| match name {
         "ACCESS_TOKEN" => Some(ACCESS_TOKEN.to_owned()),
         "JWT_SECRET" => Some(SECRET.to_owned()),
         "REALTIME" => Some(realtime.clone()),
+        "API_KEYS" => Some(api_keys()),
         _ => None,
     })
     .unwrap()
@@ -102,8 +115,20 @@ fn a_socket_is_anonymous_or_its_tokens() {
         assert_eq!((&*organization, user.user.as_deref()), (ORGANIZATION, Some("u7")));
     }
     assert!(configuration.credentials.principal(NOW, &token(json!({})), "org_2", &KeySet::default()).is_err());
+    // A key of a server is as good as a token, in the header and in the address.
+    for head in [socket(&format!("?token={KEY}"), ""), socket("", KEY)] {
+        let (organization, robot) = enter(&head, &configuration).unwrap();
+        assert_eq!(
+            (&*organization, robot.method, robot.roles.first()),
+            (ORGANIZATION, Method::ApiKey, Some("service_role"))
+        );
+    }
+    for header in [KEY, "Basic dXNlcjpwYXNz", "Bearer"] {
+        let head = RequestHead { authorization: Some(header.to_owned()), ..socket("", "") };
+        assert_eq!(enter(&head, &configuration).unwrap_err().status, 401, "{header}");
+    }
     let named = token(json!({ "organizationId": "org_2" }));
-    for bad in ["a.b.c", &named, &token(json!({ "exp": NOW_SECONDS - 31 }))] {
+    for bad in ["a.b.c", &named, FOREIGN_KEY, &token(json!({ "exp": NOW_SECONDS - 31 }))] {
         let answer = enter(&socket(&format!("?token={bad}"), ""), &configuration).unwrap_err();
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, &body["error"]), (401, &json!("Invalid or expired token")), "{bad}");
@@ -158,12 +183,39 @@ fn both_contracts_have_their_figures() {
     for admin in [ACCESS_TOKEN, &token(json!({ "role": "admin" }))] {
         let (status, answer) = call(&mut rig, &usual(), newer("?search=u7&limit=1", admin), "");
         assert_eq!((status, &answer["total_connections"], &answer["limit"]), (200, &json!(1), &json!(1)));
-        assert_eq!(answer["connections"][0]["user_id"], json!("u7"));
-        assert_eq!(answer["connections"][0]["connected_at"], json!("2023-11-14T22:13:20.000Z"));
+        let connection = json!({ "id": one.id, "user_id": "u7", "email": null, "remote_addr": null,
+            "connected_at": "2023-11-14T22:13:20.000Z" });
+        assert_eq!(answer["connections"], json!([connection]));
     }
     let (_, second) = call(&mut rig, &usual(), newer("?offset=1", ACCESS_TOKEN), "");
     assert_eq!((&second["total_connections"], second["connections"].as_array().unwrap().len()), (&json!(2), 1));
-    assert_eq!(call(&mut rig, &usual(), newer("?limit=x", ACCESS_TOKEN), "").0, 400);
+    for (query, limit, offset) in [("", 25, 0), ("?limit=100", 100, 0), ("?limit=101&offset=3", 100, 3)] {
+        let (_, page) = call(&mut rig, &usual(), newer(query, ACCESS_TOKEN), "");
+        assert_eq!((&page["limit"], &page["offset"]), (&json!(limit), &json!(offset)), "{query}");
+        assert_eq!(page.as_object().unwrap().len(), 4, "{page}");
+    }
+    for query in ["?limit=x", "?offset=-1"] {
+        assert_eq!(call(&mut rig, &usual(), newer(query, ACCESS_TOKEN), "").0, 400, "{query}");
+    }
+}
+
+/// `{"error","code","request_id"}`, the last where Cloudflare has named the request.
+#[test]
+fn an_error_names_the_request() {
+    let mut rig = Rig::new(&usual());
+    let mut error = |ray: Option<&str>| {
+        let named = ray.and_then(|ray| request_id(ray.to_owned()));
+        let head = RequestHead { request_id: named, ..head("GET", "/api/v1/realtime/stats", "", "") };
+        call(&mut rig, &usual(), head, "").1
+    };
+    let told = json!({ "error": "The bearer token is missing or wrong.", "code": "unauthorized" });
+    assert_eq!(error(None), told);
+    let mut named = told.clone();
+    named["request_id"] = json!("8f1a2b3c4d5e6f70-AMS");
+    assert_eq!(error(Some("8f1a2b3c4d5e6f70-AMS")), named);
+    for foreign in ["", "a\"b", "a b", &"a".repeat(65)] {
+        assert_eq!(error(Some(foreign)), told, "what a caller may have written is not repeated");
+    }
 }
 
 #[test]
@@ -228,6 +280,7 @@ fn a_message_reaches_a_channel_over_rest() {
     let (status, answer) = post(ACCESS_TOKEN, json!({ "event": "e" }));
     assert_eq!((status, &answer["error"]), (400, &json!("Channel is required")));
     assert_eq!(post("", newer.clone()).0, 401);
+    assert_eq!(post(FOREIGN_KEY, newer.clone()).0, 401);
     assert_eq!(post(&token(json!({ "role": "guest" })), newer).0, 403);
     assert_eq!(post(ACCESS_TOKEN, json!({ "channel": 7 })).0, 400);
     let seen = |frame: Value| frame["payload"]["broadcast"].clone();
@@ -252,17 +305,32 @@ fn tables_are_enabled_changed_and_disabled() {
         "trigger_name": "products_realtime_notify", "exclude": ["raw_html"] });
     assert_eq!(enabled, (201, expected));
     let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
-    assert_eq!((&shown["realtime_enabled"], &shown["excluded_columns"]), (&json!(true), &json!(["raw_html"])));
+    let (created, updated) = (shown["created_at"].clone(), shown["updated_at"].clone());
+    assert!(created.as_str().unwrap().ends_with('Z') && created == updated, "{shown}");
+    let expected = json!({ "id": 2, "schema": "public", "table": "products", "realtime_enabled": true,
+        "events": ["INSERT"], "excluded_columns": ["raw_html"], "created_at": created, "updated_at": updated });
+    assert_eq!(shown, expected);
+    assert_eq!(admin("GET", path, "", json!({})).1["tables"][1], expected, "the list has the same");
     assert_eq!(admin("PATCH", &one("public/products"), "", json!({ "events": ["DELETE"], "exclude": [] })).0, 200);
     let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
     assert_eq!((&shown["events"], &shown["excluded_columns"]), (&json!(["DELETE"]), &json!([])));
-    assert_eq!(admin("DELETE", &one("public/products"), "", json!({})).1["success"], json!(true));
+    for method in ["PATCH", "DELETE"] {
+        let (status, done) = admin(method, &one("public/products"), "", json!({ "exclude": [] }));
+        assert_eq!((status, &done["success"], done["message"].is_string()), (200, &json!(true), true), "{done}");
+        assert_eq!(done.as_object().unwrap().len(), 2);
+    }
+    let (_, shown) = admin("GET", &one("public/products"), "", json!({}));
+    assert_eq!(shown["realtime_enabled"], json!(false), "it stays listed");
     assert_eq!(admin("PATCH", &one("public/products"), "", json!({ "exclude": [] })).0, 404);
     assert_eq!(admin("GET", path, "", json!({})).1["count"], json!(1));
     assert_eq!(admin("GET", path, "?enabled=false", json!({})).1["count"], json!(2));
     for (body, status) in [
         (json!({ "table": "nothing" }), 404),
         (json!({ "table": "users", "schema": "auth" }), 400),
+        (json!({ "table": "users", "schema": "realtime" }), 400),
+        (json!({ "table": "pg_class", "schema": "pg_catalog" }), 400),
+        (json!({ "table": "tables", "schema": "information_schema" }), 400),
+        (json!({ "table": "products", "schema": "a.b" }), 400),
         (json!({ "table": "a-b" }), 400),
         (json!({ "table": "1a" }), 400),
         (json!({ "table": "products", "events": ["TRUNCATE"] }), 400),
@@ -272,7 +340,15 @@ fn tables_are_enabled_changed_and_disabled() {
     ] {
         assert_eq!(admin("POST", path, "", body.clone()).0, status, "{body}");
     }
-    assert_eq!(admin("GET", &one("public/nothing"), "", json!({})).0, 404);
+    for method in ["GET", "PATCH", "DELETE"] {
+        assert_eq!(admin(method, &one("public/nothing"), "", json!({})).0, 404, "{method}");
+    }
+    // Enabling is repeatable.
+    for _ in 0..2 {
+        let (status, enabled) = admin("POST", path, "", json!({ "table": "products" }));
+        let events = json!(["INSERT", "UPDATE", "DELETE"]);
+        assert_eq!((status, &enabled["schema"], &enabled["events"]), (201, &json!("public"), &events));
+    }
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn connections() -> Vec<(&'static str, Event)> {
         ("heartbeat", Event::Heartbeat { time: MINUTE + 30_000 }),
         ("error_of_an_ended_token", Event::Ended(Refusal::of(Code::TokenExpired))),
         ("error_of_authentication", Event::AuthFailed(Code::InvalidToken)),
+        ("error_of_a_restart", Event::Ended(Refusal::of(Code::ServiceRestart))),
     ]
 }
 
@@ -227,6 +228,7 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("subscribe", |c| is_table(c, "messages\u{1f}", "", is_whole)),
         ("subscribe_with_filter", |c| is_table(c, "messages\u{1f}", r#"{"room_id":"r1","archived":false}"#, is_whole)),
         ("subscribe_with_a_list_for_a_filter", |c| is_table(c, "messages\u{1f}", "", is_whole)),
+        ("subscribe_with_unknown_keys", |c| is_table(c, "messages\u{1f}", "", is_whole)),
         ("subscribe_with_number_and_columns", narrowed),
         ("subscribe_from_a_position", resumed),
         ("subscribe_to_a_room", |c| {
@@ -271,7 +273,7 @@ fn every_client_frame_is_read_as_documented() {
 
 #[test]
 fn every_error_has_the_documented_words() {
-    let cases: [(&[u8], &str); 17] = [
+    let cases: [(&[u8], &str); 18] = [
         (b"{", "Invalid JSON"),
         (b"", "Invalid JSON"),
         (b"\xff", "Invalid JSON"),
@@ -280,6 +282,7 @@ fn every_error_has_the_documented_words() {
         (b"[]", "Unknown message type: undefined"),
         (b"5", "Unknown message type: undefined"),
         (br#"{"type":5}"#, "Unknown message type: 5"),
+        (br#"{"type":null}"#, "Unknown message type: null"),
         (br#"{"type":"typing"}"#, "Unknown message type: typing"),
         (br#"{"type":"subscribe"}"#, "Missing \"table\" field"),
         (br#"{"type":"subscribe","table":7}"#, "Missing \"table\" field"),
@@ -295,6 +298,34 @@ fn every_error_has_the_documented_words() {
         let malformed = Butterbase.decode(Received::Binary(frame)).unwrap_err();
         assert_eq!(malformed.refusal.message, message, "{}", String::from_utf8_lossy(frame));
     }
+}
+
+#[test]
+fn only_an_object_is_a_filter() {
+    let echoed = |filter: &str| {
+        let frame = format!(r#"{{"type":"subscribe","table":"messages","filter":{filter}}}"#);
+        let Command::Subscribe(subscribe) = Butterbase.decode(Received::Text(&frame)).unwrap() else {
+            panic!("{frame}")
+        };
+        let Target::Table(TableTarget { filter, .. }) = &subscribe.target else { panic!("{frame}") };
+        (subscribe.answer.as_deref().map(str::to_owned), filter.text().to_owned())
+    };
+    for none in ["null", "\"room_id=eq.r1\"", "7", "true", "[]", r#"[{"room_id":"r1"}]"#] {
+        assert_eq!(echoed(none), (None, String::new()), "{none}");
+    }
+    for object in ["{}", r#"{"room_id":null}"#, r#"{"n":1.0,"tags":["a"]}"#] {
+        assert_eq!(echoed(object), (Some(object.to_owned()), object.to_owned()));
+    }
+}
+
+/// What one frame of a roster has no room for follows as members that appear: each has a frame of its own here.
+#[test]
+fn members_that_appear_together_are_told_one_by_one() {
+    let [(_, join), (_, leave)] = ["presence_join", "presence_leave"]
+        .map(|kind| presences().into_iter().find(|(name, _)| *name == kind).unwrap());
+    let both = Event::PresenceChanged { topic: None, changes: Rc::from([join.clone(), leave.clone()]) };
+    let frames = [Butterbase.encode(None, &join), Butterbase.encode(None, &leave)].concat();
+    assert_eq!((frames.len(), Butterbase.encode(None, &both)), (2, frames));
 }
 
 #[test]

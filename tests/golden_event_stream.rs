@@ -119,8 +119,8 @@ fn frames_and_semantics_are_the_native_ones() {
         assert!(ours.is_err(), "{malformed}");
     }
     // The Worker answers pings and measures what was read, so the object does neither.
-    let Profile { name, auto_response, reading, .. } = native::PROFILE;
-    assert_eq!(Profile { name, auto_response, reading, ..PROFILE }, native::PROFILE);
+    let Profile { name, auto_response, read_confirmation, .. } = native::PROFILE;
+    assert_eq!(Profile { name, auto_response, read_confirmation, ..PROFILE }, native::PROFILE);
 }
 
 #[test]

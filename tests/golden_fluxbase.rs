@@ -176,10 +176,25 @@ fn refusals() -> Vec<Said> {
         ("error_not_enabled", refused(Refusal::of(Code::TableNotEnabled), Some(&table), None)),
         ("error_bad_token", refused(Refusal::of(Code::InvalidToken), None, None)),
         ("error_token_ended", Event::Ended(Refusal::of(Code::TokenExpired))),
+        ("error_restart", Event::Ended(Refusal::of(Code::ServiceRestart))),
         ("error_admin_channel", refused(forbidden(), Some(&admin), None)),
         ("error_lost_subscription", refused(forbidden(), Some(&number), None)),
         ("error_of_a_message", refused(forbidden(), Some(&room), Some(topic("room-1")))),
         ("error_filter", malformed(r#"{"type":"subscribe","channel":"table:public.x","config":{"filter":"a=foo.1"}}"#)),
+        (
+            "error_filter_of_a_table",
+            malformed(r#"{"type":"subscribe","schema":"inventory","table":"items","filter":"a=foo.1"}"#),
+        ),
+        (
+            "error_filter_of_a_table",
+            malformed(
+                r#"{"type":"subscribe","config":{"schema":"inventory","table":"items","filter":"a=foo.1"},"table":"x"}"#,
+            ),
+        ),
+        ("error_no_object", malformed("[]")),
+        ("error_no_object", malformed("{")),
+        ("error_unknown_type", malformed("{}")),
+        ("error_unknown_type", malformed(r#"{"type":7}"#)),
         (
             "error_of_a_field",
             malformed(r#"{"type":"subscribe","channel":"table:public.x","config":{"event":"TRUNCATE"}}"#),
@@ -212,6 +227,14 @@ fn every_server_frame_is_written_as_documented() {
     assert_eq!(golden.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "every file has its event");
     for (name, event) in events {
         assert_eq!(Fluxbase.encode(None, &event), [Frame::Text(golden.get(name).unwrap().clone())], "{name}");
+    }
+}
+
+#[test]
+fn who_does_not_read_is_closed_in_the_contracts_words() {
+    assert_eq!(Fluxbase.closing(Code::TooSlow), (1008, "Connection too slow"));
+    for code in Code::ALL.iter().filter(|code| **code != Code::TooSlow) {
+        assert_eq!(Fluxbase.closing(*code), code.closing());
     }
 }
 
@@ -268,6 +291,11 @@ fn tracked(command: Command) -> bool {
         if at == topic("presence:room:1") && &*key == "u-1" && &*metadata == r#"{"status":"busy"}"#)
 }
 
+fn untracked(command: Command) -> bool {
+    matches!(command, Command::Untrack { topic: Some(at), key: Some(key) }
+        if at == topic("presence:room:1") && &*key == "u-1")
+}
+
 fn checks() -> Vec<(&'static str, Check)> {
     vec![
         ("channel_subscribe", |c| {
@@ -296,6 +324,11 @@ fn checks() -> Vec<(&'static str, Check)> {
         }),
         ("subscribe_to_a_channel", |c| to_channel(c, "room-1", true, false)),
         ("subscribe_to_a_public_channel", |c| to_channel(c, "room-1", false, false)),
+        ("subscribe_to_a_channel_of_the_server", |c| to_channel(c, "fluxbase:jobs", true, false)),
+        ("subscribe_with_unknown_keys", |c| {
+            let (subscribe, event, filter) = table(c).unwrap();
+            subscribe.is_numbered && event.is_none() && filter.is_empty()
+        }),
         ("subscribe_to_presence", |c| to_channel(c, "presence:room:1", true, true)),
         ("unsubscribe", |c| matches!(c, Command::Unsubscribe { id } if id == NUMBER.to_string())),
         ("unsubscribe_unknown", |c| matches!(c, Command::Unsubscribe { id } if id.parse::<u32>().is_err())),
@@ -308,10 +341,8 @@ fn checks() -> Vec<(&'static str, Check)> {
         ("broadcast_without_id", |c| published(c, None, "broadcast")),
         ("presence_track", tracked),
         ("presence_track_of_the_sdk", tracked),
-        (
-            "presence_untrack",
-            |c| matches!(c, Command::Untrack { topic: Some(at), key: Some(key) } if at == topic("presence:room:1") && &*key == "u-1"),
-        ),
+        ("presence_untrack", untracked),
+        ("presence_untrack_of_the_sdk", untracked),
         (
             "access_token",
             |c| matches!(c, Command::Authenticate(Authenticate { token, organization: None, .. }) if token.expose() == "eyJ..."),

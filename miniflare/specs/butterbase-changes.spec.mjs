@@ -29,8 +29,9 @@ test("each credential has its role, in the address and in the header", async () 
 	for (const [credential, role] of roles) {
 		const client = await ButterbaseClient.connect(server, credential);
 		assert.deepEqual(client.frames, [{ type: "connected", app_id: APP, role }], "it comes first");
-		await client.close();
-		assert.deepEqual(client.closes, [{ code: 1000, reason: "Client disconnect" }], "its own code comes back");
+		const closing = role === "butterbase_user" ? { code: 4000, reason: "Heartbeat timeout" } : { code: 1000, reason: "Client disconnect" };
+		await client.close(closing.code, closing.reason);
+		assert.deepEqual(client.closes, [closing], "its own code comes back");
 	}
 });
 

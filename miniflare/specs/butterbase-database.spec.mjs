@@ -128,6 +128,7 @@ test("a trigger that was dropped is drift, configuring repairs it, and changes f
 	await client.until(() => client.changes.length > 0);
 	assert.deepEqual(rows(client), [["INSERT", 11]], "what no trigger saw is nobody's to tell");
 	assert.deepEqual(await control(server, "DELETE", "/notes"), [200, { table: "notes", status: "disabled" }]);
+	assert.deepEqual(await state(), { enabled: false, trigger_installed: false, drift: false }, "it stays listed");
 	await database.sql("insert into notes values (12, 'ann', 1)");
 	assert.deepEqual((await configure("notes"))[0], 200);
 	await database.sql("insert into notes values (13, 'ann', 1)");

@@ -9,6 +9,7 @@ use super::database::verdict::Verdict;
 use super::effect::{Effect, Task};
 use super::event::{Event, Member};
 use super::input::SocketId;
+use super::profile::RosterOnTracking;
 use super::publication::Publication;
 use super::relay::{Ask, PayerForm};
 use crate::code::Refusal;
@@ -72,8 +73,8 @@ pub(super) struct Tracking {
     pub(super) member: Rc<Member>,
     /// Whether its presence key belongs to one user only.
     pub(super) owns_key: bool,
-    /// Whether it gets the roster first.
-    pub(super) roster: bool,
+    /// Whether it is answered with the roster.
+    pub(super) roster: RosterOnTracking,
     /// The correlation id, if the client wants an answer.
     pub(super) id: Option<String>,
 }
@@ -126,6 +127,16 @@ pub(super) struct Relayed {
 pub(super) enum Missed {
     Everything(Vec<Accepted>),
     TooMuch,
+}
+
+impl Missed {
+    /// The publications to replay: all of them, or none.
+    pub(super) fn into_publications(self) -> Vec<Accepted> {
+        match self {
+            Missed::Everything(publications) => publications,
+            Missed::TooMuch => Vec::new(),
+        }
+    }
 }
 
 /// Rows read from the history.

@@ -18,7 +18,7 @@ pub struct Profile {
     /// closing it.
     pub rejects_at_handshake: bool,
     /// Whether a session without table subscriptions receives every change and the organization's messages.
-    pub receives_unasked: bool,
+    pub receives_by_default: bool,
     /// Who is told of presence without asking.
     pub presence: PresenceAudience,
     /// What happens when a token expires.
@@ -37,18 +37,18 @@ pub struct Profile {
     pub duplicate: Duplicate,
     /// Whether change frames name the subscriptions that they match.
     pub names_subscriptions: bool,
-    /// Whether a member that joins gets the roster; otherwise it gets an acknowledgement.
-    pub roster_on_appearing: bool,
+    /// Which requests to be tracked are answered with the roster.
+    pub roster_on_tracking: RosterOnTracking,
     /// The interval of the server's heartbeats, in milliseconds; `None`: clients send them.
     pub heartbeat: Option<u64>,
     /// What happens when a client ends a subscription that does not exist.
     pub unknown_subscription: UnknownSubscription,
     /// Whether its clients understand messages; otherwise none are sent.
-    pub hears_messages: bool,
+    pub receives_messages: bool,
     /// Whether its clients understand messages without a topic, which are for the whole organization.
-    pub hears_organization: bool,
+    pub receives_organization_messages: bool,
     /// Whether members are told of their own presence, and listed in their own roster.
-    pub hears_oneself_appear: bool,
+    pub sees_own_presence: bool,
     /// Whether changing the metadata of an absent member is an error; otherwise it does nothing.
     pub untracked_is_error: bool,
     /// Whether an update that moves a row out of a subscription's filter is sent as a delete.
@@ -70,7 +70,7 @@ pub struct Profile {
     /// Whether a presence key belongs to one user only.
     pub keys_are_owned: bool,
     /// How the server can tell that a client still reads.
-    pub reading: Reading,
+    pub read_confirmation: ReadConfirmation,
 }
 
 impl Profile {
@@ -94,13 +94,13 @@ pub enum Sessions {
 
 /// How the server can tell that a client still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadConfirmation {
     /// It answers the server's pings.
-    Answered,
+    Pong,
     /// It sends frames by itself at least every 30 seconds, but answers none of the server's.
-    Spoken,
+    ClientFrames,
     /// It may stay silent for ever.
-    Unknown,
+    None,
 }
 
 /// Who is told of presence.
@@ -176,13 +176,24 @@ pub enum PresenceFrames {
     Roster,
 }
 
+/// Which requests to be tracked are answered with the roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RosterOnTracking {
+    /// None, unless the client asks for it.
+    Never,
+    /// That of a session that was not tracked.
+    Appearing,
+    /// All.
+    Always,
+}
+
 /// What happens to a table subscription whose right is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostTable {
     /// It ends.
     Ends,
-    /// It stays dormant: a later token may restore the right.
-    Rests,
+    /// It receives nothing, until a later token restores the right.
+    Dormant,
 }
 
 /// How a refusal within a session is reported.
@@ -213,17 +224,17 @@ pub(super) const SEVERAL: Profile = Profile {
     sessions: Sessions::Many,
     auto_response: None,
     rejects_at_handshake: true,
-    receives_unasked: false,
+    receives_by_default: false,
     presence: PresenceAudience::Requested,
     expiry: Expiry::Ends,
     renewal: Renewal::Silent,
-    lost_table: LostTable::Rests,
+    lost_table: LostTable::Dormant,
     principal_at_opening: false,
     requires_role: true,
     refusals: Refusals::Replies,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: false,
+    roster_on_tracking: RosterOnTracking::Never,
     default_role: None,
     tables: SubscribableTables::Any,
     unknown_subscription: UnknownSubscription::Refused,
@@ -231,11 +242,11 @@ pub(super) const SEVERAL: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
-    reading: Reading::Spoken,
+    read_confirmation: ReadConfirmation::ClientFrames,
     heartbeat: None,
-    hears_messages: true,
-    hears_organization: false,
-    hears_oneself_appear: true,
+    receives_messages: true,
+    receives_organization_messages: false,
+    sees_own_presence: true,
     untracked_is_error: true,
     removes_unmatched: false,
     table_delivery: TableDelivery::Published,

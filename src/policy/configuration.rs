@@ -45,7 +45,7 @@ pub struct Configuration {
     pub tables: Tables,
     /// The policies of private topics, in the order in which they are tried.
     pub channels: Vec<Channel>,
-    /// Who may be present in the lobby; `None`: principals that have a user.
+    /// Who may be present in the lobby; `None`: principals that have a user, and services of apps.
     lobby: Option<Grant>,
     /// Whether public topics exist.
     pub public_topics: bool,
@@ -153,7 +153,8 @@ impl Configuration {
     /// [`Code::Forbidden`], or [`Code::PublicTopicsDisabled`] where there are none.
     pub fn authorize_presence(&self, topic: Option<&Topic>, principal: &Principal) -> Result<(), Code> {
         let Some(topic) = topic else {
-            let is_someone = principal.user.is_some() && principal.method != Method::Anonymous;
+            let is_named = principal.user.is_some() || self.is_service(&principal.roles);
+            let is_someone = is_named && principal.method != Method::Anonymous;
             let may = self.lobby.as_ref().map_or(is_someone, |lobby| lobby.includes(principal));
             return if may { Ok(()) } else { Err(Code::Forbidden) };
         };

@@ -21,6 +21,11 @@ pub trait Api: Sync {
     /// The rejection for this reason, in this API's format.
     fn rejected(&self, code: Code) -> Rejected;
 
+    /// The answer to a rejected request, with what this API says of the request itself.
+    fn answered(&self, _head: &RequestHead, rejected: Rejected) -> Answer {
+        rejected.answer
+    }
+
     /// Starts handling a request.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use crate::engine::relay::Peer;
 use crate::policy::configuration::Configuration;
 use crate::policy::database::Serves;
 
-/// A request: `{ action: "list" }`, or `"enable"`, `"update"`, `"disable"` with `schema`, `table` or `tables`, `events`
-/// and `exclude`. Written by the Worker.
+/// A request: `{ action: "list" }`, `"find"` with `schema` and `table`, or `"enable"`, `"update"`, `"disable"` with `schema`,
+/// `table` or `tables`, `events` and `exclude`. Written by the Worker.
 pub type TableRequest = Value;
 /// An answer: `{ tables: [{ id, schema, table, enabled, events, excluded, created_at, updated_at }] }`. A database also
 /// reports its connection (`connected`), and for each table `trigger_installed` and `drift`.
@@ -49,7 +49,7 @@ pub fn ask(
     let then: Then = Box::new(then);
     match configuration.databases().of(organization) {
         None => Ok(ask_object(organization, &request, then)),
-        Some(database) => match (&database.serves, is(&request, "list")) {
+        Some(database) => match (&database.serves, is(&request, "list") || is(&request, "find")) {
             (Serves::Organization(_), _) | (_, true) => Ok(ask_database(database.name.to_string(), request, then)),
             (Serves::Column(_) | Serves::Each(_), false) => then(configuration, Err(TableRefusal::Shared)),
         },
@@ -61,6 +61,8 @@ fn is(request: &TableRequest, action: &str) -> bool {
 }
 
 fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep {
+    // Its list has every table.
+    let request = if is(request, "find") { json!({ "action": "list" }) } else { request.clone() };
     let (organization, body) = (organization.to_owned(), Some(request.to_string()));
     let question = ObjectRequest { organization, peer: Peer::Root, path: TABLES, body };
     ApiStep::ask(question, move |configuration, status, body| {
@@ -78,6 +80,9 @@ fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep
 fn ask_database(database: String, request: TableRequest, then: Then) -> ApiStep {
     if is(&request, "list") {
         return list(database, then);
+    }
+    if is(&request, "find") {
+        return find_in_database(database, request, then);
     }
     if is(&request, "update") {
         return update(database, request, then);
@@ -108,7 +113,9 @@ fn changed(status: u16, body: &str) -> Result<(), TableRefusal> {
 fn update(database: String, request: TableRequest, then: Then) -> ApiStep {
     let same = database.clone();
     let then_enable = move |configuration: &Configuration, listed: Result<TableList, TableRefusal>| {
-        let known = listed.and_then(|listed| find(&listed, &request).ok_or(TableRefusal::NotEnabled));
+        let is_enabled = |table: &Value| table.get("enabled") == Some(&Value::Bool(true));
+        let enabled = |listed: TableList| find(&listed, &request).filter(is_enabled).ok_or(TableRefusal::NotEnabled);
+        let known = listed.and_then(enabled);
         let known = match known {
             Ok(known) => known,
             Err(refusal) => return then(configuration, Err(refusal)),
@@ -122,6 +129,31 @@ fn update(database: String, request: TableRequest, then: Then) -> ApiStep {
         Ok(ask_database(same, request, then))
     };
     list(database, Box::new(then_enable))
+}
+
+/// One table of a database, even one that was never enabled and is not in its list.
+fn find_in_database(database: String, request: TableRequest, then: Then) -> ApiStep {
+    let same = database.clone();
+    let then_look = move |configuration: &Configuration, listed: Result<TableList, TableRefusal>| match listed {
+        Ok(listed) if find(&listed, &request).is_none() => Ok(look_up(same, &request, then)),
+        listed => then(configuration, listed),
+    };
+    list(database, Box::new(then_look))
+}
+
+/// Asks the database whether a table exists, which is then reported as disabled.
+fn look_up(database: String, request: &TableRequest, then: Then) -> ApiStep {
+    let table = json!({ "schema": request.get("schema"), "table": request.get("table"), "enabled": false, "events": [],
+        "excluded": [] });
+    let question = DatabaseRequest { database, path: TABLES, body: request.to_string() };
+    ApiStep::ask_database(question, move |configuration, status, body| {
+        let answer = if status == 200 { parsed(body) } else { Err(failed(status)) };
+        let is_there = |answer: Value| answer.get("found") == Some(&Value::Bool(true));
+        let listed = answer.map(
+            |answer| json!({ "tables": Vec::from_iter(Some(table).filter(|_| is_there(answer))), "connected": true }),
+        );
+        then(configuration, listed)
+    })
 }
 
 fn find(listed: &TableList, request: &TableRequest) -> Option<Value> {
@@ -142,7 +174,11 @@ fn list(database: String, then: Then) -> ApiStep {
 fn listed(status: &Value) -> Result<TableList, TableRefusal> {
     let tables = status.pointer("/database/tables").and_then(Value::as_array);
     let tables = tables.ok_or(TableRefusal::Failed(Code::SourceUnavailable))?;
-    let numbered = tables.iter().zip(1_u64..).filter_map(|(table, id)| {
+    // Older SQL does not report disabled tables.
+    let disabled = status.pointer("/database/disabled").and_then(Value::as_array).into_iter().flatten();
+    let mut tables: Vec<&Value> = tables.iter().chain(disabled).collect();
+    tables.sort_by_key(|table| ["schema", "table"].map(|name| table.get(name).and_then(Value::as_str)));
+    let numbered = tables.into_iter().zip(1_u64..).filter_map(|(table, id)| {
         let mut table = table.as_object()?.clone();
         table.insert("id".to_owned(), Value::from(id));
         Some(Value::Object(table))

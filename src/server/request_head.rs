@@ -11,6 +11,9 @@ use crate::value::percent;
 /// Replaces a parameter that is not valid text, so that it does not count as absent.
 const NO_TEXT: &str = "\u{fffd}";
 
+/// The longest request id: Cloudflare's have 20 characters.
+const MAX_REQUEST_ID: usize = 64;
+
 /// The head of a request: everything that admission depends on.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
@@ -42,12 +45,21 @@ pub struct RequestHead {
     pub last_event_id: Option<String>,
     /// The [`network`] of `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
     pub address: Option<String>,
+    /// The request's id in Cloudflare's logs, from `CF-Ray`; absent if the Worker runs elsewhere.
+    pub request_id: Option<String>,
 }
 
 impl RequestHead {
     /// The token of `Authorization: Bearer …`.
     pub fn bearer(&self) -> Option<&str> {
         bearer(self.authorization.as_deref()?)
+    }
+
+    /// The credential of a socket: the bearer, else the parameter `token`. Any other `Authorization` is an empty one, which
+    /// is never valid: whoever sends one does not mean to be anonymous.
+    pub fn socket_credential(&self) -> Option<&str> {
+        let bearer = self.bearer().filter(|token| !token.is_empty());
+        bearer.or_else(|| self.parameter("token")).or(self.authorization.as_ref().map(|_| ""))
     }
 
     /// A parameter that is present and not empty.
@@ -123,6 +135,13 @@ pub fn network(address: &str) -> String {
         }
         _ => address.trim().to_owned(),
     }
+}
+
+/// The request id of a `CF-Ray` header, validated: where Cloudflare does not set it, a client may.
+pub fn request_id(ray: String) -> Option<String> {
+    let is_id =
+        (1..=MAX_REQUEST_ID).contains(&ray.len()) && ray.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_id.then_some(ray)
 }
 
 /// The token of an `Authorization` header of the scheme `Bearer`.

@@ -37,7 +37,7 @@ impl Unread {
 
     /// Counts frames, and returns the sockets to check.
     pub fn sent(&mut self, sends: &[Outgoing]) -> Vec<SocketId> {
-        let (half, mut conspicuous) = (self.max / 2, Vec::new());
+        let (half, mut due) = (self.max / 2, Vec::new());
         for Outgoing { to, frame } in sends {
             let bytes = frame.len() as u64;
             let highest = to.iter().map(|socket| socket.0 as usize).max().unwrap_or_default();
@@ -51,11 +51,11 @@ impl Unread {
                 place.bytes = before.saturating_add(bytes);
                 // Only once, however many frames follow before the check.
                 if before < next && place.bytes >= next {
-                    conspicuous.push(*socket);
+                    due.push(*socket);
                 }
             }
         }
-        conspicuous
+        due
     }
 
     /// How many bytes a client has not confirmed to have read. `answered` is when the runtime last answered its ping,

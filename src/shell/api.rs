@@ -25,7 +25,7 @@ pub async fn answer(
     let head = Rc::new(head);
     let refused = |rejected: Rejected| {
         log_refused(&head.path, &Refusal::of(rejected.code));
-        rejected.answer
+        api.answered(&head, rejected)
     };
     call(api, request, head.clone(), env, configuration).await.unwrap_or_else(refused)
 }

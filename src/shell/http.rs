@@ -13,7 +13,7 @@ use super::runtime::{self, RawEnv};
 use crate::code::Code;
 use crate::policy::limits::BODY_BYTES;
 use crate::server::answer::Answer;
-use crate::server::request_head::{Query, RequestHead, network};
+use crate::server::request_head::{Query, RequestHead, network, request_id};
 use crate::server::route;
 
 /// How long a rejected caller may take to send the rest of its body.
@@ -42,6 +42,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
         protocols: next(),
         last_event_id: next(),
         address: next().map(|address| network(&address)),
+        request_id: next().and_then(request_id),
     })
 }
 

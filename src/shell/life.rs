@@ -134,10 +134,7 @@ impl Life {
             Task::SetTimer(time) => outcome.timers.push(time),
             Task::FetchKeys => outcome.fetch_keys = true,
             Task::ReadHistory(query) => return Ok(Some(history_read(self.storage.history_after(&query)))),
-            Task::Recall(id) => {
-                let mut remembered = self.storage.remembered(std::iter::once(id.as_str()))?;
-                return Ok(Some(Input::Recalled(remembered.remove(&id))));
-            }
+            Task::Recall(id) => return self.recall(&id).map(Some),
             Task::ReadTopic { place, since, rows } => {
                 return Ok(Some(history_read(self.storage.topic_since(&place, since, rows))));
             }
@@ -158,6 +155,11 @@ impl Life {
             Task::Log(entry) => log(&log_line(&entry, &self.organization)),
         }
         Ok(None)
+    }
+
+    fn recall(&self, id: &str) -> std::result::Result<Input, Fault> {
+        let mut remembered = self.storage.remembered(std::iter::once(id))?;
+        Ok(Input::Recalled(remembered.remove(id)))
     }
 
     fn accept(

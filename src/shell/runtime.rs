@@ -42,7 +42,7 @@ export function survivors(state, open) {
 
 const HEADERS = [
   'upgrade', 'origin', 'authorization', 'apikey', 'x-api-key', 'content-type', 'sec-websocket-protocol',
-  'last-event-id', 'cf-connecting-ip',
+  'last-event-id', 'cf-connecting-ip', 'cf-ray',
 ];
 
 export function head({ method, url, headers }) {

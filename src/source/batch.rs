@@ -205,17 +205,7 @@ impl TakenVerdict<'_> {
         if places.is_empty() || listens.is_empty() {
             return None;
         }
-        let digits = |all: &[String], has: fn(&OwnedChange<'_>) -> bool| {
-            let of_group = |index: &usize| {
-                let sees = all.get(*index).map_or(&[] as &[u8], |text| text.as_bytes());
-                let digit = |(here, _, owned): &(usize, usize, &OwnedChange<'_>)| {
-                    // Visible only if the verdict says so.
-                    if has(owned) && sees.get(*here) == Some(&b'1') { '1' } else { '0' }
-                };
-                places.iter().map(digit).collect::<String>()
-            };
-            listens.iter().map(of_group).collect::<Vec<String>>()
-        };
+        let digits = |all, has| digits(all, has, &listens, &places);
         let groups: Vec<&str> =
             listens.iter().filter_map(|index| self.groups.get(*index)).map(String::as_str).collect();
         let failed = self.failed.iter().filter(|(group, _)| groups.contains(&group.as_str()));
@@ -231,4 +221,22 @@ impl TakenVerdict<'_> {
             groups,
         })
     }
+}
+
+/// The digits of the groups that listen, for the changes at these places.
+fn digits(
+    all: &[String],
+    has: fn(&OwnedChange<'_>) -> bool,
+    listens: &[usize],
+    places: &[(usize, usize, &OwnedChange<'_>)],
+) -> Vec<String> {
+    let of_group = |index: &usize| {
+        let sees = all.get(*index).map_or(&[] as &[u8], |text| text.as_bytes());
+        let digit = |(here, _, owned): &(usize, usize, &OwnedChange<'_>)| {
+            // Visible only if the verdict says so.
+            if has(owned) && sees.get(*here) == Some(&b'1') { '1' } else { '0' }
+        };
+        places.iter().map(digit).collect::<String>()
+    };
+    listens.iter().map(of_group).collect()
 }

@@ -22,6 +22,13 @@ pub enum Statement {
     Status,
     /// Synchronize with the publication, and repair drift.
     Sync,
+    /// Whether there is a table.
+    Find {
+        /// The schema.
+        schema: String,
+        /// The table.
+        table: String,
+    },
     /// Capture the changes of tables.
     Enable(CaptureSettings),
     /// Stop capturing a table.
@@ -74,6 +81,10 @@ impl Statement {
             }
             Statement::Status => ("select realtime_worker.status()::text", Vec::new()),
             Statement::Sync => ("select realtime_worker.sync()::text", Vec::new()),
+            Statement::Find { schema, table } => (
+                "select json_build_object('found', realtime_worker.find_table($1, $2) is not null)::text",
+                vec![Some(schema.clone()), Some(table.clone())],
+            ),
             Statement::Enable(settings) => (
                 ENABLE,
                 vec![
@@ -96,6 +107,9 @@ impl Statement {
         let mut form = Form::read(body, crate::code::Code::InvalidRequest).ok()?;
         let mut name = |key: &str| form.take(key)?.text().ok();
         let (action, schema, table) = (name("action")?, name("schema")?, name("table"));
+        if action == "find" {
+            return Some(Statement::Find { schema, table: table? });
+        }
         if action == "disable" {
             return Some(Statement::Disable { schema, table: table? });
         }

@@ -7,6 +7,9 @@ use super::words::*;
 use crate::rig::source::{change as row_change, table};
 use crate::rig::{ORGANIZATION, Rig, every_way};
 
+/// Milliseconds after which a subscription waits for the database no more.
+const MAX_WAIT: u64 = 15_000;
+
 fn realtime() -> Value {
     let main = json!({ "connection": "DATABASE_URL", "organization": ORGANIZATION, "roles": ["butterbase_user"],
         "bypass": ["butterbase_service"] });
@@ -93,6 +96,32 @@ fn a_table_without_row_level_security_is_for_services_only_and_says_so() {
             ann.gets_nothing();
         });
     }
+}
+
+#[test]
+fn a_subscription_stands_although_the_database_does_not_answer() {
+    let mut quiet = realtime();
+    quiet["heartbeats"] = json!(false);
+    every_way(quiet, |rig| {
+        rig.source.tables = None;
+        rig.source.policy = |_, _, _, _| true;
+        let client = connected(rig, judged("ann"));
+        let filter = json!({ "id": 1 });
+        let recover = json!({ "epoch": "epoch-1", "offset": 0 });
+        rig.frame(&client, json!({ "type": "subscribe", "table": "messages", "filter": filter }));
+        rig.frame(&client, json!({ "type": "subscribe", "table": "others", "recover": recover }));
+        client.gets_nothing();
+        rig.advance(MAX_WAIT);
+        client.gets(json!({ "type": "subscribed", "table": "messages", "filter": filter }));
+        client.gets(json!({ "type": "subscribed", "table": "others", "recovered": false }));
+        client.gets_nothing();
+        rig.source.tables = Some(json!([messages(true)]));
+        rig.advance(60_000);
+        hand_over(rig, 2);
+        hand_over(rig, 1);
+        assert_eq!(change(&client).1, json!({ "id": 1 }));
+        client.gets_nothing();
+    });
 }
 
 fn service_of_database() -> Principal {

@@ -5,6 +5,7 @@ use realtime_worker::policy::principal::Principal;
 use serde_json::json;
 
 use super::words::*;
+use crate::rig::Rig;
 use crate::rig::relays::everywhere;
 
 #[test]
@@ -20,9 +21,11 @@ fn presence_is_among_those_tracked_and_leaves_out_oneself() {
         ann.gets(json!({ "type": "presence_join", "client_id": bob.id, "user_id": "bob", "metadata": {} }));
         rig.frame(&bob, json!({ "type": "presence_update", "metadata": { "x": 1 } }));
         ann.gets(json!({ "type": "presence_update", "client_id": bob.id, "metadata": { "x": 1 } }));
-        // Tracking again is an update: a member that is tracked knows who is there.
+        // Tracking again is an update to the others, and is answered as the first time: a client that knows no other frame of
+        // presence than the roster converges by it.
         rig.frame(&bob, json!({ "type": "presence_track", "metadata": { "x": 2 } }));
-        bob.gets_nothing();
+        let clients = json!([{ "client_id": ann.id, "user_id": "ann", "metadata": { "name": "Ann" } }]);
+        bob.gets(json!({ "type": "presence_state", "clients": clients }));
         ann.gets(json!({ "type": "presence_update", "client_id": bob.id, "metadata": { "x": 2 } }));
         rig.disconnect(&bob);
         ann.gets(json!({ "type": "presence_leave", "client_id": bob.id, "user_id": "bob" }));
@@ -34,6 +37,44 @@ fn presence_is_among_those_tracked_and_leaves_out_oneself() {
             client.gets_nothing();
         }
     });
+}
+
+#[test]
+fn a_service_is_present_as_no_user() {
+    everywhere(json!({ "butterbase": { "listeners": -1 } }), |rig| {
+        let (ann, owner) = (connected(rig, user("ann")), connected(rig, service()));
+        rig.frame(&ann, json!({ "type": "presence_track" }));
+        assert_eq!(ann.next()["type"], "presence_state");
+        rig.frame(&owner, json!({ "type": "presence_track", "metadata": [] }));
+        assert_eq!(owner.next()["clients"][0]["user_id"], "ann");
+        ann.gets(json!({ "type": "presence_join", "client_id": owner.id, "user_id": null, "metadata": {} }));
+        rig.disconnect(&owner);
+        ann.gets(json!({ "type": "presence_leave", "client_id": owner.id, "user_id": null }));
+    });
+}
+
+#[test]
+fn a_roster_of_any_size_is_told_whole() {
+    let mut rig = Rig::new(&open_tables());
+    let metadata = json!({ "about": "x".repeat(2_000) });
+    let everyone: Vec<_> = (0..200).map(|number| connected(&mut rig, user(&format!("u{number}")))).collect();
+    for client in &everyone {
+        rig.frame(client, json!({ "type": "presence_track", "metadata": metadata }));
+        rig.advance(1_000);
+    }
+    let late = connected(&mut rig, user("late"));
+    rig.frame(&late, json!({ "type": "presence_track" }));
+    let state = late.next();
+    let first = state["clients"].as_array().unwrap();
+    assert!(first.len() < everyone.len(), "it is more than one frame of a roster has room for");
+    let mut known: Vec<String> = first.iter().map(|one| one["client_id"].as_str().unwrap().to_owned()).collect();
+    for frame in late.frames() {
+        assert_eq!(frame["type"], "presence_join");
+        known.push(frame["client_id"].as_str().unwrap().to_owned());
+    }
+    let mut expected: Vec<String> = everyone.iter().map(|client| client.id.clone()).collect();
+    [&mut known, &mut expected].into_iter().for_each(|ids| ids.sort());
+    assert_eq!(known, expected, "each once");
 }
 
 /// Whoever is tracked learns who the others are: a key that is in every page is nobody.

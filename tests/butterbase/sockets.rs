@@ -94,6 +94,17 @@ fn a_token_ends_on_time_or_is_refreshed_in_place() {
 }
 
 #[test]
+fn a_socket_whose_state_a_deploy_cannot_read_is_told_to_come_back() {
+    let mut rig = Rig::new(&open_tables());
+    let client = connected(&mut rig, user("a"));
+    rig.set_attachment(&client, r#"{"version":99,"client_id":"c1","state":{"wire":3}}"#);
+    rig.hibernate();
+    client.gets(json!({ "type": "error", "message": "Server shutting down", "code": "service_restart",
+        "retry": "later" }));
+    client.is_closed(1001, "Server shutting down");
+}
+
+#[test]
 fn errors_are_answered_until_there_are_too_many() {
     everywhere(open_tables(), |rig| {
         let client = connected(rig, user("a"));

@@ -5,7 +5,9 @@ use realtime_worker::code::Code;
 use realtime_worker::dialect::{self, Frame};
 use realtime_worker::engine::event::Event;
 use realtime_worker::engine::input::DialectId;
-use realtime_worker::engine::profile::{Duplicate, Expiry, LostTable, PresenceFrames, Refusals, Renewal, Sessions};
+use realtime_worker::engine::profile::{
+    Duplicate, Expiry, LostTable, PresenceFrames, Refusals, Renewal, RosterOnTracking, Sessions,
+};
 use serde_json::Value;
 
 /// A dialect as the script meets it.
@@ -51,25 +53,26 @@ impl Dialect {
         let profile = dialect::profile(self.dialect).expect("a dialect of the script is one of the product");
         let has_channels = profile.sessions == Sessions::Many;
         match can {
-            Can::HearUnasked => profile.receives_unasked,
+            Can::HearUnasked => profile.receives_by_default,
             Can::HearForEach => profile.names_subscriptions,
             Can::SpeakBytes => self.bytes == Bytes::HeardAndSpoken,
             Can::HearBytes => self.bytes != Bytes::None,
             Can::Replace => profile.duplicate == Duplicate::Replaces,
             Can::HearEveryRefusal => profile.refusals == Refusals::Errors,
             Can::HearRosterOnAppearing => {
-                profile.roster_on_appearing || profile.presence_frames == PresenceFrames::Roster
+                profile.roster_on_tracking != RosterOnTracking::Never
+                    || profile.presence_frames == PresenceFrames::Roster
             }
             Can::HearRenewal | Can::SurviveBadToken => profile.renewal.is_answered(),
             Can::BecomeAnother => profile.renewal != Renewal::Answered,
             Can::BeginAnonymously => profile.renewal == Renewal::AnsweredForAnyone,
             Can::RecoverOneByOne => self.recovery == Recovery::WithEachSubscription,
-            Can::HearMessages => profile.hears_messages,
-            Can::HearOneself => profile.hears_oneself_appear,
+            Can::HearMessages => profile.receives_messages,
+            Can::HearOneself => profile.sees_own_presence,
             Can::HearRemoval => profile.removes_unmatched,
             Can::Narrow => self.narrows,
             Can::OutliveToken => profile.expiry == Expiry::Grace,
-            Can::Rest => profile.lost_table == LostTable::Rests,
+            Can::Rest => profile.lost_table == LostTable::Dormant,
             Can::HearPong => has_channels || self.has_words(&Event::Pong { id: None }),
             Can::EnterLobby => self.has_words(&Event::PresenceState { topic: None, members: Vec::new() }),
             // What is said outside of any channel, and what stands with the socket.

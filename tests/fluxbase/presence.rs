@@ -26,6 +26,12 @@ fn a_presence_key_is_its_users() {
             let refused = say(rig, &eve, frame);
             assert_eq!((&refused["type"], &refused["channel"]), (&json!("error"), &json!("room:1")));
         }
+        // The same key again is told with the whole roster, and to the tracker too.
+        rig.advance(1_000);
+        let synced = said(say(rig, &ada, presence("track", "u-1", json!({ "n": 0 }))));
+        assert_eq!(synced, json!({ "event": "sync", "currentPresences": { "u-1": [{ "n": 0 }] } }));
+        rig.advance(1_000);
+        say(rig, &ada, presence("track", "u-1", json!({ "n": 1 })));
         // The same user's other tab is listed beside the first.
         let tab = open(rig, "ada");
         // What follows within a short time is told together.

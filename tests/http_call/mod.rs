@@ -47,11 +47,17 @@ impl<'a> HttpCall<'a> {
     }
 
     /// Carries the request out; its path and method belong to an interface.
-    pub fn carry_out(mut self, head: RequestHead, body: &str) -> Result<Answer, Rejected> {
-        let configuration = self.configuration;
+    pub fn carry_out(self, head: RequestHead, body: &str) -> Result<Answer, Rejected> {
         let api: &dyn Api = dialects::api(&head.path).unwrap();
         assert!(api.methods(&head.path).unwrap().contains(&&*head.method), "{} {}", head.method, head.path);
-        let mut step = api.call(Rc::new(head), configuration)?;
+        let head = Rc::new(head);
+        let outcome = self.finish(api, head.clone(), body);
+        outcome.map_err(|rejected| Rejected { code: rejected.code, answer: api.answered(&head, rejected) })
+    }
+
+    fn finish(mut self, api: &dyn Api, head: Rc<RequestHead>, body: &str) -> Result<Answer, Rejected> {
+        let configuration = self.configuration;
+        let mut step = api.call(head, configuration)?;
         loop {
             step = match step {
                 ApiStep::Answer(answer) => return Ok(answer),

@@ -1,10 +1,11 @@
-//! An event to a frame.
+//! Encodes events as frames.
 
 use std::rc::Rc;
 
 use super::configuration::{ANONYMOUS, SERVICE, TERMS, USER};
 use super::{SEPARATOR, SERVER_FRAMES, words};
 use crate::code::{Code, Refusal};
+use crate::dialect::Frame;
 use crate::engine::event::{Authenticated, Bindings, Called, Event, Member, TableWarning, View};
 use crate::policy::channel::Topic;
 use crate::policy::principal::{Method, Principal};
@@ -12,26 +13,23 @@ use crate::value::json;
 use crate::value::row::Row;
 use crate::value::time::iso;
 
-/// The frame of an event; `None` where the protocol has no words for it.
-pub fn frame(event: &Event) -> Option<String> {
+/// The frames of an event; none where the protocol has no words for it.
+pub(super) fn frames(event: &Event) -> Vec<Frame> {
+    match event {
+        Event::PresenceChanged { changes, .. } => changes.iter().flat_map(frames).collect(),
+        event => frame(event).map(Frame::Text).into_iter().collect(),
+    }
+}
+
+fn frame(event: &Event) -> Option<String> {
     let out = match event {
         Event::Change { table, view, offset, bindings, .. } => change(table, view, *offset, bindings.as_deref()),
         Event::Authenticated(authenticated) => connected(authenticated),
         Event::AuthFailed(code) => error(&Refusal::of(*code), None),
         Event::Ended(refusal) => error(refusal, None),
         Event::Refused { refusal, id, .. } => error(refusal, id.as_deref()),
-        Event::Subscribed { id, recovered, answer } => {
-            let mut out = open("subscribed");
-            subscription(&mut out, id);
-            answer.iter().for_each(|filter| member(&mut out, "filter", filter));
-            recovered.iter().for_each(|recovered| member(&mut out, "recovered", &recovered.to_string()));
-            out
-        }
-        Event::Unsubscribed { id } => {
-            let mut out = open("unsubscribed");
-            subscription(&mut out, id);
-            out
-        }
+        Event::Subscribed { id, recovered, answer } => subscribed(id, *recovered, answer.as_deref()),
+        Event::Unsubscribed { id } => unsubscribed(id),
         Event::Feed { is_live: false } => error(&Refusal::because(Code::SourceUnavailable, words::FEED_LOST), None),
         Event::Warned { id, warning, organization } => warned(id, *warning, organization),
         Event::PresenceState { topic, members } => presence_state(topic.as_ref(), members),
@@ -40,11 +38,7 @@ pub fn frame(event: &Event) -> Option<String> {
             presence("presence_update", topic.as_ref(), member, [false, true])
         }
         Event::PresenceLeft { topic, member } => presence("presence_leave", topic.as_ref(), member, [true, false]),
-        Event::Heartbeat { time } => {
-            let mut out = open("heartbeat");
-            text_member(&mut out, "timestamp", &iso(*time));
-            out
-        }
+        Event::Heartbeat { time } => heartbeat(*time),
         Event::Called(called) => event_response(called),
         Event::Message { .. }
         | Event::AuthExpired
@@ -61,6 +55,26 @@ pub fn frame(event: &Event) -> Option<String> {
         | Event::Roster { .. } => return None,
     };
     Some(out + "}")
+}
+
+fn subscribed(id: &str, recovered: Option<bool>, filter: Option<&str>) -> String {
+    let mut out = open("subscribed");
+    subscription(&mut out, id);
+    filter.iter().for_each(|filter| member(&mut out, "filter", filter));
+    recovered.iter().for_each(|recovered| member(&mut out, "recovered", &recovered.to_string()));
+    out
+}
+
+fn unsubscribed(id: &str) -> String {
+    let mut out = open("unsubscribed");
+    subscription(&mut out, id);
+    out
+}
+
+fn heartbeat(time: u64) -> String {
+    let mut out = open("heartbeat");
+    text_member(&mut out, "timestamp", &iso(time));
+    out
 }
 
 fn change(table: &str, view: &View, offset: Option<u64>, bindings: Option<&Bindings>) -> String {
@@ -127,7 +141,7 @@ fn warned(id: &str, warning: TableWarning, organization: &str) -> String {
     out
 }
 
-/// The members that say which subscription is meant: its table and number, or its room.
+/// The members that name a subscription: its table and number, or its room.
 fn subscription(out: &mut String, id: &str) {
     match id.split_once(SEPARATOR).unwrap_or((id, "")) {
         ("", room) => text_member(out, "room", room),
@@ -175,7 +189,7 @@ fn user_member(out: &mut String, one: &Member) {
     }
 }
 
-/// A body that is no JSON is told as the text that it is.
+/// A body that is not JSON is sent as a string.
 fn event_response(called: &Called) -> String {
     let mut out = open("event_response");
     text_member(&mut out, "event", &called.event);

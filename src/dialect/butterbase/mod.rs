@@ -1,5 +1,5 @@
-//! The Butterbase dialect: JSON objects in text frames, told apart by `type` (docs/protocol-butterbase.md).
-//! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] are all there are.
+//! The Butterbase dialect: JSON objects in text frames, distinguished by `type` (docs/protocol-butterbase.md).
+//! [`CLIENT_FRAMES`] and [`SERVER_FRAMES`] list all of them.
 
 pub mod configuration;
 pub mod decode;
@@ -12,21 +12,21 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, ReadConfirmation, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
 /// Its number.
 pub const ID: DialectId = DialectId(3);
-/// How often a socket gets a heartbeat, in milliseconds: clients give a socket up after 45 silent seconds.
+/// The interval of heartbeats, in milliseconds: clients give a socket up after 45 seconds of silence.
 pub const HEARTBEAT: u64 = 30_000;
-/// What is particular to it.
+/// Its profile.
 pub const PROFILE: Profile = Profile {
     name: "butterbase",
     sessions: Sessions::One,
     auto_response: None,
     rejects_at_handshake: true,
-    receives_unasked: false,
+    receives_by_default: false,
     presence: PresenceAudience::SubscribersAndPresent,
     expiry: Expiry::Ends,
     renewal: Renewal::Answered,
@@ -36,19 +36,19 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Errors,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: true,
+    roster_on_tracking: RosterOnTracking::Always,
     default_role: None,
     tables: SubscribableTables::Any,
     publishing_subscribes: false,
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
-    reading: Reading::Unknown,
+    read_confirmation: ReadConfirmation::None,
     heartbeat: Some(HEARTBEAT),
     unknown_subscription: UnknownSubscription::Ended,
-    hears_messages: false,
-    hears_organization: false,
-    hears_oneself_appear: false,
+    receives_messages: false,
+    receives_organization_messages: false,
+    sees_own_presence: false,
     untracked_is_error: false,
     removes_unmatched: true,
     table_delivery: TableDelivery::Enabled,
@@ -57,7 +57,7 @@ pub const PROFILE: Profile = Profile {
 /// The `type` of every frame that a client may send. docs/protocol-butterbase.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 7] =
     ["subscribe", "unsubscribe", "presence_track", "presence_update", "presence_untrack", "event", "auth"];
-/// The `type` of every frame that a client gets.
+/// The `type` of every server frame.
 pub const SERVER_FRAMES: [&str; 12] = [
     "connected",
     "heartbeat",
@@ -72,7 +72,7 @@ pub const SERVER_FRAMES: [&str; 12] = [
     "event_response",
     "error",
 ];
-/// Stands in a subscription's id between its table and its number, or before its room. No table's name has it.
+/// Separates table and number in a subscription's id, or precedes its room. It occurs in no table name.
 const SEPARATOR: char = '\u{1f}';
 
 /// The dialect.
@@ -88,7 +88,7 @@ impl Dialect for Butterbase {
     }
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
-        encode::frame(event).map(Frame::Text).into_iter().collect()
+        encode::frames(event)
     }
 
     fn closing(&self, code: Code) -> (u16, &'static str) {

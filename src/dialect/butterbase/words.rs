@@ -1,19 +1,23 @@
-//! The protocol's words for refusals and ends: error messages, close codes and reasons.
+//! The protocol's words for refusals and closed sockets: error messages, close codes and reasons.
 
 use std::borrow::Cow;
 
 use crate::code::{Code, Refusal, Retry};
 use crate::engine::event::TableWarning;
 
-/// What an `error` frame says when the database's changes have stopped; there is none that says that they go on.
+/// The message of an `error` frame when the database's changes have stopped; the protocol has no frame for when they
+/// resume.
 pub const FEED_LOST: &str = "Realtime connection lost. Reconnecting...";
+/// What is said of the end of a connection whose client is to come back.
+const SHUTTING_DOWN: &str = "Server shutting down";
 
-/// What an `error` frame says of a refusal.
+/// The message of an `error` frame for a refusal.
 pub fn message(refusal: &Refusal) -> Cow<'_, str> {
     match refusal.code {
         Code::InvalidToken | Code::TokenExpired | Code::WrongUser => Cow::Borrowed("Authentication failed"),
         Code::WrongOrganization => Cow::Borrowed("App not found"),
         Code::AuthRequired => Cow::Borrowed("Authentication required: anonymous access to this app is off"),
+        Code::ServiceRestart => Cow::Borrowed(SHUTTING_DOWN),
         _ => Cow::Borrowed(&*refusal.message),
     }
 }
@@ -27,12 +31,12 @@ pub fn closing(code: Code) -> (u16, &'static str) {
         Code::ListenerLimit => (1013, "Per-app realtime listener limit reached"),
         Code::ConnectionLimit => (1013, "Connection limit reached"),
         Code::RealtimeDisabled => (1013, "Realtime disabled by plan"),
-        Code::ServiceRestart => (1001, "Server shutting down"),
+        Code::ServiceRestart => (1001, SHUTTING_DOWN),
         code => code.closing(),
     }
 }
 
-/// What a client does best after an error, in one word.
+/// How a client should react to an error, in one word.
 pub fn retry(code: Code) -> &'static str {
     match code.retry() {
         Retry::No => "no",
@@ -41,7 +45,7 @@ pub fn retry(code: Code) -> &'static str {
     }
 }
 
-/// The code of a warning, by which clients go, what it says, and what mends it in this app.
+/// A warning: its code, by which clients recognize it, its message, and its remedy in this app.
 pub fn warning(warning: TableWarning, table: &str, app: &str) -> (&'static str, &'static str, String) {
     match warning {
         TableWarning::NotEnabled => (

@@ -8,7 +8,7 @@ use super::{Dialect, Frame, Received};
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
-use crate::engine::profile::{Profile, Reading};
+use crate::engine::profile::{Profile, ReadConfirmation};
 use block::EventId;
 
 /// Its number.
@@ -16,7 +16,7 @@ pub const ID: DialectId = DialectId(5);
 /// Its profile. Pings are unnecessary: comments show the client that the server is there, and the Worker ends a stream
 /// that is not read.
 pub const PROFILE: Profile =
-    Profile { name: "event-stream", auto_response: None, reading: Reading::Unknown, ..native::PROFILE };
+    Profile { name: "event-stream", auto_response: None, read_confirmation: ReadConfirmation::None, ..native::PROFILE };
 
 /// The dialect.
 pub struct EventStream;

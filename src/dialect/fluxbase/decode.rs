@@ -1,4 +1,4 @@
-//! A client's frame as a command. Keys that are not known are a newer client's, and say nothing.
+//! Decodes a client's frame. Unknown keys may come from a newer client, and are ignored.
 
 use std::rc::Rc;
 
@@ -14,9 +14,9 @@ use crate::policy::secret::Secret;
 use crate::policy::table::{DEFAULT_SCHEMA, Operation};
 use crate::value::json::{self, Kind};
 
-/// The event of a message that names none.
+/// The default event of a message.
 const DEFAULT_EVENT: &str = "broadcast";
-/// Every event.
+/// The wildcard for every event.
 const ANY: &str = "*";
 
 /// The members of a JSON object.
@@ -27,7 +27,7 @@ impl<'a> Members<'a> {
         json::object(text).ok().map(Members)
     }
 
-    /// The JSON text of a member that is there and not `null`.
+    /// The JSON text of a member that is present and not `null`.
     fn get(&self, name: &str) -> Option<&'a str> {
         let (_, value) = self.0.members.iter().find(|(known, _)| known == name)?;
         Some(value.get()).filter(|text| json::kind(text) != Kind::Null)
@@ -37,7 +37,7 @@ impl<'a> Members<'a> {
         self.get(name).and_then(Members::read)
     }
 
-    /// A text of at most so many bytes; `None` where there is none, or an empty one.
+    /// A string of at most `most` bytes; `None` if it is absent or empty.
     fn text(&self, name: &str, most: usize) -> Result<Option<String>, Refusal> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let text = json::string(text).ok_or_else(|| wrong(name, "must be a string"))?;
@@ -80,13 +80,26 @@ pub(super) fn command(frame: Received<'_>) -> Result<Command, Malformed> {
     .map_err(named)
 }
 
-/// What a frame is called by in the answer that refuses it.
+/// The name by which the refusal of a frame refers to it.
 fn name(kind: &str, members: &Members<'_>) -> Option<String> {
     let message = members.get("messageId").and_then(json::string).filter(|id| id.len() <= ID_BYTES);
     match message.filter(|_| kind == "broadcast") {
         Some(message) => Some(id::of_message(&message)),
-        None => channel(members).ok().flatten().map(|channel| channel_id(members, channel).unwrap_or_default()),
+        None => match channel(members).ok().flatten() {
+            Some(channel) => Some(channel_id(members, channel).unwrap_or_default()),
+            None => named_table(members),
+        },
     }
+}
+
+/// The channel of the table that a frame without a channel is about.
+fn named_table(members: &Members<'_>) -> Option<String> {
+    let of = |form: &Members<'_>| {
+        let table = form.text("table", NAME_BYTES).ok().flatten()?;
+        let schema = form.text("schema", NAME_BYTES).ok()?.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+        Some(id::of_table(&schema, &table))
+    };
+    members.within("config").as_ref().and_then(of).or_else(|| of(members))
 }
 
 fn refuse(message: &'static str) -> Refusal {
@@ -101,12 +114,12 @@ fn channel(members: &Members<'_>) -> Result<Option<String>, Refusal> {
     members.text("channel", MAX_TOPIC)
 }
 
-/// The topic of a channel's name. `private` is ours: without it every channel has a policy.
+/// The topic of a channel. `private` is our addition: without it every channel is private.
 fn topic(members: &Members<'_>, name: String) -> Result<Topic, Refusal> {
     Ok(Topic { private: members.boolean("private", true)?, name: Rc::from(name) })
 }
 
-/// The engine's name for the subscription that a channel's name stands for.
+/// The engine's id of the subscription to a channel.
 fn channel_id(members: &Members<'_>, name: String) -> Result<String, Refusal> {
     if name.starts_with(id::TABLE) {
         Ok(table_channel(&name).2)
@@ -115,7 +128,7 @@ fn channel_id(members: &Members<'_>, name: String) -> Result<String, Refusal> {
     }
 }
 
-/// Schema, table and the full name of a table channel.
+/// Schema, table and full name of a table channel.
 fn table_channel(name: &str) -> (String, String, String) {
     let place = name.strip_prefix(id::TABLE).unwrap_or(name);
     let (schema, table) = place.split_once('.').unwrap_or((DEFAULT_SCHEMA, place));
@@ -138,7 +151,7 @@ fn subscribe(members: &Members<'_>) -> Result<Subscribe, Refusal> {
     Ok(Subscribe { recover, ..subscribe })
 }
 
-/// A subscription that the server names. `form` is where its table stands.
+/// A subscription whose id the server chooses. `form` has its table.
 fn numbered(form: &Members<'_>, table: String) -> Result<Subscribe, Refusal> {
     let schema = form.text("schema", NAME_BYTES)?.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
     let (event, filter, filter_text) = narrowing(Some(form))?;
@@ -150,7 +163,7 @@ fn numbered(form: &Members<'_>, table: String) -> Result<Subscribe, Refusal> {
     Ok(Subscribe { id, is_numbered: true, target, recover: None, answer: Some(Rc::from(answer)) })
 }
 
-/// What the acknowledgement repeats: members of its payload.
+/// What the acknowledgement echoes: members of its payload.
 fn answer(schema: &str, table: &str, event: &str, filter: &str) -> String {
     let mut out = String::new();
     for (name, value) in [("schema", schema), ("table", table), ("event", event), ("filter", filter)] {
@@ -173,7 +186,7 @@ fn to_table_channel(config: Option<&Members<'_>>, name: &str) -> Result<Subscrib
     Ok(Subscribe { id, is_numbered: false, target, recover: None, answer: None })
 }
 
-/// Who subscribes to a presence channel wants to know who is there.
+/// A subscription to a presence channel asks for the roster.
 fn to_topic(members: &Members<'_>, name: String) -> Result<Subscribe, Refusal> {
     let presence = members.boolean("presence", name.starts_with("presence:"))?;
     let topic = topic(members, name)?;
@@ -181,7 +194,7 @@ fn to_topic(members: &Members<'_>, name: String) -> Result<Subscribe, Refusal> {
     Ok(Subscribe { id, is_numbered: false, target: Target::Topic { topic, presence }, recover: None, answer: None })
 }
 
-/// `event` and `filter`, the latter also as it was given.
+/// `event` and `filter`, the latter also as text.
 fn narrowing(form: Option<&Members<'_>>) -> Result<(Option<Operation>, Filter, String), Refusal> {
     let Some(form) = form else { return Ok((None, Filter::default(), String::new())) };
     let event = match form.text("event", NAME_BYTES)?.as_deref() {
@@ -195,7 +208,7 @@ fn narrowing(form: Option<&Members<'_>>) -> Result<(Option<Operation>, Filter, S
     Ok((event, filter::read(&text)?, text))
 }
 
-/// The position after which something was missed: ours, as in the native dialect.
+/// The position to recover from: our addition, as in the native dialect.
 fn recover(members: &Members<'_>) -> Result<Option<Position>, Refusal> {
     let Some(text) = members.get("recover") else { return Ok(None) };
     let form = Members::read(text).ok_or_else(|| wrong("recover", "must be an object"))?;
@@ -221,13 +234,13 @@ fn publish(members: &Members<'_>) -> Result<Command, Refusal> {
         event: members.text("event", NAME_BYTES)?.unwrap_or_else(|| DEFAULT_EVENT.to_owned()),
         payload: Payload::Json(Rc::from(members.get("payload").unwrap_or("null"))),
         id: message.map(|message| id::of_message(&message)),
-        // Everyone gets it, and the sender's copy says so.
+        // Everyone gets the message, and the sender's copy is marked.
         echo: true,
         key: None,
     })
 }
 
-/// The event stands in the payload, where the server reads it, or beside it, where the SDK puts it.
+/// The event is in the payload, where the server reads it, or beside it, where the SDK writes it.
 fn presence(members: &Members<'_>) -> Result<Command, Refusal> {
     let name = channel(members)?.ok_or_else(|| refuse("channel is required for presence"))?;
     let topic = Some(topic(members, name)?);

@@ -1,5 +1,5 @@
-//! Filters as Fluxbase's clients write them, in the words of the product's grammar: `*` is the wildcard of `like`, and a
-//! comma may stand in a value.
+//! Converts filters as Fluxbase's clients write them to the common grammar: `*` is the wildcard of `like`, and values
+//! may contain commas.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use crate::policy::filter::Filter;
 /// Reads `column=operator.value`.
 ///
 /// # Errors
-/// [`crate::code::Code::InvalidFilter`] with what is wrong.
+/// [`crate::code::Code::InvalidFilter`] with the reason.
 pub fn read(text: &str) -> Result<Filter, Refusal> {
     if text.trim().is_empty() {
         return Ok(Filter::default());
     }
     let parts = Filter::split(text)?;
     let (first, rest) = parts.split_first().map_or((text, &[][..]), |(first, rest)| (*first, rest));
-    // What follows a comma and is no condition belongs to the value before it.
+    // Text after a comma that is no condition belongs to the value before it.
     let is_one_value = !rest.is_empty() && rest.iter().all(|part| !part.is_empty() && !part.contains('='));
     let is_list = first.contains("=in.") || first.contains("=not.in.");
     if is_one_value && !is_list {
@@ -26,14 +26,14 @@ pub fn read(text: &str) -> Result<Filter, Refusal> {
     Filter::parse(&conditions.join(","))
 }
 
-/// A condition whose value has a comma, with that value in quotes.
+/// A condition whose value contains commas, with the value quoted.
 fn quoted_whole(text: &str) -> String {
     let Some((head, value)) = head_and_value(text) else { return text.to_owned() };
     let value = if is_pattern(head) { pattern(value) } else { value.to_owned() };
     [head, &quoted(&value)].concat()
 }
 
-/// A condition of the product's grammar.
+/// A condition in the common grammar.
 fn condition(text: &str) -> Cow<'_, str> {
     match head_and_value(text) {
         Some((head, value)) if is_pattern(head) && !value.starts_with('"') => {
@@ -43,7 +43,7 @@ fn condition(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `column=operator.`, and what follows.
+/// `column=operator.`, and the value.
 fn head_and_value(text: &str) -> Option<(&str, &str)> {
     let start = text.find('=')? + 1;
     let operator = text.get(start..)?;
@@ -56,7 +56,7 @@ fn is_pattern(head: &str) -> bool {
     head.ends_with("like.")
 }
 
-/// A pattern with `%` for `*`; what is a wildcard of SQL only is meant as it stands, and so is what follows a `\`.
+/// A pattern with `%` for `*`. Wildcards of SQL are escaped, and text after a `\` stays literal.
 fn pattern(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars();
@@ -133,6 +133,37 @@ mod tests {
         }
         assert!(matches("s=like.\\**", r#"{"s":"*x"}"#) && !matches("s=like.\\**", r#"{"s":"x"}"#));
         assert!(matches("s=eq.a\"b,c\\", r#"{"s":"a\"b,c\\"}"#));
+    }
+
+    /// `eq` and `neq` compare the printed form, the others numbers wherever the filter names one.
+    #[test]
+    fn values_are_compared_as_they_are_printed() {
+        let row = r#"{"n":99.99,"whole":10,"s":"11","b":true,"word":"pear","big":9007199254740993,"d":{"n":7}}"#;
+        let holds = [
+            "n=eq.99.99",
+            "whole=eq.10",
+            "s=eq.11",
+            "b=eq.true",
+            "b=neq.false",
+            "word=neq.11",
+            "big=eq.9007199254740993",
+            "big=neq.9007199254740992",
+            "s=gt.9",
+            "s=lte.11",
+            "whole=gte.10",
+            "word=gt.apple",
+            "word=in.(apple,pear)",
+            "whole=in.(9,10)",
+            "word=ilike.P*R",
+            "d->>n=eq.7",
+            "d->n=gt.6",
+        ];
+        for filter in holds {
+            assert!(matches(filter, row), "{filter}");
+        }
+        for filter in ["s=gt.100", "word=like.P*R", "n=is.true", "whole=lt.9", "d->k=neq.1"] {
+            assert!(!matches(filter, row), "{filter}");
+        }
     }
 
     #[test]

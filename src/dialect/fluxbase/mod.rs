@@ -1,5 +1,5 @@
-//! The Fluxbase dialect: JSON objects in text frames (docs/protocol-fluxbase.md). There are two contracts, an older one of
-//! table channels and a newer one of subscriptions with ids; a socket may speak either, frame by frame.
+//! The Fluxbase dialect: JSON objects in text frames (docs/protocol-fluxbase.md). There are two contracts, an older one
+//! with table channels and a newer one with subscription ids; a socket may use either, frame by frame.
 
 pub mod configuration;
 mod decode;
@@ -8,26 +8,27 @@ pub mod filter;
 pub mod id;
 
 use super::{Dialect, Frame, Received};
+use crate::code::Code;
 use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, ReadConfirmation, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 
 /// Its number.
 pub const ID: DialectId = DialectId(4);
-/// How often a socket gets a heartbeat, in milliseconds.
+/// The interval of heartbeats, in milliseconds.
 pub const HEARTBEAT: u64 = 30_000;
-/// What is particular to it.
+/// Its profile.
 pub const PROFILE: Profile = Profile {
     name: "fluxbase",
     sessions: Sessions::One,
     // A heartbeat has no answer.
     auto_response: None,
     rejects_at_handshake: false,
-    receives_unasked: false,
+    receives_by_default: false,
     presence: PresenceAudience::SubscribersAndPresent,
     expiry: Expiry::Ends,
     renewal: Renewal::AnsweredForAnyone,
@@ -37,7 +38,7 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Errors,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: false,
+    roster_on_tracking: RosterOnTracking::Never,
     default_role: Some("authenticated"),
     tables: SubscribableTables::Enabled,
     unknown_subscription: UnknownSubscription::Ended,
@@ -45,11 +46,11 @@ pub const PROFILE: Profile = Profile {
     marks_own: true,
     presence_frames: PresenceFrames::Roster,
     keys_are_owned: true,
-    reading: Reading::Spoken,
+    read_confirmation: ReadConfirmation::ClientFrames,
     heartbeat: Some(HEARTBEAT),
-    hears_messages: true,
-    hears_organization: false,
-    hears_oneself_appear: true,
+    receives_messages: true,
+    receives_organization_messages: false,
+    sees_own_presence: true,
     untracked_is_error: true,
     removes_unmatched: false,
     table_delivery: TableDelivery::Published,
@@ -59,7 +60,7 @@ pub const PROFILE: Profile = Profile {
 pub const ANONYMOUS_ROLE: &str = "anon";
 /// The `type` of every frame that a client may send. docs/protocol-fluxbase.md prints this and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 6] = ["subscribe", "unsubscribe", "broadcast", "presence", "access_token", "heartbeat"];
-/// The `type` of every frame that a client gets.
+/// The `type` of every server frame.
 pub const SERVER_FRAMES: [&str; 6] = ["ack", "postgres_changes", "broadcast", "presence", "heartbeat", "error"];
 
 /// The dialect.
@@ -72,5 +73,12 @@ impl Dialect for Fluxbase {
 
     fn encode(&self, _address: Option<&Address>, event: &Event) -> Vec<Frame> {
         encode::texts(event).into_iter().map(Frame::Text).collect()
+    }
+
+    fn closing(&self, code: Code) -> (u16, &'static str) {
+        match code {
+            Code::TooSlow => (1008, "Connection too slow"),
+            code => code.closing(),
+        }
     }
 }

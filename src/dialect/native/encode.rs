@@ -22,10 +22,7 @@ pub(super) fn write(out: &mut String, event: &Event) {
         Event::Authenticated(authenticated) => self::authenticated(out, authenticated),
         Event::AuthFailed(code) => auth_failed(out, *code),
         Event::AuthExpired => open(out, "auth_expired"),
-        Event::Subscribed { id, recovered, .. } => {
-            identified(out, "subscribed", id);
-            boolean_member(out, "recovered", *recovered);
-        }
+        Event::Subscribed { id, recovered, .. } => subscribed(out, id, *recovered),
         Event::Unsubscribed { id } => identified(out, "unsubscribed", id),
         Event::Acknowledged { id, .. } => identified(out, "ack", id),
         Event::Refused { refusal, id, .. } => refused(out, refusal, id.as_deref()),
@@ -106,6 +103,11 @@ fn refused(out: &mut String, refusal: &Refusal, id: Option<&str>) {
         out.push_str(",\"retryAfter\":");
         out.push_str(&retry_after.to_string());
     }
+}
+
+fn subscribed(out: &mut String, id: &str, recovered: Option<bool>) {
+    identified(out, "subscribed", id);
+    boolean_member(out, "recovered", recovered);
 }
 
 fn identified(out: &mut String, kind: &str, id: &str) {

@@ -11,8 +11,8 @@ use crate::engine::command::{Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, ReadConfirmation, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use crate::policy::limits::ID_BYTES;
 use crate::value::form::Form;
@@ -26,7 +26,7 @@ pub const PROFILE: Profile = Profile {
     sessions: Sessions::One,
     auto_response: Some((r#"{"type":"ping"}"#, r#"{"type":"pong"}"#)),
     rejects_at_handshake: false,
-    receives_unasked: true,
+    receives_by_default: true,
     presence: PresenceAudience::SubscribersAndPresent,
     expiry: Expiry::Grace,
     renewal: Renewal::Answered,
@@ -36,12 +36,12 @@ pub const PROFILE: Profile = Profile {
     refusals: Refusals::Errors,
     duplicate: Duplicate::Refused,
     names_subscriptions: false,
-    roster_on_appearing: true,
+    roster_on_tracking: RosterOnTracking::Appearing,
     heartbeat: None,
     unknown_subscription: UnknownSubscription::Refused,
-    hears_messages: true,
-    hears_organization: true,
-    hears_oneself_appear: true,
+    receives_messages: true,
+    receives_organization_messages: true,
+    sees_own_presence: true,
     untracked_is_error: true,
     removes_unmatched: false,
     table_delivery: TableDelivery::Published,
@@ -52,7 +52,7 @@ pub const PROFILE: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
-    reading: Reading::Answered,
+    read_confirmation: ReadConfirmation::Pong,
 };
 /// The `type` of every client frame. docs/protocol-native.md lists them and a test compares the two.
 pub const CLIENT_FRAMES: [&str; 8] =

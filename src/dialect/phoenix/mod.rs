@@ -18,8 +18,8 @@ use crate::engine::command::{ChannelAct, Command, Malformed};
 use crate::engine::event::{Address, Event};
 use crate::engine::input::DialectId;
 use crate::engine::profile::{
-    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, Reading, Refusals, Renewal, Sessions,
-    SubscribableTables, TableDelivery, UnknownSubscription,
+    Duplicate, Expiry, LostTable, PresenceAudience, PresenceFrames, Profile, ReadConfirmation, Refusals, Renewal,
+    RosterOnTracking, Sessions, SubscribableTables, TableDelivery, UnknownSubscription,
 };
 use frame::Version;
 
@@ -35,22 +35,22 @@ pub const PROFILE: Profile = Profile {
     auto_response: None,
     // Its clients know no frame that gives the reason for closing a socket.
     rejects_at_handshake: true,
-    receives_unasked: false,
+    receives_by_default: false,
     presence: PresenceAudience::Requested,
     expiry: Expiry::Ends,
     renewal: Renewal::Silent,
-    lost_table: LostTable::Rests,
+    lost_table: LostTable::Dormant,
     principal_at_opening: false,
     requires_role: true,
     refusals: Refusals::Replies,
     duplicate: Duplicate::Replaces,
     names_subscriptions: true,
-    roster_on_appearing: false,
+    roster_on_tracking: RosterOnTracking::Never,
     heartbeat: None,
     unknown_subscription: UnknownSubscription::Refused,
-    hears_messages: true,
-    hears_organization: false,
-    hears_oneself_appear: true,
+    receives_messages: true,
+    receives_organization_messages: false,
+    sees_own_presence: true,
     untracked_is_error: true,
     removes_unmatched: false,
     table_delivery: TableDelivery::Published,
@@ -61,7 +61,7 @@ pub const PROFILE: Profile = Profile {
     marks_own: false,
     presence_frames: PresenceFrames::Difference,
     keys_are_owned: false,
-    reading: Reading::Spoken,
+    read_confirmation: ReadConfirmation::ClientFrames,
 };
 /// The prefix of a channel's name.
 const PREFIX: &str = "realtime:";

@@ -117,7 +117,7 @@ impl Delivery {
             shared: SharedText::default(),
         };
         for (class, members) in self.registry.classes.of(&scope) {
-            if !(self.profiles)(class.dialect).is_some_and(|profile| profile.hears_messages) {
+            if !(self.profiles)(class.dialect).is_some_and(|profile| profile.receives_messages) {
                 continue;
             }
             let to = members.iter().map(|session| session.socket).collect();

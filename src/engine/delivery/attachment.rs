@@ -40,7 +40,7 @@ struct Attachment<'a> {
     overflow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<State>,
-    /// What a relay notes of itself (`engine/relay/heard.rs`).
+    /// A relay's progress (`engine/relay/heard.rs`).
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     heard: Option<Cow<'a, str>>,
 }
@@ -215,7 +215,7 @@ pub(super) fn read(
     Some(socket)
 }
 
-/// The dialect of a socket whose state is of no use otherwise: it is closed in its words.
+/// The dialect of an otherwise unreadable state, so that its socket is closed with the right code.
 pub(super) fn dialect_of(text: &str) -> Option<DialectId> {
     #[derive(Deserialize)]
     struct Spoken {

@@ -9,6 +9,7 @@ use crate::engine::command::Position;
 use crate::engine::database::interest::Readiness;
 use crate::engine::event::Event;
 use crate::engine::message::{Announcement, Missable, Out, SessionId, ToStream};
+use crate::engine::profile::TableDelivery;
 use crate::policy::limits::MAX_DATABASE_WAIT;
 
 impl Delivery {
@@ -154,8 +155,21 @@ impl Delivery {
             return self.registry.tell(id, Event::Live { tables, announce: false }, out);
         }
         self.registry.change(id, |session| session.awaiting = None);
+        if self.registry.profile(id.socket).is_some_and(|profile| profile.table_delivery == TableDelivery::Enabled) {
+            return self.stand_unanswered(id, *awaiting, out);
+        }
         for name in awaiting.ids {
             self.drop_subscription(now, id, name, refusal.clone(), out);
+        }
+    }
+
+    /// Lets subscriptions stand of which the database has not said whether anything can come: its changes will, once it is
+    /// back. What was missed until then nobody knows.
+    fn stand_unanswered(&self, id: SessionId, mut awaiting: Awaiting, out: &mut Out) {
+        for name in awaiting.ids {
+            let answer = awaiting.answers.remove(&name).map(Rc::from);
+            let recovered = awaiting.since.contains_key(&name).then_some(false);
+            self.registry.tell(id, Event::Subscribed { id: name, answer, recovered }, out);
         }
     }
 }

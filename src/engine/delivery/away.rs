@@ -1,5 +1,4 @@
-//! A delivery away from its stream: what it notes for the object that keeps the stream, and what it is told by it
-//! (`engine/relay`).
+//! A relay's delivery: what it records for the object with the stream, and what it learns from it (`engine/relay`).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,47 +11,48 @@ use super::socket::Socket;
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
 use crate::engine::command::{Authenticate, DecodedFrame, Recover};
+use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::{Out, SessionId, ToStream};
 use crate::engine::profile::Sessions;
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 
-/// Sockets beside which a relay's note is stored: one may just be closing.
+/// The number of sockets whose attachments have the relay's note, as one of them may be closing.
 const NOTES: usize = 2;
 
 /// What a class of sessions listens to.
 pub(in crate::engine) enum ClassScope<'a> {
-    /// What is published to the organization: these tables, or any where there are none.
+    /// Publications to the organization: these tables, or everything if there are none.
     Organization {
         /// Schema and table.
         tables: Vec<(&'a str, &'a str)>,
     },
-    /// What is published to a topic.
+    /// Publications to a topic.
     Topic(&'a Topic),
-    /// Who comes and goes in a topic, or in the lobby.
+    /// Presence in a topic, or in the lobby.
     Presence(Option<&'a Topic>),
 }
 
 /// A class that has a new member.
 pub(in crate::engine) struct NotedClass(Rc<ClassKey>);
 
-/// What is noted while the stream is elsewhere.
+/// What is recorded for the object with the stream.
 #[derive(Default)]
 pub(super) struct Away {
     classes: Vec<NotedClass>,
     users: BTreeSet<String>,
     ended: u64,
-    /// Why the root lets the command that is handled not be executed.
+    /// Why the root refuses the current command.
     refusal: Option<Refusal>,
-    /// What the command costs.
+    /// The cost of the current command.
     units: u64,
-    /// Who owes what: socket, user, units.
+    /// Unpaid costs: socket, user, units.
     owed: Vec<(String, Option<String>, u64)>,
 }
 
 impl NotedClass {
-    /// What it listens to.
+    /// The scope of the class.
     pub(in crate::engine) fn scope(&self) -> ClassScope<'_> {
         scope_of(&self.0)
     }
@@ -70,42 +70,42 @@ fn scope_of(class: &ClassKey) -> ClassScope<'_> {
 }
 
 impl Away {
-    /// Notes a session that was listed.
+    /// Records a session that was indexed.
     pub(super) fn listed(&mut self, session: &Session) {
         session.classes.iter().for_each(|class| self.joined(class));
         self.users.extend(session.principal.user.clone());
     }
 
-    /// Notes a class that a session has joined.
+    /// Records a class that a session has joined.
     pub(super) fn joined(&mut self, class: &Rc<ClassKey>) {
         self.classes.push(NotedClass(class.clone()));
     }
 
-    /// Notes a session that is listed no more.
+    /// Records a session that was removed from the indexes.
     pub(super) fn unlisted(&mut self, session: &Session) {
         self.ended += 1;
         self.users.extend(session.principal.user.clone());
     }
 
-    /// Notes a socket that came or went.
+    /// Records a socket that opened or closed.
     pub(super) fn counted(&mut self, socket: &Socket) {
         self.users.extend(socket.principal().and_then(|principal| principal.user.clone()));
     }
 
-    /// What the root says of a command of this cost.
+    /// Whether the root admits a command of this cost.
     pub(super) fn pay(&mut self, units: u64) -> Result<(), Refusal> {
         self.units += units;
         self.refusal.take().map_or(Ok(()), Err)
     }
 
-    /// Notes what someone has caused.
+    /// Records a cost to be charged.
     pub(super) fn owe(&mut self, socket: &str, user: Option<&str>, units: u64) {
         self.owed.push((socket.to_owned(), user.map(str::to_owned), units));
     }
 }
 
 impl Delivery {
-    /// The same delivery, whose stream is elsewhere from now on.
+    /// Makes this the delivery of a relay.
     pub(in crate::engine) fn be_away(&mut self) {
         let mut away = Away::default();
         for socket in self.registry.sockets().iter() {
@@ -115,29 +115,29 @@ impl Delivery {
         self.registry.be_away(away);
     }
 
-    /// What is counted in of other objects.
+    /// Adds the sockets at other objects to the counts.
     pub(in crate::engine) fn count_in(&mut self, census: Rc<RefCell<Census>>) {
         self.registry.census = census;
     }
 
-    /// The classes that got members, the users whose sockets may have come or gone, and how many sessions were unlisted
-    /// since this was last asked.
+    /// The classes with new members, the users whose number of sockets may have changed, and how many sessions were
+    /// removed, all since the last call.
     pub(in crate::engine) fn take_notes(&mut self) -> (Vec<NotedClass>, BTreeSet<String>, u64) {
         let Some(away) = &mut self.registry.away else { return Default::default() };
         (std::mem::take(&mut away.classes), std::mem::take(&mut away.users), std::mem::take(&mut away.ended))
     }
 
-    /// Who owes what since this was last asked: socket, user, units.
+    /// The unpaid costs since the last call: socket, user, units.
     pub(in crate::engine) fn take_owed(&mut self) -> Vec<(String, Option<String>, u64)> {
         self.registry.away.as_mut().map(|away| std::mem::take(&mut away.owed)).unwrap_or_default()
     }
 
-    /// What every class listens to.
+    /// The scope of every class.
     pub(in crate::engine) fn each_class(&self, mut each: impl FnMut(ClassScope<'_>)) {
         self.registry.classes.keys().for_each(|class| each(scope_of(class)));
     }
 
-    /// Every user with the number of its sockets.
+    /// Every user with its number of sockets.
     pub(in crate::engine) fn each_user(&self, each: impl FnMut(&str, u64)) {
         self.registry.sockets().each_user(each);
     }
@@ -152,34 +152,34 @@ impl Delivery {
         self.registry.sockets().entered_listeners()
     }
 
-    /// Whether a socket is such a listener once it is authenticated.
+    /// Whether a socket will count as such a listener once authenticated.
     pub(in crate::engine) fn is_listener(&self, socket: SocketId) -> bool {
         self.registry.profile(socket).is_some_and(|profile| profile.is_listener)
     }
 
-    /// Authenticated sockets, and those that are not.
+    /// The number of authenticated and of unauthenticated sockets.
     pub(in crate::engine) fn counts(&self) -> (u64, u64) {
         (self.registry.sockets().authenticated(), self.registry.sockets().pending())
     }
 
-    /// What the root says of the next command, whose cost is counted from here on.
+    /// Starts a command: `refusal` is the root's, and its cost is counted from here.
     pub(in crate::engine) fn prepare(&mut self, refusal: Option<Refusal>) {
         if let Some(away) = &mut self.registry.away {
             (away.refusal, away.units) = (refusal, 0);
         }
     }
 
-    /// What the last command costs.
+    /// The cost of the last command.
     pub(in crate::engine) fn take_units(&mut self) -> u64 {
         self.registry.away.as_mut().map_or(0, |away| std::mem::take(&mut away.units))
     }
 
-    /// The next frame that has waited and may go on.
+    /// The next frame that has waited and may continue.
     pub(in crate::engine) fn next_released(&mut self) -> Option<(SocketId, DecodedFrame)> {
         self.backlog.next()
     }
 
-    /// Public id and user of a socket; `None` where there is none.
+    /// Public id and user of a socket; `None` if it does not exist.
     pub(in crate::engine) fn payer(&self, socket: SocketId) -> Option<(Rc<str>, Option<String>)> {
         let socket = self.registry.socket(socket)?;
         Some((socket.client_id.clone(), socket.principal().and_then(|principal| principal.user.clone())))
@@ -191,12 +191,12 @@ impl Delivery {
         sessions.flat_map(Session::topics).cloned().collect()
     }
 
-    /// Whether somebody has authenticated on a socket.
+    /// Whether a socket is authenticated.
     pub(in crate::engine) fn is_authenticated(&self, socket: SocketId) -> bool {
         self.registry.socket(socket).is_some_and(|socket| socket.principal().is_some())
     }
 
-    /// Whether a socket's frames wait.
+    /// Whether a socket's frames are queued.
     pub(in crate::engine) fn is_waiting(&self, socket: SocketId) -> bool {
         self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some())
     }
@@ -206,17 +206,17 @@ impl Delivery {
         !self.rights().is_full_for(principal)
     }
 
-    /// Whether a socket carries one session, which begins when it is opened.
+    /// Whether a socket has a single session, which starts when it is opened.
     pub(in crate::engine) fn begins_at_once(&self, dialect: crate::engine::input::DialectId) -> bool {
         (self.profiles)(dialect).is_some_and(|profile| profile.sessions == Sessions::One)
     }
 
-    /// The user whom a first authentication names; `None` where it names nobody.
+    /// The user that a first authentication proves; `None` if it proves none.
     pub(in crate::engine) fn whom(&self, now: u64, socket: SocketId, frame: &Authenticate) -> Option<Option<String>> {
         self.verifier.identify(now, self.registry.profile(socket), frame).ok().map(|principal| principal.user)
     }
 
-    /// Begins the session of a socket that was opened with a principal, if there is room for it by now.
+    /// Starts the session of a socket that was opened with a principal, if there still is room.
     pub(in crate::engine) fn begin_opened(
         &mut self,
         now: u64,
@@ -229,14 +229,14 @@ impl Delivery {
         if self.rights().is_full_for(&principal) {
             return self.fail(socket, Code::ConnectionLimit, out);
         }
-        // Another object may have opened the last that the plan allows meanwhile.
+        // Another object may have opened the last one that the plan allows.
         if let Some(refusal) = self.rights().refuse_listener(profile, self.app_listeners()) {
             return self.fail(socket, refusal.code, out);
         }
         self.begin_opened_session(now, socket, (Rc::new(profile.with_role(principal)), recover, batches), out);
     }
 
-    /// Takes in where the sockets are present. Whoever is gone since then leaves.
+    /// Sets where the sockets are present. Members whose sockets have closed meanwhile leave.
     pub(in crate::engine) fn be_present(&mut self, places: &BTreeSet<(Rc<str>, Option<Topic>)>, out: &mut Out) {
         let sessions: Vec<SessionId> =
             self.registry.sockets().iter().flat_map(|socket| &socket.sessions).map(|session| session.id).collect();
@@ -257,7 +257,7 @@ impl Delivery {
         }
     }
 
-    /// Has a note of the relay stored beside two of its sockets, those that had the one before if they are still there.
+    /// Stores the relay's note in two attachments, if possible those that have the previous one.
     pub(in crate::engine) fn note(&mut self, note: &Rc<str>, noted_sockets: &mut Vec<(SocketId, Rc<str>)>) {
         let client_id = |id: SocketId| self.registry.socket(id).map(|socket| &socket.client_id);
         noted_sockets.retain(|(id, known)| client_id(*id) == Some(known));
@@ -270,14 +270,18 @@ impl Delivery {
         noted_sockets.iter().for_each(|(id, _)| self.registry.note(*id, note));
     }
 
-    /// Ends every socket: its client comes back, and recovers what was retained.
+    /// Closes every socket: clients reconnect, and recover what was retained.
     pub(in crate::engine) fn restart_all(&mut self, out: &mut Out) {
         let all: Vec<SocketId> = self.registry.sockets().iter().map(|socket| socket.id).collect();
-        all.into_iter().for_each(|socket| self.close(socket, Code::ServiceRestart, out));
+        all.into_iter().for_each(|socket| self.restart(socket, out));
     }
 
-    /// Ends one socket in the same way, if it is still that of this client.
+    /// Closes one socket in the same way, if it still belongs to this client.
     pub(in crate::engine) fn restart(&mut self, socket: SocketId, out: &mut Out) {
+        // A client with several channels is told about all of them by the end of its socket.
+        if self.registry.profile(socket).is_some_and(|profile| profile.sessions == Sessions::One) {
+            self.registry.tell_socket(socket, None, Event::Ended(Refusal::of(Code::ServiceRestart)), out);
+        }
         self.close(socket, Code::ServiceRestart, out);
     }
 }

@@ -147,7 +147,7 @@ impl<'a> FanOut<'a> {
                 continue;
             }
             // In dialects that hide a member's own presence from it, each change has its own recipients.
-            let is_told_apart = profile.is_some_and(|profile| !profile.hears_oneself_appear);
+            let is_told_apart = profile.is_some_and(|profile| !profile.sees_own_presence);
             let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
             for event in events {
                 let to = self.told_of(class, members, event);
@@ -163,7 +163,7 @@ impl<'a> FanOut<'a> {
 
     /// The members of a class that receive a presence event: some dialects leave out the member itself.
     fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
-        let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.hears_oneself_appear);
+        let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.sees_own_presence);
         let (Event::PresenceJoined { member, .. }
         | Event::PresenceUpdated { member, .. }
         | Event::PresenceLeft { member, .. }) = event

@@ -146,8 +146,8 @@ impl<'a> Gathering<'a> {
         let Some(profile) = (self.profiles)(class.dialect) else { return Vec::new() };
         let Content::Change { schema, table, operation, .. } = &self.accepted.publication.content else {
             let is_heard = match class.scope {
-                Scope::Organization => profile.hears_organization,
-                _ => profile.hears_messages,
+                Scope::Organization => profile.receives_organization_messages,
+                _ => profile.receives_messages,
             };
             return if is_heard { vec![Match::default()] } else { Vec::new() };
         };

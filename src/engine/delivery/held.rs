@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 
 use super::Delivery;
-use crate::code::Code;
 use crate::engine::effect::Effect;
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
@@ -13,14 +12,14 @@ use crate::engine::message::Out;
 /// Bytes of events queued for one held socket, and for all of them together; beyond this a client has to reconnect.
 const MAX_HELD_BYTES: usize = 4 << 20;
 const MAX_ALL_HELD_BYTES: usize = 16 << 20;
-/// What a queued event takes beside its payload.
+/// The overhead of a queued event.
 const EVENT_BYTES: usize = 256;
 
-/// The held sockets, with what they are told later.
+/// The held sockets, with their queued events.
 #[derive(Default)]
 pub(super) struct Held {
     sockets: BTreeMap<SocketId, Queue>,
-    /// Sockets that were opened with a principal, whose session cannot begin before the root has answered.
+    /// Sockets that were opened with a principal, and whose session starts once the root has answered.
     opening: BTreeSet<SocketId>,
 }
 
@@ -36,24 +35,24 @@ impl Held {
         self.sockets.contains_key(&socket)
     }
 
-    /// Whether what a socket waits for would be lost with the memory.
+    /// Whether what a socket waits for is in memory only.
     pub(super) fn depends_on_memory(&self, socket: SocketId) -> bool {
         self.has(socket) || self.opening.contains(&socket)
     }
 
-    /// Forgets a closed socket.
+    /// Removes a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.sockets.remove(&socket);
         self.opening.remove(&socket);
     }
 
-    /// Drops these events from what waits for a socket.
+    /// Drops selected events from a socket's queue.
     pub(super) fn drop_events(&mut self, socket: SocketId, is_dropped: impl Fn(&Event) -> bool) {
         let Some(queue) = self.sockets.get_mut(&socket) else { return };
         queue.events.retain(|effect| !matches!(effect, Effect::Deliver { event, .. } if is_dropped(event)));
     }
 
-    /// A held socket for which too much waits, or the one with the most if that is so of all together.
+    /// A held socket with too many queued bytes, or the one with the most if all together have too many.
     fn overfull(&self) -> Option<SocketId> {
         let full = self.sockets.iter().find(|(_, queue)| queue.bytes > MAX_HELD_BYTES);
         let all: usize = self.sockets.values().map(|queue| queue.bytes).sum();
@@ -63,7 +62,7 @@ impl Held {
 }
 
 impl Delivery {
-    /// Lets a socket's events and frames wait.
+    /// Queues a socket's events and frames from now on.
     pub(in crate::engine) fn hold_socket(&mut self, id: SocketId) {
         self.waits.held.sockets.entry(id).or_default();
         if let Some(socket) = self.registry.socket_mut(id) {
@@ -72,13 +71,13 @@ impl Delivery {
         self.registry.save_later(id);
     }
 
-    /// Notes that the session of a socket that was opened with a principal cannot begin yet: the principal is in memory only.
+    /// The session of a socket that was opened with a principal cannot start yet; the principal is in memory only.
     pub(in crate::engine) fn wait_to_begin(&mut self, id: SocketId) {
         self.waits.held.opening.insert(id);
         self.registry.save_later(id);
     }
 
-    /// Notes that it begins.
+    /// The session of such a socket starts.
     pub(super) fn wait_no_longer(&mut self, id: SocketId) {
         if self.waits.held.opening.remove(&id) {
             self.registry.save_later(id);
@@ -117,7 +116,7 @@ impl Delivery {
             }
         }
         while let Some(socket) = self.waits.held.overfull() {
-            self.close(socket, Code::ServiceRestart, out);
+            self.restart(socket, out);
         }
     }
 }

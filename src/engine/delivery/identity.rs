@@ -119,7 +119,7 @@ impl Delivery {
         self.withdraw(id, user_changed, out);
         match profile.lost_table {
             LostTable::Ends => self.end_lost(id, out),
-            LostTable::Rests => self.tell_live(now, id, out),
+            LostTable::Dormant => self.tell_live(now, id, out),
         }
         let watches = self.registry.session(id).and_then(|session| session.watched(&self.configuration));
         if let Some(topic) = watches.filter(|_| !before.1) {

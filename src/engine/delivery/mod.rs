@@ -53,7 +53,7 @@ use std::rc::Rc;
 use super::budget::Budget;
 use super::database::catalog::Catalog;
 use super::distinct::Distinct;
-use super::effect::{Connections, Task, Write};
+use super::effect::{Connections, Effect, Task, Write};
 use super::event::Event;
 use super::figures::Figures;
 use super::input::{ConnectionQuery, DialectId, SocketId, StatePart, Stored};
@@ -161,6 +161,13 @@ impl Delivery {
         let read = attachment::read(id, text, states, self.profiles, now);
         let Some(mut socket) = read.filter(|socket| self.registry.is_judgeable(socket)) else {
             let dialect = attachment::dialect_of(text);
+            let speaks_alone = |dialect: &DialectId| {
+                (self.profiles)(*dialect).is_some_and(|profile| profile.sessions == Sessions::One)
+            };
+            if let Some(dialect) = dialect.filter(speaks_alone) {
+                let event = Event::Ended(Refusal::of(Code::ServiceRestart));
+                out.effects.push(Effect::Deliver { to: vec![id], dialect, address: None, event, may_wait: false });
+            }
             return out.run(Task::Close { socket: id, dialect, code: Code::ServiceRestart });
         };
         for session in &mut socket.sessions {

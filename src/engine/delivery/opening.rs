@@ -16,7 +16,7 @@ use crate::engine::effect::{Log, Task, Write};
 use crate::engine::event::{Authenticated, Event};
 use crate::engine::input::{Open, PresenceRow, SocketId, Stored};
 use crate::engine::message::{Announcement, From, Missed, Out, SessionId, ToStream};
-use crate::engine::profile::Sessions;
+use crate::engine::profile::{Profile, Sessions};
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 use crate::policy::token::TokenError;
@@ -65,21 +65,28 @@ impl Delivery {
     }
 
     /// Accepts a socket or rejects it. A socket of an unknown dialect could be neither read nor written.
-    pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
+    pub(in crate::engine) fn open(&mut self, now: u64, mut open: Open, out: &mut Out) {
         let Some(profile) = (self.profiles)(open.dialect) else {
             return out.run(Task::Reject(Refusal::of(Code::Internal)));
         };
-        if let Some(ticket) = open.ticket {
+        match self.admit_socket(now, profile, &mut open, out) {
+            Ok(is_full) => self.accept_socket(now, open, profile, is_full, out),
+            Err(refusal) => out.run(Task::Reject(refusal)),
+        }
+    }
+
+    /// Redeems the ticket, and tells whether the limits leave no room: some dialects say so on the accepted socket.
+    fn admit_socket(&mut self, now: u64, profile: &Profile, open: &mut Open, out: &mut Out) -> Result<bool, Refusal> {
+        if let Some(ticket) = open.ticket.take() {
             if ticket.spent {
-                out.run(Task::Reject(Refusal::because(Code::InvalidToken, "The ticket was used before.")));
-                return;
+                return Err(Refusal::because(Code::InvalidToken, "The ticket was used before."));
             }
             out.to_stream.push_back(ToStream::Begin);
             out.run(Task::Write(Write::Spend { id: ticket.id, expires: ticket.expires, forget: now }));
         }
         if let Some(refusal) = self.rights().refuse_listener(profile, self.registry.sockets().listeners()) {
             self.registry.log("refused", open.socket, Some(refusal.code), out);
-            return out.run(Task::Reject(refusal));
+            return Err(refusal);
         }
         let is_full = match &open.principal {
             Some(principal) => self.rights().is_full_from(principal, open.address.as_deref()),
@@ -87,8 +94,12 @@ impl Delivery {
         };
         if is_full && profile.rejects_at_handshake {
             self.registry.log("refused", open.socket, Some(Code::ConnectionLimit), out);
-            return out.run(Task::Reject(Refusal::of(Code::ConnectionLimit)));
+            return Err(Refusal::of(Code::ConnectionLimit));
         }
+        Ok(is_full)
+    }
+
+    fn accept_socket(&mut self, now: u64, open: Open, profile: &'static Profile, is_full: bool, out: &mut Out) {
         let client_id: Rc<str> = Rc::from(open.client_id);
         out.run(Task::Accept { socket: open.socket, client_id: client_id.clone() });
         let mut socket = Socket::new(open.socket, client_id, (open.dialect, profile), now);
@@ -194,11 +205,7 @@ impl Delivery {
             // Answered by the root before it gets here.
             Announcement::Asked { .. } => Vec::new(),
         };
-        let publications = match missed {
-            Some(Missed::Everything(publications)) => publications,
-            Some(Missed::TooMuch) | None => Vec::new(),
-        };
-        for accepted in &publications {
+        for accepted in &missed.map(Missed::into_publications).unwrap_or_default() {
             self.fan_out()
                 .events_for(session, accepted, only.as_ref())
                 .into_iter()

@@ -119,7 +119,7 @@ impl Delivery {
             Some(profile) if profile.presence_frames == PresenceFrames::Roster => {
                 out.to_stream.push_back(ToStream::Gather { topic, change: Box::new(own), only: Some(id) });
             }
-            Some(profile) if profile.hears_oneself_appear => self.registry.tell(id, own, out),
+            Some(profile) if profile.sees_own_presence => self.registry.tell(id, own, out),
             _ => {}
         }
     }

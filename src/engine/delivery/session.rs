@@ -238,7 +238,7 @@ impl Session {
         configuration: &Configuration,
         cache: &mut ClassKeyCache,
     ) -> (Rc<ClassKey>, Vec<Rc<ClassKey>>) {
-        let is_open = profile.receives_unasked && !self.explicit && self.tables().next().is_none();
+        let is_open = profile.receives_by_default && !self.explicit && self.tables().next().is_none();
         // If frames do not name subscriptions, numbers must not divide recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
@@ -294,7 +294,7 @@ impl Session {
     pub(super) fn listened(&self, profile: &Profile) -> Option<BTreeSet<TableName>> {
         let mut tables: BTreeSet<TableName> =
             self.tables().map(|target| (target.schema.clone(), target.table.clone())).collect();
-        if profile.receives_unasked && !self.explicit && tables.is_empty() {
+        if profile.receives_by_default && !self.explicit && tables.is_empty() {
             tables.insert(("*".to_owned(), "*".to_owned()));
         }
         (!tables.is_empty() || self.topics().next().is_some()).then_some(tables)

@@ -10,7 +10,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Subscribe};
 use crate::engine::event::{Event, Member};
 use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionId, ToStream, Tracking};
-use crate::engine::profile::{Duplicate, SubscribableTables, UnknownSubscription};
+use crate::engine::profile::{Duplicate, RosterOnTracking, SubscribableTables, UnknownSubscription};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
 use crate::policy::limits::{KEPT_BYTES, STATE_BYTES};
@@ -233,7 +233,8 @@ impl Delivery {
         else {
             return Ok(());
         };
-        let roster = roster || profile.roster_on_appearing;
+        let asked = if roster { RosterOnTracking::Appearing } else { RosterOnTracking::Never };
+        let roster = asked.max(profile.roster_on_tracking);
         self.configuration.authorize_presence(topic.as_ref(), principal)?;
         self.rights().check_metadata(&metadata)?;
         let is_new = !known.present.contains(&topic);
@@ -252,7 +253,7 @@ impl Delivery {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;
         };
-        members.retain(|member| profile.hears_oneself_appear || member.client_id != session.client_id);
+        members.retain(|member| profile.sees_own_presence || member.client_id != session.client_id);
     }
 
     /// Whether the stream must be told of an update; the stream reports errors.

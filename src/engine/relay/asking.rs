@@ -1,26 +1,26 @@
-//! Frames that need the stream: they wait until the root has said where it stands.
+//! Frames that depend on the stream: they wait until the root has reported the stream's state.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::codec;
-use super::form::{AnswerForm, Ask, PayerForm, Up};
+use super::form::{AnswerForm, Ask, PayerForm, TopicForm, Up};
 use super::refusal::RefusalForm;
 use super::tenant::{AnsweredState, Asked, Parked, RelayTenant};
 use crate::code::{Code, Refusal};
 use crate::engine::census::Census;
-use crate::engine::command::{ChannelAct, Command, DecodedFrame, Position, Recover};
+use crate::engine::command::{Authenticate, ChannelAct, Command, DecodedFrame, Join, Position, Recover, Subscribe};
 use crate::engine::input::SocketId;
 use crate::engine::message::{From, Out};
 use crate::policy::channel::Topic;
 use crate::policy::limits::WAITING_BYTES;
 use crate::policy::principal::Principal;
 
-/// Frames of one socket that may wait for the root: as many as come within two seconds at the default rate.
+/// How many frames of one socket may wait for the root: as many as the default rate admits in two seconds.
 const MAX_PARKED: usize = 256;
 
 impl RelayTenant {
-    /// Handles a frame whose turn has come, or lets it wait.
+    /// Handles a frame whose turn has come, or queues it.
     pub(super) fn take(&mut self, now: u64, socket: SocketId, (frame, bytes): (DecodedFrame, usize), out: &mut Out) {
         let Some((client_id, _)) = self.delivery.payer(socket) else { return };
         if let Some(parked) = self.parked.get_mut(&socket).filter(|parked| parked.client_id == client_id) {
@@ -73,65 +73,66 @@ impl RelayTenant {
         Some(parked)
     }
 
-    /// What a frame needs to know of the stream before it can be handled; `None`: nothing.
+    /// What must be asked of the root before a frame can be handled; `None`: nothing.
     pub(super) fn question(&self, now: u64, socket: SocketId, frame: &DecodedFrame) -> Option<Ask> {
         let command = frame.as_ref().ok()?;
-        // It waits behind those that wait for the database, and asks when its turn comes.
+        // It waits behind frames that wait for the database, and asks when its turn comes.
         if self.delivery.is_waiting(socket) {
             return None;
         }
-        let (client_id, user) = self.delivery.payer(socket)?;
-        let is_authenticated = self.delivery.is_authenticated(socket);
-        let payer = |user| PayerForm { socket: client_id.to_string(), user };
-        let topics = |topics: Vec<Topic>| topics.iter().map(codec::topic_form).collect();
-        match command {
-            Command::Authenticate(frame) if !is_authenticated => {
-                // A token that is no good is no question: nobody is counted, and nothing is begun for it.
-                let user = self.delivery.whom(now, socket, frame)?;
-                let from = match &frame.recover {
-                    Recover::From(position) => {
-                        let topics = frame.subscriptions.iter().flatten().filter_map(|one| one.topic().cloned());
-                        codec::from_form(&From::Position(position.clone(), topics.collect()))
-                    }
-                    Recover::Off | Recover::On => None,
-                };
-                let watch = frame.subscriptions.iter().flatten().filter_map(|one| one.watched()).collect();
-                let units = u64::from(from.is_some());
-                let listens = self.delivery.is_listener(socket);
-                let (only, watch) = (None, topics(watch));
-                Some(Ask { number: 0, payer: payer(user), units, enters: true, listens, from, only, watch })
-            }
-            Command::Subscribe(subscribe) if is_authenticated => {
-                let topics_of =
-                    || self.delivery.topics_of(socket).into_iter().chain(subscribe.topic().cloned()).collect();
-                let from = subscribe.recover.clone();
-                let from = from.and_then(|from| codec::from_form(&From::Position(from, topics_of())));
-                let only = subscribe.topic().filter(|_| from.is_some()).map(codec::topic_form);
-                let watch = topics(subscribe.watched().into_iter().collect());
-                let (enters, listens) = (false, false);
-                Some(Ask { number: 0, payer: payer(user), units: 1, enters, listens, from, only, watch })
-            }
-            Command::Channel(frame) if is_authenticated => {
-                let ChannelAct::Join(join) = &frame.act else { return None };
-                let from = join.replay.filter(|_| join.topic.private);
-                let from = from.and_then(|replay| codec::from_form(&From::Topic(join.topic.name.clone(), replay)));
-                let watch = if join.presence { vec![join.topic.clone()] } else { Vec::new() };
-                Some(Ask {
-                    number: 0,
-                    payer: payer(user),
-                    units: 1,
-                    enters: false,
-                    listens: false,
-                    from,
-                    only: None,
-                    watch: topics(watch),
-                })
-            }
+        match (command, self.delivery.is_authenticated(socket)) {
+            (Command::Authenticate(frame), false) => self.ask_to_enter(now, socket, frame),
+            (Command::Subscribe(subscribe), true) => self.ask_to_subscribe(socket, subscribe),
+            (Command::Channel(frame), true) => match &frame.act {
+                ChannelAct::Join(join) => self.ask_to_join(socket, join),
+                _ => None,
+            },
             _ => None,
         }
     }
 
-    /// Lets a socket's frames go on with what is true of the stream now.
+    fn ask_to_enter(&self, now: u64, socket: SocketId, frame: &Authenticate) -> Option<Ask> {
+        // An invalid token asks nothing: nobody is counted, and no stream starts for it.
+        let user = self.delivery.whom(now, socket, frame)?;
+        let subscriptions = || frame.subscriptions.iter().flatten();
+        let from = match &frame.recover {
+            Recover::From(position) => {
+                let topics = subscriptions().filter_map(|one| one.topic().cloned());
+                codec::from_form(&From::Position(position.clone(), topics.collect()))
+            }
+            Recover::Off | Recover::On => None,
+        };
+        let units = u64::from(from.is_some());
+        let listens = self.delivery.is_listener(socket);
+        let watch = topic_forms(subscriptions().filter_map(Subscribe::watched));
+        let payer = PayerForm { user, ..self.ask_payer(socket)? };
+        Some(Ask { number: 0, payer, units, enters: true, listens, from, only: None, watch })
+    }
+
+    fn ask_to_subscribe(&self, socket: SocketId, subscribe: &Subscribe) -> Option<Ask> {
+        let topics_of = || self.delivery.topics_of(socket).into_iter().chain(subscribe.topic().cloned()).collect();
+        let from = subscribe.recover.clone();
+        let from = from.and_then(|from| codec::from_form(&From::Position(from, topics_of())));
+        let only = subscribe.topic().filter(|_| from.is_some()).map(codec::topic_form);
+        let watch = topic_forms(subscribe.watched());
+        let payer = self.ask_payer(socket)?;
+        Some(Ask { number: 0, payer, units: 1, enters: false, listens: false, from, only, watch })
+    }
+
+    fn ask_to_join(&self, socket: SocketId, join: &Join) -> Option<Ask> {
+        let from = join.replay.filter(|_| join.topic.private);
+        let from = from.and_then(|replay| codec::from_form(&From::Topic(join.topic.name.clone(), replay)));
+        let watch = topic_forms(join.presence.then(|| join.topic.clone()));
+        let payer = self.ask_payer(socket)?;
+        Some(Ask { number: 0, payer, units: 1, enters: false, listens: false, from, only: None, watch })
+    }
+
+    fn ask_payer(&self, socket: SocketId) -> Option<PayerForm> {
+        let (client_id, user) = self.delivery.payer(socket)?;
+        Some(PayerForm { socket: client_id.to_string(), user })
+    }
+
+    /// Continues with a socket's frames, given the stream's state.
     pub(super) fn answered(&mut self, now: u64, mut form: AnswerForm, out: &mut Out) {
         let Some(Asked { socket, ask }) = self.asks.remove(&form.number) else { return };
         if self.parked.get(&socket).is_none_or(|parked| parked.number != form.number) {
@@ -162,4 +163,8 @@ impl RelayTenant {
         self.answer = None;
         frames.into_iter().for_each(|frame| self.take(now, socket, frame, out));
     }
+}
+
+fn topic_forms(topics: impl IntoIterator<Item = Topic>) -> Vec<TopicForm> {
+    topics.into_iter().map(|topic| codec::topic_form(&topic)).collect()
 }

@@ -1,5 +1,5 @@
-//! A relay that has missed something of the stream asks the root for it by its offset, a portion at a time. What comes
-//! meanwhile waits, so that its sockets get everything once and in order.
+//! Catching up: a relay that has missed part of the stream asks the root for it by offset, one portion at a time.
+//! Messages that arrive meanwhile are held, so that its sockets receive everything once and in order.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,43 +15,43 @@ use crate::engine::command::Position;
 use crate::engine::input::Stored;
 use crate::engine::message::{Accepted, Missed, Out, ToDelivery};
 
-/// Bytes of messages that may wait while a relay catches up.
+/// The most bytes of messages that are held while a relay catches up.
 const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
-/// After how long a question without an answer is asked again, in milliseconds.
+/// How long until an unanswered question is repeated, in milliseconds.
 const ASK_AGAIN: u64 = 15_000;
-/// How often it is: then the root is one that cannot answer, or does not.
+/// How often it is asked before the root is considered unable to answer.
 const MAX_QUESTIONS: u32 = 4;
-/// Ended lives of the root that are remembered: a batch of theirs may come late.
+/// How many ended lives of the root are remembered: a late batch of theirs must be ignored.
 const MAX_ENDED_LIVES: usize = 8;
 
-/// How far a relay has come.
+/// How far a relay has received the stream.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Every retained publication up to here has reached the sockets that it concerns; `None` where nobody knows.
+    /// Every retained publication up to here was delivered to the sockets that it concerns; `None` if unknown.
     position: Option<Position>,
     ended_lives: VecDeque<String>,
-    /// Whether the root was heard since the link to it began.
+    /// Whether a batch of the root was received since the link to it began.
     has_heard: bool,
-    /// The root's life before it said that it knows no such link.
+    /// The life of the root before it answered that it does not know this link.
     forgotten: Option<String>,
     behind: Option<Behind>,
-    /// What the root has yet to answer to sockets.
+    /// The answers that the root owes to sockets.
     pub(super) owed: Owed,
     noted: Heard,
     note: Option<Rc<str>>,
     noted_sockets: Vec<NotedSocket>,
 }
 
-/// What is missing, and what waits for it.
+/// What is missing, and the messages held until it arrives.
 struct Behind {
-    /// The question for the next portion.
+    /// The number of the question for the next portion.
     number: u64,
     questions: u32,
     again_at: u64,
     held: HeldMessages,
 }
 
-/// What waits until what came before it was told.
+/// Messages that wait until everything before them is delivered.
 #[derive(Default)]
 struct HeldMessages {
     messages: VecDeque<IncomingMessage>,
@@ -66,7 +66,7 @@ impl HeldMessages {
         self.messages.push_back(incoming);
     }
 
-    /// Takes what has its place before this offset or there; everything without one.
+    /// Removes the messages up to this offset; all of them without one.
     fn take(&mut self, read_to: Option<u64>) -> VecDeque<IncomingMessage> {
         let Some(read_to) = read_to else { return std::mem::take(self).messages };
         let is_within = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
@@ -78,7 +78,7 @@ impl HeldMessages {
     }
 }
 
-/// A message of the root with what its batch says of it.
+/// A message of the root, with the context of its batch.
 pub(super) struct IncomingMessage {
     pub(super) message: Down,
     pub(super) is_for_this_life: bool,
@@ -86,7 +86,7 @@ pub(super) struct IncomingMessage {
 }
 
 impl IncomingMessage {
-    /// Where the stream stood when it was sent, if it says so.
+    /// The stream's offset when it was sent, if it carries one.
     fn offset(&self) -> Option<u64> {
         match &self.message {
             Down::Publish { offset, .. } => Some(*offset),
@@ -95,12 +95,12 @@ impl IncomingMessage {
         }
     }
 
-    /// Whether everything up to its offset comes before it; else it is the publication of that offset.
+    /// Whether it comes after the publication of its offset; otherwise it is that publication.
     fn follows_its_offset(&self) -> bool {
         !matches!(&self.message, Down::Publish { kept: true, .. })
     }
 
-    /// Whether it is for many, and in no history.
+    /// Whether it is for many sessions and not in the history.
     fn is_unretained(&self) -> bool {
         match &self.message {
             Down::Publish { kept, .. } => !kept,
@@ -112,7 +112,7 @@ impl IncomingMessage {
 }
 
 impl Progress {
-    /// What is noted beside the sockets; also how far the root's batches were taken.
+    /// The progress noted in the sockets' attachments, and the last batch of the root that was accepted.
     pub(super) fn wake(stored: &Stored) -> (Progress, Option<(String, u64)>) {
         let (latest, noted_sockets) = super::heard::read(&stored.sockets);
         let noted = latest.unwrap_or_default();
@@ -121,28 +121,28 @@ impl Progress {
         (Progress { position, noted, noted_sockets, ..Progress::default() }, root)
     }
 
-    /// Whether the life before had not caught up, and whether it had what no history has.
+    /// Whether the previous life was behind, and whether it held messages that are not in the history.
     pub(super) fn was_behind(&self) -> (bool, bool) {
         (self.noted.is_behind, self.noted.holds_unretained)
     }
 
-    /// Whether a batch is of a life of the root that has ended.
+    /// Whether a batch is from an ended life of the root.
     pub(super) fn is_late(&self, root: &str) -> bool {
         self.ended_lives.iter().any(|life| life == root)
     }
 
-    /// Notes whose batch is taken. One of a life before the link began may come late, and says nothing of this link.
+    /// Records whose batch is received. A late batch from before the link began says nothing about this link.
     pub(super) fn hear(&mut self, root: &str) {
         self.has_heard = self.forgotten.as_deref() != Some(root);
     }
 
-    /// Notes that the root knows no such link: it is another life of it, or has given the relay up.
+    /// Records that the root does not know this link: it has another life, or has given the relay up.
     pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
         self.has_heard = false;
         self.forgotten = known.map(|(life, _)| life).or(self.forgotten.take());
     }
 
-    /// Notes that a life of the root has ended; whether it was heard since the link to it began.
+    /// Records that a life of the root has ended; returns whether it was heard since the link to it began.
     pub(super) fn end_life(&mut self, root: String) -> bool {
         self.ended_lives.push_back(root);
         if self.ended_lives.len() > MAX_ENDED_LIVES {
@@ -151,12 +151,12 @@ impl Progress {
         self.has_heard
     }
 
-    /// When a question is asked again, in Unix milliseconds.
+    /// When a question is repeated, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.behind.as_ref().map(|behind| behind.again_at)
     }
 
-    /// Whether an answer is to the question for what was missed.
+    /// Whether an answer is for the question about missed messages.
     fn is_asking(&self, number: u64) -> bool {
         self.behind.as_ref().is_some_and(|behind| behind.number == number)
     }
@@ -165,7 +165,7 @@ impl Progress {
         self.position.as_ref().is_some_and(|position| offset <= position.offset)
     }
 
-    /// Takes in how far a message brings the relay: never back, though it may come late.
+    /// Advances the position by a message. A late one never moves it back.
     fn advance(&mut self, message: &Down) {
         match message {
             Down::Publish { offset, .. } => {
@@ -193,15 +193,17 @@ impl Progress {
 }
 
 impl RelayTenant {
-    /// Takes in one message of a batch.
+    /// Handles one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
-        // The next life of the root is of an earlier version.
+        // The root's next life is of an earlier version.
         if self.progress.behind.is_some() && self.root_is_of_yesterday() {
             self.send_all_away(now, out);
         }
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),
             Down::Restart => self.send_all_away(now, out),
+            // What is read from the history is told under the settings of now, and not of then.
+            Down::Tables { .. } => self.tell(now, incoming, out),
             Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
                 self.catch_up(now, *form, out);
             }
@@ -217,7 +219,7 @@ impl RelayTenant {
         }
     }
 
-    /// Hands a message over to the sockets that it concerns, once.
+    /// Delivers a message to the sockets that it concerns, once.
     fn tell(&mut self, now: u64, IncomingMessage { message, is_for_this_life, .. }: IncomingMessage, out: &mut Out) {
         if is_for_this_life {
             self.progress.owed.answered(&message);
@@ -235,12 +237,13 @@ impl RelayTenant {
         self.carry_messages(now, out);
     }
 
-    /// Something retained is missing: asks for it from the last that was heard. Without that nobody can tell what it is.
+    /// A retained message is missing: asks for everything after the last known position. Without a position, nothing
+    /// can be recovered.
     pub(super) fn fall_behind(&mut self, now: u64, out: &mut Out) {
         if self.progress.position.is_none() || self.root_is_of_yesterday() || self.delivery.is_empty() {
             return self.send_all_away(now, out);
         }
-        // What was answered to these is in no history.
+        // The answers to these are not in the history.
         for (socket, client_id) in self.progress.owed.take() {
             if self.delivery.payer(socket).is_some_and(|(known, _)| known == client_id) {
                 self.delivery.restart(socket, out);
@@ -258,10 +261,10 @@ impl RelayTenant {
         self.progress.behind = Some(Behind { number: self.asked, questions: 1, again_at, held });
     }
 
-    /// Asks for what was missed; the question is the same until it is answered.
+    /// Asks for what was missed; the question stays the same until it is answered.
     pub(super) fn ask_what_was_missed(&mut self) {
         let (Some(behind), Some(position)) = (&self.progress.behind, &self.progress.position) else { return };
-        // Whoever is granted something by what is held wants what comes after that too.
+        // A session that a held message grants something also needs what follows it.
         let everything = behind.held.messages.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
         let from = FromForm::All { epoch: position.epoch.clone(), offset: position.offset, everything };
         let payer = PayerForm { socket: String::new(), user: None };
@@ -278,7 +281,7 @@ impl RelayTenant {
         }));
     }
 
-    /// Asks once more where the answer is overdue.
+    /// Repeats an overdue question.
     pub(super) fn ask_when_due(&mut self, now: u64, out: &mut Out) {
         let Some(behind) = self.progress.behind.as_mut().filter(|behind| behind.again_at <= now) else { return };
         if behind.questions >= MAX_QUESTIONS {
@@ -286,13 +289,13 @@ impl RelayTenant {
         }
         behind.questions += 1;
         behind.again_at = now.saturating_add(ASK_AGAIN);
-        // A request that is on its way, or to be sent again, says it already.
+        // A request in flight, or to be sent again, contains the question already.
         if !self.link.has_messages() {
             self.ask_what_was_missed();
         }
     }
 
-    /// Tells the sockets a portion of what was missed, with those messages that came meanwhile in their places.
+    /// Delivers a portion of what was missed, merged with the held messages.
     fn catch_up(&mut self, now: u64, form: AnswerForm, out: &mut Out) {
         let Some(Missed::Everything(rows)) = form.missed.map(codec::missed) else {
             return self.send_all_away(now, out);
@@ -307,7 +310,7 @@ impl RelayTenant {
         }
     }
 
-    /// Both in the order of the stream; what is in both is told as it came, which says who published it.
+    /// Delivers both in stream order. A message in both is delivered as it arrived, because that names its publisher.
     fn tell_merged(&mut self, now: u64, mut rows: VecDeque<Accepted>, held: VecDeque<IncomingMessage>, out: &mut Out) {
         for incoming in held {
             let includes_its_own = incoming.follows_its_offset();
@@ -330,17 +333,17 @@ impl RelayTenant {
         self.carry_messages(now, out);
     }
 
-    /// What is missing cannot be told: the clients come back, and recover what was retained by themselves.
+    /// What is missing cannot be recovered here: clients must reconnect, and recover what was retained by themselves.
     pub(super) fn send_all_away(&mut self, now: u64, out: &mut Out) {
         let behind = self.progress.behind.take();
         self.link.forget_missed();
         self.progress.owed.take();
         self.restart_all(out);
-        // Nobody is left who could miss anything; how tables are set, and who is present, must be heard all the same.
+        // No socket is left that could miss anything, but table settings and presence must still be applied.
         behind.into_iter().flat_map(|behind| behind.held.messages).for_each(|incoming| self.tell(now, incoming, out));
     }
 
-    /// Goes on where the life before was still catching up.
+    /// Continues if the previous life was still catching up.
     pub(super) fn catch_up_again(&mut self, now: u64, out: &mut Out) {
         match self.progress.was_behind() {
             (true, false) => self.fall_behind(now, out),
@@ -349,7 +352,7 @@ impl RelayTenant {
         }
     }
 
-    /// Notes beside two sockets how far the relay has come, where that has changed or one of them has gone.
+    /// Stores the progress in the attachments of two sockets if it has changed, or if one of them has closed.
     pub(super) fn note_progress(&mut self) {
         let heard = self.progress.heard(self.root.clone());
         if let Some(next) = self.progress.noted.next(heard) {
@@ -361,7 +364,7 @@ impl RelayTenant {
         }
     }
 
-    /// Whether the root is of an earlier version, and cannot be asked by offset.
+    /// Whether the root is of an earlier version, which cannot be asked by offset.
     fn root_is_of_yesterday(&self) -> bool {
         self.root.as_ref().is_some_and(|(life, _)| !catches_up(life))
     }

@@ -1,4 +1,4 @@
-//! The halves' messages as the forms that travel, and back.
+//! Converts the messages of the two halves to the forms that are sent, and back.
 
 use std::rc::Rc;
 
@@ -16,10 +16,11 @@ use crate::engine::delivery::Arrival;
 use crate::engine::event::{Event, Member};
 use crate::engine::input::SocketId;
 use crate::engine::message::{Accepted, From, Missed, Origin, SessionId, ToDelivery};
+use crate::engine::profile::RosterOnTracking;
 use crate::engine::publication::{Publication, STORED_VERSION};
 use crate::policy::channel::Topic;
 
-/// Everyone present in a topic.
+/// The members of a topic.
 pub(super) type Roster = (Topic, Vec<Rc<Member>>);
 
 pub(in crate::engine) fn arrival_form(arrival: &Arrival) -> ArrivalForm {
@@ -30,14 +31,23 @@ pub(super) fn arrival(form: &ArrivalForm) -> Arrival {
     Arrival { is_connected: form.is_connected, payload: Rc::from(form.payload.get()) }
 }
 
-/// A text of the engine's that is JSON already.
+/// JSON text of the engine.
 pub(super) fn raw(json: &str) -> Box<RawValue> {
-    // What is no JSON was never taken in: it travels as nothing, which no reader takes for a publication.
+    // Text that is not JSON was never accepted; it is sent as `null`, which no reader takes for a publication.
     RawValue::from_string(json.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 pub(super) fn session_form(session: SessionId) -> SessionForm {
     (session.socket.0, session.number)
+}
+
+/// Which tracking requests are answered with the roster: those of new members, and those of known ones.
+pub(super) fn roster_on_tracking(newcomers: bool, members: bool) -> RosterOnTracking {
+    match (newcomers, members) {
+        (_, true) => RosterOnTracking::Always,
+        (true, false) => RosterOnTracking::Appearing,
+        (false, false) => RosterOnTracking::Never,
+    }
 }
 
 pub(super) fn session((socket, number): SessionForm) -> SessionId {
@@ -83,7 +93,7 @@ fn members(forms: Vec<MemberForm>) -> Vec<Rc<Member>> {
     forms.into_iter().map(member).collect()
 }
 
-/// A presence as it travels; `None` for what is none.
+/// The form of a presence event; `None` for other events.
 pub(super) fn event_form(event: &Event) -> Option<EventForm> {
     Some(match event {
         Event::PresenceJoined { topic, member } => {
@@ -117,7 +127,7 @@ pub(super) fn event(form: EventForm) -> Event {
     }
 }
 
-/// Where a reader wants to begin; `None` where it wants nothing from before.
+/// The form of a position to recover from; `None` for no recovery.
 pub(super) fn from_form(from: &From) -> Option<FromForm> {
     match from {
         From::Now | From::All(_) => None,
@@ -155,7 +165,7 @@ pub(super) fn missed_form(missed: &Missed) -> MissedForm {
     }
 }
 
-/// What was missed; where some of it cannot be read, the reader is told that it is not everything.
+/// What was missed; if part of it is unreadable, the recovery is incomplete.
 pub(super) fn missed(form: MissedForm) -> Missed {
     let MissedForm::Everything(rows) = form else { return Missed::TooMuch };
     let read = |row: RowForm| accepted((row.offset, row.time, true), &row.source, None);
@@ -171,8 +181,8 @@ fn accepted(
     Some(Accepted { publication, offset, time, is_kept, verdict })
 }
 
-/// A publication or presence as every relay is told it, but for the one whose client has published.
-/// `listens`: the groups there of which the database has judged.
+/// The form of a publication or presence event for all relays, except that only the publisher's own relay acknowledges
+/// it. `listens`: the groups there, whose verdicts are included.
 pub(super) fn spread_form(
     message: &ToDelivery,
     payer: Option<&PayerForm>,
@@ -196,7 +206,7 @@ pub(super) fn spread_form(
     }
 }
 
-/// What the stream answers to one relay.
+/// The form of the stream's answer to one relay.
 pub(super) fn reply_form(message: &ToDelivery) -> Option<Down> {
     Some(match message {
         ToDelivery::Roster { session, topic, members } => {
@@ -219,18 +229,18 @@ pub(super) fn reply_form(message: &ToDelivery) -> Option<Down> {
     })
 }
 
-/// The members of some topics, for an answer.
+/// The form of the members of some topics, for an answer.
 pub(super) fn rosters_form(rosters: Vec<Roster>) -> Vec<(TopicForm, Vec<MemberForm>)> {
     rosters.iter().map(|(topic, members)| (topic_form(topic), member_forms(members))).collect()
 }
 
-/// What an answer says, in the engine's terms.
+/// The members of an answer's topics.
 pub(super) fn rosters(form: &mut AnswerForm) -> Vec<Roster> {
     let rosters = std::mem::take(&mut form.rosters);
     rosters.into_iter().map(|(place, all)| (topic(place), members(all))).collect()
 }
 
-/// A message to the relay's delivery; `None` for what is not for it, or makes no sense.
+/// The message for the relay's delivery; `None` if it is for the relay itself, or malformed.
 pub(super) fn to_delivery(message: Down) -> Option<ToDelivery> {
     let place = |form: Option<TopicForm>| form.map(topic);
     Some(match message {

@@ -1,4 +1,4 @@
-//! The bodies of requests between the objects of one tenant. Both sides may be of two versions while one is deployed: a
+//! The bodies of requests between the objects of one tenant. During a deploy both sides may be of different versions: a
 //! body of another version, or with an unknown key, is refused, and sent again later.
 
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use super::database_form::{DatabaseDown, DatabaseUp, VerdictForm};
 use super::refusal::RefusalForm;
 
-/// The version of all of this.
+/// The version of these bodies.
 pub(super) const VERSION: u32 = 1;
 
-/// Socket and number of a session in the life of the relay that it is of.
+/// Socket and number of a session, valid in one life of its relay.
 pub(super) type SessionForm = (u32, u32);
 /// Whether it is private, and its name.
 pub(super) type TopicForm = (bool, String);
@@ -21,9 +21,9 @@ pub(super) type TopicForm = (bool, String);
 pub(super) struct UpBatch {
     pub(super) version: u32,
     pub(super) relay: u32,
-    /// The relay's life: session numbers mean nothing in another.
+    /// The relay's life: session numbers mean nothing in another one.
     pub(super) life: String,
-    /// From 1 on; the first of a life begins the link anew.
+    /// Counts from 1 in each life; 1 resets the link.
     pub(super) sequence: u64,
     pub(super) report: Report,
     pub(super) messages: Vec<Up>,
@@ -33,43 +33,47 @@ pub(super) struct UpBatch {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpAnswer {
-    /// Whether it was taken; where not, the root has forgotten the link, and the relay begins it anew.
+    /// Whether it was accepted; otherwise the root has forgotten the link, and the relay resets it.
     pub(super) is_taken: bool,
 }
 
-/// What a relay says of its sockets: absolute numbers, so that a report may come twice.
+/// A relay's report on its sockets: absolute numbers, so that it may be received twice.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Report {
     /// Authenticated sockets.
     pub(super) sockets: u64,
-    /// Those that are not authenticated yet.
+    /// Unauthenticated sockets.
     pub(super) pending: u64,
     /// Authenticated sockets that are listeners of the app.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) listeners: u64,
-    /// Authenticated sockets of each user whose number has changed.
+    /// Authenticated sockets of each user whose count has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) users: Vec<(String, u64)>,
-    /// Whether users that are not named have none.
+    /// Whether users that are not named have no sockets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_whole: bool,
-    /// The filter of what is wanted, where it has changed.
+    /// The interest filter, if it has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) interest: Option<String>,
-    /// Frames of publications that were handed to sockets since the last report.
+    /// Frames of publications sent to sockets since the last report.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) frames: u64,
-    /// What clients have caused here since then: socket, user, units.
+    /// Units that clients here have spent since then: payer and units.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) spent: Vec<(PayerForm, u64)>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Who pays: the public id of the socket, and the user.
+/// Who is charged: the public id of the socket, and the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::engine) struct PayerForm {
@@ -82,7 +86,7 @@ pub(in crate::engine) struct PayerForm {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::engine) enum Up {
-    /// A frame waits for an answer that says where the stream stands.
+    /// A frame must know the stream's state.
     Ask(Ask),
     /// A client publishes.
     Publish {
@@ -95,11 +99,11 @@ pub(in crate::engine) enum Up {
         acknowledge: Option<String>,
         echo: bool,
         persist: bool,
-        /// Under which it is remembered, so that it goes out no second time.
+        /// The idempotency key under which it is remembered.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
-    /// A connection appears.
+    /// A connection becomes present.
     Track {
         session: SessionForm,
         payer: PayerForm,
@@ -108,10 +112,13 @@ pub(in crate::engine) enum Up {
         member: MemberForm,
         owns_key: bool,
         roster: bool,
+        /// Whether a known member gets the roster, too.
+        #[serde(default, skip_serializing_if = "is_false")]
+        again: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
-    /// A connection changes its metadata.
+    /// A connection changes the metadata of its presence.
     Update {
         session: SessionForm,
         payer: PayerForm,
@@ -120,44 +127,44 @@ pub(in crate::engine) enum Up {
         client: String,
         metadata: Box<RawValue>,
     },
-    /// A connection disappears from a topic.
+    /// A connection ends a presence in a topic.
     Untrack { session: SessionForm, topic: Option<TopicForm>, client: String, key: Option<String> },
-    /// A connection wants to know who is present.
+    /// A connection asks for a roster.
     Roster { session: SessionForm, topic: TopicForm },
-    /// Some are told of a presence together with everyone present.
+    /// Listeners expect the whole roster with a presence event.
     Gather { topic: Option<TopicForm>, change: EventForm, only: Option<SessionForm> },
-    /// A connection is gone.
+    /// A connection has closed.
     Gone { client: String },
-    /// A connection has opened or closed, for the topic of those.
+    /// A connection has opened or closed, if these are announced.
     Arrived(ArrivalForm),
-    /// Something about the database.
+    /// A message about the database.
     Database(DatabaseUp),
 }
 
-/// What a frame needs before it can be handled.
+/// What a frame must know before it can be handled.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::engine) struct Ask {
     pub(in crate::engine) number: u64,
     pub(in crate::engine) payer: PayerForm,
-    /// What it costs.
+    /// Its cost.
     pub(in crate::engine) units: u64,
-    /// Whether somebody authenticates, and is to be counted.
+    /// Whether a session authenticates, and must be counted.
     pub(in crate::engine) enters: bool,
-    /// Whether whoever enters is a listener of the app.
+    /// Whether that session counts as a listener of the app.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::engine) listens: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::engine) from: Option<FromForm>,
-    /// The topic, where it is about nothing else that was missed.
+    /// The topic, if only its publications are recovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::engine) only: Option<TopicForm>,
-    /// Topics whose members are told.
+    /// Topics whose rosters are requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::engine) watch: Vec<TopicForm>,
 }
 
-/// What is to be seen that was published before.
+/// What is to be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::engine) enum FromForm {
@@ -171,7 +178,7 @@ pub(in crate::engine) enum FromForm {
         since: u64,
         limit: u64,
     },
-    /// Whatever concerns the relay that asks; `everything`: it may want more than it has reported.
+    /// Everything that concerns the asking relay; `everything`: it may want more than it has reported.
     All {
         epoch: String,
         offset: u64,
@@ -179,23 +186,23 @@ pub(in crate::engine) enum FromForm {
     },
 }
 
-/// The root's request to a relay, but for its messages, which are texts already.
+/// The root's request to a relay, without its messages, which are encoded already.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DownBatch {
     pub(super) version: u32,
     /// The root's life.
     pub(super) root: String,
-    /// The relay's life that answers are for; empty where none is known.
+    /// The relay's life that answers are for; empty if unknown.
     pub(super) life: String,
-    /// From 1 on in each life of the root.
+    /// Counts from 1 in each life of the root.
     pub(super) sequence: u64,
     /// Whether it may have been delivered before.
     pub(super) again: bool,
     pub(super) messages: Vec<Down>,
 }
 
-/// The relay's answer: the batch is taken.
+/// The relay's answer: the batch was accepted.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DownAnswer {
@@ -217,35 +224,35 @@ pub(super) enum Down {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<OriginForm>,
         source: Box<RawValue>,
-        /// What the database shows the groups at this relay.
+        /// What the database shows groups at this relay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Vec<VerdictForm>>,
     },
-    /// Someone appeared, changed or disappeared.
+    /// A member joined, changed or left.
     Presence { topic: Option<TopicForm>, event: EventForm },
-    /// A frame may go on.
+    /// A frame may continue.
     Answer(Box<AnswerForm>),
-    /// Everyone present, for one connection.
+    /// The roster, for one connection.
     Roster { session: SessionForm, topic: Option<TopicForm>, members: Vec<MemberForm> },
-    /// A connection is now present, or no longer.
+    /// A connection is now present in a topic, or no longer.
     Present { session: SessionForm, topic: Option<TopicForm>, present: bool },
-    /// A presence with everyone present.
+    /// A presence event with the whole roster.
     Gathered { topic: Option<TopicForm>, event: EventForm, only: Option<SessionForm> },
-    /// What a connection asked for is refused.
+    /// A connection's command was refused.
     Refused { session: SessionForm, refusal: RefusalForm, id: Option<String>, topic: Option<TopicForm> },
-    /// What a connection asked for is done.
+    /// A connection's command was executed.
     Done { session: SessionForm, id: String },
     /// Where the relay's sockets are present.
     Places { places: Vec<(String, Option<TopicForm>)> },
     /// A connection has opened or closed at another object.
     Arrived(ArrivalForm),
-    /// How tables are set from here on.
+    /// The new table settings.
     Tables { settings: String },
-    /// Something about the database.
+    /// A message about the database.
     Database(DatabaseDown),
-    /// Something is lost that was for the relay's clients: they come back and recover.
+    /// Messages for the relay's clients were lost: they must reconnect and recover.
     Restart,
-    /// Something retained is lost that was for the relay: it asks for it by offset.
+    /// A retained message for the relay was lost: it asks for it by offset.
     Behind,
 }
 
@@ -260,7 +267,7 @@ pub(in crate::engine) struct OriginForm {
     pub(super) persist: bool,
 }
 
-/// The answer to an [`Ask`]: what was true of the stream when it was taken, in its place among the messages.
+/// The answer to an [`Ask`]: the state of the stream at the answer's position among the messages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerForm {
@@ -269,7 +276,7 @@ pub(super) struct AnswerForm {
     pub(super) offset: u64,
     /// Authenticated sockets at other objects.
     pub(super) connections: u64,
-    /// Those of the user who asks.
+    /// Those of the user that asked.
     pub(super) of_user: u64,
     /// Those that are listeners of the app.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -278,7 +285,7 @@ pub(super) struct AnswerForm {
     pub(super) refusal: Option<RefusalForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) missed: Option<MissedForm>,
-    /// The offset up to which was read, where that is not all.
+    /// The offset up to which the history was read, if that is not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) read_to: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -302,7 +309,7 @@ pub(super) struct RowForm {
     pub(super) source: Box<RawValue>,
 }
 
-/// Someone present.
+/// A member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::engine) struct MemberForm {
@@ -319,11 +326,11 @@ pub(in crate::engine) struct MemberForm {
 #[serde(deny_unknown_fields)]
 pub(in crate::engine) struct ArrivalForm {
     pub(super) is_connected: bool,
-    /// What its listeners are told.
+    /// The payload of its announcement.
     pub(super) payload: Box<RawValue>,
 }
 
-/// What happened to someone present.
+/// A presence event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::engine) enum EventForm {
@@ -333,7 +340,7 @@ pub(in crate::engine) enum EventForm {
     Roster { change: Box<EventForm>, members: Vec<MemberForm> },
 }
 
-/// The text of a form. Structs of texts, numbers and JSON always have one.
+/// The text of a form. Structs of strings, numbers and JSON always serialize.
 pub(super) fn text(form: &impl Serialize) -> String {
     serde_json::to_string(form).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! How far a relay has come in what its root says. It is noted beside two of the relay's sockets: so it outlives the memory
-//! wherever a socket does, changes together with what the sockets are sent, and costs no row.
+//! A relay's progress in the messages of its root. It is stored in the attachments of two sockets: this outlives memory
+//! as sockets do, changes together with what they are sent, and costs no row.
 
 use std::rc::Rc;
 
@@ -10,28 +10,28 @@ use crate::engine::input::SocketId;
 
 const VERSION: u32 = 1;
 
-/// The note.
+/// The stored progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Heard {
     pub(super) version: u32,
-    /// Counts up: of two notes the later one holds.
+    /// Counts up: the higher of two notes is valid.
     pub(super) count: u64,
     /// The root's life, and its last batch that was taken.
     pub(super) root: Option<(String, u64)>,
-    /// Epoch and offset up to which every retained publication has reached the sockets that it concerns.
+    /// Epoch and offset up to which every retained publication was delivered to the sockets that it concerns.
     pub(super) position: Option<(String, u64)>,
-    /// Whether some of what follows is lacking, though later batches were taken.
+    /// Whether earlier messages are missing although later batches were accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_behind: bool,
-    /// Whether something waits in memory that no history has.
+    /// Whether messages are held in memory that are not in the history.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) holds_unretained: bool,
 }
 
-/// A socket that has a note, and its public id.
+/// A socket with a note, and its public id.
 pub(super) type NotedSocket = (SocketId, Rc<str>);
 
-/// What an attachment says of it; the rest is the delivery's.
+/// The part of an attachment with the note; the rest belongs to the delivery.
 #[derive(Deserialize)]
 struct Attached {
     client_id: String,
@@ -39,7 +39,7 @@ struct Attached {
 }
 
 impl Heard {
-    /// The note that follows this one; `None` where it would say the same.
+    /// The note that replaces this one; `None` if nothing has changed.
     pub(super) fn next(&self, mut next: Heard) -> Option<Heard> {
         (next.version, next.count) = (self.version, self.count);
         if next == *self {
@@ -49,17 +49,17 @@ impl Heard {
         Some(next)
     }
 
-    /// What stands beside the sockets.
+    /// The text in the attachments.
     pub(super) fn text(&self) -> Rc<str> {
         Rc::from(text(self))
     }
 }
 
-/// The latest note beside some sockets, and the sockets that have one.
+/// The latest note in some attachments, and the sockets that have one.
 pub(super) fn read(sockets: &[(SocketId, String)]) -> (Option<Heard>, Vec<NotedSocket>) {
     let (mut latest, mut noted_sockets): (Option<Heard>, _) = (None, Vec::new());
     let lines = sockets.iter().flat_map(|(first, lines)| (first.0..).zip(lines.split('\n')));
-    // Few have one: the others are not read twice.
+    // Few attachments have one; the others are not parsed twice.
     for (number, line) in lines.filter(|(_, line)| line.contains("\"heard\":")) {
         let Ok(Attached { client_id, heard: Some(note) }) = serde_json::from_str(line) else { continue };
         noted_sockets.push((SocketId(number), Rc::from(client_id)));

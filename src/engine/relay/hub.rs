@@ -1,4 +1,4 @@
-//! The root's side of its relays: where sockets go, what each relay is told, and what is counted of all of them.
+//! The root's side of its relays: where sockets go, what each relay is sent, and counts over all of them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use crate::engine::message::{Missed, Out, Relayed, ToDelivery};
 use crate::engine::table_settings::FACT as TABLES;
 use crate::policy::relays::Relays;
 
-/// What the names of the relays' facts begin with.
+/// The prefix of the relays' facts.
 const FACT: &str = "relay.";
 
 /// A relay as it is stored.
@@ -33,7 +33,7 @@ struct StoredRelay {
     version: u32,
     sockets: u64,
     interest: String,
-    /// Listeners of the app, where its plan limits them.
+    /// Listeners of the app, if its plan limits them.
     #[serde(default)]
     listeners: u64,
     /// Whether it can ask for what it missed.
@@ -48,24 +48,24 @@ pub(super) fn tables_text(settings: String) -> Rc<str> {
 /// Everything that the root knows of its relays.
 pub(in crate::engine) struct Hub {
     configuration: Relays,
-    /// Whether the app's plan limits its listeners: how many a relay has must outlive memory.
+    /// Whether the app's plan limits its listeners: each relay's count must then outlive memory.
     limits_listeners: bool,
-    /// Random, of this life.
+    /// The random name of this life.
     life: String,
     pub(super) links: BTreeMap<u32, Link>,
-    /// What the storage says of batches that are on their way.
+    /// What the storage says about batches in flight.
     pub(super) busy: Busy,
-    /// What the root's own delivery counts in of the other objects.
+    /// The sockets at other objects, for the root's own limits.
     census: Rc<RefCell<Census>>,
-    /// What relays have missed that were given up.
+    /// What relays have missed that were given up since.
     pub(super) missed_before: MissedByRelays,
-    /// How tables are set, as relays are told it; `None` where nobody has set any.
+    /// The table settings as sent to relays; `None` if there are none.
     pub(super) tables: Option<Rc<str>>,
 }
 
 impl Hub {
-    /// The relays that the storage tells of. Where batches were on their way when the life before ended, some may have
-    /// been lost with its memory: all relays are told so.
+    /// Restores the relays from the storage. Batches that were in flight when the previous life ended may be lost: the
+    /// relays are told.
     pub(in crate::engine) fn wake(
         (configuration, limits_listeners): (Relays, bool),
         life: String,
@@ -75,7 +75,7 @@ impl Hub {
         for (name, state) in &stored.facts {
             let number = name.strip_prefix(FACT).and_then(|number| number.parse().ok());
             let Some(number) = number else { continue };
-            // What cannot be read may be interested in anything: it is told to begin anew, and says so again.
+            // An unreadable relay may have any interest: it starts over, and reports it again.
             let read = serde_json::from_str::<StoredRelay>(state).ok().filter(|stored| stored.version == VERSION);
             let known = read.and_then(|stored| {
                 let counts = (stored.sockets, stored.listeners);
@@ -101,17 +101,17 @@ impl Hub {
         hub
     }
 
-    /// What the root's own delivery counts in of the other objects.
+    /// The sockets at other objects, for the root's own limits.
     pub(in crate::engine) fn census(&self) -> Rc<RefCell<Census>> {
         self.census.clone()
     }
 
-    /// Whether a presence is that of a relay's socket.
+    /// Whether a public id belongs to a relay's socket.
     pub(in crate::engine) fn has(&self, client_id: &str) -> bool {
         relay_of(client_id).is_some_and(|relay| self.links.contains_key(&relay))
     }
 
-    /// Where the next socket goes: 0 for the root, else a relay. They fill one after the other.
+    /// The object for the next socket: 0 for the root, otherwise a relay. They are filled one after another.
     pub(in crate::engine) fn place(&self, own: u64) -> u32 {
         if own < self.configuration.sockets {
             return 0;
@@ -122,7 +122,8 @@ impl Hub {
         with_room.or_else(|| all.min_by_key(load)).unwrap_or_default()
     }
 
-    /// Takes in a relay's request: what it says is to be done in its order. A request that came before is answered once more.
+    /// Handles a relay's request; its messages must be handled in order. A repeated request gets the same answer
+    /// without effect.
     pub(in crate::engine) fn receive(&mut self, body: &str, out: &mut Out) -> (u32, Vec<Up>, Vec<(PayerForm, u64)>) {
         let read = serde_json::from_str::<UpBatch>(body).ok().filter(|batch| batch.version == VERSION);
         let read = read.filter(|batch| (1..=self.configuration.max).contains(&batch.relay));
@@ -135,7 +136,8 @@ impl Hub {
         if sequence == 1 && !is_of_life {
             link.begin(&life);
         } else if !is_of_life || sequence > link.taken + 1 {
-            // Of another life of the root, or of a relay that was given up: nothing of it was taken by this one.
+            // It belongs to another life of the root, or to a relay that was given up: this life has accepted none of
+            // it.
             out.run(Task::PeerAnswer(Some(text(&UpAnswer { is_taken: false }))));
             return Default::default();
         }
@@ -146,14 +148,13 @@ impl Hub {
         (relay, if is_new { messages } else { Vec::new() }, spent)
     }
 
-    /// Whether a relay's link has just begun, and it has to be told where its sockets are present.
+    /// Whether a relay's link was just reset, and the relay must be told where its sockets are present.
     pub(in crate::engine) fn is_new(&self, relay: u32) -> bool {
         self.links.get(&relay).is_some_and(|link| link.taken == 1)
     }
 
-    /// Tells every relay that may have a recipient what happened in the stream. `origin` is the client of a relay that
-    /// caused it: its own relay acknowledges it.
-    /// `listens`: whether a relay is sent what this group sees.
+    /// Sends a message of the stream to every relay that may have a recipient. `origin` is the relay's client that
+    /// published: its own relay acknowledges it. `listens`: whether a relay is sent what a group sees.
     pub(in crate::engine) fn spread(
         &mut self,
         message: &ToDelivery,
@@ -191,7 +192,7 @@ impl Hub {
         self.links.keys().copied().collect()
     }
 
-    /// The tenant's sockets beside those of a relay: of all users, and of one. `own`: the same at the root.
+    /// The tenant's sockets at objects other than a relay: of all users, and of one. `own`: those at the root.
     pub(in crate::engine) fn beside(&self, relay: u32, user: &str, own: &Census) -> Census {
         let others = || self.links.iter().filter(|(number, _)| **number != relay).map(|(_, link)| link);
         let of_user = others().map(|link| link.of_user(user)).sum::<u64>() + own.of_user(user);
@@ -200,7 +201,7 @@ impl Hub {
         Census { connections, users: [(user.to_owned(), of_user)].into(), listeners }
     }
 
-    /// Answers a question of a relay: what is true of the stream now.
+    /// Answers a relay's question with the stream's current state.
     pub(in crate::engine) fn answer(
         &mut self,
         (relay, ask): (u32, &Ask),
@@ -230,24 +231,24 @@ impl Hub {
         self.count();
     }
 
-    /// The relay's life, where it has told that.
+    /// The relay's life, if it has reported one.
     pub(super) fn life_of(&self, relay: u32) -> Option<&String> {
         self.links.get(&relay).and_then(|link| link.life.as_ref())
     }
 
-    /// Whether there is such a relay.
+    /// Whether a relay exists.
     pub(super) fn knows(&self, relay: u32) -> bool {
         self.links.contains_key(&relay)
     }
 
-    /// Tells a relay again what was dropped and is not in the history.
+    /// Sends a relay again what was dropped and is not in the history.
     pub(super) fn repeat_tables(&mut self, relay: u32) {
         if let (Some(link), Some(tables)) = (self.links.get_mut(&relay), &self.tables) {
             link.push_retained(tables.clone());
         }
     }
 
-    /// Takes in how a relay answered a batch; what clients have spent there.
+    /// Handles a relay's answer to a batch; returns what clients have spent there.
     pub(in crate::engine) fn answered(
         &mut self,
         now: u64,
@@ -266,7 +267,7 @@ impl Hub {
         spent
     }
 
-    /// Takes in what a relay says of its sockets.
+    /// Handles a relay's report on its sockets.
     fn reported(&mut self, relay: u32, report: Report, out: &mut Out) -> Vec<(PayerForm, u64)> {
         let Some(link) = self.links.get_mut(&relay) else { return Vec::new() };
         let is_other_plan = self.limits_listeners && link.listeners != report.listeners;
@@ -285,7 +286,7 @@ impl Hub {
             }
         }
         drop(census);
-        // The exact number is not worth a write each time: a wake learns it with the next report.
+        // An exact count is not worth a write each time: a wake gets it with the next report.
         let is_far =
             link.stored_sockets.is_none_or(|stored| stored.abs_diff(link.sockets) > self.configuration.sockets / 16);
         let interest =
@@ -302,7 +303,7 @@ impl Hub {
         report.spent
     }
 
-    /// Gives up relays that have emptied.
+    /// Gives up relays without sockets.
     pub(super) fn give_up(&mut self, out: &mut Out) {
         let is_empty = |link: &Link| {
             link.life.is_some() && link.sockets + link.pending == 0 && link.is_idle() && !link.wants_everything()
@@ -316,7 +317,7 @@ impl Hub {
         }
     }
 
-    /// Sends what waits, one batch to each relay at a time.
+    /// Sends what waits, one batch per relay at a time.
     pub(in crate::engine) fn flush(&mut self, now: u64, out: &mut Out) {
         self.note_busy(out);
         for (number, link) in &mut self.links {
@@ -326,7 +327,7 @@ impl Hub {
         }
     }
 
-    /// When a batch is to be sent again, in Unix milliseconds.
+    /// When a batch is sent again, in Unix milliseconds.
     pub(in crate::engine) fn deadline(&self) -> Option<u64> {
         self.links.values().filter_map(Link::deadline).min()
     }
@@ -337,7 +338,7 @@ impl Hub {
         census.listeners = self.links.values().map(Link::listeners).sum();
     }
 
-    /// What is known of each relay.
+    /// The figures of each relay.
     pub(in crate::engine) fn figures(&self) -> Vec<RelayFigures> {
         let figures = |(number, link): (&u32, &Link)| RelayFigures {
             number: *number,

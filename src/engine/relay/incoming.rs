@@ -1,4 +1,4 @@
-//! What a relay hears of its root: batches of the stream's messages, and how its own requests were answered.
+//! What a relay receives from its root: batches of the stream's messages, and answers to its own requests.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::Out;
 
 impl RelayTenant {
-    /// Takes in a batch of the root.
+    /// Handles a batch of the root.
     pub(super) fn receive(&mut self, now: u64, body: &str, out: &mut Out) {
         let read = serde_json::from_str::<DownBatch>(body).ok().filter(|batch| batch.version == VERSION);
         let Some(DownBatch { root, life, sequence, again, messages, .. }) = read else {
@@ -30,9 +30,9 @@ impl RelayTenant {
             }
             Some((known, taken)) if known == root && sequence > taken + 1 => return self.send_all_away(now, out),
             Some((known, _)) if known == root => {}
-            // The root has lost its memory, and with it what this link has asked.
+            // The root has lost its memory, and with it this link's questions.
             Some((known, _)) => self.end_root(known, &life, out),
-            // Whether the life before has told its clients of this nobody knows.
+            // Whether the previous life has delivered this batch is unknown.
             None if again => return self.send_all_away(now, out),
             None => {}
         }
@@ -73,13 +73,13 @@ impl RelayTenant {
         }
     }
 
-    /// Takes in how the root answered a request.
+    /// Handles the root's answer to a request.
     pub(super) fn link_answered(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
         match self.link.answered(now, answer) {
             Taken::Yes => {}
             Taken::Later => self.report.doubt(),
             Taken::Forgotten(doubtful) => {
-                // Its batches are numbered anew.
+                // Its batches are numbered from 1 again.
                 let known = self.root.take();
                 self.progress.be_forgotten(known);
                 // It may have given this relay up, and its listeners with it.
@@ -90,8 +90,8 @@ impl RelayTenant {
         }
     }
 
-    /// Begins the link anew where the next life of the root does not know it: `known_life` is the relay's that it knows.
-    /// Nothing was asked of one that was not heard since the link began.
+    /// Begins the link again, unless the root's next life knows it already: it names the relay's life in its batch. A root
+    /// that was not heard since the link began was asked nothing.
     fn end_root(&mut self, ended: String, known_life: &str, out: &mut Out) {
         let has_heard = self.progress.end_life(ended);
         if has_heard && known_life != self.link.life() {
@@ -123,7 +123,7 @@ impl RelayTenant {
     }
 }
 
-/// The client that published is known by its session, which means nothing in another life.
+/// Removes the publisher, whose session means nothing in another life.
 fn without_origin(message: Down, is_for_this_life: bool) -> Down {
     match message {
         Down::Publish { offset, time, kept, payer, origin, source, verdict } => {

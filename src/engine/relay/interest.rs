@@ -1,12 +1,12 @@
-//! What a relay's sessions may receive, as a small Bloom filter: a publication that cannot have a recipient there does not
-//! wake it. A hit that is none costs a request; what is meant for a session is never missed.
+//! What a relay's sessions may receive, as a small Bloom filter, so that a publication without recipients there does
+//! not wake the relay. A false positive costs a request; there are no false negatives.
 
 use super::super::delivery::ClassScope;
 use crate::engine::message::ToDelivery;
 use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
 
-/// 8,192 bits: 1 KiB, of which some thousand users and topics leave most unset.
+/// 8,192 bits (1 KiB): some thousand users and topics leave most of them unset.
 const WORDS: usize = 128;
 const BITS: u64 = 64 * WORDS as u64;
 
@@ -21,7 +21,7 @@ impl Default for InterestFilter {
 }
 
 impl InterestFilter {
-    /// Adds what a class of sessions listens to; whether that was news.
+    /// Adds the scope of a class; returns whether that changed the filter.
     pub(super) fn add_scope(&mut self, scope: &ClassScope<'_>) -> bool {
         match scope {
             ClassScope::Topic(topic) => self.add(&topic_item(topic)),
@@ -40,7 +40,7 @@ impl InterestFilter {
         }
     }
 
-    /// Adds a user; whether that was news.
+    /// Adds a user; returns whether that changed the filter.
     pub(super) fn add_user(&mut self, user: &str) -> bool {
         self.add(&user_item(user))
     }
@@ -54,7 +54,7 @@ impl InterestFilter {
         }
     }
 
-    /// Whether what is told in a topic may have a listener.
+    /// Whether a topic may have a listener.
     pub(super) fn wants_topic(&self, topic: &Topic) -> bool {
         self.has(&topic_item(topic))
     }
@@ -93,7 +93,7 @@ impl InterestFilter {
         self.0.iter().map(|word| format!("{word:016x}")).collect()
     }
 
-    /// Reads the text; `None` when it is none of this build's.
+    /// Reads the text; `None` if it is not of this build's format.
     pub(super) fn read(text: &str) -> Option<InterestFilter> {
         if text.len() != 16 * WORDS || !text.is_ascii() {
             return None;
@@ -122,7 +122,7 @@ fn user_item(user: &str) -> String {
     ["u", user].concat()
 }
 
-/// Two bits for each item, from one FNV-1a hash whose bits are mixed once more: near names must not share theirs.
+/// Two bits for each item, from an FNV-1a hash with additional mixing, so that similar names do not share bits.
 fn places(item: &str) -> [(usize, u64); 2] {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = item.bytes().fold(0xcbf2_9ce4_8422_2325, step);

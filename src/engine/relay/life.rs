@@ -1,8 +1,7 @@
-//! The names of lives of the objects. They tell what the other side can do: it may be of another version while one is being
-//! deployed.
+//! The names of the objects' lives. They announce what the object can do, because during a deploy the other side may be
+//! of another version.
 
-/// What the name of a life ends with whose object can catch up by offset, or can be asked for that. An earlier version takes
-/// the name as it is.
+/// The suffix of lives whose object supports catching up by offset. An earlier version ignores it.
 const CATCHES_UP: &str = "+";
 
 /// The name of a life, from a random one.
@@ -10,7 +9,7 @@ pub(super) fn name(random: &str) -> String {
     [random, CATCHES_UP].concat()
 }
 
-/// Whether a life's object knows how a relay catches up.
+/// Whether the object of a life supports catching up.
 pub(super) fn catches_up(life: &str) -> bool {
     life.ends_with(CATCHES_UP)
 }

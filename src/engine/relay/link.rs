@@ -1,4 +1,4 @@
-//! The root's end of the link to one relay: what is gathered for it while the batch before is on its way.
+//! The root's end of the link to one relay: messages are collected while the previous batch is being delivered.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -8,15 +8,15 @@ use super::interest::InterestFilter;
 use super::life::catches_up;
 use crate::value::json;
 
-/// Messages that may wait for a relay; more is a relay that had better begin anew.
+/// The most messages that may wait for a relay; beyond this it has to start over.
 const MAX_WAITING: usize = 10_000;
-/// Bytes of them: the root has 128 MB for all relays.
+/// The most bytes of these: the root has 128 MB for all relays.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of one batch: the relay reads it as one text.
+/// The most bytes of one batch: the relay reads it as one text.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
-/// The first wait after a batch that did not arrive, in milliseconds; it doubles each time.
+/// The first wait after a failed delivery, in milliseconds; it doubles each time.
 const RETRY: u64 = 500;
-/// The longest.
+/// The longest wait.
 const MAX_RETRY: u64 = 30_000;
 
 /// A message that waits.
@@ -24,14 +24,14 @@ struct QueuedMessage {
     text: Rc<str>,
     /// Whether it is for one session, which means nothing in another life of the relay.
     is_answer: bool,
-    /// The question that it answers.
+    /// The number of the question that it answers.
     answers: Option<u64>,
-    /// Whether it is lost for good where it does not arrive: it is for many, and nobody can ask for it.
+    /// Whether it is lost for good if it does not arrive: it is for many sessions, and cannot be asked for again.
     is_unretained: bool,
 }
 
 impl QueuedMessage {
-    /// A relay of an earlier version, which cannot catch up, lets its clients do so.
+    /// Makes a relay of an earlier version, which cannot catch up, disconnect its clients.
     fn for_earlier_version(&mut self) {
         if *self.text == text(&Down::Behind) {
             self.text = Rc::from(text(&Down::Restart));
@@ -39,30 +39,30 @@ impl QueuedMessage {
     }
 }
 
-/// Someone who is about to be counted.
+/// A session that will be counted once its answer is confirmed.
 pub(super) struct Entering {
-    /// The user, empty where there is none.
+    /// The user; empty if there is none.
     pub(super) user: String,
-    /// Whether it is a listener of the app.
+    /// Whether it counts as a listener of the app.
     pub(super) listens: bool,
 }
 
-/// A batch that is on its way, or is to be sent again.
+/// A batch that is being delivered, or will be sent again.
 struct Flight {
     sequence: u64,
     messages: Vec<QueuedMessage>,
     has_unretained: bool,
     attempts: u32,
-    /// Whether it has not arrived, and when it is sent again, in Unix milliseconds.
+    /// When it is sent again after a failure, in Unix milliseconds.
     again_at: Option<u64>,
 }
 
 /// One relay as the root knows it.
 #[derive(Default)]
 pub(super) struct Link {
-    /// Its life; `None` until it has told it to this life of the root.
+    /// Its life; `None` until the relay has reported it to this life of the root.
     pub(super) life: Option<String>,
-    /// The last of its requests that was taken.
+    /// Its last request that was accepted.
     pub(super) taken: u64,
     waiting: VecDeque<QueuedMessage>,
     waiting_bytes: usize,
@@ -70,44 +70,44 @@ pub(super) struct Link {
     flight: Option<Flight>,
     sent: u64,
     pub(super) interest: InterestFilter,
-    /// Answers that it has not confirmed: until it has, it may want more than it says.
+    /// Answers that are not confirmed: until then, the relay may have more interest than it has reported.
     unconfirmed: BTreeMap<u64, Option<Entering>>,
     granted: u64,
     pub(super) sockets: u64,
-    /// The same as it was stored.
+    /// The number of sockets in the storage.
     pub(super) stored_sockets: Option<u64>,
     pub(super) pending: u64,
     pub(super) listeners: u64,
-    /// Whether it can ask for what it missed, as far as it has said or the storage tells.
+    /// Whether it can ask for what it missed, as far as it has reported or the storage tells.
     pub(super) catches_up: bool,
     pub(super) users: BTreeMap<String, u64>,
-    /// What it was not told since the root came to life, and cannot ask for.
+    /// Messages that it missed since the root was constructed, and cannot ask for.
     pub(super) lost: u64,
-    /// Publications that it was told from the history since then.
+    /// Publications that it received from the history since then.
     pub(super) recovered: u64,
-    /// Frames of publications that it handed to sockets since then.
+    /// Frames of publications that it sent to sockets since then.
     pub(super) frames: u64,
 }
 
 impl Link {
-    /// A relay as the storage tells it.
+    /// A relay as stored.
     pub(super) fn stored(interest: InterestFilter, (sockets, listeners): (u64, u64), catches_up: bool) -> Link {
         Link { interest, sockets, listeners, catches_up, stored_sockets: Some(sockets), ..Link::default() }
     }
 
-    /// One of which the storage says nothing that can be read.
+    /// A relay whose stored state is unreadable.
     pub(super) fn unknown() -> Link {
         let mut link = Link::default();
         link.push_retained(Rc::from(text(&Down::Restart)));
         link
     }
 
-    /// Whether every message is for it, whatever it has said that it wants.
+    /// Whether it gets every message, whatever its interest.
     pub(super) fn wants_everything(&self) -> bool {
         !self.unconfirmed.is_empty()
     }
 
-    /// Authenticated sockets, those included that are about to be.
+    /// Authenticated sockets, including those about to be.
     pub(super) fn counted(&self) -> u64 {
         self.sockets + self.unconfirmed.values().flatten().count() as u64
     }
@@ -118,17 +118,17 @@ impl Link {
         self.users.get(user).copied().unwrap_or_default() + entering
     }
 
-    /// Listeners of the app, those included that are about to be.
+    /// Listeners of the app, including those about to be.
     pub(super) fn listeners(&self) -> u64 {
         self.listeners + self.unconfirmed.values().flatten().filter(|entering| entering.listens).count() as u64
     }
 
-    /// Begins anew with another life of the relay.
+    /// Resets the link for another life of the relay.
     pub(super) fn begin(&mut self, life: &str) {
         self.life = Some(life.to_owned());
         let knew_how = std::mem::replace(&mut self.catches_up, catches_up(life));
         if knew_how != self.catches_up {
-            // That is stored with what is stored of its sockets.
+            // It is stored together with the number of sockets.
             self.stored_sockets = None;
         }
         self.taken = 0;
@@ -143,35 +143,35 @@ impl Link {
         self.waiting_unretained = self.waiting.iter().filter(|waiting| waiting.is_unretained).count();
     }
 
-    /// Adds what concerns many and is told once; `false` where that is too much, and all that waits is dropped.
+    /// Adds a message for many sessions that cannot be repeated; `false` if too much waits, and all of it is dropped.
     pub(super) fn push(&mut self, text: Rc<str>) -> bool {
         self.add(QueuedMessage { text, is_answer: false, answers: None, is_unretained: true })
     }
 
-    /// Adds what concerns many, and can be told again: the history has it, or the root.
+    /// Adds a message for many sessions that can be repeated, from the history or by the root.
     pub(super) fn push_retained(&mut self, text: Rc<str>) -> bool {
         self.add(QueuedMessage { text, is_answer: false, answers: None, is_unretained: false })
     }
 
-    /// Adds what one session of the relay is told.
+    /// Adds a message for one session of the relay.
     pub(super) fn push_reply(&mut self, text: Rc<str>) -> bool {
         self.add(QueuedMessage { text, is_answer: true, answers: None, is_unretained: false })
     }
 
-    /// Adds what many of the relay's sessions are told because one of them asked.
+    /// Adds a message for many sessions that one of them asked for.
     pub(super) fn push_gathered(&mut self, text: Rc<str>) -> bool {
         self.add(QueuedMessage { text, is_answer: true, answers: None, is_unretained: true })
     }
 
-    /// Adds the answer to a question; `enters`: who is to be counted with it.
+    /// Adds the answer to a question; `enters`: the session that is counted with it.
     pub(super) fn push_answer(&mut self, text: Rc<str>, number: u64, enters: Option<Entering>) -> bool {
         self.unconfirmed.insert(number, enters);
         self.add(QueuedMessage { text, is_answer: true, answers: Some(number), is_unretained: false })
     }
 
-    /// Adds what makes a session want more than the relay has said yet.
+    /// Adds a message that increases a session's interest before the relay reports that.
     pub(super) fn push_grant(&mut self, text: Rc<str>) -> bool {
-        // Questions count up from 1: these never meet them.
+        // Separate from the numbers of questions, which count up from 1.
         self.granted += 1;
         self.push_answer(text, u64::MAX - self.granted, None)
     }
@@ -185,7 +185,7 @@ impl Link {
             let dropped = std::mem::take(&mut self.waiting);
             self.waiting_bytes = 0;
             self.waiting_unretained = 0;
-            // What is on its way arrives, and somebody may want more after it than the relay has said.
+            // Messages in flight still arrive, and may increase a session's interest before the relay reports that.
             let on_their_way: BTreeSet<u64> =
                 self.flight.iter().flat_map(|flight| &flight.messages).filter_map(|message| message.answers).collect();
             self.unconfirmed.retain(|number, _| on_their_way.contains(number));
@@ -194,8 +194,8 @@ impl Link {
         fits
     }
 
-    /// Something was lost that was for it, and so many messages that nobody can ask for. It asks for what was retained; else
-    /// its clients come back.
+    /// Messages were lost, `lost` of them beyond recovery. The relay asks for the retained ones, or its clients
+    /// reconnect.
     pub(super) fn fall_behind(&mut self, lost: u64) {
         self.lost += lost;
         let can_catch_up = lost == 0 && self.catches_up;
@@ -203,22 +203,22 @@ impl Link {
         self.push_retained(Rc::from(text(&told)));
     }
 
-    /// Whether something is on its way, or waits, that is lost for good where it does not arrive.
+    /// Whether a message in flight or waiting would be lost for good.
     pub(super) fn has_unretained(&self) -> bool {
         self.waiting_unretained > 0 || self.flight.as_ref().is_some_and(|flight| flight.has_unretained)
     }
 
-    /// Whether nothing is on its way, and nothing waits.
+    /// Whether nothing waits or is being delivered.
     pub(super) fn is_idle(&self) -> bool {
         self.flight.is_none() && self.waiting.is_empty()
     }
 
-    /// When a batch is to be sent again, in Unix milliseconds.
+    /// When a batch is sent again, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.flight.as_ref().and_then(|flight| flight.again_at)
     }
 
-    /// The body of the next batch, where one may go.
+    /// The body of the next batch, if one may be sent.
     pub(super) fn next(&mut self, now: u64, root: &str) -> Option<String> {
         match &mut self.flight {
             Some(flight) if flight.again_at.is_some_and(|time| time <= now) => flight.again_at = None,
@@ -246,7 +246,7 @@ impl Link {
         Some(body(flight, root, self.life.as_deref().unwrap_or_default()))
     }
 
-    /// Takes in how a batch was answered; the report that came with that.
+    /// Handles the answer to a batch; returns the report that it carries.
     pub(super) fn answered(&mut self, now: u64, answer: Option<&str>) -> Option<Report> {
         let flight = self.flight.as_mut()?;
         let read = answer.and_then(|text| serde_json::from_str::<DownAnswer>(text).ok());
@@ -258,7 +258,7 @@ impl Link {
         Some(answer.report)
     }
 
-    /// Ends the batch that was answered: what it said is known at the relay, and counted in its report.
+    /// Completes an answered batch: the relay has handled it, and its report includes the effects.
     pub(super) fn confirm(&mut self) {
         let Some(flight) = self.flight.take() else { return };
         for number in flight.messages.iter().filter_map(|message| message.answers) {
@@ -267,7 +267,7 @@ impl Link {
     }
 }
 
-/// The messages are texts already: most are the same for many relays.
+/// The messages are encoded already: most are the same for many relays.
 fn body(flight: &Flight, root: &str, life: &str) -> String {
     let bytes = flight.messages.iter().map(|message| message.text.len() + 1).sum::<usize>();
     let mut out = String::with_capacity(bytes + 128);

@@ -1,4 +1,5 @@
-//! What the root tells a relay that has missed something, and what it notes so that another life of it can.
+//! The root's part in catching up: what it sends a relay that has missed something, and what it stores so that another
+//! life can.
 
 use super::codec;
 use super::form::{AnswerForm, Ask, Down, FromForm, text};
@@ -10,22 +11,22 @@ use crate::engine::figures::MissedByRelays;
 use crate::engine::input::Stored;
 use crate::engine::message::{Accepted, Missed, Out, ToDelivery};
 
-/// The fact that says that batches were on their way.
+/// The fact that records batches in flight.
 const FACT: &str = "relays";
 
-/// What is on its way to relays, and lost where the root loses its memory.
+/// What is in flight to relays, and would be lost with the root's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Busy {
     /// Nothing.
     Idle,
-    /// What the history has, or what is asked or told again.
+    /// Messages that the history has, or that are repeated anyway.
     Retained,
-    /// Something that is told once.
+    /// A message that cannot be repeated.
     Unretained,
 }
 
 impl Busy {
-    /// What the storage says. An earlier version did not tell the two apart.
+    /// The stored state. An earlier version did not distinguish the two.
     pub(super) fn read(stored: &Stored) -> Busy {
         match stored.facts.get(FACT).map(String::as_str) {
             Some("1") => Busy::Unretained,
@@ -42,7 +43,7 @@ impl Busy {
         }
     }
 
-    /// Tells a relay what the life before may not have told it. How much that was nobody knows: it counts once.
+    /// Tells a relay that the previous life may have lost messages. How many is unknown, so it counts as one.
     pub(super) fn told_after(self, link: &mut Link) {
         match self {
             Busy::Idle => {}
@@ -52,20 +53,20 @@ impl Busy {
     }
 }
 
-/// Whether a message can be told again from the history.
+/// Whether a message can be repeated from the history.
 pub(super) fn is_retained(message: &ToDelivery) -> bool {
     matches!(message, ToDelivery::Publish { accepted, .. } if accepted.is_kept)
 }
 
 impl Ask {
-    /// Whether a relay asks for itself, and not for one of its sockets.
+    /// Whether a relay asks for itself rather than for one of its sockets.
     pub(super) fn is_for_relay(&self) -> bool {
         matches!(self.from, Some(FromForm::All { .. }))
     }
 }
 
 impl Hub {
-    /// Stores what is on its way, before it is. While anything is, it is not said to be less: that costs no second row.
+    /// Stores the state before anything is sent. It is only lowered once nothing is in flight, which saves a row.
     pub(super) fn note_busy(&mut self, out: &mut Out) {
         let level = |link: &Link| match (link.is_idle(), link.has_unretained()) {
             (true, _) => Busy::Idle,
@@ -80,14 +81,14 @@ impl Hub {
         }
     }
 
-    /// What relays have missed since the object came to life.
+    /// What relays have missed since the object was constructed.
     pub(in crate::engine) fn missed(&self) -> MissedByRelays {
         let mut missed = self.missed_before;
         self.links.values().for_each(|link| missed.add(link.lost, link.recovered));
         missed
     }
 
-    /// Tells a relay a portion of what it missed of the stream, or that nobody can tell it.
+    /// Sends a relay a portion of what it missed, or that it cannot be recovered.
     pub(in crate::engine) fn answer_missed(
         &mut self,
         (relay, ask): (u32, &Ask),
@@ -124,10 +125,10 @@ impl Hub {
     }
 }
 
-/// What of these may have a recipient at a relay; `None` where some of it has to be judged for each of them first.
+/// Those of these that may have a recipient at a relay; `None` if some must be judged for each session first.
 fn wanted(read: Vec<Accepted>, ask: &Ask, link: &Link) -> Option<Vec<Accepted>> {
     let everything = matches!(ask.from, Some(FromForm::All { everything: true, .. }));
-    // What a grant on its way makes a session want is sent after it as ever, so it needs not be read.
+    // What a grant in flight adds to a session's interest is sent after it as usual, and need not be read.
     let is_wanted = |accepted: &Accepted| everything || link.interest.wants_publication(&accepted.publication);
     let wanted = read.into_iter().filter(is_wanted);
     wanted.map(|accepted| accepted.publication.database.is_none().then_some(accepted)).collect()

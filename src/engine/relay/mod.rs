@@ -31,13 +31,13 @@ pub(super) use listeners::RelayQuestions;
 /// The other side of a request between two objects of one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
-    /// The object that keeps the stream.
+    /// The object with the stream.
     Root,
-    /// The relay of this number, from 1 on.
+    /// The relay with this number, counted from 1.
     Relay(u32),
 }
 
-/// What the public ids of a relay's sockets begin with, so that the root knows whose presences they are.
+/// The prefix of the public ids of a relay's sockets, by which the root recognizes their presences.
 pub fn client_prefix(relay: u32) -> String {
     format!("r{relay}-")
 }

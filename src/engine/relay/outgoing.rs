@@ -1,4 +1,5 @@
-//! What a relay's delivery says to the stream: answered here where an answer of the root is at hand, else handed over to it.
+//! Messages of a relay's delivery to the stream: answered here if the root's answer is at hand, otherwise forwarded to
+//! it.
 
 use super::codec;
 use super::form::{PayerForm, Up};
@@ -6,9 +7,10 @@ use super::tenant::RelayTenant;
 use crate::engine::budget;
 use crate::engine::command::Position;
 use crate::engine::message::{From, Missed, Out, Read, SessionId, ToDelivery, ToStream, Tracking};
+use crate::engine::profile::RosterOnTracking;
 
 impl RelayTenant {
-    /// Does what the stream would do, or asks the root for it.
+    /// Answers like the stream, or asks the root.
     pub(super) fn say(&mut self, message: ToStream, out: &mut Out) {
         match message {
             ToStream::Begin => {}
@@ -27,7 +29,7 @@ impl RelayTenant {
                     Some(known) => (known.position.clone(), known.missed.take()),
                     None => (Position { epoch: String::new(), offset: 0 }, None),
                 };
-                // The root has taken what it cost to read.
+                // The root has charged for the reading.
                 let read = Read::default();
                 let missed = asked.then(|| missed.unwrap_or(Missed::TooMuch));
                 out.to_delivery.push_back(ToDelivery::Resumed { session, position, missed, read, then });
@@ -49,7 +51,7 @@ impl RelayTenant {
         }
     }
 
-    /// Hands a message over to the root.
+    /// Forwards a message to the root.
     pub(super) fn forward(&mut self, message: ToStream) {
         let units = self.delivery.take_units();
         let message = match message {
@@ -71,7 +73,8 @@ impl RelayTenant {
                 topic: codec::place_form(&topic),
                 member: codec::member_form(&member),
                 owns_key,
-                roster,
+                roster: roster >= RosterOnTracking::Appearing,
+                again: roster == RosterOnTracking::Always,
                 id,
             },
             ToStream::Update { session, topic, client_id, metadata } => Up::Update {

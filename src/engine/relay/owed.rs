@@ -1,5 +1,5 @@
-//! What the root has yet to answer to a relay's sockets. Answers are in no history: where some may be lost, those who wait
-//! for one have to come back.
+//! The answers that the root owes to a relay's sockets. Answers are not in the history: if some may be lost, the
+//! clients that wait for them must reconnect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use super::heard::NotedSocket;
 use crate::engine::input::SocketId;
 
 impl OriginForm {
-    /// What the client is told that hears nothing else of its message.
+    /// The answer for a client that gets no other answer to its message.
     pub(super) fn done(self) -> Option<Down> {
         let session = self.session;
         self.acknowledge.map(|id| Down::Done { session, id })
     }
 }
 
-/// Sockets of which those that are gone are kept.
+/// Up to this many sockets, closed ones are not removed.
 const MANY: usize = 1_024;
 
 /// By socket.
@@ -28,21 +28,21 @@ struct Debt {
     answers: BTreeSet<OwedAnswer>,
 }
 
-/// An answer that is waited for.
+/// An answer that a socket waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum OwedAnswer {
-    /// Under this correlation id.
+    /// To a command with this correlation id.
     To(String),
-    /// The client's own message, which it is not to hear.
+    /// To the client's own message, which it does not receive.
     Own,
     /// That it is present, or no longer.
     Present(Option<TopicForm>),
-    /// Who is present.
+    /// A roster.
     Roster(TopicForm),
 }
 
 impl Owed {
-    /// Notes what a message will be answered with; `client_id` is the public id of its socket.
+    /// Records the expected answer to a message; `client_id` is the public id of its socket.
     pub(super) fn asked(&mut self, message: &Up, client_id: impl FnOnce(SocketId) -> Option<Rc<str>>) {
         let (session, answers) = match message {
             Up::Publish { session, acknowledge: Some(id), .. } => (*session, vec![OwedAnswer::To(id.clone())]),
@@ -65,14 +65,14 @@ impl Owed {
         }
     }
 
-    /// Forgets sockets that are gone, where there are many.
+    /// Removes closed sockets if there are many.
     pub(super) fn tidy(&mut self, is_open: impl Fn(SocketId) -> bool) {
         if self.0.len() > MANY {
             self.0.retain(|socket, _| is_open(SocketId(*socket)));
         }
     }
 
-    /// Takes in a message of the root.
+    /// Handles a message of the root.
     pub(super) fn answered(&mut self, message: &Down) {
         let (session, answers) = match message {
             Down::Publish { origin: Some(origin), .. } => {
@@ -96,7 +96,7 @@ impl Owed {
         }
     }
 
-    /// The sockets that wait for an answer; they are forgotten with it.
+    /// Takes the sockets that wait for an answer.
     pub(super) fn take(&mut self) -> Vec<NotedSocket> {
         std::mem::take(&mut self.0).into_iter().map(|(socket, debt)| (SocketId(socket), debt.client_id)).collect()
     }

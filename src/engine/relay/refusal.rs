@@ -1,10 +1,10 @@
-//! The stream's refusals as they travel.
+//! The stream's refusals, as sent to relays.
 
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, Refusal};
 
-/// A refusal of the stream's.
+/// A refusal by the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RefusalForm {
@@ -22,7 +22,7 @@ impl From<&Refusal> for RefusalForm {
 }
 
 impl RefusalForm {
-    /// The refusal; one of a code that this build does not know is still one.
+    /// The refusal; an unknown code of a later build is still a refusal.
     pub(super) fn refusal(self) -> Refusal {
         let code = Code::ALL.iter().find(|code| code.as_str() == self.code).copied().unwrap_or(Code::Internal);
         Refusal { retry_after: self.retry_after, ..Refusal::because(code, self.message) }

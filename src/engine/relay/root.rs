@@ -1,4 +1,5 @@
-//! What a tenant's own object does for its relays: their messages go to the stream as those of its own delivery do.
+//! What a tenant's own object does for its relays: it passes their messages to the stream like those of its own
+//! delivery.
 
 use std::rc::Rc;
 
@@ -19,11 +20,11 @@ use crate::engine::publication::{Content, Publication, STORED_VERSION};
 use crate::engine::tenant::Tenant;
 use crate::policy::channel::Topic;
 
-/// The session in whose name the stream is asked for a relay's; no delivery has it.
+/// Stands for a relay's session in requests to the stream; no real session has this id.
 const NOBODY: SessionId = SessionId { socket: SocketId(u32::MAX), number: u32::MAX };
 
 impl Tenant {
-    /// Handles what only a tenant with relays is asked.
+    /// Handles the inputs that only concern relays.
     pub(in crate::engine) fn of_relays(&mut self, now: u64, input: Input, out: &mut Out) {
         match input {
             Input::PeerAsked { body } => self.relay_asks(now, &body, out),
@@ -36,20 +37,20 @@ impl Tenant {
                 let place = self.hub.as_ref().map_or(0, |hub| hub.place(own.0 + own.1));
                 out.run(Task::Placed(place));
             }
-            // The object that keeps the stream is no relay.
+            // The object with the stream is no relay.
             Input::OpenAtRelay { open, .. } => self.delivery.open(now, open, out),
             _ => {}
         }
     }
 
-    /// Tells the relays how tables are set, where that has changed.
+    /// Sends the relays the table settings if they have changed.
     pub(in crate::engine) fn tell_tables(&mut self) {
         if let (Some(hub), Some(settings)) = (&mut self.hub, self.delivery.tables_text()) {
             hub.tell_tables(settings);
         }
     }
 
-    /// Sends the relays what there is to tell them.
+    /// Sends the relays what waits for them.
     pub(in crate::engine) fn tell_relays(&mut self, now: u64, out: &mut Out) {
         let arrivals = self.delivery.take_arrivals();
         let Some(hub) = &mut self.hub else { return };
@@ -60,7 +61,7 @@ impl Tenant {
         hub.flush(now, out);
     }
 
-    /// Takes in a relay's request; what it says is done in its order, once the history that is being read is there.
+    /// Handles a relay's request; its messages are handled in order, after any history read that is pending.
     fn relay_asks(&mut self, now: u64, body: &str, out: &mut Out) {
         let Some(hub) = &mut self.hub else { return out.run(Task::PeerAnswer(None)) };
         let (relay, messages, spent) = hub.receive(body, out);
@@ -72,7 +73,7 @@ impl Tenant {
         self.charge(now, spent);
     }
 
-    /// Takes in how a relay answered a batch.
+    /// Handles a relay's answer to a batch.
     fn relay_answered(&mut self, now: u64, relay: u32, answer: Option<&str>, out: &mut Out) {
         let Some(hub) = &mut self.hub else { return };
         let spent = hub.answered(now, relay, answer, out);
@@ -85,7 +86,7 @@ impl Tenant {
         }
     }
 
-    /// Says whether a ticket that came to a relay was used before, and how many sockets there are beside the relay's own.
+    /// Answers whether a relay's ticket was used before, and how many sockets there are at other objects.
     fn admit(&mut self, now: u64, (ticket, user, relay): (Option<UsedTicket>, Option<String>, u32), out: &mut Out) {
         let is_spent = ticket.as_ref().is_some_and(|ticket| ticket.spent);
         if let Some(ticket) = ticket.filter(|ticket| !ticket.spent) {
@@ -103,7 +104,7 @@ impl Tenant {
         Census { connections: self.delivery.counts().0, users, listeners: self.delivery.app_listeners() }
     }
 
-    /// Hands a message of the stream to this object's delivery, and to the relays that it may concern.
+    /// Passes a message of the stream to this object's delivery, and to the relays that it may concern.
     pub(in crate::engine) fn deliver(&mut self, now: u64, message: ToDelivery, out: &mut Out) {
         match message {
             ToDelivery::Resumed { missed, position, then: Announcement::Asked { relay, ask, .. }, .. }
@@ -151,12 +152,12 @@ impl Tenant {
         (topic, members.unwrap_or_default())
     }
 
-    /// Does what a relay's client asks of the stream.
+    /// Handles a message of a relay's client to the stream.
     pub(in crate::engine) fn relayed(&mut self, now: u64, relay: u32, message: Up, out: &mut Out) {
         match message {
             Up::Ask(ask) => {
                 let refusal = self.spend(now, &ask.payer, ask.units).err();
-                // Whoever owes for earlier replays is read nothing: a position of no stream is too far behind.
+                // Nothing is read for a payer in debt: this epoch matches no stream, so the recovery fails.
                 let from = match (&refusal, ask.from.clone()) {
                     (Some(_), Some(_)) => From::Position(Position { epoch: String::new(), offset: 0 }, Vec::new()),
                     (_, from) => codec::from(from),
@@ -171,13 +172,14 @@ impl Tenant {
                 let origin = Origin { session, acknowledge, echo, persist, key, relayed };
                 self.publish_relayed(now, relay, origin, (source.get(), keep, units), out);
             }
-            Up::Track { session, payer, units, topic, member, owns_key, roster, id } => {
+            Up::Track { session, payer, units, topic, member, owns_key, roster, again, id } => {
                 let session = codec::session(session);
                 let topic = topic.map(codec::topic);
                 if let Err(refusal) = self.spend(now, &payer, units) {
                     return self.refuse_relayed(relay, session, refusal, (id, topic));
                 }
                 let member = codec::member(member);
+                let roster = codec::roster_on_tracking(roster, again);
                 let tracking = Tracking { session, topic, member, owns_key, roster, id };
                 self.ask_stream(now, relay, ToStream::Track(tracking), out);
             }
@@ -263,14 +265,14 @@ impl Tenant {
         }
     }
 
-    /// Lets the stream handle a relay's message.
+    /// Passes a relay's message to the stream.
     fn ask_stream(&mut self, now: u64, relay: u32, message: ToStream, out: &mut Out) {
         let mut of_stream = Out::default();
         self.stream.receive(now, message, &mut of_stream);
         self.hand_back(now, relay, of_stream, out);
     }
 
-    /// Takes in whether the key of the message that has waited longest is remembered.
+    /// Handles the look-up of the idempotency key that has waited longest.
     pub(in crate::engine) fn recalled(&mut self, now: u64, remembered: Option<Remembered>, out: &mut Out) {
         let relay = self.stream.recalling().and_then(|origin| origin.relayed.as_ref()).map(|relayed| relayed.relay);
         let Some(relay) = relay else { return self.stream.recalled(now, remembered, out) };
@@ -279,7 +281,7 @@ impl Tenant {
         self.hand_back(now, relay, of_stream, out);
     }
 
-    /// Hands over what came of a relay's message: what concerns many goes to all, what is for its session back to it.
+    /// Passes on the results of a relay's message: to everyone, or back to the session that sent it.
     fn hand_back(&mut self, now: u64, relay: u32, of_stream: Out, out: &mut Out) {
         let mut effects = of_stream.effects;
         out.effects.append(&mut effects);
@@ -293,7 +295,7 @@ impl Tenant {
     }
 }
 
-/// Schema and name of the table that a message is about.
+/// Schema and name of the table of a message.
 fn table_of(message: &ToDelivery) -> Option<(Rc<str>, Rc<str>)> {
     let ToDelivery::Publish { accepted, .. } = message else { return None };
     match &accepted.publication.content {
@@ -302,7 +304,7 @@ fn table_of(message: &ToDelivery) -> Option<(Rc<str>, Rc<str>)> {
     }
 }
 
-/// The client of a relay that has published: its own relay acknowledges it, and this object's delivery does not know it.
+/// The relay's client that published: its own relay acknowledges it, because this object's delivery does not know it.
 fn relayed_origin(message: &mut ToDelivery) -> Option<(Relayed, OriginForm)> {
     let ToDelivery::Publish { origin, .. } = message else { return None };
     let Origin { session, acknowledge, echo, persist, relayed, .. } =

@@ -1,4 +1,5 @@
-//! What the root tells its relays beside publications: where their sockets are present, settings of tables, connections, answers.
+//! What the root tells its relays besides publications: presences of their sockets, table settings, connections,
+//! answers.
 
 use std::rc::Rc;
 
@@ -10,11 +11,11 @@ use super::relay_of;
 use crate::engine::message::ToDelivery;
 use crate::policy::channel::Topic;
 
-/// How a link takes a message in; `false` where that is too much.
+/// How a message is added to a link; `false` if too much waits.
 type PushInto = fn(&mut Link, Rc<str>) -> bool;
 
 impl Hub {
-    /// Tells every relay how tables are set from here on, where they have not heard it.
+    /// Sends all relays the table settings.
     pub(in crate::engine) fn tell_tables(&mut self, settings: String) {
         let tables = tables_text(settings);
         if self.tables.replace(tables.clone()).as_ref() == Some(&tables) {
@@ -23,7 +24,7 @@ impl Hub {
         self.tell_all(|_| true, Link::push_retained, &tables);
     }
 
-    /// The same to one whose life has just begun.
+    /// Sends a new relay the table settings.
     pub(in crate::engine) fn tell_tables_to(&mut self, relay: u32) {
         if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
             && !link.push_retained(tables)
@@ -32,7 +33,7 @@ impl Hub {
         }
     }
 
-    /// Tells those relays of a connection that may have a listener to the topic of connections.
+    /// Announces a connection to the relays that may have a listener.
     pub(in crate::engine) fn tell_arrival(&mut self, topic: Option<&Topic>, form: &ArrivalForm) {
         let Some(topic) = topic else { return };
         let told: Rc<str> = Rc::from(text(&Down::Arrived(form.clone())));
@@ -57,17 +58,18 @@ impl Hub {
         self.reply(relay, &Down::Places { places });
     }
 
-    /// Tells one relay what the stream answers to it.
+    /// Sends the stream's answer to one relay.
     pub(in crate::engine) fn answer_message(&mut self, relay: u32, message: &ToDelivery) {
         if let Some(form) = codec::reply_form(message) {
             self.reply(relay, &form);
         }
     }
 
-    /// Tells one relay what is for this life of it.
+    /// Sends one relay a message for its current life only.
     pub(super) fn reply(&mut self, relay: u32, form: &Down) {
         let text = Rc::from(text(form));
-        // Whoever is present somewhere hears of the others there, itself included, before its relay has said so.
+        // A member receives presence events of the topic, including its own, before its relay has reported that
+        // interest.
         let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
         let push = match form {
             _ if is_grant => Link::push_grant,
@@ -79,7 +81,7 @@ impl Hub {
         }
     }
 
-    /// Tells one relay what is for every life of it.
+    /// Sends one relay a message for any of its lives.
     pub(super) fn announce(&mut self, relay: u32, form: &Down) {
         if self.links.get_mut(&relay).is_some_and(|link| !link.push(Rc::from(text(form)))) {
             self.repeat_tables(relay);

@@ -1,7 +1,8 @@
-//! A relay: the delivery half with the link to its root in the place of the stream.
+//! A relay: the delivery half, with a link to the root in place of the stream.
 //!
-//! A frame that needs the stream, such as a subscription or a first authentication, waits until the root has said where the
-//! stream stands. The answer has its place among the publications, so that what is done then is done as at the root.
+//! A frame that depends on the stream, such as a subscription or a first authentication, waits until the root has
+//! reported the stream's state. The answer is ordered with the publications, so the frame has the same effect as at the
+//! root.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,26 +33,26 @@ pub struct RelayTenant {
     pub(super) delivery: Delivery,
     pub(super) link: Uplink,
     pub(super) report: Reporter,
-    /// How far it has come in what the root says.
+    /// Its progress in the root's messages.
     pub(super) progress: Progress,
-    /// The root's life, and its last batch that was taken.
+    /// The root's life, and its last batch that was accepted.
     pub(super) root: Option<(String, u64)>,
-    /// A batch that is to be answered when everything that comes of it is done.
+    /// A batch that is answered once all its effects are done.
     pub(super) to_answer: Option<u64>,
     pub(super) asked: u64,
     /// Questions that wait for their answers.
     pub(super) asks: BTreeMap<u64, Asked>,
-    /// Sockets whose frames wait for the answer to a question.
+    /// Sockets whose frames wait for an answer.
     pub(super) parked: BTreeMap<SocketId, Parked>,
     pub(super) parked_bytes: usize,
-    /// What the answer to a question says, while the frame that needed it is handled.
+    /// The root's answer, while the frame that needed it is handled.
     pub(super) answer: Option<AnsweredState>,
-    /// Who is to pay for the publication that is being delivered, and its bytes.
+    /// Who is charged for the publication that is being delivered, and its bytes.
     pub(super) payer: Option<(PayerForm, usize)>,
     pub(super) database: DatabaseQuestions,
     pub(super) census: Rc<RefCell<Census>>,
     pub(super) alarm: Option<u64>,
-    /// The timers that are on their way, by the time at which they come.
+    /// The pending timers, by due time.
     pub(super) timers: BTreeSet<u64>,
     pub(super) since: u64,
     pub(super) frames: u64,
@@ -63,7 +64,7 @@ pub(super) struct Asked {
     pub(super) ask: Ask,
 }
 
-/// Frames that wait; the first is the one that asked, unless the socket is being opened.
+/// Waiting frames: the first is the one that asked, unless the socket is being opened.
 pub(super) struct Parked {
     pub(super) number: u64,
     pub(super) client_id: Rc<str>,
@@ -71,7 +72,7 @@ pub(super) struct Parked {
     pub(super) frames: VecDeque<(DecodedFrame, usize)>,
 }
 
-/// What was true of the stream at the place of an answer.
+/// The state of the stream at the position of an answer.
 pub(super) struct AnsweredState {
     pub(super) position: Position,
     pub(super) missed: Option<Missed>,
@@ -79,7 +80,7 @@ pub(super) struct AnsweredState {
 }
 
 impl RelayTenant {
-    /// Brings a relay to life. It tells its root so with its first message.
+    /// Wakes a relay. Its first message announces this to the root.
     pub fn wake(
         surroundings: Surroundings,
         number: u32,
@@ -116,12 +117,12 @@ impl RelayTenant {
             since: now,
             frames: 0,
         };
-        // Where the configuration has no such relay any more, its sockets go where it says now.
+        // The configuration no longer has this relay: its sockets must reconnect elsewhere.
         if configuration_has_not {
             relay.delivery.restart_all(&mut out);
         }
         relay.catch_up_again(now, &mut out);
-        // The root is told with the first input: a wake has none to answer yet.
+        // Sent with the first input: at a wake there is no request to answer yet.
         relay.carry(now, &mut out);
         relay.delivery.save(now, &mut out);
         relay.relay_questions(now, &mut out);
@@ -138,21 +139,36 @@ impl RelayTenant {
         self.delivery.flush_presence(now, &mut out);
         self.ask_when_due(now, &mut out);
         self.ask_late_database(now);
+        self.dispatch(now, input, &mut out);
+        if was_empty && !self.delivery.is_empty() {
+            self.delivery.store_tables(&mut out);
+        }
+        self.settle(now, out, effects);
+        // All that is stored here belongs to its sockets.
+        if !was_empty && self.delivery.is_empty() {
+            self.alarm = None;
+            self.tell_database_anew();
+            effects.push(Effect::Do(Task::DeleteStorage));
+        }
+        self.arm(effects);
+    }
+
+    fn dispatch(&mut self, now: u64, input: Input, out: &mut Out) {
         match input {
-            Input::Open(open) => self.open(now, open, &mut out),
+            Input::Open(open) => self.open(now, open, out),
             Input::OpenAtRelay { open, census } => {
                 *self.census.borrow_mut() = census;
-                self.open(now, open, &mut out);
+                self.open(now, open, out);
             }
-            Input::Frame { socket, frame, bytes } => self.frame(now, socket, frame, bytes, &mut out),
-            Input::Closed { socket } => self.delivery.closed(socket, &mut out),
+            Input::Frame { socket, frame, bytes } => self.frame(now, socket, frame, bytes, out),
+            Input::Closed { socket } => self.delivery.closed(socket, out),
             Input::KeysFetched(answer) => {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())));
             }
-            Input::PeerAsked { body } => self.receive(now, &body, &mut out),
-            Input::PeerAnswered { answer, .. } => self.link_answered(now, answer.as_deref(), &mut out),
-            Input::Called(answer) => self.delivery.called(answer, &mut out),
-            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, &mut out),
+            Input::PeerAsked { body } => self.receive(now, &body, out),
+            Input::PeerAnswered { answer, .. } => self.link_answered(now, answer.as_deref(), out),
+            Input::Called(answer) => self.delivery.called(answer, out),
+            Input::Unread { socket, bytes } => self.delivery.unread(socket, bytes, out),
             Input::Tick => drop(self.timers.pop_first()),
             Input::Alarm => self.alarm = None,
             Input::Connections(query) => {
@@ -161,7 +177,7 @@ impl RelayTenant {
             }
             Input::Stats => out.run(Task::Figures(Box::new(self.figures()))),
             Input::Channels => out.run(Task::Administered(Ok(Administered::Channels(self.delivery.channels())))),
-            // What only the object with the stream can do is asked of that alone.
+            // Only the object with the stream can handle these.
             Input::Publish { .. } | Input::PublishForClient { .. } => {
                 out.run(Task::Published(Err(Refusal::of(Code::Internal))));
             }
@@ -177,44 +193,33 @@ impl RelayTenant {
             | Input::Admit { .. }
             | Input::Place => {}
         }
-        if was_empty && !self.delivery.is_empty() {
-            self.delivery.store_tables(&mut out);
-        }
-        self.settle(now, out, effects);
-        // What is stored here is of its sockets alone: a relay that has emptied is given up.
-        if !was_empty && self.delivery.is_empty() {
-            self.alarm = None;
-            self.tell_database_anew();
-            effects.push(Effect::Do(Task::DeleteStorage));
-        }
-        self.arm(effects);
     }
 
-    /// A number for the next connection; the same one until it opens.
+    /// A free socket number, the same until a connection opens under it.
     pub fn vacant(&mut self) -> SocketId {
         self.delivery.vacant()
     }
 
-    /// Ends this life, whose effects could not all be executed; what comes back closes sockets.
+    /// Ends this life because not all its effects could be executed; returns effects that close sockets.
     pub fn give_up(&mut self) -> Vec<Effect> {
         self.delivery.give_up()
     }
 
-    /// How many sockets it has, authenticated or not.
+    /// How many sockets there are, authenticated or not.
     pub fn sockets(&self) -> u64 {
         let (authenticated, pending) = self.delivery.counts();
         authenticated + pending
     }
 
-    /// How a connection's frames are read; `None` when there is no such connection.
+    /// The dialect of a connection; `None` if it does not exist.
     pub fn dialect(&self, socket: SocketId) -> Option<DialectId> {
         self.delivery.dialect(socket)
     }
 
-    /// A session that begins with its socket waits for the root to say where the stream stands.
+    /// A session that starts with its socket waits for the stream's state.
     fn open(&mut self, now: u64, mut open: Open, out: &mut Out) {
         let socket = open.socket;
-        // Its place may have been another's, whose frames wait for an answer that is on its way.
+        // The number may have been another socket's, whose answer is still pending.
         self.unpark(socket);
         let begins = self.delivery.begins_at_once(open.dialect);
         let opening = match &open.principal {
@@ -276,7 +281,7 @@ impl RelayTenant {
         }
     }
 
-    /// Writes what must outlive memory, answers the root, and tells it what there is to tell.
+    /// Stores what must outlive memory, answers the root, and sends it what has been collected.
     fn settle(&mut self, now: u64, mut out: Out, effects: &mut Vec<Effect>) {
         self.carry(now, &mut out);
         self.delivery.batch(now, &mut out);
@@ -305,7 +310,7 @@ impl RelayTenant {
         }
     }
 
-    /// Sets the alarm where it would come too late, or much too early, as the tenant's own object does.
+    /// Sets the alarm if it would fire too late or much too early, like the tenant's own object.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
         let deadlines =
             [self.delivery.deadline(), self.link.deadline(), self.progress.deadline(), self.database.deadline()];

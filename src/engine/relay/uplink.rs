@@ -1,14 +1,14 @@
-//! A relay's end of the link to the root: one request is on its way, the next gathers meanwhile.
+//! A relay's end of the link to the root: one request is in flight while the next is collected.
 
 use super::form::{Report, Up, UpAnswer, UpBatch, VERSION, text};
 use super::life;
 
-/// The first wait after a request that did not arrive, in milliseconds; it doubles each time.
+/// The first wait after a failed request, in milliseconds; it doubles each time.
 const RETRY: u64 = 500;
-/// The longest.
+/// The longest wait.
 const MAX_RETRY: u64 = 30_000;
 
-/// A request that is on its way, or is to be sent again.
+/// A request that is in flight, or will be sent again.
 struct Flight {
     sequence: u64,
     messages: Vec<Up>,
@@ -25,20 +25,20 @@ pub(super) struct Uplink {
     sent: u64,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It was taken.
+    /// It was accepted.
     Yes,
-    /// It did not arrive, or nobody knows: it is sent again.
+    /// It may not have arrived: it is sent again.
     Later,
-    /// The root has forgotten the link. It begins anew; whether these publications were accepted by an earlier life of the
-    /// root nobody knows: sockets by their numbers.
+    /// The root has forgotten the link, which is reset. Whether an earlier life of the root accepted the publications
+    /// of these sockets is unknown.
     Forgotten(Vec<u32>),
 }
 
 impl Uplink {
-    /// A link that has not begun.
+    /// A link before its first request.
     pub(super) fn new(relay: u32, life: String) -> Uplink {
         Uplink { relay, life: life::name(&life), waiting: Vec::new(), flight: None, sent: 0 }
     }
@@ -55,7 +55,7 @@ impl Uplink {
         flight.chain([&mut self.waiting]).for_each(|messages| messages.retain(is_other));
     }
 
-    /// Drops the questions that were not sent yet: they are about to be asked anew.
+    /// Drops questions that were not sent yet: they are asked anew.
     pub(super) fn forget_questions(&mut self) {
         self.waiting.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
     }
@@ -65,17 +65,17 @@ impl Uplink {
         self.waiting.push(message);
     }
 
-    /// Whether a request may go, if there is something to say.
+    /// Whether a request may be sent.
     pub(super) fn is_free(&self, now: u64) -> bool {
         self.flight.as_ref().is_none_or(|flight| flight.again_at.is_some_and(|time| time <= now))
     }
 
-    /// Whether there is something to say beside a report.
+    /// Whether messages wait, besides a report.
     pub(super) fn has_messages(&self) -> bool {
         self.flight.is_some() || !self.waiting.is_empty()
     }
 
-    /// Whether nothing was ever said, so that the root does not know that this life has begun.
+    /// Whether nothing was ever sent, so that the root does not know of this life.
     pub(super) fn is_new(&self) -> bool {
         self.sent == 0
     }
@@ -107,7 +107,7 @@ impl Uplink {
         body
     }
 
-    /// Takes in how the request on its way was answered.
+    /// Handles the answer to the request in flight.
     pub(super) fn answered(&mut self, now: u64, answer: Option<&str>) -> Taken {
         let read = answer.and_then(|text| serde_json::from_str::<UpAnswer>(text).ok());
         match (read, &mut self.flight) {
@@ -125,8 +125,8 @@ impl Uplink {
         }
     }
 
-    /// Begins the link anew with everything that was not taken. What the root may have accepted already, in a request whose
-    /// answer was lost, must not be published a second time: a message with a key is not.
+    /// Resets the link and sends everything again that was not accepted, except publications without a key in an
+    /// unanswered request: the root may have accepted them, and must not publish them twice.
     pub(super) fn begin_anew(&mut self) -> Vec<u32> {
         self.sent = 0;
         let Some(Flight { messages, attempts, .. }) = self.flight.take() else { return Vec::new() };
@@ -139,7 +139,7 @@ impl Uplink {
             }
         }
         again.append(&mut self.waiting);
-        // Questions are asked again by whoever waits for their answers.
+        // Whoever waits for the answer asks again.
         again.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
         self.waiting = again;
         doubtful

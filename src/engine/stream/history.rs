@@ -18,7 +18,7 @@ const TRIM_EVERY: u64 = 64;
 const GAP_VERSION: u64 = 0;
 /// How many rows an incremental trim examines: a few times as many as were added since the last.
 const TRIM_ROWS: u64 = 4 * TRIM_EVERY;
-/// Rows, and bytes of them, that a relay which catches up is told at a time.
+/// Rows of one portion for a relay that catches up, and their bytes.
 const PORTION: u64 = 500;
 const PORTION_BYTES: u64 = 256 * 1024;
 
@@ -151,7 +151,7 @@ impl History {
         }
     }
 
-    /// What these rows are to whoever asked from there; `None` where that is not all of it.
+    /// The publications of these rows for a recovery from there; `None` if some are missing.
     pub(super) fn told(&mut self, from: &From, rows: Vec<StoredPublication>) -> Option<Vec<Accepted>> {
         match from {
             From::Position(..) => self.missed(rows),

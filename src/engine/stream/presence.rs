@@ -8,6 +8,7 @@ use crate::engine::effect::{Task, Write};
 use crate::engine::event::{Event, Member};
 use crate::engine::input::PresenceRow;
 use crate::engine::message::{Out, SessionId, ToDelivery, Tracking};
+use crate::engine::profile::RosterOnTracking;
 use crate::policy::channel::Topic;
 use crate::policy::limits::Limits;
 
@@ -55,8 +56,8 @@ impl Presence {
         let is_there =
             before.is_some_and(|before| before.key == member.key || !self.remove(&topic, &member.client_id, out));
         out.to_delivery.extend(id.map(|id| ToDelivery::Done { session, id }));
-        // A known member already has the roster and only needs differences.
-        if roster && !is_there {
+        // In most dialects a member knows the others already, and from then on by what changed.
+        if roster == RosterOnTracking::Always || (roster == RosterOnTracking::Appearing && !is_there) {
             self.tell(session, topic.clone(), out);
         }
         if is_there {

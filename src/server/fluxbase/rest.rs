@@ -51,6 +51,10 @@ impl Api for FluxbaseRest {
         rejected(code)
     }
 
+    fn answered(&self, head: &RequestHead, rejected: Rejected) -> Answer {
+        with_request_id(head, rejected.answer)
+    }
+
     fn call(&self, head: Rc<RequestHead>, configuration: &Configuration) -> Result<ApiStep, Rejected> {
         match head.path.as_str() {
             OLD_STATS => {
@@ -61,6 +65,19 @@ impl Api for FluxbaseRest {
             BROADCAST => identify(head, configuration, broadcast),
             _ => identify(head, configuration, tables::call),
         }
+    }
+}
+
+/// Appends the request id to the body of an error.
+fn with_request_id(head: &RequestHead, answer: Answer) -> Answer {
+    match (&head.request_id, answer.body.strip_suffix('}')) {
+        (Some(id), Some(members)) => {
+            let mut body = [members, ",\"request_id\":"].concat();
+            json::write_string(&mut body, id);
+            body.push('}');
+            Answer { body, ..answer }
+        }
+        _ => answer,
     }
 }
 

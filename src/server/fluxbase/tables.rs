@@ -31,7 +31,11 @@ pub(super) fn call(configuration: &Configuration, request: AuthenticatedRequest)
     if !request.caller.is_admin() {
         return Err(rejected(Code::Forbidden));
     }
-    match (request.head.method.as_str(), place(&request.head.path)) {
+    let place = place(&request.head.path);
+    if let Some((schema, _)) = place.as_ref().filter(|(schema, _)| is_system_schema(schema)) {
+        return Err(rejected(refused_schema(schema)));
+    }
+    match (request.head.method.as_str(), place) {
         ("POST", None) => Ok(ApiStep::read_body(move |configuration, body| {
             let (body, schema, table) = enabling(&text(body)?).map_err(rejected)?;
             ask(configuration, request, body, move |answer| enabled(&answer, &schema, &table))
@@ -45,7 +49,8 @@ pub(super) fn call(configuration: &Configuration, request: AuthenticatedRequest)
             ask(configuration, request, body, move |_| Ok(done(&format!("Realtime is off for {schema}.{table}."))))
         }
         (_, Some((schema, table))) => {
-            ask(configuration, request, json!({ "action": "list" }), move |answer| one(&answer, &schema, &table))
+            let body = json!({ "action": "find", "schema": schema, "table": table });
+            ask(configuration, request, body, move |answer| one(&answer, &schema, &table))
         }
         (_, None) => {
             let enabled = request.head.parameter("enabled") != Some("false");
@@ -88,6 +93,10 @@ fn refused(refusal: &TableRefusal) -> Refusal {
     }
 }
 
+fn refused_schema(schema: &str) -> Refusal {
+    Refusal::at(Code::InvalidRequest, "schema", format!("Schema {schema} cannot be enabled"))
+}
+
 fn unknown() -> Refusal {
     Refusal::because(Code::UnknownTable, "Table not found, or not enabled for realtime")
 }
@@ -98,7 +107,7 @@ fn enabling(body: &str) -> Result<(Value, String, String), Refusal> {
     let schema = form.take("schema").map(|schema| identifier(&schema)).transpose()?;
     let schema = schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
     if is_system_schema(&schema) {
-        return Err(Refusal::at(Code::InvalidRequest, "schema", format!("Schema {schema} cannot be enabled")));
+        return Err(refused_schema(&schema));
     }
     let table = identifier(&form.require("table")?)?;
     let (events, exclude) = settings(&mut form)?;

@@ -13,7 +13,7 @@ const OF_PLACES: &str = "SELECT offset FROM history WHERE place IN (SELECT value
 /// The same with the publications for the whole organization: these are most rows, so the table is scanned.
 const OF_ORGANIZATION: &str = "SELECT offset FROM history WHERE offset > ?2 AND (substr(place, 1, 1) = ?6 \
      OR +place IN (SELECT value FROM json_each(?1)) OR (+place IS NULL AND offset <= ?3))";
-/// All there are; the other parameters are those of the statements above.
+/// All offsets; the parameters are those of the statements above.
 const OF_ALL: &str = "SELECT offset FROM history WHERE offset > ?2 AND (?1 IS NOT NULL OR ?3 IS NOT NULL)";
 
 impl Storage {

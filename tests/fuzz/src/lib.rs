@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use realtime_worker::dialect::read_configuration;
 use realtime_worker::code::Code;
 use realtime_worker::dialect::phoenix::frame::{Version, broadcast_binary, read, text};
 use realtime_worker::dialect::phoenix::push::{MessageBody, Push, Pushed};
+use realtime_worker::dialect::read_configuration;
 use realtime_worker::dialect::{Frame, Received, butterbase, fluxbase, native};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
@@ -220,7 +220,14 @@ pub fn database(text: &str) {
     server.handle(6, Input::Authorized { number: 1, grant: judgements.map(str::to_owned) });
 }
 
-const CHANNELS: &str = r#"{"channels":[{"topic":"*","read":{},"write":{},"presence":{}}]}"#;
+/// Everything that a client may ask for, in every dialect.
+const EVERYTHING: &str = r#"{
+    "channels":[{"topic":"*","read":{},"write":{},"presence":{}}],
+    "tables":{"t":{},"messages":{},"products":{}},
+    "butterbase":{"access":"public","listeners":-1,"tables":["*"],"public":["*"],
+        "functions":{"url":"https://functions.example","events":{"e":"/e","chat_message":"/chat"}}},
+    "fluxbase":{"organization":"org_1","anonymous":["public.products"]}
+}"#;
 const WITH_DATABASE: &str =
     r#"{"databases":{"main":{"connection":"DATABASE_URL","organization":"org_1","roles":["member"]}}}"#;
 
@@ -234,7 +241,7 @@ fn configured(realtime: &str) -> Rc<Configuration> {
 }
 
 fn wake(stored: Stored) -> (TenantServer, Vec<Effect>) {
-    wake_with(configured(CHANNELS), stored)
+    wake_with(configured(EVERYTHING), stored)
 }
 
 fn wake_with(configuration: Rc<Configuration>, stored: Stored) -> (TenantServer, Vec<Effect>) {

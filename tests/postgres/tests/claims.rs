@@ -42,6 +42,22 @@ fn a_claim_is_read_once_per_caller_and_means_the_same() {
     }
 }
 
+/// Policies of Butterbase's apps ask for the role in a setting of their own.
+#[test]
+fn a_policy_may_ask_for_the_role_of_the_app() {
+    let (mut owner, mut reader) = start(
+        "notes",
+        "create table notes (id int primary key, seen_by text);
+         alter table notes enable row level security; grant select on notes to authenticated, anon;
+         create policy of_the_role on notes for select using (seen_by = current_setting('app.role'))",
+    );
+    owner.execute("insert into notes values (1, 'authenticated'), (2, 'anon'), (3, 'service_role')", &[]).unwrap();
+    let changes = reader.changes();
+    let sees: Vec<_> = changes.iter().map(|change| change.sees_new()).collect();
+    // `service_role` has no privilege on the table.
+    assert_eq!(sees, [vec!["a", "b"], vec!["anon"], vec![]]);
+}
+
 /// A name that looks like a call is a name.
 #[test]
 fn a_column_that_is_called_like_a_claim_is_a_column() {

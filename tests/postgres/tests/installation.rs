@@ -189,9 +189,10 @@ fn the_reader_may_call_what_it_needs_and_nothing_else() {
         )
         .unwrap();
     let mut reader = database.connect("realtime_worker_reader");
-    for table in
-        ["changes", "batches", "tables", "reader", "groups", "interest", "judges", "failures", "timeouts", "version"]
-    {
+    for table in [
+        "changes", "batches", "tables", "disabled", "reader", "groups", "interest", "judges", "failures", "timeouts",
+        "version",
+    ] {
         assert_eq!(refused(&mut reader, &format!("select from realtime_worker.{table}")), "42501");
         assert_eq!(refused(&mut reader, &format!("delete from realtime_worker.{table}")), "42501");
     }

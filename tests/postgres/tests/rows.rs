@@ -208,6 +208,40 @@ fn disabling_is_idempotent_and_leaves_no_trigger() {
 }
 
 #[test]
+fn a_disabled_table_stays_known_and_is_enabled_as_it_was() {
+    let (mut owner, _reader) = start("create table t (id int primary key, org text, secret text, gone text)", "t");
+    let mut call =
+        |text: &str| owner.query_one(&format!("select realtime_worker.{text}"), &[]).unwrap().get::<_, Value>(0);
+    let enabled =
+        call("enable_realtime('public', 't', '{INSERT}', exclude => '{secret,gone}', organization_column => 'org')");
+    call("disable_realtime('public', 't')");
+    let status = call("status()");
+    let [disabled] = status["disabled"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    assert_eq!(status["tables"], json!([]));
+    let expected = json!({ "schema": "public", "table": "t", "events": ["INSERT"], "exclude": ["secret", "gone"],
+        "excluded": ["secret", "gone"], "organization_column": "org", "enabled": false, "trigger_installed": false,
+        "drift": false, "created_at": enabled["created_at"], "updated_at": disabled["updated_at"] });
+    assert_eq!(*disabled, expected);
+    // Whoever enables it without naming them does not make excluded columns leave; a column that is gone cannot.
+    call("disable_realtime('public', 'never')");
+    owner.batch_execute("alter table t drop column gone").unwrap();
+    let mut call =
+        |text: &str| owner.query_one(&format!("select realtime_worker.{text}"), &[]).unwrap().get::<_, Value>(0);
+    let again = call("enable_realtime('public', 't')");
+    for (name, value) in
+        [("exclude", json!(["secret"])), ("events", json!(["INSERT"])), ("organization_column", json!("org"))]
+    {
+        assert_eq!(again[name], value);
+    }
+    assert_eq!(again["created_at"], enabled["created_at"]);
+    assert_eq!(call("status()")["disabled"], json!([]));
+    call("disable_realtime('public', 't')");
+    owner.batch_execute("drop table t").unwrap();
+    let status: Value = owner.query_one("select realtime_worker.status()", &[]).unwrap().get(0);
+    assert_eq!(status["disabled"], json!([]), "nothing is told of a table that is not there");
+}
+
+#[test]
 fn a_dropped_table_stops_nothing() {
     let (mut owner, mut reader) = start("create table gone (id int primary key)", "gone");
     owner
