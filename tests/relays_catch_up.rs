@@ -159,7 +159,6 @@ fn a_relay_that_was_long_out_of_reach_is_told_in_portions() {
     let count = 200;
     for number in 0..count {
         rig.accepted(json!({ "type": "broadcast", "event": number.to_string(), "payload": payload }));
-        // The second relay is within reach.
         rig.post_where(|letter| letter.to == Peer::Relay(2));
     }
     assert_eq!(clients[1].waiting(), 0);
@@ -212,7 +211,6 @@ fn more_than_a_relay_can_hold_lets_its_clients_go() {
         assert_eq!(restarted(&clients[1]), number >= 83, "{number}");
     }
     rig.release_mail();
-    // The relay is in order again.
     let again = rig.connect("user2", &["member"]);
     let again = if rig.relay_of(&again).is_some() { again } else { rig.connect("user3", &["member"]) };
     rig.say("after");
@@ -343,6 +341,28 @@ fn a_relay_is_told_only_what_may_have_a_recipient_there() {
     assert_eq!(events(&clients[1]), ["first", "for all", "for one"]);
     assert_eq!(events(&clients[2]), ["first", "for all"]);
     assert_eq!([relay_figures(&mut rig, 1), relay_figures(&mut rig, 2)], [(0, 2), (0, 1)]);
+}
+
+#[test]
+fn who_comes_to_a_relay_that_has_lost_all_its_sockets_stays() {
+    for loses_root in [false, true] {
+        let (mut rig, _) = spread(1);
+        rig.mail.is_held = true;
+        rig.say("kept");
+        let letter = rig.mail.letters.pop_front().unwrap();
+        rig.reset_relay(0);
+        // Whether it arrived is unknown, so it is sent again.
+        rig.answer_letter(&letter, None);
+        let [_, came] = [rig.open(), rig.open()];
+        rig.authenticate(&came, &rig.token("user2", &["member"]));
+        if loses_root {
+            rig.lose_root();
+        }
+        rig.release_mail();
+        rig.advance(5_000);
+        rig.say("after");
+        assert_eq!((events(&came), came.closed()), (vec!["after".to_owned()], None));
+    }
 }
 
 #[test]

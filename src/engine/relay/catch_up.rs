@@ -29,6 +29,8 @@ const MAX_ENDED_LIVES: usize = 8;
 pub(super) struct Progress {
     /// Every retained publication up to here was delivered to the sockets that it concerns; `None` if unknown.
     position: Option<Position>,
+    /// Whether this life began without sockets: nothing was delivered before it that could be delivered twice.
+    began_empty: bool,
     ended_lives: VecDeque<String>,
     /// Whether a batch of the root was received since the link to it began.
     has_heard: bool,
@@ -118,12 +120,18 @@ impl Progress {
         let noted = latest.unwrap_or_default();
         let position = noted.position.clone().map(|(epoch, offset)| Position { epoch, offset });
         let root = noted.root.clone();
-        (Progress { position, noted, noted_sockets, ..Progress::default() }, root)
+        let began_empty = stored.sockets.is_empty();
+        (Progress { position, began_empty, noted, noted_sockets, ..Progress::default() }, root)
     }
 
     /// Whether the previous life was behind, and whether it held messages that are not in the history.
     pub(super) fn was_behind(&self) -> (bool, bool) {
         (self.noted.is_behind, self.noted.holds_unretained)
+    }
+
+    /// Whether no session has begun at this relay: what its root says now concerns none that is there already.
+    pub(super) fn is_at_beginning(&self) -> bool {
+        self.began_empty && self.position.is_none()
     }
 
     /// Whether a batch is from an ended life of the root.
@@ -240,6 +248,10 @@ impl RelayTenant {
     /// A retained message is missing: asks for everything after the last known position. Without a position, nothing
     /// can be recovered.
     pub(super) fn fall_behind(&mut self, now: u64, out: &mut Out) {
+        if self.progress.is_at_beginning() {
+            self.link.forget_questions();
+            return self.ask_again();
+        }
         if self.progress.position.is_none() || self.root_is_of_yesterday() || self.delivery.is_empty() {
             return self.send_all_away(now, out);
         }
