@@ -161,6 +161,13 @@ impl RelayTenant {
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),
             Down::Restart => self.send_all_away(now, out),
+            // Which of the missed changes the new settings exclude is unknown.
+            Down::Tables { ref settings }
+                if self.progress.behind.is_some() && self.delivery.tables_text().as_ref() != Some(settings) =>
+            {
+                self.send_all_away(now, out);
+                self.tell(now, incoming, out);
+            }
             Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
                 self.catch_up(now, *form, out);
             }
