@@ -159,6 +159,57 @@ test("a relay that ends loses nothing of what was retained, and its people have 
 	assert.deepEqual((await unread(again)).filter((frame) => frame.new), []);
 });
 
+/** Publishes numbered events until the incidents are over, each until it is answered, and ten more. */
+async function publishThrough(organizationId, incidents) {
+	let count = 0;
+	const next = async () => {
+		const event = { organizationId, ...message(count), id: `event-${count}` };
+		// What was under way when the object ended is sent again, under the same id.
+		for (;;) {
+			const answer = await publish(server, event).catch(() => undefined);
+			if (answer) break;
+		}
+		count += 1;
+	};
+	let isOver = false;
+	incidents.finally(() => (isOver = true)).catch(() => {});
+	while (!isOver) await next();
+	await incidents;
+	for (let more = 0; more < 10; more += 1) await next();
+	return count;
+}
+
+test("objects lose their memory while publications go on: sockets stay open and get all, once, in order", async () => {
+	const organizationId = "org_catch_up";
+	const clients = await spread(organizationId, { recover: true });
+	const { relays } = await stats(server, organizationId);
+	const isBroadcast = ({ type }) => type === "broadcast";
+	const evictRelay = async (relay) => {
+		for (;;) {
+			const refused = await server.evictRelay(organizationId, relay, "hibernate").then(() => undefined, (error) => error);
+			if (!refused) return;
+			// It has not been woken since the last time: its sockets get what wakes it.
+			if (!refused.message.includes("not currently running")) throw refused;
+			await clients[relay * SHARE].next(isBroadcast);
+		}
+	};
+	const incidents = async () => {
+		for (let round = 0; round < 4; round += 1) {
+			for (const { relay } of relays) await evictRelay(relay);
+			await server.evict(organizationId, "hibernate");
+		}
+	};
+	const count = await publishThrough(organizationId, incidents());
+	for (const client of clients) {
+		await client.next((frame) => isBroadcast(frame) && frame.payload === count - 1);
+		const seen = client.frames.filter(isBroadcast).map(({ payload }) => payload);
+		assert.deepEqual(seen, Array.from({ length: count }, (_, number) => number));
+	}
+	const { connections, missedByRelays } = await stats(server, organizationId);
+	assert.deepEqual([connections, missedByRelays.lost], [SOCKETS, 0]);
+	await Promise.all(clients.map((client) => client.close()));
+});
+
 test("a ticket is good once, wherever it is used", async () => {
 	const organizationId = "org_tickets";
 	const clients = await spread(organizationId);
