@@ -10,6 +10,8 @@ import { againstBare, bytesOfFrame, inTurns } from "./turns.mjs";
 export const DIALECT_SOCKETS = 1_000;
 /** The only organization of Fluxbase's clients. */
 const ORGANIZATION = `org_${DIALECT_SOCKETS}`;
+/** The side that keeps what it sends. */
+const KEEPING = "bare object that keeps it";
 /** Publications before the measurement: V8 goes on compiling for hundreds, and what warms up elsewhere is native frames. */
 const WARM_UP = 1_000;
 /** Heartbeats that are measured; they come every half minute. */
@@ -49,8 +51,12 @@ const DIALECTS = {
 export async function dialects(options) {
 	const rows = [];
 	for (const dialect of Object.keys(DIALECTS)) {
-		const series = await inTurns(() => startBoth(dialect), [DIALECT_SOCKETS], options);
-		rows.push(againstBare(`${dialect}, CPU per frame`, series, DIALECT_SOCKETS), bytesOfFrame(`${dialect}, bytes of a frame`, series));
+		const series = await inTurns(() => startAll(dialect), [DIALECT_SOCKETS], options);
+		rows.push(
+			againstBare(`${dialect}, CPU per frame`, series, DIALECT_SOCKETS),
+			againstBare("… against a bare object that keeps it too", series, DIALECT_SOCKETS, KEEPING),
+			bytesOfFrame(`${dialect}, bytes of a frame`, series),
+		);
 	}
 	return [...rows, await heartbeat()];
 }
@@ -74,10 +80,26 @@ async function startSide(dialect, realtime) {
 	return { ...worker, greetings, target: (organizationId, index) => target(worker, organizationId, index) };
 }
 
-/** Both sides, the bare object with a frame of the Worker's. */
-async function startBoth(dialect) {
+/**
+ * The Worker, and bare objects with a frame of the Worker's: one that keeps nothing, and one that keeps it, as the Worker does.
+ * What a publication costs beside its frames is divided among them, and most of it is the keeping.
+ */
+async function startAll(dialect) {
 	const side = await startSide(dialect);
-	return [side, await startBare(await frameOf(side))];
+	const bare = await startBare(await frameOf(side));
+	return [side, bare, keeping(bare)];
+}
+
+/** Another object of the bare one's process, which ends with that. */
+function keeping(bare) {
+	const own = (organizationId) => `${organizationId}_kept`;
+	return {
+		...bare,
+		name: KEEPING,
+		target: (organizationId) => bare.target(own(organizationId)),
+		publish: (organizationId) => bare.publishKept(own(organizationId)),
+		dispose: async () => {},
+	};
 }
 
 /** The frame as a client gets it, once this dialect's code is warm. */

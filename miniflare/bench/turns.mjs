@@ -46,9 +46,9 @@ export function costs(series, name, size) {
 	return series.filter(({ side, group }) => side.name === name && group.size === size).flatMap(({ costs }) => costs);
 }
 
-/** The Worker's cost against the bare object's. */
-export function againstBare(name, series, size) {
-	const [worker, bare] = ["worker", "bare object"].map((side) => costs(series, side, size));
+/** The Worker's cost against the bare object's, or that of another side. */
+export function againstBare(name, series, size, other = "bare object") {
+	const [worker, bare] = ["worker", other].map((side) => costs(series, side, size));
 	return comparison(`${name}, ${size} sockets`, "µs", worker, bare, MAX_RATIO);
 }
 

@@ -73,7 +73,8 @@ test("a token that ends takes its socket with it on time, a fresh one keeps sock
 	assert.equal(renewed.role, "butterbase_user");
 	await lost.until(() => lost.of("error").length > 0);
 	assert.deepEqual(lost.of("error")[0].code, "token_expired");
-	// workerd ends the connection of a socket that an alarm has closed only when the object has gone to sleep.
+	// workerd ends the connection of a socket that an alarm has closed only when the object goes to sleep.
+	await server.evict(APP, "hibernate");
 	await lost.until(() => lost.closes.length > 0);
 	assert.deepEqual(lost.closes[0], { code: 1008, reason: "Auth failed" });
 	await kept.settled();
