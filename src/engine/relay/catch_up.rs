@@ -30,8 +30,10 @@ pub(super) struct Progress {
     /// Every retained publication up to here was delivered to the sockets that it concerns; `None` if unknown.
     position: Option<Position>,
     ended_lives: VecDeque<String>,
-    /// Whether the root's life is known from a batch rather than from a stored note.
+    /// Whether the root was heard from since the link was reset.
     has_heard: bool,
+    /// The root's life before it said that it does not know the link.
+    forgotten: Option<String>,
     behind: Option<Behind>,
     /// The answers that the root owes to sockets.
     pub(super) owed: Owed,
@@ -103,7 +105,18 @@ impl Progress {
         self.ended_lives.iter().any(|life| life == root)
     }
 
-    /// Records that a life of the root has ended; returns whether this life of the relay had heard from it.
+    /// Records a batch of the root. A late one, from before the link was reset, says nothing about this link.
+    pub(super) fn hear(&mut self, root: &str) {
+        self.has_heard = self.forgotten.as_deref() != Some(root);
+    }
+
+    /// Records that the root does not know the link: this is another life of it, or it has given the relay up.
+    pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
+        self.has_heard = false;
+        self.forgotten = known.map(|(life, _)| life).or(self.forgotten.take());
+    }
+
+    /// Records that a life of the root has ended; returns whether it was heard from since the link was reset.
     pub(super) fn end_life(&mut self, root: String) -> bool {
         self.ended_lives.push_back(root);
         if self.ended_lives.len() > MAX_ENDED_LIVES {
@@ -126,17 +139,20 @@ impl Progress {
         self.position.as_ref().is_some_and(|position| offset <= position.offset)
     }
 
-    /// Advances the position by a message.
+    /// Advances the position by a message, never back: the message may be late.
     fn advance(&mut self, message: &Down) {
         match message {
             Down::Publish { offset, .. } => {
                 self.position.iter_mut().for_each(|position| position.offset = position.offset.max(*offset));
             }
-            Down::Answer(form) => {
-                self.position = Some(Position { epoch: form.epoch.clone(), offset: form.offset });
-            }
+            Down::Answer(form) => self.reach(&form.epoch, form.offset),
             _ => {}
         }
+    }
+
+    fn reach(&mut self, epoch: &str, offset: u64) {
+        let known = self.position.as_ref().filter(|known| known.epoch == epoch).map_or(0, |known| known.offset);
+        self.position = Some(Position { epoch: epoch.to_owned(), offset: offset.max(known) });
     }
 
     fn heard(&self, root: Option<(String, u64)>) -> Heard {
@@ -153,7 +169,6 @@ impl Progress {
 impl RelayTenant {
     /// Handles one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
-        self.progress.has_heard = true;
         // The root's next life is of an earlier version.
         if self.progress.behind.is_some() && self.root_cannot_be_asked() {
             self.give_up_catching_up(now, out);
@@ -275,8 +290,7 @@ impl RelayTenant {
         };
         let rest = held.split_off(count);
         self.tell_merged(now, VecDeque::from(rows), held, out);
-        let offset = self.progress.position.as_ref().map_or(read_to, |known| known.offset.max(read_to));
-        self.progress.position = Some(Position { epoch: form.epoch, offset });
+        self.progress.reach(&form.epoch, read_to);
         if form.read_to.is_some() {
             let rest_bytes = rest.iter().map(|incoming| incoming.bytes).sum();
             self.ask_for_portion(now, (rest, rest_bytes));

@@ -31,11 +31,12 @@ impl RelayTenant {
             Some((known, taken)) if known == root && sequence > taken + 1 => return self.give_up_catching_up(now, out),
             Some((known, _)) if known == root => {}
             // The root has lost its memory, and with it this link's questions.
-            Some((known, _)) => self.end_root(known, out),
+            Some((known, _)) => self.end_root(known, &life, out),
             // Whether the previous life has delivered this batch is unknown.
             None if again => return self.give_up_catching_up(now, out),
             None => {}
         }
+        self.progress.hear(&root);
         let is_for_this_life = life == self.link.life();
         let bytes = body.len() / messages.len().max(1);
         for message in messages {
@@ -79,7 +80,8 @@ impl RelayTenant {
             Taken::Later => self.report.doubt(),
             Taken::Forgotten(doubtful) => {
                 // Its batches are numbered from 1 again.
-                self.root = None;
+                let known = self.root.take();
+                self.progress.be_forgotten(known);
                 // It may have given this relay up, and its listeners with it.
                 self.tell_database_anew();
                 self.ask_again();
@@ -88,9 +90,11 @@ impl RelayTenant {
         }
     }
 
-    fn end_root(&mut self, life: String, out: &mut Out) {
-        // If only the previous life has heard from it, this one has asked it nothing.
-        if self.progress.end_life(life) {
+    /// Resets the link if the root's next life does not know it; `known_life` is the relay's life that it knows. A root
+    /// that was not heard from since the last reset was asked nothing.
+    fn end_root(&mut self, ended: String, known_life: &str, out: &mut Out) {
+        let has_heard = self.progress.end_life(ended);
+        if has_heard && known_life != self.link.life() {
             self.begin_anew(out);
         }
     }

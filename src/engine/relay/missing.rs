@@ -120,7 +120,7 @@ impl Hub {
             rosters: Vec::new(),
         })));
         if !link.push_reply(answer.into()) {
-            self.restart(relay);
+            self.repeat_tables(relay);
         }
     }
 }
