@@ -197,6 +197,12 @@ fn a_credential_that_is_not_good_makes_nobody_anonymous() {
     for token in cases {
         is_refused(&head("app_open", &format!("token={token}"), None), failed, 1008, "Auth failed");
     }
+    for header in [SERVICE_KEY, "Token bb_sk_0123456789abcdef", "Basic dXNlcjpwYXNz", "Bearer", "Bearer "] {
+        let head = RequestHead { authorization: Some(header.to_owned()), ..head("app_open", "", None) };
+        is_refused(&head, failed, 1008, "Auth failed");
+        let beside = RequestHead { query: Query::read(&format!("token={}", user_token("app_open"))), ..head };
+        assert_eq!(principal(&beside).user.as_deref(), Some("u-1"), "the address has a good one");
+    }
     for token in [PLAIN_KEY.to_owned(), platform_token("member")] {
         is_refused(&head("app_abc123", "", Some(&token)), failed, 1008, "Auth failed");
     }

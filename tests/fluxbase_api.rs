@@ -123,6 +123,10 @@ fn a_socket_is_anonymous_or_its_tokens() {
             (ORGANIZATION, Method::ApiKey, Some("service_role"))
         );
     }
+    for header in [KEY, "Basic dXNlcjpwYXNz", "Bearer"] {
+        let head = RequestHead { authorization: Some(header.to_owned()), ..socket("", "") };
+        assert_eq!(enter(&head, &configuration).unwrap_err().status, 401, "{header}");
+    }
     let named = token(json!({ "organizationId": "org_2" }));
     for bad in ["a.b.c", &named, FOREIGN_KEY, &token(json!({ "exp": NOW_SECONDS - 31 }))] {
         let answer = enter(&socket(&format!("?token={bad}"), ""), &configuration).unwrap_err();

@@ -273,7 +273,7 @@ fn every_client_frame_is_read_as_documented() {
 
 #[test]
 fn every_error_has_the_documented_words() {
-    let cases: [(&[u8], &str); 17] = [
+    let cases: [(&[u8], &str); 18] = [
         (b"{", "Invalid JSON"),
         (b"", "Invalid JSON"),
         (b"\xff", "Invalid JSON"),
@@ -282,6 +282,7 @@ fn every_error_has_the_documented_words() {
         (b"[]", "Unknown message type: undefined"),
         (b"5", "Unknown message type: undefined"),
         (br#"{"type":5}"#, "Unknown message type: 5"),
+        (br#"{"type":null}"#, "Unknown message type: null"),
         (br#"{"type":"typing"}"#, "Unknown message type: typing"),
         (br#"{"type":"subscribe"}"#, "Missing \"table\" field"),
         (br#"{"type":"subscribe","table":7}"#, "Missing \"table\" field"),

@@ -176,6 +176,7 @@ fn refusals() -> Vec<Said> {
         ("error_not_enabled", refused(Refusal::of(Code::TableNotEnabled), Some(&table), None)),
         ("error_bad_token", refused(Refusal::of(Code::InvalidToken), None, None)),
         ("error_token_ended", Event::Ended(Refusal::of(Code::TokenExpired))),
+        ("error_restart", Event::Ended(Refusal::of(Code::ServiceRestart))),
         ("error_admin_channel", refused(forbidden(), Some(&admin), None)),
         ("error_lost_subscription", refused(forbidden(), Some(&number), None)),
         ("error_of_a_message", refused(forbidden(), Some(&room), Some(topic("room-1")))),

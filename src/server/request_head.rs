@@ -55,6 +55,13 @@ impl RequestHead {
         bearer(self.authorization.as_deref()?)
     }
 
+    /// The credential of a socket: the bearer, else the parameter `token`. Any other `Authorization` is an empty one, which
+    /// is never valid: whoever sends one does not mean to be anonymous.
+    pub fn socket_credential(&self) -> Option<&str> {
+        let bearer = self.bearer().filter(|token| !token.is_empty());
+        bearer.or_else(|| self.parameter("token")).or(self.authorization.as_ref().map(|_| ""))
+    }
+
     /// A parameter that is present and not empty.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.get(name)

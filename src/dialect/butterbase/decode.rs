@@ -39,7 +39,7 @@ pub fn command(text: &str) -> Result<Command, Malformed> {
         Some("event") => Command::Call(call(&members)?),
         Some("auth") => Command::Authenticate(authenticate(&members)?),
         Some(other) => return Err(unknown(other)),
-        None => return Err(unknown(members.get("type").unwrap_or("undefined"))),
+        None => return Err(unknown(members.raw("type").unwrap_or("undefined"))),
     };
     debug_assert!(
         kind.is_some_and(|kind| CLIENT_FRAMES.contains(&kind.as_str())),
@@ -54,8 +54,11 @@ struct Members<'a>(json::Object<'a>);
 impl<'a> Members<'a> {
     /// The JSON text of a member; `null` counts as absent.
     fn get(&self, name: &str) -> Option<&'a str> {
-        let (_, value) = self.0.members.iter().rev().find(|(known, _)| known == name)?;
-        Some(value.get()).filter(|text| json::kind(text) != Kind::Null)
+        self.raw(name).filter(|text| json::kind(text) != Kind::Null)
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.members.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.get())
     }
 
     fn text(&self, name: &str) -> Option<String> {

@@ -39,7 +39,7 @@ impl Entrance for ButterbaseEntrance {
 
     fn admit(&self, head: &RequestHead, configuration: &Configuration, _now: u64) -> Result<HandshakeStep, Refusal> {
         let (name, _) = place(&head.path).ok_or(Code::NotFound)?;
-        let credential = head.bearer().or(head.parameter("token"));
+        let credential = head.socket_credential();
         let app = known(name, credential.is_some(), configuration)?;
         check_plan(app)?;
         let (recover, missed_after) = recovery(head);

@@ -42,7 +42,7 @@ impl Entrance for FluxbaseEntrance {
         let organization = settings.organization.clone();
         let (recover, missed_after) = head.recovery()?;
         let admission = Admission { recover, missed_after, ..Admission::of(ID, head) };
-        let token = head.bearer().or_else(|| head.parameter("token")).filter(|token| !token.is_empty());
+        let token = head.socket_credential();
         Ok(match token {
             Some(token) => HandshakeStep::Verify(Box::new(Unverified::new(token.to_owned(), organization, admission))),
             None => {
