@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
-import { join, unread } from "../fixture.mjs";
+import { join, subscribe, unread } from "../fixture.mjs";
 import { Database, ask, reader, status, until } from "../source.mjs";
 
 const database = await Database.start();
@@ -93,6 +93,21 @@ test("PostgreSQL crashes and comes back: the feed is there within five seconds",
 		assert.equal((await ada.next(({ type }) => type === "postgres_changes")).new.body, "after the crash");
 		assert.ok(Date.now() - began < MAX_WAIT, `${Date.now() - began} ms`);
 		assert.equal(ada.socket.readyState, ada.socket.OPEN);
+	}));
+
+test("claims of more than two megabytes together are stored and judged", () =>
+	withServer(async (server) => {
+		const readers = [];
+		// A row of an object's storage holds two megabytes.
+		for (let index = 0; index < 240; index += 1) {
+			const claims = { padding: "\u00e9".repeat(5_000) };
+			readers.push(await join(server, `user-${index}`, ["authenticated"], { claims }));
+		}
+		const answers = await Promise.all(readers.map((client) => subscribe(client, "m", { table: "messages" })));
+		assert.deepEqual([...new Set(answers.map(({ type }) => type))], ["subscribed"]);
+		await database.sql("insert into messages (owner, body) values ('user-0', 'first'), ('user-239', 'last')");
+		assert.deepEqual([(await readers[0].next()).new.body, (await readers[239].next()).new.body], ["first", "last"]);
+		assert.deepEqual(await unread(readers[120]), []);
 	}));
 
 for (const [problem, url] of [

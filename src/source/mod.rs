@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod input;
 pub mod interest;
 pub mod link;
+pub mod pieces;
 pub mod queries;
 pub mod size;
 pub mod statement;
