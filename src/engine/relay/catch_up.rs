@@ -176,13 +176,8 @@ impl RelayTenant {
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),
             Down::Restart => self.give_up_catching_up(now, out),
-            // Which of the missed changes the new settings exclude is unknown.
-            Down::Tables { ref settings }
-                if self.progress.behind.is_some() && self.delivery.tables_text().as_ref() != Some(settings) =>
-            {
-                self.give_up_catching_up(now, out);
-                self.tell(now, incoming, out);
-            }
+            // Missed changes are sent under the current settings, as in any recovery.
+            Down::Tables { .. } => self.tell(now, incoming, out),
             Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
                 self.catch_up(now, *form, out);
             }
