@@ -64,3 +64,19 @@ fn a_root_of_yesterday_is_not_asked() {
     assert!(restarted(&client));
     rig.mail.letters.iter().for_each(|letter| assert!(!letter.body.contains("\"all\""), "{}", letter.body));
 }
+
+#[test]
+fn what_yesterday_stored_of_relays_is_read() {
+    let (mut rig, client) = spread();
+    let stored = rig.storage.facts["relay.1"].replace(",\"catches_up\":true", "");
+    rig.storage.facts.insert("relay.1".to_owned(), stored);
+    // It said of all that was on its way the same.
+    rig.storage.facts.insert("relays".to_owned(), "1".to_owned());
+    rig.mail.is_held = true;
+    rig.lose_root();
+    let told = rig.mail.letters.front().unwrap();
+    assert!(told.body.contains("[\"restart\"]"), "{}", told.body);
+    assert_eq!((&rig.stats()["connections"], &rig.stats()["missedByRelays"]["lost"]), (&json!(2), &json!(1)));
+    rig.release_mail();
+    assert!(restarted(&client));
+}

@@ -48,8 +48,34 @@ struct Behind {
     number: u64,
     questions: u32,
     again_at: u64,
-    held: VecDeque<IncomingMessage>,
-    held_bytes: usize,
+    held: HeldMessages,
+}
+
+/// Messages that are held until the missed ones before them have been sent.
+#[derive(Default)]
+struct HeldMessages {
+    messages: VecDeque<IncomingMessage>,
+    bytes: usize,
+    has_unretained: bool,
+}
+
+impl HeldMessages {
+    fn push(&mut self, incoming: IncomingMessage) {
+        self.bytes += incoming.bytes;
+        self.has_unretained |= incoming.is_unretained();
+        self.messages.push_back(incoming);
+    }
+
+    /// Takes the messages up to this offset; all of them without one.
+    fn take(&mut self, read_to: Option<u64>) -> VecDeque<IncomingMessage> {
+        let Some(read_to) = read_to else { return std::mem::take(self).messages };
+        let is_within = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
+        let count = self.messages.iter().rposition(is_within).map_or(0, |last| last + 1);
+        let rest = self.messages.split_off(count);
+        let taken = std::mem::take(self).messages;
+        rest.into_iter().for_each(|incoming| self.push(incoming));
+        taken
+    }
 }
 
 /// A message of the root, with the context of its batch.
@@ -160,7 +186,7 @@ impl Progress {
             root,
             position: self.position.clone().map(|Position { epoch, offset }| (epoch, offset)),
             is_behind: self.behind.is_some(),
-            holds_unretained: self.behind.iter().flat_map(|behind| &behind.held).any(IncomingMessage::is_unretained),
+            holds_unretained: self.behind.as_ref().is_some_and(|behind| behind.held.has_unretained),
             ..Heard::default()
         }
     }
@@ -183,9 +209,8 @@ impl RelayTenant {
             }
             _ => match &mut self.progress.behind {
                 Some(behind) => {
-                    behind.held_bytes += incoming.bytes;
-                    behind.held.push_back(incoming);
-                    if behind.held_bytes > MAX_HELD_BYTES {
+                    behind.held.push(incoming);
+                    if behind.held.bytes > MAX_HELD_BYTES {
                         self.give_up_catching_up(now, out);
                     }
                 }
@@ -224,24 +249,23 @@ impl RelayTenant {
                 self.delivery.restart(socket, out);
             }
         }
-        let (held, held_bytes) =
-            self.progress.behind.take().map(|behind| (behind.held, behind.held_bytes)).unwrap_or_default();
-        self.ask_for_portion(now, (held, held_bytes));
+        let held = self.progress.behind.take().map(|behind| behind.held).unwrap_or_default();
+        self.ask_for_portion(now, held);
         self.link.forget_questions();
         self.ask_again();
     }
 
-    fn ask_for_portion(&mut self, now: u64, (held, held_bytes): (VecDeque<IncomingMessage>, usize)) {
+    fn ask_for_portion(&mut self, now: u64, held: HeldMessages) {
         self.asked += 1;
         let again_at = now.saturating_add(ASK_AGAIN);
-        self.progress.behind = Some(Behind { number: self.asked, questions: 1, again_at, held, held_bytes });
+        self.progress.behind = Some(Behind { number: self.asked, questions: 1, again_at, held });
     }
 
     /// Asks for what was missed; the question stays the same until it is answered.
     pub(super) fn ask_what_was_missed(&mut self) {
         let (Some(behind), Some(position)) = (&self.progress.behind, &self.progress.position) else { return };
         // A session that a held message grants something also needs what follows it.
-        let everything = behind.held.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
+        let everything = behind.held.messages.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
         let from = FromForm::All { epoch: position.epoch.clone(), offset: position.offset, everything };
         let payer = PayerForm { socket: String::new(), user: None };
         let (number, from, watch) = (behind.number, Some(from), Vec::new());
@@ -277,18 +301,11 @@ impl RelayTenant {
             return self.give_up_catching_up(now, out);
         };
         let Some(Behind { mut held, .. }) = self.progress.behind.take() else { return };
-        let read_to = form.read_to.unwrap_or(form.offset);
-        let is_in_portion = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
-        let count = match form.read_to {
-            None => held.len(),
-            Some(_) => held.iter().rposition(is_in_portion).map_or(0, |last| last + 1),
-        };
-        let rest = held.split_off(count);
-        self.tell_merged(now, VecDeque::from(rows), held, out);
-        self.progress.reach(&form.epoch, read_to);
+        let before = held.take(form.read_to);
+        self.tell_merged(now, VecDeque::from(rows), before, out);
+        self.progress.reach(&form.epoch, form.read_to.unwrap_or(form.offset));
         if form.read_to.is_some() {
-            let rest_bytes = rest.iter().map(|incoming| incoming.bytes).sum();
-            self.ask_for_portion(now, (rest, rest_bytes));
+            self.ask_for_portion(now, held);
             self.ask_what_was_missed();
         }
     }
@@ -323,7 +340,7 @@ impl RelayTenant {
         self.progress.owed.take();
         self.restart_all(out);
         // No socket is left that could miss anything, but table settings and presence must still be applied.
-        behind.into_iter().flat_map(|behind| behind.held).for_each(|incoming| self.tell(now, incoming, out));
+        behind.into_iter().flat_map(|behind| behind.held.messages).for_each(|incoming| self.tell(now, incoming, out));
     }
 
     /// Continues if the previous life was still catching up.

@@ -73,7 +73,7 @@ impl Hub {
         let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
         let push = match form {
             _ if is_grant => Link::push_grant,
-            Down::Gathered { only: None, .. } => Link::push_gathered,
+            Down::Gathered { .. } => Link::push_gathered,
             _ => Link::push_reply,
         };
         if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
