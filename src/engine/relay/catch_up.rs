@@ -30,9 +30,9 @@ pub(super) struct Progress {
     /// Every retained publication up to here was delivered to the sockets that it concerns; `None` if unknown.
     position: Option<Position>,
     ended_lives: VecDeque<String>,
-    /// Whether the root was heard from since the link was reset.
+    /// Whether a batch of the root was received since the link to it began.
     has_heard: bool,
-    /// The root's life before it said that it does not know the link.
+    /// The life of the root before it answered that it does not know this link.
     forgotten: Option<String>,
     behind: Option<Behind>,
     /// The answers that the root owes to sockets.
@@ -51,7 +51,7 @@ struct Behind {
     held: HeldMessages,
 }
 
-/// Messages that are held until the missed ones before them have been sent.
+/// Messages that wait until everything before them is delivered.
 #[derive(Default)]
 struct HeldMessages {
     messages: VecDeque<IncomingMessage>,
@@ -66,7 +66,7 @@ impl HeldMessages {
         self.messages.push_back(incoming);
     }
 
-    /// Takes the messages up to this offset; all of them without one.
+    /// Removes the messages up to this offset; all of them without one.
     fn take(&mut self, read_to: Option<u64>) -> VecDeque<IncomingMessage> {
         let Some(read_to) = read_to else { return std::mem::take(self).messages };
         let is_within = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
@@ -131,18 +131,18 @@ impl Progress {
         self.ended_lives.iter().any(|life| life == root)
     }
 
-    /// Records a batch of the root. A late one, from before the link was reset, says nothing about this link.
+    /// Records whose batch is received. A late batch from before the link began says nothing about this link.
     pub(super) fn hear(&mut self, root: &str) {
         self.has_heard = self.forgotten.as_deref() != Some(root);
     }
 
-    /// Records that the root does not know the link: this is another life of it, or it has given the relay up.
+    /// Records that the root does not know this link: it has another life, or has given the relay up.
     pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
         self.has_heard = false;
         self.forgotten = known.map(|(life, _)| life).or(self.forgotten.take());
     }
 
-    /// Records that a life of the root has ended; returns whether it was heard from since the link was reset.
+    /// Records that a life of the root has ended; returns whether it was heard since the link to it began.
     pub(super) fn end_life(&mut self, root: String) -> bool {
         self.ended_lives.push_back(root);
         if self.ended_lives.len() > MAX_ENDED_LIVES {
@@ -165,7 +165,7 @@ impl Progress {
         self.position.as_ref().is_some_and(|position| offset <= position.offset)
     }
 
-    /// Advances the position by a message, never back: the message may be late.
+    /// Advances the position by a message. A late one never moves it back.
     fn advance(&mut self, message: &Down) {
         match message {
             Down::Publish { offset, .. } => {
@@ -196,8 +196,8 @@ impl RelayTenant {
     /// Handles one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
         // The root's next life is of an earlier version.
-        if self.progress.behind.is_some() && self.root_cannot_be_asked() {
-            self.give_up_catching_up(now, out);
+        if self.progress.behind.is_some() && self.root_is_of_yesterday() {
+            self.send_all_away(now, out);
         }
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),

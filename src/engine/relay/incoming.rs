@@ -33,7 +33,7 @@ impl RelayTenant {
             // The root has lost its memory, and with it this link's questions.
             Some((known, _)) => self.end_root(known, &life, out),
             // Whether the previous life has delivered this batch is unknown.
-            None if again => return self.give_up_catching_up(now, out),
+            None if again => return self.send_all_away(now, out),
             None => {}
         }
         self.progress.hear(&root);
@@ -90,8 +90,8 @@ impl RelayTenant {
         }
     }
 
-    /// Resets the link if the root's next life does not know it; `known_life` is the relay's life that it knows. A root
-    /// that was not heard from since the last reset was asked nothing.
+    /// Begins the link again, unless the root's next life knows it already: it names the relay's life in its batch. A root
+    /// that was not heard since the link began was asked nothing.
     fn end_root(&mut self, ended: String, known_life: &str, out: &mut Out) {
         let has_heard = self.progress.end_life(ended);
         if has_heard && known_life != self.link.life() {
