@@ -5,7 +5,6 @@
 mod rig;
 
 use realtime_worker::engine::relay::Peer;
-use rig::relays::Letter;
 use rig::{Client, Rig};
 use serde_json::{Value, json};
 
@@ -106,6 +105,27 @@ fn a_batch_of_a_lost_life_of_the_root_that_comes_late_is_told_once() {
     assert_eq!(rig.deliver_letter(&late), None);
     rig.say("after");
     assert_eq!(events(&clients[1]), ["first", "kept", "after"]);
+}
+
+#[test]
+fn a_late_batch_between_two_lives_of_the_root_costs_nothing() {
+    let (mut rig, clients) = spread(1);
+    rig.frame(&clients[1], json!({ "type": "subscribe", "id": "s", "topic": "log:1" }));
+    rig.mail.is_held = true;
+    rig.say("kept");
+    let late = rig.mail.letters.pop_front().unwrap();
+    rig.wake();
+    // The next life is asked before what it says arrives, and knows nothing of the link.
+    let said = |event: &str| json!({ "type": "broadcast", "topic": "log:1", "event": event, "payload": 1 });
+    rig.frame(&clients[1], said("a"));
+    let next = rig.mail.letters.pop_front().unwrap();
+    rig.post_one();
+    assert!(rig.deliver_letter(&late).is_some());
+    rig.mail.letters.push_front(next);
+    rig.release_mail();
+    rig.frame(&clients[1], said("b"));
+    assert_eq!(events(&clients[1]), ["first", "kept", "a", "b"]);
+    assert_eq!((clients[1].closed(), rig.storage.history.len()), (None, 4));
 }
 
 #[test]
@@ -357,44 +377,4 @@ fn a_note_outlives_the_socket_that_has_it() {
     }
     assert_eq!(last.closed(), None);
     assert_eq!(events(last), ["0", "once", "1", "once", "2", "once", "3", "once"]);
-}
-
-/// The same objects, one of which was deployed yesterday: it names its lives without saying that it can catch up.
-fn of_yesterday(letter: &Letter) -> Letter {
-    Letter { body: letter.body.replacen("+\"", "\"", 2), ..letter.clone() }
-}
-
-#[test]
-fn a_relay_of_yesterday_is_told_to_begin_anew() {
-    let (mut rig, clients) = spread(1);
-    rig.wake_relay(0);
-    rig.mail.is_held = true;
-    // Whatever happens there first makes it say that it has begun.
-    rig.frame(&clients[1], json!({ "type": "ping" }));
-    rig.mail.letters.iter_mut().for_each(|letter| *letter = of_yesterday(letter));
-    rig.post_one();
-    rig.say("kept");
-    rig.lose_root();
-    let told = rig.mail.letters.front().unwrap();
-    assert!(told.body.contains("[\"restart\"]"), "{}", told.body);
-    assert_eq!(relay_figures(&mut rig, 1), (0, 0), "the history has it");
-    rig.release_mail();
-    assert!(restarted(&clients[1]));
-}
-
-#[test]
-fn a_root_of_yesterday_is_not_asked() {
-    let (mut rig, clients) = behind(1);
-    // A version that cannot be asked is deployed: its next life says nothing of it.
-    let question = rig.mail.letters.pop_front().unwrap();
-    rig.answer_letter(&question, None);
-    rig.say("kept");
-    rig.lose_root();
-    rig.mail.letters.retain(|letter| letter.from == Peer::Root);
-    let told = rig.mail.letters.pop_front().unwrap();
-    let told = of_yesterday(&told);
-    let told = Letter { body: told.body.replace("behind", "restart"), ..told };
-    rig.deliver_letter(&told).unwrap();
-    assert!(restarted(&clients[1]));
-    rig.mail.letters.iter().for_each(|letter| assert!(!letter.body.contains("\"all\""), "{}", letter.body));
 }

@@ -15,6 +15,8 @@ pub struct Counts {
     pub recoveries: u64,
     /// Sockets that an object closed with 1012, whose clients come back.
     pub restarts: u64,
+    /// Requests of relays that say from where they have missed something.
+    pub caught_up: u64,
     /// Requests to the organization's object for where the next socket goes.
     pub places: u64,
     /// Requests of relays before they accept a socket whose user or ticket is known.
@@ -37,7 +39,7 @@ pub struct Counts {
 
 macro_rules! each {
     ($operation:expr) => {
-        each!($operation; publications seen connections recoveries restarts places admissions up down bytes failures rows sleeps crashes)
+        each!($operation; publications seen connections recoveries restarts caught_up places admissions up down bytes failures rows sleeps crashes)
     };
     ($operation:expr; $($name:ident)*) => { Counts { $( $name: $operation(|counts: &Counts| counts.$name), )* } };
 }
@@ -59,8 +61,8 @@ impl fmt::Display for Counts {
         writeln!(f, "  publications {}, seen {}", self.publications, self.seen)?;
         writeln!(
             f,
-            "  connections {}, recoveries {}, closed with 1012 {}",
-            self.connections, self.recoveries, self.restarts
+            "  connections {}, recoveries {}, closed with 1012 {}, questions of relays for what they missed {}",
+            self.connections, self.recoveries, self.restarts, self.caught_up
         )?;
         let (places, admissions, up, down) = (self.places, self.admissions, self.up, self.down);
         writeln!(

@@ -30,6 +30,8 @@ pub(crate) const LATENCY: std::ops::Range<u64> = 2..30;
 const FAILURE: std::ops::Range<u64> = 50..10_000;
 /// When a client whose connection has ended comes back: as the SDK does, with jitter.
 pub(crate) const RETURN: std::ops::Range<u64> = 200..30_000;
+/// What a relay's request says that asks for what it missed.
+const QUESTION: &str = r#""from":{"all":"#;
 /// A message of an application.
 const PAYLOAD: &str =
     "an event of an application, as long as such events often are; some have more to say, many have less";
@@ -274,6 +276,7 @@ impl World {
                 known.pending += 1;
                 *(if object == 0 { &mut self.counts.down } else { &mut self.counts.up }) += 1;
                 self.counts.bytes += body.len() as u64;
+                self.counts.caught_up += u64::from(object > 0 && body.contains(QUESTION));
                 let letter = Letter { from: object, life, to: Object::index(peer), body };
                 self.later(LATENCY, Event::Arrive { letter });
             }

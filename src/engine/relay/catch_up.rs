@@ -30,8 +30,10 @@ pub(super) struct Progress {
     /// Every retained publication up to here was delivered to the sockets that it concerns; `None` if unknown.
     position: Option<Position>,
     ended_lives: VecDeque<String>,
-    /// Whether the root's life is known from a batch rather than from a stored note.
+    /// Whether a batch of the root was received since the link to it began.
     has_heard: bool,
+    /// The life of the root before it answered that it does not know this link.
+    forgotten: Option<String>,
     behind: Option<Behind>,
     /// The answers that the root owes to sockets.
     pub(super) owed: Owed,
@@ -46,8 +48,34 @@ struct Behind {
     number: u64,
     questions: u32,
     again_at: u64,
-    held: VecDeque<IncomingMessage>,
-    held_bytes: usize,
+    held: HeldMessages,
+}
+
+/// Messages that wait until everything before them is delivered.
+#[derive(Default)]
+struct HeldMessages {
+    messages: VecDeque<IncomingMessage>,
+    bytes: usize,
+    has_unretained: bool,
+}
+
+impl HeldMessages {
+    fn push(&mut self, incoming: IncomingMessage) {
+        self.bytes += incoming.bytes;
+        self.has_unretained |= incoming.is_unretained();
+        self.messages.push_back(incoming);
+    }
+
+    /// Removes the messages up to this offset; all of them without one.
+    fn take(&mut self, read_to: Option<u64>) -> VecDeque<IncomingMessage> {
+        let Some(read_to) = read_to else { return std::mem::take(self).messages };
+        let is_within = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
+        let count = self.messages.iter().rposition(is_within).map_or(0, |last| last + 1);
+        let rest = self.messages.split_off(count);
+        let taken = std::mem::take(self).messages;
+        rest.into_iter().for_each(|incoming| self.push(incoming));
+        taken
+    }
 }
 
 /// A message of the root, with the context of its batch.
@@ -103,7 +131,18 @@ impl Progress {
         self.ended_lives.iter().any(|life| life == root)
     }
 
-    /// Records that a life of the root has ended; returns whether this life of the relay had heard from it.
+    /// Records whose batch is received. A late batch from before the link began says nothing about this link.
+    pub(super) fn hear(&mut self, root: &str) {
+        self.has_heard = self.forgotten.as_deref() != Some(root);
+    }
+
+    /// Records that the root does not know this link: it has another life, or has given the relay up.
+    pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
+        self.has_heard = false;
+        self.forgotten = known.map(|(life, _)| life).or(self.forgotten.take());
+    }
+
+    /// Records that a life of the root has ended; returns whether it was heard since the link to it began.
     pub(super) fn end_life(&mut self, root: String) -> bool {
         self.ended_lives.push_back(root);
         if self.ended_lives.len() > MAX_ENDED_LIVES {
@@ -126,17 +165,20 @@ impl Progress {
         self.position.as_ref().is_some_and(|position| offset <= position.offset)
     }
 
-    /// Advances the position by a message.
+    /// Advances the position by a message. A late one never moves it back.
     fn advance(&mut self, message: &Down) {
         match message {
             Down::Publish { offset, .. } => {
                 self.position.iter_mut().for_each(|position| position.offset = position.offset.max(*offset));
             }
-            Down::Answer(form) => {
-                self.position = Some(Position { epoch: form.epoch.clone(), offset: form.offset });
-            }
+            Down::Answer(form) => self.reach(&form.epoch, form.offset),
             _ => {}
         }
+    }
+
+    fn reach(&mut self, epoch: &str, offset: u64) {
+        let known = self.position.as_ref().filter(|known| known.epoch == epoch).map_or(0, |known| known.offset);
+        self.position = Some(Position { epoch: epoch.to_owned(), offset: offset.max(known) });
     }
 
     fn heard(&self, root: Option<(String, u64)>) -> Heard {
@@ -144,7 +186,7 @@ impl Progress {
             root,
             position: self.position.clone().map(|Position { epoch, offset }| (epoch, offset)),
             is_behind: self.behind.is_some(),
-            holds_unretained: self.behind.iter().flat_map(|behind| &behind.held).any(IncomingMessage::is_unretained),
+            holds_unretained: self.behind.as_ref().is_some_and(|behind| behind.held.has_unretained),
             ..Heard::default()
         }
     }
@@ -153,25 +195,23 @@ impl Progress {
 impl RelayTenant {
     /// Handles one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
-        self.progress.has_heard = true;
         // The root's next life is of an earlier version.
         if self.progress.behind.is_some() && self.root_is_of_yesterday() {
             self.send_all_away(now, out);
         }
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),
-            Down::Restart => self.send_all_away(now, out),
-            // What is read from the history is told under the settings of now, and not of then.
+            Down::Restart => self.give_up_catching_up(now, out),
+            // Missed changes are sent under the current settings, as in any recovery.
             Down::Tables { .. } => self.tell(now, incoming, out),
             Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
                 self.catch_up(now, *form, out);
             }
             _ => match &mut self.progress.behind {
                 Some(behind) => {
-                    behind.held_bytes += incoming.bytes;
-                    behind.held.push_back(incoming);
-                    if behind.held_bytes > MAX_HELD_BYTES {
-                        self.send_all_away(now, out);
+                    behind.held.push(incoming);
+                    if behind.held.bytes > MAX_HELD_BYTES {
+                        self.give_up_catching_up(now, out);
                     }
                 }
                 None => self.tell(now, incoming, out),
@@ -200,8 +240,8 @@ impl RelayTenant {
     /// A retained message is missing: asks for everything after the last known position. Without a position, nothing
     /// can be recovered.
     pub(super) fn fall_behind(&mut self, now: u64, out: &mut Out) {
-        if self.progress.position.is_none() || self.root_is_of_yesterday() || self.delivery.is_empty() {
-            return self.send_all_away(now, out);
+        if self.progress.position.is_none() || self.root_cannot_be_asked() || self.delivery.is_empty() {
+            return self.give_up_catching_up(now, out);
         }
         // The answers to these are not in the history.
         for (socket, client_id) in self.progress.owed.take() {
@@ -209,24 +249,23 @@ impl RelayTenant {
                 self.delivery.restart(socket, out);
             }
         }
-        let (held, held_bytes) =
-            self.progress.behind.take().map(|behind| (behind.held, behind.held_bytes)).unwrap_or_default();
-        self.ask_for_portion(now, (held, held_bytes));
+        let held = self.progress.behind.take().map(|behind| behind.held).unwrap_or_default();
+        self.ask_for_portion(now, held);
         self.link.forget_questions();
         self.ask_again();
     }
 
-    fn ask_for_portion(&mut self, now: u64, (held, held_bytes): (VecDeque<IncomingMessage>, usize)) {
+    fn ask_for_portion(&mut self, now: u64, held: HeldMessages) {
         self.asked += 1;
         let again_at = now.saturating_add(ASK_AGAIN);
-        self.progress.behind = Some(Behind { number: self.asked, questions: 1, again_at, held, held_bytes });
+        self.progress.behind = Some(Behind { number: self.asked, questions: 1, again_at, held });
     }
 
     /// Asks for what was missed; the question stays the same until it is answered.
     pub(super) fn ask_what_was_missed(&mut self) {
         let (Some(behind), Some(position)) = (&self.progress.behind, &self.progress.position) else { return };
         // A session that a held message grants something also needs what follows it.
-        let everything = behind.held.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
+        let everything = behind.held.messages.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
         let from = FromForm::All { epoch: position.epoch.clone(), offset: position.offset, everything };
         let payer = PayerForm { socket: String::new(), user: None };
         let (number, from, watch) = (behind.number, Some(from), Vec::new());
@@ -246,7 +285,7 @@ impl RelayTenant {
     pub(super) fn ask_when_due(&mut self, now: u64, out: &mut Out) {
         let Some(behind) = self.progress.behind.as_mut().filter(|behind| behind.again_at <= now) else { return };
         if behind.questions >= MAX_QUESTIONS {
-            return self.send_all_away(now, out);
+            return self.give_up_catching_up(now, out);
         }
         behind.questions += 1;
         behind.again_at = now.saturating_add(ASK_AGAIN);
@@ -259,22 +298,14 @@ impl RelayTenant {
     /// Delivers a portion of what was missed, merged with the held messages.
     fn catch_up(&mut self, now: u64, form: AnswerForm, out: &mut Out) {
         let Some(Missed::Everything(rows)) = form.missed.map(codec::missed) else {
-            return self.send_all_away(now, out);
+            return self.give_up_catching_up(now, out);
         };
         let Some(Behind { mut held, .. }) = self.progress.behind.take() else { return };
-        let read_to = form.read_to.unwrap_or(form.offset);
-        let is_in_portion = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
-        let count = match form.read_to {
-            None => held.len(),
-            Some(_) => held.iter().rposition(is_in_portion).map_or(0, |last| last + 1),
-        };
-        let rest = held.split_off(count);
-        self.tell_merged(now, VecDeque::from(rows), held, out);
-        let offset = self.progress.position.as_ref().map_or(read_to, |known| known.offset.max(read_to));
-        self.progress.position = Some(Position { epoch: form.epoch, offset });
+        let before = held.take(form.read_to);
+        self.tell_merged(now, VecDeque::from(rows), before, out);
+        self.progress.reach(&form.epoch, form.read_to.unwrap_or(form.offset));
         if form.read_to.is_some() {
-            let rest_bytes = rest.iter().map(|incoming| incoming.bytes).sum();
-            self.ask_for_portion(now, (rest, rest_bytes));
+            self.ask_for_portion(now, held);
             self.ask_what_was_missed();
         }
     }
@@ -303,20 +334,20 @@ impl RelayTenant {
     }
 
     /// What is missing cannot be recovered here: clients must reconnect, and recover what was retained by themselves.
-    pub(super) fn send_all_away(&mut self, now: u64, out: &mut Out) {
+    pub(super) fn give_up_catching_up(&mut self, now: u64, out: &mut Out) {
         let behind = self.progress.behind.take();
         self.link.forget_missed();
         self.progress.owed.take();
         self.restart_all(out);
         // No socket is left that could miss anything, but table settings and presence must still be applied.
-        behind.into_iter().flat_map(|behind| behind.held).for_each(|incoming| self.tell(now, incoming, out));
+        behind.into_iter().flat_map(|behind| behind.held.messages).for_each(|incoming| self.tell(now, incoming, out));
     }
 
     /// Continues if the previous life was still catching up.
     pub(super) fn catch_up_again(&mut self, now: u64, out: &mut Out) {
         match self.progress.was_behind() {
             (true, false) => self.fall_behind(now, out),
-            (true, true) => self.send_all_away(now, out),
+            (true, true) => self.give_up_catching_up(now, out),
             (false, _) => {}
         }
     }
@@ -334,7 +365,7 @@ impl RelayTenant {
     }
 
     /// Whether the root is of an earlier version, which cannot be asked by offset.
-    fn root_is_of_yesterday(&self) -> bool {
+    fn root_cannot_be_asked(&self) -> bool {
         self.root.as_ref().is_some_and(|(life, _)| !catches_up(life))
     }
 }

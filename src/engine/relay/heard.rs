@@ -97,6 +97,18 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_read_as_it_was_written() {
+        let note = r#"{"version":1,"count":3,"root":["life+",7],"position":["epoch",9],"is_behind":true}"#;
+        let (latest, _) = read(&[(SocketId(0), beside("a", note))]);
+        let latest = latest.unwrap();
+        assert_eq!(
+            (latest.root.clone(), latest.position.clone()),
+            (Some(("life+".into(), 7)), Some(("epoch".into(), 9)))
+        );
+        assert_eq!((latest.is_behind, latest.holds_unretained, &*latest.text()), (true, false, note));
+    }
+
+    #[test]
     fn a_note_of_another_version_says_nothing() {
         let other = Heard::default().next(at(1)).unwrap().text().replace("\"version\":1", "\"version\":2");
         for note in [other.as_str(), "", "{}"] {

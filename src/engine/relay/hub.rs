@@ -184,7 +184,7 @@ impl Hub {
                 behind.push(*number);
             }
         }
-        behind.into_iter().for_each(|relay| self.restart(relay));
+        behind.into_iter().for_each(|relay| self.repeat_tables(relay));
     }
 
     /// The relays that have sockets.
@@ -226,7 +226,7 @@ impl Hub {
         let enters = ask.enters.then(|| Entering { user: user.to_owned(), listens: ask.listens });
         let text = Rc::from(text(&form));
         if self.links.get_mut(&relay).is_some_and(|link| !link.push_answer(text, ask.number, enters)) {
-            self.restart(relay);
+            self.repeat_tables(relay);
         }
         self.count();
     }
@@ -242,7 +242,7 @@ impl Hub {
     }
 
     /// Sends a relay again what was dropped and is not in the history.
-    pub(super) fn restart(&mut self, relay: u32) {
+    pub(super) fn repeat_tables(&mut self, relay: u32) {
         if let (Some(link), Some(tables)) = (self.links.get_mut(&relay), &self.tables) {
             link.push_retained(tables.clone());
         }

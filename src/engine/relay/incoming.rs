@@ -28,14 +28,15 @@ impl RelayTenant {
                 self.root = Some((known, taken));
                 return self.report.doubt();
             }
-            Some((known, taken)) if known == root && sequence > taken + 1 => return self.send_all_away(now, out),
+            Some((known, taken)) if known == root && sequence > taken + 1 => return self.give_up_catching_up(now, out),
             Some((known, _)) if known == root => {}
             // The root has lost its memory, and with it this link's questions.
-            Some((known, _)) => self.end_root(known, out),
+            Some((known, _)) => self.end_root(known, &life, out),
             // Whether the previous life has delivered this batch is unknown.
             None if again => return self.send_all_away(now, out),
             None => {}
         }
+        self.progress.hear(&root);
         let is_for_this_life = life == self.link.life();
         let bytes = body.len() / messages.len().max(1);
         for message in messages {
@@ -79,7 +80,8 @@ impl RelayTenant {
             Taken::Later => self.report.doubt(),
             Taken::Forgotten(doubtful) => {
                 // Its batches are numbered from 1 again.
-                self.root = None;
+                let known = self.root.take();
+                self.progress.be_forgotten(known);
                 // It may have given this relay up, and its listeners with it.
                 self.tell_database_anew();
                 self.ask_again();
@@ -88,9 +90,11 @@ impl RelayTenant {
         }
     }
 
-    fn end_root(&mut self, life: String, out: &mut Out) {
-        // If only the previous life has heard from it, this one has asked it nothing.
-        if self.progress.end_life(life) {
+    /// Begins the link again, unless the root's next life knows it already: it names the relay's life in its batch. A root
+    /// that was not heard since the link began was asked nothing.
+    fn end_root(&mut self, ended: String, known_life: &str, out: &mut Out) {
+        let has_heard = self.progress.end_life(ended);
+        if has_heard && known_life != self.link.life() {
             self.begin_anew(out);
         }
     }

@@ -29,7 +29,7 @@ impl Hub {
         if let (Some(tables), Some(link)) = (self.tables.clone(), self.links.get_mut(&relay))
             && !link.push_retained(tables)
         {
-            self.restart(relay);
+            self.repeat_tables(relay);
         }
     }
 
@@ -44,7 +44,7 @@ impl Hub {
         let links = self.links.iter_mut().filter(|(_, link)| is_meant(link));
         let behind: Vec<u32> =
             links.filter_map(|(number, link)| (!push(link, told.clone())).then_some(*number)).collect();
-        behind.into_iter().for_each(|relay| self.restart(relay));
+        behind.into_iter().for_each(|relay| self.repeat_tables(relay));
     }
 
     /// Tells a relay where its sockets are present.
@@ -73,18 +73,18 @@ impl Hub {
         let is_grant = matches!(form, Down::Present { present: true, .. } | Down::Places { .. });
         let push = match form {
             _ if is_grant => Link::push_grant,
-            Down::Gathered { only: None, .. } => Link::push_gathered,
+            Down::Gathered { .. } => Link::push_gathered,
             _ => Link::push_reply,
         };
         if self.links.get_mut(&relay).is_some_and(|link| !push(link, text)) {
-            self.restart(relay);
+            self.repeat_tables(relay);
         }
     }
 
     /// Sends one relay a message for any of its lives.
     pub(super) fn announce(&mut self, relay: u32, form: &Down) {
         if self.links.get_mut(&relay).is_some_and(|link| !link.push(Rc::from(text(form)))) {
-            self.restart(relay);
+            self.repeat_tables(relay);
         }
     }
 }
