@@ -196,8 +196,8 @@ impl RelayTenant {
     /// Handles one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
         // The root's next life is of an earlier version.
-        if self.progress.behind.is_some() && self.root_is_of_yesterday() {
-            self.send_all_away(now, out);
+        if self.progress.behind.is_some() && self.root_cannot_be_asked() {
+            self.give_up_catching_up(now, out);
         }
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),

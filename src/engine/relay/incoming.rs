@@ -33,7 +33,7 @@ impl RelayTenant {
             // The root has lost its memory, and with it this link's questions.
             Some((known, _)) => self.end_root(known, &life, out),
             // Whether the previous life has delivered this batch is unknown.
-            None if again => return self.send_all_away(now, out),
+            None if again => return self.give_up_catching_up(now, out),
             None => {}
         }
         self.progress.hear(&root);
