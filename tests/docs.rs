@@ -122,7 +122,7 @@ fn limits_that_are_fixed() {
         ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
         (
             "bytes of a client's message that is kept, with all that it says beside its payload",
-            limits::KEPT_BYTES.to_string(),
+            limits::RETAINED_BYTES.to_string(),
         ),
         (
             "bytes of one connection's subscriptions and channels, as they are kept, with which it may ask for more",

@@ -87,7 +87,7 @@ pub(super) struct Accepted {
     /// When, in Unix milliseconds.
     pub(super) time: u64,
     /// Whether it is in the history.
-    pub(super) is_kept: bool,
+    pub(super) is_retained: bool,
     /// The database's verdict on who may see it.
     pub(super) verdict: Option<Rc<Verdict>>,
 }

@@ -33,7 +33,7 @@ pub const REGULAR_EXPRESSIONS: usize = 8;
 /// ends.
 pub const REJECTION_FACTOR: u64 = 10;
 /// Bytes of a publication that is retained: a row of the storage has at most 2 MB.
-pub const KEPT_BYTES: usize = 2_000_000;
+pub const RETAINED_BYTES: usize = 2_000_000;
 /// Bytes of a connection's state up to which it may add to it: the state must fit into a row, too.
 pub const STATE_BYTES: usize = 1_500_000;
 /// Frames of one connection that wait while keys are fetched, besides one join and one fresh token for each channel.

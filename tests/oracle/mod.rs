@@ -124,7 +124,7 @@ fn text(cell: &Value) -> Option<String> {
 }
 
 fn cells(table: &Value, change: &Value, row: &Value, person: &Person) -> Cells {
-    let is_kept = |column: &str| {
+    let is_retained = |column: &str| {
         let lists = [&table["fields"], &change["fields"]];
         lists.into_iter().filter_map(Value::as_array).all(|list| list.iter().any(|one| one == column))
     };
@@ -134,7 +134,7 @@ fn cells(table: &Value, change: &Value, row: &Value, person: &Person) -> Cells {
         let rules = [&table["masking"][column], &change["maskingConfig"][column]];
         rules.into_iter().any(|rule| rule.is_object() && !is_shown(&rule["show"], owns, person))
     };
-    let row = row.as_object().unwrap().iter().filter(|(column, _)| is_kept(column));
+    let row = row.as_object().unwrap().iter().filter(|(column, _)| is_retained(column));
     row.map(|(column, value)| (column.clone(), (value.clone(), is_hidden(column)))).collect()
 }
 

@@ -140,7 +140,7 @@ impl Delivery {
     }
 
     /// Tells a session that the database has not answered in time. Subscriptions of a channel keep waiting.
-    pub(super) fn waited_in_vain(&mut self, now: u64, id: SessionId, out: &mut Out) {
+    pub(super) fn database_timed_out(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
         if self.is_resuming(id) {

@@ -106,13 +106,13 @@ impl Away {
 
 impl Delivery {
     /// Makes this the delivery of a relay.
-    pub(in crate::engine) fn be_away(&mut self) {
+    pub(in crate::engine) fn become_relay(&mut self) {
         let mut away = Away::default();
         for socket in self.registry.sockets().iter() {
             away.counted(socket);
             socket.sessions.iter().for_each(|session| away.listed(session));
         }
-        self.registry.be_away(away);
+        self.registry.become_relay(away);
     }
 
     /// Adds the sockets at other objects to the counts.
@@ -212,7 +212,12 @@ impl Delivery {
     }
 
     /// The user that a first authentication proves; `None` if it proves none.
-    pub(in crate::engine) fn whom(&self, now: u64, socket: SocketId, frame: &Authenticate) -> Option<Option<String>> {
+    pub(in crate::engine) fn authenticating_user(
+        &self,
+        now: u64,
+        socket: SocketId,
+        frame: &Authenticate,
+    ) -> Option<Option<String>> {
         self.verifier.identify(now, self.registry.profile(socket), frame).ok().map(|principal| principal.user)
     }
 

@@ -24,7 +24,7 @@ use crate::engine::message::{Accepted, Out, SessionId};
 use crate::engine::profile::TableDelivery;
 use crate::engine::publication::Content;
 use crate::policy::database::{Database, Standing};
-use crate::policy::limits::KEPT_BYTES;
+use crate::policy::limits::RETAINED_BYTES;
 use crate::policy::principal::Principal;
 
 /// The facts under which a wake finds the database's last answers.
@@ -203,7 +203,7 @@ impl Delivery {
         let text = text.unwrap_or_default();
         link.catalog_text = Rc::from(text.as_str());
         // An answer that cannot be stored is requested again after the next wake.
-        let (digest, text) = if text.len() <= KEPT_BYTES { (digest, text) } else { Default::default() };
+        let (digest, text) = if text.len() <= RETAINED_BYTES { (digest, text) } else { Default::default() };
         out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
         out.run(Task::Write(Write::Fact { name: INTEREST, value: digest }));
         if was_lost != is_lost {
@@ -231,7 +231,7 @@ impl Delivery {
         if let Some((link, text)) = self.registry.database.as_mut().zip(text.as_deref()) {
             link.catalog_text = Rc::from(text);
         }
-        if let Some(text) = text.filter(|text| text.len() <= KEPT_BYTES) {
+        if let Some(text) = text.filter(|text| text.len() <= RETAINED_BYTES) {
             out.run(Task::Write(Write::Fact { name: CATALOG, value: text }));
         }
         let event = if is_lost { "feed_lost" } else { "feed_live" };

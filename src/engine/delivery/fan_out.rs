@@ -150,7 +150,7 @@ impl<'a> FanOut<'a> {
             let is_told_apart = profile.is_some_and(|profile| !profile.sees_own_presence);
             let events = if is_told_apart { changes } else { std::slice::from_ref(event) };
             for event in events {
-                let to = self.told_of(class, members, event);
+                let to = self.recipients_of(class, members, event);
                 if to.is_empty() {
                     continue;
                 }
@@ -162,7 +162,7 @@ impl<'a> FanOut<'a> {
     }
 
     /// The members of a class that receive a presence event: some dialects leave out the member itself.
-    fn told_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
+    fn recipients_of(&self, class: &ClassKey, members: &BTreeSet<SessionId>, event: &Event) -> Vec<SessionId> {
         let hears_oneself = (self.profiles)(class.dialect).is_none_or(|profile| profile.sees_own_presence);
         let (Event::PresenceJoined { member, .. }
         | Event::PresenceUpdated { member, .. }

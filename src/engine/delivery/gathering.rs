@@ -252,7 +252,7 @@ impl<'a> Gathering<'a> {
         let publication = &self.accepted.publication;
         let digest = || Retained::id_of(publication.id.as_deref(), self.accepted.offset);
         let id = publication.message_id.as_deref().map_or_else(digest, str::to_owned);
-        self.accepted.is_kept.then(|| Rc::new(Retained { id, replayed: self.is_replay }))
+        self.accepted.is_retained.then(|| Rc::new(Retained { id, replayed: self.is_replay }))
     }
 }
 

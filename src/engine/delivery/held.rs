@@ -85,7 +85,7 @@ impl Delivery {
     }
 
     /// Sends a held socket its queued events, then handles its queued frames.
-    pub(super) fn let_go(&mut self, id: SocketId, out: &mut Out) {
+    pub(super) fn release_held(&mut self, id: SocketId, out: &mut Out) {
         let Some(queue) = self.waits.held.sockets.remove(&id) else { return };
         out.effects.extend(queue.events);
         self.registry.save_later(id);

@@ -169,7 +169,7 @@ impl Delivery {
             match due {
                 Due::Authentication(socket) => self.fail(socket, Code::AuthTimeout, out),
                 Due::Expiry(session) => self.expired(now, time, session, out),
-                Due::Database(session) => self.waited_in_vain(now, session, out),
+                Due::Database(session) => self.database_timed_out(now, session, out),
             }
         }
         self.registry.heartbeats.beat(now, out);

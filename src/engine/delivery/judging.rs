@@ -234,7 +234,7 @@ impl Delivery {
     fn recovered(&mut self, recovery: Recovery, missed: impl Fn(Vec<Accepted>) -> Missed, out: &mut Out) {
         let missed = Some(missed(recovery.missed));
         self.tell_resumed(recovery.session, recovery.position, missed, recovery.then, out);
-        self.let_go(recovery.session.socket, out);
+        self.release_held(recovery.session.socket, out);
     }
 
     /// Logs why the database kept a session from recovering.

@@ -170,7 +170,7 @@ impl Delivery {
         self.drop_replayed(session, missed.as_ref(), &then);
         if let Some((missed, then)) = self.judge_first(session, &position, missed, then, out) {
             self.tell_resumed(session, position, missed, then, out);
-            self.let_go(session.socket, out);
+            self.release_held(session.socket, out);
         }
     }
 

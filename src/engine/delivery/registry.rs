@@ -188,7 +188,7 @@ impl Registry {
         let name = subscription.id.clone();
         let place = subscription.topic().cloned();
         let add = |session: &mut Session| {
-            session.wait_no_more(&name);
+            session.stop_waiting_for(&name);
             session.subscriptions.push(subscription);
         };
         match place {
@@ -203,7 +203,7 @@ impl Registry {
         let place = first.topic().cloned();
         let is_alone = self.session(id).is_some_and(|session| session.subscriptions.count_of(name) == 1);
         let remove = |session: &mut Session| {
-            session.wait_no_more(name);
+            session.stop_waiting_for(name);
             session.subscriptions.remove(name);
         };
         match place {
@@ -272,7 +272,7 @@ impl Registry {
     }
 
     /// From now on, records what the object with the stream must be told.
-    pub(super) fn be_away(&mut self, away: Away) {
+    pub(super) fn become_relay(&mut self, away: Away) {
         self.away = Some(away);
         let sessions = self.sockets.iter_mut().flat_map(|socket| &mut socket.sessions);
         sessions.for_each(|session| session.keeps_places = true);

@@ -23,7 +23,7 @@ impl Delivery {
         out: &mut Out,
     ) {
         let Some(profile) = self.registry.profile(id.socket) else { return };
-        self.leave_out_oneself(id, &mut members);
+        self.omit_own_presence(id, &mut members);
         let page = match profile.presence_frames {
             PresenceFrames::Difference => MAX_ROSTER_PAGE,
             PresenceFrames::Roster if Member::bytes_of(&members) > MAX_WHOLE_ROSTER => {

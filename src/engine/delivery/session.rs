@@ -173,14 +173,14 @@ impl Session {
     }
 
     /// Records the position from which a pending subscription wants to recover.
-    pub(super) fn wants_missed(&mut self, id: String, from: Position) {
+    pub(super) fn note_position(&mut self, id: String, from: Position) {
         if let Some(awaiting) = &mut self.awaiting {
             awaiting.since.insert(id, (from.epoch, from.offset));
         }
     }
 
     /// Removes a pending subscription.
-    pub(super) fn wait_no_more(&mut self, id: &str) {
+    pub(super) fn stop_waiting_for(&mut self, id: &str) {
         self.awaiting.iter_mut().for_each(|awaiting| awaiting.drop_id(id));
         self.awaiting.take_if(|awaiting| awaiting.ids.is_empty() && !awaiting.announce);
     }

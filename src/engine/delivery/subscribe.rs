@@ -13,7 +13,7 @@ use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionI
 use crate::engine::profile::{Duplicate, RosterOnTracking, SubscribableTables, UnknownSubscription};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
-use crate::policy::limits::{KEPT_BYTES, STATE_BYTES};
+use crate::policy::limits::{RETAINED_BYTES, STATE_BYTES};
 use crate::policy::principal::Principal;
 
 /// The prefix of subscription ids that the server creates; no client's id can start with it.
@@ -92,7 +92,7 @@ impl Delivery {
             Subscribed::Table(_) if !is_live => {
                 self.wait_for_database(now, session, vec![(id.clone(), answer)]);
                 if let Some(from) = from {
-                    self.registry.change(session, |session| session.wants_missed(id, from));
+                    self.registry.change(session, |session| session.note_position(id, from));
                 }
                 return Ok(());
             }
@@ -143,7 +143,7 @@ impl Delivery {
         let added = subscription.clone();
         match rest {
             Some(mut all) => self.registry.change(session, |session| {
-                session.wait_no_more(&subscription.id);
+                session.stop_waiting_for(&subscription.id);
                 all.push(subscription);
                 session.subscriptions = all;
             }),
@@ -172,7 +172,7 @@ impl Delivery {
         if !ended.is_empty() {
             self.registry.change(session, |session| {
                 session.subscriptions.retain(|one| !ended.contains(&one.id));
-                ended.iter().for_each(|id| session.wait_no_more(id));
+                ended.iter().for_each(|id| session.stop_waiting_for(id));
             });
         }
         let id = id.filter(|_| is_alone).unwrap_or_default().to_owned();
@@ -211,7 +211,7 @@ impl Delivery {
             publication = publication.said_in(whole);
         }
         // A failing write would end this life of the object.
-        if keep && publication.source.len() > KEPT_BYTES {
+        if keep && publication.source.len() > RETAINED_BYTES {
             return Err(Refusal::of(Code::FrameTooLarge));
         }
         let publication = Box::new(publication);
@@ -249,7 +249,7 @@ impl Delivery {
     }
 
     /// Removes a session from its own roster, in dialects that leave out the member itself.
-    pub(super) fn leave_out_oneself(&self, id: SessionId, members: &mut Vec<Rc<Member>>) {
+    pub(super) fn omit_own_presence(&self, id: SessionId, members: &mut Vec<Rc<Member>>) {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;
         };

@@ -93,7 +93,7 @@ impl RelayTenant {
 
     fn ask_to_enter(&self, now: u64, socket: SocketId, frame: &Authenticate) -> Option<Ask> {
         // An invalid token asks nothing: nobody is counted, and no stream starts for it.
-        let user = self.delivery.whom(now, socket, frame)?;
+        let user = self.delivery.authenticating_user(now, socket, frame)?;
         let subscriptions = || frame.subscriptions.iter().flatten();
         let from = match &frame.recover {
             Recover::From(position) => {

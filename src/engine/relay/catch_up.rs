@@ -204,13 +204,13 @@ impl RelayTenant {
     /// Handles one message of a batch.
     pub(super) fn take_message(&mut self, now: u64, incoming: IncomingMessage, out: &mut Out) {
         // The root's next life is of an earlier version.
-        if self.progress.behind.is_some() && self.root_is_of_yesterday() {
-            self.send_all_away(now, out);
+        if self.progress.behind.is_some() && self.root_cannot_be_asked() {
+            self.give_up_catching_up(now, out);
         }
         match incoming.message {
             Down::Behind => self.fall_behind(now, out),
-            Down::Restart => self.send_all_away(now, out),
-            // What is read from the history is told under the settings of now, and not of then.
+            Down::Restart => self.give_up_catching_up(now, out),
+            // Missed changes are sent under the current settings, as in any recovery.
             Down::Tables { .. } => self.tell(now, incoming, out),
             Down::Answer(form) if incoming.is_for_this_life && self.progress.is_asking(form.number) => {
                 self.catch_up(now, *form, out);
@@ -219,7 +219,7 @@ impl RelayTenant {
                 Some(behind) => {
                     behind.held.push(incoming);
                     if behind.held.bytes > MAX_HELD_BYTES {
-                        self.send_all_away(now, out);
+                        self.give_up_catching_up(now, out);
                     }
                 }
                 None => self.tell(now, incoming, out),
@@ -252,8 +252,8 @@ impl RelayTenant {
             self.link.forget_questions();
             return self.ask_again();
         }
-        if self.progress.position.is_none() || self.root_is_of_yesterday() || self.delivery.is_empty() {
-            return self.send_all_away(now, out);
+        if self.progress.position.is_none() || self.root_cannot_be_asked() || self.delivery.is_empty() {
+            return self.give_up_catching_up(now, out);
         }
         // The answers to these are not in the history.
         for (socket, client_id) in self.progress.owed.take() {
@@ -297,7 +297,7 @@ impl RelayTenant {
     pub(super) fn ask_when_due(&mut self, now: u64, out: &mut Out) {
         let Some(behind) = self.progress.behind.as_mut().filter(|behind| behind.again_at <= now) else { return };
         if behind.questions >= MAX_QUESTIONS {
-            return self.send_all_away(now, out);
+            return self.give_up_catching_up(now, out);
         }
         behind.questions += 1;
         behind.again_at = now.saturating_add(ASK_AGAIN);
@@ -310,7 +310,7 @@ impl RelayTenant {
     /// Delivers a portion of what was missed, merged with the held messages.
     fn catch_up(&mut self, now: u64, form: AnswerForm, out: &mut Out) {
         let Some(Missed::Everything(rows)) = form.missed.map(codec::missed) else {
-            return self.send_all_away(now, out);
+            return self.give_up_catching_up(now, out);
         };
         let Some(Behind { mut held, .. }) = self.progress.behind.take() else { return };
         let before = held.take(form.read_to);
@@ -346,7 +346,7 @@ impl RelayTenant {
     }
 
     /// What is missing cannot be recovered here: clients must reconnect, and recover what was retained by themselves.
-    pub(super) fn send_all_away(&mut self, now: u64, out: &mut Out) {
+    pub(super) fn give_up_catching_up(&mut self, now: u64, out: &mut Out) {
         let behind = self.progress.behind.take();
         self.link.forget_missed();
         self.progress.owed.take();
@@ -359,7 +359,7 @@ impl RelayTenant {
     pub(super) fn catch_up_again(&mut self, now: u64, out: &mut Out) {
         match self.progress.was_behind() {
             (true, false) => self.fall_behind(now, out),
-            (true, true) => self.send_all_away(now, out),
+            (true, true) => self.give_up_catching_up(now, out),
             (false, _) => {}
         }
     }
@@ -377,7 +377,7 @@ impl RelayTenant {
     }
 
     /// Whether the root is of an earlier version, which cannot be asked by offset.
-    fn root_is_of_yesterday(&self) -> bool {
+    fn root_cannot_be_asked(&self) -> bool {
         self.root.as_ref().is_some_and(|(life, _)| !catches_up(life))
     }
 }

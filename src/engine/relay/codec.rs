@@ -173,12 +173,12 @@ pub(super) fn missed(form: MissedForm) -> Missed {
 }
 
 fn accepted(
-    (offset, time, is_kept): (u64, u64, bool),
+    (offset, time, is_retained): (u64, u64, bool),
     source: &RawValue,
     verdict: Option<Rc<Verdict>>,
 ) -> Option<Accepted> {
     let publication = Rc::new(Publication::stored(STORED_VERSION, source.get())?);
-    Some(Accepted { publication, offset, time, is_kept, verdict })
+    Some(Accepted { publication, offset, time, is_retained, verdict })
 }
 
 /// The form of a publication or presence event for all relays, except that only the publisher's own relay acknowledges
@@ -193,7 +193,7 @@ pub(super) fn spread_form(
         ToDelivery::Publish { accepted, .. } => Some(Down::Publish {
             offset: accepted.offset,
             time: accepted.time,
-            kept: accepted.is_kept,
+            kept: accepted.is_retained,
             payer: payer.cloned(),
             origin,
             source: raw(&accepted.publication.source),

@@ -28,12 +28,12 @@ impl RelayTenant {
                 self.root = Some((known, taken));
                 return self.report.doubt();
             }
-            Some((known, taken)) if known == root && sequence > taken + 1 => return self.send_all_away(now, out),
+            Some((known, taken)) if known == root && sequence > taken + 1 => return self.give_up_catching_up(now, out),
             Some((known, _)) if known == root => {}
             // The root has lost its memory, and with it this link's questions.
             Some((known, _)) => self.end_root(known, &life, out),
             // Whether the previous life has delivered this batch is unknown.
-            None if again && !self.progress.is_at_beginning() => return self.send_all_away(now, out),
+            None if again && !self.progress.is_at_beginning() => return self.give_up_catching_up(now, out),
             None => {}
         }
         self.progress.hear(&root);

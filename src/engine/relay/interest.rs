@@ -171,7 +171,7 @@ mod tests {
                 publication: std::rc::Rc::new(Publication::stored(1, json).unwrap()),
                 offset: 1,
                 time: 1,
-                is_kept: true,
+                is_retained: true,
                 verdict: None,
             },
             origin: None,

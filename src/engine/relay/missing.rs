@@ -55,7 +55,7 @@ impl Busy {
 
 /// Whether a message can be repeated from the history.
 pub(super) fn is_retained(message: &ToDelivery) -> bool {
-    matches!(message, ToDelivery::Publish { accepted, .. } if accepted.is_kept)
+    matches!(message, ToDelivery::Publish { accepted, .. } if accepted.is_retained)
 }
 
 impl Ask {

@@ -96,7 +96,7 @@ impl RelayTenant {
         let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, None, &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
-        delivery.be_away();
+        delivery.become_relay();
         let mut relay = RelayTenant {
             delivery,
             link: Uplink::new(number, epoch),

@@ -12,7 +12,7 @@ use crate::engine::effect::{Log, Task, Write};
 use crate::engine::input::Stored;
 use crate::engine::message::Out;
 use crate::engine::publication::{FromDatabase, Publication};
-use crate::policy::limits::KEPT_BYTES;
+use crate::policy::limits::RETAINED_BYTES;
 use crate::value::form::Form;
 
 /// The fact under which the high-water mark is stored.
@@ -81,8 +81,8 @@ impl Stream {
         let verdict = Rc::new(change.verdict.clone());
         match self.publication(change) {
             Some((publication, verdict_matters)) => {
-                let wanted = self.is_kept(&publication);
-                let keep = wanted && publication.source.len() <= KEPT_BYTES;
+                let wanted = self.is_retained(&publication);
+                let keep = wanted && publication.source.len() <= RETAINED_BYTES;
                 self.accept(now, publication, keep, (None, verdict_matters.then_some(verdict)), out);
                 if wanted && !keep {
                     self.history.append_gap(now, out);

@@ -186,7 +186,7 @@ impl History {
     /// The publication of a row; `None` if it is unreadable.
     fn accepted(&mut self, row: StoredPublication) -> Option<Accepted> {
         let publication = self.recent.parse(&row)?;
-        Some(Accepted { publication, offset: row.offset, time: row.time, is_kept: true, verdict: None })
+        Some(Accepted { publication, offset: row.offset, time: row.time, is_retained: true, verdict: None })
     }
 
     pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {

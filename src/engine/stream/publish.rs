@@ -76,7 +76,7 @@ impl Stream {
             } else {
                 let id = publication.id.clone();
                 taken.extend(id.clone());
-                let keep = self.is_kept(&publication);
+                let keep = self.is_retained(&publication);
                 let offset = self.accept(now, publication, keep, (None, None), out);
                 request.offset = offset;
                 request.waiting.push_back((id, offset));
@@ -150,7 +150,7 @@ impl Stream {
     }
 
     /// Whether a publication of the API worker is retained.
-    pub(super) fn is_kept(&self, publication: &Publication) -> bool {
+    pub(super) fn is_retained(&self, publication: &Publication) -> bool {
         let may_be = match &publication.content {
             Content::Change { schema, table, .. } => self.configuration.tables.get(schema, table).history,
             Content::Message { .. } => true,
@@ -171,7 +171,7 @@ impl Stream {
         self.begin(out);
         self.publications += 1;
         let offset = if keep { self.history.append(now, &publication, out) } else { self.history.offset() };
-        let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_kept: keep, verdict };
+        let accepted = Accepted { publication: Rc::new(publication), offset, time: now, is_retained: keep, verdict };
         out.to_delivery.push_back(ToDelivery::Publish { accepted, origin });
         offset
     }
