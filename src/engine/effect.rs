@@ -269,11 +269,11 @@ pub enum Write {
         /// Its text; `None`: delete it.
         state: Option<String>,
     },
-    /// Who listens to the database at a relay, in place of what was.
+    /// Replace the stored database listeners at a relay.
     Listeners {
         /// The relay's number.
         relay: u32,
-        /// The texts; none: nobody.
+        /// Their texts; empty if there are no listeners.
         parts: Vec<String>,
     },
     /// Delete everything stored for closed sockets.

@@ -55,8 +55,8 @@ impl RequestHead {
         bearer(self.authorization.as_deref()?)
     }
 
-    /// The credential of a socket: the bearer, else the parameter `token`. Any other `Authorization` is an empty one, which
-    /// is never valid: whoever sends one does not mean to be anonymous.
+    /// The credential of a socket: the bearer, otherwise the parameter `token`. Any other `Authorization` becomes an
+    /// empty credential, which is never valid: a client that sends one does not mean to be anonymous.
     pub fn socket_credential(&self) -> Option<&str> {
         let bearer = self.bearer().filter(|token| !token.is_empty());
         bearer.or_else(|| self.parameter("token")).or(self.authorization.as_ref().map(|_| ""))

@@ -27,7 +27,7 @@ pub struct SourceStorage {
 type Result<T> = std::result::Result<T, JsValue>;
 
 impl SourceStorage {
-    /// Opens them. Only organizations' objects can call, so what is stored is never a stranger's.
+    /// Opens the tables. Only organizations' objects call this one, so strangers cannot store anything.
     ///
     /// # Errors
     /// When SQLite fails.
@@ -39,7 +39,7 @@ impl SourceStorage {
         Ok(storage)
     }
 
-    /// Everything.
+    /// Everything that is stored.
     pub fn load(&self) -> Result<StoredSource> {
         let interests = self.rows("SELECT body, organization FROM interest")?;
         let parked = self.rows("SELECT organization, batch, body, sequence FROM parked ORDER BY sequence")?;
@@ -95,7 +95,7 @@ impl SourceStorage {
         Ok(())
     }
 
-    /// The pieces after the first, put together, by what they are of.
+    /// The pieces after the first, joined, by the key of their text.
     fn rests(&self) -> Result<BTreeMap<String, String>> {
         let mut rests = BTreeMap::<String, String>::new();
         for row in self.rows("SELECT of, body FROM pieces ORDER BY of, piece")? {
@@ -130,12 +130,12 @@ impl SourceStorage {
     }
 }
 
-/// What the pieces of an organization's interest are stored under.
+/// The key of the pieces of an organization's interest.
 fn interest(organization: &str) -> String {
     ["interest/", organization].concat()
 }
 
-/// The same of a parked part.
+/// The key of the pieces of a parked part.
 fn part(sequence: u64) -> String {
     format!("parked/{sequence}")
 }

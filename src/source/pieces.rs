@@ -1,9 +1,9 @@
-//! Texts in pieces: a row of a Durable Object's storage holds 2 MB, and who listens, or a batch, may be more.
+//! Splits texts: a row of a Durable Object's storage has at most 2 MB, and an interest or a batch may be larger.
 
-/// Bytes of a piece at most.
+/// The most bytes of a piece.
 pub const MAX_PIECE_BYTES: usize = 1 << 20;
 
-/// A text in pieces of at most `max` bytes, each at least one character; one piece, if it is empty.
+/// A text in pieces of at most `max` bytes and at least one character; an empty text is one empty piece.
 pub fn pieces(text: &str, max: usize) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

@@ -45,7 +45,7 @@ pub enum Statement {
 pub struct CaptureSettings {
     /// The schema.
     pub schema: String,
-    /// The tables: all of them are enabled, or none where one does not exist.
+    /// The tables: all are enabled, or none if one does not exist.
     pub tables: Vec<String>,
     /// `INSERT`, `UPDATE`, `DELETE`; `None`: as before, at first all.
     pub events: Option<Vec<String>>,

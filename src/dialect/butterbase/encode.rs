@@ -13,7 +13,7 @@ use crate::value::json;
 use crate::value::row::Row;
 use crate::value::time::iso;
 
-/// The frames of an event; none where the protocol has no words for it.
+/// The frames of an event; none if the protocol has none for it.
 pub(super) fn frames(event: &Event) -> Vec<Frame> {
     match event {
         Event::PresenceChanged { changes, .. } => changes.iter().flat_map(frames).collect(),

@@ -78,7 +78,7 @@ impl Delivery {
         self.configuration.connections_topic.clone()
     }
 
-    /// Notes a connection, if the deployment has a topic for them.
+    /// Records a connection, if the deployment announces them.
     pub(super) fn note_arrival(&mut self, noted: Option<ChangedConnection>) {
         if self.configuration.connections_topic.is_some() {
             self.noted.extend(noted);

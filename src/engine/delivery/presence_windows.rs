@@ -99,7 +99,7 @@ impl Delivery {
         self.presence_windows.due.first().map(|(end, _)| *end)
     }
 
-    /// Notes that a session is now present in a topic, or no longer.
+    /// Records that a session is now present in a topic, or no longer.
     pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
         self.registry.relist_topic(id, &topic, |session| {
             session.present.retain(|place| *place != topic);

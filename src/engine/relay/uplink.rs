@@ -139,7 +139,7 @@ impl Uplink {
             }
         }
         again.append(&mut self.waiting);
-        // Whoever waits for the answer asks again.
+        // The sender repeats these itself.
         again.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
         self.waiting = again;
         doubtful
