@@ -80,3 +80,15 @@ fn what_yesterday_stored_of_relays_is_read() {
     rig.release_mail();
     assert!(restarted(&client));
 }
+
+#[test]
+fn without_a_note_beside_the_sockets_the_clients_come_back() {
+    let (mut rig, client) = spread();
+    rig.strip_relay_notes(0);
+    rig.wake_relay(0);
+    rig.mail.is_held = true;
+    rig.say("kept");
+    rig.lose_root();
+    rig.release_mail();
+    assert!(restarted(&client), "{:?}", client.closed());
+}

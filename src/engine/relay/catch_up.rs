@@ -142,6 +142,10 @@ impl Progress {
     /// Records whose batch is received. A late batch from before the link began says nothing about this link.
     pub(super) fn hear(&mut self, root: &str) {
         self.has_heard = self.forgotten.as_deref() != Some(root);
+        if self.has_heard {
+            // Another life answers by now: what this one sent may still come late, and must not end its successor.
+            self.forgotten.take().into_iter().for_each(|ended| _ = self.end_life(ended));
+        }
     }
 
     /// Records that the root does not know this link: it has another life, or has given the relay up.
