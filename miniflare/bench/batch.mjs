@@ -14,8 +14,9 @@ export const BATCH_SOCKETS = 2_000;
 const SOCKETS = 1_000;
 const EVENTS = 100;
 const MAX_RATIO = 1 / 20;
-/** Publications a second of the stream, and for how long. */
+/** Publications a second of the stream, and for how long; one in a request, or several as an API worker commits them. */
 const RATE = 500;
+const PER_REQUEST = [10, 1];
 const SECONDS = 5;
 /** How long the last events may take, in milliseconds. */
 const PATIENCE = 5_000;
@@ -27,7 +28,12 @@ const NOTE = "a note of the benchmark ".repeat(4);
 
 /** @param {{rounds: number}} options */
 export async function batch({ rounds }) {
-	return [...(await ofOneRequest(rounds)), ...(await stream("worker", startStream)), ...(await stream("bare object", () => startBare("")))];
+	const rows = await ofOneRequest(rounds);
+	for (const perRequest of PER_REQUEST) {
+		rows.push(...(await stream("worker", startStream, perRequest)));
+		rows.push(...(await stream("bare object", () => startBare(""), perRequest)));
+	}
+	return rows;
 }
 
 /** The CPU of workerd for a request of many events. */
@@ -77,7 +83,7 @@ async function startStream() {
 }
 
 /** Another process publishes at a steady rate; takes the time until each event has reached the watchers. */
-async function stream(name, start) {
+async function stream(name, start, perRequest) {
 	const side = await start();
 	const fleet = new Fleet(SOCKETS);
 	try {
@@ -85,7 +91,7 @@ async function stream(name, start) {
 		const latencies = [];
 		await Promise.all(Array.from({ length: WATCHERS }, (_, index) => watch(side, SOCKETS + index, latencies)));
 		const [before, started] = [side.cpu(), performance.now()];
-		const delays = await publishSteadily(side);
+		const delays = await publishSteadily(side, perRequest);
 		// What a side that cannot keep up does not take is missing at the watchers.
 		const isDone = () => latencies.length >= RATE * SECONDS * WATCHERS;
 		const end = performance.now() + PATIENCE;
@@ -93,7 +99,7 @@ async function stream(name, start) {
 		const cpu = (side.cpu() - before) / 1e6 / ((performance.now() - started) / 1e3);
 		const missing = RATE * SECONDS * WATCHERS - latencies.length;
 		latencies.push(...Array(Math.max(0, missing)).fill(Number.POSITIVE_INFINITY));
-		const label = `${RATE} publications a second to ${SOCKETS} sockets, ${name}`;
+		const label = `${RATE} publications a second, ${perRequest} in a request, to ${SOCKETS} sockets, ${name}`;
 		const aims = name === "worker" ? { most: MAX_P99 } : {};
 		return [
 			figure(`${label}: event received, p50`, "ms", percentile(latencies, 50)),
@@ -115,16 +121,18 @@ async function watch(side, index, latencies) {
 	client.socket.on("message", (data) => {
 		const now = Date.now();
 		const frame = JSON.parse(data.toString());
-		for (const { payload } of frame.events ?? [frame]) if (payload) latencies.push(now - payload.sent);
+		for (const { payload } of frame.events ?? frame.messages ?? [frame]) if (payload) latencies.push(now - payload.sent);
 	});
 	return client;
 }
 
-async function publishSteadily(side) {
-	const event = { organizationId: ORGANIZATION, type: "broadcast", event: "note", payload: { sent: 0, note: NOTE } };
+async function publishSteadily(side, perRequest) {
+	const event = { type: "broadcast", event: "note", payload: { sent: 0, note: NOTE } };
+	const body = { organizationId: ORGANIZATION, messages: Array(perRequest).fill(event) };
 	const publisher = fork(fileURLToPath(new URL("publisher.mjs", import.meta.url)));
 	try {
-		publisher.send({ ...side.publishing(ORGANIZATION), event, rate: RATE, count: RATE * SECONDS, patience: PATIENCE });
+		const [rate, count] = [RATE / perRequest, (RATE * SECONDS) / perRequest];
+		publisher.send({ ...side.publishing(ORGANIZATION), body, rate, count, patience: PATIENCE });
 		const [{ delays, unanswered }] = await once(publisher, "message");
 		return [...delays.map((delay) => delay ?? Number.POSITIVE_INFINITY), ...Array(unanswered).fill(Number.POSITIVE_INFINITY)];
 	} finally {

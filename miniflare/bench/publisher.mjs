@@ -7,13 +7,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** Connections to the server, each with one request at a time; what finds none free waits, and its delay grows. */
 const CONNECTIONS = 64;
 
-process.on("message", async ({ url, headers, event, rate, count, patience }) => {
+process.on("message", async ({ url, headers, body, rate, count, patience }) => {
 	const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
 	const [delays, sending] = [[], []];
 	const started = performance.now();
 	while (sending.length < count) {
 		const due = Math.min(count, ((performance.now() - started) / 1e3) * rate);
-		while (sending.length < due) sending.push(publish(agent, { url, headers, event }).then((delay) => delays.push(delay)));
+		while (sending.length < due) sending.push(publish(agent, { url, headers, body }).then((delay) => delays.push(delay)));
 		await sleep(1);
 	}
 	await Promise.race([Promise.all(sending), sleep(patience)]);
@@ -21,10 +21,10 @@ process.on("message", async ({ url, headers, event, rate, count, patience }) => 
 });
 
 /** The milliseconds until the answer; null where that is no acceptance. */
-function publish(agent, { url, headers, event }) {
+function publish(agent, { url, headers, body: { messages, ...more } }) {
 	const started = performance.now();
-	event.payload.sent = Date.now();
-	const body = JSON.stringify(event);
+	for (const { payload } of messages) payload.sent = Date.now();
+	const body = JSON.stringify({ ...more, messages });
 	return new Promise((settle) => {
 		const sent = request(url, { agent, method: "POST", headers: { ...headers, "content-length": Buffer.byteLength(body) } }, (response) => {
 			response.resume();

@@ -23,9 +23,9 @@ const MAX_WAITING_BYTES: usize = 1 << 20;
 /// How many lists an event may be added to. Each list is encoded separately, and beyond this few sockets share one
 /// anyway.
 const MAX_LISTS_OF_EVENT: usize = 16;
-/// How many frames of a flush add a millisecond to the next window. The runtime takes about 25 µs for a frame, so
-/// sending takes at most half of the thread's time.
-const FRAMES_PER_MILLISECOND: usize = 20;
+/// How many frames of a flush add a millisecond to the next window. The runtime takes 25 to 50 µs for a frame, so
+/// sending takes at most two thirds of the time of the thread.
+const FRAMES_PER_MILLISECOND: usize = 12;
 
 /// Pending events of sockets that accept several per frame.
 #[derive(Default)]
@@ -321,10 +321,10 @@ mod tests {
             assert_eq!(batches.take_all().count(), 1);
             batches.window(configured)
         };
-        assert_eq!([1, 400, 1_000, 5_000].map(|count| window_after(count, 20)), [20, 20, 50, 90]);
+        assert_eq!([1, 400, 1_000, 5_000].map(|count| window_after(count, 20)), [20, 33, 83, 90]);
         assert_eq!(
-            (window_after(1_000, 60), window_after(5_000, 0)),
-            (60, 0),
+            (window_after(1_000, 90), window_after(5_000, 0)),
+            (90, 0),
             "as configured, where that is longer or off"
         );
     }
