@@ -84,7 +84,7 @@ behaviour(server, "remove all channels", async (tenant) => {
 	assert.equal(ada.sockets.length, 1);
 });
 
-behaviour(server, "a key that is no token is refused", async (tenant) => {
+behaviour(server, "a malformed key is refused", async (tenant) => {
 	const mallory = tenant.person("mallory", { key: `nonsense-${tenant.organizationId}`, roles: null });
 	const { status } = await mallory.room("lobby").subscribe();
 	assert.equal(status, "CHANNEL_ERROR");

@@ -22,7 +22,7 @@ function joinFrame(vsn, topic, ref) {
 	return JSON.stringify(vsn === "1.0.0" ? { topic, event, payload, ref, join_ref: ref } : [ref, ref, topic, event, payload]);
 }
 
-behaviour(slow, "a channel that floods is told and closed, and no other of its socket", async (tenant) => {
+behaviour(slow, "a channel that floods is closed with its reason, and no other channel of its socket", async (tenant) => {
 	const ada = tenant.person("ada");
 	const [other, room] = [await ada.room("other", { on }).join(), await ada.room("lobby", { on }).join()];
 	for (let n = 0; n < 40; n += 1) room.send("flood", { n });
@@ -37,7 +37,7 @@ behaviour(slow, "a channel that floods is told and closed, and no other of its s
 	assert.deepEqual([other.statuses.unread(), ada.sockets.length], [[], 1]);
 });
 
-behaviour(server, "closed by the server with a code, it comes back and no event comes twice", async (tenant, client) => {
+behaviour(server, "reconnects after a close by the server, without duplicates", async (tenant, client) => {
 	const ada = tenant.person("ada");
 	const since = Date.now() - 1_000;
 	const room = await ada.room("lobby").join();

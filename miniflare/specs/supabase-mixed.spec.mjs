@@ -54,7 +54,7 @@ function expectedFrame(client, topic, { ids, data }, record) {
 	return isOldProtocol(client) ? { topic, event: "postgres_changes", payload, ref: null } : [null, null, topic, "postgres_changes", payload];
 }
 
-behaviour(server, "beside native clients of four roles: audience, masks and frames", async (tenant, client) => {
+behaviour(server, "together with native clients of four roles: audience, masks and frames", async (tenant, client) => {
 	const present = [];
 	for (const { user, role, team, sees } of readers) {
 		const claims = { team };
@@ -88,7 +88,7 @@ behaviour(server, "beside native clients of four roles: audience, masks and fram
 	}
 });
 
-behaviour(server, "columns are told with their types, and only those that are sent", async (tenant) => {
+behaviour(server, "columns have their types, and only those that are sent are listed", async (tenant) => {
 	const room = await tenant.person("hal", { roles: ["hr"] }).room("db", { on: [["postgres_changes", { event: "*", schema: "public" }]] }).join();
 	const hal = tenant.person("hal", { roles: ["hr"] });
 	const again = await hal.room("db", { on: [["postgres_changes", { event: "*", schema: "public" }]] }).join();

@@ -35,7 +35,7 @@ async function gather(tenant, client) {
 	return { ann, ben, room, other };
 }
 
-behaviour(server, "asleep between any two frames, everything is kept", async (tenant, client) => {
+behaviour(server, "hibernation between any two frames loses nothing", async (tenant, client) => {
 	const { ann, room, other } = await gather(tenant, client === OLD ? RECENT : OLD);
 	const sleep = () => tenant.hibernate();
 	await sleep();
@@ -64,7 +64,7 @@ behaviour(server, "asleep between any two frames, everything is kept", async (te
 
 const deployed = (name, body) => behaviour(null, name, (_, client) => withDeploys(client, body), ALONE);
 
-deployed("back after a deploy, each event once", async (tenant, redeploy) => {
+deployed("after a deploy, each event once", async (tenant, redeploy) => {
 	const { ann, ben, room, other } = await gather(tenant, RECENT);
 	for (let n = 1; n <= 2; n += 1) {
 		await redeploy();
@@ -75,7 +75,7 @@ deployed("back after a deploy, each event once", async (tenant, redeploy) => {
 	}
 });
 
-deployed("back after a deploy, with presence as before, and no ghost", async (tenant, redeploy) => {
+deployed("after a deploy, presence as before, without ghosts", async (tenant, redeploy) => {
 	const { room } = await gather(tenant, RECENT);
 	await room.channel.track({ a: 1 });
 	await room.shows({ ann: [{ a: 1 }] });
@@ -85,7 +85,7 @@ deployed("back after a deploy, with presence as before, and no ghost", async (te
 	await room.shows({ ann: [{ a: 2 }] });
 });
 
-deployed("back after a deploy, with the fresh token", async (tenant, redeploy) => {
+deployed("after a deploy, with the fresh token", async (tenant, redeploy) => {
 	const ann = tenant.person("ann");
 	const room = await ann.room("lobby", { on }).join();
 	await ann.refresh({ roles: ["hr"], role: "hr" });

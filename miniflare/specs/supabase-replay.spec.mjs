@@ -14,7 +14,7 @@ const replaying = (replay) => ({ config: { ...secret, broadcast: { self: true, r
 /** What was said, and whether it had been said before. */
 const told = (events) => events.map(({ payload: { event, payload, meta } }) => [event, payload, meta?.replayed ?? false]);
 
-behaviour(server, "replay: what was said since, oldest first, marked, then what is said now", async (tenant) => {
+behaviour(server, "replay: earlier messages, oldest first and marked, then live ones", async (tenant) => {
 	const since = Date.now() - 1_000;
 	for (const n of [1, 2, 3]) await tenant.say("kept:1", "count", { n }, secret);
 	await tenant.say("kept:2", "elsewhere", {}, secret);
@@ -26,7 +26,7 @@ behaviour(server, "replay: what was said since, oldest first, marked, then what 
 	assert.ok(ids.every((id) => typeof id === "string" && id !== "") && new Set(ids).size === 3, JSON.stringify(ids));
 });
 
-behaviour(server, "replay: no more than asked for, the newest of them", async (tenant) => {
+behaviour(server, "replay: at most the requested number, the newest ones", async (tenant) => {
 	const since = Date.now() - 1_000;
 	for (let n = 1; n <= 30; n += 1) await tenant.say("kept:1", "count", { n }, secret);
 	const counts = async (replay) => {
@@ -38,7 +38,7 @@ behaviour(server, "replay: no more than asked for, the newest of them", async (t
 	assert.deepEqual(await counts({ since: Date.now() + 60_000 }), []);
 });
 
-behaviour(server, "replay: what clients said to a kept topic", async (tenant) => {
+behaviour(server, "replay: client messages to a topic with history", async (tenant) => {
 	const since = Date.now() - 1_000;
 	const ann = await tenant.person("ann").room("kept:1", { config: { ...secret, broadcast: { ack: true } } }).join();
 	assert.equal(await ann.send("hello", { n: 1 }), "ok");
@@ -58,7 +58,7 @@ behaviour(server, "replay: raw bytes, to 2.0.0 only", async (tenant, client) => 
 	assert.deepEqual([[...new Uint8Array(payload)], meta.replayed, typeof meta.id], [[0, 1, 255], true, "string"]);
 });
 
-behaviour(server, "replay: again at every join, after a lost connection too", async (tenant) => {
+behaviour(server, "replay: at every join, even after a lost connection", async (tenant) => {
 	const since = Date.now() - 1_000;
 	await tenant.say("kept:1", "count", { n: 1 }, secret);
 	const ada = tenant.person("ada");
@@ -75,7 +75,7 @@ const isNewest = ({ name }) => name.includes("2.119.0");
 
 behaviour(
 	server,
-	"persist: kept under an id that a replay repeats, or refused with the reason",
+	"persist: retained with an id that a replay repeats, or refused with the reason",
 	async (tenant) => {
 		const since = Date.now() - 1_000;
 		const config = { ...secret, broadcast: { ack: true } };
@@ -95,7 +95,7 @@ behaviour(
 
 behaviour(
 	server,
-	"persist: httpSend(), kept or refused with the reason",
+	"persist: httpSend(), retained or refused with the reason",
 	async (tenant) => {
 		const since = Date.now() - 1_000;
 		const ann = tenant.person("ann");

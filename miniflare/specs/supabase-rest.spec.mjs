@@ -19,7 +19,7 @@ async function listeners(tenant, topic, config) {
 	return rooms;
 }
 
-behaviour(server, "send() before joining goes by HTTP", async (tenant) => {
+behaviour(server, "send() before joining uses HTTP", async (tenant) => {
 	const rooms = await listeners(tenant, "lobby:é");
 	const ann = tenant.person("ann");
 	await ann.ready;
@@ -28,7 +28,7 @@ behaviour(server, "send() before joining goes by HTTP", async (tenant) => {
 	assert.equal(ann.sockets.length, 0);
 });
 
-behaviour(server, "send() before joining, to a private channel, by who may write", async (tenant) => {
+behaviour(server, "send() before joining, to a private channel, with the right to write", async (tenant) => {
 	const rooms = await listeners(tenant, "room:1", secret);
 	const [member, guest] = [tenant.person("mel"), tenant.person("gus", { roles: ["guest"] })];
 	await Promise.all([member.ready, guest.ready]);
