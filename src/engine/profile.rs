@@ -214,7 +214,7 @@ pub enum Duplicate {
     Replaces,
 }
 
-/// Where the profile of a dialect is looked up; `None` for an unknown one.
+/// Looks up the profile of a dialect; `None` for an unknown one.
 pub type Profiles = fn(DialectId) -> Option<&'static Profile>;
 
 /// A dialect whose sockets carry several sessions.

@@ -29,19 +29,18 @@ pub const ERROR_WINDOW: u64 = 60_000;
 pub const MAX_PUBLICATION_STEPS: u64 = 4_000_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
-/// How many times `framesPerSecond` and `topics` together are rejected within a minute before a socket with channels
-/// ends.
+/// A socket with channels is closed after this many times `framesPerSecond` plus `topics` rejections within a minute.
 pub const REJECTION_FACTOR: u64 = 10;
-/// Bytes of a publication that is retained: a row of the storage has at most 2 MB.
+/// Bytes of a retained publication: a row of the storage has at most 2 MB.
 pub const RETAINED_BYTES: usize = 2_000_000;
-/// Bytes of a connection's state up to which it may add to it: the state must fit into a row, too.
+/// Bytes of a connection's state up to which the client may add to it: the state must fit into a row, too.
 pub const STATE_BYTES: usize = 1_500_000;
 /// Frames of one connection that wait while keys are fetched, besides one join and one fresh token for each channel.
 pub const WAITING_FRAMES: usize = 32;
 /// Bytes of the members in one frame of a roster; further members follow one by one.
 pub const MAX_ROSTER_PAGE: usize = 256 * 1024;
-/// Bytes of the members of a roster for clients that take each roster as complete: it is sent in one frame. The default
-/// limits allow less.
+/// Bytes of the members of a roster for clients that take each roster as complete, which is therefore sent in one
+/// frame. The default limits allow less.
 pub const MAX_WHOLE_ROSTER: usize = 6 * 1024 * 1024;
 /// Bytes of the frames that wait while keys are fetched, for one organization: an object has 128 MB.
 pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
@@ -56,10 +55,10 @@ macro_rules! limits {
             /// Name, default and meaning of each, in the order of the table.
             pub const TABLE: &'static [(&'static str, u64, &'static str)] = &[ $( ($key, $default, $doc), )* ];
 
-            /// Reads `{ name: number }`; what is not named keeps its default.
+            /// Reads `{ name: number }`; a missing name keeps its default.
             ///
             /// # Errors
-            /// On an unknown name or a value that is no whole number.
+            /// On an unknown name or a value that is not a whole number.
             pub fn read(field: &Field<'_>) -> Result<$type, Refusal> {
                 let mut form = field.form()?;
                 let limits = $type { $( $name: form.take($key).map_or(Ok($default), |value| limit(&value, $key))?, )* };
@@ -74,8 +73,8 @@ macro_rules! limits {
     };
 }
 
-/// A message of a client longer than this, in UTF-16 units or bytes, closes its socket with 1009 before it is copied into
-/// the Wasm's memory.
+/// A client's message that is longer than this, in UTF-16 units or bytes, closes its socket with 1009 before it is
+/// copied into the memory of the Wasm.
 pub const MESSAGE_LENGTH: u32 = 1 << 22;
 
 /// With less, a client on a slow line would be closed while it is still reading.
@@ -122,7 +121,7 @@ limits! {
 }
 
 limits! {
-    /// How much history is kept for recovery, set in `REALTIME.history`.
+    /// How much history is retained for recovery, set in `REALTIME.history`.
     HistoryLimits {
         count "count" 10000 "publications retained";
         seconds "seconds" 259200 "seconds for which a publication is retained";
