@@ -1,4 +1,4 @@
-//! From the Wasm file that cargo leaves to a Worker: `index.js`, which workerd loads, and `index_bg.wasm` beside it.
+//! From cargo's Wasm file to a Worker: `index.js`, which workerd loads, and `index_bg.wasm` beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::node;
 use crate::project::{Project, run};
 
-/// The runtime's side of the Worker.
+/// The JavaScript side of the Worker.
 const ENTRY: &str = include_str!("entry.js");
-/// Those of the compiler's defaults and of wasm-bindgen's exceptions: a newer encoding might be one that workerd cannot
-/// read yet.
+/// The features that the compiler enables by default, and those that wasm-bindgen's exceptions use. workerd may not be
+/// able to read a newer encoding.
 const FEATURES: [&str; 7] = [
     "mutable-globals",
     "sign-ext",
@@ -23,15 +23,15 @@ const FEATURES: [&str; 7] = [
     "exception-handling",
 ];
 
-/// What a Worker may answer.
+/// The handlers that a Worker may export.
 const HANDLERS: [&str; 4] = ["fetch", "scheduled", "queue", "email"];
 
 /// How far the Wasm is optimized.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Optimize {
-    /// For size, without the names of functions, which are a tenth of what is uploaded.
+    /// For size, without function names, which are a tenth of the upload.
     ForSize,
-    /// Not at all: nobody measures it.
+    /// Not at all, for Workers that nobody measures.
     No,
 }
 
@@ -48,14 +48,14 @@ pub fn bundle(project: &Project, wasm: &Path, folder: &Path, optimize: Optimize)
     fs::remove_dir_all(&staging).with_context(|| staging.display().to_string())
 }
 
-/// Makes the JavaScript around the Wasm, as an ES module that imports it.
+/// Generates the JavaScript around the Wasm, as an ES module that imports it.
 fn bind(wasm: &Path, folder: &Path) -> Result<()> {
     Bindgen::new()
         .input_path(wasm)
         .out_name("index")
         .module(true)?
         .omit_default_module_path(false)
-        // For the start after a panic: entry.js.
+        // entry.js uses this to restart after a panic.
         .reset_state_function(true)
         .force_enable_abort_handler(true)
         .generate(folder)
@@ -70,7 +70,7 @@ fn shrink(project: &Project, wasm: &Path) -> Result<()> {
     run(&mut command)
 }
 
-/// Joins the entry, what wasm-bindgen made and its snippets to one module.
+/// Joins the entry, wasm-bindgen's output and its snippets into one module.
 fn join(project: &Project, staging: &Path, folder: &Path) -> Result<()> {
     let bound = fs::read_to_string(staging.join("index.js"))?;
     fs::write(staging.join("entry.js"), entry(&bound)?)?;
@@ -83,12 +83,12 @@ fn join(project: &Project, staging: &Path, folder: &Path) -> Result<()> {
         .arg(format!("--outfile={}", bundled.display()));
     node::put_first_on_path(project, &mut command);
     run(&mut command)?;
-    // workerd has no source phase imports: to it a Wasm file is a module whose default export is the compiled Wasm.
+    // workerd has no source phase imports; it treats a Wasm file as a module whose default export is the compiled Wasm.
     let script = fs::read_to_string(&bundled)?.replace("import source ", "import ");
     fs::write(folder.join("index.js"), script).with_context(|| folder.display().to_string())
 }
 
-/// The entry for the handlers and the Durable Objects among what wasm-bindgen exports.
+/// The entry for the handlers and Durable Objects among wasm-bindgen's exports.
 fn entry(bound: &str) -> Result<String> {
     ensure!(bound.contains("__wbg_reset_state"), "wasm-bindgen made no function that starts the Wasm anew");
     let mut entry = ENTRY.to_owned();
@@ -96,7 +96,7 @@ fn entry(bound: &str) -> Result<String> {
     for exported in bound.split("\nexport ").skip(1) {
         if let Some(class) = exported.strip_prefix("class ") {
             let name = class.split([' ', '{']).next().unwrap_or_default();
-            // `worker` exports classes of its own as well, which are no objects.
+            // `worker` also exports classes of its own, which are not Durable Objects.
             if class.contains("\n    fetch(") {
                 entry.push_str(&format!("export const {name} = durableObject(wasm.{name});\n"));
             }
@@ -111,7 +111,7 @@ fn entry(bound: &str) -> Result<String> {
     Ok(entry)
 }
 
-/// A folder beside the result, so that this is moved and not copied.
+/// A folder beside the result, so that the output is moved rather than copied.
 fn staging_folder(folder: &Path) -> Result<PathBuf> {
     let staging = folder.join(".staging");
     if staging.exists() {
