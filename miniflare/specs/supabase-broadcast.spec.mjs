@@ -10,7 +10,7 @@ import { behaviour } from "../supabase_matrix.mjs";
 const server = await startSupabase();
 after(() => server.dispose());
 
-/** A sender with the client in question, and listeners with the oldest and the newest, all in one room. */
+/** A sender with the tested client, and subscribers with the oldest and the newest, all in one room. */
 async function gather(tenant, topic, config) {
 	const [sender, old, recent] = [tenant.person("ann"), tenant.person("old", { client: OLD }), tenant.person("new", { client: RECENT })];
 	const rooms = [sender.room(topic, { config }), old.room(topic), recent.room(topic)];
@@ -142,7 +142,7 @@ behaviour(server, "the API worker's publications, in order", async (tenant) => {
 	for (const room of rooms) {
 		assert.deepEqual((await room.unread()).map(({ payload }) => payload.payload.n), messages.map((_, n) => n));
 	}
-	// The channels of a socket too, in whatever order they were entered.
+	// So are the channels of one socket, in whatever order they were joined.
 	const ann = tenant.person("ann");
 	for (const topic of ["c", "a", "b"]) await ann.room(topic).join();
 	const topics = ["a", "b", "c", "a"];

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: row changes, by binding, with their types, as their reader may see them.
+ * Supabase's clients: row changes, by binding, with their types, as their recipient may see them.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -11,7 +11,7 @@ after(() => server.dispose());
 
 const on = (filter, name) => ["postgres_changes", { schema: "public", ...filter }, name];
 const isSystem = ({ event }) => event === "system";
-/** Clients that know nothing newer than 2.108. */
+/** Clients without features newer than 2.108. */
 const isBefore2109 = ({ module }) => /realtime-2\.(1\d|97)\./.test(module);
 
 behaviour(server, "row changes by event, table and filter, each handler once", async (tenant) => {

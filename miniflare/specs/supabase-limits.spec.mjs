@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: what becomes of those who ask for too much, and of those who are sent away.
+ * Supabase's clients: what happens to those that request too much, and to those that are refused.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -49,7 +49,7 @@ behaviour(server, "reconnects after a close by the server, without duplicates", 
 	await say(1);
 	assert.deepEqual([await room.heard(), await kept.heard()], [["count", { n: 1 }], ["count", { n: 1 }]]);
 	const first = ada.socket;
-	// More joins at once than there may be, by hand, for no client does that.
+	// More joins at once than allowed, by hand, because no client does that.
 	for (let n = 0; n < 12; n += 1) WebSocket.prototype.send.call(first, joinFrame(client.vsn, `realtime:by-hand-${n}`, `hand-${n}`));
 	const error = await first.received.find(({ payload }) => payload?.status === "error");
 	assert.deepEqual(error.payload.response, { reason: "ClientJoinRateLimitReached: Too many joins per second" });
@@ -57,7 +57,7 @@ behaviour(server, "reconnects after a close by the server, without duplicates", 
 	await Promise.all([room.rejoined(), kept.rejoined()]);
 	await say(2);
 	assert.deepEqual((await room.unread()).map(({ payload }) => payload.payload.n), [2]);
-	// What is replayed once more has the id that it had before.
+	// A repeated replay has the same id as before.
 	const ids = new Map([...kept.events.items, ...(await kept.unread())].map(({ payload }) => [payload.meta.id, payload.payload.n]));
 	assert.deepEqual([...ids.values()], [1, 2]);
 	assert.equal(ada.sockets.length, 2);
@@ -78,7 +78,7 @@ test("who floods with joins loses the socket, and nobody else anything", async (
 	const tenant = new Tenant(server);
 	const room = await tenant.person("ada").room("lobby").join();
 	const mallory = await connect(`${server.url}/realtime/v1/websocket?apikey=${anonKey(tenant.organizationId)}&vsn=2.0.0`);
-	// More than a slow machine gets round to while some come back into the bucket.
+	// More than a slow machine sends while the bucket refills.
 	for (let n = 1; n <= 50; n += 1) mallory.send(joinFrame("2.0.0", `realtime:${n}`, `${n}`));
 	const refused = await mallory.next(([, , , , payload]) => payload.status === "error");
 	assert.deepEqual([refused[1] > 10, refused[4].response.reason], [true, "ClientJoinRateLimitReached: Too many joins per second"]);

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: presence, also beside native clients, and after whoever left without a word.
+ * Supabase's clients: presence, also together with native clients, and after silent disconnects.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -12,12 +12,12 @@ after(() => server.dispose());
 
 const on = ["sync", "join", "leave"].map((event) => ["presence", { event }, event]);
 
-/** A person's channel with presence, under a key. */
+/** A person's channel with presence, with a key. */
 function present(person, key, topic = "lobby") {
 	return person.room(topic, { config: { presence: { key } }, on });
 }
 
-/** The client in question, the oldest and the newest, in one room, each under its name. */
+/** The tested client, the oldest and the newest, in one room, each with its name as the key. */
 async function gather(tenant) {
 	const people = [tenant.person("ann"), tenant.person("old", { client: OLD }), tenant.person("new", { client: RECENT })];
 	const rooms = people.map((person, index) => present(person, ["ann", "old", "new"][index]));
@@ -100,7 +100,7 @@ const ghosts = async (tenant, redeploy) => {
 	const [there, back] = [await present(ann, "ann").join(), await present(ben, "ben").join()];
 	for (const room of [there, back]) await room.channel.track({ a: 1 });
 	for (const room of [there, back]) await room.shows({ ann: [{ a: 1 }], ben: [{ a: 1 }] });
-	// Both lose the object, and only one comes back.
+	// Both lose the object, and only one reconnects.
 	const away = ann.socket.closed.then(() => ann.realtime.disconnect());
 	await Promise.all([away, redeploy()]);
 	await back.rejoined();

@@ -18,7 +18,7 @@ const secret = { private: true };
 const sure = { ...secret, broadcast: { ack: true } };
 const system = ["system", {}];
 
-/** The reason of a join that must be refused, without what a client puts around it. */
+/** The reason of a join that must be refused, without the client's wrapping. */
 async function refusal(room) {
 	const { status, error } = await room.subscribe();
 	assert.equal(status, "CHANNEL_ERROR");

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: what they keep when the object sleeps, and how they come back when it is gone.
+ * Supabase's clients: what they keep when the object hibernates, and how they reconnect when it is gone.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -16,7 +16,7 @@ const on = [
 ];
 const config = { broadcast: { ack: true }, presence: { key: "ann" } };
 
-/** Everything that a channel can get, each of which must come once. */
+/** Everything that a channel can receive, each of which must arrive once. */
 async function check(tenant, room, other, n) {
 	await tenant.change("INSERT", "people", { id: n, ssn: "123-45-6789" });
 	await tenant.say("lobby", "server", { n });
@@ -27,7 +27,7 @@ async function check(tenant, room, other, n) {
 	assert.deepEqual((await other.unread()).map(({ payload }) => payload.event), ["server", "mine"]);
 }
 
-/** The client in question, and another one that it talks to. */
+/** The tested client, and another one that it communicates with. */
 async function gather(tenant, client) {
 	const [ann, ben] = [tenant.person("ann"), tenant.person("ben", { client })];
 	const room = await ann.room("lobby", { config, on }).join();

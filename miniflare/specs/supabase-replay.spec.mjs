@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: messages of before the join, replayed.
+ * Supabase's clients: replay of messages from before the join.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -11,7 +11,7 @@ after(() => server.dispose());
 
 const secret = { private: true };
 const replaying = (replay) => ({ config: { ...secret, broadcast: { self: true, replay } } });
-/** What was said, and whether it had been said before. */
+/** The messages, and whether they were replayed. */
 const told = (events) => events.map(({ payload: { event, payload, meta } }) => [event, payload, meta?.replayed ?? false]);
 
 behaviour(server, "replay: earlier messages, oldest first and marked, then live ones", async (tenant) => {
@@ -89,7 +89,7 @@ behaviour(
 		assert.deepEqual(told(replayed), [1, 2].map((n) => ["count", { n }, true]));
 		assert.deepEqual(replayed.map(({ payload }) => payload.meta.id), ids);
 	},
-	// The first protocol's clients refuse it themselves.
+	// Clients of version 1.0.0 refuse it themselves.
 	{ lacks: (client) => !isNewest(client) || isOldProtocol(client) },
 );
 
@@ -113,7 +113,7 @@ behaviour(
 );
 
 test("there is no replay of public channels", async () => {
-	// The newer clients refuse by themselves.
+	// The newer clients refuse it themselves.
 	const tenant = new Tenant(server, OLD);
 	const { status, error } = await tenant.person("ada").room("kept:1", { config: { broadcast: { replay: { since: 1 } } } }).subscribe();
 	assert.equal(status, "CHANNEL_ERROR");

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: broadcasts by HTTP.
+ * Supabase's clients: broadcasts over HTTP.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -12,7 +12,7 @@ after(() => server.dispose());
 
 const secret = { private: true };
 
-/** Listeners of both protocols in one room. */
+/** Subscribers of both protocols in one room. */
 async function listeners(tenant, topic, config) {
 	const rooms = [OLD, RECENT].map((client) => tenant.person("listener", { client }).room(topic, { config }));
 	for (const room of rooms) await room.join();
