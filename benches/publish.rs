@@ -1,5 +1,5 @@
-//! What a publication costs the engine, from the request's text to the frames: one line of JSON for each number of
-//! connections. `cargo xtask bench` runs it and shows it beside what the Worker costs on workerd.
+//! The engine's cost of a publication, from the request's text to the frames: one line of JSON for each number of
+//! connections. `cargo xtask bench` runs it and shows it beside the Worker's cost on workerd.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock, and it never runs as Wasm")]
 
 mod fan_out;
@@ -24,14 +24,14 @@ use realtime_worker::server::outgoing::Outgoing;
 use realtime_worker::server::publish::PublishRequest;
 use realtime_worker::server::tenant_server::TenantServer;
 
-/// One change with three masked fields, which look different to each of the roles.
+/// One change with three masked fields, which each of the roles sees differently.
 const PUBLICATION: &str = include_str!("../miniflare/bench/publication.json");
 const ROLES: [&str; 3] = ["admin", "hr", "member"];
-/// Publications whose time is taken together, and how often it is. The shortest time counts: the clock goes on while
-/// other programs have the core, so all that they can do is make it longer.
+/// How many publications are timed together, and how often. The shortest time counts, because other programs can only
+/// make it longer.
 const BATCH: u32 = 100;
 const BATCHES: usize = 200;
-/// Milliseconds between two publications, so that the rate limit never refuses one.
+/// Milliseconds between two publications, so that the rate limit never rejects one.
 const PACE: u64 = 10;
 
 fn main() -> Result<()> {
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
         (1_000, "publishing to 3 roles, 1000 connections"),
         (10_000, "publishing to 3 roles, 10000 connections"),
     ] {
-        // What stays the same for every connection more is the runtime's to send; the aim is at the rest.
+        // The cost per connection is the runtime's, which sends the frames; the aim concerns the rest.
         let is_aimed_at = connections <= ROLES.len();
         let microseconds = measure(connections)?;
         println!(r#"{{"name":"{name}","microseconds":{microseconds:.2},"isAimedAt":{is_aimed_at}}}"#);
@@ -81,7 +81,7 @@ fn publish(server: &mut TenantServer, now: u64, text: &str) -> Result<Vec<Outgoi
     Ok(frames)
 }
 
-/// A tenant whose connections hold one of the roles, in turn, and receive what is published.
+/// A tenant whose connections each hold one of the roles, in turn, and receive the publications.
 fn serve(connections: usize) -> Result<TenantServer> {
     let mut server = tenant()?;
     for (number, role) in (0..).zip(ROLES.into_iter().cycle()).take(connections) {
@@ -131,7 +131,7 @@ fn open(number: u32, role: &str) -> Open {
     }
 }
 
-/// Frames that are sent.
+/// The number of frames sent.
 fn sent(frames: &[Outgoing]) -> usize {
     frames.iter().map(|frame| frame.to.len()).sum()
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm create realtime-worker <folder>`: a project of the template.
+ * `npm create realtime-worker <folder>`: creates a project from the template.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const TEMPLATE = fileURLToPath(new URL("template", import.meta.url));
-/** What wrangler needs, which runs the project. */
+/** The version that wrangler needs, which runs the project. */
 const OLDEST_NODE = [22, 12];
 
 function create(given) {
@@ -23,7 +23,7 @@ function create(given) {
 	if (positionals.length !== 1) throw new Error("say where: npm create realtime-worker my-app");
 	if (existsSync(folder) && readdirSync(folder).length > 0) throw new Error(`${folder} is not empty`);
 	cpSync(TEMPLATE, folder, { recursive: true });
-	// npm would leave a file of this name out of the package.
+	// npm would omit a file of this name from the package.
 	renameSync(join(folder, "_gitignore"), join(folder, ".gitignore"));
 	describe(folder, values["realtime-worker"]);
 	const isInstalled = !values["no-install"] && spawnSync("npm", ["install"], { cwd: folder, stdio: "inherit" }).status === 0;
@@ -36,7 +36,7 @@ function isNewEnough(version) {
 	return major > oldest || (major === oldest && minor >= least);
 }
 
-/** Gives the project its name, and the package from where it was asked for: a tarball, or another version. */
+/** Sets the project's name, and where the package comes from: the registry, a tarball, or another version. */
 function describe(folder, source) {
 	const file = join(folder, "package.json");
 	const manifest = JSON.parse(readFileSync(file, "utf8"));

@@ -1,5 +1,5 @@
 /**
- * The Inspector: two connections, what each of them gets, and what the server says about it.
+ * The Inspector: two connections, what each of them receives, and what the server says about it.
  */
 import { CompareView } from "./compare-view.js";
 import { byId } from "./dom.js";
@@ -16,7 +16,7 @@ import { TimelineView } from "./timeline-view.js";
 import { takeTokens } from "./token.js";
 import { TrafficView } from "./traffic-view.js";
 
-// Before anything else: the address bar forgets them.
+// First of all, so that the address bar forgets them.
 const tokens = takeTokens();
 
 const journal = new Journal();
@@ -65,7 +65,7 @@ function begin({ service: serviceToken, secret, offered }) {
 }
 
 begin(tokens);
-// Another address of the same page, pasted into this tab, loads nothing anew.
+// Pasting another address of the same page into this tab does not reload it.
 addEventListener("hashchange", () => begin(takeTokens()));
 
 byId("server").textContent = location.host;

@@ -1,13 +1,13 @@
 /**
- * What a client of Butterbase says and hears.
+ * The protocol of a Butterbase client.
  */
 
-/** One socket's side of the conversation; {@link import("./foreign-client.js").ForeignClient} holds it. */
+/** The dialect's part of one socket; {@link import("./foreign-client.js").ForeignClient} owns the socket. */
 export class Butterbase {
 	static protocol = { id: "butterbase", title: "Butterbase", isForeign: true, needsToken: false, hasWildcard: false, hasTopics: false };
 	protocol = Butterbase.protocol;
 	#who;
-	/** Each subscription by its number. */
+	/** Each subscription, by its number. */
 	#tables = new Map();
 
 	constructor(who) {
@@ -19,7 +19,7 @@ export class Butterbase {
 		return `/v1/${encodeURIComponent(organizationId)}/realtime${token ? `?${new URLSearchParams({ token })}` : ""}`;
 	}
 
-	/** Who this is comes with the first frame. */
+	/** The first frame contains the identity. */
 	opened() {
 		return [];
 	}
@@ -39,7 +39,7 @@ export class Butterbase {
 		throw new TypeError("Clients of Butterbase publish nothing: they call functions.");
 	}
 
-	/** What a frame means. */
+	/** The meaning of a frame. */
 	read(frame) {
 		const id = frame.id === undefined ? undefined : String(frame.id);
 		const error = { code: frame.code ?? "error", message: frame.message };
@@ -48,7 +48,7 @@ export class Butterbase {
 				return [{ identity: { userId: null, roles: [frame.role], authMethod: "see role" } }];
 			case "subscribed":
 				return [{ standing: id }];
-			// Nothing will come to it.
+			// It will receive nothing.
 			case "warning":
 				return [{ refused: id, error }];
 			case "error":
@@ -61,7 +61,7 @@ export class Butterbase {
 	}
 }
 
-/** A filter of this page as Butterbase has it: columns that equal values. */
+/** A filter of this page in Butterbase's form: columns that must equal values. */
 function equalities(filter) {
 	const pairs = filter.split(",").map((part) => {
 		const [, column, value] = part.match(/^([^=]+)=eq\.(.*)$/s) ?? [];
@@ -71,7 +71,7 @@ function equalities(filter) {
 	return Object.fromEntries(pairs);
 }
 
-/** Types must be equal too: what reads as a number or a boolean is one. */
+/** Types must be equal too, so a text that reads as a number or a boolean becomes one. */
 function parsed(text) {
 	try {
 		const value = JSON.parse(text);

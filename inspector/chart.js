@@ -4,7 +4,7 @@
 import { element, shape, timeOf } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
-/** How much time the width may be, in seconds. */
+/** The time span of the width, in seconds. */
 const SPANS = [30, 60, 120, 300, 900, 3_600];
 
 /**
@@ -48,13 +48,13 @@ export function drawChart(figure, { title, short }, points, now) {
 	);
 }
 
-/** The point whose time is closest. */
+/** The point that is closest in time. */
 function nearest(points, time) {
 	const known = points.filter(({ value }) => value !== undefined);
 	return known.reduce((best, point) => (best && Math.abs(best.time - time) <= Math.abs(point.time - time) ? best : point), undefined);
 }
 
-/** Points without a hole between them. */
+/** Consecutive points without a gap. */
 function runs(points) {
 	const found = [[]];
 	for (const point of points) {
@@ -64,7 +64,7 @@ function runs(points) {
 	return found.filter(({ length }) => length > 0).map((run) => (run.length === 1 ? [{ ...run[0], time: run[0].time - 1_000 }, ...run] : run));
 }
 
-/** 1, 2 or 5 times a power of ten that is not below the value. */
+/** The smallest 1, 2 or 5 times a power of ten that is not below the value. */
 function niceTop(value) {
 	if (value <= 1) return 1;
 	const power = 10 ** Math.floor(Math.log10(value));

@@ -6,7 +6,7 @@ import { compare } from "./pairing.js";
 
 /** How many events are on the page; the others are among the frames. */
 const MAX_CARDS = 30;
-/** How much of a value is. */
+/** How much of a value is shown. */
 const MAX_TEXT = 160;
 
 /** Shows the events of a pairing, newest first. */
@@ -27,7 +27,7 @@ export class CompareView {
 		byId("clear-compare").addEventListener("click", () => this.clear());
 	}
 
-	/** An event is new, or another side has got it too. */
+	/** An event is new, or the other side has received it too. */
 	changed(pair) {
 		this.#stale.add(pair.key);
 		this.#draw();
@@ -90,14 +90,14 @@ export class CompareView {
 	}
 }
 
-/** A long value is whole in its frame. */
+/** The frame has the whole of a long value. */
 function shortened(text) {
 	return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}… (${text.length} characters)` : text;
 }
 
 const nothing = (text) => element("span", { class: "nothing" }, text);
 
-/** How a side is called where there is little room. */
+/** The short name of a side. */
 export function nameOf({ identity, label, name }) {
 	return identity?.userId ?? (label || `connection ${name}`);
 }

@@ -1,5 +1,5 @@
 /**
- * "Why does my page get nothing?", answered from what can be known here. Pure: the view asks for every change.
+ * Answers "why do I receive nothing?" from what the page can know. Pure; the view calls it after every change.
  */
 
 /** What helps after a refusal. */
@@ -19,14 +19,14 @@ const ADVICE = {
 	too_many_errors: "Ten refused frames within a minute end a connection.",
 };
 
-/** What a deployment and a token need for each protocol that is not the native one. */
+/** What a deployment and a token need for each protocol other than the native one. */
 const NEEDS = {
 	supabase: "The key is a session token with a role and an end, or one of API_KEYS, and names one organization.",
 	butterbase: "The token is of the app's own issuer, or a service key of API_KEYS; without one, REALTIME.butterbase must let the public in.",
 	fluxbase: "REALTIME.fluxbase must name the organization that these clients enter; without a token the role is anon.",
 };
 
-/** How a token is refused that another protocol's clients would not have. */
+/** The refusal of a token that cannot be used with another protocol. */
 const JUDGES_TOKEN = new Set(["invalid_token", "wrong_organization", "auth_required"]);
 
 /**
@@ -96,7 +96,7 @@ function refusedInterests({ interests }) {
 	);
 }
 
-/** What a subscription is to, in words. */
+/** The target of a subscription, as text. */
 export function nameOfTarget({ topic, private: isPrivate, table, schema, event, filter }) {
 	if (topic !== undefined) return `${isPrivate ? "private" : "public"} topic ${topic}`;
 	const rows = `${event === "*" ? "all changes" : event} of ${schema}.${table}`;
@@ -133,7 +133,7 @@ function topicless(link) {
 }
 
 function behind({ welcome, last, position }, { latest }) {
-	// A protocol that tells no offsets cannot be behind.
+	// A protocol without offsets cannot show that it is behind.
 	const seen = last?.offset ?? position?.offset ?? welcome?.offset;
 	if (latest === undefined || seen === undefined || latest <= seen) return [];
 	const count = latest - seen;
@@ -150,9 +150,9 @@ function allIsWell({ counts, last, identity, organizationId }, { now }) {
 	return { level: "good", title, detail };
 }
 
-/** Judges the last publication from this page as the server did, as far as that can be told from outside. */
+/** Judges the last publication of this page as the server did, as far as that can be known from outside. */
 function lastPublication(link, { publication }) {
-	// Before the receipt it is on its way.
+	// Until the receipt arrives, it is in transit.
 	if (publication?.offset === undefined) return [];
 	if (publication.arrivals.some(({ side, offset }) => side === link.name && (offset === undefined || offset === publication.offset))) return [];
 	const reason = whyNotReached(link, publication);

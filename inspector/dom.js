@@ -1,5 +1,5 @@
 /**
- * Elements. Whatever comes from the network becomes text here, never markup.
+ * Elements. Everything from the network becomes text here, never markup.
  */
 
 /**
@@ -29,7 +29,7 @@ function fill(created, attributes, children) {
 
 const isThere = (child) => child !== null && child !== undefined && child !== false;
 
-/** Gives an element these children, unless it has the like already: what someone is selecting stays as it is. */
+/** Sets an element's children, unless they are the same already, so that a selection in them survives. */
 export function refill(parent, children) {
 	const isSame = children.length === parent.children.length && children.every((child, index) => child.isEqualNode(parent.children[index]));
 	if (!isSame) parent.replaceChildren(...children);
@@ -53,12 +53,12 @@ export function facts(entries) {
 	return entries.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
 }
 
-/** Which connection something belongs to: its letter, which is there for those who do not see its colour. */
+/** The connection that something belongs to: its letter, for those who cannot see its colour. */
 export function badge(side) {
 	return element("span", { class: "badge", "data-side": side }, side);
 }
 
-/** Calls back once before the next picture, however often it is asked to. */
+/** Calls back once before the next frame is drawn, however often it is called. */
 export function oncePerPicture(callback) {
 	let isDue = false;
 	return () => {
@@ -71,7 +71,7 @@ export function oncePerPicture(callback) {
 	};
 }
 
-/** How long ago something was or when it will be; pointed at, the time itself. It goes on by itself while it is shown. */
+/** How long ago something was, or when it will be, with the exact time on hover. It updates itself while it is shown. */
 export function ago(time) {
 	const date = new Date(time).toLocaleDateString("en-GB");
 	return element("time", { "data-time": time, title: `${date} ${timeOf(time)}` }, agoOf(time));
@@ -99,14 +99,14 @@ export function timeOf(time) {
 	return `${at.toLocaleTimeString("en-GB")}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 }
 
-/** Tells people what has happened, in the one line for that; it is read out too. */
+/** Tells the user what has happened, in the status line, which is also read out. */
 export function tell(text) {
 	byId("notice").textContent = text;
 	clearTimeout(tell.timer);
 	tell.timer = setTimeout(() => (byId("notice").textContent = ""), 6_000);
 }
 
-/** Puts a text on the clipboard, where the browser lets a page do that. */
+/** Copies a text to the clipboard, if the browser lets a page do that. */
 export async function copy(text, what) {
 	try {
 		await navigator.clipboard.writeText(text);

@@ -1,8 +1,8 @@
 /**
- * What the publish form says, as an event of the API. Pure.
+ * The content of the publish form, as an event of the API. Pure.
  */
 
-/** Forms to begin with. */
+/** Initial contents of the form. */
 export const EXAMPLES = {
 	masked: {
 		what: "change",
@@ -56,7 +56,7 @@ export function eventOf(form) {
 	return { event, errors };
 }
 
-/** JSON with a line for each key of its own, which fits what is published. */
+/** JSON with one line per top-level key, which suits what is published. */
 export function formatted(value) {
 	if (value === null || typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
 	const lines = Object.entries(value).map(([name, inner]) => `  ${JSON.stringify(name)}: ${JSON.stringify(inner)}`);
@@ -74,7 +74,7 @@ function readJson(form, field, errors) {
 	}
 }
 
-/** The complaint about a JSON text; where it tells a position, that as line and column. */
+/** The error of a JSON text; a position in it is shown as line and column. */
 function whereIn(text, complaint) {
 	const position = complaint.match(/at position (\d+)/)?.[1];
 	const reason = complaint.replace(/ in JSON at position.*| \(line.*/s, "").replace(/^JSON\.parse: /, "");
@@ -83,13 +83,13 @@ function whereIn(text, complaint) {
 	return `No JSON at line ${before.length}, column ${before.at(-1).length + 1}: ${reason}`;
 }
 
-/** `admin, hr` as a list; nothing for nothing, so that an audience is not narrowed to nobody by an empty field. */
+/** `admin, hr` as a list; `undefined` for an empty field, so that it does not narrow the audience to nobody. */
 function listOf(text = "") {
 	const items = text.split(",").map((item) => item.trim()).filter(Boolean);
 	return items.length > 0 ? items : undefined;
 }
 
-/** The event as a call of the SDK: the API worker's, or a client's for a message that a connection sends. */
+/** The event as a call of the SDK: the API worker's, or a client's if a connection sends it. */
 export function sdkOf(origin, { as, organizationId }, event) {
 	const json = (value) => JSON.stringify(value, null, 2);
 	if (as !== "service") {
@@ -109,7 +109,7 @@ function callOf(organizationId, event) {
 	return `await realtime.${method}(${given(table, ...rows.filter((value) => value !== undefined))});`;
 }
 
-/** What is set under Advanced, in few words. */
+/** A short summary of the fields under Advanced. */
 export function advancedOf(values, event) {
 	const columns = Object.keys(event.maskingConfig ?? {}).length;
 	const parts = [
@@ -123,7 +123,7 @@ export function advancedOf(values, event) {
 	return parts.filter(Boolean).join(" · ") || "audience, masking, organization";
 }
 
-/** The event as a command for a terminal. */
+/** The event as a terminal command. */
 export function curlOf(origin, organizationId, event) {
 	const body = JSON.stringify({ organizationId, ...event }, null, 2).replaceAll("'", "'\\''");
 	return [`curl ${origin}/broadcast \\`, `  -H "Authorization: Bearer $ACCESS_TOKEN" \\`, `  -H 'Content-Type: application/json' \\`, `  -d '${body}'`].join("\n");

@@ -1,9 +1,9 @@
 /**
- * An organization's figures over time, asked for while the page can be seen.
+ * An organization's figures over time, polled while the page is visible.
  */
 
 const INTERVAL = 2_000;
-/** How many points are kept: an hour of them. */
+/** How many points are kept: one hour. */
 const MAX_POINTS = 1_800;
 
 /**
@@ -11,11 +11,11 @@ const MAX_POINTS = 1_800;
  *   rates are per second, and `undefined` where there is nothing to compare with
  */
 
-/** Polls. It tells `changed`. */
+/** Polls. It emits `changed`. */
 export class Figures extends EventTarget {
 	/** @type {Point[]} */
 	points = [];
-	/** The figures of now, as the server gives them. */
+	/** The current figures, as the server sends them. */
 	latest;
 	/** Why there are none. */
 	problem = "";
@@ -38,7 +38,7 @@ export class Figures extends EventTarget {
 		this.#restart();
 	}
 
-	/** Asks at once. */
+	/** Polls at once. */
 	#restart() {
 		clearTimeout(this.#timer);
 		void this.#poll();
@@ -68,7 +68,7 @@ export class Figures extends EventTarget {
 
 	#add(latest, time) {
 		const before = this.latest && this.#previous;
-		// Another epoch or another start counts from zero again.
+		// After a new epoch or start, counters begin at zero.
 		const isSame = before && before.latest.since === latest.since && before.latest.epoch === latest.epoch;
 		const seconds = isSame ? (time - before.time) / 1_000 : 0;
 		const rate = (name) => (seconds > 0 ? Math.max(0, latest[name] - before.latest[name]) / seconds : undefined);

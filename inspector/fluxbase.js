@@ -1,9 +1,9 @@
 /**
- * What a client of Fluxbase says and hears, in the newer contract: subscriptions with ids, and channels.
+ * The protocol of a Fluxbase client, in the newer contract: subscriptions with ids, and channels.
  */
 import { identityOf } from "./token.js";
 
-/** One socket's side of the conversation; {@link import("./foreign-client.js").ForeignClient} holds it. */
+/** The dialect's part of one socket; {@link import("./foreign-client.js").ForeignClient} owns the socket. */
 export class Fluxbase {
 	static protocol = { id: "fluxbase", title: "Fluxbase", isForeign: true, needsToken: false, hasWildcard: false, hasTopics: true };
 	protocol = Fluxbase.protocol;
@@ -21,7 +21,7 @@ export class Fluxbase {
 		return `/realtime${token ? `?${new URLSearchParams({ token })}` : ""}`;
 	}
 
-	/** There is no frame that says who this is. */
+	/** No frame contains the identity. */
 	opened() {
 		for (const one of this.#standing.values()) one.granted = undefined;
 		const { token } = this.#who;
@@ -37,7 +37,7 @@ export class Fluxbase {
 		const { target, granted } = this.#standing.get(id) ?? {};
 		this.#standing.delete(id);
 		if (target?.topic === undefined) return granted ? [{ type: "unsubscribe", subscription_id: granted }] : [];
-		// The end of a channel is also that of every subscription with an id.
+		// Ending a channel also ends every subscription with an id.
 		const tables = [...this.#standing.values()].filter((one) => one.target.topic === undefined);
 		for (const one of tables) one.granted = undefined;
 		return [{ type: "unsubscribe", channel: target.topic }, ...tables.map((one) => askFor(one.target))];
@@ -47,7 +47,7 @@ export class Fluxbase {
 		return [{ type: "broadcast", channel: topic, event, payload, messageId, ...(!isPrivate && { private: false }) }];
 	}
 
-	/** What a frame means. */
+	/** The meaning of a frame. */
 	read(frame) {
 		switch (frame.type) {
 			case "ack":

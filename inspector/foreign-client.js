@@ -1,6 +1,6 @@
 /**
- * A client of another protocol, with the part of the SDK's client that this page uses. It does not come back by itself, so
- * that the end of a connection can be looked at.
+ * A client of another protocol, with the part of the SDK's client that this page uses. It does not reconnect
+ * automatically, so that the end of a connection can be examined.
  */
 import { tapped } from "./tap.js";
 
@@ -16,14 +16,14 @@ const BY_HAND = 1000;
  * - `{error}`: a refusal of anything else
  */
 export class ForeignClient {
-	/** Who the server or the token says this is. */
+	/** The identity that the server or the token states. */
 	identity;
-	/** These protocols tell of no position, unless they are asked to. */
+	/** These protocols have no positions, unless requested. */
 	position = undefined;
 	status = { state: "idle", attempt: 0 };
 	/** Presence is shown as frames only. */
 	presence = { on: () => ({ off() {} }), track() {}, untrack() {} };
-	/** Handlers: of a table's changes, and of what happens to the client. */
+	/** Handlers: of a table's changes, and of the client's state. */
 	on = Object.assign((table, event, handler, options) => this.#subscribe({ table, event, ...options }, handler), {
 		status: (handler) => (this.#told.status = handler),
 		error: (handler) => (this.#told.error = handler),
@@ -37,7 +37,7 @@ export class ForeignClient {
 	#subscriptions = new Map();
 	#messages = new Map();
 	#last = 0;
-	/** The last refusal of the socket, which is why it ends. */
+	/** The last refusal of the socket, which is the reason for its end. */
 	#error;
 
 	constructor(dialect, notes) {
@@ -64,7 +64,7 @@ export class ForeignClient {
 		if (socket) this.#stands({ state: "closed", attempt: 0 });
 	}
 
-	/** A topic, of which this page needs its messages. */
+	/** A topic, of which this page needs only the messages. */
 	topic(topic, { private: isPrivate }) {
 		return {
 			on: (_event, handler) => this.#subscribe({ topic, private: isPrivate }, handler),
@@ -76,7 +76,7 @@ export class ForeignClient {
 	#subscribe(target, handler) {
 		const id = String((this.#last += 1));
 		const answer = Promise.withResolvers();
-		// Whoever does not wait hears of it through `on.error`.
+		// Code that does not await it learns of it through `on.error`.
 		answer.promise.catch(() => {});
 		this.#subscriptions.set(id, { target, handler, answer });
 		if (this.status.state === "connected") this.#ask(id);

@@ -1,12 +1,12 @@
 /**
- * The frames of the wire, live: paused, searched, copied, and each as JSON.
+ * The frames in transit, live: they can be paused, searched, and copied as JSON.
  */
 import { badge, byId, copy, element, oncePerPicture, tell, timeOf } from "./dom.js";
 import { VirtualList } from "./virtual-list.js";
 
 const ARROWS = { in: ["↓", "received"], out: ["↑", "sent"], none: ["·", ""] };
 
-/** Shows a journal, and sends what is typed. */
+/** Shows a journal, and sends typed frames. */
 export class FramesView {
 	#journal;
 	#list;
@@ -105,7 +105,7 @@ export class FramesView {
 	}
 }
 
-/** Sends a frame as it is typed: whatever a protocol has, this page can say. */
+/** Sends a frame as typed, so that this page can send anything that a protocol has. */
 function send(event, links) {
 	event.preventDefault();
 	const { text, side } = Object.fromEntries(new FormData(event.target));

@@ -1,8 +1,8 @@
 /**
- * What a connection listens to: tables, topics, and who is present.
+ * A connection's interests: tables, topics, and presence.
  */
 
-/** Where a connection is present without a topic. */
+/** The key of presence without a topic. */
 export const LOBBY = "";
 
 /**
@@ -17,9 +17,9 @@ export const LOBBY = "";
 export class Interests {
 	/** @type {Interest[]} */
 	list = [];
-	/** Who is where, by topic; {@link LOBBY} for the lobby. */
+	/** The members, by topic; {@link LOBBY} for the lobby. */
 	rosters = new Map();
-	/** What this connection says of itself, by topic. */
+	/** This connection's own metadata, by topic. */
 	tracked = new Map();
 	#client;
 	/** Whether one subscription may be to every table. */
@@ -32,7 +32,7 @@ export class Interests {
 		this.#ensureDefault();
 	}
 
-	/** Takes everything to a new client, of a protocol. */
+	/** Moves everything to a new client, of a protocol. */
 	attach(client, { hasWildcard }) {
 		this.#client = client;
 		this.#hasWildcard = hasWildcard;
@@ -64,7 +64,7 @@ export class Interests {
 		this.#changed();
 	}
 
-	/** Says that this connection is present; `undefined` metadata says that it is not any more. */
+	/** Makes this connection present; `undefined` metadata ends its presence. */
 	track(place, isPrivate, metadata) {
 		const presence = this.#presence(place, isPrivate);
 		if (metadata === undefined) {
@@ -78,7 +78,7 @@ export class Interests {
 		this.#changed();
 	}
 
-	/** A refusal that came later than the answer, or is about presence; tells whether it was about something here. */
+	/** A refusal that arrived after the answer, or that concerns presence; returns whether it concerned something here. */
 	refused(error) {
 		const { table, topic, schema, event, filter, presence } = error.target ?? {};
 		const isMeant = ({ target }) =>
@@ -112,7 +112,7 @@ export class Interests {
 		);
 	}
 
-	/** What was added without a connection may not go together: a topic of one name in both spaces. */
+	/** Interests that were added without a connection may conflict: a topic of the same name, both private and public. */
 	#startAgain(interest) {
 		try {
 			this.#start(interest);

@@ -1,16 +1,16 @@
 /**
- * Every frame that went over the wires of this tab, as far as memory is meant to go.
+ * The frames of this tab's connections, up to a memory limit.
  */
 
-/** How many frames, and how many characters of them, are kept. */
+/** How many frames, and how many of their characters, are kept. */
 const MAX_FRAMES = 50_000;
 const MAX_CHARACTERS = 50_000_000;
-/** How much of a foreign frame its line may show. */
+/** How much of a foreign frame its line shows. */
 const MAX_SUMMARY = 300;
-/** The oldest go in portions, so that it is not one at a time. */
+/** The oldest are removed in portions rather than one at a time. */
 const PORTION = 0.1;
 
-/** What a frame is about, by its type. */
+/** The subject of a frame, by its type. */
 const KINDS = {
 	postgres_changes: "event",
 	broadcast: "event",
@@ -47,14 +47,14 @@ const KINDS = {
  *   summary: string, offset: number | undefined, text: string}} Entry
  */
 
-/** The frames, oldest first. Tells `added` (with the entry) and `trimmed`. */
+/** The frames, oldest first. Emits `added` (with the entry) and `trimmed`. */
 export class Journal extends EventTarget {
 	/** @type {Entry[]} */
 	entries = [];
 	#characters = 0;
 	#last = 0;
 
-	/** Notes a frame, which it gives parsed. Only what a native one says can be said in a few words. */
+	/** Records a frame, and returns it parsed. Only native frames have a summary. */
 	add(side, direction, text, { isForeign = false } = {}) {
 		const frame = parsed(text);
 		const type = [frame?.type, frame?.event].find((name) => typeof name === "string") ?? "?";
@@ -69,7 +69,7 @@ export class Journal extends EventTarget {
 		return frame;
 	}
 
-	/** Forgets everything. */
+	/** Removes everything. */
 	clear() {
 		this.entries = [];
 		this.#characters = 0;
@@ -83,7 +83,7 @@ export class Journal extends EventTarget {
 	}
 }
 
-/** Supabase's heartbeats and their answers are told by their topic only. */
+/** Supabase's heartbeats and their answers are recognized by their topic only. */
 function kindOf(type, frame) {
 	if (frame?.topic === "phoenix") return "heartbeat";
 	return KINDS[type] ?? (type.startsWith("presence") ? "presence" : "other");
@@ -97,7 +97,7 @@ function parsed(text) {
 	}
 }
 
-/** What a frame says, in a few words. */
+/** A short summary of a frame. */
 function summaryOf(frame) {
 	const { topic, user_id: user } = frame ?? {};
 	const place = topic === undefined ? "" : ` in ${topic}`;

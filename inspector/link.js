@@ -1,5 +1,5 @@
 /**
- * One side: a connection with its token, and what has become of it.
+ * One side: a connection with its token, and its history.
  */
 import { Interests } from "./interests.js";
 import { clientOf, PROTOCOLS } from "./protocols.js";
@@ -10,30 +10,30 @@ import { expiryOf, organizationsOf } from "./token.js";
 const MAX_LINES = 500;
 
 /**
- * A side. It tells `changed` for everything but events, `event` (with the event in the native form) for those, and `happened`
+ * A side. It emits `changed` for everything but events, `event` (with the event in the native form), and `happened`
  * (with the line) for its history.
  */
 export class Link extends EventTarget {
 	/** `A` or `B`. */
 	name;
-	/** What the token was offered as. */
+	/** The name under which the token was offered. */
 	label = "";
 	organizationId = "";
-	/** What is spoken. */
+	/** The protocol. */
 	protocol = PROTOCOLS.get("native");
-	/** What the token says. */
+	/** The claims of the token. */
 	claimed = { organizations: [], expiry: undefined };
 	interests = new Interests(() => this.#changed());
 	/** The last `auth_success`. */
 	welcome;
 	/** How the last socket ended. */
 	ended;
-	/** What the server has refused, newest last. */
+	/** Refusals of the server, newest last. */
 	refusals = [];
-	/** What has happened, oldest first. */
+	/** The history, oldest first. */
 	history = [];
 	counts = { events: 0, connections: 0, recoveries: 0, gaps: 0 };
-	/** The offset and the time of the last event. */
+	/** Offset and time of the last event. */
 	last;
 	#client;
 	#token = "";
@@ -50,27 +50,27 @@ export class Link extends EventTarget {
 		this.#journal = journal;
 	}
 
-	/** How things stand with the client; `idle` before the first. */
+	/** The client's state; `idle` before the first client. */
 	get status() {
 		return this.#client?.status ?? { state: "idle", attempt: 0 };
 	}
 
-	/** Who the server says this is. */
+	/** The identity that the server has verified. */
 	get identity() {
 		return this.#client?.identity;
 	}
 
-	/** Where a reconnect would go on. */
+	/** The position from which a reconnect would continue. */
 	get position() {
 		return this.#client?.position;
 	}
 
-	/** Whether there is a token to connect with again. */
+	/** Whether there is a token to reconnect with. */
 	get hasToken() {
 		return this.#token !== "";
 	}
 
-	/** Connects with a token, in place of the connection there was; with its token and protocol, unless others are given. */
+	/** Connects with a token, replacing the current connection; by default with the previous token and protocol. */
 	connect({ label = this.label, token = this.#token, organizationId, protocol = this.protocol.id }) {
 		this.#client?.close();
 		this.#token = token;
@@ -87,7 +87,7 @@ export class Link extends EventTarget {
 		client.connect();
 	}
 
-	/** Connects again with the same token, from where it left off. */
+	/** Reconnects with the same token, from the current position. */
 	resume() {
 		this.#client?.connect();
 	}
@@ -96,7 +96,7 @@ export class Link extends EventTarget {
 		this.#client?.close();
 	}
 
-	/** Breaks the connection as a lost network would: the native client comes back by itself and recovers. */
+	/** Breaks the connection as a lost network would: the native client reconnects and recovers. */
 	drop() {
 		this.#happened("drop", "the connection was dropped by hand");
 		this.#socket?.drop();
@@ -132,7 +132,7 @@ export class Link extends EventTarget {
 		};
 	}
 
-	/** What a frame means where it is a native one; the others' clients tell it themselves. */
+	/** The meaning of a native frame; other protocols' clients report theirs. */
 	#received(frame) {
 		if (this.protocol.isForeign) return;
 		if (frame?.type === "postgres_changes" || frame?.type === "broadcast") this.#arrived(frame);

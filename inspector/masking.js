@@ -1,9 +1,9 @@
 /**
- * What a masked value looks like. The server does not say which values it has masked, so this is a guess; where two roles
+ * What masked values look like. The server does not say which values it has masked, so this is a guess. If two roles
  * see the same event, the comparison makes it a good one.
  */
 
-/** Each mask's result, by what it leaves. */
+/** A pattern for each mask's result. */
 const LOOKS = [
 	/^\[REDACTED\]$/,
 	/^\*{4} \*{4} \*{4} \d{4}$/,
@@ -12,7 +12,7 @@ const LOOKS = [
 	/^[^*\s]\*{3}$/u,
 ];
 
-/** Whether a value looks like what a mask leaves of one. */
+/** Whether a value looks like the result of a mask. */
 export function looksMasked(value) {
 	return typeof value === "string" && LOOKS.some((look) => look.test(value));
 }

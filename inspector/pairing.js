@@ -1,11 +1,11 @@
 /**
- * The same event as two connections got it.
+ * The same event as received by two connections.
  */
 import { maskedPaths } from "./masking.js";
 
 /** How many events are kept for comparison. */
 const MAX_EVENTS = 200;
-/** How long after an event the same one may come in a protocol that tells no offsets, in milliseconds. */
+/** Within how many milliseconds the same event may arrive in a protocol without offsets. */
 const MAX_DELAY = 5_000;
 
 /**
@@ -14,13 +14,13 @@ const MAX_DELAY = 5_000;
  * @typedef {{key: string, what: string, title: string, offset: number | undefined, time: number, frames: Map<string, object>}} Pair
  */
 
-/** Puts what one side got beside what the other got. */
+/** Matches what one side received with what the other received. */
 export class Pairing {
 	/** Newest last. @type {Map<string, Pair>} */
 	pairs = new Map();
 	#last = 0;
 
-	/** Adds what a side got, and gives the event that it is. */
+	/** Adds what a side received, and returns the event. */
 	add(side, organizationId, frame) {
 		const what = [organizationId, frame.type, nameOf(frame), frame.topic].join(" ");
 		const pair = this.#waitingFor(side, what, frame) ?? this.#begin(what, frame);
@@ -29,7 +29,10 @@ export class Pairing {
 		return pair;
 	}
 
-	/** The event that this side gets now: by its offset, and where one side has none, the oldest of those that are most alike. */
+	/**
+	 * The event that this side has just received: found by its offset, or, without offsets, the oldest of the most
+	 * similar ones.
+	 */
 	#waitingFor(side, what, frame) {
 		const { offset } = frame;
 		const waiting = [...this.pairs.values()].filter((pair) => pair.what === what && !pair.frames.has(side));
@@ -54,7 +57,7 @@ export class Pairing {
 	}
 }
 
-/** Which part of what two frames say is the same, from 0 to 1: masks let some columns differ. */
+/** How similar two frames are, from 0 to 1; masks let some columns differ. */
 function likeness(frame, other) {
 	const [cells, others] = [cellsOf(frame), cellsOf(other)];
 	const shared = [...cells.keys()].filter((name) => others.has(name));
@@ -82,7 +85,7 @@ export function compare(frames) {
 	}));
 }
 
-/** What a frame says, by column: an update's as `before → after` where they differ. */
+/** A frame's content, by column; an update's as `before → after` if they differ. */
 function cellsOf(frame) {
 	if (frame.type === "postgres_changes") {
 		const names = Object.keys({ ...frame.old, ...frame.new });

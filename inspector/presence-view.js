@@ -1,5 +1,5 @@
 /**
- * Who is present where, and whether this connection is.
+ * The members of each topic, and whether this connection is one.
  */
 import { element, refill } from "./dom.js";
 import { LOBBY } from "./interests.js";

@@ -1,5 +1,5 @@
 /**
- * The protocols that a connection of this page may speak, and a client for each.
+ * The protocols that a connection of this page can use, with a client for each.
  */
 import { Butterbase } from "./butterbase.js";
 import { createClient, eventStreamFallback } from "./client.js";

@@ -36,7 +36,7 @@ export class PublishView {
 		this.#begin(EXAMPLES.masked);
 	}
 
-	/** Shows what belongs to what is chosen. */
+	/** Shows the fields that belong to the selection. */
 	draw() {
 		this.#offerSenders();
 		const { as, what } = this.#form.elements;
@@ -102,7 +102,7 @@ export class PublishView {
 		this.draw();
 	}
 
-	/** Focuses a field, which may stand under Advanced. */
+	/** Focuses a field, which may be under Advanced. */
 	#focus(field) {
 		const area = this.#form.elements[field];
 		area.closest("details")?.setAttribute("open", "");

@@ -1,8 +1,8 @@
 /**
- * What needs the service token: publishing, and an organization's figures. The token is in memory only.
+ * What needs the service token: publishing, and an organization's figures. The token is kept in memory only.
  */
 
-/** The deployment's API, with the token. Tells `changed` (the token) and `published` (with the publication). */
+/** The deployment's API, with the token. Emits `changed` (the token) and `published` (with the publication). */
 export class Service extends EventTarget {
 	/**
 	 * The last publication that was delivered: where it went, what it was, its offset once there is a receipt, and what has
@@ -40,7 +40,7 @@ export class Service extends EventTarget {
 		return { status, answer };
 	}
 
-	/** A side has got an event: perhaps the one that was published last. Without an offset, its name must do. */
+	/** A side has received an event, perhaps the last published one. Without an offset, its name must suffice. */
 	arrived(side, frame) {
 		const { event, arrivals, offset = frame.offset } = this.publication ?? {};
 		if (!event || frame.type !== event.type || frame.topic !== event.topic) return;

@@ -1,5 +1,5 @@
 /**
- * The panel of one connection: its token, who it is, what it listens to, and why it may get nothing.
+ * The panel of one connection: its token, its identity, its subscriptions, and why it may receive nothing.
  */
 import { diagnose } from "./diagnosis.js";
 import { ago, byId, copyOf, element, facts, oncePerPicture, partsOf, refill } from "./dom.js";
@@ -21,7 +21,7 @@ export class SideView {
 	#subscriptions;
 	#presence;
 	#editing = false;
-	/** What tokens of anyone are signed with, on a development server. */
+	/** The secret with which a development server's tokens are signed. */
 	#secret = "";
 	draw = oncePerPicture(() => this.#drawNow());
 
@@ -54,7 +54,7 @@ export class SideView {
 		offered.replaceChildren(element("option", { value: "" }, "paste one"), ...tokens.map(({ name }, index) => element("option", { value: index }, name)));
 	}
 
-	/** Lets the connection become anyone, with tokens that are signed with this secret. */
+	/** Lets the connection become any user, with tokens signed with this secret. */
 	offerAnyone(secret) {
 		this.#secret = secret;
 		this.draw();
@@ -104,7 +104,7 @@ export class SideView {
 		if (organization) this.#parts.connectForm.elements.organizationId.value = organization;
 	}
 
-	/** Some protocols let in who shows no token. */
+	/** Some protocols admit clients without a token. */
 	#demandToken() {
 		const { anonymous, connectForm } = this.#parts;
 		const { protocol, token, anonymous: isAnonymous } = connectForm.elements;
@@ -166,7 +166,7 @@ export class SideView {
 		this.#drawFindings();
 	}
 
-	/** The line that is always there. */
+	/** The status line, which is always visible. */
 	#glance() {
 		const { identity, counts, position, interests, protocol } = this.#link;
 		if (!identity) return "";
@@ -180,7 +180,7 @@ export class SideView {
 		const { identity, welcome, position, counts, claimed, organizationId, protocol } = this.#link;
 		if (!identity) return [];
 		const reconnects = Math.max(0, counts.connections - 1);
-		// What another protocol does not tell is not shown.
+		// What another protocol does not report is not shown.
 		const stream = [
 			["offset", position?.offset ?? "–"],
 			["epoch", element("code", { title: position?.epoch ?? "" }, position?.epoch.slice(0, 8) ?? "–")],
@@ -205,7 +205,7 @@ export class SideView {
 		const hints = findings.filter(({ level }) => level === "hint").length;
 		const first = problems > 1 ? `${problems} problems` : findings[0].title;
 		const more = hints > 0 && findings[0].level !== "hint" && `${hints} ${hints === 1 ? "hint" : "hints"}`;
-		// The state says already that there is no connection yet.
+		// The state already says that there is no connection yet.
 		this.#parts.worst.textContent = problems > 0 && this.#link.status.state !== "idle" ? first : "";
 		this.#parts.glance.hidden = this.#parts.worst.textContent !== "";
 		this.#parts.findingsSummary.textContent = [first, more].filter(Boolean).join(", ");
@@ -214,7 +214,7 @@ export class SideView {
 	}
 }
 
-/** Beside the state and not in it, which is read out whenever it changes. */
+/** Beside the state rather than in it, because the state is read out whenever it changes. */
 function countdownOf({ state, retryAt, attempt }) {
 	if (state !== "waiting") return "";
 	return `${Math.max(0, Math.ceil((retryAt - Date.now()) / 1_000))} s to attempt ${attempt + 1}`;

@@ -1,5 +1,5 @@
 /**
- * The subscriptions of a side: adding, seeing what became of them, taking away.
+ * The subscriptions of a side: adding them, their state, and removing them.
  */
 import { nameOfTarget } from "./diagnosis.js";
 import { element } from "./dom.js";
@@ -38,7 +38,7 @@ export class SubscriptionsView {
 		this.#parts.subscriptionsSummary.textContent = [all, more, refused > 0 && `${refused} refused`].filter(Boolean).join(", ");
 	}
 
-	/** A line stays the same element for as long as there is its subscription, so that its button keeps the focus. */
+	/** A line stays the same element for the life of its subscription, so that its button keeps the focus. */
 	#drawLines(list) {
 		const lines = new Map(list.map((interest) => [interest, this.#lines.get(interest) ?? this.#line(interest)]));
 		for (const [{ state, error, presenceError, count }, { line, tag, received, problem }] of lines) {
@@ -66,7 +66,7 @@ export class SubscriptionsView {
 
 	#remove(interest) {
 		this.#link.interests.remove(interest);
-		// The button is gone, and the focus should not be.
+		// The button is gone, but the focus must not be.
 		this.#parts.tableForm.elements.table.focus();
 	}
 

@@ -1,5 +1,5 @@
 /**
- * What a client of Supabase says and hears, in version 1.0.0 of its protocol: a channel for each subscription.
+ * The protocol of a Supabase client, in version 1.0.0: one channel for each subscription.
  */
 import { identityOf } from "./token.js";
 
@@ -7,11 +7,11 @@ import { identityOf } from "./token.js";
 const PHOENIX = "phoenix";
 const PREFIX = "realtime:";
 
-/** One socket's side of the conversation; {@link import("./foreign-client.js").ForeignClient} holds it. */
+/** The dialect's part of one socket; {@link import("./foreign-client.js").ForeignClient} owns the socket. */
 export class Supabase {
 	static protocol = { id: "supabase", title: "Supabase", isForeign: true, needsToken: true, hasWildcard: true, hasTopics: true };
 	protocol = Supabase.protocol;
-	/** What keeps the server from taking the socket for dead. */
+	/** Keeps the server from considering the socket dead. */
 	heartbeat = { every: 25_000, frame: { topic: PHOENIX, event: "heartbeat", payload: {}, ref: "heartbeat" } };
 	#who;
 	/** The subscription of each channel. */
@@ -25,7 +25,7 @@ export class Supabase {
 		return `/realtime/v1/websocket?${new URLSearchParams({ apikey: this.#who.token, vsn: "1.0.0" })}`;
 	}
 
-	/** What an open socket means: nothing more is said of who this is. */
+	/** The meaning of an open socket: no frame contains the identity. */
 	opened() {
 		return [{ identity: identityOf(this.#who.token) }];
 	}
@@ -50,7 +50,7 @@ export class Supabase {
 		return [{ topic, event: "broadcast", payload: { type: "broadcast", event, payload }, ref, join_ref: this.#channels.get(topic) }];
 	}
 
-	/** What a frame means. */
+	/** The meaning of a frame. */
 	read({ topic, event, payload, ref }) {
 		const id = this.#channels.get(topic);
 		if (id === undefined) return [];
@@ -76,7 +76,7 @@ export class Supabase {
 	}
 }
 
-/** An answer is to the join, whose reference is the subscription's, or to a message. */
+/** An answer belongs to the join, whose reference is the subscription's, or to a message. */
 function answered(ref, id, { status, response }) {
 	const isJoin = ref === id;
 	if (status === "ok") return isJoin ? { standing: id } : { sent: ref };

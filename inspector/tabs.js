@@ -1,8 +1,8 @@
 /**
- * Tabs: arrow keys move between them, and only the chosen one is in the order of the Tab key.
+ * Tabs: arrow keys move between them, and only the selected one is in the Tab order.
  */
 
-/** On a small screen one part of the page is shown at a time: the one whose link was chosen, the events first. */
+/** On a small screen, one part of the page is shown at a time: the one whose link was chosen, initially the events. */
 export function makeParts(nav) {
 	const links = [...nav.querySelectorAll("a")];
 	const choose = (chosen) => {
@@ -13,7 +13,7 @@ export function makeParts(nav) {
 	choose(links[0]);
 }
 
-/** Makes tabs of a `role="tablist"` whose buttons have `aria-controls`. */
+/** Creates tabs from a `role="tablist"` whose buttons have `aria-controls`. */
 export function makeTabs(list) {
 	const tabs = [...list.querySelectorAll('[role="tab"]')];
 	const choose = (chosen) => {

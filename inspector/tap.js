@@ -1,5 +1,5 @@
 /**
- * The wire, listened to: a socket that notes every frame of both directions.
+ * A tapped socket, which records every frame in both directions.
  */
 
 /**
@@ -22,17 +22,17 @@ export function tapped(notes) {
 			super.send(text);
 		}
 
-		/** Ends as a lost network would end it. */
+		/** Ends as if the network were lost. */
 		drop() {
 			this.close(...DROPPED);
 		}
 	};
 }
 
-/** How a socket is closed that is dropped by hand. */
+/** The close code of a socket that is dropped by hand. */
 const DROPPED = [4000, "dropped by hand"];
 
-/** The same for an event stream, given its class, which has handlers only. */
+/** The same for an event stream, given its class, which has only handlers. */
 export function tappedStream(Stream, notes) {
 	return class {
 		onopen = null;
@@ -75,7 +75,7 @@ export function tappedStream(Stream, notes) {
 	};
 }
 
-/** The frames that a text stands for: the events of a batch are shown as if each had come in a frame of its own. */
+/** The frames in a text: the events of a batch are shown as if each had arrived in its own frame. */
 export function unpacked(text) {
 	const frame = JSON.parse(text);
 	return frame.type === "batch" ? frame.events.map((event) => JSON.stringify(event)) : [text];
@@ -83,16 +83,16 @@ export function unpacked(text) {
 
 const hidden = (secret) => `(hidden: ${secret.length} characters)`;
 
-/** The keys of frames under which tokens travel, at any depth. */
+/** The keys under which frames carry tokens, at any depth. */
 const TOKENS = ["token", "access_token", "user_token"];
 
-/** What is shown, searched and copied has no token in it. */
+/** Frames that are shown, searched or copied contain no token. */
 function withoutToken(text) {
 	if (!TOKENS.some((key) => text.includes(key))) return text;
 	return JSON.stringify(JSON.parse(text, (key, value) => (TOKENS.includes(key) && typeof value === "string" ? hidden(value) : value)));
 }
 
-/** The parameters of an address that hold a credential. */
+/** The parameters of an address that contain a credential. */
 const SECRETS = ["apikey", "token"];
 
 function withoutSecrets(address) {

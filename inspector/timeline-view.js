@@ -1,10 +1,10 @@
 /**
- * What has become of the connections: reconnects, recoveries, gaps, refusals.
+ * The history of the connections: reconnects, recoveries, gaps, refusals.
  */
 import { badge, byId, element, oncePerPicture, timeOf } from "./dom.js";
 
 const MAX_LINES = 200;
-/** What a line is, for those who do not see its colour. */
+/** The kind of a line, for those who cannot see its colour. */
 const SIGNS = { good: "✓", problem: "✕", step: "→", drop: "↯" };
 
 /** Shows the histories of links as one, newest first. */

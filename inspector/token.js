@@ -1,5 +1,5 @@
 /**
- * What a session token says of itself. Its signature is the server's business.
+ * The claims of a session token. Its signature is the server's concern.
  */
 
 /** The claims of a JWT; `undefined` for anything else, such as an API key. */
@@ -14,7 +14,7 @@ export function claimsOf(token) {
 	}
 }
 
-/** The organizations that a token is for, as the server reads it. */
+/** The organizations that a token names, as the server reads it. */
 export function organizationsOf(token) {
 	const { organizationId, activeOrganizationId, org_id, ref, organizations } = claimsOf(token) ?? {};
 	const isMap = organizations !== null && typeof organizations === "object";
@@ -22,22 +22,22 @@ export function organizationsOf(token) {
 	return [...new Set(named.filter((name) => typeof name === "string" && name !== ""))];
 }
 
-/** Who a token says its bearer is, for the protocols whose servers do not say it. */
+/** The identity that a token states, for protocols whose servers do not report it. */
 export function identityOf(token) {
 	const { sub, role, roles } = claimsOf(token) ?? {};
 	const named = [role, ...(Array.isArray(roles) ? roles : [])].filter((name) => typeof name === "string");
 	return { userId: typeof sub === "string" ? sub : null, roles: [...new Set(named)], authMethod: "as the token says" };
 }
 
-/** When a token ends, in Unix milliseconds; `undefined` where it does not say so. */
+/** When a token expires, in Unix milliseconds; `undefined` if it does not say. */
 export function expiryOf(token) {
 	const { exp } = claimsOf(token) ?? {};
 	return typeof exp === "number" ? exp * 1_000 : undefined;
 }
 
 /**
- * The tokens of the address's fragment, `#admin=…&member=…&service=…`. The address bar and the history forget them before
- * anything else happens; they are nowhere but in this tab's memory then, so a reload forgets them too.
+ * The tokens in the address's fragment, `#admin=…&member=…&service=…`. They are removed from the address bar and the
+ * history before anything else happens. From then on they are only in this tab's memory, so a reload forgets them too.
  */
 export function takeTokens() {
 	const entries = [...new URLSearchParams(location.hash.slice(1))].filter(([, token]) => token !== "");
@@ -48,10 +48,10 @@ export function takeTokens() {
 	return { service, secret, offered };
 }
 
-/** How long a token lasts that is made here, in seconds. */
+/** The lifetime of a token that is created here, in seconds. */
 const LIFETIME = 86_400;
 
-/** A session token of anyone, for a development server whose `JWT_SECRET` the address gave: `#secret=…`. */
+/** A session token of any user, for a development server whose `JWT_SECRET` is in the address: `#secret=…`. */
 export async function mintToken(secret, { user, roles, organizationId }) {
 	const encode = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 	const utf8 = (text) => new TextEncoder().encode(text);

@@ -1,10 +1,10 @@
 /**
- * What an organization's object has to do: rates, connections, and who they are.
+ * The load of an organization's object: rates and connections, by dialect and role.
  */
 import { drawChart } from "./chart.js";
 import { ago, byId, element, facts, refill, timeOf } from "./dom.js";
 
-/** How many points the table has, which says the same as the charts. */
+/** How many points the table has, which shows the same as the charts. */
 const MAX_ROWS = 15;
 const CHARTS = [
 	["publications", { title: "Publications per second", short: "Publications/s" }],

@@ -1,17 +1,17 @@
 /**
- * A list of any length, of which only what can be seen is in the document.
+ * A list of any length, of which only the visible part is in the document.
  */
 import { element, oncePerPicture } from "./dom.js";
 
 /** Rows beyond the edges, so that scrolling does not show empty space. */
 const MARGIN = 6;
-/** How near to the end counts as at the end, in rows. */
+/** How close to the end counts as being at the end, in rows. */
 const NEAR = 1.5;
 
 /**
- * A listbox in an element that scrolls. Rows have one height, which is the element's `--row` in pixels.
+ * A listbox in a scrolling element. Rows have one height, the element's `--row` in pixels.
  *
- * It tells `selected` (with the item). While it is at the end, it follows what is added.
+ * It emits `selected` (with the item). While it is at the end, it follows added items.
  */
 export class VirtualList extends EventTarget {
 	#viewport;
@@ -43,12 +43,12 @@ export class VirtualList extends EventTarget {
 		return this.#follows;
 	}
 
-	/** What is selected. */
+	/** The selected item. */
 	get selected() {
 		return this.#items[this.#active];
 	}
 
-	/** Shows other items; what was selected stays so where it is still there. */
+	/** Shows other items; the selection is kept if it is still present. */
 	show(items) {
 		const { selected } = this;
 		this.#items = items;
@@ -56,7 +56,7 @@ export class VirtualList extends EventTarget {
 		this.#draw();
 	}
 
-	/** Goes to the end and follows it. */
+	/** Scrolls to the end and follows it. */
 	follow() {
 		this.#follows = true;
 		this.#draw();
@@ -68,7 +68,7 @@ export class VirtualList extends EventTarget {
 
 	#drawVisible() {
 		const { clientHeight } = this.#viewport;
-		// Not in view: it is drawn when it is, since its size changes then.
+		// Not in view; it is drawn once it is, because its size changes then.
 		if (clientHeight === 0) return;
 		const height = this.#height;
 		this.#space.style.height = `${this.#items.length * height}px`;

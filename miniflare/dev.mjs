@@ -1,5 +1,5 @@
 /**
- * `cargo xtask dev`: the Worker on this machine, with secrets of its own and everything that a first look needs.
+ * `cargo xtask dev`: serves the Worker locally, with its own secrets and everything for a first try.
  */
 import { once } from "node:events";
 import { rmSync } from "node:fs";
@@ -21,12 +21,12 @@ function welcome(url, secrets) {
 	return `
   Serving ${url}
 
-  1. Open the Inspector in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive, and
-     publishes; the tokens in its address stay in the tab:
+  1. Open the Inspector in a browser. It shows side by side what an admin and a member of ${ORGANIZATION} receive. The
+     tokens in its address stay in the tab:
 
 ${url}/#${offered}
 
-  2. Press Publish there, or paste this into another terminal. The admin gets the row in full, the member gets it masked:
+  2. Press Publish there, or paste this into another terminal. The admin receives the full row, the member a masked one:
 
 curl ${url}/broadcast \\
   -H 'Authorization: Bearer ${secrets.ACCESS_TOKEN}' \\
@@ -46,18 +46,18 @@ curl ${url}/broadcast \\
 
   Your own client connects to
   ${url.replace("http", "ws")}/realtime/v1/websocket?organizationId=${ORGANIZATION}
-  and sends {"type":"auth","token":"..."} with one of these tokens, which are good for ${HOURS} hours:
+  and sends {"type":"auth","token":"..."} with one of these tokens, which are valid for ${HOURS} hours:
 
   admin   ${admin}
   member  ${member}
 
-  A token of any other user, with any roles:
+  To mint a token for any other user, with any roles:
 
 cargo xtask token --user u7 --roles hr,member
 
-  An API worker under \`wrangler dev\` publishes to it by a service binding to \`realtime-worker\`, with this ACCESS_TOKEN in its .dev.vars.
+  An API worker under \`wrangler dev\` publishes through a service binding to \`realtime-worker\`, with this ACCESS_TOKEN in its .dev.vars.
 
-  Ctrl-C stops it. The secrets are in .dev.vars, the state is in .dev (--fresh forgets it).
+  Press Ctrl-C to stop. The secrets are in .dev.vars, the state is in .dev (--fresh deletes it).
 `;
 }
 
@@ -74,7 +74,7 @@ function readArguments() {
 	return { ...values, port, url: process.env.DEV_DATABASE_URL };
 }
 
-/** Asks for the port first, for workerd says that it is taken in a stack trace. */
+/** Checks the port first, because workerd reports a port in use with a stack trace. */
 async function checkFree(port) {
 	const probe = createServer().listen(port, "127.0.0.1");
 	await once(probe, "listening").catch((error) => {

@@ -1,5 +1,5 @@
-//! The shape of the source: which module may name which, how long files and functions are, that every file says what
-//! it is for.
+//! The shape of the source: which module may name which, how long files and functions are, and that every file says
+//! what it is for.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The modules, each of which may name those before it.
+/// The modules; each may name those before it.
 const ORDER: [&str; 8] = ["code", "value", "policy", "engine", "dialect", "source", "server", "shell"];
-/// What only the shell may name.
+/// The names that only the shell may use.
 const RUNTIME: [&str; 5] = ["worker", "js_sys", "web_sys", "wasm_bindgen", "getrandom"];
 /// The names of dialects, as code may write them.
 const DIALECTS: [&str; 7] = ["phoenix", "supabase", "quickback", "native", "butterbase", "fluxbase", "event_stream"];
@@ -47,7 +47,7 @@ impl Source {
         ORDER.into_iter().find(|module| first.trim_end_matches(".rs") == *module)
     }
 
-    /// The code without comments, so that prose may name anything.
+    /// The code without comments, because prose may name anything.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.text.lines().filter(|line| !line.trim_start().starts_with("//"))
     }
@@ -68,7 +68,7 @@ impl Source {
         })
     }
 
-    /// The paths below `start` that the code names, `use` lists in braces taken apart.
+    /// The paths below `start` that the code names; `use` lists in braces are taken apart.
     fn names(&self, start: &str) -> Vec<String> {
         let code = self.code().collect::<Vec<_>>().join("\n");
         let after = code.match_indices(start).map(|(place, _)| code[place + start.len()..].to_owned());
@@ -125,7 +125,7 @@ fn rust_files(folder: &str) -> Vec<Source> {
     found
 }
 
-/// Fails with everything that is wrong at once.
+/// Fails with all errors at once.
 #[track_caller]
 fn check(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
@@ -189,7 +189,7 @@ fn only_the_shell_names_the_runtime() {
     check(&wrong);
 }
 
-/// What a dialect does differently is in its profile: nothing else asks which one it is.
+/// A dialect's differences are in its profile; nothing else asks which dialect it is.
 #[test]
 fn only_dialects_and_routes_name_a_dialect() {
     let names = |source: &Source| {
@@ -214,7 +214,7 @@ fn only_dialects_and_routes_name_a_dialect() {
     check(&wrong);
 }
 
-/// The names that several files declare, where another file can name one of the types.
+/// The names that several files declare, if another file can name one of the types.
 fn shared_type_names(sources: &[Source]) -> Vec<String> {
     let mut declared = BTreeMap::<&str, Vec<(&str, bool)>>::new();
     for source in sources {

@@ -1,4 +1,4 @@
-//! Who someone is: the first frame, tickets and headers, refreshing, and expiring.
+//! Authentication: the first frame, tickets and headers, renewal and expiry.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;

@@ -1,4 +1,4 @@
-//! Several events in one frame: what goes together, what does not wait, and that nothing else changes by it.
+//! Several events in one frame: which are sent together, which must not wait, and that batching changes nothing else.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod oracle;
@@ -14,7 +14,7 @@ use rig::{Client, Interruption, Rig, every_way};
 use serde_json::{Value, json};
 
 const WINDOW: u64 = 20;
-/// A frame with several events has at most so many bytes.
+/// The maximum bytes of a frame with several events.
 const MAX_BYTES: usize = 64 * 1024;
 
 fn connect(rig: &mut Rig, user: &str) -> Client {
@@ -29,7 +29,7 @@ fn say_all(rig: &mut Rig, names: &[&str]) {
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
-/// The frames that a client without batches would have got.
+/// The frames that a client without batches would have received.
 fn flat(client: &Client) -> Vec<Value> {
     let events = |frame: Value| match frame["events"].as_array() {
         Some(events) => {
@@ -41,7 +41,7 @@ fn flat(client: &Client) -> Vec<Value> {
     client.frames().into_iter().flat_map(events).collect()
 }
 
-/// Of each frame the names of its events, or its type.
+/// For each frame the names of its events, or its type.
 fn names(client: &Client) -> Vec<Vec<String>> {
     let name = |frame: &Value| frame["event"].as_str().or(frame["type"].as_str()).unwrap().to_owned();
     let of = |frame: Value| match frame["events"].as_array() {
@@ -86,10 +86,10 @@ fn only_under_load_does_anything_wait() {
     rig.tick();
     assert_eq!(names(&client), [["2", "3"]]);
     assert_eq!(rig.timers.len(), 0);
-    // The frame at the end of a window begins the next.
+    // The frame at the end of a window begins the next one.
     rig.say("4");
     client.gets_nothing();
-    // Where the timer is late, what comes next does its work.
+    // If the timer is late, the next input does its work.
     rig.now += WINDOW;
     rig.say("5");
     assert_eq!(names(&client), [["4", "5"]]);
@@ -257,7 +257,7 @@ fn a_life_that_fails_loses_nothing() {
     assert_eq!(names(&back), [["2"]]);
 }
 
-/// One thing that happens.
+/// One step of a script.
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<Value>),
@@ -294,7 +294,7 @@ fn enter(rig: &mut Rig, person: &Person, recover: &Value, batch: bool) -> Client
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Twins of each person, one with batches and one without, get the same frames in the same order.
+    /// Each person has two clients, one with batches and one without; both receive the same frames in the same order.
     #[test]
     fn batches_change_nothing_but_the_number_of_frames(
         table in table(),
@@ -320,7 +320,8 @@ proptest! {
                 Step::Tick => if !rig.timers.is_empty() { rig.tick() },
                 Step::Return => {
                     for (n, person) in people.iter().enumerate() {
-                        // Together, so that both have missed the same; what waits reaches the one that leaves no more.
+                        // In one step, so that both have missed the same; the pending events reach the one that stays
+                        // connected.
                         while !rig.timers.is_empty() { rig.tick() }
                         let recover = json!({ "epoch": rig.epoch(), "offset": rig.storage.history.len().saturating_sub(3) });
                         twins[n].clone().iter().zip(&mut told[n]).for_each(|(client, told)| told.extend(flat(client)));

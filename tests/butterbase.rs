@@ -1,5 +1,5 @@
-//! What Butterbase's clients get of one tenant: changes, presence, heartbeats, functions, plans, tables, expiry. Every
-//! script runs undisturbed, with the object asleep and with a crash between any two of its steps.
+//! What Butterbase's clients receive: changes, presence, heartbeats, functions, plans, tables, expiry. Every script
+//! runs undisturbed, with a hibernation and with a crash between any two of its steps.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod rig;

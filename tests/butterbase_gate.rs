@@ -1,5 +1,5 @@
-//! Butterbase's doors: whose app is opened with which credential, how a refusal is told, and what the control plane
-//! answers, step by step as the shell carries it out.
+//! Admission of Butterbase's clients: which credential opens which app, how a refusal is reported, and what the control
+//! plane answers, step by step as the shell executes it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod http_call;
@@ -78,7 +78,7 @@ fn head(app: &str, query: &str, bearer: Option<&str>) -> RequestHead {
     }
 }
 
-/// What an app's own issuer signs.
+/// A token signed by an app's own issuer.
 fn user_claims(app: &str) -> Value {
     json!({ "iss": format!("butterbase:app:{app}"), "sub": "u-1", "exp": NOW_SECONDS + 900 })
 }
@@ -87,7 +87,7 @@ fn user_token(app: &str) -> String {
     asymmetric("RS256", RSA, json!({ "kid": "rsa" }), &user_claims(app))
 }
 
-/// What the platform signs for its own users.
+/// A token that the platform signs for its own users.
 fn platform_token(role: &str) -> String {
     let claims = json!({ "iss": "https://platform.example", "sub": "owner", "organizationId": "app_abc123", "role": role,
         "exp": NOW_SECONDS + 900 });
@@ -186,12 +186,12 @@ fn a_credential_that_is_not_good_makes_nobody_anonymous() {
         "bb_sk_unknown".to_owned(),
         user_token("app_abc123"),
         expired(60),
-        // RS256 only, whoever else's key is in the set.
+        // RS256 only, whatever other keys are in the set.
         asymmetric("ES256", P256, json!({ "kid": "p256" }), &user_claims("app_open")),
         hmac("HS256", SECRET, &user_claims("app_open")),
         asymmetric("RS256", RSA_OTHER, json!({ "kid": "rsa" }), &user_claims("app_open")),
         asymmetric("RS256", RSA, json!({ "kid": "rsa" }), &nobody),
-        // The platform's own token is for the header.
+        // The platform's own token is accepted in the header only.
         platform_token("butterbase_service"),
     ];
     for token in cases {
@@ -236,7 +236,7 @@ fn a_deployment_without_apps_has_none() {
     let plain = read_configuration(&read).unwrap();
     let refusal = admit(&head("app_abc123", "", Some(SERVICE_KEY)), &plain, NOW).unwrap_err();
     assert_eq!(refusal.code, Code::WrongOrganization);
-    // Nor is an issuer of that name more than any other.
+    // Nor has an issuer of that name any other rights.
     let claims = json!({ "iss": "butterbase:app:app_abc123", "sub": "u", "exp": NOW_SECONDS + 60 });
     let token = hmac("HS256", SECRET, &claims);
     let proven = plain.credentials.verify(NOW, &token, &KeySet::default()).unwrap();
@@ -254,7 +254,7 @@ fn a_position_may_be_named_when_opening() {
 
 // --- the control plane ---------------------------------------------------------------------------------------------
 
-/// Carries a request out: the object answers this. Returns status and body, and what the object was asked.
+/// Executes a request against an object with this answer. Returns status and body, and the object's request.
 fn carry_out(
     method: &str,
     rest: &str,
@@ -275,7 +275,7 @@ fn carry_out(
     (answer.status, serde_json::from_str(&answer.body).unwrap(), asked)
 }
 
-/// What the object answers: its tables, and the figures beside them, so that one text answers both questions.
+/// The object's answer: its tables together with the figures, so that one text answers both requests.
 const LIST: &str = r#"{"tables":[
     {"schema":"public","table":"documents","enabled":true,"events":["INSERT"],"created_at":"1970-01-01T00:00:00.000Z","updated_at":"1970-01-01T00:00:00.000Z"},
     {"schema":"public","table":"messages","enabled":true,"events":["INSERT","UPDATE","DELETE"],"created_at":"2026-08-01T10:00:00.000Z","updated_at":"2026-08-01T10:00:00.000Z"},

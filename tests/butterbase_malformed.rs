@@ -1,4 +1,4 @@
-//! Malformed frames of Butterbase's clients: whatever comes is a command or is refused in words, and nothing panics.
+//! Malformed frames of Butterbase's clients: every frame is a command or is refused with a message, and nothing panics.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use realtime_worker::dialect::butterbase::Butterbase;
@@ -12,7 +12,7 @@ fn frames() -> Vec<Vec<u8>> {
     files.map(|entry| std::fs::read(entry.unwrap().path()).unwrap().trim_ascii_end().to_vec()).collect()
 }
 
-/// Reads a frame; one that is refused is told so by one frame that is JSON.
+/// Reads a frame; a refusal is reported with one JSON frame.
 fn is_command(frame: &[u8]) -> bool {
     let Err(malformed) = Butterbase.decode(Received::Binary(frame)) else { return true };
     let event = Event::Refused { refusal: malformed.refusal, id: malformed.id, topic: None };

@@ -1,4 +1,4 @@
-//! What a token with a good signature may still lack: time, issuer, audience, organization, a subject.
+//! What a correctly signed token may still lack: time, issuer, audience, organization, subject.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod signing;
@@ -10,7 +10,7 @@ use realtime_worker::policy::token::{LEEWAY, TokenError};
 use serde_json::{Value, json};
 use signing::*;
 
-/// What the deployment says about a token of these claims.
+/// How the deployment judges a token with these claims.
 #[track_caller]
 fn check(claims: &Value, expected: Result<(), TokenError>) {
     check_with(&with_secret(), claims, expected);
@@ -22,7 +22,7 @@ fn check_with(credentials: &Credentials, claims: &Value, expected: Result<(), To
     assert_eq!(answer.map(drop), expected, "{claims}");
 }
 
-/// The answer to a token that is only looked at, not rebuilt from a JSON value.
+/// The result for a token text that is used as it is, not rebuilt from a JSON value.
 #[track_caller]
 fn check_text(claims: &str, expected: Result<(), TokenError>) {
     let token = hs256_of(&header("HS256", json!({})), claims);
@@ -196,7 +196,7 @@ fn a_token_that_names_any_organization_is_not_of_the_default_one() {
     check_with(&with_default("org_2"), &good_claims(), Ok(()));
 }
 
-/// The tenant and the first role that a token opens for a caller who asks for `asked`.
+/// The tenant and the first role that a token grants to a caller who asks for `asked`.
 fn tenant(credentials: &Credentials, claims: &Value, asked: Option<&str>) -> Result<(String, String), TokenError> {
     let token = hmac("HS256", SECRET, claims);
     let proven = credentials.verify(NOW, &token, &KeySet::default()).map_err(plain)?;
@@ -263,7 +263,7 @@ fn the_map_of_organizations_gives_the_roles_in_each() {
     }
 }
 
-/// `{"org_1": null}` and `{"org_1": false}` are how an issuer writes that someone has left.
+/// `{"org_1": null}` and `{"org_1": false}` are how an issuer states that someone has left.
 #[test]
 fn an_entry_that_is_no_role_is_no_membership() {
     for entry in [json!(null), json!(false), json!(true), json!(0), json!(7), json!({}), json!({ "admin": true })] {

@@ -1,4 +1,4 @@
-//! What clients publish to topics: who may, who gets it, the acknowledgement, the echo, and what is kept of it.
+//! Clients that publish to topics: who may, who receives it, acknowledgement, echo, and retention.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -167,7 +167,8 @@ fn it_is_kept_only_where_the_policy_says_so() {
 fn nothing_that_a_client_publishes_spoils_the_recovery_of_others() {
     every_way(channels(), |rig| {
         let mallory = rig.connect("mallory", &["member"]);
-        // The history is read more strictly than it was written once: one such message ended every recovery past it.
+        // The history is read more strictly than it was once written: one such message prevented every recovery across
+        // it.
         let odd = ["{\"a\":1,\"a\":2}", "{\"\\ud800\":1}", "\"\\ud800\"", "[{\"a\":1,\"a\":2}]", "1e999", " [ ] "];
         for payload in odd {
             rig.text(
@@ -196,7 +197,7 @@ fn a_key_counts_once_for_its_user_and_topic() {
         rig.frame(&ada, keyed("room:1", json!({})));
         bob.gets(message("room:1", json!({})));
         ada.gets(json!({ "type": "ack", "id": "c1" }));
-        // Again, as after an answer that was lost: on this connection and on another one, with another payload or none.
+        // Again, as after a lost answer: on this connection and on another one, with another payload or none.
         rig.frame(&ada, keyed("room:1", json!({ "id": "c2", "payload": 2 })));
         ada.gets(json!({ "type": "ack", "id": "c2" }));
         let second = rig.connect("ada", &["member"]);
@@ -204,7 +205,7 @@ fn a_key_counts_once_for_its_user_and_topic() {
         second.gets(json!({ "type": "ack", "id": "c1" }));
         second.gets(json!({ "type": "ack", "id": "c3" }));
         bob.gets_nothing();
-        // Two in one step: the second is looked up after the first is stored.
+        // Two in one step: the second is looked up after the first has been stored.
         rig.burst(
             &second,
             &[keyed("room:1", json!({ "key": "k2" })), keyed("room:1", json!({ "key": "k2", "id": "c4" }))],
@@ -212,7 +213,7 @@ fn a_key_counts_once_for_its_user_and_topic() {
         bob.gets(message("room:1", json!({})));
         second.gets(json!({ "type": "ack", "id": "c1" }));
         second.gets(json!({ "type": "ack", "id": "c4" }));
-        // It is nobody else's key, of no other topic, and neither of the API worker.
+        // It is not the key of another user or topic, nor of the API worker.
         rig.frame(&bob, keyed("room:1", json!({})));
         bob.gets(message("room:1", json!({})));
         bob.gets(json!({ "type": "ack", "id": "c1" }));
@@ -221,7 +222,7 @@ fn a_key_counts_once_for_its_user_and_topic() {
         ada.gets(json!({ "type": "ack", "id": "c1" }));
         rig.publish(json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room:1", "id": "k1" }));
         bob.gets(json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "room:1" }));
-        // And it is forgotten in time.
+        // It expires in time.
         rig.advance(10 * 60_000);
         rig.frame(&ada, keyed("room:1", json!({})));
         bob.gets(message("room:1", json!({})));

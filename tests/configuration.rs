@@ -1,4 +1,4 @@
-//! The deployment's configuration: read as documented, and refused by the variable's name, never by its value.
+//! The deployment's configuration: read as documented, and refused with the variable's name, never with its value.
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops at the first surprise")]
 
 use realtime_worker::code::{Code, Refusal};
@@ -19,7 +19,7 @@ const JWT_SECRET: &str = "jwt-secret-that-stays-secret-too";
 /// SHA-256 of `key of org_1`.
 const HASH: &str = "8ead9d9ffe7af8769137f024eec3d7bbda0682bb65adbfee3d096c50c6e7f9bd";
 
-/// The variables of a deployment that lacks nothing, with some of them set (or, `None`, taken away).
+/// The variables of a complete deployment, with some of them set, or removed with `None`.
 fn read(changes: &[(&str, Option<&str>)]) -> Result<Configuration, Refusal> {
     let needed = [("ACCESS_TOKEN", ACCESS_TOKEN), ("JWT_SECRET", JWT_SECRET)];
     read_configuration(&|name| match changes.iter().find(|(changed, _)| *changed == name) {
@@ -32,7 +32,7 @@ fn realtime(value: &Value) -> Result<Configuration, Refusal> {
     read(&[("REALTIME", Some(&value.to_string()))])
 }
 
-/// The variable `name` with `value` is refused by the name `field`, and the value is not told.
+/// The variable `name` with `value` is refused with the name `field`, and the value is not revealed.
 #[track_caller]
 fn check_refused(name: &str, value: Option<&str>, field: &str) {
     let refusal = read(&[(name, value)]).map(drop).unwrap_err();
@@ -63,7 +63,7 @@ fn principal(user: &str, roles: &[&str]) -> Principal {
     }
 }
 
-/// The example of the documentation, as the runtime hands it over.
+/// The documented example, as the runtime passes it.
 fn example() -> Value {
     json!({
         "tables": { "employees": {
@@ -119,7 +119,7 @@ fn a_table_of_another_name_has_no_rules() {
     assert!(configuration.tables.get("public", "orders").required_roles.is_none());
 }
 
-/// Two rule sets for one table: one of them would silently not hold.
+/// Two rule sets for one table: one of them would silently not apply.
 #[test]
 fn a_table_that_is_named_twice_is_refused() {
     let twice = json!({ "tables": { "employees": { "requiredRoles": ["admin"] }, "public.employees": {} } });
@@ -304,7 +304,7 @@ fn malformed_api_keys_are_named_by_their_place() {
     }
 }
 
-/// One key cannot stand for two principals: the one that counts would be a matter of chance.
+/// One key cannot stand for two principals; which one counts would be arbitrary.
 #[test]
 fn an_api_key_that_stands_twice_is_refused() {
     let twice = json!([api_key(json!({})), api_key(json!({ "organizationId": "org_2", "roles": ["admin"] }))]);

@@ -1,6 +1,6 @@
-//! The conformance script: what every dialect does, said once. Each behaviour runs in each dialect and with the dialects
-//! mixed, and each of that undisturbed, with the object put to sleep and with a crash between any two steps. Where dialects
-//! differ, their profiles declare it and the script says what follows.
+//! The conformance script: what every dialect does, written once. Each behaviour runs in each dialect and with the
+//! dialects mixed, and each of these undisturbed, with a hibernation and with a crash between any two steps. Where
+//! dialects differ, their profiles declare it and the script states the consequence.
 //!
 //! To add a dialect: its adapter, a module beside `native`, and its entry in [`DIALECTS`]. Nothing else here changes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
@@ -31,7 +31,7 @@ use conformance::adapter::{Can, Dialect};
 use conformance::stage::Stage;
 use conformance::{mixed, presence, returning, tables, tokens, topics, words};
 
-/// Every dialect that there is.
+/// Every dialect.
 const DIALECTS: &[Dialect] = &[
     conformance::native::NATIVE,
     conformance::phoenix::ONE,
@@ -42,12 +42,12 @@ const DIALECTS: &[Dialect] = &[
     conformance::butterbase::BUTTERBASE,
 ];
 
-/// Something that holds in every dialect that has words for it.
+/// A behaviour of every dialect that can express it.
 struct Behaviour {
     name: &'static str,
     /// The module of its script.
     module: &'static str,
-    /// Without these it cannot be said at all.
+    /// Capabilities without which it cannot be expressed.
     needs: &'static [Can],
     script: fn(&mut Stage<'_>),
 }
@@ -140,9 +140,9 @@ behaviours! {
         a_deploy_ends_every_connection_and_leaves_no_ghost;
 }
 
-/// The modules whose scripts have changes of tables.
+/// The modules whose scripts include changes of tables.
 const WITH_CHANGES: [&str; 3] = ["tables", "tokens", "returning"];
-/// What the API worker alone can say of a change: an audience, columns, masks, a topic, an idempotency key.
+/// Capabilities that need the API worker as the publisher: an audience, columns, masks, a topic, an idempotency key.
 const OF_THE_API: &[&str] = &[
     "masks_are_those_of_the_table_and_of_the_request",
     "the_audience_is_the_user_and_the_roles",
@@ -152,7 +152,8 @@ const OF_THE_API: &[&str] = &[
     "a_change_to_a_topic_is_for_those_who_asked_for_changes",
 ];
 
-/// The casts of a script: all members in one dialect, and the dialects in turn, beginning with each that has words for it.
+/// The casts of a script: all members in one dialect, and the dialects in turn, starting with each one that can express
+/// it.
 fn casts(behaviour: &Behaviour) -> Vec<Vec<Dialect>> {
     let able: Vec<Dialect> = DIALECTS.iter().filter(|dialect| behaviour.can_be_said_in(dialect)).copied().collect();
     let alone = able.iter().map(|dialect| vec![*dialect]);
@@ -164,7 +165,7 @@ fn casts(behaviour: &Behaviour) -> Vec<Vec<Dialect>> {
     alone.chain(in_turn).collect()
 }
 
-/// Runs a behaviour with every cast that has words for it, in every way.
+/// Runs a behaviour with every cast that can express it, in every way.
 fn play(name: &str) {
     let behaviour = BEHAVIOURS.iter().find(|behaviour| behaviour.name == name).unwrap();
     for cast in casts(behaviour) {
@@ -175,7 +176,7 @@ fn play(name: &str) {
     }
 }
 
-/// Runs a behaviour with its members spread over the tenant's own object and so many relays.
+/// Runs a behaviour with its members spread over the tenant's own object and this many relays.
 fn play_over(relays: u32, behaviour: &Behaviour) {
     // Each dialect alone, and all of them in turn.
     let casts = casts(behaviour);

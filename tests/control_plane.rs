@@ -1,4 +1,4 @@
-//! Control planes of tables that a database has: what it is asked, step by step, and what is made of its answers.
+//! Control planes with a database: what it is asked, step by step, and what its answers lead to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 mod http_call;
@@ -17,7 +17,7 @@ const APP: &str = "app_abc123";
 const BUTTERBASE: &str = "/v1/app_abc123/realtime";
 const FLUXBASE: &str = "/api/v1/admin/realtime/tables";
 
-/// A deployment whose database has the rows of the app alone, or of the organizations that a column names.
+/// A deployment whose database has the rows of only this app, or of the organizations that a column names.
 fn configuration(organization: &Value) -> Configuration {
     let database = json!({ "connection": "DATABASE_URL", "organization": organization, "roles": ["authenticated"] });
     let realtime = json!({ "databases": { "main": database }, "butterbase": {}, "fluxbase": { "organization": APP } });
@@ -30,7 +30,7 @@ fn configuration(organization: &Value) -> Configuration {
     .unwrap()
 }
 
-/// Carries a request out against a database that answers this; hands back status, answer, and what was asked.
+/// Executes a request against a database with this answer; returns status, answer, and the database's request.
 fn carry_out(
     configuration: &Configuration,
     (method, path): (&str, &str),
@@ -63,7 +63,7 @@ fn own() -> Configuration {
     configuration(&json!(APP))
 }
 
-/// How it stands with a database in which these tables are enabled.
+/// The state of a database in which these tables are enabled.
 fn status(tables: Value) -> (&'static str, u16, Value) {
     ("/status", 200, json!({ "connection": "listening", "database": { "tables": tables } }))
 }

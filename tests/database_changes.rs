@@ -1,4 +1,4 @@
-//! Changes that a database hands over: who is told, in which columns, in which order, and each batch once.
+//! Changes from a database: who receives them, with which columns, in which order, and each batch once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const COLUMNS: [(&str, &str); 4] = [("id", "int8"), ("owner", "text"), ("body", "text"), ("secret", "text")];
 
-/// A database with the table `messages`, of which `auditor` may not read `secret`; rows are their owner's.
+/// A database with the table `messages`, whose column `secret` `auditor` may not read; rows belong to their owner.
 fn prepare(rig: &mut Rig) {
     let mut messages = table("messages", &COLUMNS, &["authenticated", "auditor"]);
     messages["roles"]["auditor"]["columns"] = json!(["id", "owner", "body"]);
@@ -24,7 +24,7 @@ fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
     rig.connect_with(&claims)
 }
 
-/// Connects a user that listens to `messages`.
+/// Connects a user who subscribes to `messages`.
 #[track_caller]
 fn listener(rig: &mut Rig, user: &str, more: Value) -> Client {
     let client = connect(rig, user, more);
@@ -80,7 +80,7 @@ fn columns_that_a_role_may_not_read_do_not_leave() {
         prepare(rig);
         let clerk = listener(rig, "ada", json!({ "role": "auditor" }));
         let owner = listener(rig, "ada", json!({}));
-        // A filter on a column that may not be read tells nothing about it.
+        // A filter on an unreadable column reveals nothing about it.
         rig.frame(&clerk, json!({ "type": "subscribe", "id": "f", "table": "messages", "filter": "secret=eq.s" }));
         clerk.gets(json!({ "type": "subscribed", "id": "f" }));
         rig.frame(&clerk, json!({ "type": "unsubscribe", "id": "m" }));
@@ -150,7 +150,7 @@ fn a_batch_is_taken_once_and_in_its_order() {
     });
 }
 
-/// A database that was restored counts anew: what was told may never have happened.
+/// A restored database numbers its batches anew, and what was sent may never have happened.
 #[test]
 fn another_life_of_the_database_begins_the_stream_anew() {
     let mut rig = Rig::new(&with_database(json!({})));
@@ -218,7 +218,7 @@ fn a_message_of_the_database_goes_to_its_topic() {
     });
 }
 
-/// Whoever comes back over what cannot be told must not take the stream for complete.
+/// A client that recovers across an unrepresentable change must not mistake the stream for complete.
 #[test]
 fn what_cannot_be_told_is_a_gap() {
     let truncate = change("TRUNCATE", "messages", Value::Null, Value::Null);
@@ -285,7 +285,7 @@ fn a_foreign_database_is_refused() {
     assert_eq!(rig.storage.writes, 0);
 }
 
-/// The other side may be of another version while one is deployed: names may be added, and nothing of it may panic.
+/// During a deploy the other side may be of another version: keys may be added, and none of them may cause a panic.
 #[test]
 fn a_body_that_is_cut_or_damaged_gives_nobody_anything() {
     let mut rig = Rig::new(&with_database(json!({})));
@@ -309,7 +309,7 @@ fn a_body_that_is_cut_or_damaged_gives_nobody_anything() {
     }
 }
 
-/// SQL says `null` where there is none.
+/// SQL sends `null` for a missing value.
 #[test]
 fn nulls_are_what_is_missing() {
     let mut rig = Rig::new(&with_database(json!({})));

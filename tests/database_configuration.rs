@@ -1,5 +1,5 @@
-//! `REALTIME.databases`: what is read, what is refused by which path, which organization uses which database, and the
-//! groups in which principals are judged.
+//! `REALTIME.databases`: what is accepted, what is refused with which path, which organization uses which database, and
+//! the groups in which principals are judged.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -27,7 +27,7 @@ fn database() -> Value {
         "bypass": ["service_role"] })
 }
 
-/// The database with other values of some keys; `null` takes a key away.
+/// The database with other values of some keys; `null` removes a key.
 fn changed(changes: Value) -> Value {
     let mut database = database();
     let object = database.as_object_mut().unwrap();
@@ -183,7 +183,7 @@ fn a_key_is_judged_by_its_user_and_role() {
     assert_eq!((group.role.as_str(), group.claims.as_str()), ("anon", r#"{"role":"anon","sub":"robot"}"#));
 }
 
-/// A policy may deny by a claim: whoever was let in before their claims were kept is shown nothing.
+/// A policy may deny by a claim, so a principal whose claims were not kept sees nothing.
 #[test]
 fn a_session_without_its_claims_is_nobody() {
     let configuration = configuration(&json!({ "databases": { "main": database() } }), &[]);
@@ -202,7 +202,7 @@ fn claims_are_kept_only_where_a_database_judges() {
     assert!(kept(&json!({ "databases": { "main": database() } })).unwrap().contains("\"plan\":\"pro\""));
 }
 
-/// A database of each app's own.
+/// A separate database for each app.
 fn of_each_app() -> Value {
     json!({ "connection": "DATABASE_{app}", "organization": "{app}", "roles": ["anon"] })
 }

@@ -1,4 +1,4 @@
-//! The feed of the database's changes is lost and comes back, tables are taken away, and sessions learn of it.
+//! The feed of the database's changes is lost and resumes, tables are removed, and sessions are informed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -39,7 +39,7 @@ fn while_the_feed_is_lost_sockets_stay_and_nothing_is_called_live() {
     });
 }
 
-/// The answer to an interest says that the feed is live too, and then nobody says it again.
+/// The answer to an interest also implies that the feed is live, and is the only message that does.
 #[test]
 fn the_feed_is_live_when_the_database_answers() {
     every_way(with_database(json!({})), |rig| {
@@ -59,7 +59,7 @@ fn the_feed_is_live_when_the_database_answers() {
     });
 }
 
-/// Whoever was let in before there was a database has claims that nobody knows: it comes back with a token.
+/// The claims of a principal from before there was a database are unknown, so its client must reconnect with a token.
 #[test]
 fn a_session_from_before_the_database_connects_again() {
     let mut rig = Rig::new(&with_database(json!({})));
@@ -95,7 +95,7 @@ fn a_renewed_session_is_judged_by_its_new_claims() {
     });
 }
 
-/// A subscription that stands says that changes come: it ends where that is true no more.
+/// An active subscription promises changes, so it ends when that is no longer true.
 #[test]
 fn a_table_that_is_taken_away_ends_its_subscriptions() {
     every_way(with_database(json!({})), |rig| {
@@ -118,7 +118,7 @@ fn a_table_that_is_taken_away_ends_its_subscriptions() {
     });
 }
 
-/// The whole is told each time, so those who come one after the other are told together where an answer takes long.
+/// Reports are complete, so subscribers that arrive during a slow answer are reported together.
 #[test]
 fn a_slow_database_is_told_less_often() {
     let mut rig = Rig::new(&with_database(json!({})));

@@ -1,5 +1,5 @@
-//! Properties on random rules, verdicts, column rights and people: no session receives a row or a column that its verdict
-//! denies, everyone receives what verdict and rules show, and whoever comes back is told the same.
+//! Properties on random rules, verdicts, column rights and people: no session receives a row or a column that its
+//! verdict denies, everyone receives what verdict and rules allow, and a returning client receives the same.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod oracle;
@@ -13,7 +13,7 @@ use random::{change, interruption, person, table};
 use rig::{Client, ORGANIZATION, Rig};
 use serde_json::{Value, json};
 
-/// The database role of whoever holds neither is the first; `admin` sees every row.
+/// The first role is that of principals with neither; `admin` sees every row.
 const DATABASE_ROLES: [&str; 2] = ["member", "hr"];
 const BYPASS: &str = "admin";
 /// The columns that each database role may read.
@@ -41,7 +41,7 @@ fn rig(table: &Value) -> Rig {
     rig
 }
 
-/// As good as random, and the same whenever it is asked (FNV-1a).
+/// Pseudorandom, and the same for the same input (FNV-1a).
 fn policy(role: &str, claims: &Value, table: &str, row: &Value) -> bool {
     let text = [role, &claims["sub"].to_string(), &claims["teams"].to_string(), table, &row.to_string()].concat();
     let hash = text
@@ -69,7 +69,7 @@ fn expected(table: &Value, change: &Value, person: &Person) -> Option<Seen> {
     sees_judged(rules, change, person, &verdict(change, person))
 }
 
-/// A random change as the database tells it: it knows no audience and no masks.
+/// A random change as the database sends it, without audience and masks.
 fn told(change: &Value) -> (Value, Value) {
     let mut plain = change.clone();
     let words = ["userId", "targetRoles", "fields", "maskingConfig", "ownerField"];
@@ -95,7 +95,7 @@ fn connect(rig: &mut Rig, person: &Person, recover: Value) -> Client {
     client
 }
 
-/// The change frames among those that the script has not looked at.
+/// The change frames among those that the script has not read.
 fn changes(client: &Client) -> Vec<Value> {
     client.frames().into_iter().filter(|frame| frame["type"] == "postgres_changes").collect()
 }
@@ -145,7 +145,7 @@ proptest! {
         }
     }
 
-    /// Verdicts that are missing, cut short or of other groups take away and never give.
+    /// Missing, truncated or foreign verdicts only take away.
     #[test]
     fn what_is_missing_of_a_verdict_shows_nothing_more(
         table in table(),

@@ -1,4 +1,4 @@
-//! What was missed of a database's changes is told under the policies of now, or said not to be told.
+//! Missed database changes are replayed under the current policies, or reported as not recoverable.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -17,7 +17,7 @@ fn prepare(rig: &mut Rig) {
     rig.source.policy = |_, claims, _, row| claims["sub"] == row["owner"];
 }
 
-/// A first client that listens, so that a group is judged for, and the position before anything has happened.
+/// A first client that subscribes, so that a group is judged for, and the position before anything has happened.
 fn begin(rig: &mut Rig, user: &str) -> (Client, Value) {
     prepare(rig);
     let claims = rig.claims(user, &[]);
@@ -35,7 +35,7 @@ fn insert(id: u64, owner: &str) -> Value {
     change("INSERT", "messages", json!({ "id": id, "owner": owner }), Value::Null)
 }
 
-/// Comes back to a position.
+/// Reconnects with a position.
 fn come_back(rig: &mut Rig, user: &str, more: Value, position: &Value) -> Client {
     let client = rig.open();
     let mut claims = rig.claims(user, &[]);
@@ -56,7 +56,7 @@ fn what_was_missed_is_told_to_whoever_may_see_it_now() {
             change("UPDATE", "messages", json!({ "id": 2, "owner": "bob" }), json!({ "id": 2, "owner": "ada" }));
         let gone = change("DELETE", "messages", Value::Null, json!({ "id": 1, "owner": "ada" }));
         hand_over(rig, &[insert(1, "ada"), insert(3, "bob"), moved, gone]);
-        // Nobody has judged for bob when it happened.
+        // Nobody judged for bob when it happened.
         let bob = come_back(rig, "bob", json!({}), &start);
         let frames = bob.frames();
         assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
@@ -66,7 +66,7 @@ fn what_was_missed_is_told_to_whoever_may_see_it_now() {
         assert_eq!(ids(&ada.frames()[1..]), told);
         let chief = come_back(rig, "chief", json!({ "role": "service_role" }), &start);
         assert_eq!(ids(&chief.frames()[1..]).len(), 4);
-        // A policy that was changed since holds for what happened before.
+        // A policy that has changed since applies to what happened before.
         rig.source.policy = |_, _, _, _| false;
         let frames = come_back(rig, "ada", json!({}), &start).frames();
         assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(true)));
@@ -81,7 +81,7 @@ fn what_cannot_be_judged_is_not_recovered() {
         rig.source.judges = false;
         let frames = come_back(rig, "ada", json!({}), &start).frames();
         assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
-        // The table is gone from the database: nobody can judge its rows.
+        // The table is gone from the database, so nobody can judge its rows.
         rig.source.judges = true;
         rig.source.tables = Some(json!([]));
         let frames = come_back(rig, "ada", json!({}), &start).frames();
@@ -91,7 +91,7 @@ fn what_cannot_be_judged_is_not_recovered() {
     });
 }
 
-/// A database that restarts just then costs nobody what was missed.
+/// A database restart in between loses nothing.
 #[test]
 fn a_question_that_was_not_answered_is_asked_again() {
     every_way(realtime(), |rig| {
@@ -101,7 +101,7 @@ fn a_question_that_was_not_answered_is_asked_again() {
         let frames = come_back(rig, "ada", json!({}), &start).frames();
         assert_eq!((&frames[0]["recovered"], ids(&frames[1..])), (&json!(true), vec![json!(["INSERT", 1, null])]));
         assert_eq!(rig.source.judge_failures, 0);
-        // Not for ever.
+        // But not for ever.
         rig.source.judge_failures = 1_000;
         let frames = come_back(rig, "ada", json!({}), &start).frames();
         assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
@@ -132,7 +132,7 @@ fn what_comes_while_the_judge_is_asked_is_told_after_it() {
     assert_eq!(ids(&ada.frames()), [json!(["INSERT", 3, null])]);
 }
 
-/// With the memory its question is lost: it was told nothing yet, and comes back to where it was.
+/// The question is lost with the memory: nothing was sent yet, and the client reconnects with its old position.
 #[test]
 fn a_crash_while_the_judge_is_asked_loses_nothing() {
     let mut rig = Rig::new(&realtime());
@@ -163,8 +163,8 @@ fn a_client_that_leaves_while_the_judge_is_asked_is_forgotten() {
     assert_eq!((other.frames().len(), next.frames().len()), (1, 0));
 }
 
-/// A long absence asks no question that the database could not answer in time, and what is committed meanwhile, however much
-/// faster than that, does not send the client away again.
+/// A long absence causes no question that the database could not answer in time, and changes that are committed
+/// meanwhile, however fast, do not send the client away again.
 #[test]
 fn much_that_was_missed_is_judged_in_portions() {
     let mut rig = Rig::new(&realtime());
@@ -183,7 +183,7 @@ fn much_that_was_missed_is_judged_in_portions() {
     assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(true)));
     assert_eq!(ids(&frames[1..]), (0..4_500).map(|id| json!(["INSERT", id, null])).collect::<Vec<_>>());
     assert_eq!(other.frames().len(), 4_500);
-    // One portion that cannot be judged is enough to say so.
+    // One portion that cannot be judged suffices.
     rig.source.judge_failures = 0;
     rig.source.judges = false;
     let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
@@ -191,7 +191,7 @@ fn much_that_was_missed_is_judged_in_portions() {
     assert!(rig.logs.iter().any(|line| line.contains("\"not_recovered\"") && line.contains("no_answer")));
 }
 
-/// A slow database is asked about less at a time; a policy that hangs is given up.
+/// A slow database receives smaller questions; a policy that hangs is given up.
 #[test]
 fn what_the_database_does_not_judge_in_time_is_asked_in_smaller_portions() {
     for (max_judged, asked) in [(100, vec![500, 100, 100, 100, 100, 100]), (99, vec![500, 100])] {
@@ -232,7 +232,7 @@ fn a_stored_change_is_no_publication_that_nobody_judges() {
     hand_over(&mut rig, &[insert(1, "bob")]);
     let row = rig.storage.history.get_mut(&1).unwrap();
     assert!(row.text.contains("\"database\":{"), "{}", row.text);
-    // One that a later build has written in another way is not guessed at.
+    // A row that a later build wrote in another format is not guessed at.
     row.text = row.text.replace("\"database\":{", "\"database\":{\"key\":7,");
     rig.hibernate();
     let frames = come_back(&mut rig, "ada", json!({}), &start).frames();
@@ -249,8 +249,8 @@ fn nobody_publishes_in_the_databases_name() {
     assert_eq!(rig.publish(forged).status, 400);
 }
 
-/// While nobody of its group listens, nobody judges for it: what is committed until the database has answered again is told
-/// from the history.
+/// Without listeners, nobody judges for a group: changes that are committed until the database has answered again are
+/// replayed from the history.
 #[test]
 fn what_is_committed_before_the_database_answers_is_told_to_who_comes_back() {
     let mut rig = Rig::new(&realtime());
@@ -258,7 +258,7 @@ fn what_is_committed_before_the_database_answers_is_told_to_who_comes_back() {
     rig.source.is_slow = true;
     let ada = come_back(&mut rig, "ada", json!({}), &start);
     ada.gets_nothing();
-    // The database was asked for the group and has not taken it up yet.
+    // The database was asked for the group and has not registered it yet.
     let mut batch = rig.source.batch(&[insert(1, "ada"), insert(2, "other")]);
     batch["verdicts"][0]["groups"] = json!([]);
     rig.hand_over(&batch);
@@ -291,7 +291,7 @@ fn who_comes_back_while_the_database_is_away_is_told_that_it_did_not_recover() {
     assert_eq!((&frames[0]["type"], &frames[0]["recovered"]), (&json!("auth_success"), &json!(false)));
     assert_eq!((&frames[1]["code"], &frames[1]["id"]), (&json!("source_unavailable"), &json!("m")));
     assert_eq!((frames.len(), &frames[2]), (3, &json!({ "type": "subscribed", "id": "t" })));
-    // One whose memory is lost meanwhile comes back too.
+    // So does one whose memory is lost meanwhile.
     let bob = come_back(&mut rig, "bob", json!({}), &start);
     rig.hibernate();
     bob.is_closed(1012, "service_restart");
@@ -316,7 +316,7 @@ fn who_comes_back_to_a_table_that_is_gone_is_told_which() {
     });
 }
 
-/// Without the database nobody can judge what it said.
+/// Without the database, nobody can judge its changes.
 #[test]
 fn a_deployment_without_the_database_tells_nothing_of_it() {
     let mut rig = Rig::new(&realtime());
@@ -327,7 +327,7 @@ fn a_deployment_without_the_database_tells_nothing_of_it() {
     assert_eq!((frames.len(), &frames[0]["recovered"]), (1, &json!(false)));
 }
 
-/// After a deploy the answer to one question lets many go on at once, whose history is in the storage alone.
+/// After a deploy, the answer to one question lets many continue at once, whose history is in the storage only.
 #[test]
 fn each_of_many_who_come_back_at_once_is_told_what_it_missed_itself() {
     let mut rig = Rig::new(&realtime());
@@ -335,7 +335,7 @@ fn each_of_many_who_come_back_at_once_is_told_what_it_missed_itself() {
     hand_over(&mut rig, &(1..=9).map(|id| insert(id, ["ada", "bob", "eve"][id as usize % 3])).collect::<Vec<_>>());
     rig.deploy();
     rig.source.is_slow = true;
-    // The question on its way names the first alone; whoever comes until it is answered is named by the next.
+    // The pending question names only the first one; clients that arrive until it is answered are named by the next.
     let _first = come_back(&mut rig, "first", json!({}), &start);
     let returning = [("ada", 0), ("bob", 4), ("eve", 8), ("ada", 6)].map(|(user, offset)| {
         (come_back(&mut rig, user, json!({}), &json!({ "epoch": start["epoch"], "offset": offset })), user, offset)

@@ -1,5 +1,5 @@
-//! A subscription to a table of the database stands when its changes come, and not before; who listens is told to the
-//! database in groups.
+//! A subscription to a table of the database becomes active when its changes arrive, and not before; the listeners are
+//! reported to the database in groups.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -48,7 +48,7 @@ fn each_state_of_a_table_is_told_by_its_code() {
             assert_eq!(ada.is_refused(code)["id"], "m");
             ada.gets_nothing();
             assert_eq!(rig.source.groups(), Vec::<Value>::new(), "it listens no more");
-            // Nothing is left of it: the same id may be used again.
+            // Nothing remains of it: the same id may be used again.
             subscribe(rig, &ada, "m", "messages");
             assert_eq!(ada.is_refused(code)["id"], "m");
         });
@@ -93,7 +93,7 @@ fn a_subscription_stands_when_the_database_has_answered() {
     ada.gets_nothing();
     rig.answer_source();
     ada.gets(json!({ "type": "subscribed", "id": "m" }));
-    // What is known already needs no second answer.
+    // What is already known needs no second answer.
     rig.source.is_slow = true;
     subscribe(&mut rig, &ada, "n", "messages");
     ada.gets(json!({ "type": "subscribed", "id": "n" }));
@@ -188,7 +188,7 @@ fn sessions_of_one_role_and_claims_are_one_group() {
     let bob = connect(&mut rig, "bob", json!({ "role": "auditor" }));
     subscribe(&mut rig, &bob, "n", "notes");
     assert_eq!((rig.source.groups().len(), rig.source.interests.len()), (2, 2));
-    // The last one who leaves takes the group along.
+    // The last one to leave takes the group along.
     for client in &clients {
         rig.disconnect(client);
     }
@@ -215,7 +215,7 @@ fn what_changes_while_an_answer_is_awaited_is_told_after_it() {
     clients.iter().for_each(|client| client.gets(json!({ "type": "subscribed", "id": "m" })));
 }
 
-/// Hibernation is the normal state: to say the same again at every wake would be a request each.
+/// Hibernation is the normal state, and repeating the report at every wake would cost a request each.
 #[test]
 fn a_wake_tells_nothing_that_is_known() {
     let mut rig = Rig::new(&with_database(json!({})));
@@ -244,7 +244,7 @@ fn without_a_database_nobody_is_asked() {
     assert!(rig.stats().get("database").is_none());
 }
 
-/// Messages that the database sends must reach those who listen to nothing but topics.
+/// The database's messages must reach clients that subscribe only to topics.
 #[test]
 fn a_listener_of_topics_keeps_the_feed_open() {
     let channels = json!({ "channels": [{ "topic": "room:*", "read": {} }] });
@@ -268,7 +268,7 @@ fn a_table_that_is_published_over_http_goes_on_as_it_is() {
         let insert =
             json!({ "type": "postgres_changes", "table": "employees", "eventType": "INSERT", "new": { "id": 1 } });
         assert_eq!((rig.accepted(insert), ada.next()["new"]["id"].clone()), (1, json!(1)));
-        // One that is said to be the database's is not.
+        // A message that only claims to be the database's is not.
         subscribe(rig, &ada, "m", "messages");
         assert_eq!(ada.is_refused("unknown_table")["id"], "m");
     });

@@ -1,4 +1,4 @@
-//! Clients of Supabase and the database: when a channel is live, types, old records, what is too large.
+//! Supabase's clients with a database: when a channel is live, types, old records, large rows.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -27,7 +27,7 @@ fn prepare(rig: &mut Rig) {
     rig.source.policy = |_, claims, _, row| claims["sub"] == row["owner"];
 }
 
-/// A socket opened with the token of a user.
+/// A socket opened with a user's token.
 fn socket(rig: &mut Rig, user: &str) -> Client {
     let mut claims = rig.claims(user, &[]);
     claims["role"] = json!("authenticated");

@@ -1,4 +1,4 @@
-//! Private topics that no channel policy speaks of: the policies of the database decide.
+//! Private topics that no channel policy covers: the database's policies decide.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -113,7 +113,7 @@ fn many_of_one_group_ask_once() {
     let clients: Vec<Client> = (0..10).map(|_| connect(&mut rig, "ada", true)).collect();
     rig.source.is_slow = true;
     clients.iter().for_each(|client| subscribe(&mut rig, client, "room"));
-    // One who has gone is not answered.
+    // A client that has disconnected receives no answer.
     rig.disconnect(&clients[0]);
     rig.answer_source();
     clients[1..].iter().for_each(|client| client.gets(json!({ "type": "subscribed", "id": "room" })));
@@ -171,7 +171,7 @@ fn topics_that_come_with_the_authentication_are_asked_for_first() {
     });
 }
 
-/// A socket of a client of Supabase.
+/// A socket of a Supabase client.
 fn socket(rig: &mut Rig, user: &str, member: bool) -> Client {
     let token = token::hs256(&claims(rig, user, member));
     let principal = rig.principal_of(&token);
@@ -202,7 +202,7 @@ fn a_private_channel_is_entered_by_the_policies_of_the_database() {
             json!(["1", "3", "realtime:room", "presence", { "type": "presence", "event": "track", "payload": {} }]),
         );
         assert_eq!(ada.frames().len(), 2, "the answer and the difference");
-        // A fresh token that takes the right to read closes the channel.
+        // A fresh token that revokes the right to read closes the channel.
         let fresh = token::hs256(&claims(rig, "ada", false));
         rig.frame(&ada, json!(["1", "4", "realtime:room", "access_token", { "access_token": fresh }]));
         let told = ada.next();
@@ -210,8 +210,9 @@ fn a_private_channel_is_entered_by_the_policies_of_the_database() {
     });
 }
 
-/// What `realtime.send` put into the topic before a join is replayed as Supabase does it: the newest that were asked for,
-/// oldest first, marked, under the id of the row of `realtime.messages`, which is that of the live message too.
+/// What `realtime.send` published to the topic before a join is replayed as Supabase does it: the requested number of
+/// newest messages, oldest first, marked, with the id of the row of `realtime.messages`, which the live message has
+/// too.
 #[test]
 fn messages_of_the_database_are_replayed_to_who_may_read_the_topic() {
     every_way(realtime(), |rig| {

@@ -1,4 +1,4 @@
-//! What the lock file brings in: under which licences, from where, and what it has twice. `deny.toml` lists what is allowed.
+//! The dependencies in the lock file: licences, sources and duplicates. `deny.toml` lists what is allowed.
 //!
 //! Read from `cargo metadata`, which every machine has; advisories need a database that not every machine can reach.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
@@ -15,7 +15,7 @@ fn listed(list: &str) -> Vec<&'static str> {
     entries.lines().map(|entry| entry.split('"').nth(1).unwrap()).collect()
 }
 
-/// Every package that is not ours.
+/// Every foreign package.
 fn dependencies() -> Vec<Value> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--format-version=1", "--locked"]).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -30,8 +30,8 @@ fn text<'a>(package: &'a Value, key: &str) -> &'a str {
     package.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether an expression can be met with permissive licences alone. `AND` is taken to bind less than `OR`, which only ever asks
-/// for more.
+/// Whether an expression can be met with permissive licences only. `AND` is assumed to bind less than `OR`, which only
+/// demands more.
 fn is_permissive(expression: &str) -> bool {
     let permissive = listed("allow");
     let plain = expression.replace(['(', ')'], "").replace('/', " OR ");

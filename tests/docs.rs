@@ -1,4 +1,4 @@
-//! The tables in `docs/` say what the code says. Each stands under a comment such as `<!-- table: codes -->`.
+//! The tables in `docs/` agree with the code. Each is below a comment such as `<!-- table: codes -->`.
 
 use realtime_worker::code::{Code, Retry};
 use realtime_worker::dialect::butterbase::{self, Butterbase};
@@ -10,7 +10,7 @@ use realtime_worker::policy::mask::Mask;
 use realtime_worker::policy::ticket;
 use realtime_worker::server::{dialects, metrics};
 
-/// The pages that hold tables.
+/// The pages with tables.
 const DOCS: &str = concat!(
     include_str!("../docs/protocol-native.md"),
     include_str!("../docs/protocol-fluxbase.md"),
@@ -19,7 +19,7 @@ const DOCS: &str = concat!(
     include_str!("../docs/protocol-butterbase.md")
 );
 
-/// The lines of a table below its head.
+/// The rows of a table, without its header.
 fn table(name: &str) -> Vec<&'static str> {
     let marker = format!("<!-- table: {name} -->\n");
     assert_eq!(DOCS.matches(&marker).count(), 1, "docs/ must have one line {marker}");
@@ -27,13 +27,13 @@ fn table(name: &str) -> Vec<&'static str> {
     after.lines().skip(2).take_while(|line| line.starts_with('|')).collect()
 }
 
-/// The example in the last cell of a line, which has the form `| … | … | example |`.
+/// The example in the last cell of a row, which has the form `| … | … | example |`.
 fn example(line: &str) -> &str {
     let line = line.trim_end_matches('|');
     line.rsplit_once(" | ").map_or(line, |(_, last)| last).trim()
 }
 
-/// Compares whole lines, in their order.
+/// Compares whole rows, in order.
 #[track_caller]
 fn assert_lines(name: &str, expected: &[String]) {
     let found = table(name);
@@ -52,8 +52,8 @@ fn assert_lines(name: &str, expected: &[String]) {
     );
 }
 
-/// Compares the names in the first cells, in their order; the other cells are for people. A line may go on with a name
-/// left empty.
+/// Compares the names in the first cells, in order; the other cells are for people. A row may continue the previous one
+/// with an empty name.
 #[track_caller]
 fn assert_names<'a>(name: &str, expected: impl Iterator<Item = &'a str>) {
     let first_cell = |line: &&'static str| line.split('|').nth(1).unwrap_or_default().trim();
@@ -105,34 +105,34 @@ fn limits_that_are_fixed() {
         ("an organization's id", format!("{} characters", limits::ORGANIZATION_CHARACTERS)),
         ("an idempotency key, a subscription's or message's id", bytes(limits::ID_BYTES)),
         ("the name of a topic, event, table, schema or user", bytes(limits::NAME_BYTES)),
-        ("for how long an idempotency key is remembered", seconds(limits::IDEMPOTENCY_WINDOW)),
-        ("for how long a ticket is good", seconds(ticket::LIFETIME_SECONDS * 1_000)),
-        ("for how long a connection may be silent before `auth`", seconds(limits::AUTH_DEADLINE)),
-        ("for how long an expired token keeps its connection", seconds(limits::EXPIRY_GRACE)),
-        ("for how long a subscription waits for the database to answer", seconds(limits::MAX_DATABASE_WAIT)),
+        ("how long an idempotency key is remembered", seconds(limits::IDEMPOTENCY_WINDOW)),
+        ("how long a ticket is valid", seconds(ticket::LIFETIME_SECONDS * 1_000)),
+        ("how long a connection may wait before `auth`", seconds(limits::AUTH_DEADLINE)),
+        ("how long a connection stays open after its token has expired", seconds(limits::EXPIRY_GRACE)),
+        ("how long a subscription waits for the database", seconds(limits::MAX_DATABASE_WAIT)),
         (
-            "frames of one connection that wait while keys are fetched, beside joins and fresh tokens of its channels",
+            "frames of one connection that wait while keys are fetched, not counting joins and fresh tokens of its channels",
             limits::WAITING_FRAMES.to_string(),
         ),
-        ("bytes of all frames of one organization that wait while keys are fetched", limits::WAITING_BYTES.to_string()),
+        ("bytes of one organization's frames that wait while keys are fetched", limits::WAITING_BYTES.to_string()),
         (
-            "times `framesPerSecond` and `topics` together that a Supabase client is rejected within a minute, before its socket is closed",
+            "rejections of a Supabase client within a minute that close its socket, as a multiple of `framesPerSecond` plus `topics`",
             limits::REJECTION_FACTOR.to_string(),
         ),
         ("regular expressions in all filters of one connection", limits::REGULAR_EXPRESSIONS.to_string()),
         (
-            "bytes of a client's message that is kept, with all that it says beside its payload",
+            "bytes of a client's message that is retained, including everything beside its payload",
             limits::RETAINED_BYTES.to_string(),
         ),
         (
-            "bytes of one connection's subscriptions and channels, as they are kept, with which it may ask for more",
+            "stored bytes of one connection's subscriptions and channels up to which it may add more",
             limits::STATE_BYTES.to_string(),
         ),
     ];
     assert_lines("fixed limits", &expected.map(|(name, value)| format!("| {name} | {value} |")));
 }
 
-/// The threat model names what bounds what: every limit, and the fixed ones in the numbers of the code.
+/// The threat model names every limit, and states the fixed ones as in the code.
 #[test]
 fn the_threat_model_names_every_limit() {
     let page = include_str!("../docs/security.md");
@@ -241,7 +241,7 @@ fn butterbase_closings() {
     assert_lines("butterbase closings", &codes.map(line));
 }
 
-/// Every test and spec that a table of guarantees names is there.
+/// Every test and spec that a table of guarantees names exists.
 #[test]
 fn guarantees_are_proven_by_tests_that_exist() {
     let mut known = String::new();

@@ -1,4 +1,4 @@
-//! The figures of a tenant, and logs that hold no token, key, ticket or payload.
+//! The figures of a tenant, and logs without tokens, keys, tickets or payloads.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -49,11 +49,11 @@ fn publications_and_deliveries_are_of_this_life() {
     assert_eq!(stats["offset"], 1, "what is stored outlives it");
 }
 
-/// Everything that must never be written down.
+/// Everything that must never be logged.
 const SECRETS: [&str; 7] =
     ["PAYLOADSECRET", "METADATASECRET", "ROWSECRET", "TICKETSECRET", "TOPICSECRET", "FILTERSECRET", "GARBAGESECRET"];
 
-/// Everything that a busy and hostile day brings, each with a secret in it.
+/// A busy and hostile day, with a secret in every input.
 fn a_day(rig: &mut Rig) -> Vec<String> {
     let session = rig.token("ada", &[]);
     let ada = rig.open();

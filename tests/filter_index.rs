@@ -1,7 +1,8 @@
-//! The index over filters, whatever the filters, masks and rows: a subscriber gets what its filter matches when it is
-//! judged on what the subscriber would see, and nothing else.
+//! The index over filters, for random filters, masks and rows: a subscriber receives what its filter matches when
+//! judged on what the subscriber may see, and nothing else.
 //!
-//! What someone would see is not worked out here: a twin of the same user and roles, without any filter, receives it.
+//! The test does not compute what someone may see: a twin with the same user and roles, but without a filter, receives
+//! it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -83,7 +84,7 @@ fn condition() -> impl Strategy<Value = String> {
     )
 }
 
-/// Subscriptions of one client: each to a table, or to all, and a filter.
+/// Subscriptions of one client: each to a table, or to all, with a filter.
 fn subscriptions() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let filter = vec(condition(), 0..3).prop_map(|conditions| conditions.join(","));
     vec((select(vec!["t", "t", "t", "*", "other"]), filter), 1..3)
@@ -94,7 +95,7 @@ fn mask() -> impl Strategy<Value = Value> {
     (select(vec!["ssn", "redact", "name"]), show).prop_map(|(kind, show)| json!({ "type": kind, "show": show }))
 }
 
-/// One publication: its operation, the rows, and the masks that the request brings.
+/// One publication: its operation, the rows, and the masks of the request.
 fn publication() -> impl Strategy<Value = Value> {
     let request_masks = prop::option::of((select(COLUMNS.to_vec()), mask()));
     (select(vec!["INSERT", "UPDATE", "DELETE"]), row(), row(), request_masks).prop_map(
@@ -119,7 +120,7 @@ fn declared(column: &str) -> Option<ColumnType> {
     }
 }
 
-/// Whether one of the subscriptions lets through what the twin received.
+/// Whether one of the subscriptions matches what the twin received.
 fn matches(subscriptions: &[(&str, String)], seen: &Value) -> bool {
     let row = if seen["eventType"] == "DELETE" { &seen["old"] } else { &seen["new"] };
     let row = Row::read(&row.to_string()).unwrap();
@@ -129,7 +130,7 @@ fn matches(subscriptions: &[(&str, String)], seen: &Value) -> bool {
 }
 
 fn connect(rig: &mut Rig, number: usize, role: &str, subscriptions: Value) -> Client {
-    // The first one owns rows whose `owner` column says "x".
+    // The first one owns rows whose `owner` column is "x".
     let user = if number == 0 { "x".to_owned() } else { format!("u{number}") };
     let claims = rig.claims(&user, &[role]);
     let client = rig.connect_saying(&claims, subscriptions);
@@ -166,7 +167,7 @@ proptest! {
                 prop_assert_eq!(got, expected, "{:?} on {}", subscriptions, publication);
             }
             if round == 0 {
-                // One asks for something else from now on, and one that is gone must not be looked for.
+                // One changes its subscription, and one that has left must not be found.
                 let number = leaver.index(pairs.len());
                 for id in 0..people[number].1.len() {
                     rig.frame(&pairs[number].0, json!({ "type": "unsubscribe", "id": id.to_string() }));

@@ -1,5 +1,5 @@
-//! Filters, whatever their text and whatever the row: an answer, never a panic, never both a test and its negation;
-//! numbers in their exact order, against an oracle that shifts digits.
+//! Filters, for random texts and rows: an answer, never a panic, and never both a test and its negation. Numbers are
+//! compared exactly, against an oracle that shifts digits.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "a test may ask how long something took")]
 
@@ -17,7 +17,7 @@ use serde_json::json;
 const TYPES: [Option<ColumnType>; 4] =
     [None, Some(ColumnType::Number), Some(ColumnType::Boolean), Some(ColumnType::Text)];
 
-/// Pieces that a filter is made of, in the right places and in wrong ones.
+/// Pieces of filters, in right places and in wrong ones.
 const PIECES: [&str; 44] = [
     "a",
     "b",
@@ -97,7 +97,7 @@ fn rows() -> impl Strategy<Value = Row> {
     })
 }
 
-/// A number as JSON writes it, so that equal ones are spelt in many ways.
+/// A number as JSON writes it, with many spellings of equal ones.
 fn decimals() -> impl Strategy<Value = String> {
     prop_oneof![
         "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,3})?([eE][+-]?[0-9])?",
@@ -132,7 +132,7 @@ fn holds(filter: &str, row: &Row, declared: Option<ColumnType>) -> bool {
     Filter::parse(filter).unwrap().matches(row, &|_| declared)
 }
 
-/// How the cell stands to the literal, as all six operators and their negations say.
+/// How cell and literal compare, according to all six operators and their negations.
 fn order_by_filters(cell: &str, literal: &str, declared: Option<ColumnType>) -> Ordering {
     let row = Row::read(&format!("{{\"n\":{cell}}}")).unwrap();
     let says = |operator: &str| {
@@ -185,7 +185,7 @@ proptest! {
         let (Ok(plain), Ok(negated)) = (plain, negated) else { return Ok(()) };
         for declared in TYPES {
             prop_assert!(!(plain.matches(&row, &|_| declared) && negated.matches(&row, &|_| declared)));
-            // What is missing or NULL is unknown to every operator but those that ask for NULL.
+            // A missing or NULL value is unknown to every operator but those that test for NULL.
             let absent = row.get(column).is_none_or(|cell| cell == "null");
             if absent && !matches!(operator, "is" | "isdistinct") {
                 prop_assert!(!plain.matches(&row, &|_| declared) && !negated.matches(&row, &|_| declared));
@@ -197,7 +197,7 @@ proptest! {
     fn another_condition_never_matches_more(one in filters(), other in filters(), row in rows()) {
         let (Ok(_), Ok(second)) = (Filter::parse(&one), Filter::parse(&other)) else { return Ok(()) };
         let Ok(both) = Filter::parse(&format!("{other},{one}")) else { return Ok(()) };
-        // An open parenthesis in the first takes the comma into its value: that is then another condition.
+        // An open parenthesis in the first takes the comma into its value, which makes another condition.
         if !other.contains(['(', ')', '"', '\\']) && !other.trim().is_empty() {
             prop_assert!(!both.matches(&row, &|_| None) || second.matches(&row, &|_| None));
         }
@@ -213,7 +213,7 @@ proptest! {
         prop_assert_eq!(order_by_filters(&right, &left, None), expected.reverse());
     }
 
-    /// Where no oracle reaches: exponents up to the last one that is read, and beyond it.
+    /// Where no oracle reaches: exponents up to the last accepted one, and beyond it.
     #[test]
     fn enormous_numbers_are_ordered_or_unknown(
         numbers in vec("-?[1-9](\\.[0-9])?e-?(2147483647|2147483646|[0-9]{9}|99999999999)", 3),
@@ -237,7 +237,7 @@ proptest! {
     }
 }
 
-/// The longest filters that are read, on the longest texts that they look at: any subscriber may write them.
+/// The longest accepted filters, on the longest texts that they consider: any subscriber may write them.
 #[test]
 fn the_worst_patterns_end_soon() {
     let cell = "a".repeat(4_096);

@@ -1,5 +1,5 @@
-//! What Fluxbase's clients get beyond the conformance script: both contracts on one socket, sockets without a token, keys of
-//! presence, own messages, tables that are switched off.
+//! What Fluxbase's clients receive beyond the conformance script: both contracts on one socket, sockets without a
+//! token, presence keys, own messages, disabled tables.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod rig;

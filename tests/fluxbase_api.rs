@@ -1,5 +1,5 @@
-//! Fluxbase's address and REST, step by step as the shell carries it out: who is let in as whom, who is asked for what, and
-//! what is answered.
+//! Fluxbase's address and REST, step by step as the shell executes it: who is admitted as whom, which object is asked,
+//! and what is answered.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod http_call;
@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 use signing::*;
 
 const ACCESS_TOKEN: &str = "an-access-token-of-thirty-two-bytes";
-/// Keys of a server: one of the organization, and one of another.
+/// Keys of servers: one of this organization, and one of another.
 const KEY: &str = "a-key-of-the-organization";
 const FOREIGN_KEY: &str = "a-key-of-another-one";
 
@@ -84,7 +84,7 @@ fn token(more: Value) -> String {
     hmac("HS256", SECRET, &claims)
 }
 
-/// Where a request for a socket leads, and as whom.
+/// Where a request for a socket leads, and as which principal.
 fn enter(head: &RequestHead, configuration: &Configuration) -> Result<(String, Principal), Answer> {
     let answer = |refusal: &_| match refused(head, refusal) {
         Rejection::Answer(answer) => answer,
@@ -109,13 +109,13 @@ fn a_socket_is_anonymous_or_its_tokens() {
     let (organization, nobody) = enter(&socket("", ""), &configuration).unwrap();
     assert_eq!((&*organization, nobody.method, nobody.user), (ORGANIZATION, Method::Anonymous, None));
     assert_eq!(nobody.roles.as_slice(), ["anon"]);
-    // A token without an organization belongs to the one of Fluxbase's clients, and to no other.
+    // A token without an organization belongs to that of Fluxbase's clients, and to no other.
     for head in [socket(&format!("?token={}", token(json!({}))), ""), socket("?token=x", &token(json!({})))] {
         let (organization, user) = enter(&head, &configuration).unwrap();
         assert_eq!((&*organization, user.user.as_deref()), (ORGANIZATION, Some("u7")));
     }
     assert!(configuration.credentials.principal(NOW, &token(json!({})), "org_2", &KeySet::default()).is_err());
-    // A key of a server is as good as a token, in the header and in the address.
+    // A server's key is as good as a token, in the header and in the address.
     for head in [socket(&format!("?token={KEY}"), ""), socket("", KEY)] {
         let (organization, robot) = enter(&head, &configuration).unwrap();
         assert_eq!(
@@ -146,7 +146,7 @@ fn without_a_configuration_there_are_no_such_clients() {
     assert_eq!(enter(&plain, &configuration).unwrap_err().status, 426);
 }
 
-/// Carries a request out: the rig's object answers.
+/// Executes a request: the rig's object answers.
 fn call(rig: &mut Rig, realtime: &Value, head: RequestHead, body: &str) -> (u16, Value) {
     let configuration = configuration(realtime);
     let call = HttpCall::new(&configuration, NOW).with_object(|question| {
@@ -199,7 +199,7 @@ fn both_contracts_have_their_figures() {
     }
 }
 
-/// `{"error","code","request_id"}`, the last where Cloudflare has named the request.
+/// `{"error","code","request_id"}`; the last one if Cloudflare has named the request.
 #[test]
 fn an_error_names_the_request() {
     let mut rig = Rig::new(&usual());
@@ -243,7 +243,7 @@ fn figures_and_connections_are_those_of_all_objects() {
         assert!(answer.body.contains("\"connections\":7"), "{answer:?}");
         assert_eq!(paths, ["/stats"], "one object is asked");
     }
-    // Whatever the size of a page, each connection is on one of them.
+    // Whatever the page size, each connection is on one page.
     for limit in 1..=8 {
         let mut seen = Vec::new();
         for page in 0..8 {

@@ -1,5 +1,5 @@
-//! Malformed input of Fluxbase's clients: whatever stands at whatever key, nobody else hears of it, nothing panics, and the
-//! socket goes on.
+//! Malformed input of Fluxbase's clients: whatever value any key has, nobody else receives anything, nothing panics,
+//! and the socket stays usable.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -12,7 +12,7 @@ use realtime_worker::policy::principal::Principal;
 use rig::{Client, Rig};
 use serde_json::{Value, json};
 
-/// An attacker without a token, and someone who is to hear nothing.
+/// An attacker without a token, and a witness who must receive nothing.
 struct Bench {
     rig: Rig,
     attacker: Client,
@@ -38,7 +38,7 @@ impl Bench {
         Bench { rig, attacker, witness }
     }
 
-    /// Each frame is answered by acknowledgements and errors, to its sender; the older contract still works.
+    /// Each frame is answered with acknowledgements and errors, to its sender only; the older contract still works.
     #[track_caller]
     fn sends(&mut self, text: &str) {
         self.rig.text(&self.attacker, text);
@@ -54,7 +54,7 @@ impl Bench {
     }
 }
 
-/// One frame of every kind, with every key that it may have.
+/// One frame of every kind, with every possible key.
 fn frames() -> Vec<Value> {
     let recover = json!({ "epoch": "e", "offset": 1 });
     let config = json!({ "table": "products", "schema": "public", "event": "INSERT", "filter": "a=eq.1" });
@@ -142,7 +142,7 @@ fn a_socket_that_errs_too_often_ends() {
 }
 
 proptest! {
-    /// Whatever is read as a filter is one of the product's grammar, and read back from storage as the same.
+    /// A filter that is accepted follows the common grammar, and is the same when read back from storage.
     #[test]
     fn any_text_is_a_filter_that_can_be_stored_or_none(text in "[a-z]{0,2}(=|->|->>)?(eq|like|in|not\\.ilike|is|gt)?\\.?[ -~é]{0,12}") {
         if let Ok(filter) = filter::read(&text) {

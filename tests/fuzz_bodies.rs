@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets, on documented input that was changed at random: what libFuzzer finds in hours where
-//! cargo-fuzz is installed is looked for here a little in each run.
+//! The bodies of the fuzz targets, on random mutations of documented input: each run searches a little for what
+//! libFuzzer finds in hours where cargo-fuzz is installed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 #[path = "fuzz/src/lib.rs"]
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
 
-/// What may stand where something else stood: what JSON, filters, tokens and SQL's texts are made of, and what they are not.
+/// Replacements for parts of the input: pieces of JSON, filters, tokens and SQL texts, valid and invalid.
 const PARTS: [&str; 28] = [
     "",
     "\"",
@@ -44,7 +44,7 @@ const PARTS: [&str; 28] = [
     "\u{feff}",
 ];
 
-/// A target: its name, its body, and what its input looks like.
+/// A target: its name, its body, and examples of its input.
 type Target = (&'static str, fn(&[u8]), Vec<String>);
 
 /// The documented frames of a dialect's clients.
@@ -55,7 +55,7 @@ fn frames(dialect: &str) -> Vec<String> {
     texts.map(|path| std::fs::read_to_string(path).unwrap().trim_end().to_owned()).collect()
 }
 
-/// Lets a body that takes a text have the bytes that are one.
+/// Passes the bytes to a body that takes a text, if they are one.
 macro_rules! text {
     ($body:path) => {
         |bytes| {
@@ -120,7 +120,7 @@ fn targets() -> Vec<Target> {
     ]
 }
 
-/// Puts a part in the place of up to eight bytes. What comes of it need not be text.
+/// Replaces up to eight bytes with a part. The result need not be text.
 fn changed(seed: &str, changes: &[(Index, usize, &'static str)]) -> Vec<u8> {
     let mut bytes = seed.as_bytes().to_vec();
     for (place, length, part) in changes {

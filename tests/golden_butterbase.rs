@@ -1,5 +1,5 @@
-//! The Butterbase dialect's frames, byte for byte: every server frame is written as documented, every client frame read
-//! so. The documented frames are the files under `tests/dialects/butterbase/`.
+//! The Butterbase dialect's frames, byte for byte: every server frame is written as documented, and every client frame
+//! is read as documented. The documented frames are the files under `tests/dialects/butterbase/`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,7 +180,7 @@ fn every_server_frame_is_written_as_documented() {
 
 type Check = fn(Command) -> bool;
 
-/// A subscription to all changes of `messages`: its id, its filter, what else is asked for.
+/// A subscription to all changes of `messages`: its id, its filter, further options.
 fn is_table(command: Command, id: &str, filter: &str, check: fn(&Subscribe, &TableTarget) -> bool) -> bool {
     let Command::Subscribe(subscribe) = command else { return false };
     let Target::Table(table) = &subscribe.target else { return false };
@@ -262,7 +262,7 @@ fn every_client_frame_is_read_as_documented() {
     assert_eq!(golden.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "every file has its check");
     for (name, check) in checks() {
         let text = golden.get(name).unwrap();
-        // A binary frame that holds the same text is the same.
+        // A binary frame with the same text is the same.
         for frame in [Received::Text(text), Received::Binary(text.as_bytes())] {
             let command = Butterbase.decode(frame).unwrap();
             let shown = format!("{command:?}");
@@ -289,7 +289,7 @@ fn every_error_has_the_documented_words() {
         (br#"{"type":"unsubscribe","table":""}"#, "Missing \"table\" field"),
         (br#"{"type":"event","payload":1}"#, "Missing \"event\" field"),
         (br#"{"type":"auth"}"#, "Missing \"token\" field"),
-        // What was added to the protocol, and would widen what is sent if it were passed over.
+        // Added by us; ignoring these keys would widen what is sent.
         (br#"{"type":"subscribe","table":"*"}"#, "Invalid \"table\" field"),
         (br#"{"type":"subscribe","table":"a","columns":"id"}"#, "Invalid \"columns\" field"),
         (br#"{"type":"subscribe","table":"a","recover":true}"#, "Invalid \"recover\" field"),
@@ -318,7 +318,7 @@ fn only_an_object_is_a_filter() {
     }
 }
 
-/// What one frame of a roster has no room for follows as members that appear: each has a frame of its own here.
+/// Members that do not fit into one frame of a roster follow as joins, each in its own frame here.
 #[test]
 fn members_that_appear_together_are_told_one_by_one() {
     let [(_, join), (_, leave)] = ["presence_join", "presence_leave"]

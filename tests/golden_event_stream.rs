@@ -1,5 +1,5 @@
-//! The event stream's blocks, byte for byte, and what becomes of them on their way: ids are completed, values break no
-//! block, nothing that is malformed opens a stream. The documented blocks are the files under `tests/dialects/event_stream/`.
+//! The event stream's blocks, byte for byte, and how they are processed: ids are completed, no value breaks a block,
+//! and malformed input opens no stream. The documented blocks are the files under `tests/dialects/event_stream/`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +106,7 @@ fn every_block_is_written_as_documented() {
     }
 }
 
-/// What a client says is what one of the native dialect says, and so is what is done about it.
+/// A client's frames are those of the native dialect, and are handled in the same way.
 #[test]
 fn frames_and_semantics_are_the_native_ones() {
     for (name, text) in golden("client") {

@@ -1,5 +1,5 @@
-//! The Fluxbase dialect's frames, byte for byte, of both contracts: every server frame is written as documented, every client
-//! frame read so. The documented frames are the files under `tests/dialects/fluxbase/`.
+//! The Fluxbase dialect's frames, byte for byte, of both contracts: every server frame is written as documented, and
+//! every client frame is read as documented. The documented frames are the files under `tests/dialects/fluxbase/`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,7 +158,7 @@ fn refused(refusal: Refusal, id: Option<&str>, topic: Option<Topic>) -> Event {
     Event::Refused { refusal, id: id.map(str::to_owned), topic }
 }
 
-/// What refuses a frame of a client.
+/// The refusal of a client's frame.
 fn malformed(frame: &str) -> Event {
     let malformed = Fluxbase.decode(Received::Text(frame)).unwrap_err();
     Event::Refused { refusal: malformed.refusal, id: malformed.id, topic: None }
@@ -238,7 +238,7 @@ fn who_does_not_read_is_closed_in_the_contracts_words() {
     }
 }
 
-/// A change that was asked for in the words of both contracts is told in both, once each.
+/// A change that was requested through both contracts is sent in both, once each.
 #[test]
 fn a_change_is_told_in_the_words_in_which_it_was_asked_for() {
     let numbers = [1, 2, id::channel_number("table:public.products")];
@@ -363,7 +363,7 @@ fn every_client_frame_is_read_as_documented() {
     }
 }
 
-/// Those who ask for the same get the same numbers, so that they are told in the same bytes.
+/// Clients with the same subscription have the same number, so that they receive the same bytes.
 #[test]
 fn a_number_depends_on_nothing_but_what_is_asked_for() {
     let number = |frame: &str| match Fluxbase.decode(Received::Text(frame)).unwrap() {

@@ -1,5 +1,5 @@
-//! The native dialect's frames, byte for byte: every server frame is written as documented, every client frame read so.
-//! The documented frames are the files under `tests/dialects/native/`.
+//! The native dialect's frames, byte for byte: every server frame is written as documented, and every client frame is
+//! read as documented. The documented frames are the files under `tests/dialects/native/`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ fn changes() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// An insertion and a message, in one frame.
+/// An insert and a message, in one frame.
 fn batch() -> Event {
     let named = |wanted: &str| changes().into_iter().find(|(name, _)| *name == wanted).map(|(_, event)| event);
     let events = ["insert", "broadcast_to_a_topic_with_offset"].map(named);

@@ -1,6 +1,6 @@
-//! The Phoenix dialect's frames, byte for byte: what each generation of Supabase's clients sends is read as documented,
-//! every server frame is written so in both versions. The frames are the files under `tests/dialects/phoenix/`: one frame
-//! a line, those with bytes in hexadecimal.
+//! The Phoenix dialect's frames, byte for byte: the frames of each generation of Supabase's clients are read as
+//! documented, and every server frame is written as documented in both versions. The frames are the files under
+//! `tests/dialects/phoenix/`: one frame a line, binary ones in hexadecimal.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +36,7 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
     hexadecimal.as_bytes().chunks(2).map(pair).collect()
 }
 
-/// One server frame's name, the join that it belongs to, and what it says.
+/// One server frame's name, the join that it belongs to, and its event.
 type Said = (&'static str, Option<&'static str>, Event);
 
 fn joins() -> Vec<Said> {
@@ -193,14 +193,14 @@ fn bytes_are_a_frame_of_kind_4_and_nothing_in_the_first_version() {
     }
 }
 
-/// What a client's frame must be: its channel, its join's reference, its own, and what it asks for.
+/// The expected content of a client's frame: its channel, its join's reference, its own reference, and its command.
 type Check = (&'static str, &'static str, [Option<&'static str>; 2], fn(&ChannelAct) -> bool);
 
 fn is_join(act: &ChannelAct, check: fn(&Join) -> bool) -> bool {
     matches!(act, ChannelAct::Join(join) if check(join))
 }
 
-/// Nothing asked for beyond the channel itself.
+/// Nothing requested beyond the channel itself.
 fn is_plain(join: &Join, token: Option<&str>, presence: bool) -> bool {
     (join.token.as_ref().map(|token| token.expose()), join.presence) == (token, presence)
         && (&*join.answer, join.tables.len(), join.presence_key.as_deref()) == ("[]", 0, None)
@@ -290,7 +290,7 @@ fn version_two() -> Vec<Check> {
     ]
 }
 
-/// Reads the one frame of a file.
+/// Reads the only frame of a file.
 fn read(version: Version, frames: &[Frame]) -> Command {
     let received = match frames {
         [Frame::Text(text)] => Received::Text(text),

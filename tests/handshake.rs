@@ -1,4 +1,5 @@
-//! Who may open a socket, where it goes, and who is told what instead: decided over plain values, without a runtime.
+//! Who may open a socket, where it is opened, and how refusals are reported: decided on plain values, without a
+//! runtime.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod signing;
@@ -151,7 +152,7 @@ fn a_header_proves_who_someone_is_in_one_organization() {
     is_refused(&with_token("?organizationId=org_1", "nonsense"), &configuration, Code::InvalidToken, None);
     let expired = hmac("HS256", SECRET, &claims_with("exp", json!(NOW_SECONDS - 60)));
     is_refused(&with_token("?organizationId=org_1", &expired), &configuration, Code::TokenExpired, None);
-    // Another scheme is no credential: the first frame has to bring one.
+    // Another scheme is not a credential, so the first frame has to bring one.
     let basic = RequestHead { authorization: Some("Basic dTpw".to_owned()), ..head("") };
     assert_eq!(admit(&basic, &configuration, NOW), Ok(HandshakeStep::Hold(native::ID)));
 }
@@ -179,7 +180,7 @@ fn a_ticket_says_where_and_who() {
     let configuration = configuration(&[("DEFAULT_ORGANIZATION", "main")]);
     let good = sealed_ticket("org_1", NOW + 1);
     for named in ["", "&organizationId=org_1"] {
-        // What the header says no longer counts.
+        // The header no longer counts.
         let head = with_token(&format!("?ws_ticket={good}{named}"), "nonsense");
         let (organization, admission) = decide(&head, &configuration).unwrap();
         assert_eq!((&*organization, admission.ticket), ("org_1", Some(("t1".to_owned(), NOW + 1))));
@@ -251,7 +252,7 @@ fn what_was_verified_reaches_the_object_whole() {
     assert_eq!(Admission::read(&header), Some(admission.clone()));
     let open = admission.open(SocketId(3), "c3".to_owned(), true);
     assert!(open.ticket.unwrap().spent && open.principal.unwrap().claims["name"] == ["Zoë 🦀"]);
-    // As the version before wrote it.
+    // As the previous version wrote it.
     let before = r#"{"principal":null,"ticket":null,"recover":true,"missed_after":["e1",7]}"#;
     let before = Admission::read(before).unwrap().open(SocketId(1), "c1".to_owned(), false);
     assert_eq!(before.recover, Recover::From(Position { epoch: "e1".to_owned(), offset: 7 }));
@@ -261,7 +262,7 @@ fn what_was_verified_reaches_the_object_whole() {
     assert_eq!(statuses, [503, 429, 429, 503]);
 }
 
-/// What a held socket is told, and what becomes of it.
+/// What a held socket receives, and what becomes of it.
 fn hold(held: &mut HeldSocket, text: &str) -> (Vec<String>, Option<Code>, Option<String>) {
     let words = |frames: Vec<Frame>| {
         let kind = |frame| match frame {

@@ -1,4 +1,5 @@
-//! The keys of `JWKS_URL`: which of them verify, when they are fetched, how long they serve when the URL is silent.
+//! The keys of `JWKS_URL`: which of them verify, when they are fetched, and how long they are used while the URL does
+//! not answer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod signing;
@@ -14,7 +15,7 @@ const MINUTE: u64 = 60 * SECOND;
 const FETCH: Result<(), TokenError> = Err(TokenError::NeedsKeys);
 const UNAVAILABLE: Result<(), TokenError> = refused(Code::KeysUnavailable);
 
-/// What a deployment with a key set says at `now` about a token that lives for a day.
+/// How a deployment with a key set judges, at `now`, a token that is valid for a day.
 #[track_caller]
 fn check(keys: &KeySet, now: u64, token: &str, expected: Result<(), TokenError>) {
     let answer = with_keys().principal(now, token, "org_1", keys).map(drop).map_err(plain);
@@ -30,7 +31,7 @@ fn day() -> Value {
     claims_with("exp", json!(NOW_SECONDS + 86_400))
 }
 
-/// What the URL answers while it serves the Ed25519 key under these names.
+/// The URL's answer while it serves the Ed25519 key under these names.
 fn serving(kids: &[&str]) -> String {
     answer(&kids.iter().map(|kid| public(ED25519, json!({ "kid": kid }))).collect::<Vec<_>>())
 }
@@ -76,7 +77,7 @@ fn an_unknown_key_has_them_fetched_at_once_but_not_again_and_again() {
     check(&keys, NOW + 30 * SECOND, &token("b"), FETCH);
     keys.answered(NOW + 30 * SECOND, Some(&serving(&["a"])));
     check(&keys, NOW + 30 * SECOND, &token("b"), INVALID);
-    // It may have been added since: that is no final answer.
+    // The key may have been added since, so this answer is not final.
     for moment in [30 * SECOND + 1, 45 * SECOND, 60 * SECOND - 1] {
         check(&keys, NOW + moment, &token("b"), UNAVAILABLE);
         check(&keys, NOW + moment, &token("c"), UNAVAILABLE);
@@ -93,7 +94,7 @@ fn a_set_that_was_fetched_for_others_cannot_tell_that_a_key_is_not_there() {
     check(&keys, NOW + 20 * SECOND, &token("b"), UNAVAILABLE);
     check(&keys, NOW + 50 * SECOND, &token("b"), FETCH);
     check(&keys, NOW + 10 * MINUTE - 1, &token("a"), Ok(()));
-    // An older one takes no newer one's place.
+    // An older set does not replace a newer one.
     keys.shared(NOW + MINUTE, Some((NOW - 1, &serving(&["b"]))));
     check(&keys, NOW + MINUTE, &token("a"), Ok(()));
     check(&keys, NOW + MINUTE, &token("b"), UNAVAILABLE);
@@ -165,7 +166,7 @@ fn a_clock_that_steps_back_neither_panics_nor_floods() {
     assert_eq!(with_keys().principal(u64::MAX, &token("a"), "org_1", &keys).map(drop).map_err(plain), FETCH);
 }
 
-/// One key that must verify nothing, in a set of its own and beside one that is in order.
+/// One key that must verify nothing, alone and beside a valid one.
 #[track_caller]
 fn check_useless(what: &str, key: &Value, token: &str) {
     check(&key_set(std::slice::from_ref(key)), NOW, token, INVALID);
@@ -224,7 +225,7 @@ fn a_key_for_one_algorithm_verifies_no_other() {
     }
 }
 
-/// Who can read a key set could sign with a symmetric key in it.
+/// Readers of a key set could sign with a symmetric key in it.
 #[test]
 fn a_symmetric_key_in_the_set_verifies_nothing() {
     for secret in [SECRET, ""] {

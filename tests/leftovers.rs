@@ -1,5 +1,5 @@
-//! What sockets have left that did not survive: it is never read whole, goes in portions, and whoever can hear of it is
-//! told who left.
+//! What sockets that did not survive have left behind: it is never read as a whole, is deleted in portions, and
+//! listeners are told who left.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod rig;
@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use rig::{Client, Rig, every_way};
 use serde_json::json;
 
-/// Sockets that go in one portion.
+/// Sockets in one portion.
 const PORTION: usize = 64;
-/// In how many places each of them is.
+/// How many places each of them is present in.
 const PLACES: usize = 2;
 
 fn rig() -> Rig {
@@ -53,7 +53,7 @@ fn survivors_are_told_who_left_portion_by_portion() {
     witness.frames();
     clients.iter().for_each(|client| rig.lose(client));
     rig.hibernate();
-    // Who comes while the others still go stays.
+    // A client that joins while others are being removed stays.
     let late = present(&mut rig, 10_000);
     rig.advance(1_000);
     let frames = witness.frames();
@@ -83,7 +83,7 @@ fn a_wake_between_portions_changes_nothing() {
     });
 }
 
-/// A large state is a row as well; its socket's id alone tells that it is gone.
+/// A large state is a row too; its socket's id alone shows that it is gone.
 #[test]
 fn states_of_sockets_that_are_gone_go_too() {
     let mut rig = rig();

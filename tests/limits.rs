@@ -1,4 +1,4 @@
-//! Limits of a connection: sizes, rates, errors, and the attachment that spills over into a row.
+//! Limits of a connection: sizes, rates, errors, and attachments that overflow into rows.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -93,7 +93,7 @@ fn every_kind_of_refusal_counts() {
     });
 }
 
-/// Subscribes to changes with a filter of a thousand characters made of `filler`.
+/// Subscribes to changes with a filter of a thousand characters of `filler`.
 fn subscribe(rig: &mut Rig, client: &Client, id: usize, filler: &str) {
     let filter = format!("name=eq.{}", filler.repeat(1_000));
     rig.frame(client, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
@@ -106,7 +106,7 @@ fn insert(name: &str) -> Value {
 
 #[test]
 fn what_an_attachment_cannot_hold_is_in_a_row() {
-    // One byte a character, one byte above ASCII, two, and a pair of two.
+    // One byte per character, one byte above ASCII, two bytes, and a surrogate pair.
     for filler in ["x", "é", "ж", "😀"] {
         every_way(json!({ "limits": { "filterBytes": 1_000_000 } }), |rig| {
             let ada = rig.connect("ada", &[]);
@@ -185,7 +185,7 @@ fn of_a_large_state_only_what_differs_is_written() {
 
 #[test]
 fn the_largest_state_that_stays_attached() {
-    // Roles are the part that an issuer decides: a token of 16 KiB brings as much.
+    // An issuer decides the roles: a token of 16 KiB contains that many.
     let mut rig = Rig::new(&json!({}));
     let mut overflowed = [false, false];
     for size in (1_000..11_000).step_by(500) {
@@ -221,7 +221,7 @@ fn names_have_a_greatest_length() {
     });
 }
 
-/// The module that workerd loads looks at a message's length before the Wasm does.
+/// The module that workerd loads checks a message's length before the Wasm does.
 #[test]
 fn the_entry_closes_what_is_longer_than_a_message_may_be() {
     let entry = include_str!("../xtask/src/entry.js");

@@ -1,5 +1,5 @@
-//! Malformed input: whatever comes in a frame or a body, the answer is an error with a code that repeats nothing of it,
-//! nobody else notices, and the connection stays until its errors are too many.
+//! Malformed input: whatever a frame or body contains, the answer is an error with a code that repeats nothing of it,
+//! nobody else notices, and the connection stays until it has made too many errors.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -13,10 +13,10 @@ use realtime_worker::code::Code;
 use rig::{Client, Rig, token};
 use serde_json::{Map, Value, json};
 
-/// Stands in every text value that is sent; no answer may hold it.
+/// In every text value that is sent; no answer may contain it.
 const MARK: &str = "MARKEDVALUE";
 
-/// A rig with someone who is to hear nothing, and limits that let one connection make many mistakes.
+/// A rig with a witness who must receive nothing, and limits that allow many errors.
 struct Bench {
     rig: Rig,
     attacker: Client,
@@ -43,7 +43,8 @@ impl Bench {
         self.answered(text);
     }
 
-    /// Exactly one error came, with a code of the table and nothing of what was sent; nobody else heard a thing.
+    /// Exactly one error was received, with a code of the table and nothing of the input; nobody else received
+    /// anything.
     #[track_caller]
     fn answered(&mut self, sent: &str) {
         let answer = self.attacker.next_text();
@@ -57,7 +58,7 @@ impl Bench {
         assert_eq!(self.attacker.closed(), None);
     }
 
-    /// Publishes what must be refused.
+    /// Publishes a body that must be refused.
     #[track_caller]
     fn body_is_refused(&mut self, body: &str) {
         let answer = self.rig.publish_text(body);
@@ -73,7 +74,7 @@ fn start(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-/// Every frame of the contract, with all keys that it may have.
+/// Every frame of the contract, with all possible keys.
 fn frames() -> Vec<Value> {
     vec![
         json!({ "type": "auth", "token": MARK, "organizationId": "org_1",
@@ -91,7 +92,7 @@ fn frames() -> Vec<Value> {
     ]
 }
 
-/// Every body of the contract, with all keys that it may have.
+/// Every body of the contract, with all possible keys.
 fn bodies() -> Vec<Value> {
     let masking = json!({ MARK: { "type": "ssn", "show": { "roles": [MARK], "or": "owner" } } });
     let common = json!({ "topic": MARK, "private": true, "userId": MARK, "targetRoles": [MARK],
@@ -116,7 +117,7 @@ fn bodies() -> Vec<Value> {
     ]
 }
 
-/// The same object with one key's value replaced, for every key of every object within.
+/// The same object with one key's value replaced, for every key of every nested object.
 fn replaced(value: &Value, with: &Value) -> Vec<Value> {
     let within = |map: &Map<String, Value>| {
         let one = |key: &String| {

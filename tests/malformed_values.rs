@@ -1,4 +1,4 @@
-//! Hostile JSON before any rule sees it: read without a panic, in time that grows with its length, or refused.
+//! Hostile JSON before any rule sees it: read without a panic in time linear in its length, or refused.
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "a test may ask how long something took")]
 
@@ -11,10 +11,10 @@ use realtime_worker::value::form::Form;
 use realtime_worker::value::json;
 use realtime_worker::value::row::Row;
 
-/// Levels of nesting that no stack of a Worker could hold if each took a frame.
+/// Levels of nesting that no stack of a Worker could hold if each took a stack frame.
 const DEEP: usize = 100_000;
 
-/// Reads `text` in every way there is and asks for all that can be asked.
+/// Reads `text` in every possible way, and accesses everything.
 fn read_everything(text: &str) {
     drop(json::object(text));
     drop(json::lenient_object(text));
@@ -37,14 +37,14 @@ fn read_everything(text: &str) {
     form.finish().unwrap();
 }
 
-/// Runs `work` on the stack that a Worker's thread has at least, and says how long it took.
+/// Runs `work` on the smallest stack that a Worker's thread has, and returns its duration.
 fn on_a_small_stack(work: impl FnOnce() + Send + 'static) -> Duration {
     let start = Instant::now();
     std::thread::Builder::new().stack_size(512 * 1_024).spawn(work).unwrap().join().unwrap();
     start.elapsed()
 }
 
-/// Masks what `path` leads to in a row with this text.
+/// Masks what `path` points to in a row with this text.
 fn mask(path: &str, row: &str) -> Option<String> {
     let config = format!("{{\"m\":{{\"{path}\":{{\"type\":\"redact\"}}}}}}");
     let mut form = Form::read(&config, Code::InvalidRequest).unwrap();
@@ -68,7 +68,7 @@ fn deep_nesting_needs_no_stack() {
     });
 }
 
-/// A path looks through arrays, so the nesting of arrays must not become the nesting of calls.
+/// A path reaches through arrays, so nested arrays must not become nested calls.
 #[test]
 fn masking_in_deep_nesting_needs_no_stack_and_shows_nothing() {
     for (open, close) in [("[", "]"), ("[[1],", "]"), ("[{\"b\":", "}]"), ("{\"b\":", "}"), ("[{\"x\":1},", "]")] {
@@ -136,7 +136,7 @@ fn a_key_that_stands_twice_is_refused_however_it_is_spelt() {
     for text in [r#"{"":1,"":2}"#, r#"{"/":1,"\/":2}"#, r#"{"é":1,"\u00e9":2}"#, r#"{"😀":1,"\ud83d\ude00":2}"#] {
         assert!(Row::read(text).is_err(), "{text}");
     }
-    // Other letters, however alike they look, are other keys.
+    // Other letters, however similar they look, are other keys.
     for text in ["{\"é\":1,\"e\u{301}\":2}", r#"{"ssn":1,"SSN":2}"#, r#"{"ssn":1,"ssn ":2}"#, r#"{"ssn":1,"ѕѕn":2}"#]
     {
         assert!(Row::read(text).is_ok(), "{text}");
@@ -179,7 +179,7 @@ fn a_hostile_key_makes_no_long_answer() {
     assert!(refusal.message.len() < 300 && refusal.field.is_some_and(|field| field.len() < 300));
 }
 
-/// As many keys as a request has room for, short, long, equal at the start, in order and out of it.
+/// As many keys as fit into a request: short, long, with equal prefixes, in order and out of order.
 #[test]
 fn a_mebibyte_of_keys_takes_no_quadratic_time() {
     let orders: [fn(u32) -> String; 4] = [

@@ -1,4 +1,4 @@
-//! Masking: who sees a value, what the others see of it, in rows before and after a change and in payloads.
+//! Masking: who sees a value, and what the others see of it, in rows before and after a change and in payloads.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -6,7 +6,7 @@ mod rig;
 use rig::{Client, Rig, every_way};
 use serde_json::{Value, json};
 
-/// Publishes an update of one row and says what each client sees as `[new, old]`.
+/// Publishes an update of one row, and returns what each client sees as `[new, old]`.
 #[track_caller]
 fn update(rig: &mut Rig, clients: &[&Client], body: Value) -> Vec<[Value; 2]> {
     let mut whole = json!({ "type": "postgres_changes", "table": "employees", "eventType": "UPDATE" });
@@ -234,7 +234,8 @@ fn a_deleted_row_is_masked_as_any_other() {
 fn lists_within_lists_are_followed_however_deep() {
     let mut rig = Rig::new(&json!({}));
     let ada = rig.connect("ada", &[]);
-    // Each level of a list used to cost one level of the stack and one reading of the rest: a row could end the object.
+    // Each level of a list used to take one level of the stack and one pass over the rest, so a row could crash the
+    // object.
     let deep = format!("{}{{\"phone\":\"5551234567\"}}{}", "[".repeat(100_000), "]".repeat(100_000));
     let body = format!(
         "{{\"organizationId\":\"org_1\",\"type\":\"postgres_changes\",\"table\":\"t\",\"eventType\":\"INSERT\",\

@@ -1,5 +1,5 @@
-//! Masking, whatever the configuration, the viewer and the row: what is hidden shows what its mask says and no more,
-//! what is not hidden leaves byte for byte. The rules of the contract are written here a second time, on trees.
+//! Masking, for random configurations, viewers and rows: a hidden value shows what its mask leaves and no more, and
+//! other values keep their bytes. The rules of the contract are implemented a second time here, on trees.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use proptest::collection::vec;
@@ -15,11 +15,11 @@ use serde_json::json;
 
 const ROLES: [&str; 3] = ["admin", "hr", "member"];
 const MASKS: [&str; 6] = ["email", "phone", "ssn", "creditCard", "name", "redact"];
-/// Names that occur in each other and in values, so that nothing can pass by mere search and replace.
+/// Names that occur in each other and in values, so that search and replace would fail.
 const KEYS: [&str; 9] = ["a", "b", "c", "a.b", "ssn", "a.b.c", "é\"\\", "", "123-45-6789"];
 const PATHS: [&str; 12] = ["a", "b", "a.b", "a.b.c", "b.a", "ssn", "a.", ".a", "", "é\"\\", "ssn.ssn", "123-45-6789"];
 
-/// Texts that fit one mask, nearly fit it, or stand in each other.
+/// Texts that fit one mask, nearly fit it, or occur in each other.
 const TEXTS: [&str; 20] = [
     "",
     "a",
@@ -43,7 +43,7 @@ const TEXTS: [&str; 20] = [
     "x@y.é-1",
 ];
 
-/// A JSON value that remembers the order of its keys and the spelling of its numbers.
+/// A JSON value that preserves the order of its keys and the spelling of its numbers.
 #[derive(Clone, Debug, PartialEq)]
 enum Tree {
     Null,
@@ -161,7 +161,7 @@ fn expected_value(mask: &str, value: &Tree) -> Tree {
     Tree::Text(shown.unwrap_or_else(|| "[REDACTED]".into()))
 }
 
-/// A number without its exponent: the point is carried along, digit by digit.
+/// A number without its exponent: the point is moved digit by digit.
 fn decimal(number: &str) -> String {
     let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else { return number.to_owned() };
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
@@ -192,8 +192,8 @@ fn expected_email(text: &str) -> Option<String> {
     is_top_level.then(|| format!("{first}***@{host_first}{}.{last}", "*".repeat(host.len() - 1)))
 }
 
-/// The value without what `steps` lead to: through objects by name, through arrays to every element. A key may hold
-/// dots, and is several steps then.
+/// The value without what `steps` point to: through objects by name, through arrays to every element. A key with dots
+/// matches several steps.
 fn expected_within(value: &Tree, steps: &[&str], mask: &str) -> Tree {
     match value {
         value if steps.is_empty() => expected_value(mask, value),
@@ -238,7 +238,7 @@ proptest! {
         prop_assert!(serde_json::from_str::<serde_json::Value>(&seen).is_ok());
     }
 
-    /// Two viewers with the same masks see the same; more roles never hide more.
+    /// Two viewers with the same masks see the same; additional roles never hide more.
     #[test]
     fn another_role_never_hides_more(
         row in object(trees()),
@@ -253,7 +253,7 @@ proptest! {
         for (fewer, greater) in [(hidden(&roles, false), hidden(&with_more, false)), (hidden(&roles, false), hidden(&roles, true))] {
             let (fewer, greater) = (masking.apply(&original, &fewer), masking.apply(&original, &greater));
             for ((before, least), most) in original.columns.iter().zip(&fewer.columns).zip(&greater.columns) {
-                // A column that the one with less sees whole is seen whole by the one with more.
+                // A column that the viewer with fewer roles sees is visible to the one with more.
                 prop_assert!(least != before || most == before);
             }
         }
@@ -274,7 +274,7 @@ proptest! {
         prop_assert_eq!(masking.apply_json(&payload.text(), &hidden), expected.text());
     }
 
-    /// Values that differ only in what their mask hides cannot be told apart.
+    /// Values that differ only in what their mask hides are indistinguishable.
     #[test]
     fn what_a_mask_hides_makes_no_difference(
         (left, right) in vec(("[0-9]", "[0-9]"), 1..=12).prop_map(|pairs| pairs.into_iter().unzip::<String, String, String, String>()),
@@ -302,7 +302,7 @@ proptest! {
     }
 }
 
-/// Such an object is no row, so it is masked as a payload: by the same rules, every time the key stands there.
+/// Such an object is not a row, so it is masked as a payload: under the same rules, at every occurrence of the key.
 #[test]
 fn an_object_that_is_no_row_is_masked_like_one() {
     let masking = masking(&[Field { path: "a.b", mask: "redact", roles: vec![], owner: false }]);

@@ -1,5 +1,5 @@
-//! The frames of both Phoenix framings, byte for byte as the clients of Supabase send and expect them, and whatever else
-//! may stand in their place: a frame is read as documented or refused, and never more of it is read than was meant.
+//! The frames of both Phoenix framings, byte for byte as Supabase's clients send and expect them, and with any other
+//! content: a frame is read as documented or refused, and never read beyond its meaning.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 use realtime_worker::code::{Code, Refusal};
@@ -9,18 +9,18 @@ use realtime_worker::dialect::{Frame, Received};
 use serde_json::{Value, json};
 
 const VERSIONS: [Version; 2] = [Version::One, Version::Two];
-/// The join that 2.119.0 sends with everything asked for.
+/// The join of 2.119.0 with every option.
 const FULL_JOIN: &str = r#"{"config":{"broadcast":{"self":false,"ack":true,"replay":{"since":1700000000000,"limit":10},"replication_ready":true},"presence":{"key":"u1","enabled":true},"postgres_changes":[{"event":"UPDATE","schema":"public","table":"a","filter":"id=gt.0,name=not.like.\"a,b%\"","select":["id","name"]}],"private":true,"postgres_changes_options":{"wait":true,"timeout":3000}},"access_token":"<jwt>"}"#;
-/// The join of 2.119.0 with nothing asked for.
+/// The join of 2.119.0 without options.
 const JOIN: &str = r#"{"config":{"broadcast":{"ack":false,"self":false},"presence":{"key":"","enabled":false},"postgres_changes":[],"private":false}}"#;
 /// The join of 2.11.2.
 const OLD_JOIN: &str = r#"{"config":{"broadcast":{"ack":false,"self":false},"presence":{"key":""},"postgres_changes":[],"private":false},"access_token":"KEY"}"#;
 const CURSOR: &str = r#"{"type":"broadcast","event":"cursor","payload":{"x":1}}"#;
 
-/// A text frame of a client and what it says: references, topic, event, payload.
+/// A client's text frame and its content: references, topic, event, payload.
 type Golden = (Version, String, [Option<&'static str>; 2], [&'static str; 3]);
 
-/// Text frames that clients have been seen to send.
+/// Text frames that real clients have sent.
 fn text_frames() -> Vec<Golden> {
     let one = |topic: &str, event: &str, payload: &str, references: &str| {
         format!(r#"{{"topic":"{topic}","event":"{event}","payload":{payload},{references}}}"#)
@@ -94,7 +94,7 @@ fn binary(header: &[u8], texts: &str, payload: &[u8]) -> Vec<u8> {
     [header, texts.as_bytes(), payload].concat()
 }
 
-/// Binary frames that 2.119.0 and 2.97.0 have been seen to send, and one of kind 0.
+/// Binary frames that 2.119.0 and 2.97.0 have sent, and one of kind 0.
 fn binary_frames() -> Vec<Vec<u8>> {
     vec![
         binary(&[3, 2, 1, 0x12, 0x0a, 0, 1], "101realtime:chat-roomuser-event", br#"{"a":1}"#),
@@ -105,7 +105,7 @@ fn binary_frames() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Reads a frame; a refusal has the one code and a sentence that repeats nothing of the frame.
+/// Reads a frame; a refusal has the expected code and a sentence that repeats nothing of the frame.
 fn read(version: Version, frame: Received<'_>) -> Option<Push<'_>> {
     match frame::read(version, frame) {
         Ok(push) => Some(push),
@@ -130,7 +130,7 @@ fn owned(references: [Option<&str>; 2]) -> [Option<String>; 2] {
     references.map(|reference| reference.map(str::to_owned))
 }
 
-/// A user's message as it is read, without its references.
+/// A user's message as read, without its references.
 fn message<'a>(push: &'a Push<'a>) -> (&'a str, &'a str, &'a str, MessageBody<'a>) {
     let Pushed::Broadcast { metadata, body } = push.payload else { panic!("{push:?}") };
     assert!(push.is_binary);
@@ -158,7 +158,7 @@ fn messages_in_binary_frames_are_read() {
     assert_eq!(message(&latin), ("realtime:room:é", "b", "", MessageBody::Json("{}")));
 }
 
-/// The frames of [`binary_frames`], read.
+/// The frames of [`binary_frames`], as read.
 trait EachPush {
     fn each_push(&self) -> [Push<'_>; 5];
 }
@@ -212,7 +212,7 @@ fn a_cut_text_frame_is_refused() {
     }
 }
 
-/// Bytes of a payload may well be fewer; a header, the texts it measures and JSON may not.
+/// A payload may have fewer bytes; a header, the texts that it measures, and JSON may not.
 #[test]
 fn a_cut_binary_frame_is_refused_unless_raw_bytes_are_cut() {
     for frame in binary_frames() {
@@ -272,7 +272,7 @@ fn an_unknown_encoding_and_payloads_that_are_no_json_are_refused() {
     }
 }
 
-/// Each member and element, replaced by every kind of value and left out.
+/// Each member and element, replaced by every kind of value, and removed.
 #[test]
 fn wrong_types_are_refused_at_each_place() {
     let values = [json!(null), json!(true), json!(7), json!("text"), json!([]), json!({})];

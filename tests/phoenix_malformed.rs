@@ -1,5 +1,5 @@
-//! Malformed input of Supabase's clients: whatever stands at whatever key, nobody else hears of it, nothing panics, and the
-//! socket still answers a heartbeat.
+//! Malformed input of Supabase's clients: whatever value any key has, nobody else receives anything, nothing panics,
+//! and the socket still answers a heartbeat.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -12,7 +12,7 @@ use realtime_worker::policy::roles::Roles;
 use rig::{Client, Rig};
 use serde_json::{Value, json};
 
-/// Two sockets of one attacker, one in each version, and someone who is to hear nothing.
+/// Two sockets of one attacker, one in each version, and a witness who must receive nothing.
 struct Bench {
     rig: Rig,
     attackers: [(DialectId, Client); 2],
@@ -37,7 +37,7 @@ impl Bench {
         Bench { rig, attackers, witness, beats: 0 }
     }
 
-    /// Pushes a payload in both versions, within a channel and without.
+    /// Pushes a payload in both versions, with a channel and without.
     #[track_caller]
     fn pushes(&mut self, event: &str, payload: &str) {
         for (dialect, attacker) in self.attackers.clone() {
@@ -54,11 +54,11 @@ impl Bench {
         }
     }
 
-    /// The socket answers, the witness heard nothing.
+    /// The socket answers, and the witness has received nothing.
     #[track_caller]
     fn beats(&mut self, dialect: DialectId, attacker: &Client, sent: &str) {
         let sent: String = sent.chars().take(300).collect();
-        // An answer may repeat a binding that is JSON to a browser and none to this reader.
+        // An answer may repeat a binding that browsers accept as JSON and this reader does not.
         (0..attacker.waiting()).for_each(|_| drop(attacker.next_text()));
         self.beats += 1;
         let beat = self.beats.to_string();
@@ -88,7 +88,7 @@ fn socket(rig: &mut Rig, dialect: DialectId) -> Client {
     rig.open_at(dialect, Some(principal), None, Recover::Off).unwrap()
 }
 
-/// The documented payloads, with all keys that they may have.
+/// The documented payloads, with all possible keys.
 fn payloads() -> Vec<(&'static str, Value)> {
     let binding = json!({ "event": "UPDATE", "schema": "public", "table": "a", "filter": "id=gt.0", "select": ["id"] });
     let config = json!({
@@ -107,7 +107,7 @@ fn payloads() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What stands in the place of a value, as JSON text: some are no value of any reader's.
+/// Replacement values as JSON text; some are not valid for any reader.
 fn odd_values() -> Vec<String> {
     let texts = [
         "null",
@@ -142,10 +142,10 @@ fn odd_values() -> Vec<String> {
     texts.into_iter().map(str::to_owned).chain(long).collect()
 }
 
-/// Stands where an odd value is to stand: JSON's own text is the only form that some of them have.
+/// A marker for an odd value, some of which can only be expressed as JSON text.
 const HOLE: &str = "@hole@";
 
-/// The value once for each value in it, with a hole in that one's place.
+/// The value once for each nested value, with a hole in its place.
 fn holes(value: &Value) -> Vec<Value> {
     let within: Vec<Value> = match value {
         Value::Object(members) => {
@@ -194,7 +194,7 @@ fn any_value_in_place_of_a_part_of_a_frame() {
     }
 }
 
-/// Whichever of both were taken, the other would be what another reader of the frame takes.
+/// Whichever one is used, another reader of the frame might use the other.
 #[test]
 fn a_key_that_stands_twice_is_not_understood() {
     let mut bench = Bench::new();
@@ -209,7 +209,7 @@ fn a_key_that_stands_twice_is_not_understood() {
     let config = r#"{"config":{"private":true,"broadcast":{"ack":true},"presence":{"enabled":false}}}"#;
     bench.rig.text(&two, &push("phx_join", config));
     assert_eq!(two.next()[4]["status"], "ok");
-    // Who means something is told that it is not allowed here.
+    // A client that intended it learns that it is not allowed.
     bench.rig.text(&two, &push("broadcast", r#"{"event":"a","payload":1}"#));
     assert_eq!(two.next()[4]["response"], json!({ "error": "unauthorized" }));
     bench.rig.text(&two, &push("broadcast", r#"{"event":"a","event":"b","payload":1}"#));

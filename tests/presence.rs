@@ -1,4 +1,4 @@
-//! Presence: who is in a topic or in the lobby, who comes, changes and leaves, whatever happens to the object.
+//! Presence: who is in a topic or in the lobby, who joins, changes and leaves, whatever happens to the object.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -21,7 +21,7 @@ fn send(rig: &mut Rig, client: &Client, kind: &str, topic: Option<&str>, metadat
     rig.frame(client, frame);
 }
 
-/// A presence frame, with its topic where there is one.
+/// A presence frame, with its topic if there is one.
 fn frame(kind: &str, topic: Option<&str>, more: Value) -> Value {
     let mut frame = json!({ "type": kind });
     topic.iter().for_each(|topic| frame["topic"] = json!(topic));
@@ -85,7 +85,7 @@ fn a_disconnect_leaves_every_topic() {
         }
         [None, Some("room:2")].iter().for_each(|topic| track(rig, &bob, *topic, json!({})));
         bob.frames();
-        // Topics that were told a short time ago are told in the order in which their windows end.
+        // Topics whose window is open are announced in the order in which their windows end.
         rig.advance(1_000);
         rig.disconnect(&ada);
         let left = |topic| frame("presence_leave", topic, json!({ "client_id": ada.id, "user_id": "ada" }));
@@ -227,7 +227,7 @@ fn the_lobby_is_for_those_who_are_someone_unless_a_policy_says_otherwise() {
         track(rig, &bob, None, json!({}));
         assert_eq!(bob.next()["type"], "presence_state");
         bob.frames();
-        // Losing the role by a refresh ends the presence.
+        // Losing the role with a renewal ends the presence.
         let weaker = rig.token("bob", &["guest"]);
         rig.authenticate(&bob, &weaker);
         assert!(rig.storage.presence.is_empty());
@@ -287,13 +287,13 @@ fn who_is_present_is_told_after_what_was_missed() {
         rig.frame(&ada, json!({ "type": "broadcast", "topic": "room:1", "event": "missed" }));
         let from = json!({ "epoch": rig.epoch(), "offset": 0 });
         let types = |client: &Client| client.frames().iter().map(|frame| frame["type"].clone()).collect::<Vec<_>>();
-        // The roster once overtook the answer to the subscription where the history had to be read first.
+        // The roster once overtook the answer to the subscription, if the history had to be read first.
         let subscription = json!({ "id": "s", "topic": "room:1", "presence": true });
         let mut subscribe = subscription.clone();
         (subscribe["type"], subscribe["recover"]) = (json!("subscribe"), from.clone());
         rig.frame(&ada, subscribe);
         assert_eq!(types(&ada), ["subscribed", "broadcast", "presence_state"]);
-        // And within an auth frame it was never sent.
+        // And with an auth frame it was never sent.
         let bob = rig.open();
         let token = rig.token("bob", &["member"]);
         rig.authenticate_saying(&bob, &token, json!({ "recover": from, "subscriptions": [subscription] }));
@@ -310,7 +310,7 @@ fn presence_is_in_rows_and_leaves_the_attachment_alone() {
         rig.frame(&ada, json!({ "type": "subscribe", "id": id.to_string(), "table": "t", "filter": filter }));
     }
     let writes = rig.storage.writes;
-    // A state too large for its attachment once was a row written anew for every coming and going.
+    // A state too large for its attachment used to be one row, rewritten for every join and leave.
     track(&mut rig, &ada, None, json!({}));
     send(&mut rig, &ada, "presence_untrack", None, None);
     assert_eq!(rig.storage.writes, writes + 2);

@@ -1,7 +1,7 @@
-//! Properties on random configurations, people, changes and interruptions: nobody outside the audience hears anything,
-//! nobody sees what is masked for them, a returning client misses nothing, and nothing panics.
+//! Properties on random configurations, people, changes and interruptions: nobody outside the audience receives
+//! anything, nobody sees what is masked for them, a returning client misses nothing, and nothing panics.
 //!
-//! What someone should see is worked out a second time in `oracle`, simply and for one person at a time.
+//! `oracle` computes a second time, for one person at a time, what each should see.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod oracle;
@@ -41,7 +41,7 @@ fn connect(rig: &mut Rig, person: &Person, recover: Value) -> Client {
         subscription["id"] = json!(id.to_string());
     }
     let mut more = json!({ "recover": recover });
-    // A list, even an empty one, asks for nothing beyond itself.
+    // A list, even an empty one, restricts the session to what it names.
     if !subscriptions.is_empty() {
         more["subscriptions"] = json!(subscriptions);
     }
@@ -49,9 +49,9 @@ fn connect(rig: &mut Rig, person: &Person, recover: Value) -> Client {
     client
 }
 
-/// Connects someone as a client of Supabase: one channel, whose bindings are the subscriptions.
+/// Connects someone as a Supabase client: one channel, whose bindings are the subscriptions.
 fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
-    // The dialect wants a role in every token; no rule names this one.
+    // The dialect requires a role in every token; no rule names this one.
     let roles = person.roles.iter().map(String::as_str).chain(["nobody"]);
     let mut claims = rig.claims(&person.user, &roles.collect::<Vec<_>>());
     claims["teams"] = json!(person.teams);
@@ -73,7 +73,7 @@ fn connect_channel(rig: &mut Rig, person: &Person) -> Client {
     client
 }
 
-/// Connects someone in a dialect whose frames authenticate and subscribe one by one.
+/// Connects someone in a dialect with separate frames for authentication and each subscription.
 fn connect_saying(rig: &mut Rig, person: &Person, (dialect, says_who): (DialectId, &str)) -> Client {
     let mut claims = rig.claims(&person.user, &person.roles.iter().map(String::as_str).collect::<Vec<_>>());
     claims["teams"] = json!(person.teams);
@@ -102,7 +102,7 @@ fn fluxbases_changes(client: &Client) -> Vec<Value> {
     client.frames().iter().filter(|frame| frame["type"] == "postgres_changes").map(words).collect()
 }
 
-/// A channel's change, in the words of the native dialect. What an insertion or a first sight was before is `{}` there.
+/// A channel's change in the native format. An unknown previous row is `{}` there.
 fn in_native_words(frame: &Value) -> Value {
     let data = &frame[4]["data"];
     let mut native =
@@ -113,12 +113,12 @@ fn in_native_words(frame: &Value) -> Value {
     native
 }
 
-/// The change frames among those that the script has not looked at.
+/// The change frames among those that the script has not read.
 fn changes(client: &Client) -> Vec<Value> {
     client.frames().into_iter().filter(|frame| frame["type"] == "postgres_changes").collect()
 }
 
-/// The frame shows exactly what the oracle says: a hidden cell shows something else than the value.
+/// The frame shows exactly what the oracle says: a hidden cell shows something other than the value.
 fn check_frame(frame: &Value, seen: &Seen) -> Result<(), TestCaseError> {
     prop_assert_eq!(&frame["eventType"], seen.operation);
     for (side, expected) in [("new", &seen.new), ("old", &seen.old)] {
@@ -138,12 +138,12 @@ fn check_frame(frame: &Value, seen: &Seen) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What a dialect makes of the same publications.
+/// How a dialect delivers the same publications.
 struct Recipient {
     connect: fn(&mut Rig, &Person) -> Client,
-    /// Its changes that the script has not looked at, in native words.
+    /// Its changes that the script has not read, in the native format.
     changes: fn(&Client) -> Vec<Value>,
-    /// What reaches someone of what they may see.
+    /// Which of the visible changes reach someone.
     hears: fn(&Person, Seen) -> Option<Seen>,
 }
 
@@ -189,7 +189,7 @@ proptest! {
         check_everyone(&table, people, steps, Recipient { connect, changes, hears: |_, seen| Some(seen) })?;
     }
 
-    /// The same for channels, each of which only hears what it has a binding for, in one frame.
+    /// The same for channels, each of which receives only what it has a binding for, in one frame.
     #[test]
     fn a_channel_sees_what_the_rules_say_and_nothing_else(
         table in table(),
@@ -235,7 +235,7 @@ proptest! {
 proptest! {
     #![proptest_config(cases(100))]
 
-    /// The same for the dialects that get nothing unasked.
+    /// The same for dialects that receive nothing by default.
     #[test]
     fn a_subscriber_of_any_dialect_sees_what_the_rules_say_and_nothing_else(
         table in table(),
@@ -256,7 +256,7 @@ proptest! {
     }
 }
 
-/// Takes what has come; offsets only ever grow.
+/// Reads the new frames; offsets only increase.
 fn take(client: &Client, received: &mut Vec<Value>, position: &mut u64) -> Result<(), TestCaseError> {
     for frame in changes(client) {
         let offset = frame["offset"].as_u64().unwrap();
@@ -275,7 +275,7 @@ fn act(rig: &mut Rig, clients: &mut Vec<Client>, deed: Deed) {
         Deed::Publish(change) => drop(rig.publish(change)),
         Deed::Leave(who) => rig.disconnect(who.get(clients)),
         Deed::Lose(who) => {
-            // A socket can only go unnoticed while the object sleeps.
+            // A socket can only disappear unnoticed while the object sleeps.
             rig.lose(who.get(clients));
             rig.hibernate();
         }
@@ -287,7 +287,7 @@ fn act(rig: &mut Rig, clients: &mut Vec<Client>, deed: Deed) {
 proptest! {
     #![proptest_config(cases(200))]
 
-    /// The rig itself fails on frames to closed connections, on offsets given twice and on endless alarms.
+    /// The rig itself fails on frames to closed connections, on repeated offsets and on endless alarms.
     #[test]
     fn no_sequence_of_inputs_panics(table in table(), deeds in vec((deed(), interruption()), 1..60)) {
         let mut configuration = realtime(&table);

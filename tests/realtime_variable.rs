@@ -1,4 +1,4 @@
-//! The variable `REALTIME`: unknown keys refused by their path, limits, channel policies, public topics.
+//! The variable `REALTIME`: unknown keys refused with their path, limits, channel policies, public topics.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use realtime_worker::code::{Code, Refusal};
@@ -10,7 +10,7 @@ use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use serde_json::{Value, json};
 
-/// A deployment whose `REALTIME` is this text.
+/// A deployment with this text as its `REALTIME`.
 fn read(realtime: &str) -> Result<Configuration, Refusal> {
     read_configuration(&|name| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("x".repeat(32)),
@@ -156,7 +156,7 @@ fn every_limit_has_its_default_and_can_be_set() {
             }
         }
     }
-    // A rate of nothing would be no limit at all.
+    // A rate of zero would not limit anything.
     for rate in ["framesPerSecond", "joinsPerSecond", "publicationsPerSecond"] {
         check_refused(&format!("{{\"limits\":{{\"{rate}\":0}}}}"), &format!("REALTIME.limits.{rate}"));
     }
@@ -254,7 +254,7 @@ fn public_topics_are_open_until_switched_off() {
     assert!(policy.channel(&topic(true, "room:1"), &anyone).is_some());
 }
 
-/// A channel policy is held against the topics that clients name: it must not be the way to stop the object.
+/// Channel policies are matched with topics that clients name, which must not be a way to stop the object.
 #[test]
 fn a_hostile_topic_is_matched_in_bounded_time() {
     let channels = json!({ "channels": [{ "topic": format!("{}!", "{teams}".repeat(12)), "read": {} }] });

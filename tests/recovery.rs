@@ -1,4 +1,4 @@
-//! Recovery: everything missed, in order and once, or nothing; always with the rules and the identity of now.
+//! Recovery: everything missed, in order and once, or nothing; always under the current rules and identity.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -10,7 +10,8 @@ fn from(rig: &Rig, offset: u64) -> Value {
     json!({ "recover": { "epoch": rig.epoch(), "offset": offset } })
 }
 
-/// Comes back as a user of these roles; the frames that follow the welcome, or `None` when nothing was replayed.
+/// Reconnects as a user with these roles; returns the frames that follow the welcome, or `None` if nothing was
+/// replayed.
 #[track_caller]
 fn come_back(rig: &mut Rig, user: &str, roles: &[&str], more: Value) -> (Client, Option<Vec<Value>>) {
     let client = rig.open();
@@ -159,7 +160,7 @@ fn too_much_is_not_replayed() {
 fn a_history_that_cannot_be_read_recovers_nothing() {
     every_way(json!({}), |rig| {
         rig.say("1");
-        // What was published in this life is known without reading.
+        // What was published in this life is in memory.
         rig.hibernate();
         rig.fail_history_reads = true;
         let (client, missed) = come_back(rig, "ada", &[], from(rig, 0));
@@ -282,7 +283,7 @@ fn the_stream_outlives_a_deploy() {
     assert_eq!(come_back(&mut rig, "ada", &[], positions[1].clone()).1.unwrap().len(), 1);
 }
 
-/// Subscribes to what `target` says and gives what was missed of it since the stream's beginning; `None` where that is gone.
+/// Subscribes to `target` and returns what was missed of it since the beginning of the stream; `None` if that is gone.
 fn missed_of(rig: &mut Rig, client: &Client, id: &str, target: Value) -> Option<Vec<(String, u64)>> {
     let mut frame = json!({ "type": "subscribe", "id": id, "recover": { "epoch": rig.epoch(), "offset": 0 } });
     frame.as_object_mut().unwrap().extend(target.as_object().unwrap().clone());
@@ -293,7 +294,7 @@ fn missed_of(rig: &mut Rig, client: &Client, id: &str, target: Value) -> Option<
     (subscribed["recovered"] == true).then(|| names(&frames))
 }
 
-/// Messages of two topics and changes of two tables, of one of each far fewer.
+/// Messages of two topics and changes of two tables, far fewer of one of each.
 fn publish_of_each(rig: &mut Rig) {
     let message = |topic: &str| json!({ "type": "broadcast", "event": topic, "payload": 1, "topic": topic });
     let change = |table: &str| json!({ "type": "postgres_changes", "table": table, "eventType": "INSERT", "new": {} });
@@ -323,7 +324,7 @@ fn rows_of_other_topics_are_not_read() {
     assert_eq!(rig.history_rows_read, 8);
 }
 
-/// As many as may be replayed are counted of those that are asked for.
+/// Only what is requested counts towards the maximum.
 #[test]
 fn a_topic_is_recovered_however_much_was_published_elsewhere() {
     let mut realtime = of_each();
@@ -354,7 +355,7 @@ fn what_was_published_in_this_life_is_told_without_reading() {
     assert_eq!(rig.history_reads, 1);
 }
 
-/// Memory forgets with the storage: what is over its time is told from neither.
+/// Memory forgets with the storage: an expired publication is replayed from neither.
 #[test]
 fn memory_retains_nothing_longer_than_the_storage() {
     every_way(json!({ "history": { "seconds": 60, "count": 100 } }), |rig| {

@@ -1,4 +1,4 @@
-//! Retention: what was published is kept as long as the configuration says, and no longer, even where nobody publishes
+//! Retention: publications are retained for as long as the configuration says, and no longer, even if nobody publishes
 //! any more.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 

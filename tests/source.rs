@@ -1,5 +1,5 @@
-//! The source against a scripted database and scripted organizations: every change arrives once and in order, whatever
-//! crashes, and the connection lives as long as somebody listens.
+//! The source with a scripted database and scripted organizations: every change arrives once and in order, whatever
+//! crashes, and the connection lives as long as there are listeners.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod source_world;
@@ -47,7 +47,7 @@ fn with_nobody_there_the_database_is_emptied_now_and_then() {
     assert!((10..=14).contains(&world.connects), "every five minutes: {}", world.connects);
 }
 
-/// The runtime takes an object that rests out of memory within seconds, so its next life must know when its time comes.
+/// The runtime evicts an idle object from memory within seconds, so its next life must know when it is due.
 #[test]
 fn an_hour_without_subscribers_takes_twelve_wakes_and_keeps_no_connection() {
     for is_taken_out_of_memory in [false, true] {
@@ -87,7 +87,7 @@ fn a_database_that_was_down_when_it_was_to_be_emptied_is_emptied_later() {
     assert_eq!(world.rows("org_1").len(), 1);
 }
 
-/// A doorbell or a question that wakes the object does not put off what is due.
+/// A doorbell or a question that wakes the object does not postpone what is due.
 #[test]
 fn whoever_wakes_a_source_that_rests_does_not_put_off_its_time() {
     let mut world = one();
@@ -103,7 +103,7 @@ fn whoever_wakes_a_source_that_rests_does_not_put_off_its_time() {
     assert_eq!(world.rows("org_1").len(), 1);
 }
 
-/// What an earlier version stored does not say when: then at once.
+/// The stored state of an earlier version has no time, so it is due at once.
 #[test]
 fn a_source_that_does_not_know_its_time_empties_the_database_at_once() {
     let mut world = one();
@@ -131,7 +131,7 @@ fn a_knock_is_answered_at_once_and_quiet_is_probed() {
     assert!((10..=20).contains(&(world.takes - takes)), "{} probes in a minute", world.takes - takes);
 }
 
-/// Whoever comes back has much judged again; who is there gets what is new all the same.
+/// Returning clients cause much to be judged again; the others still receive what is new.
 #[test]
 fn a_batch_is_taken_between_two_questions() {
     let mut world = one();
@@ -235,7 +235,7 @@ fn a_column_says_whose_a_row_is_and_a_row_that_moves_leaves_and_comes() {
     assert_eq!(world.rows("a"), [row("INSERT", 1), row("DELETE", 1)]);
     assert_eq!(world.rows("b"), [row("INSERT", 2), row("INSERT", 1), row("DELETE", 2)]);
     assert_eq!(world.taken.len(), 2, "what belongs to nobody goes to nobody");
-    // Each gets the verdicts of its own groups, on its own images.
+    // Each receives the verdicts of its own groups, on its own images.
     let (_, last) = world.taken["a"].last().unwrap();
     assert_eq!(last["verdicts"][0]["groups"], json!(["g1"]));
     assert_eq!((&last["verdicts"][0]["new"], &last["verdicts"][0]["old"]), (&json!(["0"]), &json!(["1"])));
@@ -301,7 +301,7 @@ fn a_restored_database_counts_again_and_loses_no_batch() {
         assert!(world.step());
     }
     world.commit(3);
-    // Another batch 2, of another timeline, stands where the old one is about to be told as taken.
+    // Another batch 2, of another timeline, appears while the old one is about to be acknowledged.
     world.tasks.clear();
     world.fixed = Some((2, world.outbox.drain(..).collect()));
     world.epoch = "s2";
@@ -342,7 +342,8 @@ fn what_the_reader_may_not_do_is_forbidden_and_the_feed_goes_on() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever crashes, fails or is slow, between any two steps: each change arrives once, in order, at its organization.
+    /// Whatever crashes, fails or is slow, between any two steps: each change arrives once, in order, at its
+    /// organization.
     #[test]
     fn every_change_arrives_once_and_in_order(script in prop::collection::vec((0_u8..9, 1_u8..6), 1..60)) {
         let mut world = World::new(json!({ "column": "organization_id" }));
@@ -373,7 +374,7 @@ proptest! {
             }
         }
         (world.is_up, world.is_reachable) = (true, true);
-        // The alarm of a listening source is always set, so that a crash is followed by a start.
+        // The alarm of a listening source is always set, so that it restarts after a crash.
         world.pass(120_000);
         for (organization, numbers) in committed {
             let got: Vec<u64> = world.rows(organization).into_iter().map(|(_, id)| id).collect();
@@ -383,7 +384,7 @@ proptest! {
     }
 }
 
-/// The runtime says of a certificate that it does not trust to its own log alone.
+/// The runtime reports an untrusted certificate to its own log only.
 #[test]
 fn a_failure_to_connect_is_told_by_how_far_it_came() {
     let no_tls = "error performing TLS handshake: server does not support TLS";

@@ -1,4 +1,4 @@
-//! Nothing is stored before someone has proven who they are, and an object that was opened in vain deletes its storage.
+//! Nothing is stored before someone has authenticated, and an object that nobody authenticated at deletes its storage.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod rig;

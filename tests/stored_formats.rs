@@ -1,5 +1,5 @@
-//! Stored formats: what versions 1 and 2 look like, that both are read, and that an unreadable one costs one connection.
-//! A deploy wakes sockets and rows of an earlier build. A change to a text here needs a new version.
+//! Stored formats: what versions 1 and 2 look like, that both are read, and that an unreadable one costs one
+//! connection. A deploy wakes sockets and rows of an earlier build. A change to a text here needs a new version.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -22,7 +22,7 @@ const DEFAULTS: &str = r#""offsets":false,"told_expired":false,"errors":[0,0],"s
 const POINTER: &str = r#"{"version":1,"client_id":"c1","overflow":true}"#;
 const HISTORY: &str = r#"{"organizationId":"org_1","type":"postgres_changes","table":"claims","eventType":"INSERT","new":{"status":"open"},"targetRoles":["admin"],"maskingConfig":{"status":{"type":"name","show":{"roles":["hr"]}}}}"#;
 
-/// A deployment whose rules ask for the claim `teams`.
+/// A deployment whose rules use the claim `teams`.
 fn realtime() -> Value {
     json!({ "tables": { "tasks": { "rows": [{ "column": "team", "claim": "teams" }] } } })
 }
@@ -72,7 +72,7 @@ fn a_large_state_is_a_pointer_and_a_row() {
     assert!(row.starts_with(r#"{"version":1,"client_id":"c1","state":{"wire":0,"#));
 }
 
-/// What the one with the attachment still receives after a wake.
+/// What the client with the attachment still receives after a wake.
 fn what_is_left(rig: &mut Rig, client: &Client) -> [u64; 3] {
     rig.hibernate();
     let insert = |table: &str, row: Value| json!({ "type": "postgres_changes", "table": table, "eventType": "INSERT", "new": row });
@@ -117,7 +117,7 @@ fn keys_that_a_later_build_adds_are_passed_over() {
     assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
 }
 
-/// A socket of a dialect that this build does not speak could neither be read nor written to.
+/// A socket of an unknown dialect could be neither read nor written to.
 #[test]
 fn a_socket_of_an_unknown_dialect_is_closed() {
     let mut rig = Rig::new(&realtime());
@@ -251,7 +251,7 @@ fn is_read_as_version_2(text: &str) {
     );
     client.gets(json!(["2", "4", "realtime:room:1", "phx_reply", { "status": "ok", "response": {} }]));
     assert_eq!(client.next()[4]["joins"]["k1"]["metas"].as_array().unwrap().len(), 1);
-    // The number of the next channel is not one that was given before.
+    // The number of the next channel was never used before.
     rig.frame(&client, json!(["5", "5", "realtime:claims:2", "phx_join", {}]));
     assert_eq!(client.next()[4]["status"], "ok");
     assert!(rig.attachment(&client).unwrap().contains("c1.2"));
@@ -280,7 +280,7 @@ fn what_cannot_be_read_of_channels_costs_one_connection() {
     }
 }
 
-/// Rows of earlier builds do not say where they were published: each is looked at.
+/// Rows of earlier builds do not name where they were published, so each is examined.
 #[test]
 fn rows_without_a_place_are_recovered() {
     let mut rig = Rig::new(&json!({ "channels": [{ "topic": "*", "read": {} }] }));
@@ -297,7 +297,7 @@ fn rows_without_a_place_are_recovered() {
     assert_eq!(events, ["mine", "mine", "mine"]);
 }
 
-/// Where a publication is found again is stored: another word for it would lose what was published before.
+/// The place of a publication is stored: another name for it would lose what was published before.
 #[test]
 fn places_are_written_like_this() {
     let mut rig = Rig::new(&json!({}));
@@ -319,7 +319,7 @@ const SUBSCRIPTION_ROW: &str =
     r#"{"table":{"id":"0","schema":"public","table":"t","event":null,"filter":"a=eq.FILLER"}}"#;
 const CHANNEL_ROW: &str = r#"{"channel":{"client_id":"c1.1","name":"realtime:FILLER","reference":"2","private":false,"topic":"FILLER","principal":0,"told_expired":false,"messages":true,"presence":false,"presence_key":null,"echo":false,"acknowledge":false,"tables":[]},"principal":{"user":"ada","roles":["member"],"method":"session","expires":1700003600000,"claims":{}}}"#;
 
-/// Adds subscriptions until no attachment has room for them.
+/// Adds subscriptions until they do not fit into an attachment.
 fn subscribe_much(rig: &mut Rig, client: &Client) {
     for id in 0..20 {
         let filter = format!("a=eq.{}", "x".repeat(800));
@@ -371,7 +371,7 @@ fn a_large_state_in_one_row_is_read_and_taken_apart() {
     assert!(!rig.storage.state[&("c1".to_owned(), 0)].contains("status=eq.open"), "it has a row of its own");
     client.frames();
     assert_eq!(what_is_left(&mut rig, &client), [1, 0, 1]);
-    // And back into the attachment, where there is room again.
+    // And back into the attachment, when it fits again.
     for id in 0..20 {
         rig.frame(&client, json!({ "type": "unsubscribe", "id": id.to_string() }));
     }

@@ -1,4 +1,4 @@
-//! Subscriptions: narrowing to tables, events and filters; topics and who may have them; what a refresh takes away.
+//! Subscriptions: narrowing to tables, events and filters; topics and who may have them; what a renewal revokes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -10,7 +10,7 @@ fn change(table: &str, operation: &str, new: Value, old: Value) -> Value {
     json!({ "type": "postgres_changes", "table": table, "eventType": operation, "new": new, "old": old })
 }
 
-/// Subscribes; the frame may lack everything but what it is to.
+/// Subscribes; the frame needs nothing but the target.
 #[track_caller]
 fn subscribe(rig: &mut Rig, client: &Client, id: &str, target: Value) {
     ask(rig, client, id, target);
@@ -193,7 +193,7 @@ fn a_connection_holds_only_so_many() {
         is_refused(rig, &ada, "3", json!({ "table": "c" }), "subscription_limit");
         subscribe(rig, &ada, "4", topic("t"));
         is_refused(rig, &ada, "5", topic("u"), "topic_limit");
-        // Its messages and its members may be two subscriptions: the topic counts once.
+        // Its messages and its members may be two subscriptions; the topic counts once.
         let mut watched = topic("t");
         watched["presence"] = json!(true);
         subscribe(rig, &ada, "6", watched);
@@ -312,8 +312,8 @@ fn a_refresh_that_takes_much_away_leaves_the_connection() {
     });
 }
 
-/// With a list of subscriptions, even an empty one, a connection receives what it subscribed to and nothing else, whatever
-/// becomes of the subscriptions.
+/// With a list of subscriptions, even an empty one, a connection receives what it subscribed to and nothing else,
+/// whatever happens to the subscriptions.
 #[test]
 fn a_list_of_subscriptions_is_all_that_is_received() {
     let realtime = json!({ "tables": { "secrets": { "requiredRoles": ["hr"] } },

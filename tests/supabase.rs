@@ -58,7 +58,7 @@ fn changes_are_told_by_binding_and_masked_by_role() {
             assert_eq!(data["columns"], columns);
             assert_eq!(data["commit_timestamp"], "2023-11-14T22:13:20.000Z");
         }
-        // Neither another table's changes nor messages to all concern a channel.
+        // Neither another table's changes nor messages to everyone concern a channel.
         assert_eq!(rig.accepted(insert("elsewhere", json!({ "id": 1 }))) + rig.say("everyone"), 0);
     });
 }
@@ -131,7 +131,7 @@ fn messages_pass_between_all_dialects() {
         one.gets(json!({ "topic": "realtime:open:1", "event": "phx_reply", "ref": "2", "payload": { "status": "ok", "response": {} } }));
         two.gets(json!([null, null, "realtime:open:1", "broadcast", message]));
         native.gets(json!({ "type": "broadcast", "event": "e", "payload": { "x": 1 }, "topic": "open:1" }));
-        // Raw bytes: a binary frame, base64, and nothing to the version that has no word for them.
+        // Raw bytes: a binary frame, base64, and nothing for the version that cannot express them.
         let mut frame = vec![3, 1, 1, 15, 1, 0, 0];
         frame.extend_from_slice(b"12realtime:open:1b");
         frame.extend_from_slice(&[1, 2, 255]);
@@ -144,7 +144,7 @@ fn messages_pass_between_all_dialects() {
     });
 }
 
-/// A binary frame's name may be mangled, so its channel is that of its reference, unless several have that or it has none.
+/// A binary frame's name may be mangled, so its reference identifies the channel, unless several or none have it.
 #[test]
 fn binary_frames_find_their_channel_by_reference_and_name() {
     every_way(realtime(), |rig| {
@@ -272,7 +272,7 @@ fn a_channel_ends_with_its_token_and_goes_on_with_a_fresh_one() {
     });
 }
 
-/// Tokens that are not good at `now`, each with the kind and the sentence that it is refused in.
+/// Tokens that are invalid at `now`, each with the kind and sentence of its refusal.
 fn bad_tokens(now: u64) -> Vec<(String, &'static str, &'static str)> {
     let seconds = now / 1_000;
     let good = json!({ "sub": "ada", "org_id": rig::ORGANIZATION, "exp": seconds + 60 });
@@ -308,7 +308,7 @@ fn a_bad_token_is_told_what_is_wrong_with_it() {
             assert_eq!(ada.next()[4]["message"], sentence);
             ada.gets(json!(["2", "2", "realtime:room", "phx_close", {}]));
         }
-        // One that is over by so little that a clock may be wrong ends its channel for good, so it enters none.
+        // A token within the clock skew of its expiry would end its channel at once, so it may join none.
         let mut claims = rig.claims("ada", &["member"]);
         claims["exp"] = json!(rig.now / 1_000 - 3);
         let payload = json!({ "config": quiet(), "access_token": token::hs256(&claims) });

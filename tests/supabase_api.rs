@@ -1,4 +1,4 @@
-//! A request to Supabase's REST, step by step as the shell carries it out: who is asked for what, and what is answered.
+//! A request to Supabase's REST, step by step as the shell executes it: which object is asked, and what is answered.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod http_call;
@@ -42,7 +42,7 @@ fn head(path: &str, query: &str, key: &str) -> RequestHead {
     }
 }
 
-/// Carries a request out: the object answers `status`. Returns the answer and what the object was asked.
+/// Executes a request: the object answers with `status`. Returns the answer and the object's request.
 fn carry_out(head: RequestHead, body: &str, status: u16) -> (Result<Answer, Rejected>, Vec<ObjectRequest>) {
     let configuration = configuration();
     let mut asked = Vec::new();

@@ -1,4 +1,4 @@
-//! Broadcasts of Supabase's clients: what goes on unchanged, and what is kept when they ask for it.
+//! Broadcasts of Supabase's clients: what is passed on unchanged, and what is retained on request.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -32,7 +32,7 @@ fn private(more: Value) -> Value {
     config
 }
 
-/// Payloads as clients of other makes may write them, byte for byte.
+/// Payloads as other clients may write them, byte for byte.
 const WHOLE: [&str; 5] = [
     r#"{"type":"broadcast","event":"e","payload":{"x":1},"sent_at":1.10e2,"trace":{"b":1,"a":[]}}"#,
     r#"{"event":"e","payload":[ 1 , 2 ]}"#,
@@ -62,7 +62,7 @@ fn a_broadcast_as_text_goes_on_as_it_came() {
             );
             rig.text(&one, &text);
             assert_eq!(two.next_text(), format!(r#"[null,null,"realtime:room:1","broadcast",{whole}]"#));
-            // Others have no words for more than these.
+            // Others have frames for no more than these.
             let said: Value = serde_json::from_str(whole).unwrap();
             let payload = said.get("payload").cloned().unwrap_or(json!({}));
             for _ in 0..2 {
@@ -89,7 +89,7 @@ fn what_is_replayed_is_as_it_came_too() {
             );
             assert_eq!(bob.next_text(), text);
         }
-        // Nobody can publish so for others.
+        // Nobody can publish on behalf of others.
         let event =
             json!({ "type": "broadcast", "event": "e", "payload": 1, "topic": "kept:1", "whole": { "event": "f" } });
         assert_eq!(rig.publish(event).status, 400);
@@ -139,7 +139,7 @@ fn a_message_that_asks_for_it_is_kept_or_refused() {
         assert_eq!(send("room:1", r#"{"persist":false}"#), ok(json!({})));
         let (status, response, _) = send("kept:2", r#"{"persist":true}"#);
         assert_eq!((status.as_str(), response), ("error", json!({ "error": "unauthorized" })));
-        // The name is the one that a replay gives.
+        // The id is the one that a replay repeats.
         let eve = socket(rig, V2, "eve", &["member"]);
         joined(rig, &eve, "1", "kept:1", private(json!({ "replay": { "since": rig.now } })));
         let ids: Vec<Value> = eve.frames().iter().map(|frame| frame[4]["meta"]["id"].clone()).collect();
@@ -183,7 +183,7 @@ fn a_message_whose_event_has_no_name_is_refused_and_spoils_nobodys_recovery() {
     });
 }
 
-/// Where frames may be larger than by default, a message that the storage would not take ends nobody's connection.
+/// With larger frames than by default, a message that the storage would refuse closes nobody's connection.
 #[test]
 fn what_is_too_large_to_be_kept_is_refused() {
     let mut realtime = realtime();
@@ -200,7 +200,7 @@ fn what_is_too_large_to_be_kept_is_refused() {
         let refused = json!({ "error": "payload_size_exceeded" });
         assert_eq!(send("kept:1", 1_900_000, ""), json!({}));
         assert_eq!(send("kept:2", 2_000_000, ""), refused);
-        // It is kept twice: what others see, and all that was said.
+        // It is retained twice: as others see it, and as a whole.
         assert_eq!(send("kept:3", 1_100_000, r#","more":1"#), refused);
         assert_eq!(send("room:1", 2_000_000, r#","more":1"#), json!({}));
         assert_eq!(rig.storage.history.len(), 1);

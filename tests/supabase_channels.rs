@@ -1,5 +1,5 @@
-//! What Supabase's server does with channels at the edges: stale leaves, lost rights, tokens that lack claims, payloads and
-//! parameters that are empty or too long.
+//! Edge cases of channels, as Supabase's server handles them: stale leaves, lost rights, tokens without claims, empty
+//! and oversized payloads and parameters.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -45,7 +45,7 @@ fn a_stale_leave_leaves_the_newer_join_alone() {
                 continue;
             }
             ada.gets_nothing();
-            // Other stale pushes are let through.
+            // Other stale pushes are accepted.
             let message = json!({ "type": "broadcast", "event": "e", "payload": 1 });
             joined(rig, &ada, "7", "other", json!({ "presence": { "enabled": false }, "broadcast": { "self": true } }));
             rig.frame(&ada, json!(["6", "8", "realtime:other", "broadcast", message]));
@@ -90,7 +90,7 @@ fn whoever_loses_a_part_of_what_it_read_loses_the_channel() {
             ends(&ada, "both:1", message);
             rig.disconnect(&ada);
         }
-        // Who did not ask for the members loses nothing with them.
+        // A client that did not request the members loses nothing with them.
         let ada = socket(rig, V2, "ada", &["reader", "watcher"]);
         joined(rig, &ada, "1", "both:1", json!({ "private": true, "presence": { "enabled": false } }));
         let token = rig.token("ada", &["reader"]);

@@ -1,4 +1,4 @@
-//! Whom Supabase's door lets in, to which organization, and in which words it refuses the others.
+//! Admission of Supabase's clients: who is admitted, to which organization, and how refusals are worded.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod signing;
@@ -28,12 +28,12 @@ fn credentials() -> Credentials {
     Credentials { api_keys, default_organization: Some("main".to_owned()), ..with_secret() }
 }
 
-/// What the door says to a key at a host: the organization and the first role, or status and body.
+/// The result for a key at a host: the organization and the first role, or status and body.
 fn ask(host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
     ask_of(&credentials(), host, key)
 }
 
-/// The same of a deployment's own credentials.
+/// The same with a deployment's own credentials.
 fn ask_of(credentials: &Credentials, host: &str, key: &str) -> Result<(String, String), (u16, Value)> {
     let proven = credentials.verify(NOW, key, &KeySet::default());
     let proven = proven.and_then(|proven| credentials.tenant(&proven, host).map_err(TokenError::Refused));
@@ -93,7 +93,7 @@ fn the_host_opens_no_project_that_the_key_is_not_for() {
     is_refused("abc.example.com", &left, 404, "Tenant not found", "wrong_organization");
 }
 
-/// Where hosts are organizations, neither what a key names nor the default stands in for the one that was asked for.
+/// If hosts are organizations, neither the key's organization nor the default replaces the requested one.
 #[test]
 fn below_the_domain_of_organizations_the_host_decides() {
     let credentials = Credentials { organization_domain: Some("example.com".to_owned()), ..credentials() };
@@ -112,7 +112,7 @@ fn below_the_domain_of_organizations_the_host_decides() {
             assert_eq!(ask(&format!("{host}.example.com{root}"), key), Err(not_found.clone()), "{host}");
         }
     }
-    // Hosts of another domain name none for certain, nor does the domain itself.
+    // Hosts of another domain do not determine one, nor does the domain itself.
     for host in ["def.elsewhere.com", "a.def.example.com", "example.com", "127.0.0.1"] {
         assert_eq!(ask(host, &anon("abc")), Ok("abc".to_owned()), "{host}");
     }
@@ -133,7 +133,7 @@ fn who_is_not_let_in_is_told_why_in_supabases_words() {
     }
     let forged = hmac("HS256", "x".repeat(32), &json!({ "ref": "abc", "role": "anon", "exp": NOW_SECONDS + 60 }));
     is_refused("abc.example.com", &forged, 401, "Failed to validate JWT signature", "invalid_token");
-    // What nobody has signed is not looked into.
+    // An unsigned token is not read.
     let forged = hmac("HS256", "x".repeat(32), &json!({ "ref": "abc" }));
     is_refused("abc.example.com", &forged, 401, "Failed to validate JWT signature", "invalid_token");
     let early = token(json!({ "ref": "abc", "role": "anon", "nbf": NOW_SECONDS + 60 }));
@@ -158,7 +158,7 @@ fn what_is_not_the_keys_fault_has_its_answer_too() {
     }
 }
 
-/// Whether a token of these claims is of the organization, said once more and simply.
+/// Whether a token with these claims belongs to the organization, computed independently.
 fn is_of(claims: &Value, organization: &str) -> bool {
     let naming = ["organizationId", "activeOrganizationId", "org_id", "ref", "organizations"];
     match claims.pointer(&format!("/organizations/{organization}")) {
@@ -171,8 +171,8 @@ fn is_of(claims: &Value, organization: &str) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a token says and a host asks for, the door opens an organization that the token is of, and that of the
-    /// host where it may.
+    /// Whatever a token names and a host asks for, only an organization of the token is opened, and the host's if
+    /// possible.
     #[test]
     fn no_token_opens_an_organization_that_it_is_not_of(
         named in proptest::collection::btree_map(

@@ -1,4 +1,4 @@
-//! What a client of Supabase may ask for at once, and who loses what for asking more.
+//! What a Supabase client may request at once, and what excess costs it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -9,7 +9,7 @@ use rig::supabase::{join, joined, quiet, socket, try_socket};
 use rig::{Client, Rig, token};
 use serde_json::{Value, json};
 
-/// Joins of the channels `0` to `count`, as a client sends them that comes back.
+/// Joins of the channels `0` to `count`, as a reconnecting client sends them.
 fn joins(count: usize) -> Vec<Value> {
     let join =
         |n: usize| json!([n.to_string(), n.to_string(), format!("realtime:{n}"), "phx_join", { "config": quiet() }]);
@@ -23,7 +23,7 @@ fn a_socket_that_floods_with_joins_is_closed_and_no_other() {
     joined(&mut rig, &ada, "1", "room", quiet());
     rig.burst(&mallory, &joins(10));
     assert!(mallory.frames().iter().all(|answer| answer[4]["status"] == "ok"));
-    // Other frames are not joins, and the heartbeat goes on.
+    // Other frames are not joins, and the heartbeat continues.
     rig.frame(&mallory, json!([null, "h", "phoenix", "heartbeat", {}]));
     assert_eq!(mallory.next()[4]["status"], "ok");
     join(&mut rig, &mallory, "11", "another", quiet());
@@ -39,7 +39,7 @@ fn a_socket_that_floods_with_joins_is_closed_and_no_other() {
     assert_eq!(ben.closed(), None);
 }
 
-/// A client enters all its channels when it comes back, and after a failed connection each of them twice.
+/// A client joins all its channels when it reconnects, and after a failed connection each of them twice.
 #[test]
 fn as_many_channels_as_one_may_have_are_entered_at_once() {
     let mut rig = Rig::new(&json!({}));
@@ -60,14 +60,14 @@ fn as_many_channels_as_one_may_have_are_entered_at_once() {
 fn a_full_organization_turns_sockets_away_before_they_are_open() {
     let mut rig = Rig::new(&json!({ "limits": { "connections": 2 } }));
     let ada = socket(&mut rig, V2, "ada", &["member"]);
-    // Channels are no connections.
+    // Channels are not connections.
     rig.burst(&ada, &joins(3));
     rig.connect("nat", &["member"]);
     for dialect in [V1, V2] {
         let refusal = try_socket(&mut rig, dialect, "ben", &["member"]).unwrap_err();
         assert_eq!(refusal.code, Code::ConnectionLimit);
     }
-    // Native clients are told in a frame.
+    // Native clients are informed by a frame.
     let native = rig.open();
     rig.authenticate(&native, &rig.token("eve", &["member"]));
     native.is_rejected("connection_limit", 1013);
@@ -92,12 +92,12 @@ fn refresh(n: usize, token: &str) -> Value {
     json!([n.to_string(), null, format!("realtime:{n}"), "access_token", { "access_token": token }])
 }
 
-/// A token that takes the issuer's keys to be verified.
+/// A token whose verification needs the issuer's keys.
 fn public(rig: &Rig, roles: &[&str]) -> String {
     token::ed25519(1, "a", &rig.claims("ada", roles))
 }
 
-/// What each channel sees of a number that only some roles see, by channel.
+/// What each channel sees of a number that only some roles may see, by channel.
 fn seen(rig: &mut Rig, client: &Client) -> Vec<(String, String)> {
     let row = json!({ "id": 1, "ssn": "123-45-6789" });
     rig.accepted(json!({ "type": "postgres_changes", "table": "people", "eventType": "INSERT", "new": row }));
@@ -121,9 +121,9 @@ fn while_keys_are_fetched_no_channel_loses_its_fresh_token() {
     enter_table(&mut rig, &ada, 100);
     let [first, second] = [["member"], ["hr"]].map(|roles| public(&rig, &roles));
     rig.burst(&ada, &(0..100).map(|n| refresh(n, &first)).collect::<Vec<_>>());
-    // The newest counts, wherever it stands.
+    // The newest counts, wherever it is in the queue.
     rig.burst(&ada, &(50..100).map(|n| refresh(n, &second)).collect::<Vec<_>>());
-    // Of other frames as many as ever wait.
+    // Of other frames, as many as usual.
     let beats = |n: usize| json!([null, n.to_string(), "phoenix", "heartbeat", {}]);
     rig.burst(&ada, &(0..32).map(beats).collect::<Vec<_>>());
     ada.gets_nothing();
@@ -137,7 +137,7 @@ fn while_keys_are_fetched_no_channel_loses_its_fresh_token() {
     }
 }
 
-/// A client that comes back brings a token for each of its channels.
+/// A reconnecting client sends a token for each of its channels.
 #[test]
 fn while_keys_are_fetched_all_joins_wait() {
     let mut rig = Rig::new(&json!({}));
@@ -155,7 +155,7 @@ fn while_keys_are_fetched_all_joins_wait() {
     assert_eq!(answers.iter().filter(|answer| answer[4]["status"] == "ok").count(), 100);
 }
 
-/// An object that wakes asks nobody for keys that its isolate has.
+/// An object that wakes does not fetch keys that its isolate has.
 #[test]
 fn a_fresh_token_counts_after_a_sleep_though_the_issuer_is_silent() {
     let mut rig = Rig::new(&people());
@@ -168,14 +168,14 @@ fn a_fresh_token_counts_after_a_sleep_though_the_issuer_is_silent() {
     rig.frame(&ada, refresh(0, &public(&rig, &["hr"])));
     assert_eq!(seen(&mut rig, &ada), [("realtime:0".to_owned(), "123-45-6789".to_owned())]);
     assert_eq!(rig.key_fetches, 1);
-    // What is known grows old all the same.
+    // Known keys still expire.
     rig.advance(11 * 60_000);
     rig.hibernate();
     rig.frame(&ada, refresh(0, &public(&rig, &["member"])));
     assert_eq!(rig.key_fetches, 2);
 }
 
-/// Many sockets that each wait with large frames would take the memory of all.
+/// Many sockets that each wait with large frames would exhaust the memory.
 #[test]
 fn what_waits_for_keys_is_bounded_for_all_connections_together() {
     let mut rig = Rig::new(&json!({}));
@@ -199,7 +199,7 @@ fn what_waits_for_keys_is_bounded_for_all_connections_together() {
     }
 }
 
-/// Not even one frame of each.
+/// Not even one frame each.
 #[test]
 fn who_would_have_to_wait_beyond_that_is_to_come_back() {
     let mut rig = Rig::new(&json!({ "limits": { "frameBytes": 1_000_000 } }));
@@ -247,7 +247,7 @@ fn a_socket_that_tries_to_enter_in_vain_for_long_is_closed() {
     }
     rig.frame(&mallory, join.clone());
     mallory.is_closed(1008, "too_many_errors");
-    // A client whose token is over tries some ten times a minute.
+    // A client whose token has expired retries about ten times a minute.
     let ada = socket(&mut rig, V2, "ada", &["member"]);
     for _ in 0..99 {
         rig.frame(&ada, join.clone());
@@ -256,7 +256,7 @@ fn a_socket_that_tries_to_enter_in_vain_for_long_is_closed() {
     assert_eq!((ada.closed(), ada.frames().len()), (None, 99));
 }
 
-/// A token that waits for a channel that is entered anew in between is that of the new one.
+/// A token that waits for a channel that is joined again in between belongs to the new one.
 #[test]
 fn tokens_keep_their_place_around_a_join() {
     let mut rig = Rig::new(&people());
@@ -269,14 +269,14 @@ fn tokens_keep_their_place_around_a_join() {
     enter_table(&mut rig, &ada, 1);
     rig.frame(&ada, refresh(0, &member));
     rig.frame(&ada, refresh(0, &hr));
-    // There is no such channel, and none is about to be: no room is kept for it.
+    // There is no such channel, and none is about to be joined, so nothing is reserved for it.
     rig.burst(&ada, &(1..100).map(|n| refresh(n, &hr)).collect::<Vec<_>>());
     rig.answer_keys();
     assert_eq!(seen(&mut rig, &ada), [("realtime:0".to_owned(), "123-45-6789".to_owned())]);
     assert_eq!(ada.closed(), None);
 }
 
-/// What is kept of a socket stands in one row, which the storage would refuse: that would end everyone's memory.
+/// A socket's state must fit into a row; otherwise the storage would refuse it, and everyone's life would end.
 #[test]
 fn where_limits_are_raised_what_is_kept_of_a_socket_still_fits_into_its_row() {
     let limits = json!({ "frameBytes": 4_000_000, "subscriptions": 1_000, "filterBytes": 100_000_000 });

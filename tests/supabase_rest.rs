@@ -1,5 +1,5 @@
-//! Messages published over Supabase's REST: what is read, who may publish it, who gets it, what is kept, and the words
-//! of every refusal.
+//! Messages published over Supabase's REST: what is accepted, who may publish it, who receives it, what is retained,
+//! and how every refusal is worded.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -64,7 +64,7 @@ fn subscribe(rig: &mut Rig, client: &Client, topic: &str, private: bool) {
     assert_eq!(client.next()["type"], "subscribed");
 }
 
-/// Hands publications to the object, as the Worker does.
+/// Passes publications to the object, as the Worker does.
 #[track_caller]
 fn publish(rig: &mut Rig, publications: &[Publication]) {
     let answer = rig.publish_text(&publish::request(ORGANIZATION, None, publications));
@@ -94,7 +94,7 @@ fn a_batch_reaches_the_subscribers_of_its_topics() {
     });
 }
 
-/// What asks to be kept is kept, or refused: a client that heard nothing of it would rely on it.
+/// A message with `persist` is retained or refused: a client that is not told otherwise would rely on it.
 #[test]
 fn a_single_message_that_asks_for_it_is_kept_or_refused() {
     let forbidden = json!({ "message": "Unauthorized" });
@@ -317,7 +317,7 @@ fn topic_and_event_stand_in_the_path() {
     }
 }
 
-/// Texts that are JSON, nearly JSON, or nothing of the kind.
+/// Texts that are JSON, nearly JSON, or not JSON at all.
 fn bodies() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[\\[\\]{}:, \\\\\"ae0-]{0,12}".boxed(),
@@ -339,7 +339,7 @@ fn bodies() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The object reads again what the Worker has read: it must find the same, never a reason to refuse.
+    /// The object reads again what the Worker has read, and must find the same, never a reason to refuse.
     #[test]
     fn what_the_worker_accepts_the_object_reads_alike(
         topic in any::<String>(), event in any::<String>(), body in bodies(), bytes in vec(any::<u8>(), 0..40),

@@ -1,4 +1,4 @@
-//! Tickets: good for sixty seconds, for what they say, under the secret that signed them; nothing else is one.
+//! Tickets: valid for sixty seconds, for what they contain, with the secret that signed them; nothing else is one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::string_slice, reason = "a test stops at the first surprise")]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -43,13 +43,14 @@ fn mac(key: &[u8]) -> Hmac<Sha256> {
     <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap()
 }
 
-/// A text signed as a ticket is, which only the holder of the secret can do. The key is HKDF's (RFC 5869), written out.
+/// A text signed like a ticket, which only the holder of the secret can do. The key derivation is HKDF (RFC 5869),
+/// written out.
 fn sealed(json: &str) -> String {
     let extracted = mac(b"realtime-worker").chain_update(secret().expose()).finalize().into_bytes();
     signed_with(&mac(&extracted).chain_update("ticket 2\x01").finalize().into_bytes(), json)
 }
 
-/// A text signed as the build before HKDF did.
+/// A text signed as by the build before HKDF.
 fn sealed_before(json: &str) -> String {
     let derived = mac(secret().expose().as_bytes()).chain_update("realtime-worker ticket 1").finalize().into_bytes();
     signed_with(&derived, json)
@@ -114,7 +115,7 @@ fn another_secret_signs_nothing() {
     }
 }
 
-/// The bearer token of the publishing API signs tickets through a derived key only, never as it is.
+/// The bearer token of the publishing API signs tickets only through a derived key, never directly.
 #[test]
 fn the_secret_itself_is_not_the_key() {
     let payload = Base64UrlUnpadded::encode_string(&serde_json::to_vec(&ticket()).unwrap());
@@ -128,7 +129,7 @@ fn the_secret_itself_is_not_the_key() {
     assert_eq!(verify(&sealed(&json), NOW), Ok(ticket()));
 }
 
-/// A page got its ticket from one build and opens its socket at the next, in the minute of a deploy.
+/// During a deploy, a page gets its ticket from one build and opens its socket at the next.
 #[test]
 fn a_ticket_of_the_build_before_is_accepted_until_it_ends() {
     let text = sealed_before(&serde_json::to_string(&ticket()).unwrap());
@@ -197,7 +198,7 @@ fn what_is_no_ticket_is_refused() {
     }
 }
 
-/// Even what the secret has signed is no ticket unless it is one: the same key may sign other things one day.
+/// Even a text signed with the secret must be a ticket: the same key may sign other things one day.
 #[test]
 fn foreign_json_under_the_right_signature_is_refused() {
     let good = serde_json::to_string(&ticket()).unwrap();
@@ -234,7 +235,7 @@ fn foreign_json_under_the_right_signature_is_refused() {
 fn an_oversized_ticket_is_refused_before_it_is_read() {
     let mut large = ticket();
     large.principal.roles = Roles::new((0..2_000).map(|number| format!("role {number}")));
-    // One that could never be used is not given out.
+    // A ticket that could never be used is not issued.
     assert_eq!(large.sign(&secret()), None);
     let text = "a".repeat(9_000) + "." + &"a".repeat(43);
     check_refused("oversized", &text);

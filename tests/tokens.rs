@@ -1,4 +1,4 @@
-//! Whose signature makes a session token: every algorithm with its own key, and no token that anyone could forge.
+//! The signatures of session tokens: every algorithm with its own key, and no token that anyone could forge.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -102,7 +102,7 @@ fn a_token_without_a_signature_is_worth_nothing() {
     }
 }
 
-/// The confusion that gave most libraries a CVE: the verifier's public key is public, so it must never be a secret.
+/// The confusion that caused CVEs in most libraries: the verifier's public key is public, so it must never be a secret.
 #[test]
 fn a_public_key_is_no_secret() {
     let der: String = RSA_PEM.lines().filter(|line| !line.starts_with("---")).collect();
@@ -169,7 +169,7 @@ fn no_bit_of_a_token_can_be_changed() {
     }
 }
 
-/// A token has one spelling: a second one would pass a list of revoked tokens.
+/// A token has one spelling: another one would evade a list of revoked tokens.
 #[test]
 fn no_character_of_a_token_can_be_changed() {
     let keys = all_keys();
@@ -228,7 +228,7 @@ fn a_weak_key_verifies_nothing() {
     for algorithm in ["RS256", "RS384", "RS512"] {
         check_forged("1024 bits", &keys, &asymmetric(algorithm, RSA_WEAK, json!({ "kid": "weak" }), &good_claims()));
     }
-    // With the exponent 1 a signature is its own message.
+    // With the exponent 1, a signature is its own message.
     let keys = key_set(&[public(RSA, json!({ "kid": "rsa", "e": "AQ" }))]);
     check_forged("exponent 1", &keys, &asymmetric("RS256", RSA, json!({ "kid": "rsa" }), &good_claims()));
     for algorithm in ["PS256", "PS384", "PS512"] {

@@ -1,4 +1,4 @@
-//! The table of tests that the Worker and the SDK's `view` share: what a row is to a viewer, by every rule of a table.
+//! The table of tests that the Worker and the SDK's `view` share: how a viewer sees a row, for every rule of a table.
 //! `sdk/specs/view.spec.mjs` checks the same table.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 

@@ -1,4 +1,4 @@
-//! Row visibility: which rows someone sees at all, by role, claim and user, and what a change is for them.
+//! Row visibility: which rows someone sees, by role, claim and user, and what a change is for them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -26,7 +26,7 @@ fn people(rig: &mut Rig) -> [Client; 3] {
     [rig.connect("ada", &["admin"]), rig.connect_with(&member), rig.connect("u7", &["member"])]
 }
 
-/// Publishes a change and checks what each sees: operation, new, old; `null`: nothing at all.
+/// Publishes a change and checks what each recipient sees: operation, new, old; `null`: nothing.
 #[track_caller]
 fn check(rig: &mut Rig, clients: &[Client], [operation, new, old]: [Value; 3], expected: &[Value]) {
     let change =

@@ -1,4 +1,4 @@
-//! Frames whose token needs a key that is not there yet wait for the issuer's key set, in their order and within bounds.
+//! Frames whose token needs a key that is not known yet wait for the issuer's key set, in order and within bounds.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod rig;
@@ -7,7 +7,7 @@ use rig::token;
 use rig::{Client, Rig, every_way};
 use serde_json::json;
 
-/// The claims of a session whose token an issuer with public keys signs.
+/// The claims of a session whose token is signed by an issuer with public keys.
 fn session(rig: &Rig, user: &str, number: u8, kid: &str) -> String {
     token::ed25519(number, kid, &rig.claims(user, &["member"]))
 }

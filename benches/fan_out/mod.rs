@@ -1,4 +1,4 @@
-//! What a publication to many recipients costs the engine, in each dialect whose sockets carry one session.
+//! The engine's cost of a publication to many recipients, in each dialect with one session per socket.
 
 use std::hint::black_box;
 use std::io::{Error, Result};
@@ -12,14 +12,14 @@ use realtime_worker::server::tenant_server::TenantServer;
 
 use super::{Open, PACE, PUBLICATION, open, publish, refused, sent};
 
-/// Connections, and how often they are published to; the shortest time counts.
+/// The number of connections, and of publications; the shortest time counts.
 const CONNECTIONS: u32 = 1_000;
 const ROUNDS: u32 = 500;
 const REALTIME: &str = r#"{ "tables": { "employees": {} },
     "butterbase": { "access": "public", "listeners": -1, "tables": ["*"], "public": ["*"] },
     "fluxbase": { "organization": "org_bench" } }"#;
 
-/// The dialects, each with the frame by which a client listens, where it must.
+/// The dialects, each with the frame that subscribes a client, if it needs one.
 const DIALECTS: [(&str, DialectId, Option<&str>); 4] = [
     ("native", native::ID, None),
     ("Butterbase", butterbase::ID, Some(r#"{"type":"subscribe","table":"employees"}"#)),

@@ -1,4 +1,4 @@
-//! What a database's changes cost: as many groups as there are users, of which one sees each row.
+//! The cost of a database's changes: as many groups as there are users, one of which sees each row.
 
 use std::hint::black_box;
 use std::io::{Error, Result};
@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 use super::{ID, Open, line, open, refused, sent};
 
 const ORGANIZATION: &str = "org_bench";
-/// Numbers of groups, each of one session.
+/// Numbers of groups, each with one session.
 const SIZES: [u32; 2] = [500, 10_000];
 /// Changes of one batch.
 const CHANGES: u32 = 64;
 const ROUNDS: u64 = 20;
 
-/// Prints the section: microseconds a change.
+/// Prints the section: microseconds per change.
 pub fn print() -> Result<()> {
     for size in SIZES {
         let (mut server, configuration, groups) = gather(size)?;
@@ -57,7 +57,7 @@ fn frames(effects: Vec<Effect>) -> Vec<Outgoing> {
     frames
 }
 
-/// A tenant with so many users who each listen to the table, and the ids of their groups.
+/// A tenant with this many users who each subscribe to the table, and the ids of their groups.
 fn gather(size: u32) -> Result<(TenantServer, Rc<Configuration>, Vec<String>)> {
     let database = json!({ "connection": "DATABASE_URL", "organization": ORGANIZATION, "roles": ["authenticated"] });
     let realtime = json!({ "databases": { "main": database } }).to_string();
@@ -88,7 +88,7 @@ fn gather(size: u32) -> Result<(TenantServer, Rc<Configuration>, Vec<String>)> {
     Ok((server, configuration, groups))
 }
 
-/// Answers every question until there is none, and hands back the groups that were told last.
+/// Answers every question until there is none, and returns the groups of the last report.
 fn settle(server: &mut TenantServer, mut effects: Vec<Effect>) -> Result<Vec<String>> {
     let roles = json!({ "authenticated": { "state": "live", "columns": ["id", "title"] } });
     let table = json!({ "schema": "public", "table": "tasks", "enabled": true, "row_security": true,
@@ -112,7 +112,7 @@ fn question(effect: Effect) -> Option<realtime_worker::engine::database::interes
     }
 }
 
-/// A batch of which each change is seen by another group.
+/// A batch in which each change is seen by another group.
 fn batch(number: u64, groups: &[String]) -> Value {
     let change = |id: u32| json!({ "schema": "public", "table": "tasks", "op": "INSERT", "at": "2026-11-26T01:02:03.123Z", "new": { "id": id, "title": "Write the figures down" } });
     let numbers: Vec<u32> = (0..CHANGES).collect();

@@ -1,5 +1,5 @@
-//! What strangers cost: one change whose price must not grow with those who do not receive it, and only in proportion with
-//! those who do.
+//! The cost of other connections: one change whose cost must not grow with connections that do not receive it, and only
+//! linearly with those that do.
 
 mod judged;
 mod wake;
@@ -24,14 +24,14 @@ const CHANGE: &str = r#"{"organizationId":"org_bench","type":"postgres_changes",
 const MESSAGE: &str = r#"{"organizationId":"org_bench","type":"broadcast","event":"moved","topic":"room:1",
     "private":false,"payload":{"x":1,"y":2}}"#;
 
-/// Connections that each listen in their own way.
+/// Connections that each subscribe to something of their own.
 struct Crowd {
     name: &'static str,
     dialect: DialectId,
-    /// The frame by which a connection of this number listens.
+    /// The frame with which a connection of this number subscribes.
     listen: fn(u32) -> String,
     publication: &'static str,
-    /// Whether all of them receive it, or one.
+    /// Whether all of them receive it, or only one.
     reaches_all: bool,
 }
 
@@ -86,7 +86,7 @@ fn line(name: &str, microseconds: f64) {
 }
 
 impl Crowd {
-    /// A tenant with these connections, and the microseconds that one took to open and to listen.
+    /// A tenant with these connections, and the microseconds to open and subscribe one.
     fn gather(&self, size: u32) -> Result<(TenantServer, f64)> {
         let mut server = tenant()?;
         let start = Instant::now();

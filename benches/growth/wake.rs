@@ -1,4 +1,4 @@
-//! What it costs to wake with thousands of sockets: their attachments are read, and their sessions listed.
+//! The cost of a wake with thousands of sockets: their attachments are read, and their sessions indexed.
 
 use std::hint::black_box;
 use std::io::{Error, Result};
@@ -14,7 +14,7 @@ use super::{line, open, surroundings, tenant};
 const SOCKETS: u32 = 10_000;
 const ROUNDS: u32 = 20;
 
-/// Prints the section: microseconds of a wake.
+/// Prints the section: microseconds per wake.
 pub fn print() -> Result<()> {
     for (name, listen) in [
         ("nothing subscribed", ""),
@@ -34,7 +34,7 @@ pub fn print() -> Result<()> {
     Ok(())
 }
 
-/// What is beside as many sockets, each of which has said `listen` about its own number.
+/// The attachments of this many sockets, each of which has sent `listen` with its own number.
 fn attachments(listen: &str) -> Result<Vec<(SocketId, String)>> {
     let mut server = tenant()?;
     let mut attachments = Vec::new();

@@ -1,5 +1,5 @@
 /**
- * `npm run dev`: both Workers in one wrangler, and the page with Vite in front of them.
+ * `npm run dev`: both Workers in one wrangler, behind Vite, which serves the page.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -17,13 +17,13 @@ function run(...given) {
 	if (status !== 0) process.exit(1);
 }
 
-/** The secrets of this machine; the realtime Worker's are made by its own command. */
+/** The local secrets; those of the realtime Worker are created by its own command. */
 run(program("realtime-worker", "bin/realtime-worker.mjs"), "config");
 if (!parseEnv(readFileSync(".dev.vars", "utf8")).BETTER_AUTH_SECRET) {
 	appendFileSync(".dev.vars", `BETTER_AUTH_SECRET=${randomBytes(32).toString("hex")}\n`);
 }
 run(wrangler, "d1", "migrations", "apply", "DB", "--local");
-// Where the built page goes: wrangler asks that it be there.
+// The folder of the built page, which wrangler requires to exist.
 mkdirSync("dist", { recursive: true });
 
 const both = ["-c", "wrangler.json", "-c", ".realtime/wrangler.json"];

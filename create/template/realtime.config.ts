@@ -1,4 +1,4 @@
-/** What `npx realtime-worker` reads: the realtime Worker's rules, and the schema that its triggers are made of. */
+/** The configuration that `npx realtime-worker` reads: the realtime Worker's rules, and the schema for its triggers. */
 import * as schema from "./src/server/schema.ts";
 import { tables } from "./src/server/tables.ts";
 

@@ -1,5 +1,5 @@
 /**
- * The first frame and the ones after it: who is let in, who is not and in which words, refreshing, expiring.
+ * The first frame and later ones: who is admitted, how refusals are worded, renewal, expiry.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -30,7 +30,7 @@ const urls = {
 	"with the organization in the frame": socketUrl(server, {}),
 };
 
-/** Opens, sends one frame, and sees that it ends the connection. */
+/** Opens a socket, sends one frame, and checks that it ends the connection. */
 async function rejected(frame, code, { url = socketUrl(server), close = 1008 } = {}) {
 	const client = await connect(url);
 	client.send(frame);
@@ -143,7 +143,7 @@ test("who does not authenticate within ten seconds is told and closed, whichever
 	for (const client of await Promise.all(talking)) {
 		assert.deepEqual(await client.closed, { code: 1008, reason: "auth_timeout" });
 	}
-	// workerd lets go of a closed socket that never sent anything up to ten seconds later. Their close frame is here.
+	// workerd releases a closed socket that never sent anything up to ten seconds later. Its close frame has arrived.
 	for (const client of await Promise.all(silent)) client.socket.terminate();
 });
 

@@ -1,5 +1,5 @@
 /**
- * Several events in one frame: for those who ask, over hibernation, and the same events that the others get.
+ * Several events in one frame: for clients that request it, across hibernation, and with the same events as for others.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

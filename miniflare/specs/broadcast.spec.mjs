@@ -1,5 +1,5 @@
 /**
- * `POST /broadcast`: what is accepted, what is refused in which words, and that what is refused reaches nobody.
+ * `POST /broadcast`: what is accepted, how refusals are worded, and that a refused request reaches nobody.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -11,10 +11,10 @@ after(() => server.dispose());
 const slow = await start({ limits: { publicationsPerSecond: 1 } });
 after(() => slow.dispose());
 
-/** Sees everything: whatever is in its unread frames after a refusal was delivered in spite of it. */
+/** Receives everything: an unread frame after a refusal was delivered in spite of it. */
 const witness = await join(server, "witness", ["admin", "member"]);
 
-/** Posts what must be refused, and sees that nobody got anything. Gives the error. */
+/** Posts a body that must be refused, and checks that nobody received anything. Returns the error. */
 async function refused(body, status, options) {
 	const response = await post(server, body, options);
 	const { error, ...rest } = await response.json();

@@ -1,5 +1,6 @@
 /**
- * Apps with a PostgreSQL of their own each: the app's id stands in the name of the secret, and rows of one app never reach another.
+ * Apps with their own PostgreSQL databases: the app's id is part of the secret's name, and rows of one app never reach
+ * another.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -8,7 +9,7 @@ import { ACCESS_TOKEN } from "../fixture.mjs";
 import { Database, until } from "../source.mjs";
 
 const OTHER = "app_other";
-/** An app whose database nobody has configured, and one whose id cannot name a secret. */
+/** An app without a configured database, and one whose id cannot name a secret. */
 const [BARE, CAPITALS] = ["app_bare", "App_Other"];
 const TABLE = `
 	create table notes (id int primary key, body text not null);
@@ -35,7 +36,7 @@ after(async () => {
 });
 
 const user = (app) => ButterbaseClient.connect(server, { app, token: userToken("ann", { app }) });
-/** How it stands with an app's database. */
+/** The state of an app's database. */
 async function status(app) {
 	const address = `${server.url}/realtime/v1/source/status?database=${encodeURIComponent(`main/${app}`)}`;
 	return (await fetch(address, { headers: { authorization: `Bearer ${ACCESS_TOKEN}` } })).json();
@@ -46,7 +47,7 @@ test("rows of one app's database reach that app alone", async () => {
 	for (const client of [mine, others]) await client.subscribe("notes");
 	await Promise.all([database.sql("insert into notes values (1, 'mine')"), inOther("insert into notes values (1, 'the other')")]);
 	for (const client of [mine, others]) await client.until(() => client.changes.length > 0);
-	// Each has a second row behind it: nothing else can still be on its way.
+	// A second row follows each, so nothing else can still be in transit.
 	await Promise.all([database.sql("insert into notes values (2, 'mine')"), inOther("insert into notes values (2, 'the other')")]);
 	for (const client of [mine, others]) await client.until(() => client.changes.length > 1);
 	const bodies = ({ changes }) => changes.map(({ record }) => record.body);

@@ -1,6 +1,6 @@
 /**
- * Butterbase's clients with a real PostgreSQL: the control plane and a trigger that is gone, row-level security of two users, of
- * the service and of nobody, filters, and the end of a token.
+ * Butterbase's clients with a real PostgreSQL: the control plane and a missing trigger, row-level security for two
+ * users, the service and anonymous clients, filters, and the expiry of a token.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -38,7 +38,7 @@ after(async () => {
 
 const configure = (...tables) => control(server, "POST", "/configure", { body: { tables } });
 const user = (name, claims) => ButterbaseClient.connect(server, { token: userToken(name, claims) });
-/** What of a table is in the configuration. */
+/** The configuration of a table. */
 const listed = async (name) => (await control(server, "GET", "/config"))[1].tables.find(({ table_name: table }) => table === name);
 const rows = (client) => client.changes.map(({ op, record, old_record: old }) => [op, (record ?? old).id]);
 
@@ -64,7 +64,7 @@ test("each row reaches whoever row-level security lets see it, deletes included"
 	await narrow.subscribe("notes", { filter: { room: 2 } });
 	const statements = [
 		"insert into notes values (1, 'ann', 1, false), (2, 'ben', 1, false), (3, 'ann', 2, true)",
-		// It leaves ann's sight and the filter's.
+		// It leaves ann's sight and the filter.
 		"update notes set owner = 'ben', room = 1, open = false where id = 3",
 		"delete from notes where id < 3",
 	];
@@ -87,7 +87,7 @@ test("each row reaches whoever row-level security lets see it, deletes included"
 test("a primary key of two columns is one, and a table of which nothing can be told says so", async () => {
 	const client = await user("ann");
 	await client.subscribe("pairs");
-	// In one transaction: when it is told, there is no such row.
+	// In one transaction: by the time of the event, the row is gone.
 	await database.sql("insert into pairs values (1, 2, 'ann'), (1, 3, 'ben'); delete from pairs");
 	await client.until(() => client.changes.length === 2);
 	assert.deepEqual(client.changes.map(({ op, record, old_record: old }) => [op, record ?? old]), [

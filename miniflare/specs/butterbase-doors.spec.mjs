@@ -1,5 +1,5 @@
 /**
- * Butterbase's clients: who is refused after the upgrade, in which words, and what ends a socket that was let in.
+ * Butterbase's clients: who is refused after the upgrade, how, and what closes an admitted socket.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -21,7 +21,7 @@ const server = await deploy({
 });
 after(() => server.dispose());
 
-/** What a refused client is told, and how it is closed. */
+/** What a refused client receives, and how it is closed. */
 async function refused(options) {
 	const client = new ButterbaseClient(server, options);
 	await client.until(() => client.closes.length > 0);
@@ -57,7 +57,7 @@ test("the plan's listeners are counted, and a place that is left is free", async
 	const first = await ButterbaseClient.connect(server, small);
 	const told = await refused(small);
 	assert.deepEqual([told.close, told.reason, told.code], [1013, "Per-app realtime listener limit reached", "listener_limit"]);
-	// The SDK comes back by itself until there is a place.
+	// The SDK reconnects by itself until there is room.
 	const second = new ButterbaseClient(server, small);
 	await second.until(() => second.closes.length > 0);
 	await first.close();
@@ -73,7 +73,7 @@ test("a token that ends takes its socket with it on time, a fresh one keeps sock
 	assert.equal(renewed.role, "butterbase_user");
 	await lost.until(() => lost.of("error").length > 0);
 	assert.deepEqual(lost.of("error")[0].code, "token_expired");
-	// workerd ends the connection of a socket that an alarm has closed only when the object goes to sleep.
+	// workerd ends the connection of a socket that an alarm has closed only when the object hibernates.
 	await server.evict(APP, "hibernate");
 	await lost.until(() => lost.closes.length > 0);
 	assert.deepEqual(lost.closes[0], { code: 1008, reason: "Auth failed" });

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { APP, ButterbaseClient, change, deploy, userToken } from "../butterbase.mjs";
 
-/** Answers with what it was asked, with text, with an error, not at all, or only after the time that is given to it. */
+/** Answers with its input, with text, with an error, not at all, or late. */
 const FUNCTIONS = `
 export default {
 	async fetch(request) {

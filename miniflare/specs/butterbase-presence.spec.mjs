@@ -1,6 +1,6 @@
 /**
- * Butterbase's clients: presence among those who are tracked and across the dialects, and what a sleep and a crash leave of
- * sockets, subscriptions and presences.
+ * Butterbase's clients: presence among tracked clients and across dialects, and what survives of sockets, subscriptions
+ * and presences after a hibernation and a crash.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,6 +1,6 @@
 /**
- * A small chaos: whatever becomes of the Worker, its objects and the lines, nothing is lost, nothing comes twice, out of order or
- * to anyone whom it is not for.
+ * A small chaos run: whatever happens to the Worker, its objects and the connections, nothing is lost, duplicated, out
+ * of order, or sent to the wrong recipient.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

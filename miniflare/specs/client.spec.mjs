@@ -1,5 +1,5 @@
 /**
- * The specs' own client, against a server that does what it is told.
+ * The specs' own client, against a scripted server.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";

@@ -1,5 +1,5 @@
 /**
- * A deployment that lacks a variable, or has a malformed one, says which at its first request, and never its value.
+ * A deployment with a missing or malformed variable names it at its first request, and never reveals its value.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ const key = (more) => [{ name: "k", hash: "0".repeat(64), organizationId: "org_1
 const channel = (more) => ({ channels: [{ topic: "room:*", ...more }] });
 const table = (more) => ({ tables: { people: more } });
 
-/** Variables over the good ones (`undefined` takes one away), and the field that the refusal names. */
+/** Changes to the valid variables (`undefined` removes one), and the field that the refusal names. */
 const broken = {
 	"no ACCESS_TOKEN": [{ ACCESS_TOKEN: undefined }, "ACCESS_TOKEN"],
 	"an empty ACCESS_TOKEN": [{ ACCESS_TOKEN: "" }, "ACCESS_TOKEN"],
@@ -52,7 +52,7 @@ async function deploy(context, vars) {
 	const all = Object.entries({ ...good, ...vars }).filter(([, value]) => value !== undefined);
 	const server = await startServer({ vars: Object.fromEntries(all), onLog: ({ message: line }) => logs.push(line) });
 	context.after(() => server.dispose());
-	// The system may give a port again, to which fetch still has a connection of the server before.
+	// The system may reuse a port to which fetch still has a connection of the previous server.
 	await fetch(`${server.url}/health`).catch(() => {});
 	return server;
 }

@@ -1,5 +1,5 @@
 /**
- * What wrangler makes of the committed wrangler.toml: its `[build]` runs the project's own build.
+ * How wrangler interprets the committed wrangler.toml: its `[build]` runs the project's own build.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,7 +17,7 @@ const wranglerProgram = fileURLToPath(new URL("../node_modules/.bin/wrangler", i
 const scratch = mkdtempSync(join(tmpdir(), "realtime-worker-"));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Starts wrangler without an account, in a process group of its own, for it starts children that have to end with it. */
+/** Starts wrangler without an account, in a separate process group, because its child processes have to end with it. */
 function startWrangler(...words) {
 	return spawn(process.execPath, [wranglerProgram, ...words], {
 		cwd: checkout,
@@ -34,14 +34,14 @@ function startWrangler(...words) {
 	});
 }
 
-/** Everything it prints, as it comes. */
+/** Everything that it prints. */
 function collectOutput(child) {
 	const output = [];
 	for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(data));
 	return () => Buffer.concat(output).toString();
 }
 
-/** What loads a Worker pays for: its bytes, compressed. A dependency's feature has cost 10 KB before anybody looked. */
+/** The cost of loading a Worker: its compressed bytes. A dependency's feature once added 10 KB unnoticed. */
 const MAX_COMPRESSED_BYTES = 1_250_000;
 
 test("a dry run of the deployment succeeds, and what it would upload is small", async () => {
@@ -71,7 +71,7 @@ test("wrangler dev serves the Worker", async (context) => {
 	assert.equal(response.status, 200, output());
 });
 
-/** Where it says that it listens; nothing, when it ends before. */
+/** The address at which it listens; nothing if it ends before. */
 async function readyUrl(wrangler) {
 	for await (const line of createInterface({ input: wrangler.stdout })) {
 		const ready = line.match(/Ready on (http:\S+)/);

@@ -1,6 +1,6 @@
 /**
- * `cargo xtask dev` beside `wrangler dev` of an API worker: a service binding finds the Worker of the other process, and says so
- * where it does not run.
+ * `cargo xtask dev` beside `wrangler dev` of an API worker: a service binding finds the Worker of the other process,
+ * and reports if it is not running.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -38,7 +38,7 @@ test("the API worker publishes to the Worker of another process, whichever start
 	assert.ok(alone.status >= 500, `${alone.status}`);
 	const server = await start({}, { registry });
 	after(() => server.dispose());
-	// The registry is watched: nothing else tells when the other process has seen it.
+	// The registry is polled: nothing else shows when the other process has noticed.
 	let answer = await fetch(url);
 	for (const end = Date.now() + 30_000; answer.status !== 202 && Date.now() < end; ) answer = await fetch(url);
 	assert.equal(answer.status, 202);

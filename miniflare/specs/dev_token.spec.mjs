@@ -1,5 +1,5 @@
 /**
- * `cargo xtask token`: what it prints, the running Worker accepts.
+ * `cargo xtask token`: the running Worker accepts what it prints.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

@@ -1,6 +1,7 @@
 /**
- * One organization with sockets of all four dialects: one publication of the API worker and one change of PostgreSQL reach each of
- * them in its own frames, masked for its role, and nobody else; also where its sockets are spread over relays.
+ * One organization with sockets of all four dialects: one publication of the API worker and one change of PostgreSQL
+ * reach each of them in its own frames, masked for its role, and nobody else; also if its sockets are spread over
+ * relays.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -13,7 +14,7 @@ import { RECENT, Tenant } from "../supabase.mjs";
 const SSN = "123-45-6789";
 const EMAIL = "ann@company.example";
 const TABLES = ["staff", "people"];
-/** The roles of each, and whether the row is for them: the database says it by name, the API worker by role. */
+/** The roles of each, and whether the row is visible to them: by name for the database, by role for the API worker. */
 const PEOPLE = { hal: ["hr"], mel: ["member"], eve: ["guest"] };
 
 const database = await Database.start();
@@ -32,7 +33,7 @@ const masked = { masking: { ssn: { type: "ssn", show: { roles: ["hr"] } }, email
 let server;
 let tenant;
 
-/** Runs with a deployment of its own. */
+/** Runs with a separate deployment. */
 async function withServer(realtime, body) {
 	server = await deploy({ ...REALTIME, ...realtime }, { vars: { DATABASE_URL: database.url() } });
 	tenant = new Tenant(server, RECENT);
@@ -48,7 +49,7 @@ async function withServer(realtime, body) {
 
 const REALTIME = {
 	databases: { main: { connection: "DATABASE_URL", organization: APP, roles: ["authenticated", "butterbase_user"] } },
-	// The database tells of people itself, of staff the API worker does.
+	// The database publishes `people`, the API worker `staff`.
 	tables: { people: masked, staff: masked },
 	butterbase: { apps: { [APP]: { listeners: -1, tables: ["staff"], public: ["staff"] } } },
 	fluxbase: { organization: APP, database: "main" },
@@ -56,8 +57,8 @@ const REALTIME = {
 after(() => database.dispose());
 
 /**
- * What opens a socket of each dialect that listens to both tables: `has` waits for so many changes, `read` gives their frames, without
- * times and ids, when everything that was sent is here.
+ * Opens a socket of each dialect that subscribes to both tables: `has` waits for this many changes, `read` returns
+ * their frames, without times and ids, once everything that was sent has arrived.
  */
 const DIALECTS = {
 	async native(user, roles) {
@@ -121,7 +122,7 @@ const FRAMES = {
 	fluxbase: (table, row) => ({ type: "postgres_changes", payload: { type: "INSERT", table, schema: "public", record: row } }),
 };
 
-/** With relays, each object has sockets of two people. */
+/** With relays, each object has the sockets of two people. */
 for (const [where, relays] of [["at one object", 0], ["spread over relays", { sockets: 2, max: 8 }]]) {
 	test(`a publication and a change of the database reach every dialect ${where}, in its frames, masked for the role`, () =>
 		withServer({ relays }, () => isToldOnce(relays)));

@@ -1,5 +1,5 @@
 /**
- * The documented client and publisher, as they stand there, against the built Worker.
+ * The documented client and publisher, unchanged, against the built Worker.
  */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
@@ -14,7 +14,7 @@ const secrets = { ACCESS_TOKEN: "a".repeat(32), JWT_SECRET: "j".repeat(32) };
 const server = await startServer({ vars: secrets, onLog: () => {} });
 after(() => server.dispose());
 
-/** The module in the code block of a page under the comment `<!-- snippet: name -->`. */
+/** The module in the code block of a page below the comment `<!-- snippet: name -->`. */
 function snippet(name, file = "protocol-native.md") {
 	const page = readFileSync(new URL(`../../docs/${file}`, import.meta.url), "utf8");
 	const found = page.match(new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\n\`\`\``, "s"));
@@ -45,7 +45,7 @@ globalThis.WebSocket = class extends WebSocket {
 		sockets.push(this);
 	}
 };
-// The client comes back for as long as its page is open.
+// The client reconnects for as long as its page is open.
 afterEach(() => {
 	for (const socket of sockets.splice(0)) {
 		socket.onclose = null;
@@ -53,7 +53,7 @@ afterEach(() => {
 	}
 });
 
-/** Connects a user through the documented client; gives a function that waits for the next event. */
+/** Connects a user through the documented client; returns a function that waits for the next event. */
 async function watch(user, role) {
 	const events = [];
 	const arrivals = new EventEmitter();

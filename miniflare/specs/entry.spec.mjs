@@ -1,5 +1,6 @@
 /**
- * The module that workerd loads, around a stand-in for the Wasm that panics when it is told to: the Wasm itself never does.
+ * The module that workerd loads, with a stand-in for the Wasm that panics on command, because the Wasm itself never
+ * does.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +11,7 @@ import { pathToFileURL } from "node:url";
 
 const folder = mkdtempSync(join(tmpdir(), "entry-"));
 after(() => rmSync(folder, { recursive: true }));
-// workerd's global scope is an event target; Node's is none.
+// workerd's global scope is an event target, unlike Node's.
 const listeners = [];
 globalThis.addEventListener = (_, listener) => listeners.push(listener);
 mock.method(console, "log", () => {});
@@ -42,7 +43,7 @@ writeFileSync(join(folder, "entry.js"), `${entry}\nexport const Room = durableOb
 const { default: worker, Room } = await import(pathToFileURL(join(folder, "entry.js")));
 const { calls } = await import(pathToFileURL(join(folder, "index.js")));
 
-/** What was called since the last look. */
+/** The calls since the last look. */
 const seen = () => calls.splice(0);
 
 test("after a panic the Wasm starts anew, and each object is constructed again when it is next called", async () => {

@@ -1,5 +1,6 @@
 /**
- * Event streams: what a WebSocket would bring, over HTTP, also after a drop, a sleep and a crash of the object.
+ * Event streams: what a WebSocket would deliver, over HTTP, even after a disconnect, a hibernation and a crash of the
+ * object.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -20,7 +21,7 @@ after(() => server.dispose());
 const path = (parameters) => `${server.url}/realtime/v1/events?${new URLSearchParams(parameters)}`;
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-/** A stream of a user, with its `welcome` and the key with which it sends. */
+/** A stream of a user, with its `welcome` and the key for sending. */
 async function open(organizationId, user, { roles, claims, subscriptions, ...parameters } = {}) {
 	const asked = subscriptions && { subscriptions: JSON.stringify(subscriptions) };
 	const headers = bearer(tokenOf(user, roles, { organizationId, ...claims }));
@@ -52,7 +53,8 @@ test("a plain EventSource with a ticket gets what a WebSocket gets, byte for byt
 	assert.equal(change.new.ssn, "*****6789");
 	assert.deepEqual([change, await source.frame("broadcast")], await unread(socket));
 	assert.equal(source.lastEventId, `${welcome.epoch}:2`);
-	// A ticket is good for one use: the browser's own return is refused, and its page comes back with another one.
+	// A ticket is valid for one use: the browser's automatic reconnect is refused, and its page reconnects with another
+	// one.
 	source.cut();
 	assert.equal((await source.response(2)).status, 401);
 	const again = await ticketFor(server, tokenOf("ada", ["member"], { organizationId }), { organizationId });
@@ -75,7 +77,7 @@ test("a stream that drops comes back with the id of its last event, and misses a
 		await publish(server, { organizationId, messages: [2, 3, 200].map((id) => insert("people", { id: id + 10 * round })) });
 		const welcome = await source.frame("auth_success");
 		assert.equal(welcome.recovered, true);
-		// The row that the filter leaves out comes neither live nor again.
+		// The row that the filter excludes is sent neither live nor in the replay.
 		for (const id of [2, 3]) seen.push((await source.frame("postgres_changes")).new.id === id + 10 * round);
 	}
 	await publish(server, { organizationId, ...insert("people", { id: 99 }) });
@@ -129,7 +131,7 @@ test("a client sends frames in requests, and is told on its stream what came of 
 	assert.equal((await source.frame("error")).code, "forbidden");
 	await send(source, "no JSON");
 	assert.equal((await source.frame("error")).code, "invalid_frame");
-	// Whoever stops reading is gone, for everyone.
+	// A client that stops reading is disconnected, for everyone.
 	await source.close();
 	assert.equal((await socket.next()).type, "presence_leave");
 	const late = await send(source, { type: "ping" });
@@ -175,7 +177,7 @@ test("who does not read is cut off, and costs the Worker a bounded backlog", { t
 	response.pause();
 	const watching = await open(organizationId, "bob");
 	const big = "x".repeat(500_000);
-	// The sockets between the two hold some megabytes before anything waits.
+	// The buffers between the two ends hold some megabytes before anything waits.
 	for (let count = 0; count < 200 && (await stats(server, organizationId)).connections > 1; count += 1) {
 		await publish(server, { organizationId, ...message(big, { userId: "ada" }) });
 	}

@@ -1,5 +1,5 @@
 /**
- * Fan-out: a thousand people of three roles, each of whom gets every frame, masked for them.
+ * Fan-out: a thousand people with three roles, each of whom receives every frame, masked for them.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

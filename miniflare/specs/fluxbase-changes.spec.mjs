@@ -1,5 +1,5 @@
 /**
- * Fluxbase's clients: row changes in the words of both contracts, with and without a token, and the tables' administration.
+ * Fluxbase's clients: row changes in both contracts, with and without a token, and the tables' administration.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -18,7 +18,7 @@ const server = await start({
 after(() => server.dispose());
 
 const socket = (query = "", options) => connect(`${server.url}/realtime${query}`, options);
-/** A token as Fluxbase's own server signs it: it names no organization. */
+/** A token as signed by Fluxbase's own server, without an organization. */
 const own = (user, claims = {}) => tokenOf(user, undefined, { organizationId: undefined, ...claims });
 
 const restOf = ({ url }) => async (method, path, { token = ACCESS_TOKEN, body } = {}) => {

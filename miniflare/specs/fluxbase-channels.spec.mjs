@@ -1,5 +1,5 @@
 /**
- * Fluxbase's clients: broadcasts and presence in channels, beside native clients, and the end of a token.
+ * Fluxbase's clients: broadcasts and presence in channels, together with native clients, and the expiry of a token.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,5 +1,5 @@
 /**
- * Fluxbase's clients: what becomes of them when the object sleeps or its sockets break.
+ * Fluxbase's clients when the object hibernates or its sockets break.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -22,7 +22,7 @@ test("everything survives a sleep, and comes back after a break", async () => {
 		await client.ready();
 		return client;
 	};
-	// One after the other: an object that two requests bring to life at the same moment cannot be evicted.
+	// One after the other: an object that two requests wake at the same moment cannot be evicted.
 	const [ann, ben] = [await one("presence:room:2", "ann"), await one("presence:room:2", "ben")];
 	const table = await one("mine", "ann", { bindings: [{ table: "products" }] });
 	ann.track("u-1", { n: 1 });

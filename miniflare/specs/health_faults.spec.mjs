@@ -1,5 +1,5 @@
 /**
- * A fault, what the storage says of its failure, is in the log and nowhere else.
+ * A fault, the storage's own error text, is in the log and nowhere else.
  */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
@@ -14,7 +14,7 @@ import { connect, UpgradeRefused } from "../client.mjs";
 const persist = await mkdtemp(path(tmpdir(), "faults-"));
 after(() => rm(persist, { recursive: true, force: true }));
 
-/** Changes the tables of the one organization that has any, behind the Worker's back. */
+/** Changes the tables of the only organization that has any, behind the Worker's back. */
 async function spoil(statements) {
 	const files = (await readdir(persist, { recursive: true })).filter((file) => file.endsWith(".sqlite"));
 	let spoilt = 0;
@@ -29,7 +29,7 @@ async function spoil(statements) {
 	assert.equal(spoilt, 1, files.join());
 }
 
-/** Starts on the same storage. `saw` waits for a line of log with these words, in which `message` is a text. */
+/** Starts on the same storage. `saw` waits for a log line with these values; `message` need only contain its text. */
 async function restart() {
 	const lines = [];
 	const logged = new EventEmitter();

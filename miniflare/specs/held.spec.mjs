@@ -1,5 +1,5 @@
 /**
- * Sockets whose URL names no organization: the Worker holds them, and nobody can tell that from a direct one.
+ * Sockets whose URL names no organization: the Worker holds them, and nobody can tell them from direct ones.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -11,7 +11,7 @@ after(() => server.dispose());
 const single = await start({}, { vars: { DEFAULT_ORGANIZATION: "org_main" } });
 after(() => single.dispose());
 
-/** An authenticated connection that is passed on to the object of its organization. */
+/** An authenticated connection that is forwarded to its organization's object. */
 async function hold(user, roles, organizationId = "org_1", of = server) {
 	const client = await connect(socketUrl(of, {}));
 	client.send({ type: "auth", token: tokenOf(user, roles, { organizationId }), organizationId });

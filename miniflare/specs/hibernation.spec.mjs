@@ -1,5 +1,5 @@
 /**
- * Hibernation: what wakes an object and what does not, and that nobody connected to it can tell.
+ * Hibernation: what wakes an object and what does not, and that its clients do not notice.
  */
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
@@ -30,7 +30,10 @@ const server = await start(
 after(() => server.dispose());
 
 let barriers = 0;
-/** How often an organization's object came to life so far: logs keep their order, so a last line brings all before it. */
+/**
+ * How often an organization's object has started: logs are ordered, so one last line shows that all earlier ones have
+ * arrived.
+ */
 async function wakes(organizationId) {
 	const path = `/realtime/v1/barrier-${(barriers += 1)}`;
 	await fetch(server.url + path);
@@ -39,7 +42,7 @@ async function wakes(organizationId) {
 	return events.filter((line) => line.event === "woken" && line.organizationId === organizationId).length;
 }
 
-/** Runs `act` against a sleeping object and gives how often that woke it. */
+/** Runs `act` against a hibernating object and returns how often that woke it. */
 async function wakesDuring(organizationId, act) {
 	await server.evict(organizationId, "hibernate");
 	const before = await wakes(organizationId);
@@ -62,7 +65,7 @@ test("the exact ping is answered without waking the object", async () => {
 
 test("any other frame, a publication, a close and the figures wake it, once", async () => {
 	const organizationId = "org_wake";
-	// One after the other: an object that two requests bring to life at the same moment cannot be evicted.
+	// One after the other: an object that two requests wake at the same moment cannot be evicted.
 	const client = await join(server, "u", ["member"], { organizationId });
 	const other = await join(server, "v", ["member"], { organizationId });
 	assert.equal(await wakesDuring(organizationId, () => unread(client)), 1);
@@ -158,8 +161,8 @@ function fetchedKeyToken(claims) {
 }
 
 test("nothing keeps an idle object awake", async () => {
-	// The runtime puts an object to sleep that was idle for ten seconds. The alarm for those who do not authenticate comes ten
-	// seconds after they have connected, so this is twenty seconds later; then the tokens' end wakes it again.
+	// The runtime hibernates an object that was idle for ten seconds. The alarm for unauthenticated sockets fires ten
+	// seconds after they have connected, so this is twenty seconds later; then the tokens' expiry wakes it again.
 	const exp = now() + 25;
 	const enter = async (organizationId, url, token) => {
 		const client = await connect(url);

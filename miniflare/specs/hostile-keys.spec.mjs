@@ -1,5 +1,6 @@
 /**
- * What strangers can make the Worker ask of the issuer of keys, and what an issuer can make the Worker take in.
+ * How much strangers can make the Worker request from the issuer of keys, and how much an issuer can make the Worker
+ * read.
  */
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
@@ -12,14 +13,14 @@ import { askForTicket, now, socketUrl, start } from "../fixture.mjs";
 const { publicKey, privateKey } = generateKeyPairSync("ed25519");
 const KEYS = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "known", alg: "EdDSA" }] });
 
-/** A token that the issuer's key has signed, whatever key it names. */
+/** A token signed with the issuer's key, whatever key it names. */
 function tokenOf(kid, claims = {}) {
 	const all = { sub: "u", organizationId: "org_1", exp: now() + 600, ...claims };
 	const content = [{ alg: "EdDSA", kid }, all].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
 	return `${content}.${sign(null, Buffer.from(content), privateKey).toString("base64url")}`;
 }
 
-/** An HTTP server at an origin of its own, which counts what it is asked. */
+/** An HTTP server on a separate origin, which counts its requests. */
 async function listen(answer) {
 	const asked = [];
 	const http = createServer((request, response) => {
@@ -44,14 +45,14 @@ async function deploy(answer) {
 	return { issuer, server, lines };
 }
 
-/** How a request for a ticket with this token ends. */
+/** The result of a request for a ticket with this token. */
 async function ticket(server, token) {
 	const response = await askForTicket(server, token);
 	const { error } = await response.json();
 	return error?.code ?? response.status;
 }
 
-/** How an auth frame with this token ends. */
+/** The result of an auth frame with this token. */
 async function enter(server, organizationId, token) {
 	const client = await connect(socketUrl(server, { organizationId }));
 	client.send({ type: "auth", token });
@@ -110,7 +111,7 @@ test("an endless answer is read no further than a key set may be long", async ()
 	});
 	assert.equal(await ticket(server, tokenOf("known")), "keys_unavailable");
 	await ended.promise;
-	// The rest had been sent before the Worker was seen to have stopped.
+	// The rest was sent before the Worker was seen to have stopped.
 	assert.ok(sent < 16 * 1024 * 1024, `${sent} bytes`);
 	assert.ok(lines.some((line) => line.includes("key set: the answer is too long")), lines.join("\n"));
 });

@@ -1,12 +1,13 @@
 /**
- * One member cannot stop an organization: what it sends, and what it has others sent, is bounded while everyone else goes on.
+ * One member cannot stop an organization: what it sends, and what it causes others to be sent, is bounded while
+ * everyone else continues.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { insert, join, post, publish, stats, subscribe } from "../fixture.mjs";
 import { attack, serve, tally } from "../hostile.mjs";
 
-// So that no attacker is simply closed for its errors; with topics for the subscriptions of one.
+// With limits under which no attacker is simply closed for its errors, and with topics for the subscriptions of one.
 const server = await serve({ limits: { errorsPerMinute: 1_000_000, topics: 1_000 } });
 
 const LISTENERS = 40;
@@ -14,7 +15,7 @@ const LISTENERS = 40;
 const NINETY = 11;
 const topic = { topic: "room:1" };
 
-/** Sockets of as many users that have all subscribed to the room. */
+/** The number of users, each with one socket, who have subscribed to the room. */
 const listeners = (organizationId, count = LISTENERS) =>
 	Promise.all(
 		Array.from({ length: count }, async (_, n) => {
@@ -90,7 +91,7 @@ test("rosters that are asked for again and again", async (t) => {
 		return { every: NINETY, send: () => ((n += 1) % 4 ? track() : anew()) };
 	};
 	const published = await attack(t, server, "rosters", prepare, { megabytes: 150 });
-	// Each costs 160 of the 5,000 units that a second brings, and 10,000 are there at first.
+	// Each costs 160 of the 5,000 units of a second; initially there are 10,000.
 	const { presence_state: rosters = 0 } = tally(eve);
 	assert.ok(rosters >= 1 && rosters <= 62 + (published / 20) * 32, `${rosters} rosters`);
 	terminate([eve, ...others]);

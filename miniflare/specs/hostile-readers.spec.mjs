@@ -1,5 +1,5 @@
 /**
- * Clients that stop reading: what they do not take waits in memory, so they are closed before it is too much.
+ * Clients that stop reading: unread bytes wait in memory, so these clients are closed before it is too much.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -27,7 +27,7 @@ test("sockets that stop reading are closed, and memory does not grow", async (t)
 	const organizationId = "slow";
 	const member = await reader(organizationId);
 	const slow = await Promise.all(Array.from({ length: 10 }, (_, n) => join(server, `slow${n}`, ["member"], { organizationId })));
-	// The socket beneath takes nothing from the network any more; what the system has room for goes on being sent.
+	// The underlying socket no longer reads; what fits into the system's buffers is still sent.
 	for (const { socket } of slow) socket.pause();
 	const isIt = (frame) => frame.type === "broadcast";
 	const curve = [];
@@ -38,7 +38,7 @@ test("sockets that stop reading are closed, and memory does not grow", async (t)
 	t.diagnostic(`MB after each 5 MB to 10 slow readers: ${curve.join(", ")}`);
 	const { tooSlow, connections } = await stats(server, organizationId);
 	assert.deepEqual([tooSlow, connections], [10, 1]);
-	// Unbounded it would have grown by 250 MB.
+	// Without a bound, it would have grown by 250 MB.
 	assert.ok(curve.at(-1) - curve[0] < 80, curve.join(", "));
 	for (const client of slow) client.socket.resume();
 	const endings = await Promise.all(slow.map((client) => client.closed));

@@ -1,5 +1,5 @@
 /**
- * What those cost who have proven nothing, or hold a key that everyone has, or are one user with many sockets.
+ * The cost of clients that have not authenticated, share a public key, or are one user with many sockets.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { signToken } from "../token.mjs";
 
 const server = await serve({ limits: { pending: 60, pendingPerAddress: 20, connections: 100, connectionsPerUser: 20 } });
 
-/** Somebody who logs in from an address of their own. */
+/** Someone who logs in from a separate address. */
 async function late(organizationId, n) {
 	const client = await connect(socketUrl(server, { organizationId }), { headers: { "cf-connecting-ip": `198.51.100.${n}` } });
 	client.send({ type: "auth", token: tokenOf(`late${n}`, ["member"], { organizationId }), organizationId });
@@ -70,7 +70,7 @@ test("messages of 31 MB from twenty strangers at once", async () => {
 	assert.equal((await member.next()).type, "pong");
 	const { wasmMemory, pending } = await stats(server, organizationId);
 	assert.equal(pending, 0);
-	// Not one of them was copied: the memory of the Wasm never shrinks.
+	// None of them was copied: the memory of the Wasm never shrinks.
 	assert.ok(wasmMemory - before.wasmMemory < 8_000_000, `${before.wasmMemory} bytes before, ${wasmMemory} after`);
 	await member.close();
 });

@@ -1,5 +1,5 @@
 /**
- * The Inspector as files: served only where it is asked for, complete, and without anything from elsewhere.
+ * The Inspector's files: served only if enabled, complete, and without foreign resources.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -10,7 +10,7 @@ after(() => Promise.all([off, other, on].map((server) => server.dispose())));
 
 const get = (path) => fetch(new URL(path, on.url));
 
-/** Every script of the page: what it names, and what they import. */
+/** Every script of the page: those that it names, and their imports. */
 async function scripts() {
 	const found = new Map();
 	const waiting = ["/app.js"];
@@ -53,7 +53,7 @@ test("the page lets nothing run or load but its own files", async () => {
 	const page = await response.text();
 	const [, inPage] = page.match(/Content-Security-Policy" content="([^"]+)"/);
 	const header = response.headers.get("content-security-policy");
-	// A page cannot forbid being framed by itself.
+	// A page cannot forbid by itself that it is framed.
 	assert.equal(header.replace(" frame-ancestors 'none';", ""), inPage);
 	for (const rule of ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"]) assert.ok(header.includes(rule), rule);
 	assert.equal(response.headers.get("x-content-type-options"), "nosniff");

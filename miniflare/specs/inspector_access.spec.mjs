@@ -1,5 +1,5 @@
 /**
- * The Inspector in Chromium: with the keyboard alone, on a phone, in the dark, and as axe judges it.
+ * The Inspector in Chromium: with the keyboard only, on a phone, in dark mode, and as judged by axe.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -19,14 +19,14 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true };
 const VIEWS = ["Side by side", "Frames", "Timeline", "Metrics"];
 
-/** What axe objects to, as lines. */
+/** axe's violations, as lines. */
 async function violations(page) {
 	await page.evaluate(AXE);
 	const found = await page.evaluate(async () => (await globalThis.axe.run()).violations);
 	return found.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
 }
 
-/** A page on which there is something of everything. */
+/** A page that shows something of everything. */
 async function openFull(options) {
 	const page = await openInspector(browser, server, options);
 	const [ada, mel] = page.sides;
@@ -92,7 +92,7 @@ test("with the keyboard alone one connects, publishes, reads a frame and unsubsc
 	const page = await openTab(browser, { permissions: ["clipboard-read", "clipboard-write"] });
 	await page.goto(server.url);
 	const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
-	/** Presses Tab until what is focused is called this. */
+	/** Presses Tab until the focused element has this name. */
 	const tabTo = async (name, key = "Tab") => {
 		for (let count = 0; count < 120; count += 1) {
 			await page.keyboard.press(key);
@@ -138,7 +138,7 @@ test("with the keyboard alone one connects, publishes, reads a frame and unsubsc
 	await press("Enter");
 	await side.locator("li", { hasText: "all changes of public.claims" }).getByText("active").waitFor();
 	await tabTo("Remove all changes of public.claims", "Shift+Tab");
-	// What arrives meanwhile takes the focus from nothing.
+	// New events do not take the focus away.
 	await publish(server, message(1));
 	await events({ sides: [side] }, 2);
 	await press("Enter");

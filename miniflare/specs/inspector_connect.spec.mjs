@@ -13,7 +13,7 @@ const browser = await launch();
 after(() => browser.close());
 afterEach(() => closeTabs(browser));
 
-/** Whether a text is anywhere in a page that could outlive it, or in what it shows. */
+/** Whether a text is in anything that could outlive the page, or in what it shows. */
 function traces(page, text) {
 	return page.evaluate((wanted) => {
 		const stores = [{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href, window.name, history.state];
@@ -22,7 +22,7 @@ function traces(page, text) {
 	}, text);
 }
 
-/** Fills in the form of a side and sends it. */
+/** Fills in and submits the form of a side. */
 async function connect(side, token, organization) {
 	await side.getByLabel("Token or API key").fill(token);
 	if (organization) await side.getByLabel("Organization").fill(organization);
@@ -40,7 +40,7 @@ test("the tokens of the fragment connect both sides, and are nowhere afterwards"
 	await page.getByRole("tab", { name: "Frames" }).click();
 	await page.locator("#frames").getByText("auth", { exact: true }).first().click();
 	assert.match(await page.locator("#frame-json").innerText(), /hidden: \d+ characters/);
-	// The signature, by which a token could be recognized: the rest of it is no secret.
+	// The signature, by which a token can be recognized; the rest of it is not secret.
 	for (const token of Object.values(tokens)) {
 		assert.deepEqual(await traces(page, token.split(".").at(-1)), { stored: false, shown: false });
 	}

@@ -1,5 +1,5 @@
 /**
- * The Inspector as a console: what is in view, what is one line until it is asked for, and becoming someone else.
+ * The Inspector as a console: what is visible, what is one line until it is opened, and becoming another user.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";

@@ -1,5 +1,6 @@
 /**
- * The Inspector in Chromium, as a client of each protocol: its frames, and its events beside those of a native connection.
+ * The Inspector in Chromium, as a client of each protocol: its frames, and its events beside those of a native
+ * connection.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
@@ -23,7 +24,7 @@ const browser = await launch();
 after(() => browser.close());
 afterEach(() => closeTabs(browser));
 
-/** A page whose second side speaks a protocol, with the token that it had or none. */
+/** A page whose second side uses a protocol, with the same token or none. */
 async function open(protocol, { isAnonymous = false } = {}) {
 	const page = await openInspector(browser, server, { tokens: { member: TOKEN } });
 	const [, side] = page.sides;
@@ -46,7 +47,7 @@ async function subscribe({ side }, form, values) {
 	return part;
 }
 
-/** Waits until each of these types is among the second side's frames; the page has only the rows that are in view. */
+/** Waits until each of these types is among the second side's frames; the page has only the visible rows. */
 async function hasFrames(page, ...types) {
 	await page.getByRole("tab", { name: "Frames" }).click();
 	const filter = page.getByRole("search", { name: "Frames" });
@@ -58,7 +59,7 @@ async function hasFrames(page, ...types) {
 }
 
 const masked = insert("employees", { id: "e1", ssn: "123-45-6789" }, { maskingConfig: { ssn: { type: "ssn" } } });
-/** What is for the whole organization is for native clients. */
+/** Messages to the whole organization are for native clients. */
 const NATIVE_ONLY = { to: [`"all"`, "not received"] };
 const MASKED = { id: [`"e1"`, `"e1"`], ssn: [`"*****6789" masked`, `"*****6789" masked`] };
 
@@ -68,7 +69,7 @@ test("Supabase: every change and a topic, masked alike, and a message that it se
 	await publish(server, message({ to: "all" }));
 	await publish(server, masked);
 	assert.deepEqual(await compared(page, "public.employees"), MASKED);
-	// In the order of the stream: what did not come before the row does not come.
+	// In stream order: what has not arrived before the row never will.
 	assert.deepEqual(await compared(page, "note", { isForBoth: false }), NATIVE_ONLY);
 	await subscribe(page, "Subscribe to a topic", { Topic: "room:1" });
 	await page.getByLabel("Example").selectOption("topic");

@@ -1,5 +1,6 @@
 /**
- * The Inspector in Chromium: publishing, what two roles get of it side by side, subscriptions, topics, presence, figures.
+ * The Inspector in Chromium: publishing, what two roles receive of it side by side, subscriptions, topics, presence,
+ * figures.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
@@ -13,7 +14,7 @@ const browser = await launch();
 after(() => browser.close());
 afterEach(() => closeTabs(browser));
 
-/** Presses the button, and gives the receipt. */
+/** Presses the button, and returns the receipt. */
 async function send(page) {
 	const receipt = page.locator("#receipt");
 	await receipt.evaluate((element) => element.replaceChildren());
@@ -92,7 +93,7 @@ test("a table subscription with a filter narrows one side, until it is taken awa
 	const page = await openInspector(browser, server);
 	const [, mel] = page.sides;
 	const part = await subscribe(mel, "Subscribe to a table", { Table: "claims", Filter: "status=eq.open" });
-	// Its own line: until the page is drawn again the default subscription stands there, which is active too.
+	// Its own line: until the page is drawn again, the default subscription is shown, which is active too.
 	await part.locator("li", { hasText: "status=eq.open" }).getByText("active", { exact: true }).waitFor();
 	assert.equal(await part.locator("li").count(), 1);
 	await publish(server, { messages: [insert("claims", { id: 1, status: "closed" }), insert("claims", { id: 2, status: "open" }), insert("other", { id: 3 })] });

@@ -1,5 +1,5 @@
 /**
- * The Inspector in Chromium: the frames of the wire, and connections that break.
+ * The Inspector in Chromium: frames, and connections that break.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
@@ -14,7 +14,7 @@ after(() => browser.close());
 afterEach(() => closeTabs(browser));
 
 const ROWS = "#frames [role=option]";
-/** How many frames a side gets in the spec of long lists. */
+/** How many frames a side receives in the spec of long lists. */
 const MANY = 2_500;
 
 async function openFrames(options) {
@@ -23,7 +23,7 @@ async function openFrames(options) {
 	return page;
 }
 
-/** Waits until the line under the search says this many are shown. */
+/** Waits until the line below the search shows this count. */
 const shown = (page, count) => page.locator("#frame-count", { hasText: new RegExp(`^${count} of `) }).waitFor();
 
 const clipboard = (page) => page.evaluate(() => navigator.clipboard.readText());
@@ -77,7 +77,7 @@ test("of thousands of frames only those in view are in the document", async () =
 	assert.ok((await page.locator(ROWS).count()) < 60);
 	assert.ok((await page.locator("#events > li").count()) <= 30);
 	assert.ok((await page.evaluate(() => document.querySelectorAll("*").length)) < 2_000);
-	// It follows the newest until one scrolls away, and again when asked to.
+	// It follows the newest until the user scrolls away, and again on request.
 	const last = page.locator(`${ROWS}[aria-posinset="${2 * MANY}"]`);
 	await last.waitFor();
 	await page.locator("#frames").evaluate((list) => (list.scrollTop = 0));

@@ -1,5 +1,5 @@
 /**
- * The parts of the Inspector that judge: what looks masked, which events are the same, why there is nothing, what is sent.
+ * The Inspector's logic: what looks masked, which events are the same, why there are none, what is sent.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -10,7 +10,7 @@ import { connect } from "../client.mjs";
 import { askForTicket, JWT_SECRET, now, socketUrl, start, tokenOf, unread } from "../fixture.mjs";
 import { signToken } from "../token.mjs";
 
-/** An issuer: its keys, what it is asked, and whether it answers. */
+/** An issuer: its keys, its requests, and whether it answers. */
 class Issuer {
 	keys = [];
 	fetches = 0;
@@ -32,7 +32,7 @@ class Issuer {
 	}
 }
 
-/** A key pair: the public half as it is published, and tokens signed with the private half. */
+/** A key pair: the published public half, and tokens signed with the private half. */
 function key(alg, kid = alg) {
 	const kinds = { RS: ["rsa", { modulusLength: 2048 }], ES: ["ec", { namedCurve: "P-256" }], Ed: ["ed25519"] };
 	const { publicKey, privateKey } = generateKeyPairSync(...kinds[alg.slice(0, 2)]);
@@ -48,7 +48,7 @@ function token(header, claims, signature) {
 	return `${content}.${signature(content).toString("base64url")}`;
 }
 
-/** A deployment whose tokens come from an issuer of its own. */
+/** A deployment with its own token issuer. */
 async function deploy(keys, vars = {}) {
 	const issuer = await Issuer.start(keys.map(({ jwk }) => jwk));
 	const server = await start({}, { vars: { JWKS_URL: issuer.url, ...vars } });
@@ -132,11 +132,11 @@ test("a new key is fetched at its first token, and unknown ones make no flood", 
 	assert.equal(await enter(server, ed.token()), "auth_success");
 	const rotated = key("ES256", "rotated");
 	issuer.keys = [rotated.jwk];
-	// Within thirty seconds of the last fetch there is no other, whoever asks for it.
+	// Within thirty seconds of the last fetch there is no other, whoever needs one.
 	const unknown = Array.from({ length: 20 }, (_, index) => enter(server, rotated.token({}, { kid: `k${index}` })));
 	assert.deepEqual(new Set(await Promise.all(unknown)), new Set(["keys_unavailable"]), "not final: it may be new");
 	assert.equal(issuer.fetches, 1);
-	// Nor does an object in a new life need one: it knows the keys that its isolate has fetched.
+	// Nor does an object in a new life need one: it uses the keys that its isolate has fetched.
 	issuer.answer = () => [500, "{}"];
 	await server.evict("org_1", "close");
 	assert.equal(await enter(server, ed.token()), "auth_success");
@@ -179,7 +179,7 @@ test("frames sent right behind the auth frame wait for the keys, in their order"
 	client.send({ type: "auth", token: ed.token({ roles: ["later"] }) });
 	client.send({ type: "unsubscribe", id: "0" });
 	await asked;
-	// Others are served in the meantime.
+	// Others are served meanwhile.
 	assert.equal(await enter(server, tokenOf("u")), "auth_success");
 	assert.equal(client.frames.length, 0);
 	allow();
@@ -227,7 +227,7 @@ test("while keys are fetched no channel of a client of Supabase loses its fresh 
 	const client = await connect(socketUrl(server, { apikey, vsn: "2.0.0" }));
 	const channels = Array.from({ length: 60 }, (_, n) => `realtime:${n}`);
 	const push = (topic, ref, event, payload) => client.send([topic, ref, topic, event, payload]);
-	/** The channels of the next messages of the system: each is told that its changes are live, whenever it is somebody else's. */
+	/** The channels of the next system messages: each reports that its changes are live, in any order. */
 	const live = async () => {
 		const told = [];
 		while (told.length < channels.length) told.push((await client.next(([, , , event]) => event === "system"))[2]);
@@ -237,7 +237,7 @@ test("while keys are fetched no channel of a client of Supabase loses its fresh 
 	for (const topic of channels) push(topic, topic, "phx_join", { config });
 	assert.deepEqual(await live(), [...channels].sort());
 	for (const topic of channels) push(topic, null, "access_token", { access_token: ec.token({ role: "authenticated" }) });
-	// Other frames wait too, but no more than 32: the next one is answered, and by then all tokens have come.
+	// Other frames wait too, but no more than 32: the next one is answered, and by then all tokens have arrived.
 	for (let n = 1; n <= 33; n += 1) push(channels[0], `${n}`, "broadcast", { type: "broadcast", event: "e", payload: {} });
 	assert.equal((await client.next(([, , , , payload]) => payload.status === "error"))[1], "33");
 	release(200);

@@ -1,5 +1,6 @@
 /**
- * Limits: each row of the table, at its edge and one past it, on what a client does. Those of publishers are with broadcast.
+ * Limits: each row of the table, at its edge and one past it, on what a client does. Publishers' limits are in
+ * broadcast.spec.mjs.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -18,7 +19,7 @@ after(() => slow.dispose());
 const track = (topic, metadata = {}) => ({ type: "presence_track", topic, metadata });
 const codes = async (client) => (await unread(client)).map(({ type, code }) => code ?? type);
 
-/** A message to room 1 of so many bytes. */
+/** A message to room 1 of this many bytes. */
 function frameOf(bytes) {
 	const frame = { type: "broadcast", topic: "room:1", event: "e", id: "f", payload: "" };
 	return JSON.stringify({ ...frame, payload: "x".repeat(bytes - JSON.stringify(frame).length) });

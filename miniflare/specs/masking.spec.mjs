@@ -1,5 +1,5 @@
 /**
- * Who sees what of a row: rules of the configuration and of the request together, on live connections of four kinds.
+ * Who sees what of a row: rules of the configuration and of the request combined, on live connections of four kinds.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -31,7 +31,7 @@ const owner = await join(server, "olga", ["member"]);
 const guest = await join(server, "gus", ["guest"]);
 const everyone = { admin, hr, member, owner, guest };
 
-/** Publishes and gives the frames that each got. */
+/** Publishes and returns the frames that each received. */
 async function seen(event) {
 	const { delivered } = await publish(server, event);
 	const frames = await Promise.all(Object.entries(everyone).map(async ([who, client]) => [who, await unread(client)]));
@@ -39,7 +39,7 @@ async function seen(event) {
 	return Object.fromEntries(frames);
 }
 
-/** What each saw of the one row that was published, in `column`; `undefined` for who got nothing. */
+/** What each saw of the only published row, in `column`; `undefined` for those who received nothing. */
 async function cells(event, column) {
 	const frames = await seen(event);
 	return Object.fromEntries(Object.entries(frames).map(([who, [frame]]) => [who, frame && frame.new[column]]));

@@ -1,5 +1,5 @@
 /**
- * What Prometheus reads: the same figures, of those that are named and of nobody else.
+ * Prometheus metrics: the same figures, for the requested organizations only.
  */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
@@ -24,7 +24,7 @@ function ask(organizationId, token = ACCESS_TOKEN) {
 	return fetch(`${server.url}/realtime/v1/metrics?${query}`, { headers: { authorization: `Bearer ${token}` } });
 }
 
-/** The samples by name and labels. Every line must be one that Prometheus reads. */
+/** The samples by name and labels. Every line must be valid for Prometheus. */
 function parse(text) {
 	const samples = new Map();
 	const types = new Map();
@@ -41,7 +41,7 @@ function parse(text) {
 	return samples;
 }
 
-/** The organizations whose objects came to life so far. */
+/** The organizations whose objects have started. */
 async function woken() {
 	const path = `/realtime/v1/barrier-${lines.length}`;
 	await fetch(server.url + path);

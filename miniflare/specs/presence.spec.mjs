@@ -1,5 +1,6 @@
 /**
- * Presence: who is in a topic, told to those in it, right also after the object, the client or the server went away.
+ * Presence: who is in a topic, as its members are informed, correct even after the object, the client or the server was
+ * lost.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -13,17 +14,17 @@ after(() => server.dispose());
 const scratch = mkdtempSync(path(tmpdir(), "realtime-worker-"));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Each test has an organization of its own, so that nobody of another one is there. */
+/** Each test has its own organization, so that nobody from another test is present. */
 let organizations = 0;
 const organization = () => `org_presence_${(organizations += 1)}`;
 async function people(organizationId, ...users) {
 	const clients = [];
-	// One after the other: an object that two requests bring to life at the same moment cannot be evicted.
+	// One after the other: an object that two requests wake at the same moment cannot be evicted.
 	for (const user of users) clients.push(await join(server, user, ["member"], { organizationId }));
 	return clients;
 }
 
-/** Enters, and gives who is told to be there: users by name. */
+/** Joins, and returns the reported members: users by name. */
 async function track(client, metadata = {}, place = {}) {
 	client.send({ type: "presence_track", metadata, ...place });
 	const { clients } = await client.next(({ type }) => type === "presence_state");
@@ -37,7 +38,7 @@ test("the lobby tells who is there, who comes, changes and leaves", async () => 
 	const [ann, ben, lurker] = await people(organization(), "ann", "ben", "lurker");
 	assert.deepEqual(await track(ann, { at: "home" }), []);
 	ben.send({ type: "presence_track", metadata: { at: "work" } });
-	// What follows a difference within 50 ms is told at the end of that time, so each is awaited.
+	// What follows a difference within 50 ms is sent at the end of that time, so each is awaited.
 	const [state, joined] = [await ben.next(), await ben.next()];
 	assert.deepEqual(state, { type: "presence_state", clients: [{ client_id: ann.id, user_id: "ann", metadata: { at: "home" } }] });
 	assert.deepEqual(joined, { type: "presence_join", client_id: joined.client_id, user_id: "ben", metadata: { at: "work" } });

@@ -1,6 +1,6 @@
 /**
- * Recovery of what was asked for: what was published elsewhere is in nobody's way, and what earlier builds have stored, which
- * does not say where it was published, comes back all the same.
+ * Recovery of what was requested: publications elsewhere do not interfere, and rows of earlier builds, which do not
+ * name where they were published, are recovered too.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -17,7 +17,7 @@ after(() => rmSync(scratch, { recursive: true }));
 const said = (topic, payload) => message(payload, { topic, private: false });
 const payloads = (frames) => frames.filter(({ type }) => type === "broadcast").map(({ payload }) => payload);
 
-/** Subscribes to a topic, and gives what was missed of it; `undefined` where that is not known any more. */
+/** Subscribes to a topic, and returns what was missed of it; `undefined` if that is no longer known. */
 async function missedOf(client, topic, recover) {
 	client.send({ type: "subscribe", id: topic, topic, private: false, recover });
 	const frames = await unread(client);
@@ -52,7 +52,7 @@ test("a topic is recovered however much was published elsewhere", async () => {
 	await client.close();
 });
 
-/** Makes of every object's tables what the build before had written. */
+/** Converts every object's tables to what the previous build had written. */
 function asBefore(folder) {
 	const files = readdirSync(folder, { recursive: true }).filter((name) => name.includes("Broadcaster") && name.endsWith(".sqlite"));
 	let rows = 0;

@@ -1,5 +1,6 @@
 /**
- * Recovery: who comes back gets what was missed, all of it, in order, nothing twice; or is told that this cannot be.
+ * Recovery: a returning client receives everything missed, in order and without duplicates, or is told that this is
+ * impossible.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -18,7 +19,7 @@ after(() => short.dispose());
 const scratch = mkdtempSync(path(tmpdir(), "realtime-worker-"));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Repeatable chance (mulberry32). */
+/** Repeatable randomness (mulberry32). */
 function chance(seed) {
 	let state = seed;
 	return (below) => {
@@ -196,7 +197,7 @@ function exclusive(act) {
 	return mine;
 }
 
-/** Listens, and loses its line after every hundred events or so, until it has got the one that ends the story. */
+/** Subscribes, and loses its connection after about every hundred events, until it has received the last one. */
 async function listen(at, organizationId, roles, random, { steady = false } = {}) {
 	const got = [];
 	let connections = 0;
@@ -239,7 +240,7 @@ async function tell(at, organizationId, random, between) {
 test("a line that is lost again and again brings the same as one that holds", async () => {
 	const at = { server };
 	const organizationId = "org_lines";
-	// Joined before the first event, all of them begin at offset 0.
+	// Joined before the first event, so all of them begin at offset 0.
 	const steady = listen(at, organizationId, ["member"], chance(1), { steady: true });
 	const flaky = [2, 3, 4].map((seed) => listen(at, organizationId, ["member"], chance(seed)));
 	const admin = listen(at, organizationId, ["admin", "member"], chance(5));

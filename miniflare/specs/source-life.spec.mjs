@@ -1,5 +1,6 @@
 /**
- * The life of the source: it connects for whoever listens, comes back after every kind of death, and says what is wrong.
+ * The life of the source: it connects when there are subscribers, recovers from every kind of failure, and reports what
+ * is wrong.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -13,10 +14,10 @@ const database = await Database.start();
 after(() => database.dispose());
 
 const inserted = (body) => database.sql(`insert into messages (owner, body) values ('ada', '${body}')`);
-/** A feed that was lost is back within this. */
+/** A lost feed is back within this time. */
 const MAX_WAIT = 5_000;
 
-/** Runs with a deployment of its own, whose log it is given. */
+/** Runs with a separate deployment, and passes its log. */
 async function withServer(body, settings, options) {
 	const log = [];
 	const server = await database.serve(settings, { onLog: ({ message }) => log.push(message), ...options });
@@ -43,7 +44,7 @@ test("nobody listens: no connection; the last one gone, it is closed, and what i
 		idle.socket.close();
 		await isClosed();
 	};
-	// Nobody calls the object's next life: its alarm does, and what is stored says what for.
+	// Nobody requests the object's next life: its alarm starts it, and the storage says what is due.
 	const second = async () => {
 		await inserted("to nobody");
 		await until(() => database.sql("select count(*) from realtime_worker.changes"), (count) => count === "0");

@@ -1,6 +1,6 @@
 /**
- * What an earlier project listed as the tests of its realtime milestone, under the names that it gave them: the newest supabase-js
- * and a native client against a real PostgreSQL, which `psql` writes to.
+ * What an earlier project listed as the tests of its realtime milestone, under their original names: the newest
+ * supabase-js and a native client against a real PostgreSQL, to which `psql` writes.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -10,7 +10,7 @@ import { Database, reader } from "../source.mjs";
 import { CLIENTS, Tenant, anonKey } from "../supabase.mjs";
 
 const ADMIN = { user: "postgres", database: "postgres" };
-/** A feed that was lost is back within this, in milliseconds. */
+/** A lost feed is back within this time, in milliseconds. */
 const MAX_WAIT = 5_000;
 const database = await Database.start();
 await database.sql(`
@@ -30,7 +30,7 @@ after(async () => {
 
 let rooms = 0;
 
-/** A channel of supabase-js with one binding, which has been told how that went. */
+/** A channel of supabase-js with one binding, whose result has arrived. */
 async function open(filter, user = "ada") {
 	const on = [["postgres_changes", { event: "*", schema: "public", ...filter }, "change"], ["system", {}]];
 	const room = await tenant.person(user, { roles: ["authenticated"] }).room(`db-${(rooms += 1)}`, { on }).join();

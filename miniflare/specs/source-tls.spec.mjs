@@ -1,5 +1,5 @@
 /**
- * TLS to a real PostgreSQL, as a managed one has it: which certificates are trusted, and what is said of the others.
+ * TLS to a real PostgreSQL, as a managed one has it: which certificates are trusted, and how the others are reported.
  */
 import assert from "node:assert/strict";
 import { copyFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { Certificates } from "../certificates.mjs";
 import { giveToServer } from "../postgres.mjs";
 
 const certificates = new Certificates();
-// Stands for the public authorities. Miniflare reads it once, when it is loaded, so what loads it comes later.
+// Stands for the public authorities. Miniflare reads it once, when it is loaded, so it must be set before.
 process.env.NODE_EXTRA_CA_CERTS = certificates.authority("public");
 certificates.authority("private");
 const { Database, reader, status } = await import("../source.mjs");
@@ -38,7 +38,7 @@ after(async () => {
 	certificates.dispose();
 });
 
-/** Lets the server show this certificate from now on; without one it has no TLS. */
+/** The server presents this certificate from now on; without one it has no TLS. */
 async function show(name) {
 	const file = (end) => path.join(database.postgres.folder, `${name}.${end}`);
 	const files = name ? { ssl_cert_file: file("crt"), ssl_key_file: file("key") } : {};

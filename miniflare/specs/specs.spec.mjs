@@ -1,11 +1,14 @@
 /**
- * What holds for the specs themselves.
+ * Rules for the specs themselves.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-/** The runner ends a file's process when the tests that it knows of are done: one that is defined after an await may never run. */
+/**
+ * The runner ends a file's process when the tests that it knows are done: one that is defined after an await may never
+ * run.
+ */
 test("no spec awaits between its tests", () => {
 	const wrong = [];
 	for (const folder of ["../../miniflare/specs/", "../../sdk/specs/"]) {

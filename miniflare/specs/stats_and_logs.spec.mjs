@@ -1,5 +1,5 @@
 /**
- * What an operator sees: figures, liveness, and logs of one JSON line each in which no secret ever stands.
+ * What an operator sees: figures, liveness, and logs of one JSON line each, which never contain a secret.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -24,7 +24,7 @@ const server = await start(
 );
 after(() => server.dispose());
 
-/** Every line so far: the one that this asks for comes last. */
+/** Every line so far: the line that this request causes is the last. */
 async function logs() {
 	const path = `/realtime/v1/barrier-${lines.length}`;
 	await fetch(server.url + path);
@@ -162,7 +162,7 @@ test("a busy day leaves no secret in the logs, and each line is one JSON object"
 		assert.doesNotMatch(line, /\n/);
 		for (const value of secrets) {
 			assert.ok(!line.includes(value) && !line.includes(encodeURIComponent(value)), `${value} in ${line}`);
-			// Neither a part of a token, such as its signature.
+			// Nor a part of a token, such as its signature.
 			for (const part of value.split(".").slice(1)) assert.ok(!line.includes(part), `${part} in ${line}`);
 		}
 	}

@@ -1,5 +1,5 @@
 /**
- * Strangers leave nothing behind: an object that nobody has proven an identity to has no storage once they are gone.
+ * Strangers leave nothing behind: an object at which nobody has authenticated has no storage once they are gone.
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -22,17 +22,17 @@ test("strangers leave no storage behind, members do", async (t) => {
 
 	const organizations = Array.from({ length: STRANGERS }, (_, index) => `made_up_${index}`);
 	const strangers = [];
-	// All at once, the machine would refuse some.
+	// If all connected at once, the machine would refuse some.
 	for (let first = 0; first < STRANGERS; first += PORTION) {
 		const some = organizations.slice(first, first + PORTION);
 		strangers.push(...(await Promise.all(some.map((organizationId) => connect(socketUrl(server, { organizationId }))))));
 	}
-	// Half leave by themselves; the others are closed when their time to authenticate is over.
+	// Half disconnect by themselves; the others are closed when their time to authenticate is over.
 	for (const [index, stranger] of strangers.entries()) {
 		if (index % 2) stranger.close();
 	}
 	await Promise.all(strangers.map((stranger) => stranger.closed));
-	// An object deletes its storage while it handles the end of its last socket: its figures come after that.
+	// An object deletes its storage while it handles the end of its last socket, so its figures come after that.
 	for (let first = 0; first < STRANGERS; first += PORTION) {
 		await Promise.all(organizations.slice(first, first + PORTION).map((organizationId) => figures(server, organizationId)));
 	}
@@ -79,18 +79,18 @@ async function count(t, folder, table) {
 	return rows;
 }
 
-/** The tables of every object that has any. An empty database has one page all the same, which the runtime writes. */
+/** The tables of every object that has any. Even an empty database has one page, which the runtime writes. */
 async function tables(t, folder) {
 	const found = new Map();
 	await eachDatabase(t, folder, (database, file) => {
 		const names = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all().map(({ name }) => name);
-		// The file that holds the runtime's own alarms is not an object's.
+		// The file with the runtime's own alarms is not an object's.
 		if (names.length > 0 && !names.includes("_cf_ALARM")) found.set(file, names);
 	});
 	return found;
 }
 
-/** Opens the databases of all objects, one after the other. They are copied, since the server has them open. */
+/** Opens the databases of all objects, one after the other. They are copied, because the server has them open. */
 async function eachDatabase(t, folder, look) {
 	const copy = await temporaryFolder(t);
 	await cp(folder, copy, { recursive: true });
@@ -103,7 +103,7 @@ async function eachDatabase(t, folder, look) {
 }
 
 async function temporaryFolder(t) {
-	// In memory, where the machine has a folder there: hundreds of databases are created.
+	// In memory, if the machine has a folder there: hundreds of databases are created.
 	const folder = await mkdtemp(pathOf(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "strangers-"));
 	t.after(() => rm(folder, { recursive: true, force: true }));
 	return folder;

@@ -1,5 +1,5 @@
 /**
- * Table subscriptions: without any everything comes, with some only what matches.
+ * Table subscriptions: without any, everything is received; with some, only what matches.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -19,7 +19,7 @@ const change = (table, eventType, row, more = {}) => {
 	return { type: "postgres_changes", table, eventType, ...rows, ...more };
 };
 
-/** With this one subscription, the ids of the rows that come of these changes. */
+/** The ids of the rows that this subscription receives of these changes. */
 async function ids(target, changes, of = client) {
 	assert.deepEqual(await subscribe(of, "s", target), { type: "subscribed", id: "s" });
 	await publish(server, { messages: changes });

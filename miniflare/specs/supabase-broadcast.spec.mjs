@@ -10,7 +10,7 @@ import { behaviour } from "../supabase_matrix.mjs";
 const server = await startSupabase();
 after(() => server.dispose());
 
-/** A sender with the client in question, and listeners with the oldest and the newest, all in one room. */
+/** A sender with the tested client, and subscribers with the oldest and the newest, all in one room. */
 async function gather(tenant, topic, config) {
 	const [sender, old, recent] = [tenant.person("ann"), tenant.person("old", { client: OLD }), tenant.person("new", { client: RECENT })];
 	const rooms = [sender.room(topic, { config }), old.room(topic), recent.room(topic)];
@@ -25,7 +25,7 @@ async function listen(tenant, topic) {
 	return native;
 }
 
-behaviour(server, "broadcast to 1.0.0, 2.0.0 and native subscribers, not to oneself", async (tenant) => {
+behaviour(server, "broadcast to 1.0.0, 2.0.0 and native subscribers, except the sender", async (tenant) => {
 	const [sender, ...listeners] = await gather(tenant, "lobby");
 	const native = await listen(tenant, "lobby");
 	const payload = { x: 1, text: "é😀", nested: { list: [null, 1.5, "\u0000"] } };
@@ -36,7 +36,7 @@ behaviour(server, "broadcast to 1.0.0, 2.0.0 and native subscribers, not to ones
 	for (const room of listeners) assert.deepEqual(await room.unread(), []);
 });
 
-behaviour(server, "broadcasts of native clients", async (tenant) => {
+behaviour(server, "broadcasts from native clients", async (tenant) => {
 	const rooms = await gather(tenant, "lobby");
 	const native = await listen(tenant, "lobby");
 	native.send({ type: "broadcast", topic: "lobby", private: false, event: "back", payload: { y: [2] }, echo: false });
@@ -45,7 +45,7 @@ behaviour(server, "broadcasts of native clients", async (tenant) => {
 	assert.deepEqual(await unread(native), []);
 });
 
-behaviour(server, "self: one hears oneself, once", async (tenant) => {
+behaviour(server, "self: the sender receives its own message, once", async (tenant) => {
 	const [sender, ...listeners] = await gather(tenant, "lobby", { broadcast: { self: true } });
 	await sender.send("cursor", { x: 1 });
 	for (const room of [sender, ...listeners]) {
@@ -54,7 +54,7 @@ behaviour(server, "self: one hears oneself, once", async (tenant) => {
 	}
 });
 
-behaviour(server, "ack: the answer to a broadcast, and none without", async (tenant) => {
+behaviour(server, "ack: a broadcast is acknowledged only if requested", async (tenant) => {
 	const ann = tenant.person("ann");
 	const sure = await ann.room("sure", { config: { broadcast: { ack: true } } }).join();
 	const quiet = await ann.room("quiet").join();
@@ -112,7 +112,7 @@ behaviour(server, "handlers by event, in any case", async (tenant) => {
 
 behaviour(
 	server,
-	"what else a message says reaches the others unchanged",
+	"other keys of a message arrive unchanged",
 	async (tenant) => {
 		const [sender, ...listeners] = await gather(tenant, "lobby");
 		const message = { type: "broadcast", event: "cursor", payload: { x: 1 }, sent_at: 1.5, trace: { ids: ["é"] } };
@@ -123,7 +123,7 @@ behaviour(
 	{ lacks: (client) => !isOldProtocol(client) },
 );
 
-behaviour(server, "public and private topics of one name never meet", async (tenant) => {
+behaviour(server, "public and private topics of the same name are separate", async (tenant) => {
 	const [inside, outside] = [tenant.person("in"), tenant.person("out")];
 	const closed = await inside.room("room:1", { config: { private: true } }).join();
 	const open = await outside.room("room:1").join();
@@ -135,14 +135,14 @@ behaviour(server, "public and private topics of one name never meet", async (ten
 	assert.deepEqual([await events(closed), await events(open)], [["server private"], ["server public"]]);
 });
 
-behaviour(server, "what the API worker publishes, in its order", async (tenant) => {
+behaviour(server, "the API worker's publications, in order", async (tenant) => {
 	const rooms = await gather(tenant, "lobby");
 	const messages = Array.from({ length: 20 }, (_, n) => ({ type: "broadcast", topic: "lobby", private: false, event: "count", payload: { n } }));
 	await tenant.publish({ messages });
 	for (const room of rooms) {
 		assert.deepEqual((await room.unread()).map(({ payload }) => payload.payload.n), messages.map((_, n) => n));
 	}
-	// The channels of a socket too, in whatever order they were entered.
+	// So are the channels of one socket, in whatever order they were joined.
 	const ann = tenant.person("ann");
 	for (const topic of ["c", "a", "b"]) await ann.room(topic).join();
 	const topics = ["a", "b", "c", "a"];

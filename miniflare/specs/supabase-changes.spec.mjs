@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: row changes, by binding, with their types, as their reader may see them.
+ * Supabase's clients: row changes, by binding, with their types, as their recipient may see them.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -11,7 +11,7 @@ after(() => server.dispose());
 
 const on = (filter, name) => ["postgres_changes", { schema: "public", ...filter }, name];
 const isSystem = ({ event }) => event === "system";
-/** Clients that know nothing newer than 2.108. */
+/** Clients without features newer than 2.108. */
 const isBefore2109 = ({ module }) => /realtime-2\.(1\d|97)\./.test(module);
 
 behaviour(server, "row changes by event, table and filter, each handler once", async (tenant) => {
@@ -116,7 +116,7 @@ behaviour(server, "the system message of a live subscription", async (tenant) =>
 	assert.equal(join_ref ?? null, ada.socket.vsn === "1.0.0" ? null : join.ref);
 });
 
-behaviour(server, "a filter of another grammar is an error that leaves the channel open", async (tenant) => {
+behaviour(server, "an invalid filter is an error that leaves the channel open", async (tenant) => {
 	const handlers = [on({ event: "*", table: "people", filter: "id=near.1" }), ["system", {}], ["broadcast", { event: "*" }]];
 	const room = await tenant.person("ada").room("db", { on: handlers }).join();
 	const { payload } = await room.next(({ handler }) => handler === "system");
@@ -126,7 +126,7 @@ behaviour(server, "a filter of another grammar is an error that leaves the chann
 	assert.deepEqual((await room.unread()).map(({ payload }) => payload.event), ["still here"]);
 });
 
-behaviour(server, "a table that is not for one is refused at the join", async (tenant) => {
+behaviour(server, "a table that the roles do not receive is refused at the join", async (tenant) => {
 	const room = tenant.person("mel").room("db", { on: [on({ event: "*", table: "staff" })] });
 	const { status, error } = await room.subscribe();
 	assert.equal(status, "CHANNEL_ERROR");
@@ -137,7 +137,7 @@ behaviour(server, "a table that is not for one is refused at the join", async (t
 	assert.deepEqual(room.events.unread(), []);
 });
 
-behaviour(server, "filters: each operator of 2026", async (tenant) => {
+behaviour(server, "filters: every operator of 2026", async (tenant) => {
 	const filters = {
 		"id=gte.2": [2, 3],
 		"id=lt.2": [1],
@@ -173,7 +173,7 @@ behaviour(
 
 behaviour(
 	server,
-	"wait: subscribed means that changes come",
+	"wait: subscribed means that changes arrive",
 	async (tenant) => {
 		const ada = tenant.person("ada");
 		const config = { postgres_changes_options: { wait: true, timeout: 3_000 } };

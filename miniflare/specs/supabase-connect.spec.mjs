@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: connecting, joining and leaving, heartbeats, and whose organization a connection is of.
+ * Supabase's clients: connecting, joining and leaving, heartbeats, and the organization of a connection.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -40,7 +40,7 @@ behaviour(server, "join with the anon key alone", async (tenant) => {
 
 behaviour(server, "leave and join again on one socket, each event once", async (tenant) => {
 	const ada = tenant.person("ada");
-	// A channel that stays, for the old ones close the socket after the last.
+	// A channel that stays, because the old clients close the socket after the last one.
 	const [other, first] = [await ada.room("other").join(), await ada.room("lobby").join()];
 	assert.equal(await first.leave(), "ok");
 	const second = await ada.room("lobby").join();
@@ -84,14 +84,14 @@ behaviour(server, "remove all channels", async (tenant) => {
 	assert.equal(ada.sockets.length, 1);
 });
 
-behaviour(server, "a key that is no token is refused", async (tenant) => {
+behaviour(server, "a malformed key is refused", async (tenant) => {
 	const mallory = tenant.person("mallory", { key: `nonsense-${tenant.organizationId}`, roles: null });
 	const { status } = await mallory.room("lobby").subscribe();
 	assert.equal(status, "CHANNEL_ERROR");
 	assert.equal((await tenant.stats()).connections, 0);
 });
 
-/** Opens a socket by hand and joins a channel; gives the client. */
+/** Opens a socket by hand and joins a channel; returns the client. */
 async function joinByHand({ key, token, headers, topic = "realtime:lobby", query = "&vsn=2.0.0" }) {
 	const client = await connect(`${server.url}/realtime/v1/websocket?apikey=${key}${query}`, { headers });
 	const payload = { config: {}, ...(token && { access_token: token }) };
@@ -118,25 +118,25 @@ test("a key that names none is of the default organization, and so are users' to
 	assert.equal((await reply(client))[4].status, "ok");
 	assert.equal((await main.stats()).connections, 1);
 	await client.close();
-	// Elsewhere such a token says nothing of who its user is there.
+	// In another organization, such a token says nothing about its user.
 	const elsewhere = await joinByHand({ key: anonKey("org_elsewhere"), token });
 	assert.equal((await reply(elsewhere))[4].status, "error");
 	await elsewhere.close();
 });
 
-/** Someone whose client reaches the server under another host. */
+/** Someone whose client reaches the server under another host name. */
 function at(host, tenant, client, options) {
 	const transport = class extends WebSocket {
 		constructor(url, _protocols, more) {
 			super(url, { ...more, headers: { host } });
-			// The client has an event of its own for it.
+			// The client has a separate event for it.
 			this.on("error", () => {});
 		}
 	};
 	return tenant.person("ada", { client, ...options, realtime: { transport } });
 }
 
-// The older clients never set up a transport that they are given.
+// The older clients never construct a given transport.
 for (const client of CLIENTS.filter(({ name }) => name.includes("2.119.0"))) {
 	const keyOf = (claims) => signToken({ role: "anon", exp: now() + 60, jti: client.name, ...claims }, JWT_SECRET);
 

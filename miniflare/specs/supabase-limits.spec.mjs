@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: what becomes of those who ask for too much, and of those who are sent away.
+ * Supabase's clients: what happens to those that request too much, and to those that are refused.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -22,7 +22,7 @@ function joinFrame(vsn, topic, ref) {
 	return JSON.stringify(vsn === "1.0.0" ? { topic, event, payload, ref, join_ref: ref } : [ref, ref, topic, event, payload]);
 }
 
-behaviour(slow, "a channel that floods is told and closed, and no other of its socket", async (tenant) => {
+behaviour(slow, "a channel that floods is closed with its reason, and no other channel of its socket", async (tenant) => {
 	const ada = tenant.person("ada");
 	const [other, room] = [await ada.room("other", { on }).join(), await ada.room("lobby", { on }).join()];
 	for (let n = 0; n < 40; n += 1) room.send("flood", { n });
@@ -37,7 +37,7 @@ behaviour(slow, "a channel that floods is told and closed, and no other of its s
 	assert.deepEqual([other.statuses.unread(), ada.sockets.length], [[], 1]);
 });
 
-behaviour(server, "closed by the server with a code, it comes back and no event comes twice", async (tenant, client) => {
+behaviour(server, "reconnects after a close by the server, without duplicates", async (tenant, client) => {
 	const ada = tenant.person("ada");
 	const since = Date.now() - 1_000;
 	const room = await ada.room("lobby").join();
@@ -49,7 +49,7 @@ behaviour(server, "closed by the server with a code, it comes back and no event 
 	await say(1);
 	assert.deepEqual([await room.heard(), await kept.heard()], [["count", { n: 1 }], ["count", { n: 1 }]]);
 	const first = ada.socket;
-	// More joins at once than there may be, by hand, for no client does that.
+	// More joins at once than allowed, by hand, because no client does that.
 	for (let n = 0; n < 12; n += 1) WebSocket.prototype.send.call(first, joinFrame(client.vsn, `realtime:by-hand-${n}`, `hand-${n}`));
 	const error = await first.received.find(({ payload }) => payload?.status === "error");
 	assert.deepEqual(error.payload.response, { reason: "ClientJoinRateLimitReached: Too many joins per second" });
@@ -57,7 +57,7 @@ behaviour(server, "closed by the server with a code, it comes back and no event 
 	await Promise.all([room.rejoined(), kept.rejoined()]);
 	await say(2);
 	assert.deepEqual((await room.unread()).map(({ payload }) => payload.payload.n), [2]);
-	// What is replayed once more has the id that it had before.
+	// A repeated replay has the same id as before.
 	const ids = new Map([...kept.events.items, ...(await kept.unread())].map(({ payload }) => [payload.meta.id, payload.payload.n]));
 	assert.deepEqual([...ids.values()], [1, 2]);
 	assert.equal(ada.sockets.length, 2);
@@ -78,7 +78,7 @@ test("who floods with joins loses the socket, and nobody else anything", async (
 	const tenant = new Tenant(server);
 	const room = await tenant.person("ada").room("lobby").join();
 	const mallory = await connect(`${server.url}/realtime/v1/websocket?apikey=${anonKey(tenant.organizationId)}&vsn=2.0.0`);
-	// More than a slow machine gets round to while some come back into the bucket.
+	// More than a slow machine sends while the bucket refills.
 	for (let n = 1; n <= 50; n += 1) mallory.send(joinFrame("2.0.0", `realtime:${n}`, `${n}`));
 	const refused = await mallory.next(([, , , , payload]) => payload.status === "error");
 	assert.deepEqual([refused[1] > 10, refused[4].response.reason], [true, "ClientJoinRateLimitReached: Too many joins per second"]);

@@ -1,5 +1,5 @@
 /**
- * The compatibility matrix of Supabase's clients has no line but those that the specs run. They compare the lines themselves.
+ * The compatibility matrix of Supabase's clients has only rows that the specs run. They compare the rows themselves.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";

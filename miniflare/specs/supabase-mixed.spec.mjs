@@ -1,6 +1,6 @@
 /**
- * Native and Supabase clients of four roles in one organization: of one publication each gets what its role may see, in its
- * own frames, byte for byte what is documented.
+ * Native and Supabase clients with four roles in one organization: each receives what its role may see of one
+ * publication, in its own frames, byte for byte as documented.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -27,7 +27,7 @@ const publication = {
 	columns: { salary: "numeric" },
 };
 
-/** What each may see of the row: who, of which role and team. */
+/** What each may see of the row: user, role and team. */
 const readers = [
 	{ user: "ada", role: "admin", team: "blue", sees: { ...row, ssn: "*****6789", salary: "[REDACTED]" } },
 	{ user: "hal", role: "hr", team: "blue", sees: { ...row, email: "j***@y*********.com" } },
@@ -37,7 +37,7 @@ const readers = [
 	{ user: "gus", role: "guest", team: "red", sees: null },
 ];
 
-/** The frame of an insert, as the server writes it to a client of Supabase, without its time and its ids. */
+/** The frame of an insert, as the server writes it to a Supabase client, without its time and its ids. */
 function expectedFrame(client, topic, { ids, data }, record) {
 	const payload = {
 		ids,
@@ -54,7 +54,7 @@ function expectedFrame(client, topic, { ids, data }, record) {
 	return isOldProtocol(client) ? { topic, event: "postgres_changes", payload, ref: null } : [null, null, topic, "postgres_changes", payload];
 }
 
-behaviour(server, "beside native clients of four roles: audience, masks and frames", async (tenant, client) => {
+behaviour(server, "together with native clients of four roles: audience, masks and frames", async (tenant, client) => {
 	const present = [];
 	for (const { user, role, team, sees } of readers) {
 		const claims = { team };
@@ -80,7 +80,7 @@ behaviour(server, "beside native clients of four roles: audience, masks and fram
 			assert.deepEqual(JSON.parse(raw), expectedFrame(client, topic, payload, sees), user);
 		}
 		assert.equal(frames.length, sees ? 1 : 0);
-		// Nothing that is masked for someone has been sent to them in any form.
+		// No masked value was sent to them in any form.
 		const sent = person.socket.received.items.map(({ raw, bytes }) => raw ?? bytes.toString("latin1")).join("\n");
 		assert.equal(sent.includes(SSN), user === "hal" || user === "owner", user);
 		assert.equal(sent.includes(EMAIL), user === "ada", user);
@@ -88,7 +88,7 @@ behaviour(server, "beside native clients of four roles: audience, masks and fram
 	}
 });
 
-behaviour(server, "columns are told with their types, and only those that are sent", async (tenant) => {
+behaviour(server, "columns have their types, and only those that are sent are listed", async (tenant) => {
 	const room = await tenant.person("hal", { roles: ["hr"] }).room("db", { on: [["postgres_changes", { event: "*", schema: "public" }]] }).join();
 	const hal = tenant.person("hal", { roles: ["hr"] });
 	const again = await hal.room("db", { on: [["postgres_changes", { event: "*", schema: "public" }]] }).join();

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: presence, also beside native clients, and after whoever left without a word.
+ * Supabase's clients: presence, also together with native clients, and after silent disconnects.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -12,12 +12,12 @@ after(() => server.dispose());
 
 const on = ["sync", "join", "leave"].map((event) => ["presence", { event }, event]);
 
-/** A person's channel with presence, under a key. */
+/** A person's channel with presence, with a key. */
 function present(person, key, topic = "lobby") {
 	return person.room(topic, { config: { presence: { key } }, on });
 }
 
-/** The client in question, the oldest and the newest, in one room, each under its name. */
+/** The tested client, the oldest and the newest, in one room, each with its name as the key. */
 async function gather(tenant) {
 	const people = [tenant.person("ann"), tenant.person("old", { client: OLD }), tenant.person("new", { client: RECENT })];
 	const rooms = people.map((person, index) => present(person, ["ann", "old", "new"][index]));
@@ -25,7 +25,7 @@ async function gather(tenant) {
 	return rooms;
 }
 
-behaviour(server, "presence: who is there, after every join, also nobody", async (tenant) => {
+behaviour(server, "presence: the roster after every join, even an empty one", async (tenant) => {
 	const ann = await present(tenant.person("ann"), "ann").join();
 	await ann.next(({ handler }) => handler === "sync");
 	assert.deepEqual(ann.presence(), {});
@@ -50,7 +50,7 @@ behaviour(server, "presence: track, update, untrack", async (tenant) => {
 	}
 });
 
-behaviour(server, "presence: a join and a leave are told once, with their references", async (tenant) => {
+behaviour(server, "presence: a join and a leave are sent once, with their references", async (tenant) => {
 	const [ann, ...others] = await gather(tenant);
 	for (const room of others) await room.unread();
 	await ann.channel.track({ at: "desk" });
@@ -66,7 +66,7 @@ behaviour(server, "presence: a join and a leave are told once, with their refere
 	}
 });
 
-behaviour(server, "presence: several under one key", async (tenant) => {
+behaviour(server, "presence: several members under one key", async (tenant) => {
 	const [first, second] = [tenant.person("ann"), tenant.person("ann")].map((person) => present(person, "ann"));
 	const rooms = [await first.join(), await second.join()];
 	await first.channel.track({ device: "phone" });
@@ -76,7 +76,7 @@ behaviour(server, "presence: several under one key", async (tenant) => {
 	await first.shows({ ann: [{ device: "phone" }] });
 });
 
-behaviour(server, "presence: a key of the server's own, where there is none", async (tenant) => {
+behaviour(server, "presence: the server generates a missing key", async (tenant) => {
 	const rooms = [tenant.person("ann"), tenant.person("ben")].map((person) => present(person, ""));
 	for (const room of rooms) await room.join();
 	for (const room of rooms) assert.equal(await room.channel.track({ a: 1 }), "ok");
@@ -84,7 +84,7 @@ behaviour(server, "presence: a key of the server's own, where there is none", as
 	for (const key of Object.keys(rooms[0].presence())) assert.match(key, /^[0-9a-f-]{36}\.\d+$/);
 });
 
-behaviour(server, "presence: one who disconnects leaves", async (tenant) => {
+behaviour(server, "presence: a client that disconnects leaves", async (tenant) => {
 	const ann = tenant.person("ann");
 	const there = await present(ann, "ann").join();
 	const others = [OLD, RECENT].map((client) => present(tenant.person("ben", { client }), "ben"));
@@ -100,7 +100,7 @@ const ghosts = async (tenant, redeploy) => {
 	const [there, back] = [await present(ann, "ann").join(), await present(ben, "ben").join()];
 	for (const room of [there, back]) await room.channel.track({ a: 1 });
 	for (const room of [there, back]) await room.shows({ ann: [{ a: 1 }], ben: [{ a: 1 }] });
-	// Both lose the object, and only one comes back.
+	// Both lose the object, and only one reconnects.
 	const away = ann.socket.closed.then(() => ann.realtime.disconnect());
 	await Promise.all([away, redeploy()]);
 	await back.rejoined();
@@ -111,7 +111,7 @@ const ghosts = async (tenant, redeploy) => {
 };
 behaviour(null, "presence: no ghost after a deploy", (_, client) => withDeploys(client, ghosts), ALONE);
 
-behaviour(server, "presence: native clients see it, and are seen", async (tenant) => {
+behaviour(server, "presence: shared with native clients", async (tenant) => {
 	const native = await tenant.native("nat");
 	await subscribe(native, "p", { topic: "lobby", private: false, presence: true });
 	await unread(native);
@@ -128,7 +128,7 @@ behaviour(server, "presence: native clients see it, and are seen", async (tenant
 	await room.shows({});
 });
 
-behaviour(server, "presence: tracked without a handler for it", async (tenant) => {
+behaviour(server, "presence: tracked without a presence handler", async (tenant) => {
 	const ann = await tenant.person("ann").room("lobby").join();
 	const ben = await present(tenant.person("ben"), "ben").join();
 	assert.equal(await ann.channel.track({ a: 1 }), "ok");

@@ -18,14 +18,14 @@ const secret = { private: true };
 const sure = { ...secret, broadcast: { ack: true } };
 const system = ["system", {}];
 
-/** The reason of a join that must be refused, without what a client puts around it. */
+/** The reason of a join that must be refused, without the client's wrapping. */
 async function refusal(room) {
 	const { status, error } = await room.subscribe();
 	assert.equal(status, "CHANNEL_ERROR");
 	return error.message.replaceAll('"', "");
 }
 
-behaviour(server, "private: joined by whom the policy names, refused with the reason", async (tenant) => {
+behaviour(server, "private: the policy admits or refuses, with the reason", async (tenant) => {
 	const member = await tenant.person("mel").room("room:1", { config: secret }).join();
 	const guest = tenant.person("gus", { roles: ["guest"] }).room("room:1", { config: secret });
 	const nobody = tenant.person("nobody", { roles: null }).room("room:1", { config: secret });
@@ -36,7 +36,7 @@ behaviour(server, "private: joined by whom the policy names, refused with the re
 	assert.deepEqual([guest.events.unread(), nobody.events.unread()], [[], []]);
 });
 
-behaviour(server, "private: who may read may not thereby write", async (tenant) => {
+behaviour(server, "private: the right to read does not include writing", async (tenant) => {
 	const boss = tenant.person("ada", { roles: ["admin"], client: RECENT });
 	const [reader, writer] = [
 		await tenant.person("mel").room("news:1", { config: sure }).join(),
@@ -48,7 +48,7 @@ behaviour(server, "private: who may read may not thereby write", async (tenant) 
 	assert.deepEqual(await writer.unread(), []);
 });
 
-behaviour(server, "private: presence by a policy of its own", async (tenant) => {
+behaviour(server, "private: presence has its own policy", async (tenant) => {
 	const on = [["broadcast", { event: "*" }], ["presence", { event: "*" }], ["presence", { event: "sync" }]];
 	const room = await tenant.person("mel").room("news:1", { config: secret, on }).join();
 	assert.equal(await room.channel.track({ a: 1 }), "error");
@@ -71,7 +71,7 @@ behaviour(server, "private: native and Supabase clients in one room", async (ten
 	await unread(native);
 });
 
-behaviour(server, "a fresh token that takes the right to read closes the channel", async (tenant) => {
+behaviour(server, "a fresh token that revokes the right to read closes the channel", async (tenant) => {
 	const mel = tenant.person("mel");
 	const [open, closed] = [await mel.room("lobby").join(), await mel.room("room:1", { config: secret, on: [system] }).join()];
 	await mel.refresh({ roles: ["guest"], role: "guest" });
@@ -84,7 +84,7 @@ behaviour(server, "a fresh token that takes the right to read closes the channel
 	assert.deepEqual(open.statuses.unread(), []);
 });
 
-behaviour(server, "a fresh token that gives rights is heard at once", async (tenant) => {
+behaviour(server, "a fresh token that grants rights takes effect at once", async (tenant) => {
 	const mel = tenant.person("mel", { roles: ["guest"] });
 	const on = [["postgres_changes", { event: "*", schema: "public", table: "people" }]];
 	const [room, rows] = [await mel.room("news:1", { config: sure }).join(), await mel.room("db", { on }).join()];
@@ -95,7 +95,7 @@ behaviour(server, "a fresh token that gives rights is heard at once", async (ten
 	assert.equal((await rows.next()).payload.new.ssn, "123-45-6789");
 });
 
-behaviour(server, "a token that comes after the join", async (tenant) => {
+behaviour(server, "a token that is sent after the join", async (tenant) => {
 	const late = tenant.person("hal", { roles: null });
 	const on = [["postgres_changes", { event: "*", schema: "public", table: "people" }]];
 	const rows = await late.room("db", { on }).join();
@@ -108,7 +108,7 @@ behaviour(server, "a token that comes after the join", async (tenant) => {
 
 behaviour(
 	server,
-	"a token that the client asks for at a heartbeat",
+	"a token that the client refreshes at a heartbeat",
 	async (tenant) => {
 		const ada = tenant.person("ada", { callback: true });
 		const on = [["postgres_changes", { event: "*", schema: "public", table: "people" }]];
@@ -126,7 +126,7 @@ behaviour(
 	{ lacks: ({ module }) => module === "realtime-2.10.7" },
 );
 
-behaviour(server, "an expired token is told and its channels closed", async (tenant) => {
+behaviour(server, "an expired token is reported and its channels are closed", async (tenant) => {
 	const exp = Math.floor(Date.now() / 1_000) + 3;
 	const room = await tenant.person("ada", { claims: { exp } }).room("lobby", { on: [system] }).join();
 	const { payload } = await room.next(({ payload }) => payload.status === "error");
@@ -135,7 +135,7 @@ behaviour(server, "an expired token is told and its channels closed", async (ten
 	assert.equal((await room.statuses.next()).status, "CLOSED");
 });
 
-behaviour(server, "a token that is none closes the channel with its reason", async (tenant) => {
+behaviour(server, "an invalid token closes the channel with its reason", async (tenant) => {
 	const mel = tenant.person("mel");
 	const room = await mel.room("lobby", { on: [system] }).join();
 	await mel.setAuth("nonsense");
@@ -144,13 +144,13 @@ behaviour(server, "a token that is none closes the channel with its reason", asy
 	assert.equal((await room.statuses.next()).status, "CLOSED");
 });
 
-behaviour(strict, "only private channels, where public ones are switched off", async (tenant) => {
+behaviour(strict, "only private channels, if public ones are disabled", async (tenant) => {
 	const mel = tenant.person("mel");
 	assert.equal(await refusal(mel.room("lobby")), "PrivateOnly: This project only allows private channels");
 	await mel.room("room:1", { config: secret }).join();
 });
 
-behaviour(narrow, "more channels than one may have are refused", async (tenant) => {
+behaviour(narrow, "channels beyond the limit are refused", async (tenant) => {
 	const mel = tenant.person("mel");
 	for (const name of ["a", "b"]) await mel.room(name).join();
 	assert.match(await refusal(mel.room("c")), /^ChannelRateLimitReached: /);

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: what they keep when the object sleeps, and how they come back when it is gone.
+ * Supabase's clients: what they keep when the object hibernates, and how they reconnect when it is gone.
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -16,7 +16,7 @@ const on = [
 ];
 const config = { broadcast: { ack: true }, presence: { key: "ann" } };
 
-/** Everything that a channel can get, each of which must come once. */
+/** Everything that a channel can receive, each of which must arrive once. */
 async function check(tenant, room, other, n) {
 	await tenant.change("INSERT", "people", { id: n, ssn: "123-45-6789" });
 	await tenant.say("lobby", "server", { n });
@@ -27,7 +27,7 @@ async function check(tenant, room, other, n) {
 	assert.deepEqual((await other.unread()).map(({ payload }) => payload.event), ["server", "mine"]);
 }
 
-/** The client in question, and another one that it talks to. */
+/** The tested client, and another one that it communicates with. */
 async function gather(tenant, client) {
 	const [ann, ben] = [tenant.person("ann"), tenant.person("ben", { client })];
 	const room = await ann.room("lobby", { config, on }).join();
@@ -35,7 +35,7 @@ async function gather(tenant, client) {
 	return { ann, ben, room, other };
 }
 
-behaviour(server, "asleep between any two frames, everything is kept", async (tenant, client) => {
+behaviour(server, "hibernation between any two frames loses nothing", async (tenant, client) => {
 	const { ann, room, other } = await gather(tenant, client === OLD ? RECENT : OLD);
 	const sleep = () => tenant.hibernate();
 	await sleep();
@@ -64,7 +64,7 @@ behaviour(server, "asleep between any two frames, everything is kept", async (te
 
 const deployed = (name, body) => behaviour(null, name, (_, client) => withDeploys(client, body), ALONE);
 
-deployed("back after a deploy, each event once", async (tenant, redeploy) => {
+deployed("after a deploy, each event once", async (tenant, redeploy) => {
 	const { ann, ben, room, other } = await gather(tenant, RECENT);
 	for (let n = 1; n <= 2; n += 1) {
 		await redeploy();
@@ -75,7 +75,7 @@ deployed("back after a deploy, each event once", async (tenant, redeploy) => {
 	}
 });
 
-deployed("back after a deploy, with presence as before, and no ghost", async (tenant, redeploy) => {
+deployed("after a deploy, presence as before, without ghosts", async (tenant, redeploy) => {
 	const { room } = await gather(tenant, RECENT);
 	await room.channel.track({ a: 1 });
 	await room.shows({ ann: [{ a: 1 }] });
@@ -85,7 +85,7 @@ deployed("back after a deploy, with presence as before, and no ghost", async (te
 	await room.shows({ ann: [{ a: 2 }] });
 });
 
-deployed("back after a deploy, with the fresh token", async (tenant, redeploy) => {
+deployed("after a deploy, with the fresh token", async (tenant, redeploy) => {
 	const ann = tenant.person("ann");
 	const room = await ann.room("lobby", { on }).join();
 	await ann.refresh({ roles: ["hr"], role: "hr" });

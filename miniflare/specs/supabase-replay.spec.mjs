@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: messages of before the join, replayed.
+ * Supabase's clients: replay of messages from before the join.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -11,10 +11,10 @@ after(() => server.dispose());
 
 const secret = { private: true };
 const replaying = (replay) => ({ config: { ...secret, broadcast: { self: true, replay } } });
-/** What was said, and whether it had been said before. */
+/** The messages, and whether they were replayed. */
 const told = (events) => events.map(({ payload: { event, payload, meta } }) => [event, payload, meta?.replayed ?? false]);
 
-behaviour(server, "replay: what was said since, oldest first, marked, then what is said now", async (tenant) => {
+behaviour(server, "replay: earlier messages, oldest first and marked, then live ones", async (tenant) => {
 	const since = Date.now() - 1_000;
 	for (const n of [1, 2, 3]) await tenant.say("kept:1", "count", { n }, secret);
 	await tenant.say("kept:2", "elsewhere", {}, secret);
@@ -26,7 +26,7 @@ behaviour(server, "replay: what was said since, oldest first, marked, then what 
 	assert.ok(ids.every((id) => typeof id === "string" && id !== "") && new Set(ids).size === 3, JSON.stringify(ids));
 });
 
-behaviour(server, "replay: no more than asked for, the newest of them", async (tenant) => {
+behaviour(server, "replay: at most the requested number, the newest ones", async (tenant) => {
 	const since = Date.now() - 1_000;
 	for (let n = 1; n <= 30; n += 1) await tenant.say("kept:1", "count", { n }, secret);
 	const counts = async (replay) => {
@@ -38,7 +38,7 @@ behaviour(server, "replay: no more than asked for, the newest of them", async (t
 	assert.deepEqual(await counts({ since: Date.now() + 60_000 }), []);
 });
 
-behaviour(server, "replay: what clients said to a kept topic", async (tenant) => {
+behaviour(server, "replay: client messages to a topic with history", async (tenant) => {
 	const since = Date.now() - 1_000;
 	const ann = await tenant.person("ann").room("kept:1", { config: { ...secret, broadcast: { ack: true } } }).join();
 	assert.equal(await ann.send("hello", { n: 1 }), "ok");
@@ -58,7 +58,7 @@ behaviour(server, "replay: raw bytes, to 2.0.0 only", async (tenant, client) => 
 	assert.deepEqual([[...new Uint8Array(payload)], meta.replayed, typeof meta.id], [[0, 1, 255], true, "string"]);
 });
 
-behaviour(server, "replay: again at every join, after a lost connection too", async (tenant) => {
+behaviour(server, "replay: at every join, even after a lost connection", async (tenant) => {
 	const since = Date.now() - 1_000;
 	await tenant.say("kept:1", "count", { n: 1 }, secret);
 	const ada = tenant.person("ada");
@@ -75,7 +75,7 @@ const isNewest = ({ name }) => name.includes("2.119.0");
 
 behaviour(
 	server,
-	"persist: kept under an id that a replay repeats, or refused with the reason",
+	"persist: retained with an id that a replay repeats, or refused with the reason",
 	async (tenant) => {
 		const since = Date.now() - 1_000;
 		const config = { ...secret, broadcast: { ack: true } };
@@ -89,13 +89,13 @@ behaviour(
 		assert.deepEqual(told(replayed), [1, 2].map((n) => ["count", { n }, true]));
 		assert.deepEqual(replayed.map(({ payload }) => payload.meta.id), ids);
 	},
-	// The first protocol's clients refuse it themselves.
+	// Clients of version 1.0.0 refuse it themselves.
 	{ lacks: (client) => !isNewest(client) || isOldProtocol(client) },
 );
 
 behaviour(
 	server,
-	"persist: httpSend(), kept or refused with the reason",
+	"persist: httpSend(), retained or refused with the reason",
 	async (tenant) => {
 		const since = Date.now() - 1_000;
 		const ann = tenant.person("ann");
@@ -113,7 +113,7 @@ behaviour(
 );
 
 test("there is no replay of public channels", async () => {
-	// The newer clients refuse by themselves.
+	// The newer clients refuse it themselves.
 	const tenant = new Tenant(server, OLD);
 	const { status, error } = await tenant.person("ada").room("kept:1", { config: { broadcast: { replay: { since: 1 } } } }).subscribe();
 	assert.equal(status, "CHANNEL_ERROR");

@@ -1,5 +1,5 @@
 /**
- * Supabase's clients: broadcasts by HTTP.
+ * Supabase's clients: broadcasts over HTTP.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -12,14 +12,14 @@ after(() => server.dispose());
 
 const secret = { private: true };
 
-/** Listeners of both protocols in one room. */
+/** Subscribers of both protocols in one room. */
 async function listeners(tenant, topic, config) {
 	const rooms = [OLD, RECENT].map((client) => tenant.person("listener", { client }).room(topic, { config }));
 	for (const room of rooms) await room.join();
 	return rooms;
 }
 
-behaviour(server, "send() before joining goes by HTTP", async (tenant) => {
+behaviour(server, "send() before joining uses HTTP", async (tenant) => {
 	const rooms = await listeners(tenant, "lobby:é");
 	const ann = tenant.person("ann");
 	await ann.ready;
@@ -28,7 +28,7 @@ behaviour(server, "send() before joining goes by HTTP", async (tenant) => {
 	assert.equal(ann.sockets.length, 0);
 });
 
-behaviour(server, "send() before joining, to a private channel, by who may write", async (tenant) => {
+behaviour(server, "send() before joining, to a private channel, with the right to write", async (tenant) => {
 	const rooms = await listeners(tenant, "room:1", secret);
 	const [member, guest] = [tenant.person("mel"), tenant.person("gus", { roles: ["guest"] })];
 	await Promise.all([member.ready, guest.ready]);

@@ -1,6 +1,6 @@
 /**
- * The door of Supabase's clients: which key and which version open a socket, at which organization, and the answers
- * to all others.
+ * Admission of Supabase's clients: which key and version open a socket, at which organization, and the answers to all
+ * others.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -21,11 +21,11 @@ after(() => hosted.dispose());
 const guarded = await start({}, { vars: { ALLOWED_ORIGINS: "https://app.example" } });
 after(() => guarded.dispose());
 
-/** A key as Supabase issues it to everyone. */
+/** A key that Supabase issues publicly. */
 const anon = (project, claims) =>
 	tokenOf(undefined, undefined, { organizationId: undefined, roles: undefined, iss: "supabase", ref: project, role: "anon", ...claims });
 
-/** Opens a socket and closes it again; gives how many connections the organization had meanwhile. */
+/** Opens a socket and closes it again; returns how many connections the organization had meanwhile. */
 async function connections(organization, parameters, options) {
 	const client = await connect(socketUrl(server, parameters), options);
 	const { connections } = await stats(server, organization);
@@ -39,7 +39,7 @@ async function refused(parameters, status, error, code, { on = server, ...option
 	assert.deepEqual([refusal.status, JSON.parse(refusal.body)], [status, { error, code }]);
 }
 
-/** Publishes by HTTP at a host; gives the status. */
+/** Publishes over HTTP at a host; returns the status. */
 async function publishAt(host, key, messages) {
 	const headers = { host, ...key, "content-type": "application/json" };
 	const url = `${hosted.url}/realtime/v1/api/broadcast`;

@@ -1,5 +1,5 @@
 /**
- * Supabase's REST, as its clients call it: batches, single messages, bytes, who may publish, and the cross-origin rules.
+ * Supabase's REST, as its clients call it: batches, single messages, bytes, who may publish, and the CORS rules.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -12,12 +12,12 @@ after(() => server.dispose());
 const guarded = await start({ limits: { workPerUser: 1 } }, { vars: { ALLOWED_ORIGINS: APP } });
 after(() => guarded.dispose());
 
-/** A user's token as Supabase issues it: it names no organization. */
+/** A user's token as Supabase issues it, without an organization. */
 const session = (role) => tokenOf("u7", undefined, { organizationId: undefined, roles: undefined, role });
 const member = session("member");
 const guest = session("guest");
 
-/** What `send()` does before its channel is joined. */
+/** The request of `send()` before its channel is joined. */
 function send(messages, { on = server, key = member, ...headers } = {}) {
 	return fetch(`${on.url}${BROADCAST}?apikey=${key}&vsn=2.0.0`, {
 		method: "POST",
@@ -26,7 +26,7 @@ function send(messages, { on = server, key = member, ...headers } = {}) {
 	});
 }
 
-/** What `httpSend()` does; a payload of bytes goes as they are. */
+/** The request of `httpSend()`; bytes are sent unchanged. */
 function httpSend(topic, event, payload, { isPrivate = true, key = member, ...headers } = {}) {
 	const bytes = payload instanceof Uint8Array;
 	const parameters = new URLSearchParams({ apikey: key, vsn: "2.0.0", ...(isPrivate && { private: "true" }) });

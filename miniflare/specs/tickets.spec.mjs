@@ -1,5 +1,5 @@
 /**
- * Tickets: short passes for pages, good for one connection, and the cross-origin rules of the request for one.
+ * Tickets: short-lived credentials for pages, valid for one connection, and the CORS rules of the request for one.
  */
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";

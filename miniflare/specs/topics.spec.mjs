@@ -1,5 +1,5 @@
 /**
- * Topics: who may listen and talk where, and that the private and the public space never meet.
+ * Topics: who may subscribe and publish, and that private and public topics are separate.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,5 +1,5 @@
 /**
- * realtime.config.ts, in which an application says what it publishes to whom.
+ * realtime.config.ts, in which an application declares what it publishes, and to whom.
  */
 import { existsSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 
 const NAMES = ["realtime.config.ts", "realtime.config.mjs", "realtime.config.js"];
 
-/** Takes `--config` out of arguments. */
+/** Removes an option, such as `--config`, from the arguments. */
 export function takeOption(given, name) {
 	const index = given.findIndex((one) => one === name || one.startsWith(`${name}=`));
 	if (index < 0) return { value: undefined, rest: given };
@@ -19,7 +19,7 @@ export function takeOption(given, name) {
 }
 
 /**
- * Loads the configuration; an empty one where there is none and none is named.
+ * Loads the configuration; an empty one if there is none and none is named.
  *
  * @param {string | undefined} file
  */
@@ -33,7 +33,10 @@ export async function loadConfig(file) {
 	return config;
 }
 
-/** Bundles it where wrangler brings a bundler, for a schema's imports may name no extension; else Node reads it itself. */
+/**
+ * Bundles it if wrangler is installed with its bundler, because a schema's imports may lack extensions; otherwise Node
+ * imports it.
+ */
 async function load(path) {
 	const esbuild = bundler();
 	if (!esbuild) return import(pathToFileURL(path).href);

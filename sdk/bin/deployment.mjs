@@ -1,5 +1,5 @@
 /**
- * `npx realtime-worker dev` and `deploy`: wrangler, with a configuration that is written for it.
+ * `npx realtime-worker dev` and `deploy`: run wrangler with a generated configuration.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -15,12 +15,12 @@ const FOLDER = ".realtime";
 /** The date and flags that the Worker is tested with. */
 const RUNTIME = JSON.parse(readFileSync(new URL("../dist/worker/runtime.json", import.meta.url), "utf8"));
 
-/** Serves the Worker on this machine, with secrets that are made once. */
+/** Serves the Worker locally, with secrets that are created once. */
 export async function dev(given) {
 	return wrangler("dev", await prepare(given));
 }
 
-/** Writes what wrangler is to read, for one that runs both Workers. */
+/** Writes the configuration for a wrangler that runs both Workers. */
 export async function config(given) {
 	const [unknown] = await prepare(given);
 	if (unknown !== undefined) throw new Error(`config has no argument ${unknown}`);
@@ -28,7 +28,7 @@ export async function config(given) {
 	return 0;
 }
 
-/** Writes the configuration and the secrets of this machine, and gives the arguments that are wrangler's. */
+/** Writes the configuration and the local secrets, and returns wrangler's arguments. */
 async function prepare(given) {
 	const rest = await writeConfiguration(given);
 	const lines = Object.entries(readSecrets()).map(([name, value]) => `${name}=${value}\n`);
@@ -44,10 +44,10 @@ export async function deploy(given) {
 	return status;
 }
 
-/** Writes wrangler's configuration, and gives the arguments that are wrangler's. */
+/** Writes wrangler's configuration, and returns wrangler's arguments. */
 async function writeConfiguration(given) {
 	const { value: file, rest } = takeOption(given, "--config");
-	// Whatever else it says is a section of `REALTIME`: the Worker refuses those that it does not know.
+	// Every other key is a section of `REALTIME`; the Worker rejects unknown ones.
 	const { name = "realtime-worker", schema: _, vars, tables = {}, ...sections } = await loadConfig(file);
 	const main = relative(resolve(FOLDER), fileURLToPath(new URL("../dist/worker/index.js", import.meta.url)));
 	const configuration = {

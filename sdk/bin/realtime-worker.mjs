@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npx realtime-worker`: the realtime Worker for teams that have no Rust.
+ * `npx realtime-worker`: the realtime Worker for teams without Rust.
  */
 import { config, deploy, dev } from "./deployment.mjs";
 import { schema } from "./schema.mjs";

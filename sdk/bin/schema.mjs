@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { triggers } from "../dist/d1/index.js";
 import { loadConfig, takeOption } from "./config.mjs";
 
-/** What the names of our migrations end with. */
+/** The suffix of our migrations' names. */
 const SUFFIX = "_realtime.sql";
 
-/** Prints the migration, writes it, or checks that it is there. */
+/** Prints the migration, writes it, or checks that it exists. */
 export async function schema(given) {
 	const { value: file, rest } = takeOption(given, "--config");
 	const { value: folder, rest: others } = takeOption(rest, "--migrations");
@@ -35,13 +35,13 @@ export async function schema(given) {
 	return 0;
 }
 
-/** The newest migration of ours. */
+/** Our newest migration. */
 function newest(folder) {
 	const name = readdirSync(folder).filter((one) => one.endsWith(SUFFIX)).sort().at(-1);
 	return name && { name, text: readFileSync(join(folder, name), "utf8") };
 }
 
-/** As wrangler numbers them. */
+/** Numbered like wrangler's. */
 function nextNumber(folder) {
 	const numbers = readdirSync(folder).map((name) => Number(name.match(/^\d+/)?.[0] ?? -1));
 	return String(Math.max(-1, ...numbers) + 1).padStart(4, "0");
@@ -49,7 +49,7 @@ function nextNumber(folder) {
 
 const same = (text, { sql }) => text.endsWith(sql);
 
-/** Drops the triggers of tables that are published no more. */
+/** Drops the triggers of tables that are no longer published. */
 function retired(text = "", { sql }) {
 	const dropped = text.match(/^DROP TRIGGER IF EXISTS .*;$/gm) ?? [];
 	return dropped.filter((statement) => !sql.includes(statement)).map((statement) => `${statement}\n--> statement-breakpoint\n`).join("");

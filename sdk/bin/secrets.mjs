@@ -1,5 +1,5 @@
 /**
- * The secrets of this machine's Workers, in the `.dev.vars` that wrangler reads.
+ * The local Workers' secrets, in the `.dev.vars` that wrangler reads.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { parseEnv } from "node:util";
 
 const NAMES = ["ACCESS_TOKEN", "JWT_SECRET"];
 
-/** The secrets of the file, which gets the ones that it lacks. The API worker beside it reads the same. */
+/** The secrets of the file, to which missing ones are added. The API worker beside it reads the same file. */
 export function readSecrets(file = ".dev.vars") {
 	const text = existsSync(file) ? readFileSync(file, "utf8") : "";
 	const lacking = NAMES.filter((name) => !parseEnv(text)[name]);

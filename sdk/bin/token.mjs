@@ -5,7 +5,7 @@ import { createHmac } from "node:crypto";
 import { parseArgs } from "node:util";
 import { readSecrets } from "./secrets.mjs";
 
-/** Prints a token that the secrets of `.dev.vars` sign. */
+/** Prints a token signed with the secrets of `.dev.vars`. */
 export function token(given) {
 	const { values } = parseArgs({
 		args: given,

@@ -1,4 +1,4 @@
-//! How clients connect, say who they are, and leave.
+//! How clients connect, authenticate and leave.
 
 use realtime_worker::dialect::{Received, native};
 use realtime_worker::engine::command::{Position, Recover};
@@ -11,7 +11,7 @@ use crate::object::{ORGANIZATION, Object, Outcome};
 use crate::people::Socket;
 use crate::world::{LATENCY, RETURN, World};
 
-/// Isolates of the Worker, each of which knows for a while where sockets go.
+/// Isolates of the Worker, each of which caches where sockets go.
 pub(crate) const ISOLATES: usize = 16;
 const PLACE_KNOWN: u64 = 5_000;
 
@@ -31,7 +31,7 @@ impl World {
         self.later(latency, Event::Open { person, isolate, object });
     }
 
-    /// A relay asks about those whose principal is known before it accepts them.
+    /// For clients whose principal is known, a relay asks before it accepts them.
     pub(crate) fn open(&mut self, person: u32, isolate: usize, object: usize) {
         if object == 0 || !self.is_proven(person) {
             let at_relay = |open| Input::OpenAtRelay { open, census: Default::default() };
@@ -84,7 +84,7 @@ impl World {
         Some(Position { epoch, offset: self.people.offset(person)? })
     }
 
-    /// Whether a client comes with a ticket or header; those of rooms say who they are in their first frame.
+    /// Whether a client presents a ticket or header; clients of rooms authenticate with their first frame.
     fn is_proven(&self, person: u32) -> bool {
         self.people.place(person) == 0
     }

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The counters.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ pub struct Counts {
     pub seen: u64,
     /// Sockets that were opened.
     pub connections: u64,
-    /// Clients that came back and were told that they miss nothing.
+    /// Clients that reconnected and were told that they missed nothing.
     pub recoveries: u64,
-    /// Sockets that an object closed with 1012, whose clients come back.
+    /// Sockets that an object closed with 1012, whose clients reconnect.
     pub restarts: u64,
-    /// Requests of relays that say from where they have missed something.
+    /// Requests of relays that name the position from which they have missed something.
     pub caught_up: u64,
-    /// Requests to the organization's object for where the next socket goes.
+    /// Requests to the organization's object for the object of the next socket.
     pub places: u64,
     /// Requests of relays before they accept a socket whose user or ticket is known.
     pub admissions: u64,
-    /// Requests of relays with what their clients ask and say, and with reports.
+    /// Requests of relays with their clients' commands and questions, and with reports.
     pub up: u64,
-    /// Requests to relays with what is published and answered.
+    /// Requests to relays with publications and answers.
     pub down: u64,
     /// Bodies of both, in bytes.
     pub bytes: u64,
@@ -45,7 +45,7 @@ macro_rules! each {
 }
 
 impl Counts {
-    /// What has come since.
+    /// The difference to an earlier count.
     pub fn since(&self, before: &Counts) -> Counts {
         each!(|field: fn(&Counts) -> u64| field(self) - field(before))
     }
@@ -79,24 +79,24 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What clients found wrong: all are zero where all is well.
+/// What clients found wrong: all are zero if all is well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mistakes {
-    /// Publications that a client should have seen and has not.
+    /// Publications that a client should have received and did not.
     pub lost: u64,
-    /// Publications that came a second time.
+    /// Publications that were received a second time.
     pub twice: u64,
-    /// Publications that came after later ones.
+    /// Publications that were received after later ones.
     pub out_of_order: u64,
-    /// Publications of another place.
+    /// Publications of another room.
     pub misdirected: u64,
-    /// Clients that were told to read their state again, although everything was retained.
+    /// Clients that were told to reload their state, although everything was retained.
     pub unrecovered: u64,
-    /// Clients that could not come back.
+    /// Clients that could not reconnect.
     pub away: u64,
-    /// Publications and sockets that were refused, and frames that nobody expects.
+    /// Publications and sockets that were refused, and unexpected frames.
     pub unexpected: u64,
-    /// The first of these, in words.
+    /// The first of these, described.
     pub first: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What will happen, in the order of its time.
+//! Future events, in the order of their time.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(crate) enum Event {
     Come { person: u32 },
     /// The Worker's request arrives at an object.
     Open { person: u32, isolate: usize, object: usize },
-    /// The organization's object has answered a relay, in that life of it.
+    /// The organization's object has answered a relay, in this life of the relay.
     Admitted { person: u32, isolate: usize, object: usize, life: u32, census: Census },
     /// The first frame of a client arrives.
     Authenticate { person: u32, connection: u32 },
@@ -23,11 +23,11 @@ pub(crate) enum Event {
     Closed { object: usize, life: u32, socket: u32, connection: u32 },
     /// A request between objects arrives.
     Arrive { letter: Letter },
-    /// Its answer does, or it is clear that there is none.
+    /// Its answer arrives, or it is known that there is none.
     Answered { from: usize, life: u32, peer: Peer, answer: Option<String> },
-    /// A timer of a life comes.
+    /// A timer of a life is due.
     Tick { object: usize, life: u32 },
-    /// An alarm comes, unless it was set to another time.
+    /// An alarm is due, unless it was set to another time.
     Alarm { object: usize, time: u64 },
     /// An object loses its memory, and its sockets stay.
     Sleep { object: usize },
@@ -38,13 +38,13 @@ pub(crate) enum Event {
 /// A request between two objects.
 pub(crate) struct Letter {
     pub(crate) from: usize,
-    /// The life that has sent it.
+    /// The life that sent it.
     pub(crate) life: u32,
     pub(crate) to: usize,
     pub(crate) body: String,
 }
 
-/// The events to come. Those of one time keep their order.
+/// The future events. Events of the same time keep their order.
 #[derive(Default)]
 pub(crate) struct Queue {
     events: BTreeMap<(u64, u64), Event>,
@@ -57,7 +57,7 @@ impl Queue {
         self.events.insert((time, self.last), event);
     }
 
-    /// The next event that comes before a time.
+    /// The next event before a time.
     pub(crate) fn pop_before(&mut self, end: u64) -> Option<(u64, Event)> {
         let entry = self.events.first_entry().filter(|entry| entry.key().0 < end)?;
         let ((time, _), event) = entry.remove_entry();

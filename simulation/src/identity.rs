@@ -1,4 +1,4 @@
-//! Who the clients are, and how they say so.
+//! The clients' identities, and how they authenticate.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, Mac};
@@ -10,9 +10,9 @@ use sha2::Sha256;
 use crate::object::ORGANIZATION;
 use crate::world::START;
 
-/// How long tokens are good for: no client has to come back for a new one.
+/// How long tokens are valid: no client has to reconnect for a new one.
 const SESSION: u64 = 30 * 86_400_000;
-/// What they are signed with.
+/// The secret that signs them.
 pub(crate) const JWT_SECRET: &str = "the-jwt-secret-of-the-simulation-0123456789";
 
 pub(crate) fn room(place: usize) -> String {

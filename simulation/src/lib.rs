@@ -1,9 +1,9 @@
-//! An organization over its own object and many relays, on a virtual clock and without sockets: the real engine, storage
-//! and codecs, with a network between the objects that delays and loses requests. Clients come, go and recover; objects
-//! sleep, crash and are deployed anew.
+//! An organization on its own object and many relays, on a virtual clock and without sockets: the real engine, storage
+//! and codecs, with a network between the objects that delays and loses requests. Clients connect, leave and recover;
+//! objects sleep, crash and are deployed.
 //!
-//! Every client checks that it gets each publication of its place once and in order. What the objects ask each other is
-//! counted: docs/scaling.md computes its prices from these counts.
+//! Every client checks that it receives each publication of its room once and in order. The requests between objects
+//! are counted; docs/scaling.md computes its prices from these counts.
 
 mod clients;
 mod counts;
@@ -20,7 +20,7 @@ mod world;
 
 pub use counts::{Counts, Mistakes};
 
-/// What is simulated.
+/// The parameters of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Clients, each with one socket.
@@ -31,7 +31,7 @@ pub struct Plan {
     pub steps: usize,
     /// Milliseconds between two publications.
     pub interval: u64,
-    /// The same one gives the same run.
+    /// The same seed gives the same run.
     pub seed: u64,
 }
 
@@ -41,16 +41,16 @@ impl Default for Plan {
     }
 }
 
-/// What came of it.
+/// The result of a simulation.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What was counted in each phase.
+    /// The counts of each phase.
     pub phases: Vec<(&'static str, Counts)>,
     /// What clients found wrong.
     pub mistakes: Mistakes,
 }
 
-/// Runs a simulation; `tell` hears of each phase as it ends.
+/// Runs a simulation; `tell` is called at the end of each phase.
 pub fn simulate(plan: Plan, tell: impl FnMut(&str, &Counts)) -> Report {
     script::Script::new(plan).run(tell)
 }

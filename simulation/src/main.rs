@@ -1,4 +1,4 @@
-//! `cargo xtask simulate`: prints what was counted, and fails where a client has found something wrong.
+//! `cargo xtask simulate`: prints the counts, and fails if a client has found something wrong.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! One object: its server, what it has stored, and its sockets.
+//! One object: its server, its storage and its sockets.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use realtime_worker::server::tenant_server::TenantServer;
 use crate::people::{People, Socket};
 use crate::storage::Storage;
 
-/// The organization that is simulated.
+/// The simulated organization.
 pub(crate) const ORGANIZATION: &str = "org_1";
 
-/// What an input is answered with.
+/// The result of an input.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) opening: Option<Socket>,
@@ -28,17 +28,17 @@ pub(crate) struct Outcome {
     pub(crate) placed: Option<u32>,
 }
 
-/// An organization's own object, or the relay of that number.
+/// An organization's own object, or the relay of this number.
 pub(crate) struct Object {
     pub(crate) number: u32,
     pub(crate) server: TenantServer,
     pub(crate) storage: Storage,
     pub(crate) alarm: Option<u64>,
-    /// Counts up with every loss of memory.
+    /// Incremented with every loss of memory.
     pub(crate) life: u32,
     /// By number.
     pub(crate) sockets: Vec<Option<Socket>>,
-    /// Its own requests and timers that are on their way: such an object does not sleep.
+    /// Its own pending requests and timers; an object that has any does not sleep.
     pub(crate) pending: usize,
 }
 
@@ -79,7 +79,7 @@ impl Object {
     }
 }
 
-/// A server from what is stored. Sockets get new numbers, from 0 on.
+/// A server from the storage. Sockets are numbered anew, from 0.
 pub(crate) fn wake(
     (now, number, life): (u64, u32, u32),
     configuration: &Rc<Configuration>,

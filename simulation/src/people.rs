@@ -1,4 +1,4 @@
-//! The clients: where each is, what it has seen, and what is wrong with what it gets.
+//! The clients: which object each is connected to, what it has received, and what is wrong with it.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use crate::counts::{Counts, Mistakes};
 
-/// One in so many clients listens to a room instead of the whole organization.
+/// One in this many clients subscribes to a room instead of the whole organization.
 const ROOM_SHARE: usize = 4;
 /// Clients of a room.
 const ROOM_SIZE: usize = 50;
 
-/// A socket as both its ends know it. A client's connections count up, so that what an earlier one is sent reaches nobody.
+/// A socket as both of its ends know it. A client's connections are numbered, so that what is sent to an earlier one is
+/// dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
     pub(crate) person: u32,
@@ -28,7 +29,7 @@ struct Person {
     is_welcome: bool,
     /// The last publication that it has seen; `None` before the first welcome.
     offset: Option<u64>,
-    /// What the object has stored beside its socket.
+    /// What the object has stored in its socket's attachment.
     attachment: Box<str>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct People {
     /// The offsets of the publications of each place: 0 is the whole organization, the others are rooms.
     places: Vec<Vec<u64>>,
     published: u64,
-    /// Publications that were passed over, by client.
+    /// Publications that were skipped, by client.
     skipped: BTreeSet<(u32, u64)>,
     pub(crate) mistakes: Mistakes,
 }
@@ -51,7 +52,7 @@ enum Read {
         recovered: Option<bool>,
     },
     Publication(u64),
-    /// An answer that means nothing here.
+    /// An answer that is irrelevant here.
     Nothing,
     Unexpected,
 }
@@ -73,12 +74,12 @@ impl People {
         self.all.len()
     }
 
-    /// The whole organization, and rooms.
+    /// The whole organization and the rooms.
     pub(crate) fn places(&self) -> usize {
         self.places.len()
     }
 
-    /// What a client listens to.
+    /// The place that a client subscribes to.
     pub(crate) fn place(&self, person: u32) -> usize {
         match person as usize {
             number if number.is_multiple_of(ROOM_SHARE) => 1 + number / ROOM_SHARE % (self.places.len() - 1),
@@ -86,7 +87,7 @@ impl People {
         }
     }
 
-    /// Where a client recovers from; `None` before its first welcome.
+    /// The position from which a client recovers; `None` before its first welcome.
     pub(crate) fn offset(&self, person: u32) -> Option<u64> {
         self.all[person as usize].offset
     }
@@ -95,13 +96,13 @@ impl People {
         self.all[person as usize].connection != 0
     }
 
-    /// Object and number of a client's connection, while it is that.
+    /// Object and number of a client's connection, if it is the current one.
     pub(crate) fn socket(&self, person: u32, connection: u32) -> Option<(usize, u32)> {
         let known = &self.all[person as usize];
         (known.connection == connection).then_some((known.object as usize, known.socket))
     }
 
-    /// A client's connection of now; 0: none.
+    /// A client's current connection; 0: none.
     pub(crate) fn connection(&self, person: u32) -> u32 {
         self.all[person as usize].connection
     }
@@ -119,7 +120,7 @@ impl People {
         (known.is_welcome, known.attachment) = (false, Box::default());
     }
 
-    /// A client's number at a woken object.
+    /// A client's number at an object that woke.
     pub(crate) fn renumber(&mut self, Socket { person, connection }: Socket, socket: u32) {
         let known = &mut self.all[person as usize];
         if known.connection == connection {
@@ -127,7 +128,7 @@ impl People {
         }
     }
 
-    /// A connection has ended; whether its client had not left before.
+    /// A connection has ended; returns whether its client had not left before.
     pub(crate) fn ended(&mut self, Socket { person, connection }: Socket) -> bool {
         let known = &mut self.all[person as usize];
         let is_current = known.connection == connection;
@@ -149,13 +150,13 @@ impl People {
         if known.connection == connection { &known.attachment } else { "" }
     }
 
-    /// Something is about to be published to a place.
+    /// A publication to a place is about to be sent.
     pub(crate) fn publish(&mut self, place: usize) {
         self.published += 1;
         self.places[place].push(self.published);
     }
 
-    /// All of these get the same frame.
+    /// All of these receive the same frame.
     pub(crate) fn receive(&mut self, sockets: impl Iterator<Item = Socket>, text: &str, counts: &mut Counts) {
         let frame: Value = serde_json::from_str(text).unwrap_or_default();
         let read: Vec<Read> = match &frame["events"] {
@@ -227,7 +228,7 @@ impl People {
         self.mistakes.note(|| format!("client {person} of place {place} got {offset} after {before}"));
     }
 
-    /// At the end everyone is connected and has seen everything.
+    /// At the end, everyone is connected and has received everything.
     pub(crate) fn check_all(&mut self) {
         for person in 0..self.all.len() as u32 {
             let known = &self.all[person as usize];
@@ -252,7 +253,7 @@ impl Read {
         match (frame["type"].as_str().unwrap_or_default(), frame["offset"].as_u64()) {
             ("broadcast", Some(offset)) => Read::Publication(offset),
             ("auth_success", Some(offset)) => Read::Welcome { offset, recovered: frame["recovered"].as_bool() },
-            // Whoever waits for the root too long is closed, and comes back.
+            // A client that waits for the root too long is disconnected, and reconnects.
             ("auth_error", _) if frame["code"] == "auth_timeout" => Read::Nothing,
             ("subscribed", _) => Read::Nothing,
             _ => Read::Unexpected,
@@ -264,7 +265,7 @@ impl Read {
 mod tests {
     use super::*;
 
-    /// One client of the whole organization that has been welcomed, and four publications of which one is a room's.
+    /// One client of the whole organization that has been welcomed, and four publications, one of them to a room.
     fn people() -> (People, Socket) {
         let mut people = People::new(8);
         let socket = people.connect(1);

@@ -1,4 +1,4 @@
-//! Chance that is the same for the same seed.
+//! Randomness that is the same for the same seed.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ impl Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number of the range, which must not be empty.
+    /// A number in the range, which must not be empty.
     pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -19,12 +19,12 @@ impl Random {
         range.start + drawn % (range.end - range.start)
     }
 
-    /// One of so many, by its index.
+    /// One of this many, by its index.
     pub(crate) fn index(&mut self, length: usize) -> usize {
         self.within(0..length as u64) as usize
     }
 
-    /// Whether something happens that does so many times in a thousand.
+    /// Whether something happens that has this probability in a thousand.
     pub(crate) fn happens(&mut self, in_thousand: u64) -> bool {
         self.within(0..1_000) < in_thousand
     }

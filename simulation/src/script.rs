@@ -1,4 +1,5 @@
-//! What happens in a simulation: everyone comes, all is well for a while, then everything goes wrong, then all is well again.
+//! The script of a simulation: everyone connects, all is well for a while, then everything goes wrong, then all is well
+//! again.
 
 use crate::counts::Counts;
 use crate::event::Event;
@@ -6,20 +7,20 @@ use crate::people::People;
 use crate::world::World;
 use crate::{Plan, Report};
 
-/// Sockets that are opened a second while everyone comes, of so many clients one.
+/// The seconds in which all clients connect.
 const ARRIVAL_SECONDS: u64 = 300;
 /// How long a client stays on average before its network fails, in seconds.
 const STAY_SECONDS: u64 = 1_800;
 /// One in so many publications is for a room.
 const ROOM_EVERY: u64 = 4;
-/// Of a thousand requests between objects so many are lost while everything goes wrong, and as many answers.
+/// How many requests between objects in a thousand are lost while everything goes wrong, and as many answers.
 const LOSSES: u64 = 5;
-/// Of a thousand steps so many bring an object's sleep, and a relay's crash.
+/// How many steps in a thousand cause an object to sleep, and a relay to crash.
 const SLEEPS: u64 = 100;
 const CRASHES: u64 = 30;
-/// Over how long the objects of a deploy end, in milliseconds.
+/// The time within which the objects of a deploy end, in milliseconds.
 const DEPLOY: std::ops::Range<u64> = 0..20_000;
-/// Until everyone has come back: what failed is tried again after half a minute at most.
+/// The time until everyone has reconnected: failed requests are repeated after half a minute at most.
 const CALM: u64 = 180_000;
 
 pub(crate) struct Script {
@@ -74,7 +75,7 @@ impl Script {
         self.world.advance(self.plan.interval);
     }
 
-    /// Those whose time has come within a step.
+    /// Clients that leave or return within a step.
     fn churn(&mut self) {
         let expected = self.plan.sockets as u64 * self.plan.interval;
         let scale = STAY_SECONDS * 1_000;
@@ -109,7 +110,7 @@ impl Script {
         self.step();
     }
 
-    /// Everything goes well again, and everyone comes back and hears one more publication.
+    /// All goes well again: everyone reconnects and receives one more publication.
     fn calm_down(&mut self) {
         self.world.losses = 0;
         self.world.advance(CALM);

@@ -22,15 +22,15 @@ use crate::people::{People, Socket};
 use crate::random::Random;
 use crate::storage::Storage;
 
-/// When a simulation begins, in Unix milliseconds.
+/// The start of a simulation, in Unix milliseconds.
 pub(crate) const START: u64 = 1_700_000_000_000;
 /// How long a request or an answer takes, in milliseconds.
 pub(crate) const LATENCY: std::ops::Range<u64> = 2..30;
-/// When it is clear that there is no answer.
+/// When it is known that there is no answer.
 const FAILURE: std::ops::Range<u64> = 50..10_000;
-/// When a client whose connection has ended comes back: as the SDK does, with jitter.
+/// When a client whose connection has ended reconnects: as the SDK does, with jitter.
 pub(crate) const RETURN: std::ops::Range<u64> = 200..30_000;
-/// What a relay's request says that asks for what it missed.
+/// The text in a relay's request that asks for what it missed.
 const QUESTION: &str = r#""from":{"all":"#;
 /// A message of an application.
 const PAYLOAD: &str =
@@ -44,17 +44,17 @@ pub(crate) struct World {
     pub(crate) objects: Vec<Object>,
     pub(crate) people: People,
     pub(crate) counts: Counts,
-    /// Requests between objects of which the answer, or the request itself, is lost: of a thousand each.
+    /// How many requests between objects in a thousand are lost, or their answers.
     pub(crate) losses: u64,
     configuration: Rc<Configuration>,
     pub(crate) share: u64,
-    /// What each isolate knows, and until when.
+    /// What each isolate has cached, and until when.
     pub(crate) places: Vec<Option<(usize, u64)>>,
 }
 
 impl World {
     pub(crate) fn new(people: People, relays: u32, seed: u64) -> World {
-        // The last object has some room left: places are known for a while, and then wrong.
+        // The last object has some room left, because places are cached for a while and then outdated.
         let share = (people.count() as u64 / u64::from(relays + 1) + 1) * 51 / 50;
         let configuration = configuration(Relays { sockets: share, max: relays });
         let mut world = World {
@@ -81,7 +81,7 @@ impl World {
         self.settle(number as usize, effects, &mut Outcome::default());
     }
 
-    /// Lets everything happen that is due within so many milliseconds.
+    /// Handles everything that is due within this many milliseconds.
     pub(crate) fn advance(&mut self, milliseconds: u64) {
         let end = self.now + milliseconds;
         while let Some((time, event)) = self.queue.pop_before(end) {
@@ -211,7 +211,7 @@ impl World {
         self.settle(object, effects, outcome);
     }
 
-    /// Executes effects in their order; the inputs that come of them are handled after them.
+    /// Executes effects in order; the inputs that they cause are handled after them.
     fn settle(&mut self, object: usize, effects: Vec<Effect>, outcome: &mut Outcome) {
         let mut waiting = VecDeque::from([effects]);
         while let Some(effects) = waiting.pop_front() {

@@ -1,4 +1,4 @@
-//! Two thousand sockets over a few relays: what `cargo xtask simulate` does with a million.
+//! Two thousand sockets on a few relays: a small version of `cargo xtask simulate`.
 
 use realtime_worker_simulation::{Counts, Plan, simulate};
 
@@ -15,10 +15,10 @@ fn nothing_is_lost_twice_or_out_of_order_and_requests_are_few() {
     let Counts { recoveries, failures, crashes, sleeps, caught_up, restarts, .. } = trouble;
     let has_happened = recoveries > 2_000 && failures > 0 && crashes > RELAYS.into() && sleeps > 0 && caught_up > 0;
     assert!(has_happened, "too little has gone wrong:\n{trouble}");
-    // Everything is retained, so relays have read what they missed, and no socket was closed for it.
+    // Everything is retained, so relays have read what they missed, and no socket was closed because of it.
     assert_eq!(restarts, 0, "{trouble}");
 
-    // One request for each publication and relay, and nothing is asked back. A room has people at some relays only.
+    // One request for each publication and relay, and no question back. A room has members at some relays only.
     let (steps, all) = (STEPS as u64, STEPS as u64 * u64::from(RELAYS));
     assert_eq!((quiet.publications, quiet.connections, quiet.failures), (steps, 0, 0));
     assert!((all / 2..=all).contains(&quiet.down), "{quiet}");

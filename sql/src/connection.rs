@@ -1,4 +1,4 @@
-//! Connecting to a database by its URL, with errors that say what to change and never quote the password.
+//! Connects to a database by its URL, with errors that say what to change and never quote the password.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// How long a server has to answer.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Connects to the database of a `postgres://` URL. `authority` is the PEM file of a certificate authority that the operating
-/// system does not know, as providers with one of their own hand out.
+/// Connects to the database of a `postgres://` URL. `authority` is the PEM file of a certificate authority that the
+/// operating system does not know, as some providers supply.
 ///
 /// # Errors
-/// When the URL is malformed, the server does not answer, its certificate is not trusted, or it refuses whoever connects.
+/// When the URL is malformed, the server does not answer, its certificate is not trusted, or it refuses the user.
 pub fn connect(url: &str, authority: Option<&[u8]>) -> Result<Client> {
     ensure!(
         url.starts_with("postgres://") || url.starts_with("postgresql://"),
@@ -29,7 +29,7 @@ pub fn connect(url: &str, authority: Option<&[u8]>) -> Result<Client> {
     ensure!(config.get_user().is_some(), "the URL names no user: postgres://user:password@host:5432/database");
     ensure!(!config.get_hosts().is_empty(), "the URL names no host: postgres://user:password@host:5432/database");
     config.connect_timeout(MAX_WAIT).application_name("realtime-worker install");
-    // A socket in the file system has no TLS to offer.
+    // A socket in the file system has no TLS.
     if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
         config.ssl_mode(SslMode::Disable);
     }
@@ -82,7 +82,7 @@ fn place(config: &Config) -> String {
     }
 }
 
-/// The innermost error, which is the one that says something.
+/// The innermost error, which has the actual cause.
 fn root_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => root_cause(source),

@@ -12,7 +12,7 @@ use postgres::error::SqlState;
 pub use connection::connect;
 pub use postgres::Client;
 
-/// Every version of the SQL, oldest first: version `n` is at place `n - 1`.
+/// Every version of the SQL, oldest first: version `n` is at index `n - 1`.
 pub const VERSIONS: [(&str, &str); 15] = [
     ("001_outbox", include_str!("../001_outbox.sql")),
     ("002_policies", include_str!("../002_policies.sql")),
@@ -31,36 +31,36 @@ pub const VERSIONS: [(&str, &str); 15] = [
     ("015_disabled_tables", include_str!("../015_disabled_tables.sql")),
 ];
 
-/// Removes everything that an installation made.
+/// Removes everything that an installation created.
 const UNINSTALL: &str = include_str!("../uninstall.sql");
 
 /// The role that the Worker connects as.
 pub const READER: &str = "realtime_worker_reader";
 
-/// The oldest server that has what the SQL uses (`NULLS NOT DISTINCT`).
+/// The oldest server with the features that the SQL uses (`NULLS NOT DISTINCT`).
 const MIN_SERVER: i32 = 150_000;
 
-/// What an installation did.
+/// The result of an installation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Installed {
-    /// The version that the database had; 0 when it had none.
+    /// The previous version of the database; 0 if there was none.
     pub from: i32,
-    /// The version that it has.
+    /// Its version now.
     pub to: i32,
-    /// What the server warned of, in its words.
+    /// The server's warnings.
     pub warnings: Vec<String>,
 }
 
-/// Installs what is missing, in one transaction. Two installations at once wait for each other.
+/// Installs what is missing, in one transaction. Concurrent installations wait for each other.
 ///
 /// # Errors
-/// When the server is too old, the database has a newer version than this program knows, or a statement fails; nothing is
-/// changed then.
+/// When the server is too old, the database has a newer version than this program knows, or a statement fails; nothing
+/// is changed then.
 pub fn install(client: &mut Client) -> Result<Installed> {
     install_up_to(client, VERSIONS.len())
 }
 
-/// Installs the versions up to one, which is what a program of that time did.
+/// Installs the versions up to this one, as an earlier program did.
 ///
 /// # Errors
 /// As [`install`].
@@ -91,10 +91,10 @@ pub fn install_up_to(client: &mut Client, version: usize) -> Result<Installed> {
     Ok(Installed { from, to, warnings })
 }
 
-/// Lets the reader become the roles of subscribers, in order to judge as them.
+/// Lets the reader switch to the roles of subscribers, to judge as them.
 ///
 /// # Errors
-/// When a role is missing, or whoever is connected may not grant it.
+/// When a role is missing, or the current user may not grant it.
 pub fn grant_roles(client: &mut Client, roles: &[&str]) -> Result<()> {
     for role in roles {
         let statement = format!("grant {} to {READER}", quote(role));
@@ -108,26 +108,26 @@ pub fn grant_roles(client: &mut Client, roles: &[&str]) -> Result<()> {
 /// Lets the Worker enable and disable tables, or forbids it.
 ///
 /// # Errors
-/// When nothing is installed, or whoever is connected does not own it.
+/// When nothing is installed, or the current user does not own it.
 pub fn allow_control_plane(client: &mut Client, allowed: bool) -> Result<()> {
     client.execute("select realtime_worker.allow_control_plane($1)", &[&allowed]).map_err(explain)?;
     Ok(())
 }
 
-/// Sets the password that the reader connects with. The server gets its verifier, so no log has the password.
+/// Sets the password of the reader. The server receives its verifier, so no log has the password.
 ///
 /// # Errors
-/// When there is no reader, or whoever is connected may not change it.
+/// When there is no reader, or the current user may not change it.
 pub fn set_reader_password(client: &mut Client, password: &str) -> Result<()> {
     let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
     let statement = format!("alter role {READER} password '{verifier}'");
     client.batch_execute(&statement).map_err(explain).context("setting the reader's password")
 }
 
-/// What `realtime_worker.status()` says, as JSON.
+/// The result of `realtime_worker.status()`, as JSON.
 ///
 /// # Errors
-/// When nothing is installed, or whoever is connected may not ask.
+/// When nothing is installed, or the current user may not call it.
 pub fn status(client: &mut Client) -> Result<String> {
     let mut transaction = client.transaction()?;
     let version = installed_version(&mut transaction)?;
@@ -141,10 +141,10 @@ pub fn status(client: &mut Client) -> Result<String> {
     Ok(row.try_get(0)?)
 }
 
-/// Removes everything that an installation made.
+/// Removes everything that an installation created.
 ///
 /// # Errors
-/// When whoever is connected does not own it.
+/// When the current user does not own it.
 pub fn uninstall(client: &mut Client) -> Result<()> {
     let mut transaction = client.transaction()?;
     transaction.batch_execute(UNINSTALL).map_err(explain)?;
@@ -153,7 +153,7 @@ pub fn uninstall(client: &mut Client) -> Result<()> {
 
 /// The version that a database has; 0 without an installation.
 fn installed_version(transaction: &mut Transaction<'_>) -> Result<i32> {
-    // A schema that someone may not look into is there all the same.
+    // A schema that the user may not use exists all the same.
     let there = "select exists (select from pg_catalog.pg_namespace where nspname = 'realtime_worker')";
     if !transaction.query_one(there, &[])?.try_get::<_, bool>(0)? {
         return Ok(0);
@@ -188,7 +188,7 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The server's error with what it means here.
+/// The server's error, with what it means here.
 fn explain(error: postgres::Error) -> anyhow::Error {
     let Some(database) = error.as_db_error() else { return error.into() };
     let said = database.message().to_owned();
@@ -199,7 +199,7 @@ fn explain(error: postgres::Error) -> anyhow::Error {
     anyhow::anyhow!("{said} ({code})")
 }
 
-/// Splits a list of roles as the command line has it.
+/// Splits a list of roles from the command line.
 ///
 /// # Errors
 /// When an entry is empty.

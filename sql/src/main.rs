@@ -1,4 +1,4 @@
-//! `cargo xtask database`: the SQL of the PostgreSQL source, installed, described and removed.
+//! `cargo xtask database`: installs, describes and removes the SQL of the PostgreSQL source.
 
 use std::fs;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ const TOKEN: u64 = 1_000;
 /// How many seconds of refill a debt is limited to.
 const MAX_DEBT_SECONDS: u64 = 10;
 
-/// Kept in memory only: an object hibernates after ten idle seconds, and by then every bucket is full again.
+/// In memory only: an object hibernates after ten idle seconds, and by then every bucket is full again.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
     rate: u64,

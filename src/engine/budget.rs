@@ -1,9 +1,9 @@
 //! Rate limits by cost: the deliveries and history reads that a client causes are charged to a bucket of its socket,
 //! one of its user and one of all clients; over HTTP, to one of its address and one of its user or key. The API worker
-//! has no part in these, so no client can starve its publishing.
+//! is not charged to any of these, so no client can starve its publishing.
 //!
-//! One unit is the cost of a frame to one socket, some 25 µs of workerd's CPU; a kibibyte of the frame or a few rows of
-//! the history cost about as much.
+//! One unit is the cost of a frame to one socket, some 25 µs of workerd's CPU. A kibibyte of the frame, or a few rows
+//! of the history, cost about as much.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -43,7 +43,8 @@ pub(super) struct Payer<'a> {
     pub(super) key: Option<&'a str>,
 }
 
-/// The buckets of one organization's clients, in memory only: a hibernated object was idle for ten seconds.
+/// The buckets of one organization's clients, in memory only: a hibernated object was idle for ten seconds, so its
+/// buckets are full.
 pub(super) struct Budget {
     per_socket: u64,
     per_user: u64,
@@ -114,8 +115,8 @@ impl Budget {
 }
 
 impl Buckets {
-    /// The bucket of a payer, full if it is new. Full buckets are removed only once their number has doubled, so that a
-    /// newcomer does not pay for scanning a crowd.
+    /// The bucket of a payer, full if it is new. Full buckets are removed only once their number has doubled, so that
+    /// adding one stays cheap.
     fn of(&mut self, name: &str, rate: u64, now: u64) -> &mut Bucket {
         if self.known.len() >= MANY_BUCKETS.max(2 * self.left) && !self.known.contains_key(name) {
             self.known.retain(|_, bucket| !bucket.is_full(now));

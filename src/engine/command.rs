@@ -41,8 +41,8 @@ pub enum Command {
         id: Option<String>,
         /// Whether the sender receives its own message, if subscribed.
         echo: bool,
-        /// The idempotency key: a repetition by the same user within its window publishes nothing and gets the first
-        /// answer.
+        /// The idempotency key: a repetition by the same user within its window publishes nothing and receives the
+        /// first answer.
         key: Option<String>,
     },
     /// Become present in a topic, or in the lobby.
@@ -157,9 +157,9 @@ pub struct Join {
     pub acknowledge: bool,
     /// The messages of the topic to replay.
     pub replay: Option<Replay>,
-    /// Echoed in the reply to the join; the engine only hands it back.
+    /// Echoed in the reply to the join; the engine does not interpret it.
     pub answer: Rc<str>,
-    /// Whether it wants a frame once messages flow.
+    /// Whether it receives a frame once messages flow.
     pub announce: bool,
 }
 
@@ -186,7 +186,7 @@ pub struct Authenticate {
     /// Subscriptions to activate before the replay; the session then receives only what it subscribes to. `None`: the
     /// dialect's default.
     pub subscriptions: Option<Vec<Subscribe>>,
-    /// Whether several events may come in one frame.
+    /// Whether one frame may carry several events.
     pub batches: bool,
 }
 
@@ -222,7 +222,7 @@ pub struct Subscribe {
     pub target: Target,
     /// The position from which its target's events were missed.
     pub recover: Option<Position>,
-    /// Echoed in the answer; the engine only hands it back.
+    /// Echoed in the answer; the engine does not interpret it.
     pub answer: Option<Rc<str>>,
 }
 

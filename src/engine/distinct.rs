@@ -1,11 +1,11 @@
-//! An estimate of how many distinct names several objects have between them, without exchanging the names.
+//! An estimate of how many distinct names several objects have together, without exchanging the names.
 //!
-//! Each object sends the smallest hashes of its names. Up to [`MAX_HASHES`] names the count is exact; beyond, it is
+//! Each object sends the smallest hashes of its names. Up to [`MAX_HASHES`] names the count is exact. Beyond, it is
 //! estimated from the density of the smallest hashes (k minimum values), with an error of about 2 %.
 
 use std::collections::BTreeSet;
 
-/// How many hashes are kept.
+/// How many hashes are stored.
 pub const MAX_HASHES: usize = 4_096;
 
 /// A set of names, represented by its smallest hashes.

@@ -129,7 +129,7 @@ pub enum Task {
 /// The part of the history to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryQuery {
-    /// Only rows after this offset, in order. If the next row is no longer there, nothing is read.
+    /// Only rows after this offset, in order. If the next row has been trimmed, nothing is read.
     pub after: u64,
     /// Only rows of these places. Rows of earlier builds, which name no place, are read as well.
     pub selection: Selection,
@@ -190,7 +190,7 @@ pub struct Calling {
     pub role: Option<String>,
     /// The event.
     pub call: Call,
-    /// When it has failed, unless the function has answered; in Unix milliseconds.
+    /// When the call has failed, unless the function has answered; in Unix milliseconds.
     pub deadline: u64,
 }
 
@@ -281,7 +281,7 @@ pub enum Write {
         /// The public ids of the sockets; those of their channels begin with them.
         client_ids: Vec<String>,
     },
-    /// A part of the state of a connection that is too large for its attachment, in place of what it was.
+    /// A part of the state of a connection that is too large for its attachment; replaces what was stored.
     State {
         /// The connection's public id.
         client_id: Rc<str>,
@@ -348,7 +348,7 @@ pub struct Connections {
     pub total: u64,
     /// The requested page.
     pub list: Vec<Connection>,
-    /// The relays, which have connections beside these.
+    /// The relays, which have further connections.
     pub relays: Vec<u32>,
 }
 

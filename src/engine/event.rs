@@ -160,7 +160,7 @@ pub enum Event {
         /// The correlation id.
         id: Option<String>,
     },
-    /// The client is asked for a sign of life.
+    /// The server asks the client to show that it is alive.
     Ping,
     /// The channel is joined.
     Joined {
@@ -180,10 +180,10 @@ pub enum Event {
     Live {
         /// The outcome of its table subscriptions, if it has any.
         tables: Option<Result<(), Refusal>>,
-        /// Whether the client also asked to be told that messages flow.
+        /// Whether the client also requested a notice that messages flow.
         announce: bool,
     },
-    /// The database changes that the session subscribes to have paused, or have resumed without a gap.
+    /// The database changes that the session subscribes to have stopped, or have resumed without a gap.
     Feed {
         /// Whether they have resumed.
         is_live: bool,

@@ -33,7 +33,7 @@ pub struct Figures {
     pub since: u64,
     /// What is known of the relays.
     pub relays: Vec<RelayFigures>,
-    /// What they have missed, those included that have emptied, if there may be any.
+    /// What relays have missed, if there may be any, including relays that have emptied since.
     pub missed_by_relays: Option<MissedByRelays>,
     /// Figures of the database, if there is one.
     pub database: Option<DatabaseFigures>,
@@ -42,14 +42,14 @@ pub struct Figures {
 /// What relays have missed since the tenant's object came to life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MissedByRelays {
-    /// What no history had; 1 each time that nobody knows how much.
+    /// What was in no history; 1 each time that the amount is unknown.
     pub lost: u64,
     /// Publications that were read from the history.
     pub recovered: u64,
 }
 
 impl MissedByRelays {
-    /// Adds what one has missed.
+    /// Adds what one relay has missed.
     pub fn add(&mut self, lost: u64, recovered: u64) {
         self.lost = self.lost.saturating_add(lost);
         self.recovered = self.recovered.saturating_add(recovered);
@@ -67,7 +67,7 @@ pub struct RelayFigures {
     pub pending: u64,
     /// Frames of publications handed to sockets since the object came to life.
     pub deliveries: u64,
-    /// What it missed since then and no history has; 1 where nobody knows how much.
+    /// What it missed since then that is in no history; 1 if the amount is unknown.
     pub lost: u64,
     /// Publications since then that it missed and read from the history.
     pub recovered: u64,

@@ -59,8 +59,8 @@ pub enum Input {
     Recalled(Option<Remembered>),
     /// The answer to [`super::effect::Task::ReadGone`]; `None` when it could not be read.
     GoneRead(Option<Vec<PresenceRow>>),
-    /// The answer to [`super::effect::Task::FetchKeys`]; `None` when the fetch failed.
-    /// Includes the time of the fetch in Unix milliseconds; another object may have fetched it.
+    /// The answer to [`super::effect::Task::FetchKeys`]; `None` when the fetch failed. Includes the time of the fetch
+    /// in Unix milliseconds, because another object may have fetched the keys.
     KeysFetched(Option<(u64, String)>),
     /// The database's object delivers changes.
     Changes(Box<Batch>),
@@ -85,11 +85,11 @@ pub enum Input {
         /// The answer's text; `None` when there was none.
         verdicts: Option<String>,
     },
-    /// A socket was sent this many bytes since it was last heard.
+    /// This many bytes were sent to a socket since its client was last heard from.
     Unread {
-        /// Which.
+        /// The socket.
         socket: SocketId,
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
     /// The time of a [`super::effect::Task::SetTimer`] has been reached.
@@ -105,14 +105,14 @@ pub enum Input {
     Called(CallAnswer),
     /// The alarm has fired.
     Alarm,
-    /// Another object of the tenant asks; answered with [`super::effect::Task::PeerAnswer`].
+    /// Another object of the tenant sends a request; answered with [`super::effect::Task::PeerAnswer`].
     PeerAsked {
         /// The request.
         body: String,
     },
     /// The answer to [`super::effect::Task::AskPeer`].
     PeerAnswered {
-        /// Who was asked.
+        /// The object that was asked.
         peer: Peer,
         /// The text of the answer; `None` when there was none.
         answer: Option<String>,
@@ -191,7 +191,7 @@ pub struct Open {
     pub dialect: DialectId,
     /// The principal, if a ticket or a header has proven it.
     pub principal: Option<Principal>,
-    /// The ticket it came with.
+    /// The ticket that it presented.
     pub ticket: Option<UsedTicket>,
     /// Whether it wants offsets, if it is already authenticated.
     pub recover: Recover,
@@ -223,7 +223,7 @@ pub struct Remembered {
     pub delivered: u64,
 }
 
-/// What was read of the history, and what it cost.
+/// The result of reading the history, and its cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryRead {
     /// `None` when reading failed, or the history no longer reaches back that far.
@@ -256,8 +256,8 @@ pub struct Stored {
     pub newest: Option<Newest>,
     /// Time of the oldest history row that still has its text, in Unix milliseconds.
     pub oldest: Option<u64>,
-    /// The open sockets with their attachments: the number of one, and its attachment with those of the sockets that follow,
-    /// one a line.
+    /// The open sockets with their attachments: the number of one, and its attachment followed by those of the next
+    /// sockets, one a line.
     pub sockets: Vec<(SocketId, String)>,
     /// States of open sockets that are too large for an attachment, by public id.
     pub states: BTreeMap<String, Vec<StatePart>>,
@@ -296,7 +296,7 @@ pub struct PresenceRow {
     pub client_id: String,
     /// The topic; `None`: the lobby.
     pub topic: Option<(bool, String)>,
-    /// The user, where there is one.
+    /// The user, if there is one.
     pub user: Option<String>,
     /// The requested presence key; `None`: its public id.
     pub key: Option<String>,

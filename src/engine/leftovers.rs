@@ -1,5 +1,5 @@
 //! Removes what is stored for sockets that were already closed at the wake, as after a crash or a deploy. It works in
-//! portions: an organization may have left more than fits in memory, and nobody waits for it.
+//! portions, because an organization may have left more than fits into memory, and nobody waits for it.
 
 use super::effect::{Task, Write};
 use super::message::Out;
@@ -24,7 +24,7 @@ impl Leftovers {
         Leftovers { client_ids, reading: Vec::new(), due: now }
     }
 
-    /// Removes a portion if one is due. Its presence rows are read first if someone may have to be told who left.
+    /// Removes a portion if one is due. Its presence rows are read first if listeners may have to learn who left.
     pub(super) fn remove_due(&mut self, now: u64, is_anyone_there: bool, out: &mut Out) {
         if self.client_ids.is_empty() || self.due > now {
             return;

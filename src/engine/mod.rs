@@ -1,7 +1,7 @@
 //! One tenant: inputs and the time go in, effects come out. Pure: no I/O, no clock, no randomness.
 //!
-//! Two halves that know each other by messages only: the `stream` (offsets, history, idempotency, presence) and the
-//! `delivery` (sockets, sessions, classes, views). [`tenant::Tenant`] carries the messages.
+//! It has two halves, which communicate by messages only: the `stream` (offsets, history, idempotency, presence) and
+//! the `delivery` (sockets, sessions, classes, views). [`tenant::Tenant`] passes the messages between them.
 
 // Inputs and effects.
 pub mod publication;
@@ -17,7 +17,7 @@ pub mod census;
 pub mod distinct;
 pub mod figures;
 pub use stream::{GAP_PLACE, ORGANIZATION_PLACES};
-// The machinery between them.
+// What connects them.
 pub mod tenant;
 pub mod relay;
 mod message;

@@ -19,7 +19,7 @@ pub struct Profile {
     pub rejects_at_handshake: bool,
     /// Whether a session without table subscriptions receives every change and the organization's messages.
     pub receives_by_default: bool,
-    /// Who is told of presence without asking.
+    /// Who receives presence without asking.
     pub presence: PresenceAudience,
     /// What happens when a token expires.
     pub expiry: Expiry,
@@ -27,7 +27,7 @@ pub struct Profile {
     pub renewal: Renewal,
     /// What happens to a table subscription whose right is lost.
     pub lost_table: LostTable,
-    /// Whether a socket is opened with its principal: one without has lost it and cannot get another.
+    /// Whether a socket is opened with its principal; a socket without one has lost it and cannot get another.
     pub principal_at_opening: bool,
     /// Whether a session token must name a role and an expiry.
     pub requires_role: bool,
@@ -47,7 +47,7 @@ pub struct Profile {
     pub receives_messages: bool,
     /// Whether its clients understand messages without a topic, which are for the whole organization.
     pub receives_organization_messages: bool,
-    /// Whether members are told of their own presence, and listed in their own roster.
+    /// Whether members receive their own presence, and are listed in their own roster.
     pub sees_own_presence: bool,
     /// Whether changing the metadata of an absent member is an error; otherwise it does nothing.
     pub untracked_is_error: bool,
@@ -103,19 +103,19 @@ pub enum ReadConfirmation {
     None,
 }
 
-/// Who is told of presence.
+/// Who receives presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceAudience {
     /// Subscribers of the topic, and its members.
     SubscribersAndPresent,
-    /// Sessions that asked for it when they joined or became present.
+    /// Sessions that requested it when they joined or became present.
     Requested,
 }
 
 /// What happens when a token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The client is told, and has a grace period to renew.
+    /// The client is notified, and has a grace period to renew.
     Grace,
     /// The session ends.
     Ends,
@@ -214,7 +214,7 @@ pub enum Duplicate {
     Replaces,
 }
 
-/// Where the profile of a dialect is looked up; `None` for an unknown one.
+/// Looks up the profile of a dialect; `None` for an unknown one.
 pub type Profiles = fn(DialectId) -> Option<&'static Profile>;
 
 /// A dialect whose sockets carry several sessions.

@@ -85,8 +85,8 @@ pub enum Content {
         event: Rc<str>,
         /// The payload.
         payload: Payload,
-        /// The JSON object as a client sent it, if it holds more than [`Publication::source`] can express: recipients
-        /// of the same dialect get it unchanged.
+        /// The JSON object as a client sent it, if it holds more than [`Publication::source`] can express; recipients
+        /// of the same dialect receive it unchanged.
         whole: Option<Rc<str>>,
     },
 }
@@ -162,7 +162,7 @@ impl Publication {
         let mut form = Form::read(text, Code::InvalidRequest).ok()?;
         form.take("organizationId");
         let said = form.take("whole").map(|whole| Rc::from(whole.json()));
-        // Unreadable metadata would make this a change that needs no verdict.
+        // With unreadable metadata, this would look like a change that needs no verdict.
         let database = form.take("database").map(|database| serde_json::from_str(database.json())).transpose().ok()?;
         let message_id = form.take("messageId").map(|id| id.text()).transpose().ok()?;
         let mut publication = Publication::read(form, text).ok()?;

@@ -1,4 +1,4 @@
-//! A text that frames of several channels share: the first encoder writes it, the others copy it.
+//! A text that the frames of several channels share: the first encoder writes it, the others copy it.
 
 use std::cell::OnceCell;
 use std::rc::Rc;

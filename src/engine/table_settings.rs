@@ -1,5 +1,5 @@
-//! Table settings that administrators make at run time, where no database holds them: whether changes are sent, which
-//! operations, and without which columns.
+//! Table settings that administrators make at run time, for tables without a database to hold them: whether changes are
+//! sent, for which operations, and without which columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::{Code, Refusal};
 use crate::policy::table::{Operation, Tables, distinct, is_system_schema};
 
-/// The name of the stored fact that has the settings.
+/// The name of the stored fact that holds the settings.
 pub const FACT: &str = "tables";
 /// The version of its text.
 const VERSION: u32 = 1;

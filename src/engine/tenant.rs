@@ -23,9 +23,9 @@ pub struct Tenant {
     pub(super) delivery: Delivery,
     /// The relays, if the configuration allows any.
     pub(super) hub: Option<Hub>,
-    /// Messages of relays that are not handled yet.
+    /// Messages of relays that have not been handled yet.
     pub(super) relayed: VecDeque<(u32, Up)>,
-    /// What relays have asked the database.
+    /// The questions of relays to the database.
     pub(super) questions: RelayQuestions,
     leftovers: Leftovers,
     alarm: Option<u64>,
@@ -147,8 +147,8 @@ impl Tenant {
         }
     }
 
-    /// Ends this life because its memory is ahead of the storage. Clients must repeat the requests that are lost with
-    /// it.
+    /// Ends this life because its memory is ahead of the storage. Requests that are lost with it must be repeated by
+    /// clients.
     pub fn give_up(&mut self) -> Vec<Effect> {
         self.delivery.give_up()
     }
@@ -181,7 +181,7 @@ impl Tenant {
         self.leftovers.remove_due(now, !self.delivery.is_empty(), out);
     }
 
-    /// Removes the presences of closed sockets, and tells the listeners.
+    /// Removes the presences of closed sockets and informs the listeners.
     fn gone_read(&mut self, mut rows: Vec<PresenceRow>, out: &mut Out) {
         rows.retain(|row| self.delivery.hears_presence(row));
         self.stream.let_leave(&rows, out);
@@ -220,17 +220,17 @@ impl Tenant {
             } else if let Some((relay, message)) = self.next_relayed() {
                 self.relayed(now, relay, message, out);
             } else if self.stream.is_reading() || !self.delivery.release(now, out) {
-                // Waiting frames continue once the history that an earlier frame asked for is read: frames keep their
-                // order, and only one connection reads at a time.
+                // Waiting frames continue once the history that an earlier frame requested has been read: frames keep
+                // their order, and only one connection reads at a time.
                 break;
             }
         }
     }
 
     /// Sets the alarm if it would fire too late, or so early that it would wake a hibernating object for nothing. An
-    /// alarm slightly too early is left alone: connections that are authenticating would otherwise move it back and
-    /// forth at the cost of a write. After a wake its time is unknown and asking would need an await, so it is set
-    /// again.
+    /// alarm that is slightly too early is left alone, because connections that are authenticating would otherwise move
+    /// it back and forth at the cost of a write each. After a wake its time is unknown, and asking would need an await,
+    /// so it is set again.
     fn arm(&mut self, effects: &mut Vec<Effect>) {
         let relays = self.hub.as_ref().and_then(Hub::deadline);
         let deadlines = [self.delivery.deadline(), self.stream.deadline(), self.leftovers.deadline(), relays];
@@ -242,7 +242,7 @@ impl Tenant {
         }
     }
 
-    /// Sets a timer for coalesced events, unless one is due as early.
+    /// Sets a timer for coalesced events, unless one is due just as early.
     fn set_timer(&mut self, effects: &mut Vec<Effect>) {
         let due = [self.delivery.next_flush(), self.delivery.next_batch()].into_iter().flatten().min();
         let is_sooner = |due: &u64| self.timers.first().is_none_or(|first| due < first);

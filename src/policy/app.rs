@@ -1,4 +1,5 @@
-//! Apps: organizations with a plan, an issuer of their own and functions. How they are called is up to their protocol.
+//! Apps: organizations with a plan, a token issuer of their own, and functions. What tokens and roles are called is up
+//! to their protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -23,13 +23,13 @@ pub struct Topic {
 /// An operation on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Receive what is published there.
+    /// Receive what is published to it.
     Read,
-    /// Publish there.
+    /// Publish to it.
     Write,
-    /// Be tracked there and see who else is.
+    /// Be present in it, and see who else is.
     Presence,
-    /// See who is tracked there without being tracked.
+    /// See who is present in it without being present.
     PresenceRead,
 }
 
@@ -85,7 +85,7 @@ impl Channel {
         Ok(channel)
     }
 
-    /// A policy that lets only holders of these roles read topics with this prefix, and nobody publish there.
+    /// A policy that lets only holders of these roles read topics with this prefix, and lets nobody publish to them.
     pub fn for_administrators(prefix: &str, roles: &[&str]) -> Channel {
         Channel {
             pattern: vec![Piece::Literal(prefix.to_owned()), Piece::Any],

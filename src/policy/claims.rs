@@ -16,7 +16,7 @@ const ORGANIZATIONS: &str = "organizations";
 /// Clerk's claim: an object whose `id` names the active organization, and `rol` the role there.
 const CLERK_ORGANIZATION: &str = "o";
 /// Normalized names of claims that concern organizations (lower case, without `_` and `-`). A token with any of them
-/// never falls back to the default organization, even if we cannot interpret the claim.
+/// never falls back to the default organization, even if its claim cannot be interpreted.
 const ORGANIZATION_WORDS: [&str; 21] = [
     "o",
     "org",
@@ -40,7 +40,7 @@ const ORGANIZATION_WORDS: [&str; 21] = [
     "workspaces",
     "ref",
 ];
-/// Maximum values kept per claim, and roles per token.
+/// Maximum values retained per claim, and roles per token.
 const MAX_VALUES: usize = 1_000;
 
 /// The claims of a verified token.

@@ -51,13 +51,13 @@ pub struct Configuration {
     pub public_topics: bool,
     /// The limits.
     pub limits: Limits,
-    /// How much history is kept.
+    /// How much history is retained.
     pub history: HistoryLimits,
     /// The organizations opened as apps; `None` if there are none.
     pub apps: Option<Apps>,
     /// Whether heartbeats are sent to sockets whose dialect has them.
     pub heartbeats: bool,
-    /// How long events wait for others under load, if their recipients accept several per frame, in milliseconds.
+    /// How long events are collected under load for recipients that accept several per frame, in milliseconds.
     pub batch_milliseconds: u64,
     /// Whether the page at `/` is served.
     pub inspector: bool,

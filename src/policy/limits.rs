@@ -29,19 +29,18 @@ pub const ERROR_WINDOW: u64 = 60_000;
 pub const MAX_PUBLICATION_STEPS: u64 = 4_000_000;
 /// Regular expressions in all filters of one connection.
 pub const REGULAR_EXPRESSIONS: usize = 8;
-/// How many times `framesPerSecond` and `topics` together are rejected within a minute before a socket with channels
-/// ends.
+/// A socket with channels is closed after this many times `framesPerSecond` plus `topics` rejections within a minute.
 pub const REJECTION_FACTOR: u64 = 10;
-/// Bytes of a publication that is retained: a row of the storage has at most 2 MB.
+/// Bytes of a retained publication: a row of the storage has at most 2 MB.
 pub const RETAINED_BYTES: usize = 2_000_000;
-/// Bytes of a connection's state up to which it may add to it: the state must fit into a row, too.
+/// Bytes of a connection's state up to which the client may add to it: the state must fit into a row, too.
 pub const STATE_BYTES: usize = 1_500_000;
 /// Frames of one connection that wait while keys are fetched, besides one join and one fresh token for each channel.
 pub const WAITING_FRAMES: usize = 32;
 /// Bytes of the members in one frame of a roster; further members follow one by one.
 pub const MAX_ROSTER_PAGE: usize = 256 * 1024;
-/// Bytes of the members of a roster for clients that take each roster as complete: it is sent in one frame. The default
-/// limits allow less.
+/// Bytes of the members of a roster for clients that take each roster as complete, which is therefore sent in one
+/// frame. The default limits allow less.
 pub const MAX_WHOLE_ROSTER: usize = 6 * 1024 * 1024;
 /// Bytes of the frames that wait while keys are fetched, for one organization: an object has 128 MB.
 pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
@@ -56,10 +55,10 @@ macro_rules! limits {
             /// Name, default and meaning of each, in the order of the table.
             pub const TABLE: &'static [(&'static str, u64, &'static str)] = &[ $( ($key, $default, $doc), )* ];
 
-            /// Reads `{ name: number }`; what is not named keeps its default.
+            /// Reads `{ name: number }`; a missing name keeps its default.
             ///
             /// # Errors
-            /// On an unknown name or a value that is no whole number.
+            /// On an unknown name or a value that is not a whole number.
             pub fn read(field: &Field<'_>) -> Result<$type, Refusal> {
                 let mut form = field.form()?;
                 let limits = $type { $( $name: form.take($key).map_or(Ok($default), |value| limit(&value, $key))?, )* };
@@ -74,8 +73,8 @@ macro_rules! limits {
     };
 }
 
-/// A message of a client longer than this, in UTF-16 units or bytes, closes its socket with 1009 before it is copied into
-/// the Wasm's memory.
+/// A client's message that is longer than this, in UTF-16 units or bytes, closes its socket with 1009 before it is
+/// copied into the memory of the Wasm.
 pub const MESSAGE_LENGTH: u32 = 1 << 22;
 
 /// With less, a client on a slow line would be closed while it is still reading.
@@ -98,35 +97,35 @@ limits! {
     Limits {
         connections "connections" 10000 "connections of one organization";
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
-        pending_per_address "pendingPerAddress" 100 "the same of one address, where Cloudflare tells it";
-        anonymous_per_address "anonymousPerAddress" 100 "connections without a credential of one address, where Cloudflare tells it";
+        pending_per_address "pendingPerAddress" 100 "the same for one address, if Cloudflare reports it";
+        anonymous_per_address "anonymousPerAddress" 100 "connections without a credential from one address, if Cloudflare reports it";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
-        unread_bytes "unreadBytes" 8388608 "bytes that one connection is sent without a sign that it reads them, at least 65536";
-        filter_steps_per_user "filterStepsPerUser" 1000000 "steps that the regular expressions of one user take per second, with a burst of twice as many";
-        filter_steps "filterSteps" 5000000 "the same of all users";
-        joins_per_second "joinsPerSecond" 100 "channels that one socket enters per second, with a burst of twice as many";
+        unread_bytes "unreadBytes" 8388608 "bytes sent to one connection without a sign that it reads them, at least 65536";
+        filter_steps_per_user "filterStepsPerUser" 1000000 "steps that one user's regular expressions may take per second, with a burst of twice as many";
+        filter_steps "filterSteps" 5000000 "the same for all users";
+        joins_per_second "joinsPerSecond" 100 "channels that one socket may join per second, with a burst of twice as many";
         errors_per_minute "errorsPerMinute" 10 "refused frames of one connection within a minute";
         subscriptions "subscriptions" 100 "table subscriptions of one connection";
         filter_bytes "filterBytes" 16384 "bytes of all filters of one connection";
         topics "topics" 100 "topics of one connection";
-        presences "presences" 20 "topics in which one connection, or one channel of a socket that has several, is tracked";
-        presence_members "presenceMembers" 1000 "members tracked in one topic";
+        presences "presences" 20 "topics in which one connection, or one channel of a socket with several, is present";
+        presence_members "presenceMembers" 1000 "members present in one topic";
         presence_bytes "presenceBytes" 4096 "bytes of one presence's metadata";
         connections_per_user "connectionsPerUser" 100 "connections of one user";
-        work_per_connection "workPerConnection" 5000 "frames to others, or KiB of them, that what one connection says may cause per second, with a burst of twice as many";
-        work_per_user "workPerUser" 10000 "the same of one user, over sockets and HTTP";
-        work_of_clients "workOfClients" 30000 "the same of all clients; what the API worker publishes has `publicationsPerSecond`";
+        work_per_connection "workPerConnection" 5000 "frames to others, or KiB of them, that one connection may cause per second, with a burst of twice as many";
+        work_per_user "workPerUser" 10000 "the same for one user, over sockets and HTTP";
+        work_of_clients "workOfClients" 30000 "the same for all clients; the API worker's publications count against `publicationsPerSecond`";
         publications_per_second "publicationsPerSecond" 1000 "publications per second that one organization accepts over HTTP, with a burst of twice as many";
     }
 }
 
 limits! {
-    /// How much history is kept for recovery, set in `REALTIME.history`.
+    /// How much history is retained for recovery, set in `REALTIME.history`.
     HistoryLimits {
-        count "count" 10000 "publications kept";
-        seconds "seconds" 259200 "seconds for which a publication is kept";
-        bytes "bytes" 33554432 "bytes of all publications kept";
+        count "count" 10000 "publications retained";
+        seconds "seconds" 259200 "seconds for which a publication is retained";
+        bytes "bytes" 33554432 "bytes of all retained publications";
         replay "replay" 5000 "publications that one recovery may replay";
         replay_bytes "replayBytes" 4194304 "bytes of the publications that one recovery may replay";
     }

@@ -1,4 +1,7 @@
 //! The six masks: what remains of a value for recipients that may not see it (docs/protocol-native.md, Masking).
+//!
+//! The SDK has the same masks in TypeScript (`sdk/src/view/mask.ts`); `tests/data/views.json` holds both to the same
+//! results.
 
 use crate::value::json::{self, Kind};
 

@@ -91,7 +91,7 @@ impl Masking {
         self.fields.iter().any(|rules| leads_to(&rules.field))
     }
 
-    /// What a holder of `roles` does not see of a row, as its owner or not.
+    /// What a holder of `roles` does not see of a row that it owns or does not own.
     pub fn hidden(&self, roles: &Roles, owner: bool) -> Hidden {
         let mask = |field: &FieldRules| {
             let masks = field.rules.iter().filter(|rule| !rule.shows(roles, owner)).map(|rule| rule.mask);
@@ -178,7 +178,8 @@ fn steps(field: &str) -> Vec<&str> {
 }
 
 /// Hides what `steps` point to inside a JSON value, through arrays. A scalar in place of an object is redacted, because
-/// it may be that object as text (SQLite stores JSON so). Values nested in more than `arrays` arrays are redacted too.
+/// it may be that object as text (SQLite stores JSON as text). Values nested in more than `arrays` arrays are redacted
+/// too.
 fn hide_within(json: &str, steps: &[&str], mask: Mask, arrays: usize) -> String {
     if steps.is_empty() {
         return mask.json(json);

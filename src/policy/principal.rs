@@ -24,7 +24,7 @@ pub struct Principal {
     pub roles: Roles,
     /// How the identity was proven.
     pub method: Method,
-    /// When the token ends, in Unix milliseconds; `None` for keys.
+    /// When the token expires, in Unix milliseconds; `None` for keys.
     pub expires: Option<u64>,
     /// Values of the claims that the configuration's rules refer to, without [`SUBJECT`].
     pub claims: BTreeMap<String, Vec<String>>,

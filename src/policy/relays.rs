@@ -1,11 +1,11 @@
-//! `REALTIME.relays`: whether an organization's sockets may be spread over objects beside its own.
+//! `REALTIME.relays`: whether an organization's sockets may be spread over further objects.
 
 use crate::code::Refusal;
 use crate::value::form::Field;
 
 /// Relays of one organization.
 pub const MAX_RELAYS: u64 = 64;
-/// Sockets of one object that the runtime carries.
+/// Sockets that the runtime allows for one object.
 pub const MAX_SOCKETS: u64 = 32_768;
 
 /// How sockets are spread.
@@ -18,7 +18,7 @@ pub struct Relays {
 }
 
 impl Relays {
-    /// Reads `0`, or `{ sockets, max }`; `None`: there are none.
+    /// Reads `0`, or `{ sockets, max }`; `None` if there are no relays.
     ///
     /// # Errors
     /// On anything else.

@@ -1,4 +1,4 @@
-//! Sections of `REALTIME` that belong to one kind of client: read by the module that serves it, and held here.
+//! Sections of `REALTIME` that belong to one kind of client: read by the module that serves it, and stored here.
 
 use std::any::Any;
 use std::fmt;

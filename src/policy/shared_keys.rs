@@ -4,7 +4,7 @@
 pub const PAUSE: u64 = 30_000;
 /// How long a fetch may take, in milliseconds.
 pub const PATIENCE: u64 = 5_000;
-/// When an unfinished fetch is abandoned: the runtime drops a request's work once its caller has gone.
+/// When an unfinished fetch is abandoned: the runtime drops a request's work once its caller has disconnected.
 const ABANDONED: u64 = PATIENCE + 1_000;
 
 /// A key set's text, and when it was fetched, in Unix milliseconds.

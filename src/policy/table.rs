@@ -13,7 +13,7 @@ use crate::value::form::{Field, Form};
 pub const DEFAULT_SCHEMA: &str = "public";
 /// The default primary key column.
 pub const PRIMARY_KEY: &str = "id";
-/// Schemas of the database system itself, or with credentials.
+/// The schemas of the database system, of credentials and of the realtime installation.
 pub const SYSTEM_SCHEMAS: [&str; 4] = ["pg_catalog", "information_schema", "auth", "realtime"];
 /// Columns that one list may name.
 pub const MAX_COLUMNS: usize = 1_000;
@@ -47,13 +47,13 @@ impl Operation {
     }
 }
 
-/// Who is told that a row of a database's table was deleted.
+/// Who receives the deletion of a row of a database's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletes {
     /// Those who could see it: the database's policies judge the old row.
     #[default]
     Policy,
-    /// Every subscriber of the table; they get the primary key only.
+    /// Every subscriber of the table; they receive only the primary key.
     Key,
 }
 
@@ -76,7 +76,7 @@ pub struct Table {
     pub columns: BTreeMap<String, String>,
     /// Whether changes are retained for recovery.
     pub history: bool,
-    /// Who is told of a row that a database has deleted; `None` if the configuration does not assign the table to a
+    /// Who receives the deletion of a database's row; `None` if the configuration does not assign the table to a
     /// database.
     pub deletes: Option<Deletes>,
     operations: [bool; 3],

@@ -30,7 +30,7 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// `JWT_AUDIENCE`
     pub audience: Option<String>,
-    /// What apps call their own issuers, beside `JWT_ISSUER`; `None` if there are no apps.
+    /// What apps call their own issuers, in addition to `JWT_ISSUER`; `None` if there are no apps.
     pub apps: Option<&'static AppTerms>,
 }
 

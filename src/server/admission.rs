@@ -33,7 +33,7 @@ pub struct Admission {
     /// The negotiated subprotocol.
     #[serde(default)]
     pub protocol: Option<String>,
-    /// The frame that the address implies: it is handled before any other, on behalf of `principal`.
+    /// The frame that the address implies. It is handled before any other, on behalf of `principal`.
     #[serde(default)]
     pub first: Option<String>,
     /// Its public id, if the Worker had to choose it.

@@ -18,10 +18,10 @@ pub trait Api: Sync {
     /// The CORS permissions of this API.
     fn cors(&self) -> Cors;
 
-    /// The rejection for this reason, in this API's format.
+    /// The answer to a rejected request, in this API's format.
     fn rejected(&self, code: Code) -> Rejected;
 
-    /// The answer to a rejected request, with what this API says of the request itself.
+    /// The answer to a rejected request, with details of the request itself if this API reports them.
     fn answered(&self, _head: &RequestHead, rejected: Rejected) -> Answer {
         rejected.answer
     }
@@ -64,7 +64,7 @@ pub type AfterBody = dyn FnOnce(&Configuration, Vec<u8>) -> Result<ApiStep, Reje
 pub type AfterAnswer = dyn FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected>;
 
 impl ApiStep {
-    /// Asks for the verification of a credential.
+    /// Requests the verification of a credential.
     pub fn verify(
         credential: String,
         then: impl FnOnce(&Configuration, Result<Proven<'_>, TokenError>) -> Result<ApiStep, Rejected> + 'static,
@@ -72,12 +72,12 @@ impl ApiStep {
         ApiStep::Verify(credential, Box::new(then))
     }
 
-    /// Asks for the body.
+    /// Requests the body.
     pub fn read_body(then: impl FnOnce(&Configuration, Vec<u8>) -> Result<ApiStep, Rejected> + 'static) -> ApiStep {
         ApiStep::ReadBody(Box::new(then))
     }
 
-    /// Asks an organization's object.
+    /// Sends a request to an organization's object.
     pub fn ask(
         request: ObjectRequest,
         then: impl FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected> + 'static,
@@ -85,7 +85,7 @@ impl ApiStep {
         ApiStep::Ask(request, Box::new(then))
     }
 
-    /// Asks the object of a database.
+    /// Sends a request to the object of a database.
     pub fn ask_database(
         request: DatabaseRequest,
         then: impl FnOnce(&Configuration, u16, &str) -> Result<ApiStep, Rejected> + 'static,

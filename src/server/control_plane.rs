@@ -36,7 +36,7 @@ pub enum TableRefusal {
 
 type Then = Box<dyn FnOnce(&Configuration, Result<TableList, TableRefusal>) -> Result<ApiStep, Rejected>>;
 
-/// Asks the object or database that has an organization's table settings.
+/// Sends a request to the object or database that has an organization's table settings.
 ///
 /// # Errors
 /// What `then` returns for a refusal.
@@ -61,7 +61,7 @@ fn is(request: &TableRequest, action: &str) -> bool {
 }
 
 fn ask_object(organization: &str, request: &TableRequest, then: Then) -> ApiStep {
-    // Its list has every table.
+    // The object's list has every table.
     let request = if is(request, "find") { json!({ "action": "list" }) } else { request.clone() };
     let (organization, body) = (organization.to_owned(), Some(request.to_string()));
     let question = ObjectRequest { organization, peer: Peer::Root, path: TABLES, body };

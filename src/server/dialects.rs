@@ -1,4 +1,4 @@
-//! The HTTP surface of each dialect: how its sockets are opened, and an API of its own.
+//! The HTTP surface of each dialect: how its sockets are opened, and its own API, if it has one.
 
 use super::api::Api;
 use super::entrance::Entrance;
@@ -6,7 +6,7 @@ use super::request_head::RequestHead;
 use super::{butterbase, event_stream, fluxbase, native, supabase};
 use crate::engine::input::DialectId;
 
-/// In the order in which they are asked whether they recognize a request.
+/// The first one that recognizes a request decides.
 const ENTRANCES: [&dyn Entrance; 5] = [
     &event_stream::EventStreamEntrance,
     &butterbase::ButterbaseEntrance,

@@ -68,7 +68,7 @@ pub fn admit(head: &RequestHead, configuration: &Configuration, now: u64) -> Res
     entrance.ok_or(Code::NotFound)?.admit(head, configuration, now)
 }
 
-/// How a client is told that its socket is refused. Requests other than for a socket get an HTTP answer.
+/// How a client is told that its socket is refused. Requests that do not ask for a socket receive an HTTP answer.
 pub fn refused(head: &RequestHead, refusal: &Refusal) -> Rejection {
     match in_its_words(dialects::entrance(head), Some(head), refusal) {
         Rejection::Close { .. } if refusal.code == Code::UpgradeRequired => Rejection::Answer(Answer::from(refusal)),

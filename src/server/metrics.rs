@@ -1,7 +1,7 @@
 //! `GET /realtime/v1/metrics`: figures of organizations in Prometheus format (docs/operations.md, Metrics).
 //!
-//! Only the organizations that the request names are queried: a query wakes an object, and a scrape must not pay for
-//! all of them. No label has values that clients choose.
+//! Only the organizations that the request names are queried, because a query wakes an object and a scrape must not pay
+//! for all of them. No label has values that clients choose.
 
 use std::fmt::Write;
 

@@ -1,5 +1,4 @@
-//! One tenant's server: the engine with its dialects, and the requests of the HTTP surface. Both are pure, and so is
-//! this.
+//! One tenant's server: the engine with its dialects, and the requests of the HTTP surface. Everything here is pure.
 
 pub mod request_head;
 pub mod route;

@@ -105,8 +105,8 @@ impl AdmissionAnswer {
 
 /// The answer to a request of another object.
 pub fn peer_answer(answer: Option<String>) -> Answer {
-    // A refusal makes the sender repeat a text that this build does not understand: during a deploy it may be of
-    // another version.
+    // A refusal makes the sender repeat a text that this build does not understand, because during a deploy it may be
+    // of another version.
     answer.map_or_else(|| Answer::from(Code::InvalidRequest), |body| Answer { status: 200, body, retry_after: None })
 }
 

@@ -43,7 +43,8 @@ pub struct RequestHead {
     pub protocols: Option<String>,
     /// `Last-Event-ID`
     pub last_event_id: Option<String>,
-    /// The [`network`] of `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent where the Worker runs elsewhere.
+    /// The [`network`] of `CF-Connecting-IP`, which Cloudflare sets and clients cannot; absent if the Worker runs
+    /// elsewhere.
     pub address: Option<String>,
     /// The request's id in Cloudflare's logs, from `CF-Ray`; absent if the Worker runs elsewhere.
     pub request_id: Option<String>,
@@ -68,7 +69,7 @@ impl RequestHead {
     }
 
     /// The negotiated subprotocol: the first one offered. No dialect defines one, but a browser that offers some and
-    /// gets none closes the socket.
+    /// receives none closes the socket.
     pub fn subprotocol(&self) -> Option<&str> {
         let first = self.protocols.as_deref()?.split(',').next()?.trim();
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -126,7 +127,8 @@ impl RequestHead {
     }
 }
 
-/// The network that an address counts as: an IPv6 host has a whole /64 (RFC 6177), so its addresses are one.
+/// The network that an address counts towards: an IPv6 host has a whole /64 (RFC 6177), so all its addresses count as
+/// one.
 pub fn network(address: &str) -> String {
     match address.trim().parse::<Ipv6Addr>() {
         Ok(address) if address.to_ipv4_mapped().is_none() => {
@@ -137,7 +139,7 @@ pub fn network(address: &str) -> String {
     }
 }
 
-/// The request id of a `CF-Ray` header, validated: where Cloudflare does not set it, a client may.
+/// The request id of a `CF-Ray` header, validated, because a client may set it if Cloudflare does not.
 pub fn request_id(ray: String) -> Option<String> {
     let is_id =
         (1..=MAX_REQUEST_ID).contains(&ray.len()) && ray.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

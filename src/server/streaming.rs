@@ -19,7 +19,7 @@ pub const FRAME: &str = "/frame";
 pub trait StreamedBody {
     /// Its media type.
     fn media_type(&self) -> &'static str;
-    /// The prefix before all frames.
+    /// What is written before all frames.
     fn opening(&self) -> String;
     /// A text frame of the socket.
     fn frame(&mut self, text: &str) -> String;
@@ -35,7 +35,8 @@ pub struct SendBuffer(String);
 
 impl SendBuffer {
     /// Appends text and returns whether it fitted. If not, everything is dropped: a reconnecting client resumes from
-    /// its last position. A frame larger than the limit fits if it is alone, or a client could never get past it.
+    /// its last position. A frame larger than the limit fits if it is alone; otherwise a client could never get past
+    /// it.
     pub fn push(&mut self, text: &str) -> bool {
         let has_room = self.0.is_empty() || self.0.len() + text.len() <= MAX_BUFFER;
         if has_room {

@@ -59,7 +59,7 @@ impl TenantServer {
         effects
     }
 
-    /// Counts what sockets are sent; returns the inputs for sockets that may have stopped reading. `answered` is when
+    /// Counts what is sent to sockets; returns the inputs for sockets that may have stopped reading. `answered` is when
     /// the runtime last answered a socket's ping, in Unix milliseconds.
     pub fn sent(&mut self, sends: &[Outgoing], answered: impl Fn(SocketId) -> Option<u64>) -> Vec<Input> {
         let conspicuous = self.unread.sent(sends);

@@ -1,13 +1,13 @@
-//! How many bytes each socket was sent since its client was last heard. The runtime does not report how much is unread,
-//! and would buffer without limit for a client that stops reading.
+//! How many bytes were sent to each socket since its client was last heard from. The runtime does not report how much
+//! is unread, and would buffer without limit for a client that stops reading.
 //!
-//! This is in memory only and needs no timer: a socket that is sent nothing cannot fall behind, and the runtime does
-//! not hibernate an object while bytes are unsent.
+//! This is in memory only and needs no timer: a socket to which nothing is sent cannot fall behind, and the runtime
+//! does not hibernate an object while bytes are unsent.
 
 use super::outgoing::Outgoing;
 use crate::engine::input::SocketId;
 
-/// Bytes sent to each socket since its client was last heard, by socket number.
+/// Bytes sent to each socket since its client was last heard from, by socket number.
 pub struct Unread {
     max: u64,
     places: Vec<UnreadSocket>,
@@ -18,12 +18,12 @@ struct UnreadSocket {
     bytes: u64,
     /// The bytes at which it is checked next; `None`: at half of the limit.
     next: Option<u64>,
-    /// When its client was last heard, in Unix milliseconds.
+    /// When its client was last heard from, in Unix milliseconds.
     heard: u64,
 }
 
 impl Unread {
-    /// No socket was sent anything; `max` is the limit of unheard bytes.
+    /// Nothing has been sent yet; `max` is the limit of unconfirmed bytes.
     pub fn new(max: u64) -> Unread {
         Unread { max, places: Vec::new() }
     }
@@ -59,7 +59,7 @@ impl Unread {
     }
 
     /// How many bytes a client has not confirmed to have read. `answered` is when the runtime last answered its ping,
-    /// in Unix milliseconds, which counts as hearing it.
+    /// in Unix milliseconds, which counts as a sign of life.
     pub fn judge(&mut self, socket: SocketId, answered: Option<u64>) -> Option<u64> {
         let max = self.max;
         let place = self.places.get_mut(socket.0 as usize)?;

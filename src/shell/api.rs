@@ -1,4 +1,4 @@
-//! Requests to a dialect's own API: the runtime's part of the steps that the server decides on.
+//! Requests to a dialect's own API: the runtime's part in the steps that the server decides on.
 
 use std::rc::Rc;
 

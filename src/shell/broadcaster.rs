@@ -75,7 +75,7 @@ impl DurableObject for Broadcaster {
         Ok(())
     }
 
-    /// The runtime does not answer a close frame for a hibernatable socket: without this the client waits and sees
+    /// The runtime does not answer a close frame for a hibernatable socket; without this, the client waits and sees
     /// 1006.
     async fn websocket_close(&self, socket: WebSocket, code: usize, reason: String, _was_clean: bool) -> Result<()> {
         let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015)).unwrap_or(1000);

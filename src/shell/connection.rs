@@ -23,10 +23,10 @@ use crate::source::link::Problem;
 use crate::source::statement::Statement;
 use crate::source::url;
 
-/// The channel on which the database notifies.
+/// The channel on which the database sends notifications.
 const LISTEN: &str = "LISTEN realtime_worker";
 
-/// An event of the connection that answers no query.
+/// An event of the connection that does not answer a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// A notification.

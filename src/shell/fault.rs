@@ -24,7 +24,7 @@ impl From<worker::Error> for Fault {
 }
 
 /// Logs neither the query string nor the message, which may quote what a caller sent. The message of a configuration
-/// error quotes no caller.
+/// error does not quote a caller.
 pub fn log_refused(path: &str, refusal: &Refusal) {
     let mut line = json!({ "event": "refused", "path": path, "code": refusal.code.as_str() });
     if let (Code::Configuration, Some(line)) = (refusal.code, line.as_object_mut()) {

@@ -15,7 +15,7 @@ use crate::server::fault::Fault;
 
 /// The longest answer, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// The host for service bindings, which look at the path only.
+/// The host for service bindings, which consider only the path.
 const HOST: &str = "https://function";
 
 /// Status and body of a function's answer; `None` if it fails, is late or is too long.
@@ -61,7 +61,7 @@ async fn send(env: &Env, organization: &str, calling: &Calling) -> Result<Respon
 async fn read(mut response: Response) -> Result<Option<(u16, String)>> {
     let status = response.status_code();
     let mut body = Vec::new();
-    // Some answers have no body at all.
+    // Some answers have no body.
     if let Ok(mut stream) = response.stream() {
         while let Some(chunk) = stream.next().await {
             body.extend(chunk?);

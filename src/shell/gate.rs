@@ -22,7 +22,7 @@ use crate::server::request_head::RequestHead;
 /// The status of a WebSocket upgrade.
 const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// Opens a socket, or answers in the dialect's format why not.
+/// Opens a socket, or responds with the refusal in the dialect's format.
 ///
 /// # Errors
 /// When the runtime fails.
@@ -98,7 +98,7 @@ pub async fn open(
     headers.set(HEADER, &admission.header().map_err(|_| Fault::new("an admission without a header"))?)?;
     let init = RequestInit::new();
     init.set_headers(headers.0.as_ref());
-    // A stream's client sends its frames as requests of their own, which go to the organization's own object.
+    // A stream's client sends its frames as separate requests, which go to the organization's own object.
     let is_stream = admission.client_id.is_some();
     let place = if is_stream { Peer::Root } else { relay::place(env, organization, configuration).await };
     let opened = relay::fetch(env, organization, place, "/open", &init).await;

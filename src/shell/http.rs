@@ -77,7 +77,7 @@ pub async fn body(request: &Request) -> std::result::Result<Vec<u8>, Code> {
         return Err(Code::PayloadTooLarge);
     }
     let body = match declared {
-        // In one piece: a stream costs a promise and several calls for each chunk.
+        // In one piece, because a stream costs a promise and several calls for each chunk.
         Some(_) => bytes(request).await.map_err(|_| Code::InvalidRequest)?,
         None => chunks(request).await?,
     };
@@ -173,8 +173,8 @@ pub async fn status_and_text(response: &web_sys::Response) -> std::result::Resul
     Ok((response.status(), text.as_string().unwrap_or_default()))
 }
 
-/// Asks an organization's object. Its response is passed on as it is: rebuilding it would cost as much as the rest of a
-/// small request.
+/// Sends a request to an organization's object. Its response is passed on as it is, because rebuilding it would cost as
+/// much as the rest of a small request.
 ///
 /// # Errors
 /// When the object cannot be reached: it is overloaded, or was reset during the request.

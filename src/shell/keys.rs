@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// How many redirects are followed, all within the origin of `JWKS_URL`.
 const MAX_REDIRECTS: usize = 3;
 /// The polling interval of a request that waits for another request's fetch. It cannot await the other's promise: the
-/// runtime cancels a request whose client has gone, and its promise would never settle.
+/// runtime cancels a request whose client has disconnected, and its promise would never settle.
 const LOOK: Duration = Duration::from_millis(20);
 
 thread_local! {
@@ -33,7 +33,7 @@ thread_local! {
     static SHARED: RefCell<SharedKeys> = RefCell::default();
 }
 
-// The Cache API, shared by all isolates of a data centre. A cache of its own, so that the zone's cache of this URL is
+// The Cache API, shared by all isolates of a data centre. A separate cache, so that the zone's cache of this URL is
 // neither read nor written.
 #[wasm_bindgen(inline_js = "
 const opened = () => caches.open('realtime-worker key sets');
@@ -58,8 +58,8 @@ pub fn latest() -> Option<Fetched> {
     SHARED.with_borrow(|shared| shared.latest().cloned())
 }
 
-/// The key set, fetched unless this isolate has just done so; `None` if the issuer does not answer in time or answers
-/// something else.
+/// The key set, fetched unless this isolate has just done so; `None` if the issuer does not answer in time, or answers
+/// with something else.
 pub async fn fetch(url: &str) -> Option<Fetched> {
     let since = now();
     loop {
@@ -116,7 +116,8 @@ async fn from_issuer(url: &str) -> Result<String, Fault> {
     if KeySet::default().answered(now(), Some(&text)) { Ok(text) } else { Err(Fault::new("the answer is none")) }
 }
 
-/// Follows redirects within the origin only: another origin could supply its own keys, and plain HTTP anybody's.
+/// Follows redirects within the origin only: another origin could supply its own keys, and over plain HTTP anybody
+/// could.
 async fn read(url: &str, signal: &AbortSignal) -> Result<String, Fault> {
     let origin = web_sys::Url::new(url)?.origin();
     let mut url = url.to_owned();

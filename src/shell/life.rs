@@ -21,8 +21,8 @@ use crate::server::log::log_line;
 use crate::server::outgoing::{Outgoing, closing};
 use crate::server::tenant_server::TenantServer;
 
-/// How many bytes of encoded frames are collected before they are sent. Encoded frames take memory twice, also as
-/// JavaScript strings.
+/// How many bytes of encoded frames are collected before they are sent. Encoded frames take memory twice, because they
+/// are also JavaScript strings.
 const MAX_ENCODED: usize = 2 << 20;
 
 /// What an object has in memory.
@@ -190,7 +190,7 @@ impl Life {
     }
 }
 
-/// A history that cannot be read is answered like one that was trimmed: the client starts over.
+/// A history that cannot be read is treated like one that was trimmed: the client starts over.
 fn history_read(read: std::result::Result<HistoryRead, JsValue>) -> Input {
     Input::HistoryRead(read.map_err(log_fault).unwrap_or_default())
 }

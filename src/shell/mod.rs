@@ -21,7 +21,7 @@ mod source;
 mod source_storage;
 mod sockets;
 mod storage;
-// What both use.
+// Shared by both.
 mod environment;
 mod fault;
 mod http;

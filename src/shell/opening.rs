@@ -18,7 +18,7 @@ use crate::server::handshake;
 use crate::server::relay::{AdmissionAnswer, AdmissionQuestion, FULL};
 
 impl Broadcaster {
-    /// Opens a socket, or answers why not.
+    /// Opens a socket, or responds with the reason why not.
     ///
     /// # Errors
     /// When the object can do neither.
@@ -63,7 +63,7 @@ impl Broadcaster {
         }
     }
 
-    /// The response that opens a socket. It says when the object has reached its share of sockets, so that the next
+    /// The response that opens a socket. It says whether the object has reached its share of sockets, so that the next
     /// ones go to a relay.
     fn upgraded(&self, pair: WebSocketPair, protocol: Option<&str>) -> Result<Response> {
         let response = http::upgrade(pair.client, protocol)?;
@@ -77,7 +77,7 @@ impl Broadcaster {
         Ok(response)
     }
 
-    /// Opens a socket at a relay. Only the organization's own object knows whether a ticket was used before and how
+    /// Opens a socket at a relay. Only the organization's own object knows whether a ticket was used before, and how
     /// many sockets a user has elsewhere.
     async fn open_at_relay(
         &self,

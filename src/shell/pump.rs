@@ -83,7 +83,7 @@ async fn first_frame(
             return Ok(None);
         }
         let text = message.text();
-        // No binary frame authenticates, so its content is not looked at.
+        // No binary frame authenticates, so its content is not read.
         let step = held.receive(text.as_deref().map_or(Received::Binary(&[]), Received::Text));
         match step {
             HeldStep::Enter(organization) => return Ok(text.map(|text| (text, organization))),
@@ -132,11 +132,11 @@ fn close_like(close: &CloseEvent, to: &WebSocket) {
         1006 | 1015 => Some(1011),
         code => Some(code),
     };
-    // A side that has gone cannot be closed again.
+    // A side that has disconnected cannot be closed again.
     let _ = to.close(code, Some(close.reason()));
 }
 
-/// Sending to a client that has gone fails; its close event follows.
+/// Sending to a client that has disconnected fails; its close event follows.
 pub fn send(client: &WebSocket, frames: &[Frame]) {
     for frame in frames {
         let _ = match frame {
@@ -159,6 +159,6 @@ fn close(client: &WebSocket, code: Code) {
 }
 
 fn close_as(client: &WebSocket, (number, reason): (u16, &str)) {
-    // A side that has gone cannot be closed again.
+    // A side that has disconnected cannot be closed again.
     let _ = client.close(Some(number), Some(reason));
 }

@@ -126,7 +126,7 @@ pub async fn place(env: &Env, organization: &str, configuration: &Configuration)
     if let Some((peer, _)) = known.filter(|(_, until)| time < *until) {
         return peer;
     }
-    // If this cannot be found out, the organization's own object takes the socket, under the same limits.
+    // If this cannot be determined, the organization's own object takes the socket, under the same limits.
     let answer = post(env, organization, Peer::Root, "/place", "").await.map_err(log_fault).ok();
     let peer = answer.and_then(|(_, text)| placed(&text)).unwrap_or(Peer::Root);
     PLACES.with_borrow_mut(|places| {

@@ -1,5 +1,6 @@
-//! What workerd has and crate `worker` 0.8.7 lacks: calls that return an `Err` where `worker` unwraps (a panic resets
-//! every object of the isolate), and `send` of an existing JavaScript string, so that one string serves many sockets.
+//! What workerd offers and crate `worker` 0.8.7 lacks: calls that return an `Err` where `worker` unwraps (a panic
+//! resets every object of the isolate), and `send` of an existing JavaScript string, so that one string serves many
+//! sockets.
 
 use js_sys::{Array, Date, Promise};
 use wasm_bindgen::prelude::*;
@@ -181,7 +182,7 @@ extern "C" {
     /// `Request`
     pub type RawRequest;
 
-    /// Fires when the client has gone; missing without the compatibility flag `enable_request_signal`.
+    /// Fires when the client has disconnected; missing without the compatibility flag `enable_request_signal`.
     #[wasm_bindgen(method, getter)]
     pub fn signal(this: &RawRequest) -> Option<RawSignal>;
 

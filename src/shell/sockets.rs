@@ -71,8 +71,8 @@ impl RawSockets {
     }
 
     /// Sends frames, each to several sockets. A frame is converted to a JavaScript value once, not once per socket.
-    /// Sockets are visited in the order of their numbers, whatever the order of the frames: random access costs 4 %
-    /// more. Each socket gets its frames in order, those of all its channels.
+    /// Sockets are visited in the order of their numbers, whatever the order of the frames, because random access costs
+    /// 4 % more. Each socket receives its frames in order, including those of all its channels.
     pub fn send(&self, sends: &[Outgoing]) {
         let frames = Array::new();
         let mut order: Vec<u64> = Vec::new();

@@ -25,7 +25,7 @@ use crate::source::link::Problem;
 use crate::source::statement::Statement;
 use crate::source::task::SourceTask;
 
-/// One database's object. Cheap to clone, for futures that outlive a call.
+/// A database's object. Cheap to clone, for futures that outlive a call.
 #[durable_object(alarm)]
 #[derive(Clone)]
 pub struct Source {
@@ -161,7 +161,7 @@ impl Source {
             SourceTask::Feed { organization, body } => self.feed(organization, body),
             SourceTask::Reply { request, status, body } => life(&mut |life| {
                 if let Some(waiting) = life.waiting.remove(&request) {
-                    // The caller may have gone.
+                    // The caller may have disconnected.
                     let _ = waiting.send((status, body.clone()));
                 }
                 Ok(())
@@ -214,7 +214,7 @@ impl Source {
         });
     }
 
-    /// Handles an event that answers no query.
+    /// Handles an event that does not answer a query.
     fn happened(&self, number: u64, happening: ConnectionEvent) {
         let is_present = |life: &mut SourceLife| life.connections == number && life.connection.is_some();
         if !self.with_life(is_present).unwrap_or(false) {
@@ -253,7 +253,7 @@ impl Source {
     fn feed(&self, organization: Rc<str>, body: String) {
         let object = self.clone();
         self.state.wait_until(async move {
-            // An object that misses this asks by itself: the reply to its interest says the same.
+            // An object that misses this asks by itself, and the reply to its interest says the same.
             if let Err(fault) = organization_link::post(&object.env, &organization, "/feed", &body).await {
                 log_fault(fault.during("telling of the feed"));
             }

@@ -14,7 +14,7 @@ use super::runtime::RawEnv;
 use crate::server::changes::SourceRequest;
 use crate::server::fault::Fault;
 
-/// How long the object may take: the answer is awaited, and the request repeated without one.
+/// How long the object may take to answer; without an answer, the request is repeated.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Status and body of the answer of a database's object; `None` if it does not answer.

@@ -19,7 +19,7 @@ const CREATE: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS drain (one INTEGER PRIMARY KEY CHECK (one = 1), time INTEGER NOT NULL)",
 ];
 
-/// The tables. A text that is too large for a row has its first piece there, and the others in `pieces`.
+/// The tables. If a text is too large for a row, the row holds its first piece, and `pieces` the others.
 pub struct SourceStorage {
     raw: RawStorage,
 }
@@ -27,7 +27,7 @@ pub struct SourceStorage {
 type Result<T> = std::result::Result<T, JsValue>;
 
 impl SourceStorage {
-    /// Opens the tables. Only organizations' objects call this one, so strangers cannot store anything.
+    /// Opens the tables. Only organizations' objects call this object, so strangers cannot store anything.
     ///
     /// # Errors
     /// When SQLite fails.

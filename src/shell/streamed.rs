@@ -62,9 +62,9 @@ pub fn respond(request: &Request, socket: WebSocket, body: Box<dyn StreamedBody>
     Ok(Response::from_stream(stream)?.with_headers(headers))
 }
 
-/// Closes the socket once the client has gone. Otherwise nobody would: workerd drops the request with its body without
-/// calling the body's `cancel` and without telling the object. Dropping this ends the watch: a closure owned by
-/// JavaScript that is never called would leak.
+/// Closes the socket once the client has disconnected. Otherwise nothing would: workerd drops the request with its body
+/// without calling the body's `cancel` and without informing the object. Dropping this value ends the watch, because a
+/// closure owned by JavaScript that is never called would leak.
 struct ClientGone {
     signal: RawSignal,
     _close: Closure<dyn FnMut()>,
@@ -88,7 +88,7 @@ impl Drop for ClientGone {
 }
 
 fn close(socket: &WebSocket) {
-    // A side that has gone cannot be closed again.
+    // A side that has disconnected cannot be closed again.
     let _ = socket.close(Some(1000), Some(""));
 }
 
@@ -124,7 +124,7 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
     Ok(())
 }
 
-/// Appends text for the client, and tells whether there was room.
+/// Appends text for the client, and returns whether there was room.
 fn write(pipe: &Rc<RefCell<Pipe>>, text: &str) -> bool {
     let mut pipe = pipe.borrow_mut();
     let has_room = pipe.buffer.push(text);

@@ -14,7 +14,7 @@ const MIN_WAIT: u64 = 250;
 const MAX_WAIT: u64 = 5_000;
 /// How long an organization may fail before its parts are stored here so that the others proceed, in milliseconds.
 const PARK_AFTER: u64 = 30_000;
-/// The most parts that are stored for one organization; beyond this the others wait, because nothing may be lost.
+/// The most parts that are stored for one organization. Beyond this the others wait, because nothing may be lost.
 const MAX_PARKED: usize = 256;
 
 /// The undelivered parts, by organization.
@@ -94,7 +94,7 @@ impl Deliveries {
         if lane.parts.front().is_none_or(|part| part.batch != batch) {
             return;
         }
-        // A malformed part stays malformed however often it is sent.
+        // A malformed part stays malformed, however often it is sent.
         let is_refused = (400..500).contains(&status) && status != 429;
         if status != 200 && !is_refused {
             return lane.fail(now);

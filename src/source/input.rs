@@ -12,14 +12,14 @@ pub struct RequestId(pub u64);
 /// One input.
 #[derive(Clone, Debug)]
 pub enum SourceInput {
-    /// An organization reports its whole interest: the groups and tables that are listened to.
+    /// An organization reports its whole interest: the groups, and the tables that they subscribe to.
     Interest {
         /// Answered with the database's catalog of tables.
         request: RequestId,
         /// `{ organization, revision, groups }`
         body: String,
     },
-    /// A request asks the database something.
+    /// A request with a question to the database.
     Ask {
         /// Answered with the database's own text.
         request: RequestId,

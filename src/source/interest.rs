@@ -1,4 +1,4 @@
-//! The interests of all organizations: who listens to which tables.
+//! The interests of all organizations: who subscribes to which tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -21,7 +21,7 @@ struct OrganizationInterest {
     groups: BTreeSet<String>,
     /// Whether it is registered on the current connection.
     is_live: bool,
-    /// The catalog that the organization was told last.
+    /// The catalog that was last sent to the organization.
     told: Option<Box<str>>,
 }
 
@@ -94,7 +94,7 @@ impl Interests {
     }
 
     /// Records that the database has registered an interest, with its answer; returns whether the organization must
-    /// still be told.
+    /// still be informed.
     pub(super) fn registered(&mut self, organization: &str, answer: &str) -> bool {
         let Some(interest) = self.organizations.get_mut(organization) else { return false };
         let is_news = !interest.is_live || interest.told.as_deref() != Some(answer);
@@ -125,7 +125,7 @@ pub(super) fn tables(registered: &str) -> &str {
     serde_json::from_str::<Registered<'_>>(registered).map_or(registered, |registered| registered.tables.get())
 }
 
-/// The answer to an organization where nobody listens any more, without asking the database.
+/// The answer to an organization without listeners, which does not involve the database.
 pub(super) fn nobody(body: &str) -> String {
     let revision = serde_json::from_str::<InterestText>(body).map_or(0, |text| text.revision);
     serde_json::json!({ "revision": revision, "tables": [] }).to_string()

@@ -1,8 +1,8 @@
 //! The source: passes a PostgreSQL database's committed changes to the organizations that own them.
 //!
 //! Pure, like the engine: [`DatabaseSource::handle`] takes one input and returns [`SourceTask`]s. The database keeps
-//! each batch until it is told that every organization has taken it, so a crash between any two steps leads to the same
-//! publications (docs/postgres.md).
+//! each batch until the source reports that every organization has taken it, so a crash between any two steps leads to
+//! the same publications (docs/postgres.md).
 
 pub mod batch;
 pub mod delivery;
@@ -133,7 +133,7 @@ impl DatabaseSource {
             self.closes_at = None;
             self.drains_at = None;
         }
-        // Fails at once during a backoff: the organization repeats its request.
+        // This fails at once during a backoff; the organization repeats its request.
         if let Some(problem) = self.link.waits() {
             out.push(SourceTask::Reply { request, status: 503, body: refusal(problem.as_str()) });
             return;
@@ -164,7 +164,7 @@ impl DatabaseSource {
         self.queries.sync();
     }
 
-    /// The connection failed or was lost: everyone who waits is told, and another attempt is scheduled.
+    /// The connection failed or was lost: everyone who waits is informed, and another attempt is scheduled.
     fn lost(&mut self, now: u64, problem: Problem, out: &mut Vec<SourceTask>) {
         if matches!(self.link, LinkState::Closed { .. }) {
             return;
@@ -311,7 +311,7 @@ impl DatabaseSource {
         self.schedule_drain(now, out);
     }
 
-    /// Schedules draining the outbox, as nobody listens.
+    /// Schedules draining the outbox, because nobody listens.
     fn schedule_drain(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         if self.database.drain_seconds > 0 {
             let time = now.saturating_add(self.database.drain_seconds * 1_000);

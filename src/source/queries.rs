@@ -15,7 +15,7 @@ pub(super) struct Queries {
     waiting: VecDeque<(Purpose, Statement)>,
     sent: Option<Sent>,
     last: u64,
-    /// Whether the last one was a `take`: takes alternate with questions, so that many returning clients do not stop
+    /// Whether the last one was a `take`. Takes alternate with questions, so that many returning clients do not stop
     /// the feed.
     was_take: bool,
 }

@@ -1,5 +1,5 @@
 //! The size of batches. The cost of a batch depends more on who listens than on its changes, so a backlog is taken in a
-//! few large batches, but none that could run into the database's statement timeout.
+//! few large batches, but in none that could run into the database's statement timeout.
 
 /// The first size, which takes 10 ms with one listener.
 const CHANGES: u32 = 256;

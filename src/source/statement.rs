@@ -1,11 +1,12 @@
-//! The SQL that is sent to the database: single statements without session state, so that a pool may be in between.
+//! The SQL that is sent to the database: single statements without session state, so that a connection pool may be in
+//! between.
 
 use crate::value::form::Form;
 
 /// A statement of the SQL interface (docs/postgres.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// Register who listens in an organization, in the organization's own text.
+    /// Register who listens in an organization, as the organization reported it.
     Register(String),
     /// Take the next batch with its verdicts.
     Take {
@@ -47,11 +48,11 @@ pub struct CaptureSettings {
     pub schema: String,
     /// The tables: all are enabled, or none if one does not exist.
     pub tables: Vec<String>,
-    /// `INSERT`, `UPDATE`, `DELETE`; `None`: as before, at first all.
+    /// `INSERT`, `UPDATE`, `DELETE`; `None`: unchanged, initially all.
     pub events: Option<Vec<String>>,
-    /// Columns whose values never leave the database; `None`: as before, at first none.
+    /// Columns whose values never leave the database; `None`: unchanged, initially none.
     pub exclude: Option<Vec<String>>,
-    /// The column that names the organization of a row; `None`: as before.
+    /// The column that names the organization of a row; `None`: unchanged.
     pub organization_column: Option<String>,
 }
 

@@ -1,9 +1,9 @@
-//! Prepares a database URL: settles parameters that the PostgreSQL client does not know, or would weaken.
+//! Prepares a database URL: handles parameters that the PostgreSQL client does not know, or would weaken.
 
 use super::link::Problem;
 
-/// Parameters of other clients without meaning here: the runtime trusts public certificate authorities, whatever file a
-/// URL names, and always sends the host name.
+/// Parameters of other clients that have no meaning here: the runtime trusts public certificate authorities, whatever
+/// file a URL names, and always sends the host name.
 const IGNORED: [&str; 3] = ["sslrootcert", "sslsni", "gssencmode"];
 
 /// The URL for the client. `verify-ca` and `verify-full` become `require`: the runtime checks authority and host name

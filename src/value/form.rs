@@ -30,7 +30,7 @@ impl<'a> Form<'a> {
     /// Starts reading the object that is the whole of `text`; refusals carry `code`.
     ///
     /// # Errors
-    /// When the text is no JSON object or names a key twice.
+    /// When the text is not a JSON object or names a key twice.
     pub fn read(text: &'a str, code: Code) -> Result<Self, Refusal> {
         Form::at(text, Rc::from(""), code)
     }
@@ -214,7 +214,7 @@ impl Code {
     }
 }
 
-/// Paths are shown to people and sent in answers: a hostile key must not make them long.
+/// Paths are shown to people and sent in answers, so a hostile key must not make them long.
 fn join(parent: &str, name: &str) -> String {
     let shown: String = name.chars().take(64).collect();
     if parent.is_empty() { shown } else { format!("{parent}.{shown}") }

@@ -37,7 +37,7 @@ pub fn lenient_object(text: &str) -> Result<Object<'_>, serde_json::Error> {
 /// Reads the elements of the array that is the whole of `text`.
 ///
 /// # Errors
-/// When the text is no JSON array.
+/// When the text is not a JSON array.
 pub fn array(text: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
     serde_json::from_str(text)
 }

@@ -24,7 +24,7 @@ impl Row {
     /// Reads a row from the JSON object that is the whole of `text`.
     ///
     /// # Errors
-    /// When the text is no object or names a column twice.
+    /// When the text is not an object or names a column twice.
     pub fn read(text: &str) -> Result<Row, serde_json::Error> {
         let object = json::object(text)?;
         let column = |(name, value): &(_, &serde_json::value::RawValue)| Column {

@@ -1,4 +1,4 @@
-//! Changes of tables: operations, filters, policies, the control plane, what was missed.
+//! Changes of tables: operations, filters, policies, the control plane, missed changes.
 
 use realtime_worker::dialect::butterbase::ID;
 use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, USER};
@@ -109,7 +109,7 @@ fn rows_are_for_those_whom_a_policy_names() {
         let count = insert(rig, json!({ "id": 1, "owner": "ann" }));
         rig.handed_out(count, 2);
         assert_eq!((change(&ann).0, change(&service).0), ("INSERT".to_owned(), "INSERT".to_owned()));
-        // Who could see the row gets its removal, whoever it is for now.
+        // Recipients that could see the row receive its removal.
         let count = update(rig, json!({ "id": 1, "owner": "bob" }), json!({ "id": 1, "owner": "ann" }));
         rig.handed_out(count, 3);
         assert_eq!(change(&ann), ("DELETE".to_owned(), Value::Null, json!({ "id": 1, "owner": "ann" })));

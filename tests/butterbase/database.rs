@@ -1,4 +1,5 @@
-//! Tables that a database has: it says which are enabled and who sees what; a subscription stands all the same.
+//! Tables of a database: the database decides which are enabled and who sees what; subscriptions are accepted in any
+//! case.
 
 use realtime_worker::policy::principal::Principal;
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use super::words::*;
 use crate::rig::source::{change as row_change, table};
 use crate::rig::{ORGANIZATION, Rig, every_way};
 
-/// Milliseconds after which a subscription waits for the database no more.
+/// How long a subscription waits for the database, in milliseconds.
 const MAX_WAIT: u64 = 15_000;
 
 fn realtime() -> Value {
@@ -20,7 +21,7 @@ fn realtime() -> Value {
     })
 }
 
-/// A user whose claims the policies may ask for.
+/// A user whose claims the policies may use.
 fn judged(name: &str) -> Principal {
     Principal { all_claims: Some(json!({ "sub": name }).to_string()), ..user(name) }
 }
@@ -51,14 +52,14 @@ fn a_subscription_to_a_table_that_is_not_enabled_stands_and_is_warned() {
                 "{warning}"
             );
         }
-        // The subscription stood before the table was enabled.
+        // The subscription existed before the table was enabled.
         rig.source.tables = Some(json!([messages(true)]));
         let live =
             |enabled| json!({ "database": "main", "state": "live", "tables": { "tables": [messages(enabled)] } });
         rig.feed(&live(true));
         hand_over(rig, 1);
         assert_eq!(change(&client).1, json!({ "id": 1 }));
-        // And stands when it is switched off.
+        // It remains when the table is disabled.
         rig.feed(&live(false));
         client.gets_nothing();
         rig.feed(&live(true));
@@ -67,7 +68,7 @@ fn a_subscription_to_a_table_that_is_not_enabled_stands_and_is_warned() {
     });
 }
 
-/// A database whose row-level security is off judges nobody: that is no policy.
+/// A database without row-level security judges nobody, which does not count as a policy.
 #[test]
 fn a_table_without_row_level_security_is_for_services_only_and_says_so() {
     let mut public = realtime();

@@ -7,7 +7,7 @@ use super::words::*;
 use crate::rig::Rig;
 use crate::rig::relays::everywhere;
 
-/// Milliseconds that a function has.
+/// How long a function may take, in milliseconds.
 const MAX_CALL_TIME: u64 = 25_000;
 
 fn functions() -> Value {
@@ -51,7 +51,7 @@ fn a_socket_waits_for_nothing_while_its_functions_are_called() {
     }
     rig.frame(&client, json!({ "type": "presence_track" }));
     assert_eq!(client.next()["type"], "presence_state");
-    // The second is answered first, and told by its id.
+    // The second call is answered first, identified by its id.
     rig.calls.swap(0, 1);
     for id in [2, 1] {
         rig.answer_call(Some((200, "null")));
@@ -85,7 +85,7 @@ fn a_function_that_does_not_answer_in_time_has_failed() {
         };
         rig.advance(1);
         assert_eq!(told(), [failed(1)], "each has the time that is given to it");
-        // The other one answers just in time, and what comes too late is no answer.
+        // The other function answers just in time; a late answer does not count.
         rig.advance(9_999);
         rig.answer_call(Some((200, "1")));
         assert_eq!(told()[0]["data"], 1);

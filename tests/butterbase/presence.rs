@@ -1,4 +1,4 @@
-//! Presence: among those tracked, in rooms, in the lobby.
+//! Presence: among tracked clients, in rooms, in the lobby.
 
 use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, USER};
 use realtime_worker::policy::principal::Principal;
@@ -21,8 +21,8 @@ fn presence_is_among_those_tracked_and_leaves_out_oneself() {
         ann.gets(json!({ "type": "presence_join", "client_id": bob.id, "user_id": "bob", "metadata": {} }));
         rig.frame(&bob, json!({ "type": "presence_update", "metadata": { "x": 1 } }));
         ann.gets(json!({ "type": "presence_update", "client_id": bob.id, "metadata": { "x": 1 } }));
-        // Tracking again is an update to the others, and is answered as the first time: a client that knows no other frame of
-        // presence than the roster converges by it.
+        // Tracking again is an update for the others, and is answered like the first time: a client that knows only the
+        // roster frame converges by it.
         rig.frame(&bob, json!({ "type": "presence_track", "metadata": { "x": 2 } }));
         let clients = json!([{ "client_id": ann.id, "user_id": "ann", "metadata": { "name": "Ann" } }]);
         bob.gets(json!({ "type": "presence_state", "clients": clients }));
@@ -77,7 +77,7 @@ fn a_roster_of_any_size_is_told_whole() {
     assert_eq!(known, expected, "each once");
 }
 
-/// Whoever is tracked learns who the others are: a key that is in every page is nobody.
+/// A tracked client learns who the others are, so a key that every page contains may not be tracked.
 #[test]
 fn without_a_policy_of_the_lobby_nobody_anonymous_is_tracked() {
     everywhere(json!({ "butterbase": { "access": "public", "listeners": -1 } }), |rig| {
@@ -104,7 +104,7 @@ fn a_room_has_observers() {
         let join =
             json!({ "type": "presence_join", "client_id": ann.id, "user_id": "ann", "metadata": {}, "room": "room:1" });
         eve.gets(join);
-        // What is said there is no frame of this protocol, and is counted as told to nobody.
+        // This protocol has no frame for it, so it counts as delivered to nobody.
         let message = json!({ "type": "broadcast", "topic": "room:1", "event": "e", "payload": 1 });
         assert_eq!(rig.accepted(message), 0);
         rig.frame(&eve, json!({ "type": "unsubscribe", "room": "room:1" }));

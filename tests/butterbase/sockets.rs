@@ -1,4 +1,4 @@
-//! A socket's life: heartbeats, plans, tokens, errors.
+//! The life of a socket: heartbeats, plans, tokens, errors.
 
 use realtime_worker::dialect::butterbase::{HEARTBEAT, ID};
 use realtime_worker::engine::command::Recover;
@@ -60,7 +60,7 @@ fn a_plan_counts_listeners_in_one_place() {
         rig.disconnect(&first);
         connected(rig, user("c"));
     });
-    // A plan that is not named is the smallest.
+    // The default plan is the smallest.
     let mut rig = Rig::new(&json!({ "butterbase": {} }));
     (0..20).for_each(|n| drop(connected(&mut rig, user(&n.to_string()))));
     assert!(rig.open_at(ID, Some(user("21")), None, Recover::Off).is_err());

@@ -1,4 +1,4 @@
-//! The words that the scripts of Butterbase's clients share.
+//! Helpers that the scripts of Butterbase's clients share.
 
 use realtime_worker::dialect::butterbase::ID;
 use realtime_worker::dialect::butterbase::configuration::{ANONYMOUS, SERVICE, USER};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Client, Rig};
 
-/// Everything enabled and public, whatever the table.
+/// A configuration in which every table is enabled and public.
 pub fn open_tables() -> Value {
     let app = json!({ "access": "public", "listeners": -1, "tables": ["*"], "public": ["*"] });
     json!({ "butterbase": app, "lobby": { "roles": [ANONYMOUS, USER] } })

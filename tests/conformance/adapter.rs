@@ -1,5 +1,5 @@
-//! What an adapter is, and the words that the script and every adapter share: what a member asks for, what it observes,
-//! and where dialects differ.
+//! The adapter, and the terms that the script and every adapter share: what a member does, what it observes, and where
+//! dialects differ.
 
 use realtime_worker::code::Code;
 use realtime_worker::dialect::{self, Frame};
@@ -10,23 +10,24 @@ use realtime_worker::engine::profile::{
 };
 use serde_json::Value;
 
-/// A dialect as the script meets it.
+/// A dialect as the script uses it.
 #[derive(Clone, Copy)]
 pub struct Dialect {
     pub name: &'static str,
     pub dialect: DialectId,
-    /// Where its golden frames are, below `tests/dialects/`.
+    /// The folder of its golden frames, below `tests/dialects/`.
     pub golden: &'static str,
-    /// The role of the key with which a connection is opened; `None`: it is opened by nobody in particular, and its first
-    /// frame says who it is.
+    /// The role of the key with which a connection is opened; `None`: it is opened without a credential, and its first
+    /// frame authenticates.
     pub key: Option<&'static str>,
     /// Which of its frames carry bytes.
     pub bytes: Bytes,
-    /// With what it asks for everything that it missed.
+    /// Which request recovers everything that it missed.
     pub recovery: Recovery,
-    /// Whether a filter may be more than equal values, and a subscription be for one operation, another schema or all tables.
+    /// Whether a filter may be more than equality, and a subscription be for one operation, another schema or all
+    /// tables.
     pub narrows: bool,
-    /// The behaviours that cannot be said in it. The script computes them; this is what is expected of it.
+    /// The behaviours that it cannot express. The script computes them; this is the expected result.
     pub leaves_out: &'static [&'static str],
     /// The adapter of one member, who has this name.
     pub adapter: fn(user: &str) -> Box<dyn Adapter>,
@@ -40,7 +41,7 @@ pub enum Bytes {
     HeardAndSpoken,
 }
 
-/// With what a client asks for what it missed.
+/// Which request recovers what a client missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     WithConnection,
@@ -48,7 +49,7 @@ pub enum Recovery {
 }
 
 impl Dialect {
-    /// Whether the dialect's clients can do something, as its profile says, by which the engine goes.
+    /// Whether the dialect's clients have a capability, according to the profile that the engine uses.
     pub fn can(&self, can: Can) -> bool {
         let profile = dialect::profile(self.dialect).expect("a dialect of the script is one of the product");
         let has_channels = profile.sessions == Sessions::Many;
@@ -75,7 +76,7 @@ impl Dialect {
             Can::Rest => profile.lost_table == LostTable::Dormant,
             Can::HearPong => has_channels || self.has_words(&Event::Pong { id: None }),
             Can::EnterLobby => self.has_words(&Event::PresenceState { topic: None, members: Vec::new() }),
-            // What is said outside of any channel, and what stands with the socket.
+            // Events outside of any channel, which concern the socket.
             Can::SpeakFromOutside | Can::StayWithoutSubscription | Can::LoseConnection | Can::RecoverEverything => {
                 !has_channels
             }
@@ -88,103 +89,102 @@ impl Dialect {
     }
 }
 
-/// One member's client: it keeps what a client of its dialect keeps.
+/// One member's client: it keeps the state that a client of its dialect keeps.
 pub trait Adapter {
-    /// The frames that ask for something.
+    /// The frames for an action.
     fn write(&mut self, ask: &Ask<'_>) -> Vec<Frame>;
 
-    /// What a frame of the server tells. A frame that is not of the dialect fails the test.
+    /// The observations in a frame of the server. A frame that is not of the dialect fails the test.
     fn read(&mut self, frame: &Frame) -> Vec<Observation>;
 
-    /// Why the server has closed the connection. The reason is the code's word, unless the dialect has words of its own.
+    /// Why the server has closed the connection: the code's name, unless the dialect has its own reasons.
     fn closed(&self, _number: u16, reason: &str) -> Code {
         code(reason)
     }
 }
 
-/// How dialects differ, where they do; the script says what follows.
+/// Where dialects differ; the script states the consequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Can {
-    /// It has frames for messages, and topics that are public.
+    /// It has frames for messages, and public topics.
     HearMessages,
-    /// It is told of its own presence.
+    /// It receives its own presence.
     HearOneself,
-    /// An update that takes a row out of a filter is told as its deletion.
+    /// An update that moves a row out of a filter is sent as its deletion.
     HearRemoval,
     /// Filters with any operator, subscriptions to one operation, to other schemas and to all tables.
     Narrow,
-    /// Without a table subscription it hears every change and every message to the whole organization.
+    /// Without a table subscription, it receives every change and every message to the whole organization.
     HearUnasked,
-    /// A change that several subscriptions let through comes once for each of them; where not, once.
+    /// A change that matches several subscriptions is sent once for each of them; otherwise once.
     HearForEach,
-    /// It speaks in topics that it is not subscribed to.
+    /// It publishes to topics that it is not subscribed to.
     SpeakFromOutside,
     /// It has frames that carry bytes from a client.
     SpeakBytes,
     /// It has frames that carry bytes to a client.
     HearBytes,
-    /// A subscription under a name that stands takes its place.
+    /// A subscription with an existing name replaces that one.
     Replace,
-    /// A refusal is told also where no acknowledgement was asked for.
+    /// A refusal is reported even if no acknowledgement was requested.
     HearEveryRefusal,
-    /// Appearing in the lobby of the organization.
+    /// Presence in the lobby of the organization.
     EnterLobby,
-    /// Whether anyone is there is answered.
+    /// A ping is answered.
     HearPong,
-    /// Its connection stands before its first token, as nobody's; a first token that is no good changes nothing.
+    /// Its connection exists before its first token, unauthenticated; an invalid first token changes nothing.
     BeginAnonymously,
-    /// What was missed is asked for with each subscription; where not, with the connection.
+    /// Missed events are requested with each subscription; otherwise with the connection.
     RecoverOneByOne,
-    /// Whoever appears is told who was there before; where not, it is told that it is done.
+    /// A client that becomes present receives the previous roster; otherwise an acknowledgement.
     HearRosterOnAppearing,
-    /// A subscription that asks who is present stands also where only the messages or only the members may be had; where
-    /// not, it is refused.
+    /// A subscription with presence is accepted even if only the messages or only the members are allowed; otherwise it
+    /// is refused.
     EnterPartly,
-    /// Presence outlives the subscription to its topic.
+    /// Presence survives the end of the subscription to its topic.
     StayWithoutSubscription,
-    /// A fresh token is answered.
+    /// A fresh token is acknowledged.
     HearRenewal,
     /// A fresh token may name another user.
     BecomeAnother,
-    /// A fresh token that is none is refused, and everything stands; where not, it ends what it was for.
+    /// An invalid fresh token is refused, and everything remains; otherwise what it was for ends.
     SurviveBadToken,
-    /// There is some time after its token's end in which a connection stands and may renew; where not, its subscriptions
-    /// end at once.
+    /// After its token has expired, a connection has a grace period to renew; otherwise its subscriptions end at once.
     OutliveToken,
-    /// The token of a connection is needed for it to stand at all; where not, for each subscription.
+    /// A connection needs its token to exist at all; otherwise each subscription does.
     LoseConnection,
-    /// A table subscription whose right is lost rests until the right is back; where not, it ends.
+    /// A table subscription whose right is lost rests until the right is back; otherwise it ends.
     Rest,
-    /// After an absence everything missed comes; where not, only what was kept of private topics.
+    /// After a disconnect, everything missed is replayed; otherwise only what private topics retained.
     RecoverEverything,
 }
 
-/// What a member does.
+/// An action of a member.
 #[derive(Clone, Copy, Debug)]
 pub enum Ask<'a> {
-    /// Its connection is open. `since`: it stood before and everything missed after this time is asked for.
+    /// Its connection is open. `since`: it existed before, and everything missed after this time is requested.
     Enter {
         token: &'a str,
         since: Option<u64>,
     },
-    /// Goes on with a fresh token.
+    /// Continues with a fresh token.
     Renew {
         token: &'a str,
     },
     Subscribe(&'a Subscription),
     Unsubscribe(&'a str),
-    /// Says something in a topic.
+    /// Publishes to a topic.
     Say {
         topic: Topic,
         event: &'a str,
         payload: &'a Payload,
     },
-    /// Appears in a topic, or in the lobby.
+    /// Becomes present in a topic, or in the lobby.
     Appear {
         topic: Option<Topic>,
         metadata: &'a Value,
     },
-    /// Says something else of itself.
+    /// Changes its metadata.
     Change {
         topic: Option<Topic>,
         metadata: &'a Value,
@@ -200,7 +200,7 @@ pub enum Ask<'a> {
 pub struct Subscription {
     pub name: &'static str,
     pub target: Target,
-    /// From when on what was said in the topic is asked for.
+    /// The time from which the topic's messages are requested.
     pub since: Option<u64>,
 }
 
@@ -209,11 +209,11 @@ pub enum Target {
     Tables(Vec<Table>),
     Topic {
         topic: Topic,
-        /// Whether it is told who is present.
+        /// Whether it receives presence.
         watch: bool,
-        /// Whether it hears itself.
+        /// Whether it receives its own messages.
         echo: bool,
-        /// Whether it asks for acknowledgements.
+        /// Whether it requests acknowledgements.
         acknowledge: bool,
     },
 }
@@ -233,23 +233,23 @@ pub struct Topic {
     pub private: bool,
 }
 
-/// What a message carries.
+/// The payload of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
     Json(Value),
     Bytes(Vec<u8>),
 }
 
-/// What a member observes. Members are named by their user.
+/// An observation of a member. Members are named by their user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
     Subscribed(String),
     Unsubscribed(String),
-    /// A subscription was ended by the server.
+    /// The server ended a subscription.
     Ended(String, Code),
     /// A subscription receives nothing for now.
     Rests(String, Code),
-    /// And receives again.
+    /// It receives again.
     Resumed(String),
     Change {
         /// With its schema: `public.people`.
@@ -264,34 +264,34 @@ pub enum Observation {
         event: String,
         payload: Payload,
     },
-    /// What was asked for is done: the event of a message, or [`PRESENCE`].
+    /// A request was acknowledged: the event of a message, or [`PRESENCE`].
     Accepted(String),
-    /// What was asked for is refused: the name of a subscription, the event of a message, or [`PRESENCE`], [`TOKEN`].
+    /// A request was refused: the name of a subscription, the event of a message, or [`PRESENCE`], [`TOKEN`].
     Refused(String, Code),
-    /// Who is present in a topic, with what each says.
+    /// The members of a topic, with their metadata.
     Present(String, Vec<(String, Value)>),
     Joined(String, String, Value),
     Updated(String, String, Value),
     Left(String, String),
-    /// The fresh token is taken.
+    /// The fresh token was accepted.
     Renewed,
-    /// The token has ended, and the connection stands.
+    /// The token has expired, and the connection remains.
     Expired,
-    /// Too much was missed to tell.
+    /// Too much was missed to replay.
     Gap,
     Alive,
-    /// The connection was closed by the server.
+    /// The server closed the connection.
     Closed(Code),
 }
 
-/// What is refused where it is about one's own presence.
+/// Refusals that concern the client's own presence.
 pub const PRESENCE: &str = "presence";
-/// What is refused where it is about one's token.
+/// Refusals that concern the client's token.
 pub const TOKEN: &str = "token";
-/// Where those are who are in no topic.
+/// The place of members without a topic.
 pub const LOBBY: &str = "";
 
-/// The code of a word of the table of codes.
+/// The code with this name.
 #[track_caller]
 pub fn code(word: &str) -> Code {
     let found = Code::ALL.iter().find(|code| code.as_str() == word);

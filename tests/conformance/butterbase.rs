@@ -1,4 +1,4 @@
-//! The Butterbase dialect's adapter: a client that asks for positions, and gives each of several subscriptions a number.
+//! The Butterbase dialect's adapter: a client that requests positions, and numbers its subscriptions to a table.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub const BUTTERBASE: Dialect = Dialect {
     adapter: |_| Box::new(Butterbase::default()),
 };
 
-/// It has no messages, and filters are equal values.
+/// It has no messages, and filters only test equality.
 const LEAVES_OUT: &[&str] = &[
     "a_subscription_narrows_by_schema_table_event_and_filter",
     "several_that_match_bring_a_change_once",
@@ -48,18 +48,18 @@ const LEAVES_OUT: &[&str] = &[
 #[derive(Default)]
 struct Butterbase {
     subscriptions: Vec<Standing>,
-    /// What an error without a subscription is about: one thing is asked for at a time.
+    /// The request that an error without a subscription concerns: there is one at a time.
     asked: String,
     entered: bool,
     epoch: String,
-    /// Where the stream stood when it came.
+    /// The position of the stream when it connected.
     start: u64,
     offset: u64,
-    /// Numbers given to subscriptions so far.
+    /// The last number given to a subscription.
     numbers: u64,
-    /// The last error, which says more than the close that follows it.
+    /// The last error, which is more specific than the close that follows it.
     error: Option<Code>,
-    /// Rooms whose next roster was not asked for.
+    /// Rooms whose next roster was not requested.
     unasked: BTreeSet<String>,
 }
 
@@ -68,7 +68,7 @@ struct Standing {
     subscription: Subscription,
     parts: Vec<Value>,
     confirmed: usize,
-    /// Whether one of this name stood before.
+    /// Whether one of this name existed before.
     replaces: bool,
 }
 
@@ -98,7 +98,7 @@ impl Adapter for Butterbase {
         let frame: Value = serde_json::from_str(text).unwrap();
         match text_of(&frame, "type").as_str() {
             "connected" => self.welcome(&frame),
-            // Says no more than that the server is there, or what is known of the table.
+            // Only shows that the server is alive, or what is known about the table.
             "heartbeat" | "warning" => Vec::new(),
             "subscribed" => self.confirm(&frame),
             "unsubscribed" => self.forget(&frame),
@@ -184,7 +184,7 @@ impl Butterbase {
         Vec::new()
     }
 
-    /// The place of the subscription that a frame names a part of.
+    /// The index of the subscription that a frame names a part of.
     fn place(&self, frame: &Value) -> usize {
         let is_it = |part: &Value| ["table", "id", "room"].into_iter().all(|name| part.get(name) == frame.get(name));
         self.subscriptions.iter().position(|standing| standing.parts.iter().any(is_it)).unwrap()
@@ -217,7 +217,7 @@ impl Butterbase {
         let code: Code = code(frame["code"].as_str().unwrap());
         self.error = Some(code);
         if frame.get("table").is_none() && frame.get("room").is_none() {
-            // Of the end of a token, the close that follows says the same.
+            // The close that follows the expiry of a token says the same.
             let is_end = self.entered && code == Code::TokenExpired;
             return (!is_end).then(|| Observation::Refused(self.asked.clone(), code));
         }
@@ -230,7 +230,7 @@ impl Butterbase {
         Some(if confirmed == parts.len() { Observation::Ended(name, code) } else { Observation::Refused(name, code) })
     }
 
-    /// Once for each subscription that lets it through, as the frame says.
+    /// Once for each subscription that it matches, as the frame says.
     fn change(&mut self, frame: &Value) -> Vec<Observation> {
         let offset = frame["offset"].as_u64().unwrap();
         self.offset = self.offset.max(offset);

@@ -1,4 +1,4 @@
-//! The event stream's adapter: the native one, behind a reader of server-sent events.
+//! The event stream's adapter: the native one, behind a parser for server-sent events.
 
 use realtime_worker::dialect::{Frame, event_stream};
 
@@ -30,7 +30,7 @@ impl Adapter for EventStream {
             [("id", id), ("data", data)] => (Some(id), data),
             _ => panic!("{block:?} has other fields"),
         };
-        // An event of the stream has the id by which its client comes back.
+        // An event of the stream has the id with which its client resumes.
         let value: serde_json::Value = serde_json::from_str(data).unwrap();
         let offset = value.get("offset").filter(|_| value["recovered"] != true);
         assert_eq!(id.and_then(|id| id.rsplit(':').next()?.parse().ok()), offset.and_then(|offset| offset.as_u64()));

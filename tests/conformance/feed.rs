@@ -1,4 +1,4 @@
-//! The object of the database on the stage: what is committed goes through the source, as on the real one, to the
+//! The database's object on the stage: committed changes pass through the source, as in production, to the
 //! organization's object.
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::rig::Rig;
 
-/// The source, and what was committed that it has not taken.
+/// The source, and committed changes that it has not taken.
 pub struct Feed {
     source: DatabaseSource,
     outbox: VecDeque<Value>,
@@ -21,7 +21,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A source that is connected. Another organization listens all the time, so it stays so.
+    /// A connected source. Another organization always listens, so it stays connected.
     pub fn new(rig: &mut Rig) -> Feed {
         let source = DatabaseSource::wake(rig.now, rig.database(), StoredSource::default());
         let mut feed = Feed { source, outbox: VecDeque::new(), told: 0, tasks: VecDeque::new(), requests: 0 };
@@ -30,7 +30,7 @@ impl Feed {
         feed
     }
 
-    /// A change is committed, and with the organization when this returns.
+    /// Commits a change, which has reached the organization when this returns.
     #[track_caller]
     pub fn commit(&mut self, rig: &mut Rig, change: &Value) {
         if let Some(interest) = rig.source.interests.get(self.told..).and_then(<[Value]>::last).cloned() {
@@ -49,7 +49,7 @@ impl Feed {
         self.input(rig, SourceInput::Interest { request: RequestId(self.requests), body: interest.to_string() });
     }
 
-    /// Lets something happen, and everything that comes of it.
+    /// Applies an input, and everything that follows from it.
     fn input(&mut self, rig: &mut Rig, input: SourceInput) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -62,7 +62,7 @@ impl Feed {
         }
     }
 
-    /// The input that comes of a task.
+    /// The input that results from a task.
     fn execute(&mut self, rig: &mut Rig, task: SourceTask) -> Option<SourceInput> {
         match task {
             SourceTask::Connect => Some(SourceInput::Connected { listens: true }),
@@ -90,7 +90,7 @@ impl Feed {
         }
     }
 
-    /// The batch that was not yet taken.
+    /// The batch that has not been taken yet.
     fn next(&self) -> Value {
         self.outbox.front().cloned().unwrap_or_else(|| json!({ "batch": null, "next": "sleep" }))
     }

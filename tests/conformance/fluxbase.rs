@@ -1,4 +1,4 @@
-//! The Fluxbase dialect's adapter: a client of the newer contract, which asks for positions and says on which it stands.
+//! The Fluxbase dialect's adapter: a client of the newer contract, which requests positions and reports its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,7 +23,7 @@ pub const FLUXBASE: Dialect = Dialect {
     adapter: |user| Box::new(Fluxbase { user: user.to_owned(), ..Fluxbase::default() }),
 };
 
-/// Everyone in a topic, by key.
+/// The members of a topic, by key.
 type Roster = Vec<(String, Value)>;
 
 #[derive(Default)]
@@ -32,29 +32,29 @@ struct Fluxbase {
     subscriptions: Vec<Standing>,
     /// Parts of subscriptions that wait for an answer, in order.
     asked: VecDeque<(&'static str, Value)>,
-    /// Names whose ends are to be acknowledged, once for each id.
+    /// Names whose ends will be acknowledged, once for each id.
     ending: VecDeque<&'static str>,
-    /// What an error without a name is about: one thing is asked for at a time.
+    /// The request that an error without a name concerns: there is one at a time.
     about: String,
     /// Whether the token that was sent waits for its answer.
     awaits_token: bool,
     entered: bool,
     epoch: String,
-    /// Where the stream stood when it came.
+    /// The position of the stream when it connected.
     start: Option<u64>,
     offset: u64,
-    /// Topics whose first roster is still to come.
+    /// Topics whose first roster has not arrived.
     unseen: BTreeSet<String>,
     rosters: BTreeMap<String, Roster>,
-    /// Where it is about to appear.
+    /// Where it is about to become present.
     appearing: Option<String>,
 }
 
-/// A subscription with the ids that its parts were given.
+/// A subscription with the ids of its parts.
 struct Standing {
     subscription: Subscription,
     ids: Vec<String>,
-    /// Whether one of this name stood before.
+    /// Whether one of this name existed before.
     replaces: bool,
 }
 
@@ -254,7 +254,7 @@ impl Fluxbase {
         })
     }
 
-    /// Once for each subscription that lets it through, as the frame says.
+    /// Once for each subscription that it matches, as the frame says.
     fn change(&self, frame: &Value) -> Vec<Observation> {
         let payload = &frame["payload"];
         let ids: Vec<&str> =
@@ -272,7 +272,7 @@ impl Fluxbase {
         seen
     }
 
-    /// One's own message is for those who want to hear themselves.
+    /// A client's own message is only for clients that requested it.
     fn message(&self, frame: &Value) -> Option<Observation> {
         let (topic, message) = (text_of(frame, "channel"), &frame["payload"]["broadcast"]);
         let hears = self.of_topic(&topic).is_some_and(|(_, echo, _)| echo);

@@ -8,7 +8,7 @@ use super::words::*;
 
 const ROOM: Topic = private("room:1");
 
-/// What each member has observed, without what only the one who asked is told.
+/// What each member has observed, without answers to requests of its own.
 fn all_seen(stage: &mut Stage<'_>, members: &[Who]) -> Vec<Vec<Observation>> {
     let is_for_all = |one: &Observation| !matches!(one, Observation::Accepted(_) | Observation::Present(..));
     let mut seen = Vec::new();
@@ -18,7 +18,7 @@ fn all_seen(stage: &mut Stage<'_>, members: &[Who]) -> Vec<Vec<Observation>> {
     seen
 }
 
-/// All members have observed the same, and it is this; but what their dialects have no frames for.
+/// All members have observed the same, and it is this, except for what their dialects have no frames for.
 #[track_caller]
 fn all_see(stage: &mut Stage<'_>, members: &[Who], expected: &[Observation]) {
     for (who, seen) in members.iter().zip(all_seen(stage, members)) {
@@ -42,7 +42,7 @@ fn user(number: usize) -> String {
     format!("u{number}")
 }
 
-/// One member of each dialect does everything, and all of them see the same of it.
+/// One member of each dialect does everything, and all of them observe the same.
 pub fn everyone_sees_the_same(stage: &mut Stage<'_>, count: usize) {
     let members = enter(stage, count);
     stage.publish(insert("people", json!({ "id": 1, "ssn": "123-45-6789", "list": [1.50, null] })));

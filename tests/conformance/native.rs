@@ -22,20 +22,20 @@ pub const NATIVE: Dialect = Dialect {
     adapter: |_| Box::new(Native::default()),
 };
 
-/// A client that asks for offsets, as the one in docs/protocol-native.md does.
+/// A client that requests offsets, like the one in docs/protocol-native.md.
 #[derive(Default)]
 struct Native {
     subscriptions: Vec<Standing>,
-    /// What an error without an id is about: one thing is asked for at a time.
+    /// The request that an error without an id concerns: there is one at a time.
     asked: String,
     entered: bool,
     epoch: String,
-    /// Where the stream stood when it came.
+    /// The position of the stream when it connected.
     start: u64,
     offset: u64,
 }
 
-/// A subscription and how many of its parts were confirmed: each table is a subscription of its own on the dialect.
+/// A subscription and how many of its parts were confirmed: in this dialect, each table needs a subscription.
 struct Standing {
     subscription: Subscription,
     confirmed: usize,
@@ -177,7 +177,7 @@ impl Native {
         vec![Observation::Unsubscribed(name.to_owned())]
     }
 
-    /// An error with the id of a subscription that stands says that it stands no more.
+    /// An error with the id of an active subscription means that it has ended.
     fn refusal(&mut self, frame: &Value) -> Observation {
         let code = code_of(frame);
         let Some(id) = frame["id"].as_str() else { return Observation::Refused(self.asked.clone(), code) };

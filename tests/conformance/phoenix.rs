@@ -1,5 +1,5 @@
-//! The Phoenix dialect's adapter, in both versions and in both ways of saying messages. A subscription is a channel: one
-//! to a topic has its name, one to tables a name of its own.
+//! The Phoenix dialect's adapter, in both versions and with both forms of messages. A subscription is a channel: one to
+//! a topic has its name, one to tables has its own name.
 
 use std::collections::BTreeMap;
 
@@ -49,14 +49,14 @@ enum Framing {
     TwoBinary,
 }
 
-/// A client that gives every channel the token that it has, as supabase-js does.
+/// A client that sends its token with every channel, as supabase-js does.
 struct Phoenix {
     user: String,
     framing: Framing,
     token: String,
     next: u64,
     channels: Vec<Channel>,
-    /// What waits for an answer, by its reference.
+    /// Requests that wait for an answer, by reference.
     asked: BTreeMap<String, Asked>,
 }
 
@@ -64,7 +64,7 @@ struct Channel {
     subscription: Subscription,
     name: String,
     reference: String,
-    /// Whether it was told that it receives.
+    /// Whether it was told that it is live.
     live: bool,
     /// Why it is about to be closed.
     ending: Option<Code>,
@@ -73,7 +73,7 @@ struct Channel {
 enum Asked {
     Join,
     Leave,
-    /// Done or refused under this name.
+    /// Acknowledged or refused under this name.
     Other(String),
 }
 
@@ -257,7 +257,7 @@ impl Phoenix {
         }
     }
 
-    /// Changes are told to come by a frame of its own.
+    /// A separate frame reports that changes are live.
     fn joined(&mut self, reference: &str, response: &Value) -> Option<Observation> {
         let channel = self.channels.iter_mut().find(|channel| channel.reference == reference).unwrap();
         let numbers = response["postgres_changes"].as_array().unwrap().iter().map(|binding| binding["id"].clone());
@@ -288,7 +288,7 @@ impl Phoenix {
         }
     }
 
-    /// Told by the reference of its join, in both versions.
+    /// Reported with the reference of its join, in both versions.
     fn closed(&mut self, push: &Push) -> Observation {
         let has_it = |channel: &Channel| Some(&channel.reference) == push.reference.as_ref();
         let channel = self.channels.remove(self.channels.iter().position(has_it).unwrap());
@@ -337,7 +337,7 @@ fn broadcast_of_bytes(frame: &[u8]) -> Observation {
 
 fn change(data: &Value) -> Observation {
     let row = |name: &str| data.get(name).cloned().unwrap_or_default();
-    // What a row was before, where nobody knows, is written as an empty row.
+    // An unknown previous row is written as an empty row.
     let old = row("old_record");
     Observation::Change {
         table: format!("{}.{}", text_of(data, "schema"), text_of(data, "table")),
@@ -347,7 +347,7 @@ fn change(data: &Value) -> Observation {
     }
 }
 
-/// Everyone in a state or in one side of a difference, without the protocol's own references.
+/// All members of a state or of one side of a difference, without the protocol's own references.
 fn members(state: &Value) -> Vec<(String, Value)> {
     let metas = |(key, entry): (&String, &Value)| {
         let metas = entry["metas"].as_array().unwrap().clone();
@@ -375,7 +375,7 @@ fn code_of(response: &Value) -> Code {
     code_of_reason(response["reason"].as_str().or(response["error"].as_str()).unwrap())
 }
 
-/// What the protocol's words mean; where it has none they are the sentence of a code.
+/// The meaning of the protocol's reasons; otherwise they are the sentence of a code.
 fn code_of_reason(reason: &str) -> Code {
     let beginnings = [
         ("Unauthorized: ", Code::Forbidden),

@@ -1,4 +1,4 @@
-//! Presence: who is in a topic, who comes, changes and leaves, and who is told.
+//! Presence: who is in a topic, who joins, changes and leaves, and who is informed.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ use super::words::*;
 
 const ROOM: Topic = private("room:1");
 
-/// Subscribes, and is told who is there.
+/// Subscribes with presence.
 #[track_caller]
 fn watches<const COUNT: usize>(stage: &mut Stage<'_>, who: Who, topic: Topic, there: [(&str, Value); COUNT]) {
     stage.ask(who, &Ask::Subscribe(&to(topic).watching()));
     stage.sees(who, [subscribed(topic.name), present(topic, there)]);
 }
 
-/// Appears where nobody is.
+/// Becomes present where nobody is.
 #[track_caller]
 fn is_first(stage: &mut Stage<'_>, who: Who, name: &str, topic: Topic) {
     stage.appear(who, topic, json!({}));
@@ -38,7 +38,7 @@ pub fn coming_changing_and_leaving_is_told_to_everyone_who_watches(stage: &mut S
         let changed = || changed_to(room, "ada", free.clone());
         stage.sees_if(ada, Can::HearRosterOnAppearing, [changed()], [accepted(PRESENCE), changed()]);
         stage.sees(bob, [changed()]);
-        // The same once more is no news.
+        // Repeating the same is not announced.
         stage.change(ada, room, free.clone());
         stage.sees_if(ada, Can::HearRosterOnAppearing, [], [accepted(PRESENCE)]);
         stage.disconnect(eve);
@@ -91,7 +91,7 @@ pub fn being_present_takes_a_right_of_its_own(stage: &mut Stage<'_>) {
     stage.sees(guest, [refused(PRESENCE, "forbidden")]);
     is_first(stage, member, "member", board);
     stage.sees(guest, [joined(board, "member", json!({}))]);
-    // Whom the policy names for nothing sees nobody.
+    // A client that the policy does not name sees nobody.
     stage.refused(guest, &to(private("hr:1")).watching(), "forbidden");
 }
 
@@ -105,7 +105,7 @@ pub fn seeing_who_is_present_takes_a_right_of_its_own(stage: &mut Stage<'_>) {
     stage.publish(message(hall, "e", json!(1)));
     stage.sees(member, [said(hall, "e", json!(1))]);
     stage.sees_if(guest, Can::EnterPartly, [said(hall, "e", json!(1))], []);
-    // A fresh token that lets it see shows who is there.
+    // A fresh token that grants the right shows the members.
     stage.renew(guest, &["member"]);
     stage.sees_if(guest, Can::HearRenewal, [Observation::Renewed], [present(hall, [("member", json!({}))])]);
     stage.disconnect(member);

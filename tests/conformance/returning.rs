@@ -1,4 +1,4 @@
-//! Coming back: what was missed while the connection was lost, and what is told again.
+//! Reconnecting: what was missed while disconnected, and what is replayed.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub fn what_was_missed_comes_in_order_and_once(stage: &mut Stage<'_>) {
     stage.publish(insert("people", json!({ "id": 1, "ssn": "123-45-6789" })));
     stage.publish(message(square, "public", json!(1)));
     stage.publish(message(log, "private", json!(2)));
-    // What clients say is kept where the channel says so, what the API says unless it says not.
+    // Client messages are retained if the channel says so, and the API's unless it says not.
     if speaks {
         stage.say(bob, log, "kept", json!(3));
     }

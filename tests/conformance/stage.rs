@@ -1,4 +1,4 @@
-//! The stage: the members of a script, each in its dialect, around one tenant.
+//! The stage: the members of a script, each in its dialect, with one tenant.
 
 use realtime_worker::dialect::Frame;
 use realtime_worker::engine::command::Recover;
@@ -30,15 +30,15 @@ pub struct Stage<'a> {
     rig: &'a mut Rig,
     cast: &'a [Dialect],
     members: Vec<Member>,
-    /// Every public id of a connection, and whose it was.
+    /// Every public id of a connection, and its user.
     ids: Vec<(String, String)>,
     observed: usize,
-    /// Where changes come from the database; else the API worker publishes them.
+    /// Whether changes come from the database; otherwise the API worker publishes them.
     feed: Option<Feed>,
 }
 
 impl<'a> Stage<'a> {
-    /// The members take the dialects of the cast in turn.
+    /// The members are assigned the dialects of the cast in turn.
     pub fn new(rig: &'a mut Rig, cast: &'a [Dialect], from_database: bool) -> Stage<'a> {
         rig.source.tables = Some(database_tables());
         rig.source.policy = |_, _, _, _| true;
@@ -48,14 +48,14 @@ impl<'a> Stage<'a> {
 
     // --- what members do ---------------------------------------------------------------------------------------------
 
-    /// Connects a user of these roles; nothing is to be observed of it.
+    /// Connects a user with these roles; nothing else is observed.
     #[track_caller]
     pub fn connect(&mut self, user: &str, roles: &[&str]) -> Who {
         let claims = self.rig.claims(user, some(roles));
         self.connect_with(claims)
     }
 
-    /// Connects whom these claims name.
+    /// Connects a user with these claims.
     #[track_caller]
     pub fn connect_with(&mut self, claims: Value) -> Who {
         let signed = token::hs256(&claims);
@@ -64,7 +64,7 @@ impl<'a> Stage<'a> {
         who
     }
 
-    /// Connects with a text for a token, whatever it is.
+    /// Connects with any text as the token.
     pub fn connect_with_token(&mut self, user: &str, token: &str) -> Who {
         let claims = self.rig.claims(user, some(&[]));
         self.enter(claims, token)
@@ -92,7 +92,7 @@ impl<'a> Stage<'a> {
         client
     }
 
-    /// A new connection of a member with everything that it was subscribed to, which asks for what it missed.
+    /// A new connection of a member with all its previous subscriptions, which requests what it missed.
     pub fn come_back(&mut self, who: Who, since: u64) {
         let Member { dialect, user, claims, .. } = &self.members[who.0];
         let (dialect, user, signed) = (*dialect, user.clone(), token::hs256(claims));
@@ -111,7 +111,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Subscribes, and sees no more than that it is.
+    /// Subscribes, and observes only the confirmation.
     #[track_caller]
     pub fn subscribed(&mut self, who: Who, subscription: &Subscription) {
         self.ask(who, &Ask::Subscribe(subscription));
@@ -147,20 +147,20 @@ impl<'a> Stage<'a> {
         self.ask(who, &Ask::Disappear { topic: Some(topic) });
     }
 
-    /// Goes on with a fresh token of these roles.
+    /// Continues with a fresh token with these roles.
     pub fn renew(&mut self, who: Who, roles: &[&str]) {
         let claims = self.rig.claims(&self.members[who.0].user, some(roles));
         self.renew_with(who, claims);
     }
 
-    /// Goes on as whom these claims name.
+    /// Continues with a fresh token with these claims.
     pub fn renew_with(&mut self, who: Who, claims: Value) {
         let signed = token::hs256(&claims);
         self.members[who.0].claims = claims;
         self.ask(who, &Ask::Renew { token: &signed });
     }
 
-    /// Its next connection will be with these roles.
+    /// Its next connection will have these roles.
     pub fn becomes(&mut self, who: Who, roles: &[&str]) {
         self.members[who.0].claims = self.rig.claims(&self.members[who.0].user, some(roles));
     }
@@ -195,7 +195,7 @@ impl<'a> Stage<'a> {
         self.rig.advance(seconds * 1_000);
     }
 
-    /// A new version is deployed: every connection is gone without a word.
+    /// A new version is deployed: every connection is lost without a close frame.
     pub fn deploy(&mut self) {
         self.rig.deploy();
         self.members.iter_mut().for_each(|member| member.has_ended = true);
@@ -206,31 +206,31 @@ impl<'a> Stage<'a> {
         self.rig.now
     }
 
-    /// The claims of a session that is good for an hour, with more of them.
+    /// The claims of a session that is valid for an hour, with additional ones.
     pub fn claims(&self, user: &str, roles: &[&str], more: Value) -> Value {
         let mut claims = self.rig.claims(user, some(roles));
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         claims
     }
 
-    /// The claims of a session that ends so soon.
+    /// The claims of a session that expires this soon.
     pub fn claims_for(&self, user: &str, roles: &[&str], seconds: u64) -> Value {
         self.claims(user, roles, json!({ "exp": self.rig.now / 1_000 + seconds }))
     }
 
     // --- what members observe ----------------------------------------------------------------------------------------
 
-    /// How a member's dialect differs.
+    /// Whether a member's dialect has a capability.
     pub fn can(&self, who: Who, can: Can) -> bool {
         self.members[who.0].dialect.can(can)
     }
 
-    /// Whether everyone of the cast can.
+    /// Whether all dialects of the cast have it.
     pub fn all_can(&self, can: Can) -> bool {
         self.cast.iter().all(|dialect| dialect.can(can))
     }
 
-    /// Everything that a member has observed since it was last looked at.
+    /// Everything that a member has observed since the last look.
     pub fn observations(&mut self, who: Who) -> Vec<Observation> {
         let member = &mut self.members[who.0];
         let mut seen = Vec::new();
@@ -251,7 +251,7 @@ impl<'a> Stage<'a> {
         self.has_seen(who, expected);
     }
 
-    /// A member has observed exactly this, however much it is; but what its dialect has no frames for.
+    /// A member has observed exactly this, however much it is, except for what its dialect has no frames for.
     #[track_caller]
     pub fn has_seen(&mut self, who: Who, expected: impl IntoIterator<Item = Observation>) {
         let expected = expected.into_iter().filter(|one| self.has_words(who, one)).collect::<Vec<_>>();
@@ -260,7 +260,8 @@ impl<'a> Stage<'a> {
         assert_eq!(seen, expected, "{user} in {}, {:?} between two steps", dialect.name, self.rig.interruption);
     }
 
-    /// Whether a member can be told of this at all: there are dialects without messages, and where nobody is told of oneself.
+    /// Whether a member can observe this at all: some dialects have no messages, and some do not show a client its own
+    /// presence.
     pub fn has_words(&self, who: Who, observation: &Observation) -> bool {
         match observation {
             Observation::Message { .. } => self.can(who, Can::HearMessages),
@@ -277,7 +278,7 @@ impl<'a> Stage<'a> {
         all.iter().for_each(|who| self.sees(*who, expected.clone()));
     }
 
-    /// A member has observed this where its dialect can, and that where it cannot.
+    /// A member has observed this if its dialect has the capability, and otherwise that.
     #[track_caller]
     pub fn sees_if<const THEN: usize, const ELSE: usize>(
         &mut self,
@@ -289,7 +290,7 @@ impl<'a> Stage<'a> {
         if self.can(who, can) { self.sees(who, then) } else { self.sees(who, otherwise) }
     }
 
-    /// What everyone has observed so far does not matter.
+    /// Ignores what everyone has observed so far.
     pub fn everyone_looks_away(&mut self) {
         (0..self.members.len()).for_each(|member| drop(self.observations(Who(member))));
     }
@@ -321,7 +322,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Some dialects want a role in every token: who has none has one that no rule names.
+/// Some dialects require a role in every token: clients without one have a role that no rule names.
 fn some<'a>(roles: &'a [&'a str]) -> &'a [&'a str] {
     if roles.is_empty() { &["nobody"] } else { roles }
 }

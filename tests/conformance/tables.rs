@@ -20,7 +20,7 @@ pub fn each_operation_brings_its_rows(stage: &mut Stage<'_>) {
     stage.sees(ada, [deleted("notes", two)]);
 }
 
-/// What a subscription lets through of five changes.
+/// Which of five changes a subscription receives.
 const NARROWINGS: [(Table, [bool; 5]); 10] = [
     (changes("claims"), [true, true, true, false, false]),
     (changes("claims").on("UPDATE"), [false, true, false, false, false]),
@@ -164,7 +164,7 @@ pub fn only_the_columns_that_may_leave_do(stage: &mut Stage<'_>) {
         ("notes", json!({ "pin": 9 })),
     ];
     stage.sees(ada, seen.map(|(table, row)| inserted(table, row)));
-    // This table says nothing of what goes.
+    // This table does not send deletes.
     stage.publish(delete("drafts", row));
     stage.sees(ada, []);
 }
@@ -211,12 +211,12 @@ pub fn an_update_may_make_a_row_appear_or_disappear(stage: &mut Stage<'_>) {
     stage.publish(update("tasks", in_blue.clone(), own.clone()));
     stage.sees(admin, [updated("tasks", in_blue.clone(), own.clone())]);
     stage.sees(user, [deleted("tasks", own.clone())]);
-    // Without the row before, those who see the new one cannot be told that it appeared.
+    // Without the row before, recipients of the new one cannot be told that it appeared.
     stage.publish(update("tasks", in_red.clone(), json!(null)));
     stage.see(&[admin, red], &[updated("tasks", in_red.clone(), json!(null))]);
     stage.publish(update("tasks", in_blue.clone(), json!(null)));
     stage.sees(admin, [updated("tasks", in_blue.clone(), json!(null))]);
-    // What goes is judged on what it was.
+    // Deletes are judged on the row before.
     stage.publish(with(delete("tasks", in_red.clone()), json!({ "new": own })));
     stage.see(&[admin, red], &[deleted("tasks", in_red)]);
     stage.publish(delete("tasks", own.clone()));
@@ -254,7 +254,7 @@ pub fn a_table_of_other_roles_is_refused(stage: &mut Stage<'_>) {
     let [hr, member] = ["hr", "member"].map(|role| stage.connect(role, &[role]));
     stage.subscribed(hr, &all_of("secrets"));
     stage.refused(member, &all_of("secrets"), "forbidden");
-    // All tables can be asked for, where there are words for it, and are no more than those that one may have.
+    // All tables can be requested if the dialect supports it, and include only those that one may have.
     let any = if stage.can(member, Can::Narrow) { tables("any", [changes("*").of("*")]) } else { all_of("notes") };
     stage.subscribed(member, &any);
     stage.publish(insert("secrets", json!({ "id": 1 })));

@@ -1,4 +1,4 @@
-//! Tokens: what a fresh one gives and takes, what happens at the end of one and to one that is none.
+//! Tokens: what a fresh one grants and revokes, and what happens to expired and invalid ones.
 
 use realtime_worker::code::Code;
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::stage::{Stage, Who};
 use super::words::*;
 use crate::rig::token;
 
-/// Goes on with these roles, and looks at the answer, where there is one.
+/// Continues with these roles, and checks the answer, if there is one.
 #[track_caller]
 fn renews(stage: &mut Stage<'_>, who: Who, roles: &[&str]) {
     stage.renew(who, roles);
@@ -116,7 +116,7 @@ pub fn a_fresh_token_that_takes_the_right_to_be_present_ends_the_presence(stage:
     stage.see(&[ada, bob], &[said(board, "e", json!(1))]);
 }
 
-/// Where a connection is its token's and has no time to renew, it has ended, and nothing more is to be seen.
+/// If a connection belongs to its token and has no grace period, it has ended.
 #[track_caller]
 fn is_lost_at_once(stage: &mut Stage<'_>, who: Who) -> bool {
     let is_lost = stage.can(who, Can::LoseConnection) && !stage.can(who, Can::OutliveToken);
@@ -192,7 +192,7 @@ pub fn a_token_that_is_renewed_after_its_end(stage: &mut Stage<'_>) {
     }
     stage.sees_if(ada, Can::OutliveToken, [Observation::Expired], [ended(room.name, "token_expired")]);
     renews(stage, ada, &[]);
-    // Where the subscription has ended, a fresh token is good for a new one.
+    // If the subscription has ended, a fresh token allows a new one.
     if !stage.can(ada, Can::OutliveToken) {
         stage.subscribed(ada, &to(room));
     }

@@ -1,4 +1,4 @@
-//! Messages in topics: who hears and who speaks, what is answered, what is refused.
+//! Messages in topics: who receives and who publishes, what is acknowledged, what is refused.
 
 use serde_json::json;
 
@@ -64,7 +64,7 @@ pub fn bytes_are_for_those_who_have_frames_for_them(stage: &mut Stage<'_>) {
         stage.ask(ada, &Ask::Say { topic: room, event: "b", payload: &Payload::Bytes(vec![1, 2, 255]) });
         [ada, bob].iter().for_each(|who| stage.sees_if(*who, Can::HearBytes, [heard()], []));
     }
-    // Whoever is left out of one message is not of the next.
+    // A client that is excluded from one message receives the next.
     stage.publish(message(room, "j", json!(1)));
     stage.see(&[ada, bob], &[said(room, "j", json!(1))]);
 }

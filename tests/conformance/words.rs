@@ -1,16 +1,16 @@
-//! Short words for scripts: the configuration that all of them share, subscriptions, what the API publishes, observations.
+//! Helpers for scripts: the shared configuration, subscriptions, the API's publications, observations.
 
 use serde_json::{Value, json};
 
 use super::adapter::{Observation, Payload, Subscription, Table, Target, Topic, code};
 
-/// What every script is deployed with.
+/// The configuration of every script.
 pub fn realtime(from_database: bool) -> Value {
     let database = json!({ "main": { "connection": "DATABASE_URL", "organization": crate::rig::ORGANIZATION,
         "roles": [DATABASE_ROLE] } });
     let mut realtime = json!({
         "tables": {
-            // Dialects that know only the tables that are declared.
+            // For dialects that know declared tables only.
             "notes": {}, "claims": {}, "app.claims": {}, "files": {}, "other": {},
             "people": { "masking": { "ssn": { "type": "ssn", "show": { "roles": ["hr"], "or": "owner" } } } },
             "tasks": { "rows": [
@@ -33,7 +33,7 @@ pub fn realtime(from_database: bool) -> Value {
         ],
         "history": { "replay": 30 },
         "limits": { "topics": 5, "presenceMembers": MAX_PRESENT },
-        // Dialects that get nothing of a table without a policy, nor of one that is not enabled.
+        // For dialects that receive nothing of a table without a policy, nor of one that is not enabled.
         "butterbase": { "listeners": -1, "tables": ["*"], "public": ["*"] },
     });
     if from_database {
@@ -42,8 +42,8 @@ pub fn realtime(from_database: bool) -> Value {
     realtime
 }
 
-/// The tables of the scripts as a database describes them; its policies show every row, so that the rules of the
-/// configuration are what is left.
+/// The scripts' tables as a database describes them. Its policies show every row, so that only the configuration's
+/// rules remain.
 pub fn database_tables() -> Value {
     let public = ["notes", "claims", "files", "other", "people", "tasks", "secrets", "drafts"];
     let tables = public.iter().map(|name| ("public", *name)).chain([("app", "claims")]);
@@ -54,7 +54,7 @@ pub fn database_tables() -> Value {
     tables.map(table).collect()
 }
 
-/// Members that a topic holds: one of each dialect.
+/// The capacity of a topic: one member of each dialect.
 pub const MAX_PRESENT: usize = 7;
 
 const DATABASE_ROLE: &str = "authenticated";
@@ -69,7 +69,7 @@ pub const fn public(name: &'static str) -> Topic {
     Topic { name, private: false }
 }
 
-/// A subscription to a topic that asks for nothing more, under the topic's name.
+/// A plain subscription to a topic, with the topic's name.
 pub fn to(topic: Topic) -> Subscription {
     let target = Target::Topic { topic, watch: false, echo: false, acknowledge: false };
     Subscription { name: topic.name, target, since: None }
@@ -80,7 +80,7 @@ pub fn tables<const COUNT: usize>(name: &'static str, tables: [Table; COUNT]) ->
     Subscription { name, target: Target::Tables(tables.into()), since: None }
 }
 
-/// A subscription to all changes of a table, under the table's name.
+/// A subscription to all changes of a table, with the table's name.
 pub fn all_of(table: &'static str) -> Subscription {
     tables(table, [changes(table)])
 }
@@ -91,7 +91,7 @@ pub const fn changes(table: &'static str) -> Table {
 }
 
 impl Subscription {
-    /// And is told who is present.
+    /// With presence.
     pub fn watching(mut self) -> Subscription {
         if let Target::Topic { watch, .. } = &mut self.target {
             *watch = true;
@@ -99,7 +99,7 @@ impl Subscription {
         self
     }
 
-    /// And hears itself.
+    /// With its own messages.
     pub fn with_echo(mut self) -> Subscription {
         if let Target::Topic { echo, .. } = &mut self.target {
             *echo = true;
@@ -107,7 +107,7 @@ impl Subscription {
         self
     }
 
-    /// And asks for acknowledgements.
+    /// With acknowledgements.
     pub fn acknowledged(mut self) -> Subscription {
         if let Target::Topic { acknowledge, .. } = &mut self.target {
             *acknowledge = true;
@@ -115,7 +115,7 @@ impl Subscription {
         self
     }
 
-    /// And asks for what was said since.
+    /// With the messages since a time.
     pub fn since(mut self, time: u64) -> Subscription {
         self.since = Some(time);
         self
@@ -159,7 +159,7 @@ pub fn message_to_all(event: &str) -> Value {
     json!({ "type": "broadcast", "event": event, "payload": null })
 }
 
-/// The same publication with more said of it.
+/// The same publication with further fields.
 pub fn with(mut body: Value, more: Value) -> Value {
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body

@@ -30,7 +30,7 @@ fn who_publishes_is_subscribed_and_knows_its_own_messages() {
         bob.gets(said(false));
         rig.frame(&bob, message("m2"));
         ada.gets(said(false));
-        // Who may write and not read stays outside.
+        // A client that may write but not read is not subscribed.
         let refused = subscribe(rig, &ada, "inbox:1");
         assert_eq!((&refused["channel"], &refused["code"]), (&json!("inbox:1"), &json!("forbidden")));
         rig.frame(&ada, json!({ "type": "broadcast", "channel": "inbox:1", "event": "e", "messageId": "m3" }));
@@ -105,7 +105,7 @@ fn administrators_are_told_of_connections_in_every_dialect() {
         rig.advance(500);
         rig.disconnect(&native);
         admin.gets(told("disconnected", &native.id, json!("ann"), [0, 1_500]));
-        // Who never said who it is was never there.
+        // A client that never authenticated was never announced.
         let silent = rig.open();
         rig.disconnect(&silent);
         rig.disconnect(&nobody);

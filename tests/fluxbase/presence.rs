@@ -26,7 +26,7 @@ fn a_presence_key_is_its_users() {
             let refused = say(rig, &eve, frame);
             assert_eq!((&refused["type"], &refused["channel"]), (&json!("error"), &json!("room:1")));
         }
-        // The same key again is told with the whole roster, and to the tracker too.
+        // The same key again is announced with the whole roster, and to the tracker too.
         rig.advance(1_000);
         let synced = said(say(rig, &ada, presence("track", "u-1", json!({ "n": 0 }))));
         assert_eq!(synced, json!({ "event": "sync", "currentPresences": { "u-1": [{ "n": 0 }] } }));
@@ -34,12 +34,12 @@ fn a_presence_key_is_its_users() {
         say(rig, &ada, presence("track", "u-1", json!({ "n": 1 })));
         // The same user's other tab is listed beside the first.
         let tab = open(rig, "ada");
-        // What follows within a short time is told together.
+        // Changes within a short time are announced together.
         rig.advance(1_000);
         let joined = said(say(rig, &tab, presence("track", "u-1", json!({ "n": 3 }))));
         assert_eq!(joined["currentPresences"]["u-1"].as_array().unwrap().len(), 2);
         assert_eq!(said(ada.next()), joined);
-        // Under another key one is somebody else, and no longer there under the first.
+        // Another key makes another member, and the first one leaves.
         rig.advance(1_000);
         rig.frame(&ada, presence("track", "u-2", json!({ "n": 1 })));
         rig.advance(1_000);
@@ -76,7 +76,7 @@ fn presence_channels_show_who_is_there_at_once() {
     two.gets(roster(json!({ "k": [{ "n": 1 }] })));
 }
 
-/// A room without people.
+/// A room without members.
 fn room(limits: Value) -> Rig {
     Rig::new(&json!({
         "heartbeats": false,
@@ -90,7 +90,7 @@ fn watch() -> Value {
     json!({ "type": "subscribe", "channel": "room:1", "presence": true })
 }
 
-/// The members say nothing of themselves: their keys are what such a roster costs.
+/// The members have no metadata: their keys are the cost of such a roster.
 #[test]
 fn a_roster_is_paid_for_by_who_asks_for_it_again_and_again() {
     let mut rig = room(json!({ "workPerConnection": 100, "errorsPerMinute": 1_000 }));

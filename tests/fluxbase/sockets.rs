@@ -1,4 +1,4 @@
-//! A socket's life: who is let in, tokens, heartbeats, limits.
+//! The life of a socket: admission, tokens, heartbeats, limits.
 
 use realtime_worker::engine::command::Recover;
 use serde_json::json;
@@ -43,7 +43,7 @@ fn a_token_makes_a_user_of_nobody_and_a_bad_one_changes_nothing() {
         let renewed = say(rig, &one, json!({ "type": "access_token", "token": crate::rig::token::hs256(&claims) }));
         assert_eq!(renewed, json!({ "type": "ack", "payload": { "type": "access_token", "updated": true } }));
         assert_eq!(subscribe(rig, &one, "table:public.orders")["type"], "ack");
-        // What is hers she sees, and nothing else.
+        // She sees what is hers, and nothing else.
         rig.accepted(insert("orders", json!({ "user_id": "bob" })));
         rig.accepted(insert("orders", json!({ "user_id": "ada" })));
         assert_eq!(one.next()["payload"]["record"], json!({ "user_id": "ada" }));
@@ -113,7 +113,7 @@ fn an_address_has_a_share_of_the_sockets_without_a_token() {
         rig.address = Some("192.0.2.1".to_owned());
         let [first, second] = [anonymous(rig), anonymous(rig)];
         full(&anonymous(rig));
-        // A token, and another address, have shares of their own.
+        // A token and another address have shares of their own.
         open(rig, "ada").gets_nothing();
         rig.address = Some("192.0.2.2".to_owned());
         anonymous(rig).gets_nothing();

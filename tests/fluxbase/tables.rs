@@ -1,4 +1,4 @@
-//! Tables, in the words of both contracts.
+//! Tables, with the frames of both contracts.
 
 use realtime_worker::engine::command::{Position, Recover};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ fn a_table_that_is_set_flows_so_for_these_clients_and_no_others() {
         set(rig, json!({ "action": "enable", "events": ["INSERT"], "exclude": ["secret"] }));
         let row = json!({ "id": 1, "secret": 7 });
         rig.accepted(insert("products", row.clone()));
-        // A filter on a column that does not leave tells nothing of it.
+        // A filter on an excluded column reveals nothing about it.
         let frame = one.next();
         assert_eq!((&frame["type"], &frame["payload"]["record"]), (&json!("broadcast"), &json!({ "id": 1 })));
         one.gets_nothing();
@@ -98,7 +98,7 @@ fn one_socket_speaks_either_contract() {
         let frame = one.next();
         assert_eq!((&frame["type"], &frame["payload"]), (&json!("postgres_changes"), &payload));
         assert_eq!(frame["subscription_ids"].as_array().unwrap().len(), 2);
-        // The filter is of the newer contract's subscriptions only.
+        // The filter belongs to the newer contract's subscription only.
         rig.accepted(insert("products", json!({ "id": 2, "price": 9 })));
         assert_eq!(one.next()["type"], "broadcast");
         one.gets_nothing();
@@ -109,7 +109,7 @@ fn one_socket_speaks_either_contract() {
         }
         rig.accepted(insert("products", json!({ "id": 3, "price": 12 })));
         assert_eq!(one.next()["subscription_ids"], json!([ids[1]]));
-        // Where no table channel of the name stands, what has an id ends, all of it.
+        // If there is no table channel of that name, every subscription with an id ends.
         let all = json!({ "type": "ack", "payload": { "unsubscribed": true } });
         assert_eq!(say(rig, &one, json!({ "type": "unsubscribe", "channel": "table:public.products" })), all);
         rig.accepted(insert("products", json!({ "id": 4, "price": 13 })));

@@ -1,4 +1,4 @@
-//! The words that the scripts of Fluxbase's clients share.
+//! Helpers that the scripts of Fluxbase's clients share.
 
 use realtime_worker::dialect::fluxbase::ID;
 use realtime_worker::engine::command::Recover;
@@ -30,7 +30,7 @@ pub fn open_as(rig: &mut Rig, principal: Principal, recover: Recover) -> Client 
     rig.open_at(ID, Some(principal), None, recover).unwrap()
 }
 
-/// A user of no particular role.
+/// A user without a particular role.
 pub fn open(rig: &mut Rig, user: &str) -> Client {
     open_as(rig, crate::rig::token::principal(user, &[], None), Recover::Off)
 }
@@ -39,7 +39,7 @@ pub fn anonymous(rig: &mut Rig) -> Client {
     open_as(rig, Principal::anonymous("anon"), Recover::Off)
 }
 
-/// Sends a frame, and hands back what it is answered.
+/// Sends a frame, and returns the answers to it.
 pub fn say(rig: &mut Rig, client: &Client, frame: Value) -> Value {
     rig.frame(client, frame);
     client.next()

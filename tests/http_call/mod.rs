@@ -1,4 +1,4 @@
-//! A request to a dialect's HTTP interface, carried out step by step, as the shell does it, without a runtime.
+//! A request to a dialect's HTTP interface, executed step by step, as the shell does, without a runtime.
 #![allow(dead_code, reason = "every test file asks whom it has")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
@@ -14,7 +14,7 @@ use realtime_worker::server::request_head::RequestHead;
 /// An object's status and body.
 pub type Response = (u16, String);
 
-/// What a request meets on its way.
+/// The environment of a request.
 pub struct HttpCall<'a> {
     pub configuration: &'a Configuration,
     /// In Unix milliseconds.
@@ -46,7 +46,7 @@ impl<'a> HttpCall<'a> {
         HttpCall { database: Box::new(database), ..self }
     }
 
-    /// Carries the request out; its path and method belong to an interface.
+    /// Executes the request, whose path and method must belong to an interface.
     pub fn carry_out(self, head: RequestHead, body: &str) -> Result<Answer, Rejected> {
         let api: &dyn Api = dialects::api(&head.path).unwrap();
         assert!(api.methods(&head.path).unwrap().contains(&&*head.method), "{} {}", head.method, head.path);

@@ -1,4 +1,4 @@
-//! What one person should see of one change, worked out simply from the contract (docs/protocol-native.md;
+//! What one person should see of one change, computed directly from the contract (docs/protocol-native.md;
 //! docs/configuration.md). It shares no code with the engine.
 #![allow(dead_code, reason = "every test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
@@ -13,7 +13,7 @@ pub struct Person {
     pub user: String,
     pub roles: Vec<String>,
     pub teams: Vec<String>,
-    /// Table subscriptions as they are asked for.
+    /// The requested table subscriptions.
     pub subscriptions: Vec<Value>,
 }
 
@@ -28,18 +28,18 @@ pub struct Seen {
     pub old: Option<Cells>,
 }
 
-/// Takes away the subscriptions that are refused: a refused one narrows nothing.
+/// Removes refused subscriptions: a refused one narrows nothing.
 pub fn keep_admitted(table: &Value, person: &mut Person) {
     let may = holds(&table["requiredRoles"], person);
     person.subscriptions.retain(|subscription| may || subscription["table"] != "t");
 }
 
-/// What a database says of a change for one person.
+/// A database's verdict on a change for one person.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     pub new: bool,
     pub old: bool,
-    /// The columns that may be read; `None`: all.
+    /// The readable columns; `None`: all.
     pub columns: Option<Vec<String>>,
 }
 
@@ -48,7 +48,7 @@ pub fn sees(table: &Value, change: &Value, person: &Person) -> Option<Seen> {
     sees_judged(table, change, person, &Verdict { new: true, old: true, columns: None })
 }
 
-/// The same of a change that a database has judged.
+/// The same for a change that a database has judged.
 pub fn sees_judged(table: &Value, change: &Value, person: &Person, verdict: &Verdict) -> Option<Seen> {
     let flag = match change["eventType"].as_str().unwrap() {
         "INSERT" => "onInsert",
@@ -96,7 +96,7 @@ fn operation(table: &Value, change: &Value, person: &Person, verdict: &Verdict) 
     }
 }
 
-/// Absent roles are nobody's condition; present ones need one in common.
+/// Absent roles are no condition; otherwise one role must match.
 fn holds(wanted: &Value, person: &Person) -> bool {
     let Some(wanted) = wanted.as_array() else { return true };
     wanted.iter().any(|role| person.roles.iter().any(|held| role == held.as_str()))
@@ -142,7 +142,7 @@ fn is_shown(show: &Value, owns: bool, person: &Person) -> bool {
     (show["or"] == "owner" && owns) || (show["roles"].is_array() && holds(&show["roles"], person))
 }
 
-/// A filter of the form `column=eq.value`; what is hidden or missing equals nothing.
+/// A filter of the form `column=eq.value`; a hidden or missing value equals nothing.
 fn passes(seen: &Seen, change: &Value, person: &Person) -> bool {
     let row = if seen.operation == "DELETE" { &seen.old } else { &seen.new };
     let is = |wanted: &Value, given: &str| wanted.is_null() || wanted == "*" || wanted == given;

@@ -1,4 +1,4 @@
-//! Random rules, people, changes and deeds, over few enough names that they often meet.
+//! Random rules, people, changes and steps, over few enough names that they often coincide.
 #![allow(dead_code, reason = "every test file uses its part")]
 
 use proptest::collection::vec;
@@ -13,7 +13,7 @@ use crate::rig::Interruption;
 pub const ROLES: [&str; 3] = ["admin", "hr", "member"];
 pub const USERS: [&str; 3] = ["u1", "u2", "u11"];
 pub const COLUMNS: [&str; 5] = ["id", "userId", "team", "pin", "mail"];
-/// Some stand inside others, and one is a column's name.
+/// Some occur within others, and one is a column's name.
 pub const VALUES: [&str; 8] = ["u1", "u11", "u2", "red", "red@mail.example", "123-45-6789", "pin", "1234567"];
 const MASKS: [&str; 6] = ["email", "phone", "ssn", "creditCard", "name", "redact"];
 
@@ -143,7 +143,7 @@ pub fn interruption() -> impl Strategy<Value = Interruption> {
     prop_oneof![3 => Just(Interruption::None), 1 => Just(Interruption::Hibernate), 1 => Just(Interruption::Crash)]
 }
 
-/// One thing that someone does, in the terms of the rig.
+/// One step of someone, in the terms of the rig.
 #[derive(Clone, Debug)]
 pub enum Deed {
     Connect(Person),
@@ -156,7 +156,7 @@ pub enum Deed {
     Deploy,
 }
 
-/// Frames of every type about a few ids and topics, right or wrong.
+/// Frames of every type about a few ids and topics, valid or not.
 pub fn frame() -> impl Strategy<Value = Value> {
     let kinds = [
         "auth",

@@ -1,4 +1,4 @@
-//! A client of the rig: an in-box of the frames that came, and how its connection ended.
+//! A client of the rig: its received frames, and how its connection ended.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -26,14 +26,14 @@ impl Client {
         Client { id, inbox: Rc::default() }
     }
 
-    /// The next frame that the script has not looked at.
+    /// The next frame that the script has not read.
     #[track_caller]
     pub fn next(&self) -> Value {
         let text = self.next_text();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", self.id))
     }
 
-    /// The next frame as it came.
+    /// The next frame as received.
     #[track_caller]
     pub fn next_text(&self) -> String {
         let mut inbox = self.inbox.borrow_mut();
@@ -42,19 +42,19 @@ impl Client {
         text.unwrap_or_else(|| panic!("{} got no further frame", self.id))
     }
 
-    /// The next frame as its client takes it from the socket, where there is one.
+    /// The next frame as its client reads it from the socket, if there is one.
     pub fn next_frame(&self) -> Option<Frame> {
         (self.waiting() > 0).then(|| frame(&self.next_text()))
     }
 
-    /// All frames that the script has not looked at.
+    /// All frames that the script has not read.
     #[track_caller]
     pub fn frames(&self) -> Vec<Value> {
         let left = self.waiting();
         (0..left).map(|_| self.next()).collect()
     }
 
-    /// How many frames the script has not looked at.
+    /// How many frames the script has not read.
     pub fn waiting(&self) -> usize {
         let inbox = self.inbox.borrow();
         inbox.texts.len().saturating_sub(inbox.read)
@@ -66,7 +66,7 @@ impl Client {
         assert_eq!(self.next(), expected, "{}", self.id);
     }
 
-    /// No frame came.
+    /// No frame was received.
     #[track_caller]
     pub fn gets_nothing(&self) {
         assert_eq!(self.frames(), Vec::<Value>::new(), "{}", self.id);
@@ -80,7 +80,7 @@ impl Client {
         frame
     }
 
-    /// The next frame says that authentication failed, and the connection is closed with this number.
+    /// The next frame reports that authentication failed, and the connection is closed with this code.
     #[track_caller]
     pub fn is_rejected(&self, code: &str, number: u16) {
         let frame = self.next();
@@ -88,7 +88,7 @@ impl Client {
         self.is_closed(number, code);
     }
 
-    /// The connection was closed with this number and word, and nothing came after that.
+    /// The connection was closed with this code and reason, and nothing was received after that.
     #[track_caller]
     pub fn is_closed(&self, number: u16, reason: &str) {
         self.gets_nothing();
@@ -100,7 +100,7 @@ impl Client {
         self.inbox.borrow().closed.clone()
     }
 
-    /// Every frame that ever came.
+    /// Every frame ever received.
     pub fn texts(&self) -> Vec<String> {
         self.inbox.borrow().texts.clone()
     }
@@ -120,7 +120,7 @@ pub fn binary(bytes: &[u8]) -> String {
     bytes.iter().fold(String::from(BINARY), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// And back.
+/// The reverse.
 fn frame(text: &str) -> Frame {
     let Some(hexadecimal) = text.strip_prefix(BINARY) else { return Frame::Text(text.to_owned()) };
     let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();

@@ -1,4 +1,4 @@
-//! Members that subscribe to tables of the rig's database, in the native dialect.
+//! Clients that subscribe to tables of the rig's database, in the native dialect.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{Client, ORGANIZATION, Rig};
 /// The database roles that judge.
 pub const ROLES: [&str; 2] = ["authenticated", "auditor"];
 
-/// The configuration of an organization with a database, and what else it says.
+/// The configuration of an organization with a database, with additional settings.
 pub fn with_database(more: Value) -> Value {
     let mut realtime = json!({ "databases": { "main": { "connection": "DATABASE_URL", "organization": ORGANIZATION,
         "roles": ROLES, "bypass": ["service_role"] } } });
@@ -21,7 +21,7 @@ pub fn messages() -> Value {
     table("messages", &[("id", "int8"), ("owner", "text")], &ROLES)
 }
 
-/// Connects a member that subscribes to nothing yet; `more` are claims of its token.
+/// Connects a client without subscriptions; `more` are claims of its token.
 pub fn connect(rig: &mut Rig, user: &str, more: Value) -> Client {
     let mut claims = rig.claims(user, &[]);
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,7 +1,7 @@
-//! The rig: one tenant's server with a clock, a storage, an alarm and clients that all are values of the test.
+//! The rig: one tenant's server with a clock, a storage, an alarm and clients, which are all values of the test.
 //!
-//! A script is plain Rust. [`every_way`] runs it undisturbed, then with a hibernation, then with a crash between any two
-//! of its steps, and asserts that every client received the same bytes each time (invariant 4).
+//! A script is plain Rust. [`every_way`] runs it undisturbed, then with a hibernation, then with a crash between any
+//! two of its steps, and asserts that every client received the same bytes each time (invariant 4).
 #![allow(dead_code, reason = "every test file uses its part of the rig")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
@@ -36,15 +36,15 @@ use storage::Storage;
 
 /// The organization of every rig.
 pub const ORGANIZATION: &str = "org_1";
-/// When every script begins, in Unix milliseconds.
+/// The start of every script, in Unix milliseconds.
 pub const START: u64 = 1_700_000_000_000;
-/// How long the rig's tokens are good for, in seconds.
+/// How long the rig's tokens are valid, in seconds.
 pub const SESSION_SECONDS: u64 = 3_600;
-/// The API key that the rig's deployment knows; its user is `robot`, its role `service`.
+/// The API key of the rig's deployment; its user is `robot`, its role `service`.
 pub const API_KEY: &str = "the-api-key-of-the-robot";
 /// The rig's `ACCESS_TOKEN`.
 pub const ACCESS_TOKEN: &str = "the-access-token-of-the-rig-0123456789";
-/// Alarms that one advance may bring; more would be a loop.
+/// Alarms that one advance may cause; more would be a loop.
 const MAX_ALARMS: usize = 1_000;
 
 /// What happens to the object between two steps of a script.
@@ -54,7 +54,7 @@ pub enum Interruption {
     None,
     /// Memory is lost; sockets, attachments and storage stay.
     Hibernate,
-    /// The same, and the wake that follows is itself cut short once, after its effects were run.
+    /// The same, and the following wake is itself interrupted once, after its effects were executed.
     Crash,
 }
 
@@ -66,7 +66,7 @@ pub struct Published {
     pub retry_after: Option<u32>,
 }
 
-/// What everyone saw: the publisher's answers, then each client's frames and how its connection ended.
+/// What everyone received: the publisher's answers, then each client's frames and how its connection ended.
 type Transcript = (Vec<Published>, Vec<(Vec<String>, Option<(u16, String)>)>);
 
 /// One organization's object and everyone around it.
@@ -74,37 +74,37 @@ pub struct Rig {
     pub now: u64,
     pub storage: Storage,
     pub alarm: Option<u64>,
-    /// When timers come; at the end of each step, unless they are held.
+    /// When timers fire: at the end of each step, unless they are held.
     pub timers: BTreeSet<u64>,
     pub hold_timer: bool,
-    /// Whether sockets whose principal is proven at the handshake take several events in a frame.
+    /// Whether sockets whose principal is proven at the handshake accept several events in a frame.
     pub open_batched: bool,
     pub logs: Vec<String>,
     pub interruption: Interruption,
-    /// What `JWKS_URL` answers; `None`: it does not.
+    /// The answer of `JWKS_URL`; `None`: there is none.
     pub key_set: Option<String>,
-    /// What it last answered, and when: the isolate knows it for as long as that lives.
+    /// Its last answer, and when: the isolate remembers it for as long as it lives.
     known_keys: Option<(u64, String)>,
-    /// While set, the answer of `JWKS_URL` is on its way.
+    /// While set, the answer of `JWKS_URL` is in transit.
     pub hold_keys: bool,
     pub key_fetches: usize,
-    /// How many times the object deleted everything that it had stored.
+    /// How many times the object deleted its storage.
     pub storage_deletions: usize,
     pub fail_history_reads: bool,
     pub history_reads: usize,
-    /// The address that the next sockets come from.
+    /// The address of the next sockets.
     pub address: Option<String>,
     /// Rows of the history that were read.
     pub history_rows_read: usize,
-    /// Sockets that were gone at the last wake and had left something.
+    /// Sockets that were gone at the last wake and had left state behind.
     pub gone_at_wake: usize,
-    /// Rows of such that were read, at each time.
+    /// Rows of those that were read, each time.
     pub gone_rows_read: Vec<usize>,
     /// Functions that are being called.
     pub calls: Vec<Calling>,
     /// The object of the database.
     pub source: Source,
-    /// Objects beside the tenant's own.
+    /// The tenant's other objects.
     pub relays: Vec<Relay>,
     /// The requests between all of them.
     pub mail: Mail,
@@ -113,7 +113,7 @@ pub struct Rig {
     clients: Vec<Client>,
     sockets: BTreeMap<SocketId, Client>,
     attachments: BTreeMap<String, String>,
-    /// When the runtime last answered a client by itself.
+    /// When the runtime last answered a client's ping.
     answered: BTreeMap<String, u64>,
     answers: Vec<Published>,
     fetching: bool,
@@ -151,7 +151,7 @@ pub fn configuration(realtime: &Value, more: &[(&str, &str)]) -> Configuration {
 }
 
 impl Rig {
-    /// An object that was never awake, deployed with this `REALTIME`.
+    /// An object that was never awake, with this `REALTIME`.
     pub fn new(realtime: &Value) -> Rig {
         Rig::with(configuration(realtime, &[("JWKS_URL", "https://issuer.example/keys")]))
     }
@@ -198,20 +198,20 @@ impl Rig {
 
     // --- steps of a script -------------------------------------------------------------------------------------------
 
-    /// Connects a user of these roles with `?organizationId=` and a first frame.
+    /// Connects a user with these roles, with `?organizationId=` and a first frame.
     #[track_caller]
     pub fn connect(&mut self, user: &str, roles: &[&str]) -> Client {
         let claims = self.claims(user, roles);
         self.connect_with(&claims)
     }
 
-    /// Connects with a token of these claims.
+    /// Connects with a token with these claims.
     #[track_caller]
     pub fn connect_with(&mut self, claims: &Value) -> Client {
         self.connect_saying(claims, json!({}))
     }
 
-    /// Connects with a token of these claims, and more keys in the first frame.
+    /// Connects with a token with these claims, and more keys in the first frame.
     #[track_caller]
     pub fn connect_saying(&mut self, claims: &Value, more: Value) -> Client {
         let client = self.open();
@@ -221,12 +221,12 @@ impl Rig {
         client
     }
 
-    /// Opens a socket that says nothing yet.
+    /// Opens a socket that has not sent anything.
     pub fn open(&mut self) -> Client {
         self.open_as(None, None, Recover::Off).expect("a socket without a ticket is never rejected")
     }
 
-    /// Opens a socket as the Worker hands it over: with a principal that a header or ticket has proven.
+    /// Opens a socket as the Worker passes it on: with a principal that a header or ticket has proven.
     pub fn open_as(
         &mut self,
         principal: Option<Principal>,
@@ -245,7 +245,7 @@ impl Rig {
         recover: Recover,
     ) -> Result<Client, Refusal> {
         self.step();
-        // In turn, beginning with the tenant's own object.
+        // In turn, starting with the tenant's own object.
         if let Some(relay) = (self.clients.len() % (self.relays.len() + 1)).checked_sub(1) {
             return self.open_at_relay(relay, dialect, (principal, ticket), recover);
         }
@@ -262,7 +262,7 @@ impl Rig {
         self.opened(client, outcome)
     }
 
-    /// The client of a socket that an object has opened, or why it was refused.
+    /// The client of a socket that an object has opened, or the refusal.
     fn opened(&mut self, client: Client, outcome: Outcome) -> Result<Client, Refusal> {
         if let Some(refusal) = outcome.rejected {
             return Err(refusal);
@@ -308,7 +308,7 @@ impl Rig {
         }
     }
 
-    /// The client goes away.
+    /// The client disconnects.
     pub fn disconnect(&mut self, client: &Client) {
         self.step();
         if let Some(relay) = self.relay_of(client) {
@@ -321,7 +321,7 @@ impl Rig {
         self.sockets.remove(&socket);
     }
 
-    /// The client's socket is gone, and nobody told the object.
+    /// The client's socket is lost, and the object is not informed.
     pub fn lose(&mut self, client: &Client) {
         if let Some(socket) = self.socket_of(client) {
             self.sockets.remove(&socket);
@@ -330,7 +330,7 @@ impl Rig {
         }
     }
 
-    /// Lets time pass; alarms come when they are due.
+    /// Lets time pass; alarms fire when they are due.
     pub fn advance(&mut self, milliseconds: u64) {
         self.step();
         let end = self.now + milliseconds;
@@ -359,13 +359,13 @@ impl Rig {
         self.now = end;
     }
 
-    /// The timer comes at its time.
+    /// The timer fires when it is due.
     pub fn tick(&mut self) {
         self.now = self.now.max(self.timers.pop_first().expect("a timer is set"));
         self.run(Input::Tick, &mut Outcome::default());
     }
 
-    /// `JWKS_URL` answers at last, with what [`Rig::key_set`] holds.
+    /// `JWKS_URL` answers at last, with [`Rig::key_set`].
     pub fn answer_keys(&mut self) {
         assert!(std::mem::take(&mut self.fetching), "nobody asked for keys");
         self.note_keys();
@@ -375,13 +375,13 @@ impl Rig {
 
     // --- what a script needs to say ----------------------------------------------------------------------------------
 
-    /// The claims of a session that is good for an hour.
+    /// The claims of a session that is valid for an hour.
     pub fn claims(&self, user: &str, roles: &[&str]) -> Value {
         let expires = self.now / 1_000 + SESSION_SECONDS;
         json!({ "sub": user, "roles": roles, "organizationId": ORGANIZATION, "exp": expires })
     }
 
-    /// A token for a user of these roles.
+    /// A token for a user with these roles.
     pub fn token(&self, user: &str, roles: &[&str]) -> String {
         token::hs256(&self.claims(user, roles))
     }

@@ -1,4 +1,4 @@
-//! Requests to the tenant: publications, figures, administration, and the answers of functions that it calls.
+//! Requests to the tenant: publications, figures, administration, and the answers of functions.
 
 use realtime_worker::engine::effect::Calling;
 use realtime_worker::engine::input::{CallAnswer, Input};
@@ -12,7 +12,7 @@ use super::runtime::Outcome;
 use super::{ORGANIZATION, Published, Rig};
 
 impl Rig {
-    /// `POST /broadcast`; `organizationId` is added where the body has none.
+    /// `POST /broadcast`; a missing `organizationId` is added to the body.
     pub fn publish(&mut self, mut body: Value) -> Published {
         if let Some(object) = body.as_object_mut() {
             object.entry("organizationId").or_insert(json!(ORGANIZATION));
@@ -20,7 +20,7 @@ impl Rig {
         self.publish_text(&body.to_string())
     }
 
-    /// The same with a body as it stands.
+    /// The same with an unchanged body.
     pub fn publish_text(&mut self, body: &str) -> Published {
         self.step();
         let answer = match PublishRequest::read(body) {
@@ -41,7 +41,7 @@ impl Rig {
         published
     }
 
-    /// Publishes what must be accepted, and says how many frames it was delivered in.
+    /// Publishes a body that must be accepted, and returns the number of frames.
     #[track_caller]
     pub fn accepted(&mut self, body: Value) -> u64 {
         let answer = self.publish(body);
@@ -49,7 +49,7 @@ impl Rig {
         answer.body["delivered"].as_u64().unwrap()
     }
 
-    /// What a publication was handed out in: at all objects, of which a publisher is told the first one's.
+    /// The deliveries of a publication at all objects; the publisher is told those of the first one.
     #[track_caller]
     pub fn handed_out(&self, delivered: u64, expected: u64) {
         let is_so = if self.relays.is_empty() { delivered == expected } else { delivered <= expected };
@@ -72,7 +72,7 @@ impl Rig {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    /// What the object answers at one of its paths.
+    /// The object's answer at one of its paths.
     pub fn ask(&mut self, path: &str, body: &str) -> (u16, String) {
         let answer = match path {
             "/publish" => {
@@ -98,7 +98,7 @@ impl Rig {
         (answer.status, answer.body)
     }
 
-    /// What one of the tenant's objects answers at one of its paths.
+    /// The answer of one of the tenant's objects at one of its paths.
     pub fn ask_at(&mut self, peer: Peer, path: &str, body: &str) -> (u16, String) {
         let Peer::Relay(number) = peer else { return self.ask(path, body) };
         self.step();
@@ -112,7 +112,7 @@ impl Rig {
         (answer.status, answer.body)
     }
 
-    /// Calls whose time is over by then fail, each at its time.
+    /// Calls whose time has passed fail, each at its time.
     pub(super) fn fail_calls_until(&mut self, end: u64) {
         while let Some((place, deadline)) =
             self.calls.iter().map(|call| call.deadline).enumerate().min_by_key(|(_, deadline)| *deadline)

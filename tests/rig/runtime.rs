@@ -1,5 +1,5 @@
-//! The object's runtime: it wakes the server from what is stored, feeds it what happens, and does what it says, as the
-//! shell does on the real one.
+//! The object's runtime: it wakes the server from the storage, passes it inputs, and executes its effects, as the shell
+//! does in production.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -21,10 +21,11 @@ use serde_json::Value;
 
 use super::{Client, Interruption, ORGANIZATION, Rig, Transcript, client, configuration};
 
-/// workerd refuses an attachment above this many bytes of V8's serialization, of which a string's header takes a few.
+/// workerd refuses an attachment of more than this many bytes of V8 serialization, of which a string's header takes a
+/// few.
 const MAX_ATTACHMENT: usize = 16_384 - 16;
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Default)]
 pub struct Outcome {
     pub opening: Option<Client>,
@@ -44,7 +45,7 @@ impl Rig {
         self.attachments.get(&client.id)
     }
 
-    /// Puts another text beside a client's socket, as an earlier or broken build might have left it.
+    /// Replaces the attachment of a client's socket, with one that an earlier or broken build might have left.
     pub fn set_attachment(&mut self, client: &Client, text: &str) {
         self.attachments.insert(client.id.clone(), text.to_owned());
     }
@@ -53,7 +54,7 @@ impl Rig {
         (self.answers.clone(), self.clients.iter().map(|client| (client.texts(), client.closed())).collect())
     }
 
-    /// Interrupts, unless keys are being fetched or a timer is on its way: an object that waits does not hibernate.
+    /// Interrupts, unless keys are being fetched or a timer is pending: an object that waits does not hibernate.
     pub(super) fn step(&mut self) {
         match self.interruption {
             _ if self.fetching || self.source.is_asked() || !self.timers.is_empty() => {}
@@ -69,13 +70,13 @@ impl Rig {
         }
     }
 
-    /// The object's memory is lost; the isolate, and what it knows, lives on.
+    /// The object's memory is lost; the isolate, and what it has cached, lives on.
     pub fn hibernate(&mut self) {
         self.wake();
         self.wake_relays();
     }
 
-    /// Memory is lost, and the wake is cut short once.
+    /// Memory is lost, and the wake is interrupted once.
     pub fn crash(&mut self) {
         self.known_keys = None;
         for _ in 0..2 {
@@ -84,14 +85,14 @@ impl Rig {
         }
     }
 
-    /// The storage fails: this life ends with what it has in memory, and the next begins with what is stored.
+    /// The storage fails: this life ends with its memory, and the next one begins with what is stored.
     pub fn fail(&mut self) {
         let effects = self.server.as_mut().expect("awake").give_up();
         self.settle(effects, &mut Outcome::default());
         self.wake();
     }
 
-    /// A new version is deployed: every socket is gone without a word, the storage stays.
+    /// A new version is deployed: every socket is lost without a close frame, the storage stays.
     pub fn deploy(&mut self) {
         for client in std::mem::take(&mut self.sockets).into_values() {
             client.end(1006, "");
@@ -110,11 +111,11 @@ impl Rig {
 
     pub fn wake(&mut self) {
         let survivors = std::mem::take(&mut self.sockets).into_values();
-        // Numbers mean nothing beyond a life: the newest socket gets the first.
+        // Numbers mean nothing beyond a life: here the newest socket gets the first.
         let numbers = (0_u32..).map(SocketId);
         self.sockets = numbers.zip(survivors.collect::<Vec<_>>().into_iter().rev()).collect();
-        // Until the stream has begun its epoch is any, and is told to nobody.
-        // To relays it names the life, which no two share.
+        // Until the stream has begun, its epoch is arbitrary and sent to nobody. To relays it names the life, which
+        // must be unique.
         if self.epochs == 0 || self.storage.epoch.is_some() || !self.relays.is_empty() {
             self.epochs += 1;
         }
@@ -143,7 +144,7 @@ impl Rig {
         self.sockets.iter().find(|(_, known)| known.id == client.id).map(|(socket, _)| *socket)
     }
 
-    /// A frame of a client whose connection has ended reaches nobody.
+    /// A frame of a client whose connection has ended is dropped.
     pub(super) fn receive(&mut self, client: &Client, frame: Received<'_>) {
         if let Some(relay) = self.relay_of(client) {
             return self.receive_at_relay(relay, client, frame);
@@ -154,7 +155,7 @@ impl Rig {
         }
     }
 
-    /// What a client publishes over HTTP, as the Worker hands it over.
+    /// A client's publication over HTTP, as the Worker passes it on.
     pub fn publish_for_client(&mut self, publisher: &Publisher, publications: Vec<Publication>) -> Answer {
         self.step();
         let request = publish::request(ORGANIZATION, Some(publisher), &publications);
@@ -178,7 +179,7 @@ impl Rig {
         self.post();
     }
 
-    /// The rig's clock stands still within a step: its timer looks ahead.
+    /// The rig's clock does not advance within a step, so a timer fires ahead of time.
     pub(super) fn run_timer(&mut self) {
         while let Some(time) = self.next_timer().filter(|_| !self.hold_timer) {
             self.timers.remove(&time);
@@ -187,7 +188,7 @@ impl Rig {
         }
     }
 
-    /// Executes effects in their order; the inputs that come of them are handled after them.
+    /// Executes effects in order; the inputs that they cause are handled after them.
     pub(super) fn settle(&mut self, effects: Vec<Effect>, outcome: &mut Outcome) {
         let mut pending = VecDeque::from([effects]);
         while let Some(effects) = pending.pop_front() {
@@ -305,8 +306,8 @@ impl Rig {
     }
 }
 
-/// The bytes of a string in V8's serialization, without its header: one a character while all are Latin-1, else two a
-/// UTF-16 unit.
+/// The bytes of a string in V8's serialization, without its header: one per character if all are Latin-1, otherwise two
+/// per UTF-16 unit.
 pub fn v8_bytes(text: &str) -> usize {
     let is_latin = text.chars().all(|c| u32::from(c) < 0x100);
     if is_latin { text.chars().count() } else { text.encode_utf16().count() * 2 }

@@ -1,4 +1,4 @@
-//! The object of a database as an organization's object knows it: what it was told, and what it answers.
+//! The object of a database as an organization's object knows it: the requests that it received, and its answers.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use super::{ORGANIZATION, Published, Rig};
 /// The name of the rig's database.
 pub const DATABASE: &str = "main";
 
-/// Whether the policies of a table let a group see a row: role, claims, table, row.
+/// Whether a table's policies let a group see a row: role, claims, table, row.
 pub type Policy = fn(&str, &Value, &str, &Value) -> bool;
 
 /// A scripted database with its object.
@@ -27,15 +27,15 @@ pub struct Source {
     pub policy: Policy,
     /// Whether `/judge` is answered.
     pub judges: bool,
-    /// How many times `/judge` is not answered, before it is.
+    /// How many times `/judge` is not answered before it is.
     pub judge_failures: u32,
-    /// How many images `/judge` gets through before the statement timeout.
+    /// How many images `/judge` can judge before the statement timeout.
     pub max_judged: usize,
-    /// What the policies grant in a topic: role, claims, topic; `None`: there is no answer.
+    /// The grants of the policies in a topic: role, claims, topic; `None`: there is no answer.
     pub grants: fn(&str, &Value, &str) -> Option<Value>,
-    /// While set, answers are on their way.
+    /// While set, answers are in transit.
     pub is_slow: bool,
-    /// Every interest that it was told, and every question to judge.
+    /// Every reported interest, and every question to judge.
     pub interests: Vec<Value>,
     pub judged: Vec<Value>,
     pub authorized: Vec<Value>,
@@ -79,12 +79,12 @@ impl Source {
         self.asked.push_back(request);
     }
 
-    /// Memory is lost, and with it every question that was asked.
+    /// Memory is lost, and with it every pending question.
     pub fn forget(&mut self) {
         self.asked.clear();
     }
 
-    /// The input that the next answer is; `None` where none comes now.
+    /// The input of the next answer; `None` if there is none now.
     pub fn answer(&mut self) -> Option<Input> {
         if self.is_slow {
             return None;
@@ -104,12 +104,12 @@ impl Source {
         Some(request.answered(Some(answer.map_or(failed, |answer| (200, answer.to_string())))))
     }
 
-    /// The groups of the interest that it was told last.
+    /// The groups of the last reported interest.
     pub fn groups(&self) -> Vec<Value> {
         self.interests.last().map_or_else(Vec::new, |interest| interest["groups"].as_array().unwrap().clone())
     }
 
-    /// A batch of changes with the verdicts of the policy for the groups that were told last.
+    /// A batch of changes with the policy's verdicts for the groups of the last report.
     pub fn batch(&mut self, changes: &[Value]) -> Value {
         self.batch += 1;
         let tables: BTreeSet<(String, String)> = changes
@@ -171,12 +171,12 @@ impl Source {
 }
 
 impl Rig {
-    /// The database, as the deployment has it configured.
+    /// The database as configured in the deployment.
     pub fn database(&self) -> Rc<Database> {
         self.configuration.databases().get(DATABASE).unwrap().clone()
     }
 
-    /// The database's object hands over a batch.
+    /// The database's object delivers a batch.
     pub fn hand_over(&mut self, batch: &Value) -> Published {
         self.hand_over_text(&batch.to_string())
     }
@@ -195,7 +195,7 @@ impl Rig {
         Published { status: answer.status, body, retry_after: answer.retry_after }
     }
 
-    /// The database's object says how the feed of changes does.
+    /// The database's object reports the state of the feed.
     pub fn feed(&mut self, feed: &Value) {
         self.step();
         let input = changes::feed(&feed.to_string(), ORGANIZATION, &self.configuration).unwrap();
@@ -217,13 +217,13 @@ impl Rig {
     }
 }
 
-/// The columns that are listed, or those of all rows where the list is `"*"`.
+/// The listed columns, or those of all rows if the list is `"*"`.
 fn all_or<'a>(columns: Value, rows: impl Iterator<Item = &'a Value>) -> Value {
     if columns != "*" {
         return columns;
     }
     let names = rows.filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str));
-    // A table has columns, even where a script's row has none.
+    // A table has columns, even if a script's row has none.
     json!(names.chain(["id"]).collect::<BTreeSet<&str>>())
 }
 

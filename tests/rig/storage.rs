@@ -1,4 +1,5 @@
-//! The tenant's tables in memory, with the meaning of the statements that the runtime's storage runs for each write.
+//! The tenant's tables in memory, with the semantics of the statements that the runtime's storage executes for each
+//! write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use realtime_worker::engine::input::{
     HistoryRead, Newest, PresenceRow, Remembered, StatePart, Stored, StoredPublication,
 };
 
-/// Old rows that go with each new one.
+/// Old rows that are deleted with each new one.
 const FORGET_ROWS: usize = 4;
 
 /// A row of the history table.
@@ -27,19 +28,19 @@ pub struct HistoryRow {
 #[derive(Clone, Debug, Default)]
 pub struct Storage {
     pub epoch: Option<String>,
-    /// What was stored of the database.
+    /// Facts about the database.
     pub facts: BTreeMap<String, String>,
     pub history: BTreeMap<u64, HistoryRow>,
-    /// By sequence: id, and what is answered to it.
+    /// By sequence: id, and the answer to it.
     pub idempotency: BTreeMap<u64, (String, Remembered)>,
-    /// By sequence: id, and when it ends.
+    /// By sequence: id, and its expiry.
     pub tickets: BTreeMap<u64, (String, u64)>,
     pub presence: BTreeMap<(String, Option<(bool, String)>), PresenceRow>,
     /// By connection and part.
     pub state: BTreeMap<(String, u32), String>,
-    /// Bytes of states that were written.
+    /// Bytes of states written.
     pub state_bytes_written: usize,
-    /// Rows written, for what must cost none.
+    /// Rows written, to check what must not write any.
     pub writes: usize,
 }
 
@@ -74,7 +75,7 @@ impl Storage {
         }
     }
 
-    /// Runs one write. What SQLite would refuse is a failure of the test.
+    /// Executes one write. What SQLite would refuse fails the test.
     pub fn write(&mut self, write: &Write) {
         self.writes += 1;
         match write {
@@ -142,13 +143,13 @@ impl Storage {
         self.presence.values().filter(|row| is_meant(socket_of(&row.client_id))).cloned().collect()
     }
 
-    /// What a query asks for, in order; no rows where the one that follows is not there any more.
+    /// The rows that a query selects, in order; none if the next one has been trimmed.
     pub fn history_after(&self, query: &HistoryQuery) -> HistoryRead {
         let next = query.after.saturating_add(1);
         if !self.history.contains_key(&next) {
             return HistoryRead::default();
         }
-        // What the whole organization hears is walked to, what a few places hear is found by an index.
+        // Rows of the whole organization are scanned, those of a few places are found by an index.
         let is_selected = |row: &HistoryRow| row.place.as_ref().is_none_or(|place| query.selection.has(place));
         let is_scanned = |row: &HistoryRow| query.selection.is_whole || is_selected(row);
         let scanned = self.history.range(next..).filter(|(_, row)| is_scanned(row)).count() as u64;
@@ -177,7 +178,7 @@ impl Storage {
         self.state.keys().map(|(client_id, _)| client_id.as_str()).collect()
     }
 
-    /// What is remembered of these idempotency keys.
+    /// The remembered results of these idempotency keys.
     pub fn remembered<'a>(&self, ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, Remembered> {
         let find = |id: &str| self.idempotency.values().find(|(known, _)| known == id).cloned();
         ids.filter_map(find).collect()
@@ -188,7 +189,7 @@ impl Storage {
         self.tickets.values().any(|(id, _)| id == ticket)
     }
 
-    /// Looks at the oldest rows only; the newest always stays.
+    /// Examines the oldest rows only; the newest always stays.
     fn trim(&mut self, offset: u64, time: u64, total_bytes: u64, rows: u64) {
         let Some(newest) = self.history.keys().next_back().copied() else { return };
         let oldest: Vec<u64> = self.history.keys().copied().take(usize::try_from(rows).unwrap()).collect();
@@ -207,7 +208,7 @@ impl Storage {
     }
 }
 
-/// The socket of a public id: a channel's is its socket's with a dot and a number behind it.
+/// The socket of a public id: a channel's is its socket's, followed by a dot and a number.
 fn socket_of(client_id: &str) -> &str {
     client_id.split('.').next().unwrap_or_default()
 }
@@ -221,7 +222,7 @@ fn next<T>(table: &BTreeMap<u64, T>) -> u64 {
     table.keys().next_back().map_or(1, |last| last + 1)
 }
 
-/// Of the few oldest rows, those that may go go.
+/// Deletes those of the few oldest rows that may be deleted.
 fn forget_old<T>(table: &mut BTreeMap<u64, T>, may_go: impl Fn(&T) -> bool) {
     let oldest: Vec<u64> = table.keys().copied().take(FORGET_ROWS).collect();
     for sequence in oldest {

@@ -1,4 +1,4 @@
-//! Clients of Supabase in the rig: sockets, and the channels that they enter.
+//! Supabase's clients in the rig: sockets, and the channels that they join.
 
 use realtime_worker::code::Refusal;
 use realtime_worker::engine::command::Recover;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::{Client, Rig, SESSION_SECONDS};
 
-/// A socket of a user, as the Worker hands it over.
+/// A user's socket, as the Worker passes it on.
 pub fn socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str]) -> Client {
     try_socket(rig, dialect, user, roles).unwrap()
 }
 
-/// The same where it may be rejected.
+/// The same, if it may be rejected.
 pub fn try_socket(rig: &mut Rig, dialect: DialectId, user: &str, roles: &[&str]) -> Result<Client, Refusal> {
     let principal = Principal {
         user: Some(user.to_owned()),
@@ -33,7 +33,7 @@ pub fn join(rig: &mut Rig, client: &Client, reference: &str, topic: &str, config
     rig.frame(client, json!([reference, reference, name, "phx_join", { "config": config }]));
 }
 
-/// Joins and looks at the answer.
+/// Joins and checks the answer.
 #[track_caller]
 pub fn joined(rig: &mut Rig, client: &Client, reference: &str, topic: &str, config: Value) -> Value {
     join(rig, client, reference, topic, config);

@@ -1,4 +1,4 @@
-//! What a deployment's issuer would sign: session tokens, with the shared secret or an Ed25519 key, and its key set.
+//! What a deployment's issuer signs: session tokens, with the shared secret or an Ed25519 key, and its key set.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub fn hs256(claims: &Value) -> String {
     signed(&message, &mac.finalize().into_bytes())
 }
 
-/// A session token signed with the Ed25519 key of this number, under this `kid`.
+/// A session token signed with the Ed25519 key of this number, with this `kid`.
 pub fn ed25519(number: u8, kid: &str, claims: &Value) -> String {
     let message = message(&json!({ "alg": "EdDSA", "kid": kid }), claims);
     let signature = pair(number).sk.sign(message.as_bytes(), None);
@@ -37,7 +37,7 @@ pub fn key_set(keys: &[(u8, &str)]) -> String {
     json!({ "keys": keys.iter().map(key).collect::<Vec<_>>() }).to_string()
 }
 
-/// The digest under which an API key is configured.
+/// The digest with which an API key is configured.
 pub fn api_key_hash(key: &str) -> String {
     Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -55,7 +55,7 @@ fn signed(message: &str, signature: &[u8]) -> String {
     format!("{message}.{}", Base64UrlUnpadded::encode_string(signature))
 }
 
-/// A principal as a header or a ticket proves it.
+/// A principal as proven by a header or a ticket.
 pub fn principal(user: &str, roles: &[&str], expires: Option<u64>) -> Principal {
     Principal {
         user: Some(user.to_owned()),

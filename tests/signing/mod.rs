@@ -1,4 +1,4 @@
-//! Makes tokens, good and forged. The keys in `tests/data/keys` were made for these tests and guard nothing.
+//! Creates tokens, valid and forged. The keys in `tests/data/keys` were generated for these tests and protect nothing.
 #![allow(dead_code, missing_docs, reason = "each test file uses another part; the names say what they make")]
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 /// The secret of the deployments in these tests.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// The time at which they are asked, in Unix milliseconds.
+/// The current time in these tests, in Unix milliseconds.
 pub const NOW: u64 = 1_800_000_000_000;
-/// The same in seconds, as tokens write it.
+/// The same in seconds, as in tokens.
 pub const NOW_SECONDS: u64 = NOW / 1_000;
 
 pub const RSA: &str = include_str!("../data/keys/rsa_2048.json");
@@ -32,14 +32,14 @@ pub fn good_claims() -> Value {
     json!({ "sub": "u7", "organizationId": "org_1", "role": "admin", "exp": NOW_SECONDS + 3_600 })
 }
 
-/// The good claims with one of them set.
+/// The valid claims with one of them set.
 pub fn claims_with(name: &str, value: Value) -> Value {
     let mut claims = good_claims();
     claims[name] = value;
     claims
 }
 
-/// The good claims without one.
+/// The valid claims without one.
 pub fn claims_without(name: &str) -> Value {
     let mut claims = good_claims();
     claims.as_object_mut().unwrap().remove(name);
@@ -54,8 +54,8 @@ pub fn decode(text: &str) -> Vec<u8> {
     Base64UrlUnpadded::decode_vec(text).unwrap()
 }
 
-/// A token of exactly this header and these claims, as they are written, with a signature that is right for `header`
-/// only if the caller chose the algorithm so.
+/// A token with exactly this header and these claims; its signature is valid for `header` only if the caller chose the
+/// algorithm accordingly.
 pub fn signed<A: Algorithm>(algorithm: &A, key: &A::SigningKey, header: &str, claims: &str) -> String {
     let message = format!("{}.{}", encode(header), encode(claims));
     let signature = algorithm.sign(key, message.as_bytes());
@@ -100,7 +100,7 @@ pub fn asymmetric(algorithm: &str, private: &str, more: Value, claims: &Value) -
     }
 }
 
-/// The public half of a key of `tests/data/keys`, as it stands in a key set, with further members.
+/// The public half of a key of `tests/data/keys`, as in a key set, with further members.
 pub fn public(private: &str, more: Value) -> Value {
     let mut key: Value = serde_json::from_str(private).unwrap();
     let members = key.as_object_mut().unwrap();
@@ -109,7 +109,7 @@ pub fn public(private: &str, more: Value) -> Value {
     key
 }
 
-/// The text that a key set's URL answers.
+/// The text of a key set's URL.
 pub fn answer(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }
@@ -140,12 +140,12 @@ pub fn with_both() -> Credentials {
     credentials
 }
 
-/// What the deployment says about a credential for `org_1`; of a refusal, the code.
+/// How the deployment judges a credential for `org_1`; for a refusal, the code.
 pub fn ask(credentials: &Credentials, keys: &KeySet, token: &str) -> Result<Principal, TokenError> {
     credentials.principal(NOW, token, "org_1", keys).map_err(plain)
 }
 
-/// The same error, of which no more than the code is told.
+/// The same error, reduced to its code.
 pub fn plain(error: TokenError) -> TokenError {
     if error == TokenError::NeedsKeys { error } else { TokenError::Refused(error.code()) }
 }

@@ -1,4 +1,4 @@
-//! The world around a source, scripted: database, organizations, storage, clock.
+//! The environment of a source, scripted: database, organizations, storage, clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -26,7 +26,7 @@ fn database(organization: Value) -> Rc<Database> {
     read_configuration(&read).unwrap().databases().get("main").unwrap().clone()
 }
 
-/// The world around a source: what was stored, the database with its outbox, the organizations' objects, the clock.
+/// The environment of a source: its storage, the database with its outbox, the organizations' objects, the clock.
 pub struct World {
     pub database: Rc<Database>,
     pub source: DatabaseSource,
@@ -37,7 +37,7 @@ pub struct World {
     pub interests: BTreeMap<String, String>,
     pub parked: BTreeMap<(String, u64), String>,
     pub drains_at: Option<u64>,
-    /// How often the alarm rang.
+    /// How often the alarm fired.
     pub wakes: u64,
     // The database.
     pub is_reachable: bool,
@@ -98,7 +98,7 @@ impl World {
         self.tasks.extend(tasks);
     }
 
-    /// Carries out one task; `false` when there is none.
+    /// Executes one task; `false` if there is none.
     pub fn step(&mut self) -> bool {
         let Some(task) = self.tasks.pop_front() else { return false };
         match task {
@@ -148,7 +148,7 @@ impl World {
         while self.step() {}
     }
 
-    /// Lets the clock go on to the next alarm or timer, `count` times or until nothing is due within `within`.
+    /// Advances the clock to the next alarm or timer, `count` times or until nothing is due within `within`.
     pub fn pass(&mut self, within: u64) {
         let end = self.now + within;
         self.settle();
@@ -165,7 +165,7 @@ impl World {
         self.now = end;
     }
 
-    /// Memory, connections and timers are lost; what was stored and the alarm stay.
+    /// Memory, connections and timers are lost; the storage and the alarm remain.
     pub fn crash(&mut self) {
         self.tasks.clear();
         self.timer = None;
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// As the SQL does it: a batch stays fixed until it is told that it was taken.
+    /// Like the SQL: a batch stays fixed until it is acknowledged.
     pub fn take_batch(&mut self, done: Option<u64>) -> String {
         self.takes += 1;
         self.fixed.take_if(|(number, _)| Some(*number) == done);
@@ -240,7 +240,7 @@ impl World {
         json!({ "batch": number, "system": self.epoch, "changes": changes, "verdicts": [verdict] }).to_string()
     }
 
-    /// As an organization's object does it: a batch at or below its high-water mark is answered and nothing else.
+    /// Like an organization's object: a batch at or below its high-water mark is acknowledged and otherwise ignored.
     pub fn take(&mut self, organization: &str, batch: u64, body: &str) -> u16 {
         let taken = self.taken.entry(organization.to_owned()).or_default();
         let body: Value = serde_json::from_str(body).unwrap();
@@ -250,7 +250,7 @@ impl World {
         200
     }
 
-    /// The rows that an organization got: operation and id.
+    /// The rows that an organization received: operation and id.
     pub fn rows(&self, organization: &str) -> Vec<(String, u64)> {
         let batches = self.taken.get(organization).into_iter().flatten();
         let changes = batches.flat_map(|(_, body)| body["changes"].as_array().unwrap().clone());

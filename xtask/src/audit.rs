@@ -1,4 +1,4 @@
-//! `cargo deny`, where it is installed: advisories need a database that not every machine can reach.
+//! `cargo deny`, if it is installed. Advisories need a database that not every machine can reach.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::project::{Project, progress, run, succeeds};
 
-/// Checks the dependencies against `deny.toml`, as far as this machine can; nothing where `cargo deny` is missing.
+/// Checks the dependencies against `deny.toml`, as far as this machine can; does nothing if `cargo deny` is missing.
 pub fn audit(project: &Project) -> Option<Result<()>> {
     if !succeeds(deny(project).arg("--version")) {
         progress("cargo deny: skipped, not installed; advisories are not checked");
@@ -26,7 +26,7 @@ fn deny(project: &Project) -> Command {
     command
 }
 
-/// What is checked, with the advisories or without.
+/// The checks to run, with advisories or without.
 fn subjects(advisories: bool) -> &'static [&'static str] {
     if advisories { &["advisories", "bans", "licenses", "sources"] } else { &["bans", "licenses", "sources"] }
 }

@@ -1,4 +1,4 @@
-//! The build of the Worker: `src/` → `build/index.js` and `build/index_bg.wasm`, and the client of its page:
+//! Builds the Worker, `src/` → `build/index.js` and `build/index_bg.wasm`, and the client of its page,
 //! `sdk/src/client/` → `inspector/client.js`.
 
 use std::fs::{self, File};
@@ -12,16 +12,16 @@ use crate::node;
 use crate::project::{Project, output, progress, run};
 use crate::tools::WASM;
 
-/// What [`build`] has to do that takes a while.
+/// The slow step that [`build`] still has to run, if any.
 pub fn missing(project: &Project) -> Option<&'static str> {
     (!wasm_file(project).exists()).then_some("the Worker, compiled and bundled (one or two minutes)")
 }
 
-/// Builds the Worker, unless `build/` is up to date, and prints its size. Two builds at a time wait for each other.
+/// Builds the Worker, unless `build/` is up to date, and prints its size. Concurrent builds wait for each other.
 pub fn build(project: &Project) -> Result<()> {
     let folder = project.root.join("build");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    // Held until the end of this function; the system lets it go should we be killed.
+    // Held until the end of this function; the system releases it if this process is killed.
     let lock = File::create(folder.join(".lock"))?;
     lock.lock()?;
 
@@ -37,7 +37,7 @@ pub fn build(project: &Project) -> Result<()> {
     print_size(project)
 }
 
-/// Lets cargo judge what is out of date: it knows every file that the Worker is made of.
+/// Lets cargo decide what is out of date, because it knows every file that the Worker is built from.
 fn compile(project: &Project) -> Result<()> {
     if !wasm_file(project).exists() {
         progress("compiling the Worker");
@@ -45,21 +45,22 @@ fn compile(project: &Project) -> Result<()> {
     compile_library(project, &[])
 }
 
-/// Builds the API worker in Rust that the specs run.
+/// Builds the example API worker in Rust, which the specs run.
 pub fn build_example(project: &Project) -> Result<()> {
     compile_library(project, &["--package", "realtime-worker-api-example"])?;
     let wasm = project.target.join(WASM).join("release/realtime_worker_api_example.wasm");
     bundle::bundle(project, &wasm, &project.root.join("sdk/rust/api/build"))
 }
 
-/// Puts the SDK's browser client beside the page that uses it. It takes milliseconds, and needs none of the SDK's packages.
+/// Places the SDK's browser client beside the page that uses it. This takes milliseconds, and needs none of the SDK's
+/// packages.
 fn bundle_client(project: &Project) -> Result<()> {
     let mut command = project.command(node::program(project, "esbuild"));
     command.args(["sdk/src/client/index.ts", "--bundle", "--format=esm", "--target=es2022", "--log-level=warning"]);
     node::put_first_on_path(project, &mut command);
     let bundled = output(&mut command)?;
     let client = project.root.join("inspector/client.js");
-    // Written only when it changes, for a server that runs may be serving it.
+    // Written only if it changes, because a running server may be serving it.
     if !fs::read(&client).is_ok_and(|there| there == bundled) {
         fs::write(&client, bundled).with_context(|| client.display().to_string())?;
     }
@@ -69,11 +70,11 @@ fn bundle_client(project: &Project) -> Result<()> {
 fn compile_library(project: &Project, more: &[&str]) -> Result<()> {
     let mut command = project.cargo();
     command.args(["build", "--lib", "--release", "--target", WASM]).args(more);
-    // `worker` is made for wasm-bindgen's types of js-sys, which this chooses.
+    // `worker` expects wasm-bindgen's types of js-sys, which this flag selects.
     run(command.env("WASM_BINDGEN_USE_JS_SYS", "1"))
 }
 
-/// What `build/` is made of: the Wasm file, the tools in their versions, and what they are told. Bundling is not incremental.
+/// What `build/` depends on: the Wasm file, the versions of the tools, and their arguments. Bundling is not incremental.
 fn origin(project: &Project) -> Result<String> {
     let wasm = wasm_file(project);
     let mut hasher = DefaultHasher::new();
@@ -89,8 +90,8 @@ fn wasm_file(project: &Project) -> PathBuf {
     project.target.join(WASM).join("release/realtime_worker.wasm")
 }
 
-/// Cloudflare takes 64 MiB. Growth beyond 1.25 MB gzipped is probably a dependency added by accident. The client of PostgreSQL
-/// is 170 KB of it, relays are 120 KB.
+/// Cloudflare allows 64 MiB. More than 1.25 MB gzipped probably means that a dependency was added by accident. The
+/// PostgreSQL client takes 170 KB of it, relays take 120 KB.
 fn print_size(project: &Project) -> Result<()> {
     const SCRIPT: &str = r#"
         const wasm = require("node:fs").readFileSync("build/index_bg.wasm");

@@ -1,4 +1,4 @@
-//! From the Wasm file that cargo leaves to a Worker: `index.js`, which workerd loads, and `index_bg.wasm` beside it.
+//! From cargo's Wasm file to a Worker: `index.js`, which workerd loads, and `index_bg.wasm` beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::node;
 use crate::project::{Project, run};
 
-/// The runtime's side of the Worker.
+/// The JavaScript side of the Worker.
 const ENTRY: &str = include_str!("entry.js");
-/// What a Worker may answer.
+/// The handlers that a Worker may export.
 const HANDLERS: [&str; 4] = ["fetch", "scheduled", "queue", "email"];
 
 /// Writes the Worker of a Wasm file into a folder.
@@ -32,7 +32,7 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
         .out_name("index")
         .module(true)?
         .omit_default_module_path(false)
-        // For the start after a panic: entry.js.
+        // entry.js uses this to restart after a panic.
         .reset_state_function(true)
         .force_enable_abort_handler(true)
         .remove_name_section(true)
@@ -53,12 +53,12 @@ fn join(project: &Project, staging: &Path, folder: &Path) -> Result<()> {
         .arg(format!("--outfile={}", bundled.display()));
     node::put_first_on_path(project, &mut command);
     run(&mut command)?;
-    // workerd has no source phase imports: to it a Wasm file is a module whose default export is the compiled Wasm.
+    // workerd has no source phase imports; it treats a Wasm file as a module whose default export is the compiled Wasm.
     let script = fs::read_to_string(&bundled)?.replace("import source ", "import ");
     fs::write(folder.join("index.js"), script).with_context(|| folder.display().to_string())
 }
 
-/// The entry for the handlers and the Durable Objects among what wasm-bindgen exports.
+/// The entry for the handlers and Durable Objects among wasm-bindgen's exports.
 fn entry(bound: &str) -> Result<String> {
     ensure!(bound.contains("__wbg_reset_state"), "wasm-bindgen made no function that starts the Wasm anew");
     let mut entry = ENTRY.to_owned();
@@ -66,7 +66,7 @@ fn entry(bound: &str) -> Result<String> {
     for exported in bound.split("\nexport ").skip(1) {
         if let Some(class) = exported.strip_prefix("class ") {
             let name = class.split([' ', '{']).next().unwrap_or_default();
-            // `worker` exports classes of its own as well, which are no objects.
+            // `worker` also exports classes of its own, which are not Durable Objects.
             if class.contains("\n    fetch(") {
                 entry.push_str(&format!("export const {name} = durableObject(wasm.{name});\n"));
             }
@@ -81,7 +81,7 @@ fn entry(bound: &str) -> Result<String> {
     Ok(entry)
 }
 
-/// A folder beside the result, so that this is moved and not copied.
+/// A folder beside the result, so that the output is moved rather than copied.
 fn staging_folder(folder: &Path) -> Result<PathBuf> {
     let staging = folder.join(".staging");
     if staging.exists() {

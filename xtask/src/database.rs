@@ -1,6 +1,6 @@
-//! `cargo xtask database`: the SQL of the PostgreSQL source in a database of yours.
+//! `cargo xtask database`: installs the SQL of the PostgreSQL source in your database.
 //!
-//! A program of its own does it, so that whoever builds the Worker does not compile a client of PostgreSQL.
+//! A separate program does it, so that building the Worker does not compile a PostgreSQL client.
 
 use std::process::ExitCode;
 
@@ -8,8 +8,8 @@ use anyhow::Result;
 
 use crate::project::{Project, become_command};
 
-/// Becomes the program. The URL has a password, which everyone on the machine could read on a command line, so it is handed
-/// on in the environment.
+/// Replaces this process with that program. The URL has a password, which everyone on the machine could read on a
+/// command line, so it is passed in the environment.
 pub fn run(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     let mut command = project.cargo();
     command.args(["run", "--package", "realtime-worker-database", "--"]);
@@ -20,7 +20,8 @@ pub fn run(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     become_command(command.args(others))
 }
 
-/// The value of an option, and the other arguments. Without a value it stays with them, for the program to refuse.
+/// The value of an option, and the other arguments. An option without a value stays among them, and the program rejects
+/// it.
 pub fn take<'a>(option: &str, arguments: &'a [String]) -> (Option<&'a String>, Vec<&'a String>) {
     match arguments.windows(2).position(|pair| matches!(pair, [name, _] if name == option)) {
         Some(place) => {

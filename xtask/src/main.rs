@@ -1,6 +1,6 @@
 //! The project's commands: `cargo xtask dev | token | build | test | bench | simulate | chaos | deploy`.
 //!
-//! Each sets up what it needs and is missing, so that a fresh clone asks for nothing but Rust and Node.
+//! Each installs what it needs, so that a fresh clone requires only Rust and Node.
 
 mod audit;
 mod build;
@@ -21,21 +21,21 @@ use crate::project::Project;
 const USAGE: &str = "\
 Usage: cargo xtask <command>
 
-  dev [--port N] [--fresh]   build, and serve on 127.0.0.1:8787; --fresh forgets the local state
-      --postgres             with a PostgreSQL of its own and a sample table; the server must be installed here
-      --database-url URL     with the changes of your database
+  dev [--port N] [--fresh]   build, and serve on 127.0.0.1:8787; --fresh deletes the stored state
+      --postgres             with a local PostgreSQL and a sample table; the server must be installed
+      --database-url URL     with the changes of your own database
   token --user U [--roles A,B] [--organization O] [--hours N]
                              print a session token for the Worker that dev serves
   build                      build the Worker into build/
   test [filter]              run every check and test; with a filter, only the tests whose name matches
   database install|status|uninstall --url postgres://…
-                             the SQL of the PostgreSQL source, in a database of yours
+                             install the SQL of the PostgreSQL source in your database
   bench [arguments]          build, and measure
   simulate [--sockets N] [--relays N] [--steps N] [--interval MS] [--seed N]
-                             an organization over many objects, on a virtual clock
+                             simulate an organization on many objects, on a virtual clock
   chaos [--events N] [--minutes N] [--other FOLDER]
-                             build, and let everything go wrong; --other: another build to deploy in turn
-  deploy [arguments]         wrangler deploy, with its arguments";
+                             build, and test under continuous failures; --other: alternate with another build
+  deploy [arguments]         run wrangler deploy with these arguments";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -82,7 +82,8 @@ fn run(project: &Project, command: &str, arguments: &[String]) -> Result<ExitCod
     }
 }
 
-/// Serves the Worker on this machine. Like that of `database`, the URL is no argument that everyone could read.
+/// Serves the Worker on this machine. As for `database`, the URL is not passed as an argument, which everyone could
+/// read.
 fn dev(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     set_up(project)?;
     build::build(project)?;
@@ -94,14 +95,14 @@ fn dev(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     project::become_command(command.arg("miniflare/dev.mjs").args(others))
 }
 
-/// Builds the Worker and becomes a Node script that runs it.
+/// Builds the Worker, and replaces this process with a Node script that runs it.
 fn serve(project: &Project, script: &str, arguments: &[String]) -> Result<ExitCode> {
     set_up(project)?;
     build::build(project)?;
     project::become_command(node::node(project).arg(script).args(arguments))
 }
 
-/// Installs what building and running the Worker need and is missing.
+/// Installs whatever is missing for building and running the Worker.
 fn set_up(project: &Project) -> Result<()> {
     let steps = [tools::missing(project), node::missing(project), build::missing(project)];
     project::announce(&steps.into_iter().flatten().collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! The Node side of the set-up: the packages of `miniflare/`, commands that run on the Node among them, and the packages of
-//! `sdk/`.
+//! The Node side of the setup: the packages of `miniflare/`, commands that run on the Node among them, and the packages
+//! of `sdk/`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ pub fn install(project: &Project) -> Result<()> {
     install_folder(project, "miniflare", "the Node packages (workerd, Node 24, wrangler): about 500 MB")
 }
 
-/// What [`install`] has to do.
+/// The step that [`install`] still has to run, if any.
 pub fn missing(project: &Project) -> Option<&'static str> {
     (!is_installed(project, "miniflare")).then_some("the Node packages (500 MB, a minute)")
 }
 
-/// Installs the packages of `sdk/`, which only building and testing it need.
+/// Installs the packages of `sdk/`, which only building and testing it require.
 pub fn install_sdk(project: &Project) -> Result<()> {
     install_folder(project, "sdk", "the SDK's development packages (TypeScript, React, Vite, Deno, Bun): about 350 MB")
 }
 
-/// Builds `sdk/dist/`, which checks the SDK's types.
+/// Builds `sdk/dist/`, which also checks the SDK's types.
 pub fn build_sdk(project: &Project) -> Result<()> {
     let compiler = project.root.join("sdk/node_modules/.bin/tsc");
     run(node(project).arg(compiler).args(["--project", "sdk/tsconfig.json"]))
 }
 
-/// Installs the packages of a folder's `package-lock.json`, unless they are what the lock says.
+/// Installs the packages of a folder's `package-lock.json`, unless they are up to date.
 fn install_folder(project: &Project, folder: &str, what: &str) -> Result<()> {
     if is_installed(project, folder) {
         return Ok(());
@@ -38,7 +38,7 @@ fn install_folder(project: &Project, folder: &str, what: &str) -> Result<()> {
     progress(&format!("installing {what}, once per clone"));
     let mut command = project.command("npm");
     command
-        // The Node that bootstraps may be older than what the packages ask for: they run on the one they bring.
+        // The Node that bootstraps may be older than the packages require: they run on the Node that they install.
         .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
         .current_dir(project.root.join(folder));
     run(&mut command).context("the Node packages (npm comes with Node, https://nodejs.org)")?;
@@ -47,39 +47,39 @@ fn install_folder(project: &Project, folder: &str, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder's packages are what its lock says.
+/// Whether a folder's packages match its lock file.
 fn is_installed(project: &Project, folder: &str) -> bool {
     let (lock, installed) = locks(project, folder);
     fs::read(lock).is_ok_and(|lock| fs::read(installed).is_ok_and(|installed| installed == lock))
 }
 
-/// The lock of a folder, and its copy. `npm ci` begins by deleting node_modules, and the copy with it: an interrupted run is
-/// done again.
+/// The lock file of a folder, and its copy. `npm ci` begins by deleting node_modules, and the copy with it, so an
+/// interrupted run is repeated.
 fn locks(project: &Project, folder: &str) -> (PathBuf, PathBuf) {
     let folder = project.root.join(folder);
     (folder.join("package-lock.json"), folder.join("node_modules/.installed-lock.json"))
 }
 
-/// The path of a program that a package brings.
+/// The path of a program that a package installs.
 pub fn program(project: &Project, name: &str) -> PathBuf {
     packages(project).join(".bin").join(name)
 }
 
-/// The Node of the packages, which is also the one that scripts find first.
+/// The Node among the packages, which scripts also find first.
 pub fn node(project: &Project) -> Command {
     let mut command = project.command(program(project, "node"));
     put_first_on_path(project, &mut command);
     command
 }
 
-/// wrangler, which sends no usage data.
+/// wrangler, without its usage reports.
 pub fn wrangler(project: &Project) -> Command {
     let mut command = node(project);
     command.arg(program(project, "wrangler")).env("WRANGLER_SEND_METRICS", "false");
     command
 }
 
-/// Lets a command find the programs of the packages before any other.
+/// Lets a command find the programs of the packages before all others.
 pub fn put_first_on_path(project: &Project, command: &mut Command) {
     let mut path = packages(project).join(".bin").into_os_string();
     if let Some(others) = std::env::var_os("PATH") {

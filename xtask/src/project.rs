@@ -1,4 +1,4 @@
-//! Where things are, and how commands are run there.
+//! The project's paths, and running commands in it.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use anyhow::{Context, Result, bail, ensure};
 pub struct Project {
     /// The checkout.
     pub root: PathBuf,
-    /// Cargo's output. Stated to every child, because `build` reads the Wasm file that cargo leaves there.
+    /// Cargo's target folder. Passed to every child process, because `build` reads the Wasm file that cargo leaves
+    /// there.
     pub target: PathBuf,
 }
 
 impl Project {
-    /// The checkout that this program was compiled in.
+    /// The checkout in which this program was compiled.
     pub fn locate() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the checkout").to_path_buf();
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
@@ -27,14 +28,14 @@ impl Project {
         Self { root, target }
     }
 
-    /// A command that starts in the checkout.
+    /// A command that runs in the checkout.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         command
     }
 
-    /// The cargo that runs this program.
+    /// The cargo that started this program.
     pub fn cargo(&self) -> Command {
         self.command(std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from))
     }
@@ -44,13 +45,13 @@ impl Project {
 #[expect(clippy::disallowed_methods, reason = "this is no part of the Worker")]
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Says what is going on, and after what time.
+/// Prints the current step and the elapsed time.
 pub fn progress(message: &str) {
     let seconds = STARTED.elapsed().as_secs();
     eprintln!("xtask {}:{:02} {message}", seconds / 60, seconds % 60);
 }
 
-/// Says at the start which steps are to come.
+/// Prints at the start which steps will follow.
 pub fn announce(steps: &[&str]) {
     LazyLock::force(&STARTED);
     if !steps.is_empty() {
@@ -58,26 +59,27 @@ pub fn announce(steps: &[&str]) {
     }
 }
 
-/// Runs a command to its end; its output goes straight to the terminal.
+/// Runs a command to completion; its output goes straight to the terminal.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| name(command))?;
     ensure!(status.success(), "{}: {status}", name(command));
     Ok(())
 }
 
-/// Runs a command to its end and gives what it prints; its errors go straight to the terminal.
+/// Runs a command to completion and returns its output; its errors go straight to the terminal.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| name(command))?;
     ensure!(output.status.success(), "{}: {}", name(command), output.status);
     Ok(output.stdout)
 }
 
-/// Whether a command can be run and succeeds; its output is dropped.
+/// Whether a command can be started and succeeds; its output is discarded.
 pub fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// Becomes the command, which then gets Ctrl-C and answers with its own exit code. Returns only when it cannot be started.
+/// Replaces this process with the command, which then receives Ctrl-C and returns its own exit code. Returns only if it
+/// cannot be started.
 pub fn become_command(command: &mut Command) -> Result<ExitCode> {
     let error = command.exec();
     bail!("{}: {error}", name(command))

@@ -1,9 +1,9 @@
-//! Counting tests, from what cargo and Node print about them.
+//! Counts tests in the output of cargo and Node.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// How many tests and checks did what.
+/// How many tests and checks passed, failed or were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
     pub passed: usize,
@@ -12,14 +12,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// One thing that passed.
+    /// One test or check that passed.
     pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
 
-    /// One thing that failed.
+    /// One test or check that failed.
     pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
 
-    /// The counts of one test binary, when the line is the last that it prints:
-    /// `test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`.
+    /// The counts of one test binary, if the line is the last one that it prints: `test result: ok. 4 passed; 0 failed;
+    /// 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`.
     pub fn of_cargo_line(line: &str) -> Option<Self> {
         let counts = line.strip_prefix("test result: ")?;
         let count = |label: &str| {
@@ -30,8 +30,8 @@ impl Tally {
         Some(Self { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
     }
 
-    /// The counts that end a TAP report of `node --test`: lines such as `# pass 3`. Node also counts, as passed, a file in
-    /// which no test ran; that is taken off again.
+    /// The counts at the end of a TAP report of `node --test`: lines such as `# pass 3`. Node counts a file in which no
+    /// test ran as passed; that is subtracted again.
     pub fn of_tap(report: &str) -> Option<Self> {
         let count = |label: &str| {
             let line = format!("# {label} ");
@@ -47,7 +47,7 @@ impl Tally {
         })
     }
 
-    /// Whether nothing was counted at all.
+    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check and test, counted together. Nothing stops at a failure.
+//! `cargo xtask test`: runs and counts every check and test. A failure does not stop the rest.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,13 +11,13 @@ use crate::tally::Tally;
 use crate::tools::WASM;
 use crate::{audit, build, node, set_up, tools};
 
-/// What runs in a Worker.
+/// The packages that run in a Worker.
 const WASM_PACKAGES: &str =
     "--package realtime-worker --package realtime-worker-client --package realtime-worker-api-example";
-/// A workspace of its own, which no other check compiles.
+/// A separate workspace, which no other check compiles.
 const FUZZ: &str = "tests/fuzz/Cargo.toml";
 
-/// Runs everything; with a filter, only the tests whose name matches. The last line that it prints is the tally.
+/// Runs everything; with a filter, only the tests whose name matches. The last line of output is the tally.
 pub fn test(project: &Project, arguments: &[String]) -> Result<ExitCode> {
     ensure!(arguments.len() <= 1, "test takes one filter");
     let filter = arguments.first().map(String::as_str);
@@ -59,7 +59,7 @@ fn run_all(project: &Project, filter: Option<&str>, report: &mut Report) {
     report.tests([("cargo test", rust), ("specs", specs)], filter.is_some());
 }
 
-/// The checks that either pass or fail.
+/// The checks that either pass or fail as a whole.
 fn checks(project: &Project) -> Vec<(&'static str, Command)> {
     let cargo = |arguments: &str| {
         let mut command = project.cargo();
@@ -79,7 +79,7 @@ fn checks(project: &Project) -> Vec<(&'static str, Command)> {
     checks
 }
 
-/// The Rust tests, whose output is passed on while it is counted.
+/// The Rust tests. Their output is passed on while it is counted.
 fn rust_tests(project: &Project, filter: Option<&str>) -> Result<Tally> {
     let mut child =
         project.cargo().args(["test", "--workspace", "--no-fail-fast"]).args(filter).stdout(Stdio::piped()).spawn()?;
@@ -95,7 +95,7 @@ fn rust_tests(project: &Project, filter: Option<&str>) -> Result<Tally> {
     Ok(count_crash(tally, child.wait()?.success()))
 }
 
-/// The specs on workerd: Node reports to the terminal, and to a file that is counted.
+/// The specs on workerd. Node reports to the terminal, and to a file that is counted.
 fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
     let tap = project.target.join("specs.tap");
     let mut command = node::node(project);
@@ -104,12 +104,12 @@ fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .arg("--test-reporter=tap")
         .arg(format!("--test-reporter-destination={}", tap.display()))
-        // A test that hangs is a failure, not a wait; so is what a failed one leaves open.
+        // A test that hangs fails instead of blocking, and so does one that leaves something open.
         .args(["--test-timeout=300000", "--test-force-exit"]);
     if let Some(filter) = filter {
         command.arg(format!("--test-name-pattern={filter}"));
     }
-    // Node may fail before it writes its own.
+    // Node may fail before it writes its own report.
     let _ = fs::remove_file(&tap);
     let status = command.args(["miniflare/**/*.spec.mjs", "sdk/specs/**/*.spec.mjs"]).status()?;
     let report = fs::read_to_string(&tap).with_context(|| tap.display().to_string())?;
@@ -117,7 +117,7 @@ fn specs(project: &Project, filter: Option<&str>) -> Result<Tally> {
     Ok(count_crash(tally, status.success()))
 }
 
-/// A run that failed without a failed test (it did not compile, it crashed) is a failure too.
+/// A run that failed without a failed test (it did not compile, or crashed) also counts as a failure.
 fn count_crash(mut tally: Tally, success: bool) -> Tally {
     if !success && tally.failed == 0 {
         tally += Tally::FAILED;
@@ -125,7 +125,7 @@ fn count_crash(mut tally: Tally, success: bool) -> Tally {
     tally
 }
 
-/// What came of everything that ran.
+/// The results of everything that ran.
 #[derive(Default)]
 struct Report {
     tally: Tally,
@@ -133,12 +133,13 @@ struct Report {
 }
 
 impl Report {
-    /// Adds a check that either passed or failed.
+    /// Adds a check that passed or failed.
     fn check(&mut self, name: &str, result: Result<()>) {
         self.add(name, result.map(|()| Tally::PASSED));
     }
 
-    /// Adds sections of tests. One that ran none has not tested anything, which a filter excuses unless it matches nowhere.
+    /// Adds sections of tests. A section in which no test ran has not tested anything; that is an error, unless a
+    /// filter was given and matched elsewhere.
     fn tests<const N: usize>(&mut self, sections: [(&str, Result<Tally>); N], filtered: bool) {
         let ran_none = |section: &Result<Tally>| matches!(section, Ok(tally) if tally.is_empty());
         let excused = filtered && !sections.iter().all(|(_, section)| ran_none(section));

@@ -1,4 +1,4 @@
-//! The Rust side of the set-up: the Wasm target and the linters.
+//! The Rust side of the setup: the Wasm target and the linters.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use anyhow::{Context, Result};
 
 use crate::project::{Project, progress, run, succeeds};
 
-/// The platform that Workers run.
+/// The target of Workers.
 pub const WASM: &str = "wasm32-unknown-unknown";
 
-/// What [`install`] has to do.
+/// The step that [`install`] still has to run, if any.
 pub fn missing(project: &Project) -> Option<&'static str> {
     (!has_wasm_target(project)).then_some("the Rust target for Wasm (seconds)")
 }
 
-/// Installs the Wasm target, where missing.
+/// Installs the Wasm target if it is missing.
 pub fn install(project: &Project) -> Result<()> {
     if !has_wasm_target(project) {
         progress(&format!("adding the Rust target {WASM}"));
@@ -24,7 +24,7 @@ pub fn install(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Installs what only `test` needs: clippy and rustfmt are not in rustup's minimal profile.
+/// Installs what only `test` needs: clippy and rustfmt are not part of rustup's minimal profile.
 pub fn install_linters(project: &Project) -> Result<()> {
     for (subcommand, component) in [("clippy", "clippy"), ("fmt", "rustfmt")] {
         if !succeeds(project.cargo().args([subcommand, "--version"])) {
@@ -35,7 +35,7 @@ pub fn install_linters(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Asks the compiler and not rustup, since Rust may come from elsewhere.
+/// Asks the compiler rather than rustup, because Rust may be installed by other means.
 fn has_wasm_target(project: &Project) -> bool {
     let libraries = project.command("rustc").args(["--print", "target-libdir", "--target", WASM]).output();
     libraries.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())

@@ -1,17 +1,17 @@
-//! When to try again.
+//! When to retry.
 
 use std::time::Duration;
 
 use crate::error::RealtimeError;
 
-/// How often to try, and how long to wait in between.
+/// How often to retry, and how long to wait between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Requests at most, the first among them.
+    /// Maximum requests, including the first.
     pub attempts: u32,
-    /// The wait before the second request, at most; each further one may be twice as long.
+    /// The maximum wait before the second request; each further wait may be twice as long.
     pub delay: Duration,
-    /// One wait at most; a longer `Retry-After` ends the trying.
+    /// The maximum of one wait; a longer `Retry-After` ends the retries.
     pub max_delay: Duration,
 }
 
@@ -24,7 +24,7 @@ impl Default for Backoff {
 impl Backoff {
     /// How long to wait after `tried` requests, the last of which ended in `error`; `None`: give up.
     ///
-    /// `random` is from 0 to 1, so that those who failed together do not come back together.
+    /// `random` is between 0 and 1, so that clients that failed together do not retry together.
     pub fn wait(&self, tried: u32, error: &RealtimeError, random: f64) -> Option<Duration> {
         let asked = Duration::try_from_secs_f64(error.retry_after.unwrap_or_default()).unwrap_or(Duration::MAX);
         if !error.retryable() || tried >= self.attempts || asked > self.max_delay {

@@ -34,11 +34,11 @@ impl Realtime {
 impl Outbox<'_> {
     publishing_functions!([] write [] -> D1PreparedStatement, "When a row or payload cannot be serialized.");
 
-    /// Publishes what is waiting, in order within each organization, and deletes it. Call it after the commit, and from a
-    /// cron trigger for what a crash has left.
+    /// Publishes what is waiting, in order within each organization, and deletes it. Call it after the commit, and from
+    /// a cron trigger for what a crash has left behind.
     ///
     /// # Errors
-    /// When publishing fails for every organization alike (no connection, a wrong token), or the database does.
+    /// When publishing fails for every organization alike (no connection, a wrong token), or the database fails.
     pub async fn flush(&self, options: &FlushOptions) -> Result<FlushReport, RealtimeError> {
         let mut report = FlushReport::default();
         let mut queue = match &options.organization_id {
@@ -53,7 +53,7 @@ impl Outbox<'_> {
             }
             left -= 1;
             match self.flush_batch(&organization, &mut report).await {
-                // Behind the others, who are not to wait for one with much to say.
+                // Behind the others, so that nobody waits for an organization with many messages.
                 Ok(BATCH) => queue.push_back(organization),
                 Ok(_) => {}
                 Err(error) if is_theirs(&error) => report.errors.push(error),
@@ -69,17 +69,17 @@ impl Outbox<'_> {
         self.statement(INSERT, &[organization_id.into(), message.id().into(), message.to_string().into(), now])
     }
 
-    /// Those for whom something is waiting, the longest first.
+    /// The organizations with waiting messages, the longest waiting first.
     async fn organizations(&self, batches: u32) -> Result<VecDeque<String>, RealtimeError> {
         let rows: Vec<Waiting> = self.run(ORGANIZATIONS, &[JsValue::from_f64(f64::from(batches) + 1.0)]).await?;
         Ok(rows.into_iter().map(|row| row.organization_id).collect())
     }
 
-    /// Publishes one organization's next messages, and tells how many there were.
+    /// Publishes one organization's next messages, and returns how many there were.
     async fn flush_batch(&self, organization: &str, report: &mut FlushReport) -> Result<usize, RealtimeError> {
         let rows: Vec<Row> = self.run(WAITING, &[organization.into(), JsValue::from_f64(BATCH as f64)]).await?;
         let count = rows.len();
-        // The parts of a refused batch, the next one last.
+        // The parts of a rejected batch, the next one last.
         let mut parts = vec![rows];
         while let Some(rows) = parts.pop() {
             if rows.is_empty() {
@@ -95,7 +95,7 @@ impl Outbox<'_> {
         Ok(count)
     }
 
-    /// Parks the rows that a refusal is about, and gives the others: in halves, where it is not known which are meant.
+    /// Parks the rows that a rejection concerns, and returns the others: in halves if it is unknown which are meant.
     async fn separate(
         &self,
         error: &RealtimeError,
@@ -149,16 +149,16 @@ struct Waiting {
 
 #[derive(Deserialize)]
 struct Row {
-    /// As JavaScript has it: D1 takes no big integers.
+    /// A float, because D1 does not accept big integers.
     position: f64,
     message: String,
 }
 
-/// A row of a statement that gives none.
+/// A row of a statement that returns none.
 #[derive(Deserialize)]
 struct Nothing {}
 
-/// The most messages that one request may hold, and the most values that a statement of D1 may.
+/// The most messages in one request, and the most values in a statement of D1.
 const BATCH: usize = 100;
 
 const INSERT: &str =

@@ -1,32 +1,32 @@
-//! What a request ends in: a receipt or an error.
+//! The result of a request: a receipt or an error.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// The Worker's answer to what it has accepted. It is durable by then.
+/// The Worker's answer to an accepted request, whose events are durable by then.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Receipt {
     /// How many events the request held.
     pub accepted: u64,
-    /// Whether all of them had been accepted before, under the same ids.
+    /// Whether all of them had been accepted before with the same ids.
     pub duplicate: bool,
-    /// The line of history that `offset` belongs to.
+    /// The epoch of `offset`.
     pub epoch: String,
-    /// The place of the last event in the organization's history.
+    /// The offset of the last event in the organization's stream.
     pub offset: u64,
     /// How many frames were handed to sockets.
     pub delivered: u64,
 }
 
-/// A publication that did not happen. It holds no secret and no value of a payload.
+/// A failed publication. It contains no secret and no value of a payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RealtimeError {
     /// The Worker's code; or `network`, `unexpected_answer`, `configuration`, `database`.
     pub code: String,
-    /// A sentence for people.
+    /// A sentence for humans.
     pub message: String,
-    /// The HTTP status; 0 when no answer came.
+    /// The HTTP status; 0 if no answer arrived.
     pub status: u16,
     /// The path of the offending key of the request.
     pub field: Option<String>,
@@ -72,7 +72,7 @@ struct Refusal {
 /// Reads the answer to a publication; `retry_after` is that header.
 ///
 /// # Errors
-/// When the answer is anything but an acceptance.
+/// When the request was not accepted.
 pub fn read_answer(status: u16, retry_after: Option<&str>, body: &str) -> Result<Receipt, RealtimeError> {
     if let (202, Ok(receipt)) = (status, serde_json::from_str(body)) {
         return Ok(receipt);

@@ -1,4 +1,4 @@
-//! What is published, as `POST /broadcast` takes it.
+//! Messages in the format of `POST /broadcast`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ pub enum Mask {
     Redact,
 }
 
-/// How a column is masked, and who sees it all the same.
+/// How a column is masked, and who sees its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MaskRule {
     /// What everyone else sees.
@@ -53,15 +53,15 @@ impl Serialize for Show {
     }
 }
 
-/// What the payload of a broadcast is, where it is no JSON value of its own.
+/// The encoding of a broadcast's payload, unless it is a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// Text in base64 (RFC 4648, section 4) that stands for bytes.
+    /// Base64 text (RFC 4648, section 4) that encodes bytes.
     Base64,
 }
 
-/// Who receives a message, how it is masked, and what the Worker cannot know. What is `None` restricts nothing.
+/// Who receives a message, how it is masked, and what the Worker cannot know. `None` restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options {
@@ -71,31 +71,31 @@ pub struct Options {
     /// Only holders of at least one of these roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_roles: Option<Vec<String>>,
-    /// Only those who are subscribed to this topic.
+    /// Only subscribers of this topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Whether the topic is a private one; the default is yes.
+    /// Whether the topic is private. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private: Option<bool>,
-    /// The columns of a row that leave.
+    /// The columns of a row that are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
-    /// Database types of columns of a row, such as `numeric`, which clients of Supabase cast values by.
+    /// Database types of a row's columns, such as `numeric`, which Supabase clients use to cast values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
-    /// What a broadcast's payload is; no masks beside it.
+    /// The encoding of a broadcast's payload; it excludes masks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// Masks by column or dotted path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub masking_config: BTreeMap<String, MaskRule>,
-    /// The column that names the owner.
+    /// The column that holds the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_field: Option<String>,
-    /// `false`: not kept for clients that come back, whatever the table says.
+    /// `false`: not retained for recovery, whatever the table says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<bool>,
-    /// The idempotency key; the sender makes one where there is none.
+    /// The idempotency key; the sender generates a missing one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
@@ -134,7 +134,7 @@ impl Message {
         change(table, "INSERT", json(row)?, Value::Null, options)
     }
 
-    /// A row was updated; `old` is what it was, where that is known.
+    /// A row was updated; `old` is the row before it, if known.
     ///
     /// # Errors
     /// When a row cannot be serialized.
@@ -155,7 +155,7 @@ impl Message {
         change(table, "DELETE", Value::Null, json(old)?, options)
     }
 
-    /// Anything that is no change of a row. Events of a namespace are named `namespace:event`.
+    /// Any message other than a row change. Events of a namespace are named `namespace:event`.
     ///
     /// # Errors
     /// When the payload cannot be serialized.
@@ -164,19 +164,19 @@ impl Message {
         message(content, options)
     }
 
-    /// Gives it an idempotency key, unless it has one.
+    /// Sets an idempotency key, unless there is one.
     #[must_use]
     pub fn with_id(mut self, id: impl FnOnce() -> String) -> Message {
         self.0.entry("id").or_insert_with(|| id().into());
         self
     }
 
-    /// Its idempotency key, where it has one.
+    /// The idempotency key, if there is one.
     pub fn id(&self) -> Option<&str> {
         self.0.get("id")?.as_str()
     }
 
-    /// The body of a request with this message alone.
+    /// The body of a request with only this message.
     pub fn body(&self, organization_id: &str) -> String {
         let mut body = self.0.clone();
         body.insert("organizationId".into(), organization_id.into());

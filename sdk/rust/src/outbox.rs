@@ -1,11 +1,12 @@
-//! The outbox: what is to be published is written in the transaction of the row, and published after it.
+//! The outbox: a publication is written in the transaction of the row, and sent afterwards.
 //!
-//! A crash anywhere loses nothing: until the Worker has accepted a message, its row is there. Between that and the row's
-//! deletion the next flush sends the message again with the same id, which the Worker answers without delivering it; it
-//! remembers ids for 10 minutes. Concurrent flushes send the same in the same order, and are safe for the same reason.
+//! A crash at any point loses nothing: a message's row stays until the Worker has accepted the message. If the row
+//! could not be deleted, the next flush sends the message again with the same id, and the Worker answers without
+//! delivering it, because it remembers ids for 10 minutes. Concurrent flushes send the same messages in the same order,
+//! and are safe for the same reason.
 //!
-//! This is what needs no database: its table, and what a refusal is about. It is the TypeScript package's, row by row, so
-//! that an outbox which one of them has filled is flushed by the other.
+//! This module needs no database: it has the table, and decides what a rejection concerns. The table is the TypeScript
+//! package's, so either package can flush what the other has written.
 
 use serde::de::IgnoredAny;
 
@@ -27,9 +28,9 @@ CREATE INDEX IF NOT EXISTS realtime_outbox_waiting ON realtime_outbox (organizat
 /// How much to flush.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlushOptions {
-    /// Only this organization's.
+    /// Only this organization's messages.
     pub organization_id: Option<String>,
-    /// Batches of at most 100 messages of one organization, at most. A Worker's requests are limited.
+    /// The most batches of up to 100 messages of one organization. A Worker's requests are limited.
     pub batches: u32,
 }
 
@@ -40,26 +41,27 @@ impl Default for FlushOptions {
 }
 
 impl FlushOptions {
-    /// Only this organization's.
+    /// Only this organization's messages.
     pub fn of(organization_id: impl Into<String>) -> FlushOptions {
         FlushOptions { organization_id: Some(organization_id.into()), ..FlushOptions::default() }
     }
 }
 
-/// What a flush did.
+/// The result of a flush.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlushReport {
-    /// Messages that the Worker has accepted, now or in an earlier flush that died before it could delete them.
+    /// Messages that the Worker has accepted, now or in an earlier flush that crashed before it could delete them.
     pub published: usize,
-    /// Messages that the Worker will never accept. They stay in the table with their `error`, and are not tried again.
+    /// Messages that the Worker will never accept. They stay in the table with their `error`, and are not retried.
     pub parked: usize,
-    /// Why some organizations' messages stay for the next flush, one error each.
+    /// Why some organizations' messages wait for the next flush, one error each.
     pub errors: Vec<RealtimeError>,
-    /// Whether it stopped at `batches` with more to do.
+    /// Whether it stopped at `batches` although more messages wait.
     pub more: bool,
 }
 
-/// The body of a request with stored messages. A text that is no JSON becomes one that the Worker refuses by its place.
+/// The body of a request with stored messages. A text that is not JSON is replaced by a value that the Worker rejects
+/// by its index.
 pub fn stored_body(organization_id: &str, messages: &[&str]) -> String {
     let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
     let messages: Vec<&str> = messages.iter().map(|text| if is_json(text) { text } else { "null" }).collect();
@@ -67,18 +69,18 @@ pub fn stored_body(organization_id: &str, messages: &[&str]) -> String {
     format!(r#"{{"organizationId":{organization},"messages":[{}]}}"#, messages.join(","))
 }
 
-/// Whether the Worker will never accept a request as it is, so that the messages in it have to be told apart.
+/// Whether the Worker will never accept a request, so that its messages must be tried separately.
 pub fn is_refusal(error: &RealtimeError) -> bool {
     matches!(error.status, 400 | 413)
 }
 
-/// Whether a request failed for its organization's sake alone, so that the others' may go on. What is no answer of the
-/// Worker's own is about no organization: it does not run, or is not where we ask.
+/// Whether a request failed for its own organization only, so that others may continue. Without an answer from the
+/// Worker, the error concerns no organization: the Worker is not running, or not at this address.
 pub fn is_theirs(error: &RealtimeError) -> bool {
     error.retryable() && error.status > 0 && error.code != "unexpected_answer"
 }
 
-/// Whether a refusal of `count` messages is about the one at `index`. Where it is about none, halves tell.
+/// Whether a rejection of `count` messages concerns the one at `index`. If it names none, each half is tried.
 pub fn is_guilty(error: &RealtimeError, index: usize, count: usize) -> bool {
     let field = error.field.as_deref().unwrap_or_default();
     count == 1 || field == "organizationId" || field.starts_with(&format!("messages[{index}]"))

@@ -1,7 +1,8 @@
-//! The publishing functions. Sent at once or written to an outbox, they are the same; what becomes of the message differs.
+//! The publishing functions. They are the same for direct calls and the outbox; only the destination of the message
+//! differs.
 
-/// Defines them as methods that hand their message to another, `async` where that is: its name, how it is waited for, what
-/// it gives, and when it fails.
+/// Defines them as methods that pass their message to another method: its name, `async` if that is, how it is awaited,
+/// what it returns, and when it fails.
 macro_rules! publishing_functions {
     ([$($async:tt)?] $sink:ident [$($await:tt)*] -> $answer:ty, $failing:literal) => {
         /// A row was inserted.

@@ -1,4 +1,4 @@
-//! The sender, in the runtime.
+//! The sender, which uses the runtime.
 
 use serde::Serialize;
 use wasm_bindgen::JsValue;
@@ -10,12 +10,12 @@ use crate::error::{RealtimeError, Receipt, read_answer};
 use crate::message::{Message, Options, batch_body};
 use crate::publishing::publishing_functions;
 
-/// An API worker's way to the realtime Worker. It keeps nothing between calls.
+/// Connects an API worker to the realtime Worker. It holds no state between calls.
 pub struct Realtime {
     service: Service,
     url: String,
     token: String,
-    /// How often to try.
+    /// How often to retry.
     pub backoff: Backoff,
 }
 
@@ -25,7 +25,8 @@ enum Service {
 }
 
 impl Realtime {
-    /// Connects through the service binding `REALTIME` where there is one, else to `REALTIME_URL`, with `ACCESS_TOKEN`.
+    /// Connects through the service binding `REALTIME` if there is one, otherwise to `REALTIME_URL`, with
+    /// `ACCESS_TOKEN`.
     ///
     /// # Errors
     /// `configuration`, when one of them is missing.
@@ -43,7 +44,7 @@ impl Realtime {
 
     publishing_functions!([async] publish [.await] -> Receipt, "When it cannot be published.");
 
-    /// Up to 100 messages of one organization, accepted or refused as one, delivered in order.
+    /// Up to 100 messages of one organization, accepted or rejected together, delivered in order.
     ///
     /// # Errors
     /// When they cannot be published.
@@ -56,7 +57,7 @@ impl Realtime {
         self.send(&message.with_id(random_uuid).body(organization_id)).await
     }
 
-    /// Sends a body until it is accepted or another try makes no sense. Every try has the same ids.
+    /// Sends a body until it is accepted or another attempt is pointless. Every attempt has the same ids.
     pub(crate) async fn send(&self, body: &str) -> Result<Receipt, RealtimeError> {
         let mut tried = 0;
         loop {
@@ -94,7 +95,7 @@ impl Realtime {
     }
 }
 
-/// Without the runtime's words, which may name the address.
+/// Without the runtime's error text, which may contain the address.
 fn no_answer(_: worker::Error) -> RealtimeError {
     RealtimeError::here("network", "no answer came")
 }

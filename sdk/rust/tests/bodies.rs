@@ -1,4 +1,4 @@
-//! The bodies that are sent, which are those of the TypeScript package, and how answers are read.
+//! Request bodies, which equal those of the TypeScript package, and how answers are read.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What needs no database of the outbox: the body of stored messages, and what a refusal is about.
+//! The parts of the outbox that need no database: the body of stored messages, and what a rejection concerns.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use realtime_worker_client::{

@@ -1,4 +1,4 @@
-//! What the README shows of a Worker is what is compiled and run.
+//! The README's example of a Worker is the one that is compiled and run.
 
 #[test]
 fn the_readme_has_the_example_as_it_stands() {

@@ -1,25 +1,31 @@
 /**
- * How long to wait before the next attempt: exponential, with full jitter, so that a thousand clients that lost their
- * connections at once do not come back at once.
+ * The wait before the next attempt: exponential with full jitter, so that a thousand clients that were disconnected at
+ * once do not reconnect at once.
  */
 import type { Surroundings } from "./surroundings.ts";
 
-/** How reconnecting is spread over time, in milliseconds. */
+/** How reconnects are spread over time, in milliseconds. */
 export interface BackoffOptions {
-	/** The longest wait before the first attempt. It doubles with every further one; 500 unless given. */
+	/** The maximum wait before the first attempt, doubled with each further attempt. Default: 500. */
 	base?: number;
-	/** The longest wait of all; 30,000 unless given. */
+	/** The maximum wait. Default: 30,000. */
 	max?: number;
 }
 
-/** A connection that held for this long (milliseconds) was a good one: the attempts count from zero again. */
+/** A connection that lasted this long (milliseconds) was good: the attempts count from zero again. */
 const STABLE = 5_000;
-/** Where counting begins after "try again later" (1013): the server is full, or its surroundings are down. */
+/**
+ * The attempt number to start from after "try again later" (1013): the server is full, or something it depends on is
+ * down.
+ */
 const BUSY = 3;
 
 /** Counts attempts. */
 export class Backoff {
-	/** Attempts since the last good connection; 0 again when the user, or the network, says that it is worth it. */
+	/**
+	 * Attempts since the last good connection; reset to 0 when the user or the network suggests that an attempt is
+	 * worthwhile.
+	 */
 	attempt = 0;
 	#base: number;
 	#max: number;
@@ -32,7 +38,7 @@ export class Backoff {
 		this.#surroundings = surroundings;
 	}
 
-	/** A connection stands. One that ends at once must not be tried again at once for ever. */
+	/** A connection is established. One that ends at once must not be retried at once for ever. */
 	connected(): void {
 		this.#connected = this.#surroundings.now();
 	}

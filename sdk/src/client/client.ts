@@ -1,5 +1,5 @@
 /**
- * The client: one socket, everything that listens to it, and where it stands in the stream.
+ * The client: one socket, all handlers that use it, and its position in the stream.
  */
 import { Connection, type Owner, type Socket, type Status } from "./connection.ts";
 import type { Broadcast, ChangeType, Definitions, PresenceOf, TopicEvents, TopicName } from "./definitions.ts";
@@ -19,9 +19,9 @@ import { Topic, type TopicOptions } from "./topic.ts";
 import type { Wiring } from "./wiring.ts";
 
 /**
- * Makes a client. It connects when the first handler is added, with every handler of the same turn, and from then on
- * keeps connected until `close()`. The URL is the Worker's, with the path that stands before its routes where there is
- * one; one that ends in `/realtime/v1/websocket` is good too.
+ * Creates a client. It connects when the first handler is added, together with all handlers added in the same turn, and
+ * stays connected until `close()`. The URL is the Worker's, including any path that a proxy adds before its routes; one
+ * that ends in `/realtime/v1/websocket` is accepted too.
  *
  * @example
  * ```ts
@@ -36,13 +36,13 @@ export function createClient<D extends Definitions = Definitions>(url: string | 
 	return new Client(url, options);
 }
 
-/** A client of one organization, for one user. {@link createClient} makes them. */
+/** A client of one organization, for one user. {@link createClient} creates it. */
 export class Client<D extends Definitions = Definitions> {
 	/** Adds handlers. */
 	readonly on: On<D>;
-	/** Who is in the organization's lobby. */
+	/** Presence in the organization's lobby. */
 	readonly presence: Presence<PresenceOf<D>>;
-	/** Who this client is to the server, by its last token; `undefined` before the first connection. */
+	/** The identity that the server has verified with the last token; `undefined` before the first connection. */
 	identity: Identity | undefined;
 	#organizationId: string;
 	#autoConnect: boolean;
@@ -94,18 +94,21 @@ export class Client<D extends Definitions = Definitions> {
 		this.on = this.#handlers();
 	}
 
-	/** How things stand. */
+	/** The state of the connection. */
 	get status(): Status {
 		return this.#connection.status;
 	}
 
-	/** The last event that was handled; `undefined` before the first connection. The option `position` takes it. */
+	/**
+	 * The position after the last handled event; `undefined` before the first connection. The option `position` accepts
+	 * it.
+	 */
 	get position(): Position | undefined {
 		return this.#stream.position;
 	}
 
 	/**
-	 * Connects, where no handler has done so, or after `close()`.
+	 * Connects if no handler has done so, or after `close()`.
 	 *
 	 * @example
 	 * ```ts
@@ -117,7 +120,7 @@ export class Client<D extends Definitions = Definitions> {
 	}
 
 	/**
-	 * Disconnects until `connect()`, which resumes where this has left off. Handlers stay.
+	 * Disconnects until `connect()`, which resumes from the current position. Handlers remain.
 	 *
 	 * @example
 	 * ```ts
@@ -129,9 +132,9 @@ export class Client<D extends Definitions = Definitions> {
 	}
 
 	/**
-	 * Settles when the handlers have had all that was accepted before `receipt`, which is the server's answer to a
-	 * publication; so what was shown in advance can be taken back without a flicker. After a reconnect it goes on
-	 * waiting. It rejects when the client is closed.
+	 * Resolves once the handlers have received everything that was accepted before `receipt`, the server's answer to a
+	 * publication. An optimistic update can then be removed without a flicker. It keeps waiting across reconnects, and
+	 * rejects when the client is closed.
 	 *
 	 * @example
 	 * ```ts
@@ -145,7 +148,8 @@ export class Client<D extends Definitions = Definitions> {
 		while (this.position?.epoch !== epoch || this.position.offset < offset) {
 			await this.#connected();
 			try {
-				// Answered in the order of the events: what was accepted before has come by then, where it is for this user.
+				// Answers keep the order of events: everything accepted earlier, and visible to this user, has arrived by
+				// then.
 				return await this.#request({ type: "subscribe", ...NO_TABLE });
 			} catch (error) {
 				if ((error as RealtimeError).code !== "disconnected") throw error;
@@ -167,7 +171,7 @@ export class Client<D extends Definitions = Definitions> {
 	}
 
 	/**
-	 * A topic; the same one for the same name.
+	 * A topic; always the same object for the same name.
 	 *
 	 * @example
 	 * ```ts
@@ -190,7 +194,7 @@ export class Client<D extends Definitions = Definitions> {
 	#handlers(): On<D> {
 		const on = (table: string, event: ChangeType | "*", handler: Handler<never>, options: TableOptions = {}) => {
 			const dot = table.indexOf(".");
-			// As the server helper names tables; a schema of its own says that the dot is the table's.
+			// Qualified names as in the server helper; if a schema is given, the dot belongs to the table's name.
 			const isQualified = dot > 0 && options.schema === undefined;
 			const [given, name] = isQualified ? [table.slice(0, dot), table.slice(dot + 1)] : [options.schema, table];
 			const { filter = "" } = options;
@@ -214,7 +218,7 @@ export class Client<D extends Definitions = Definitions> {
 			introduce: (careful) => ({
 				organizationId: this.#organizationId,
 				recover: this.#stream.position ?? true,
-				// A Worker of before knows no batches, and refuses the frame for it.
+				// An older Worker does not support batches, and refuses the frame because of them.
 				batch: careful ? undefined : true,
 				subscriptions: this.#subscriptions.initial(!this.identity, careful),
 			}),
@@ -236,7 +240,7 @@ export class Client<D extends Definitions = Definitions> {
 		const gap = this.#stream.begin(frame);
 		const { status } = this;
 		if (!isRefresh) this.#follow(status);
-		// Whoever was told may have closed it.
+		// A status handler may have closed the client.
 		if (status !== this.status) return;
 		if (gap) this.#gaps.emit(gap);
 		if (!isRefresh) this.#subscriptions.authenticated();
@@ -247,7 +251,7 @@ export class Client<D extends Definitions = Definitions> {
 		this.#flushPresences();
 	}
 
-	/** The connection's state has changed. What fails is told once, and nobody waits for what does not come. */
+	/** The connection's state has changed. Each failure is reported once, and pending promises are settled. */
 	#follow(status: Status): void {
 		const { state, error } = status;
 		const isFailure = this.#outage.isFailure(status);
@@ -257,12 +261,12 @@ export class Client<D extends Definitions = Definitions> {
 		if (state === "closed" || isFailure) this.#subscriptions.failed(error ?? CLOSED);
 	}
 
-	/** A position that is none is as good as nothing: everything is read anew. */
+	/** An invalid position counts as none: everything is read anew. */
 	#checked(position: Position | undefined): Position | undefined {
 		const { epoch, offset } = position ?? {};
 		if (typeof epoch === "string" && Number.isSafeInteger(offset) && offset! >= 0) return position;
 		const error = new RealtimeError("invalid_position", "The option position is not a position.");
-		// Not before there can be a handler.
+		// Deferred, so that a handler can be added first.
 		if (position) queueMicrotask(() => this.#report(error));
 		return undefined;
 	}
@@ -328,7 +332,7 @@ export class Client<D extends Definitions = Definitions> {
 		return request !== undefined;
 	}
 
-	/** Tells the server what has changed once this turn is over: what is taken back until then was never said. */
+	/** Sends changes to the server at the end of this turn; changes that are undone until then are never sent. */
 	#changed(): void {
 		if (this.#isFlushing) return;
 		this.#isFlushing = true;
@@ -352,7 +356,7 @@ export class Client<D extends Definitions = Definitions> {
 		const known = error instanceof RealtimeError ? error : new RealtimeError("handler_failed", message, { cause: error });
 		if (this.#errors.size > 0) this.#errors.emit(known);
 		else if (known === error) console.error(describe(known));
-		// Where it was thrown is what tells.
+		// The stack trace shows where it was thrown.
 		else console.error(describe(known), error);
 	}
 }

@@ -1,5 +1,5 @@
 /**
- * One connection after another: opening, proving who this is, noticing the end, trying again.
+ * One connection after another: opening, authenticating, detecting the end, reconnecting.
  *
  * ```text
  * idle ──connect──▶ connecting ──auth_success──▶ connected
@@ -18,7 +18,7 @@ import type { Surroundings } from "./surroundings.ts";
 import { type Tokens } from "./token.ts";
 
 /**
- * How things stand. An object of its own for every change, so that comparing identities is enough.
+ * The state of the connection. Each change creates a new object, so comparing identities is enough.
  *
  * @example
  * ```ts
@@ -30,8 +30,8 @@ import { type Tokens } from "./token.ts";
  */
 export interface Status {
 	/**
-	 * `idle`: not asked to connect yet. `connecting`: on the way. `connected`: authenticated, with all that was missed on
-	 * its way. `waiting`: for the next attempt. `closed`: by `close()`, or for a reason that no further attempt mends.
+	 * `idle`: not asked to connect yet. `connecting`: in progress. `connected`: authenticated, and the replay follows.
+	 * `waiting`: for the next attempt. `closed`: by `close()`, or for a reason that another attempt would not change.
 	 */
 	readonly state: "idle" | "connecting" | "connected" | "waiting" | "closed";
 	/** Attempts since the last good connection. */
@@ -52,22 +52,22 @@ export interface Socket {
 	close(code?: number, reason?: string): void;
 }
 
-/** What a connection is made of. */
+/** The options of a connection. */
 export interface ConnectionOptions {
 	backoff: BackoffOptions;
 	heartbeat: HeartbeatOptions;
 	/** How long an attempt may take, from asking for a token to being authenticated, in milliseconds. */
 	connectTimeout: number;
-	/** Throws what keeps any socket from being opened. */
+	/** Throws the error that prevents any socket from being opened. */
 	check: () => void;
 	openSocket: () => Socket;
 }
 
-/** Whom a connection tells what happens. */
+/** The receiver of a connection's events. */
 export interface Owner {
-	/** What goes into the auth frame beside the token. `careful` after a frame with all of it was refused. */
+	/** The contents of the auth frame besides the token. `careful` after a complete frame was refused. */
 	introduce(careful: boolean): object;
-	/** The server has verified who this is: at first, which is when the connection stands, and with every later token. */
+	/** The server has verified the identity: first when the connection is established, then with every later token. */
 	authenticated(frame: AuthSuccess, isRefresh: boolean): void;
 	/** Any other frame, while authenticated. */
 	frame(frame: ServerFrame): void;
@@ -76,9 +76,9 @@ export interface Owner {
 	report(error: RealtimeError): void;
 }
 
-/** Refused tokens in a row after which fetching another one helps nobody. */
+/** How many rejected tokens in a row show that fetching another one is useless. */
 const MAX_REJECTIONS = 3;
-/** Why a connection is left on purpose; nothing is reported. */
+/** The close code for leaving a connection on purpose; nothing is reported. */
 const ON_PURPOSE = 1000;
 
 /** The connection of a client. */
@@ -92,11 +92,14 @@ export class Connection {
 	#refreshBackoff: Backoff;
 	#heartbeat: Heartbeat;
 	#socket: Socket | undefined;
-	/** Counts attempts, so that what an earlier one still awaits is not mistaken for this one's. */
+	/** Counts attempts, so that what an earlier attempt still awaits is not mistaken for this one's. */
 	#life = 0;
 	#careful = false;
 	#rejections = 0;
-	/** What the server has refused the connection for. It closes after that, and this is the better reason. */
+	/**
+	 * The error for which the server refused the connection. The server closes it afterwards, and this is the better
+	 * reason.
+	 */
 	#failure: RealtimeError | undefined;
 	#cancel: () => void = () => {};
 	#cancelRefresh: () => void = () => {};
@@ -114,7 +117,7 @@ export class Connection {
 		this.#heartbeat = new Heartbeat(options.heartbeat, surroundings, ping, dead);
 	}
 
-	/** Connects, if it is not on the way already. */
+	/** Connects, unless it is already connecting. */
 	connect(): void {
 		if (!/idle|closed/.test(this.status.state)) return;
 		this.#unwatch = this.#surroundings.watch((news) => this.#hear(news));
@@ -123,7 +126,7 @@ export class Connection {
 		void this.#attempt();
 	}
 
-	/** Ends it. */
+	/** Closes it. */
 	close(error?: RealtimeError): void {
 		this.#drop();
 		this.#unwatch?.();
@@ -131,7 +134,7 @@ export class Connection {
 		this.#tell({ state: "closed", attempt: this.#backoff.attempt, ...(error && { error }) });
 	}
 
-	/** Sends a frame, if it is connected; tells whether it was. */
+	/** Sends a frame if connected, and returns whether it did. */
 	send(frame: object): boolean {
 		const isConnected = this.status.state === "connected";
 		if (isConnected) this.#send(frame);
@@ -144,7 +147,7 @@ export class Connection {
 		this.#careful = false;
 		this.#failure = undefined;
 		this.#tell({ state: "connecting", attempt: this.#backoff.attempt });
-		// Whoever was told may have closed it.
+		// A status handler may have closed the client.
 		if (life !== this.#life) return;
 		const late = () => this.#lost(undefined, new RealtimeError("timeout", "Connecting took too long."));
 		this.#cancel = this.#surroundings.after(this.#options.connectTimeout, late);
@@ -166,7 +169,7 @@ export class Connection {
 			const message = this.status.state === "connected" ? "The connection ended" : "There is no connection";
 			this.#lost(code, this.#failure ?? new RealtimeError(reason || "disconnected", `${message} (${code}).`));
 		};
-		// "close" follows, and tells as much.
+		// "close" follows, with the same information.
 		socket.onerror = () => {};
 	}
 
@@ -183,16 +186,16 @@ export class Connection {
 		const isConnected = this.status.state === "connected";
 		if (frame.type === "auth_success") this.#authenticated(frame, isConnected);
 		else if (frame.type === "auth_expired") this.#expired();
-		// The server wants to know whether what it sends is read.
+		// The server checks whether the client still reads.
 		else if (frame.type === "ping") this.#send({ type: "ping" });
 		else if (retry === "no") this.close(error);
 		else if (isConnected && retry === "token") this.#refreshFailed(error!);
 		else if (isConnected) {
-			// A handler may end the connection: what follows comes again with the next.
+			// A handler may close the connection; the remaining events are replayed on the next one.
 			for (const event of events) if (this.#socket) this.#owner.frame(event);
 		}
 		else if (frame.type === "error" && !this.#careful) {
-			// The auth frame as a whole was refused for something in it: again, without what is not known to be good.
+			// Part of the auth frame was refused: try again without anything that is not known to be valid.
 			this.#careful = true;
 			this.#introduce(token);
 		} else if (error) this.#failure = error;
@@ -206,7 +209,7 @@ export class Connection {
 			this.#cancel();
 			this.#backoff.connected();
 			this.#heartbeat.start();
-			// The owner tells it, once it knows what the frame says.
+			// The owner reports it, once it has processed the frame.
 			this.status = { state: "connected", attempt: this.#backoff.attempt };
 		}
 		this.#owner.authenticated(frame, isRefresh);
@@ -221,7 +224,7 @@ export class Connection {
 		this.#tell({ state: "waiting", attempt: this.#backoff.attempt, retryAt: this.#surroundings.now() + wait, error });
 	}
 
-	/** Notes a failure, and tells whether another attempt would end like it. */
+	/** Records a failure, and returns whether another attempt would fail in the same way. */
 	#isFinal({ code }: RealtimeError): boolean {
 		const retry = retryOf(code);
 		if (retry !== "token") return retry === "no";
@@ -229,7 +232,7 @@ export class Connection {
 		return !this.#tokens.renewable || ++this.#rejections > MAX_REJECTIONS;
 	}
 
-	/** Leaves the socket there is, for good: nothing that it still says is heard. */
+	/** Abandons the current socket: nothing that it still delivers is processed. */
 	#drop(): void {
 		this.#life += 1;
 		this.#cancel();
@@ -249,13 +252,16 @@ export class Connection {
 		this.#cancelRefresh = this.#surroundings.after(milliseconds, () => void this.#refresh());
 	}
 
-	/** The token has ended by the server's clock: the same one from a cache, which goes by this device's, is no help. */
+	/**
+	 * The token has expired by the server's clock, so the same token from a cache, which uses this device's clock, does
+	 * not help.
+	 */
 	#expired(): void {
 		this.#tokens.reject();
 		void this.#refresh();
 	}
 
-	/** Replaces the token of a connection that stands. */
+	/** Replaces the token of an established connection. */
 	async #refresh(): Promise<void> {
 		this.#cancelRefresh();
 		const life = this.#life;
@@ -267,7 +273,7 @@ export class Connection {
 		}
 	}
 
-	/** There was no token, or the server has refused it: again later. The connection stands until the server ends it. */
+	/** There was no token, or the server refused it: try again later. The connection stays until the server closes it. */
 	#refreshFailed(error: RealtimeError): void {
 		if (!this.#isFinal(error)) this.#refreshIn(this.#refreshBackoff.next());
 		this.#owner.report(error);
@@ -275,7 +281,7 @@ export class Connection {
 
 	#hear(news: "online" | "offline" | "visible"): void {
 		if (this.status.state === "connected") return this.#heartbeat.probe();
-		// An attempt that began without a network may hang; one that waits need not wait any longer.
+		// An attempt that began without a network may hang, and a waiting one need not wait any longer.
 		const isWorthIt = news === "online" || (news === "visible" && this.status.state === "waiting");
 		if (!isWorthIt) return;
 		this.#backoff.attempt = 0;
@@ -286,7 +292,7 @@ export class Connection {
 		try {
 			this.#socket?.send(JSON.stringify(frame));
 		} catch {
-			// It is closing, and "close" follows.
+			// The socket is closing, and "close" follows.
 		}
 	}
 
@@ -296,7 +302,7 @@ export class Connection {
 	}
 }
 
-/** The server sends JSON only; what a broken intermediary sends instead is nothing to the client. */
+/** The server sends only JSON; anything else comes from a broken intermediary and is ignored. */
 function parse(data: unknown): ServerFrame {
 	try {
 		return JSON.parse(data as string);

@@ -1,5 +1,5 @@
 /**
- * What an application publishes, as types: they make handlers, topics and presence typed.
+ * The types of what an application publishes; handlers, topics and presence are typed with them.
  */
 
 /**
@@ -24,22 +24,22 @@ export interface Definitions {
 	broadcasts?: object;
 	/** The payloads of each topic's broadcasts, by topic and event; a topic may be a template such as `room:${string}`. */
 	topics?: object;
-	/** The metadata of those who are present. */
+	/** The metadata of present members. */
 	presence?: object;
 }
 
-/** Any row, where no table is defined. */
+/** Any row, for tables that are not defined. */
 export type Row = Record<string, unknown>;
 
-/** What happens to a row. */
+/** The kind of a row change. */
 export type ChangeType = "INSERT" | "UPDATE" | "DELETE";
 
 interface Frame {
 	readonly type: "postgres_changes";
 	readonly schema: string;
-	/** The topic it was published to; absent when it went to the whole organization. */
+	/** The topic that it was published to; absent if it went to the whole organization. */
 	readonly topic?: string;
-	/** Its place in the organization's stream. An event that is not stored has that of the last stored one. */
+	/** Its offset in the organization's stream. An event that is not stored has the offset of the last stored one. */
 	readonly offset: number;
 }
 
@@ -51,7 +51,7 @@ export interface Insert<R = Row, T extends string = string> extends Frame {
 	readonly old: null;
 }
 
-/** A changed row. `old` is there where the publisher gave it. */
+/** A changed row. `old` is present if the publisher sent it. */
 export interface Update<R = Row, T extends string = string> extends Frame {
 	readonly table: T;
 	readonly eventType: "UPDATE";
@@ -59,7 +59,7 @@ export interface Update<R = Row, T extends string = string> extends Frame {
 	readonly old: Partial<R> | null;
 }
 
-/** A row that is gone, or that has become invisible to this user: often not more than its key. */
+/** A row that was deleted, or that has become invisible to this user; often it has only its key. */
 export interface Delete<R = Row, T extends string = string> extends Frame {
 	readonly table: T;
 	readonly eventType: "DELETE";
@@ -68,7 +68,7 @@ export interface Delete<R = Row, T extends string = string> extends Frame {
 }
 
 /**
- * A row change; `eventType` tells which.
+ * A row change; `eventType` says which kind.
  *
  * @example
  * ```ts
@@ -86,7 +86,7 @@ export type Change<R = Row, E extends ChangeType | "*" = "*", T extends string =
 }[E extends ChangeType ? E : ChangeType];
 
 /**
- * A message of the application's own kind.
+ * A message with an event name chosen by the application.
  *
  * @example
  * ```ts
@@ -97,9 +97,9 @@ export interface Broadcast<P = unknown, E extends string = string> {
 	readonly type: "broadcast";
 	readonly event: E;
 	readonly payload: P;
-	/** The topic it was published to; absent when it went to the whole organization. */
+	/** The topic that it was published to; absent if it went to the whole organization. */
 	readonly topic?: string;
-	/** Its place in the organization's stream. An event that is not stored has that of the last stored one. */
+	/** Its offset in the organization's stream. An event that is not stored has the offset of the last stored one. */
 	readonly offset: number;
 }
 
@@ -113,7 +113,7 @@ export type TableName<D extends Definitions> = Named<Part<D, "tables", Record<st
 /** The row of a table. */
 export type RowOf<D extends Definitions, T extends TableName<D>> = Part<D, "tables", Record<string, Row>>[T];
 
-/** The change that a handler for table `T` (or `"*"`) and event `E` gets. */
+/** The change that a handler for table `T` (or `"*"`) and event `E` receives. */
 export type ChangeOf<D extends Definitions, T extends TableName<D> | "*", E extends ChangeType | "*"> =
 	T extends TableName<D>
 		? Change<RowOf<D, T>, E, Unqualified<T>>
@@ -125,7 +125,7 @@ type Unqualified<T extends string> = T extends `${string}.${infer Name}` ? Name 
 /** The names of the defined broadcasts. */
 export type EventName<D extends Definitions> = Named<Part<D, "broadcasts", Record<string, unknown>>>;
 
-/** The broadcast that a handler for event `E` (or `"*"`) gets. */
+/** The broadcast that a handler for event `E` (or `"*"`) receives. */
 export type BroadcastOf<D extends Definitions, E extends EventName<D> | "*"> =
 	BroadcastIn<Part<D, "broadcasts", Record<string, unknown>>, E>;
 
@@ -136,7 +136,7 @@ export type TopicName<D extends Definitions> = Named<Part<D, "topics", Record<st
 export type TopicEvents<D extends Definitions, N extends TopicName<D>> =
 	Part<D, "topics", Record<string, Record<string, unknown>>>[N];
 
-/** The metadata of those who are present. */
+/** The metadata of present members. */
 export type PresenceOf<D extends Definitions> = Part<D, "presence", Record<string, unknown>>;
 
 /** The broadcast of event `E` among `Events`. */
@@ -144,8 +144,9 @@ export type BroadcastIn<Events, E extends string> =
 	E extends Named<Events> ? Broadcast<Events[E], E> : { [K in Named<Events>]: Broadcast<Events[K], K> }[Named<Events>];
 
 /**
- * What JSON makes of a value: a `Date` is text, and so is whatever has a `toJSON` of text; what JSON has no word for is
- * absent. Rows of `DefinitionsOf` are of it, as are the answers of an API that serves them, such as those of Hono's `hc`.
+ * A value after a round trip through JSON: a `Date` becomes text, and so does any value whose `toJSON` returns text.
+ * What JSON cannot express is absent. Rows of `DefinitionsOf` have this type, and so do the answers of an API that
+ * serves them, such as those of Hono's `hc`.
  *
  * @example
  * ```ts
@@ -166,7 +167,7 @@ export type JsonOf<T> = unknown extends T
 					? { [K in keyof T as K extends symbol ? never : T[K] extends Wordless ? never : K]: JsonOf<T[K]> }
 					: never;
 
-/** What JSON leaves out of objects. */
+/** What JSON omits from objects. */
 type Wordless = symbol | ((...given: never[]) => unknown);
 
 /** The type that a definition of `realtime-worker/server` carries under its symbol. */
@@ -177,8 +178,8 @@ type Events<N> = N extends { readonly name: infer Name extends string }
 type Merged<U> = (U extends unknown ? (one: U) => void : never) extends (all: infer All) => void ? All : never;
 
 /**
- * The definitions that the API worker publishes by: the tables of `defineTable` and the namespaces of `defineRealtime`,
- * as they are given to `createRealtime`.
+ * The definitions that the API worker publishes with: the tables of `defineTable` and the namespaces of
+ * `defineRealtime`, as passed to `createRealtime`.
  *
  * @example
  * ```ts

@@ -1,22 +1,22 @@
 /**
- * One subscription of the connection, shared by all handlers that want the same.
+ * One subscription of the connection, shared by all handlers with the same target.
  */
 import type { RealtimeError } from "./error.ts";
 import { type Handler, Listeners, type Off } from "./listeners.ts";
 import type { Subscription, Target } from "./subscription.ts";
 
-/** A target, who listens to it, and how it stands. */
+/** A target with its handlers and its state. */
 export class Entry {
 	readonly listeners: Listeners<never>;
 	readonly target: Target;
-	/** Where it stands with the connection of now. */
+	/** Its state on the current connection. */
 	state: "new" | "asked" | "standing" | "refused" = "new";
-	/** The server was asked to end it. Until it confirms that, it stands. */
+	/** The server was asked to end it. It remains active until the server confirms that. */
 	leaving = false;
 	id = "";
-	/** The server has refused it since it last stood, on whatever connection. */
+	/** The server has refused it since it was last active, on any connection. */
 	wasRefused = false;
-	/** Whether the server understands it, once that is known; what it does not, it will not after a reconnect either. */
+	/** Whether the server understands it, once that is known. If not, it will not after a reconnect either. */
 	isUnderstood: boolean | undefined;
 	#ready!: PromiseWithResolvers<void>;
 	#outcome: { error: RealtimeError | undefined } | undefined;
@@ -29,7 +29,7 @@ export class Entry {
 		this.#renew();
 	}
 
-	/** A handler's place in it. */
+	/** A handler's part in it. */
 	subscription(off: Off): Subscription {
 		const entry = this;
 		const watch = (handler: Handler<RealtimeError | undefined>) => {
@@ -46,7 +46,7 @@ export class Entry {
 		};
 	}
 
-	/** The server is asked for it. */
+	/** It is being requested from the server. */
 	ask(): void {
 		this.state = "asked";
 		if (this.#outcome?.error) this.#renew();
@@ -54,7 +54,7 @@ export class Entry {
 
 	/** The server has confirmed it, or it has failed. */
 	settle(error?: RealtimeError): void {
-		// Asked for again, it may well fail again, which is another failure; one that stood need not be waited for again.
+		// A repeated request may fail again, which is a new failure; one that was active need not be awaited again.
 		if (this.#outcome && !this.#outcome.error && error) this.#renew();
 		this.#outcome = { error };
 		if (error) this.#ready.reject(error);
@@ -65,7 +65,7 @@ export class Entry {
 	#renew(): void {
 		this.#outcome = undefined;
 		this.#ready = resolvers();
-		// Whoever does not wait for it hears of a refusal through `on.error`.
+		// Code that does not await it learns of a refusal through `on.error`.
 		this.#ready.promise.catch(() => {});
 	}
 }
@@ -76,7 +76,7 @@ interface PromiseWithResolvers<T> {
 	readonly reject: (error: unknown) => void;
 }
 
-/** As `Promise.withResolvers`, which not every browser has. */
+/** Like `Promise.withResolvers`, which some browsers lack. */
 function resolvers(): PromiseWithResolvers<void> {
 	let settle!: Pick<PromiseWithResolvers<void>, "resolve" | "reject">;
 	const promise = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));

@@ -1,26 +1,29 @@
 /**
- * A way round networks that block WebSockets: the same frames over HTTP, as an event stream and requests
- * (docs/protocol-event-stream.md). A page that does not ask for it does not load it.
+ * A fallback for networks that block WebSockets: the same frames over HTTP, as an event stream and requests
+ * (docs/protocol-event-stream.md). A page that does not import it does not load it.
  */
 import type { Socket } from "./connection.ts";
 
-/** How the fallback is chosen. */
+/** The options of the fallback. */
 export interface FallbackOptions {
-	/** WebSockets in a row that nothing came from before the event stream is tried; 2 unless given, 0: never a WebSocket. */
+	/**
+	 * How many WebSockets in a row must deliver nothing before the event stream is tried. Default: 2; 0: never try a
+	 * WebSocket.
+	 */
 	readonly after?: number;
-	/** The WebSocket class; the global one unless given. */
+	/** The WebSocket class. Default: the global one. */
 	readonly WebSocket?: new (url: string) => Socket;
-	/** The global one unless given. */
+	/** Default: the global one. */
 	readonly fetch?: typeof fetch;
 }
 
-/** What a stream that is silent for longer than this has become, in milliseconds: the server says something every 15 s. */
+/** After this much silence, in milliseconds, a stream is considered dead: the server sends something every 15 s. */
 const MAX_SILENCE = 40_000;
 const LOST = 1006;
 
 /**
- * A value for the option `WebSocket`: it opens WebSockets, and an event stream where nothing ever comes from them. A
- * stream that nothing comes from is followed by a WebSocket again, and so is one that has ended.
+ * A value for the option `WebSocket`: opens WebSockets, and an event stream if they deliver nothing. After a stream
+ * that delivered nothing, or that has ended, a WebSocket is tried again.
  *
  * @example
  * ```ts
@@ -30,7 +33,7 @@ const LOST = 1006;
  */
 export function eventStreamFallback(options: FallbackOptions = {}): new (url: string) => Socket {
 	const { after = 2, WebSocket = globalThis.WebSocket as unknown as new (url: string) => Socket } = options;
-	// Not a method of anything: browsers refuse to call it as one.
+	// Not a method call: browsers refuse to call `fetch` as one.
 	const fetches: typeof fetch = options.fetch ?? ((...request) => fetch(...request));
 	let silent = 0;
 	const open = (url: string): Socket => {
@@ -39,16 +42,16 @@ export function eventStreamFallback(options: FallbackOptions = {}): new (url: st
 			return new Watched(new WebSocket(url), () => (silent = 0));
 		}
 		silent = 0;
-		// One WebSocket is tried after a stream that worked, and the next socket is a stream if that does not.
+		// After a stream that worked, one WebSocket is tried; if it fails, the next socket is a stream.
 		return new Watched(new EventStreamSocket(url, fetches), () => (silent = Math.max(0, after - 1)));
 	};
-	// What a constructor returns is what `new` gives.
+	// The object that a constructor returns is the result of `new`.
 	return function (url: string) {
 		return open(url);
 	} as unknown as new (url: string) => Socket;
 }
 
-/** A socket that tells when a frame comes. */
+/** A socket that reports incoming frames. */
 class Watched implements Socket {
 	onopen: Socket["onopen"] = null;
 	onmessage: Socket["onmessage"] = null;
@@ -78,7 +81,7 @@ class Watched implements Socket {
 
 type Frame = { readonly type: string; readonly [key: string]: unknown };
 
-/** The part of a WebSocket that the client uses, over HTTP. Its first frame, which authenticates, opens the stream. */
+/** The part of a WebSocket that the client uses, over HTTP. The first frame, which authenticates, opens the stream. */
 class EventStreamSocket implements Socket {
 	onopen: Socket["onopen"] = null;
 	onmessage: Socket["onmessage"] = null;
@@ -91,7 +94,7 @@ class EventStreamSocket implements Socket {
 	#isOpening = false;
 	/** The key with which frames are sent. */
 	#key: string | undefined;
-	/** Settles when all frames before have been taken, so that they keep their order. */
+	/** Resolves once all previous frames have been accepted, so that they keep their order. */
 	#sent: Promise<void> = Promise.resolve();
 
 	constructor(url: string, fetches: typeof fetch) {
@@ -113,7 +116,7 @@ class EventStreamSocket implements Socket {
 		this.#ending.abort();
 	}
 
-	/** Silence is answered here: the stream itself says that the server is there. */
+	/** Pings are answered here: the stream itself shows that the server is alive. */
 	#pong(): void {
 		if (Date.now() - this.#heard < MAX_SILENCE) queueMicrotask(() => this.#receive({ type: "pong" }));
 	}
@@ -128,7 +131,7 @@ class EventStreamSocket implements Socket {
 			const answer = await this.#request(token as string, {});
 			if (answer.ok) return await this.#read(answer.body!);
 			const { error } = (await answer.json()) as { error: { code: string; message: string } };
-			// What is refused for something in the frame may be sent again without it; all else ends the socket.
+			// If part of the frame was refused, it may be sent again without that part; any other refusal ends the socket.
 			const isFrame = answer.status === 400;
 			this.#isOpening = false;
 			this.#receive({ ...error, type: isFrame ? "error" : "auth_error" });
@@ -165,7 +168,7 @@ class EventStreamSocket implements Socket {
 	async #post(body: string): Promise<void> {
 		try {
 			const answer = await this.#request(this.#key!, { method: "POST", body });
-			// What the server says of the frame comes in the stream; this says that there is no stream.
+			// The result of the frame arrives on the stream; this error means that there is no stream.
 			if (!answer.ok) this.#end(LOST, "");
 		} catch {
 			this.#end(LOST, "");

@@ -1,8 +1,9 @@
 /**
- * Tells which handlers a change is for, where one table is listened to through several filters.
+ * Decides which handlers a change is for, if one table has several filters.
  *
- * The server judges filters, and sends a change once, whichever of a connection's subscriptions it matches. While a
- * table has one filter, its word is all that counts; this judges again where it has several, by the same grammar:
+ * The server judges filters, and sends a change once, whichever of a connection's subscriptions it matches. If a table
+ * has one filter, the server's decision is final. If it has several, they are evaluated again here, with the same
+ * grammar:
  *
  * ```text
  * filter    := condition ("," condition)*                  all must hold
@@ -13,7 +14,7 @@
  * depends on what the client cannot know, there is no answer rather than a wrong one.
  */
 
-/** Thrown where only the server can tell. */
+/** Thrown if only the server can decide. */
 export class Undecidable extends Error {}
 
 /** Whether a row matches. */
@@ -21,14 +22,14 @@ export function matches(filter: string, row: object): boolean {
 	return split(filter.trim()).every((condition) => {
 		const [, name = "", not, operator = "", value = ""] = /^(.*?)=(not\.)?(.*?)\.(.*)$/s.exec(condition) ?? [];
 		const column = name.trim();
-		// A missing column is unknown, and so is the negation of what is unknown.
+		// A missing column is unknown, and so is the negation of unknown.
 		const cell = Object.hasOwn(row, column) ? row[column as never] : undefined;
 		const holds = cell === undefined ? undefined : test(operator, value, cell);
 		return holds !== undefined && holds !== !!not;
 	});
 }
 
-/** SQL's three values: `undefined` is unknown. */
+/** SQL's three truth values: `undefined` is unknown. */
 function test(operator: string, value: string, cell: unknown): boolean | undefined {
 	switch (operator) {
 		case "is":
@@ -47,14 +48,14 @@ function test(operator: string, value: string, cell: unknown): boolean | undefin
 	return order === undefined ? undefined : accepted.includes(order);
 }
 
-/** `is true` and its like are never unknown on a boolean column, and mean nothing on another. */
+/** `is true` and similar are never unknown on a boolean column, and match nothing on another. */
 function is(value: string, cell: unknown): boolean | undefined {
 	if (value === "null") return cell === null;
 	if (cell !== null && typeof cell !== "boolean") return undefined;
 	return value === "unknown" ? cell === null : String(cell) === value;
 }
 
-/** How the cell stands to the literal: -1, 0 or 1, or, for equality, 0 or not; `undefined` where SQL would say unknown. */
+/** The order of cell and literal: -1, 0 or 1; for equality, 0 or not; `undefined` if SQL would say unknown. */
 function compare(cell: unknown, literal: string, isEquality: boolean): number | undefined {
 	if (cell === null || typeof cell === "object") return undefined;
 	const text = String(cell);
@@ -64,19 +65,19 @@ function compare(cell: unknown, literal: string, isEquality: boolean): number | 
 		return truth === undefined ? undefined : Math.sign(+cell - truth);
 	}
 	if (typeof cell === "number") {
-		// JavaScript keeps fifteen digits of a number for sure.
+		// JavaScript preserves fifteen digits of a number reliably.
 		if (text.replace(/e.*|\D/g, "").length > 15) throw new Undecidable();
 		return order;
 	}
-	// Numbers may travel as strings; which of the two a column is, the deployment's configuration knows.
+	// Numbers may be sent as strings; only the deployment's configuration knows which of the two a column is.
 	const asText = compareTexts(text, literal);
-	// For equality it does not matter which of two different values is the larger.
+	// For equality, it does not matter which of two different values is larger.
 	const isOne = isEquality ? !order === !asText : order === asText;
 	if (order !== undefined && !isOne) throw new Undecidable();
 	return asText;
 }
 
-/** By code points, as UTF-8 is ordered; JavaScript's own order is by halves of them. */
+/** By code points, as UTF-8 is ordered; JavaScript compares UTF-16 units instead. */
 function compareTexts(left: string, right: string): number {
 	const [a, b] = [[...left], [...right]];
 	const at = a.findIndex((character, index) => character !== b[index]);
@@ -101,8 +102,8 @@ function decimal(text: string): { sign: number; digits: string; point: number } 
 }
 
 /**
- * Splits at the commas outside parentheses and quotes, without the white space around each part. A quote opens only right
- * after `.`, `(` or `,`, white space after the last two aside.
+ * Splits at commas outside parentheses and quotes, and trims each part. A quote opens only after `.`, `(` or `,`; white
+ * space is allowed after the last two.
  */
 function split(text: string): string[] {
 	const parts = [""];

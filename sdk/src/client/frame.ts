@@ -1,10 +1,10 @@
 /**
- * The frames of the wire, as far as the client reads them.
+ * The frames of the protocol, as far as the client reads them.
  */
 import type { Broadcast, Change } from "./definitions.ts";
 
 /**
- * A place in an organization's stream of events. Another epoch is another stream.
+ * A position in an organization's stream of events. Another epoch is another stream.
  *
  * @example
  * ```ts
@@ -16,14 +16,14 @@ export interface Position {
 	readonly offset: number;
 }
 
-/** Someone who is present. One user may be there several times: once per connection. */
+/** A member that is present. One user may be present several times: once per connection. */
 export interface Member<M = Record<string, unknown>> {
 	readonly client_id: string;
 	readonly user_id: string | null;
 	readonly metadata: M;
 }
 
-/** Who this connection is, as the server has verified it. */
+/** The identity of this connection, as verified by the server. */
 export interface Identity {
 	readonly organizationId: string;
 	readonly userId: string | null;
@@ -33,7 +33,7 @@ export interface Identity {
 	readonly authMethod: "session" | "api_key";
 }
 
-/** The answer to a good token; the one to a refresh has no position. */
+/** The answer to a valid token; the answer to a refresh has no position. */
 export interface AuthSuccess extends Identity {
 	readonly type: "auth_success";
 	readonly epoch?: string;
@@ -41,7 +41,7 @@ export interface AuthSuccess extends Identity {
 	readonly recovered?: boolean;
 }
 
-/** A refusal. Without an id it is about no subscription and no message of the client. */
+/** A refusal. Without an id, it concerns no subscription and no message of the client. */
 export interface ErrorFrame {
 	readonly type: "error" | "auth_error";
 	readonly code: string;
@@ -49,7 +49,7 @@ export interface ErrorFrame {
 	readonly id?: string;
 }
 
-/** What happens among those present in a topic; without `topic`, in the lobby. */
+/** Presence in a topic; without `topic`, in the lobby. */
 export type PresenceFrame = { readonly topic?: string } & (
 	| { readonly type: "presence_state"; readonly clients: readonly Member[] }
 	| ({ readonly type: "presence_join" } & Member)
@@ -57,7 +57,7 @@ export type PresenceFrame = { readonly topic?: string } & (
 	| { readonly type: "presence_leave"; readonly client_id: string; readonly user_id: string | null }
 );
 
-/** An answer to what the client asked for under this id. */
+/** The answer to the request with this id. */
 export interface AnswerFrame {
 	readonly type: "subscribed" | "unsubscribed" | "ack";
 	readonly id: string;
@@ -68,7 +68,7 @@ export interface Batch {
 	readonly events: readonly ServerFrame[];
 }
 
-/** Every frame of the server but that. */
+/** Every server frame except that one. */
 export type ServerFrame =
 	| AuthSuccess
 	| ErrorFrame

@@ -1,17 +1,17 @@
 /**
- * Finds links that died without a word: a router that forgot the connection, a laptop that slept.
+ * Detects connections that died silently: a router that dropped the connection, a laptop that slept.
  */
 import type { Surroundings } from "./surroundings.ts";
 
-/** When a silent link is asked, and when it is given up, in milliseconds. */
+/** When a silent connection is pinged, and when it is given up, in milliseconds. */
 export interface HeartbeatOptions {
-	/** A ping goes out after this much silence; 25,000 unless given. */
+	/** The silence after which a ping is sent. Default: 25,000. */
 	interval?: number;
-	/** The link is dead when nothing comes within this time after a ping; 8,000 unless given. */
+	/** The time after a ping without an answer, after which the connection is dead. Default: 8,000. */
 	timeout?: number;
 }
 
-/** Watches one link at a time. */
+/** Watches one connection at a time. */
 export class Heartbeat {
 	#interval: number;
 	#timeout: number;
@@ -30,7 +30,7 @@ export class Heartbeat {
 		this.#dead = dead;
 	}
 
-	/** Watches a new link. */
+	/** Watches a new connection. */
 	start(): void {
 		this.stop();
 		this.heard();
@@ -42,13 +42,13 @@ export class Heartbeat {
 		this.#asked = false;
 	}
 
-	/** Something came, whatever it was. It costs no timer, since it is called for every frame. */
+	/** Something arrived. This sets no timer, because it is called for every frame. */
 	heard(): void {
 		this.#heard = this.#surroundings.now();
 		this.#asked = false;
 	}
 
-	/** Asks at once, as after a sleep or a change of network. */
+	/** Pings at once, as after sleep or a change of network. */
 	probe(): void {
 		if (this.#asked) return;
 		this.#cancel();

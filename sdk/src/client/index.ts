@@ -1,5 +1,5 @@
 /**
- * Listens to realtime-worker from a browser, Node or another Worker.
+ * Subscribes to realtime-worker from a browser, Node or another Worker.
  *
  * @module
  */

@@ -1,11 +1,11 @@
 /**
- * A filter's verdict on a row of which some columns may be missing.
+ * Evaluates a filter on a row that may lack some columns.
  */
 import { matches, Undecidable } from "./filter.ts";
 
 /**
- * Whether a row passes a filter of the server's grammar; `undefined` where these columns do not tell, or where only the
- * server can.
+ * Whether a row passes a filter of the server's grammar; `undefined` if these columns do not suffice, or if only the
+ * server can decide.
  *
  * @example
  * ```ts
@@ -16,7 +16,7 @@ import { matches, Undecidable } from "./filter.ts";
  */
 export function judge(filter: string, row: object): boolean | undefined {
 	let isMissing = false;
-	// `matches` takes a missing column for SQL's unknown, which is not told apart from "no".
+	// `matches` treats a missing column as SQL's unknown, which it does not distinguish from "no".
 	const noting = new Proxy(row, {
 		getOwnPropertyDescriptor(target, column) {
 			const found = Reflect.getOwnPropertyDescriptor(target, column);

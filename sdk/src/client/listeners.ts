@@ -1,12 +1,12 @@
 /**
- * Functions that are called when something happens.
+ * Event handlers.
  */
 
-/** A handler. It is called in order and not awaited; what a promise of it rejects with is reported. */
+/** A handler. Handlers are called in order and not awaited; a rejection of a returned promise is reported. */
 export type Handler<T> = (value: T) => unknown;
 
 /**
- * Takes a handler away again.
+ * Removes a handler.
  *
  * @example
  * ```ts
@@ -18,7 +18,7 @@ export type Handler<T> = (value: T) => unknown;
  */
 export type Off = () => void;
 
-/** Handlers of one kind of event. One function added twice is called twice. */
+/** The handlers of one kind of event. A function that is added twice is called twice. */
 export class Listeners<T> {
 	#entries = new Set<{ handler: Handler<T> }>();
 	#report: (error: unknown) => void;
@@ -38,7 +38,7 @@ export class Listeners<T> {
 		return () => void this.#entries.delete(entry);
 	}
 
-	/** Calls those that are there now, except for ones that another takes away meanwhile. */
+	/** Calls the current handlers, except those that another one removes meanwhile. */
 	emit(value: T): void {
 		for (const entry of [...this.#entries]) {
 			if (!this.#entries.has(entry)) continue;

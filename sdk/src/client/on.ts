@@ -1,5 +1,5 @@
 /**
- * What one can listen to.
+ * The events that handlers can be added for.
  */
 import type { Status } from "./connection.ts";
 import type { BroadcastOf, ChangeOf, ChangeType, Definitions, EventName, TableName } from "./definitions.ts";
@@ -9,11 +9,11 @@ import type { TableOptions } from "./options.ts";
 import type { Gap } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 
-/** Everything one can listen to. Handlers run in the order of the events, and are not awaited. */
+/** Adds handlers. They run in the order of the events, and are not awaited. */
 export interface On<D extends Definitions> {
 	/**
-	 * Calls with the changes of a table (`"*"`: of any) and of one kind (`"*"`: any). It throws nothing: a refusal
-	 * rejects `ready` and comes through `on.error`.
+	 * Calls with the changes of a table (`"*"`: any) and of one kind (`"*"`: any). It never throws: a refusal rejects
+	 * `ready` and is reported by `on.error`.
 	 *
 	 * @example
 	 * ```ts
@@ -27,7 +27,7 @@ export interface On<D extends Definitions> {
 		options?: TableOptions,
 	): Subscription;
 	/**
-	 * Calls with the broadcasts to the whole organization, of one event or (`"*"`) of any.
+	 * Calls with the broadcasts to the whole organization, of one event or of any (`"*"`).
 	 *
 	 * @example
 	 * ```ts
@@ -36,7 +36,7 @@ export interface On<D extends Definitions> {
 	 */
 	broadcast<E extends EventName<D> | "*">(event: E, handler: Handler<BroadcastOf<D, E>>): Off;
 	/**
-	 * Calls when events were missed for good: read again what you show.
+	 * Calls when missed events cannot be recovered: reload what you show.
 	 *
 	 * @example
 	 * ```ts
@@ -54,8 +54,8 @@ export interface On<D extends Definitions> {
 	 */
 	status(handler: Handler<Status>): Off;
 	/**
-	 * Calls with refusals, with what keeps the client from connecting (each kind once until it has connected), and with what
-	 * handlers throw. Without a handler, each of them is a line on the console that says what helps.
+	 * Calls with refusals, with errors that prevent a connection (each kind once until the client has connected), and
+	 * with what handlers throw. Without a handler, each error is one line on the console that says what helps.
 	 *
 	 * @example
 	 * ```ts

@@ -1,5 +1,5 @@
 /**
- * What can be set.
+ * The options of a client.
  */
 import type { BackoffOptions } from "./backoff.ts";
 import type { Socket } from "./connection.ts";
@@ -8,35 +8,39 @@ import type { HeartbeatOptions } from "./heartbeat.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { TokenSource } from "./token.ts";
 
-/** How a client connects. Everything but the token and the organization may be left out. */
+/** How a client connects. Only the token and the organization are required. */
 export type ClientOptions = TokenSource & {
-	/** The organization whose events these are; the token must name it. */
+	/** The organization; the token must name it. */
 	organizationId: string;
-	/** Where to resume: `client.position` of an earlier client, such as the one before a reload of the page. */
+	/** Where to resume: `client.position` of an earlier client, for example the one before a page reload. */
 	position?: Position;
 	/** `false`: only `connect()` connects. Otherwise the first handler does. */
 	autoConnect?: boolean;
-	/** How reconnecting is spread over time. */
+	/** How reconnects are spread over time. */
 	backoff?: BackoffOptions;
-	/** How dead links are found. */
+	/** How dead connections are detected. */
 	heartbeat?: HeartbeatOptions;
-	/** How long an attempt may take, from asking for a token to being authenticated: 15,000 ms unless given. */
+	/** The maximum duration of an attempt, from requesting a token to being authenticated. Default: 15,000 ms. */
 	connectTimeout?: number;
-	/** The WebSocket class; the global one unless given. */
+	/** The WebSocket class. Default: the global one. */
 	WebSocket?: new (url: string) => Socket;
-	/** Clock, chance, network and visibility; the browser's unless given. */
+	/** Clock, randomness, network and visibility. Default: the browser's. */
 	surroundings?: Surroundings;
 };
 
-/** What a handler for a table listens to. */
+/** The options of a table handler. */
 export interface TableOptions {
-	/** The table's schema; `public` unless given here or as in `hr.employees`. `"*"` is any, and is the default for the table `"*"`. */
+	/**
+	 * The table's schema. Default: `public`, unless the name contains one, as in `hr.employees`. `"*"` is any schema,
+	 * and is the default for the table `"*"`.
+	 */
 	schema?: string;
 	/**
-	 * Which rows, by the server's filter grammar: `status=eq.open,amount=gt.10`, or {@link where}'s. An update is judged on the new row: a
-	 * row that leaves the filter is not announced. Where handlers have several filters for one table, the client must
-	 * tell the changes apart itself. It cannot by patterns (`like`, `match` and their kin), nor by order between numbers
-	 * that travel as strings: then the handler is not called, and `on.error` says so (`filter_undecidable`).
+	 * Which rows, in the server's filter grammar: `status=eq.open,amount=gt.10`, or built with {@link where}. An update
+	 * is judged on the new row: a row that leaves the filter is not announced. If handlers have several filters for one
+	 * table, the client must evaluate them itself. It cannot do that for patterns (`like`, `match` and similar), nor
+	 * for the order of numbers that are sent as strings. In these cases the handler is not called, and `on.error`
+	 * reports `filter_undecidable`.
 	 */
 	filter?: string;
 }

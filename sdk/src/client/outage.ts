@@ -1,5 +1,5 @@
 /**
- * Failures of the connection: which of them are news, and what helps.
+ * Failures of the connection: which of them to report, and what helps.
  */
 import type { Status } from "./connection.ts";
 import { type RealtimeError, retryOf } from "./error.ts";
@@ -20,26 +20,29 @@ const REMEDIES: Readonly<Record<string, string>> = {
 	forbidden: "Has the user a role that the table or the channel asks for?",
 };
 
-/** One console line about a failure: what, why, and what helps. */
+/** One console line about a failure: what failed, why, and what helps. */
 export function describe({ code, message, cause, target }: RealtimeError): string {
 	const about = target ? ` (${JSON.stringify(target)})` : "";
 	const reason = cause instanceof Error ? ` ${cause.message}.` : "";
 	return `realtime-worker: ${code}${about}: ${message}${reason} ${REMEDIES[code] ?? ""}`.trim();
 }
 
-/** A connection's failures since it last stood. */
+/** The failures of a connection since it was last established. */
 export class Outage {
 	#told = new Set<string>();
 	#stood = false;
 
-	/** Whether an attempt has failed: not a connection that stood, whose end another attempt may well mend. */
+	/**
+	 * Whether an attempt has failed. The end of an established connection does not count, because another attempt may
+	 * fix it.
+	 */
 	isFailure({ state, error }: Status): boolean {
 		if (!error) return false;
-		// A token that was refused is replaced; only when that does not help is it a failure.
+		// A rejected token is replaced; it is a failure only if that does not help.
 		return state === "closed" || (!this.#stood && retryOf(error.code) !== "token");
 	}
 
-	/** Follows the connection; gives the failure to tell, each kind of it once. */
+	/** Follows the connection; returns the failure to report, each kind only once. */
 	hear(status: Status): RealtimeError | undefined {
 		const { state, error } = status;
 		if (state === "connected") this.#told.clear();

@@ -1,12 +1,12 @@
 /**
- * How fast a client says things, so that the server, which counts frames, has nothing to refuse.
+ * How fast a client sends frames, so that the server's rate limit is not exceeded.
  */
 import type { Surroundings } from "./surroundings.ts";
 
-/** Frames per second at first, and at once. The server's defaults are 100 and 200; the rest is for subscriptions. */
+/** The initial frames per second, and the burst. The server's defaults are 100 and 200; the rest is for subscriptions. */
 const RATE = 80;
 const BURST = 100;
-/** What may wait: at this rate, about three seconds. */
+/** How many may wait: at this rate, about three seconds. */
 const MAX_WAITING = 256;
 
 /** A token bucket with a queue. */
@@ -22,25 +22,28 @@ export class Pace {
 		this.#surroundings = surroundings;
 	}
 
-	/** Whether so much waits that more would only be late. */
+	/** Whether so many wait that another one would only be late. */
 	get isFull(): boolean {
 		return this.#waiting.length >= MAX_WAITING;
 	}
 
-	/** Acts at once, or in turn as soon as the rate allows it. */
+	/** Acts at once, or in turn as soon as the rate allows. */
 	run(act: () => void): void {
 		this.#waiting.push(act);
 		if (!this.#cancel) this.#drain();
 	}
 
-	/** The server has said that it was too fast: this deployment's limits are narrower. Pauses, and goes on at half the rate. */
+	/**
+	 * The server has reported that the client was too fast, so this deployment's limits are lower. Pauses, and
+	 * continues at half the rate.
+	 */
 	slow(): void {
 		this.#rate = Math.max(1, this.#rate / 2);
 		this.#tokens = -this.#rate;
 		this.#at = this.#surroundings.now();
 	}
 
-	/** The connection has ended: what waits has nobody to be said to. */
+	/** The connection has ended, so nothing that waits can be sent. */
 	clear(): void {
 		this.#cancel?.();
 		this.#cancel = undefined;

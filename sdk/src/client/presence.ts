@@ -1,5 +1,5 @@
 /**
- * Who is there: in a topic, or in the organization's lobby.
+ * Presence: in a topic, or in the organization's lobby.
  */
 import type { Member, PresenceFrame } from "./frame.ts";
 import { type Handler, Listeners } from "./listeners.ts";
@@ -7,10 +7,10 @@ import type { Subscription, TopicTarget } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
 
 /**
- * Those present in a topic (`client.topic("room:1").presence`), or in the lobby (`client.presence`).
+ * The members of a topic (`client.topic("room:1").presence`), or of the lobby (`client.presence`).
  *
- * The list stays as it was while the connection is down and is replaced when it is back; so are this client's own
- * presences, under a new `client_id`. A refusal comes through `client.on.error`.
+ * The list stays unchanged while disconnected, and is replaced after a reconnect. The client's own presence is tracked
+ * again, under a new `client_id`. A refusal is reported by `client.on.error`.
  *
  * @example
  * ```ts
@@ -20,17 +20,17 @@ import type { Wiring } from "./wiring.ts";
  * ```
  */
 export class Presence<M = Record<string, unknown>> {
-	/** Everyone there, this client too where it is tracked. A new array for every change. */
+	/** All members, including this client if it is tracked. A new array for every change. */
 	members: readonly Member<M>[] = [];
 	#place: TopicTarget | object;
 	#wiring: Wiring;
 	#listeners: Listeners<readonly Member<M>[]>;
-	/** What this client says of itself, and what the connection of now was told, as JSON. */
+	/** This client's own metadata, and what was last sent on the current connection, as JSON. */
 	#wanted: string | undefined;
 	#told: string | undefined;
-	/** Whether the server has taken it: only then is there something to update. */
+	/** Whether the server has accepted it; only then can it be updated. */
 	#isTracked = false;
-	/** It is its turn soon; what is said then is the latest. */
+	/** An update is queued; the latest metadata will be sent. */
 	#isWaiting = false;
 
 	/** @internal Clients and topics have theirs. */
@@ -41,7 +41,7 @@ export class Presence<M = Record<string, unknown>> {
 	}
 
 	/**
-	 * Says that this client is here, or replaces what it says of itself; again after every reconnect.
+	 * Makes this client present, or replaces its metadata; repeated after every reconnect.
 	 *
 	 * @example
 	 * ```ts
@@ -54,7 +54,7 @@ export class Presence<M = Record<string, unknown>> {
 	}
 
 	/**
-	 * Says that this client has left.
+	 * Ends this client's presence.
 	 *
 	 * @example
 	 * ```ts
@@ -68,8 +68,8 @@ export class Presence<M = Record<string, unknown>> {
 	}
 
 	/**
-	 * Calls with everyone there, whenever that changes. In a topic, those who only look are told too; who is in the lobby
-	 * is told to those who are.
+	 * Calls with all members whenever they change. In a topic, clients that are not present receive it too; in the
+	 * lobby, only those that are.
 	 *
 	 * @example
 	 * ```ts
@@ -79,7 +79,7 @@ export class Presence<M = Record<string, unknown>> {
 	 */
 	on(handler: Handler<readonly Member<M>[]>): Subscription {
 		const remove = this.#listeners.add(handler);
-		// The lobby is seen from inside only.
+		// Only members see the lobby.
 		const place = this.#place;
 		const watching = "topic" in place ? this.#wiring.subscribe({ ...place, presence: true }, () => {}) : undefined;
 		const off = () => {
@@ -114,7 +114,7 @@ export class Presence<M = Record<string, unknown>> {
 	refused(code: string): void {
 		if (this.#wanted === undefined || !/^(not_tracked|rate_limited)$/.test(code)) return;
 		if (code === "not_tracked") this.#isTracked = false;
-		// Said again it is right whatever the server has; at the end of the queue, and one at a time.
+		// Sending it again is right, whatever the server has; at the end of the queue, and one at a time.
 		if (this.#told !== undefined) this.#told = "";
 		this.flush();
 	}
@@ -128,7 +128,7 @@ export class Presence<M = Record<string, unknown>> {
 				this.#say();
 			});
 		}
-		// Nobody tells any more who is there, so what is known would grow old.
+		// Nobody reports changes any more, so the known list would become stale.
 		if (this.#wanted === undefined && this.#listeners.size === 0) this.members = [];
 	}
 
@@ -137,7 +137,7 @@ export class Presence<M = Record<string, unknown>> {
 		if (wanted === this.#told) return;
 		this.#told = wanted;
 		if (wanted === undefined) this.#isTracked = false;
-		// Tracking again updates too, but it is answered with everyone there.
+		// Tracking again also updates, but is answered with the whole roster.
 		const type = wanted === undefined ? "untrack" : this.#isTracked ? "update" : "track";
 		const metadata = wanted === undefined ? {} : { metadata: JSON.parse(wanted) };
 		this.#wiring.send({ type: `presence_${type}`, ...this.#place, ...metadata });

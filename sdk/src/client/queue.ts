@@ -1,62 +1,63 @@
 /**
- * Messages that wait for a connection: kept over a reload, sent in order, and settled when they were taken.
+ * Messages that wait for a connection: stored across reloads, sent in order, and settled once they are accepted.
  */
 import type { Client } from "./client.ts";
 import { RealtimeError } from "./error.ts";
 import type { Off } from "./listeners.ts";
 
-/** A message that waits. */
+/** A waiting message. */
 export interface Queued {
-	/** Its idempotency key: the same one with every try. */
+	/** Its idempotency key, the same in every attempt. */
 	readonly id: string;
 	readonly topic: string;
-	/** `false`: the topic is a public one. */
+	/** `false`: a public topic. */
 	readonly private?: boolean;
 	readonly event: string;
 	readonly payload: unknown;
 }
 
-/** Where messages are kept: `localStorage` is one. */
+/** Where messages are stored, for example `localStorage`. */
 export interface QueueStorage {
 	getItem(key: string): string | null;
 	setItem(key: string, text: string): void;
 }
 
-/** How messages wait. */
+/** The options of a queue. */
 export interface QueueOptions {
 	/**
-	 * Delivers one; what it throws is tried again, with the same `id`, unless it is a refusal (a `RealtimeError` that no
-	 * connection mends). Default: the client's topic with this `id` as its key. That, or an API that publishes with it, delivers
-	 * a message whose answer was lost once, if it is tried again within ten minutes.
+	 * Delivers one message. If it throws, delivery is retried with the same `id`, unless the error is a refusal (a
+	 * `RealtimeError` that a retry cannot fix). Default: publishes to the client's topic with this `id` as the key.
+	 * Either that or an API that publishes with the `id` delivers a message whose answer was lost only once, if the
+	 * retry comes within ten minutes.
 	 */
 	readonly deliver?: (message: Queued) => Promise<unknown>;
-	/** Keeps what waits over a reload of the page. One page at a time may have it. Without it, memory does. */
+	/** Stores waiting messages across page reloads. Only one page at a time may use it. Default: memory. */
 	readonly storage?: QueueStorage;
-	/** The key in `storage`: one for each user. Default: `realtime-queue`. */
+	/** The key in `storage`; use one per user. Default: `realtime-queue`. */
 	readonly key?: string;
-	/** Messages that may wait; more are refused (`queue_full`). Default: 1000. */
+	/** How many messages may wait; further ones are refused (`queue_full`). Default: 1000. */
 	readonly max?: number;
-	/** Milliseconds before a second try; each further wait is twice as long, up to 30 s. Default: 1000. */
+	/** Milliseconds before the first retry; doubled each time, up to 30 s. Default: 1000. */
 	readonly delay?: number;
 }
 
 /** Messages that wait for a connection. */
 export interface Queue {
-	/** Sends once there is a connection. It settles when the message was taken, and rejects when it was refused. */
+	/** Sends once there is a connection. Resolves when the message is accepted, and rejects when it is refused. */
 	send(topic: string, event: string, payload: unknown, options?: { readonly private?: boolean; readonly id?: string }): Promise<void>;
-	/** What waits, the next one first. */
+	/** The waiting messages, the next one first. */
 	readonly waiting: readonly Queued[];
-	/** Stops sending. What waits stays in the storage. */
+	/** Stops sending. Waiting messages remain in the storage. */
 	close(): void;
 }
 
-/** Codes after which another try may succeed. */
+/** Codes after which a retry may succeed. */
 const PASSING = /^(disconnected|closed|rate_limited|overloaded|internal|network|timeout)$/;
 const MAX_DELAY = 30_000;
 
 /**
- * A queue of messages to topics. Without a connection they wait; with one they go in order, each after the one before it was
- * taken. What a page before this one has left in `storage` goes first.
+ * A queue of messages to topics. Without a connection they wait. With one, they are sent in order, each after the
+ * previous one was accepted. Messages that an earlier page left in `storage` are sent first.
  *
  * @example
  * ```ts
@@ -85,7 +86,7 @@ export function createQueue(client: Client<any>, options: QueueOptions = {}): Qu
 		else promises.get(id)?.resolve();
 		promises.delete(id);
 	};
-	/** Until the connection is back, or it is time to try again. */
+	/** Until the connection is back, or the retry is due. */
 	const pause = (wait: number) =>
 		new Promise<void>((resolve) => {
 			const timer = setTimeout(() => wake?.(), wait);
@@ -136,7 +137,7 @@ export function createQueue(client: Client<any>, options: QueueOptions = {}): Qu
 	};
 }
 
-/** What a page before this one has left; nothing where that cannot be read. */
+/** Messages left by an earlier page; none if they cannot be read. */
 function parse(text: string | null | undefined): Queued[] {
 	try {
 		const left = JSON.parse(text ?? "[]") as unknown;

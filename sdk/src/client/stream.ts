@@ -1,11 +1,11 @@
 /**
- * Where this client stands in the organization's stream: what it has handled, and what it may have missed.
+ * The client's position in the organization's stream: what it has handled, and what it may have missed.
  */
 import type { AuthSuccess, Position } from "./frame.ts";
 
 /**
- * Events were missed that the server does not have any more, or too many to send again. Nothing of them comes: read
- * again what you show.
+ * Missed events that the server no longer has, or that are too many to replay. None of them follows, so reload what you
+ * show.
  *
  * @example
  * ```ts
@@ -16,13 +16,13 @@ import type { AuthSuccess, Position } from "./frame.ts";
  * ```
  */
 export interface Gap {
-	/** The last event that was handled. */
+	/** The position after the last handled event. */
 	readonly from: Position;
-	/** Where the stream goes on. */
+	/** Where the stream continues. */
 	readonly to: Position;
 }
 
-/** The position that a reconnect resumes from. */
+/** The position from which a reconnect resumes. */
 export class Stream {
 	position: Position | undefined;
 
@@ -30,7 +30,7 @@ export class Stream {
 		this.position = position;
 	}
 
-	/** A connection begins; tells whether there is a gap. What was missed without one follows, so the position stays. */
+	/** A connection begins; returns the gap, if there is one. Without a gap, missed events follow, so the position stays. */
 	begin({ epoch, offset, recovered }: AuthSuccess): Gap | undefined {
 		if (recovered || epoch === undefined || offset === undefined) return undefined;
 		const from = this.position;
@@ -40,14 +40,17 @@ export class Stream {
 	}
 
 	/**
-	 * Whether an event was handled before. The server sends none twice; this holds even if it did. Events that are not
-	 * stored have the offset of the last stored one, so an equal offset says nothing.
+	 * Whether an event was already handled. The server sends none twice; this guards against it anyway. Events that are
+	 * not stored have the offset of the last stored one, so an equal offset proves nothing.
 	 */
 	isPast(offset: number): boolean {
 		return offset < (this.position?.offset ?? 0);
 	}
 
-	/** The event at this offset has been handled. Not sooner: what a crash or a drop interrupts must come again. */
+	/**
+	 * The event at this offset has been handled. It is recorded only now, because an event that a crash or disconnect
+	 * interrupts must be delivered again.
+	 */
 	handled(offset: number): void {
 		if (this.position) this.position = { ...this.position, offset };
 	}

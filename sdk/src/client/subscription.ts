@@ -1,5 +1,5 @@
 /**
- * What one can listen to, and a handler's place in it.
+ * The targets of subscriptions, and a handler's part in one.
  */
 import type { ChangeType } from "./definitions.ts";
 import type { RealtimeError } from "./error.ts";
@@ -10,22 +10,22 @@ export interface TableTarget {
 	readonly table: string;
 	readonly schema: string;
 	readonly event: ChangeType | "*";
-	/** Absent when every row is wanted. */
+	/** Absent if every row is wanted. */
 	readonly filter?: string;
 }
 
-/** What is published to a topic, or who is present there. */
+/** The publications to a topic, or the presence in it. */
 export interface TopicTarget {
 	readonly topic: string;
 	readonly private: boolean;
 	readonly presence?: true;
 }
 
-/** What a subscription is to. */
+/** The target of a subscription. */
 export type Target = TableTarget | TopicTarget;
 
 /**
- * A handler's place among the subscriptions.
+ * A handler's part in a subscription.
  *
  * @example
  * ```ts
@@ -36,13 +36,13 @@ export type Target = TableTarget | TopicTarget;
  */
 export interface Subscription {
 	/**
-	 * Settles when the server has confirmed the subscription; rejects with a {@link RealtimeError} when it has refused it,
-	 * when an attempt to connect fails, and when the client is closed. The handler stays, and when it is asked for again,
-	 * this is another promise.
+	 * Resolves when the server has confirmed the subscription. Rejects with a {@link RealtimeError} when the server
+	 * refuses it, when an attempt to connect fails, and when the client is closed. The handler remains, and when the
+	 * subscription is requested again, this is a new promise.
 	 */
 	readonly ready: Promise<void>;
-	/** Calls whenever the server confirms the subscription, or `ready` rejects; at once where that has been. */
+	/** Calls whenever the server confirms the subscription or `ready` rejects; at once if that has already happened. */
 	watch(handler: (error?: RealtimeError) => void): Off;
-	/** Takes the handler away. */
+	/** Removes the handler. */
 	off(): void;
 }

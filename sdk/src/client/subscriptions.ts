@@ -1,8 +1,8 @@
 /**
- * What the client listens to: what the handlers want, what the server was asked for, and what stands.
+ * The client's subscriptions: what handlers want, what was requested, and what is active.
  *
- * The server confirms every subscription and its end in the order of the events, so at each event the ones that stand
- * here are the ones by which the server chose it.
+ * The server confirms every subscription, and the end of each, in the order of the events. So at each event, the
+ * subscriptions that are active here are those by which the server selected it.
  */
 import type { Broadcast, Change } from "./definitions.ts";
 import { RealtimeError } from "./error.ts";
@@ -13,19 +13,19 @@ import type { Subscription, TableTarget, Target } from "./subscription.ts";
 import type { Wiring } from "./wiring.ts";
 
 /**
- * A table that nobody has. A connection without any table subscription is sent every change, so this one always stands:
- * it costs nothing, and with it only what has a handler is sent.
+ * A table that does not exist. A connection without any table subscription receives every change, so this subscription
+ * is always active: it costs nothing, and restricts changes to those that have a handler.
  */
 export const NO_TABLE = { id: "none", schema: "-", table: "-" };
 
-/** How many topics a connection may have, unless the deployment says otherwise. */
+/** How many topics a connection may have by the server's default. */
 const MAX_TOPICS = 100;
 
 /** All subscriptions of a client. */
 export class Subscriptions {
-	/** By what they are to; those that nobody wants any more are not here. */
+	/** By target; targets that no handler wants are removed. */
 	#wanted = new Map<string, Entry>();
-	/** By the id that the connection of now knows them by. */
+	/** By id on the current connection. */
 	#known = new Map<string, Entry>();
 	#lastId = 0;
 	#wiring: Wiring;
@@ -34,7 +34,7 @@ export class Subscriptions {
 		this.#wiring = wiring;
 	}
 
-	/** Adds a handler. Nothing is sent before {@link flush}, so taking it away again at once costs nothing. */
+	/** Adds a handler. Nothing is sent before {@link flush}, so removing it at once costs nothing. */
 	add<T>(target: Target, handler: Handler<T>): Subscription {
 		const key = JSON.stringify(target);
 		let entry = this.#wanted.get(key);
@@ -52,9 +52,10 @@ export class Subscriptions {
 	}
 
 	/**
-	 * Those that go with the token, so that they stand before anything is replayed.
+	 * The subscriptions to send with the token, so that they are active before the replay.
 	 *
-	 * Those that were refused are among them: refused here they do not count against the connection, which many would end.
+	 * Refused ones are included: a refusal here does not count as an error of the connection, and too many errors would
+	 * close it.
 	 *
 	 * @param isFirst whether there was no connection before. Later, what was missed is due only to those asked for before.
 	 * @param careful leaves out those that the server may not understand
@@ -63,7 +64,8 @@ export class Subscriptions {
 		this.disconnected();
 		const isDue = (entry: Entry) => entry.isUnderstood ?? (isFirst && !careful);
 		const all = [...this.#wanted.values()];
-		// While it is not known whether the user may see who is there, both are asked for: refused one by one, they count.
+		// While it is unknown whether the user may see presence, both subscriptions are requested; refused one by one, they
+		// would count.
 		const fits = all.filter(isOfTopic).length <= MAX_TOPICS;
 		const isCarried = (entry: Entry) => {
 			const carrier = this.#carrier(entry);
@@ -73,7 +75,7 @@ export class Subscriptions {
 		return [NO_TABLE, ...due.map((entry) => this.#ask(entry))];
 	}
 
-	/** Asks the server for what is wanted and not asked for yet, and to end what is wanted no more. */
+	/** Requests what is wanted and not requested yet, and ends what is no longer wanted. */
 	flush(): void {
 		this.#prune();
 		this.#leave((entry) => !isOfTopic(entry));
@@ -81,7 +83,7 @@ export class Subscriptions {
 			if (entry.state !== "new" || entry.isUnderstood === false || this.#carrier(entry)) continue;
 			this.#wiring.send({ type: "subscribe", ...this.#ask(entry) });
 		}
-		// After that: where one takes over from another, there is no moment without either.
+		// Only afterwards, so that one subscription can replace another without a moment without either.
 		this.#leave(isOfTopic);
 	}
 
@@ -96,8 +98,8 @@ export class Subscriptions {
 	}
 
 	/**
-	 * The subscription to a topic's presence, which brings its messages too, so that both take one place of those that a
-	 * connection may have.
+	 * The subscription to a topic's presence. It also brings the topic's messages, so that both count as one topic of
+	 * the connection.
 	 */
 	#carrier({ target }: Entry): Entry | undefined {
 		if (!("topic" in target) || target.presence) return undefined;
@@ -105,31 +107,34 @@ export class Subscriptions {
 		return carrier?.wasRefused ? undefined : carrier;
 	}
 
-	/** The server has taken those of {@link initial}: from now on they stand, though their confirmations are on their way. */
+	/**
+	 * The server has accepted those of {@link initial}: they are active from now on, although their confirmations are
+	 * still on their way.
+	 */
 	authenticated(): void {
 		for (const entry of this.#known.values()) entry.isUnderstood = true;
 		this.flush();
 	}
 
-	/** Another token has brought other roles: what was refused may be allowed by them. */
+	/** A new token has brought other roles, which may allow what was refused. */
 	retry(): void {
 		for (const entry of this.#wanted.values()) if (entry.state === "refused") entry.state = "new";
 		this.flush();
 	}
 
-	/** There is no connection, and none soon: nobody need wait. */
+	/** There is no connection, and none is expected soon: pending promises reject. */
 	failed(error: RealtimeError): void {
 		for (const entry of this.#wanted.values()) if (entry.state !== "refused") entry.settle(error);
 	}
 
-	/** The connection has ended: nothing stands any more. */
+	/** The connection has ended, so no subscription is active. */
 	disconnected(): void {
 		this.#prune();
 		this.#known.clear();
 		for (const entry of this.#wanted.values()) entry.state = "new";
 	}
 
-	/** The server confirms that one stands. */
+	/** The server confirms that a subscription is active. */
 	subscribed(id: string): void {
 		const entry = this.#known.get(id);
 		if (!entry) return;
@@ -141,16 +146,16 @@ export class Subscriptions {
 		this.flush();
 	}
 
-	/** The server confirms that one has ended. */
+	/** The server confirms that a subscription has ended. */
 	unsubscribed(id: string): void {
 		const entry = this.#known.get(id);
 		this.#known.delete(id);
-		// It may be wanted by itself again.
+		// It may be wanted separately again.
 		if (entry) [entry.state, entry.leaving] = ["new", false];
 		this.flush();
 	}
 
-	/** The server refuses one, or takes it away since this user's rights have changed. */
+	/** The server refuses a subscription, or ends it because this user's rights have changed. */
 	refused(id: string, { code, message }: { code: string; message: string }): RealtimeError | undefined {
 		const entry = this.#known.get(id);
 		if (!entry) return undefined;
@@ -160,16 +165,16 @@ export class Subscriptions {
 		entry.wasRefused = true;
 		entry.isUnderstood = !/^(invalid_|name_)/.test(code);
 		entry.settle(error);
-		// What it would have carried goes by itself.
+		// What it would have included must be requested separately.
 		this.flush();
 		return error;
 	}
 
-	/** Hands a change to every handler that it is for. */
+	/** Passes a change to every handler that it matches. */
 	change(change: Change): void {
 		const heard = this.#standing().filter(({ target }) => "table" in target && covers(target, change));
 		const filterOf = (entry: Entry) => (entry.target as TableTarget).filter;
-		// Where all have one filter, or none, the server has judged it.
+		// If all have the same filter, or none, the server has judged it.
 		const isJudged = heard.every((entry) => filterOf(entry) === filterOf(heard[0]!));
 		for (const entry of heard) {
 			const filter = filterOf(entry);
@@ -177,7 +182,7 @@ export class Subscriptions {
 		}
 	}
 
-	/** Hands a broadcast to the handlers of its topic. */
+	/** Passes a broadcast to the handlers of its topic. */
 	topic(broadcast: Broadcast): void {
 		const standing = new Set(this.#standing());
 		for (const entry of new Set([...standing, ...this.#wanted.values()])) {
@@ -191,7 +196,7 @@ export class Subscriptions {
 		return [...this.#known.values()].filter(({ state }) => state === "standing");
 	}
 
-	/** Forgets those without handlers. Not before now: a handler that is replaced within one turn misses nothing. */
+	/** Removes targets without handlers. Only now, so that a handler that is replaced within one turn misses nothing. */
 	#prune(): void {
 		for (const [key, { listeners }] of this.#wanted) if (listeners.size === 0) this.#wanted.delete(key);
 	}

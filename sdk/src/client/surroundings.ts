@@ -1,9 +1,10 @@
 /**
- * What the client needs of the world: a clock, chance, and whether the device is online and the page visible.
+ * What the client needs from its environment: a clock, randomness, and whether the device is online and the page
+ * visible.
  */
 
 /**
- * The world as the client sees it. Tests give their own.
+ * The environment of a client. Tests supply their own.
  *
  * @example
  * ```ts
@@ -17,19 +18,19 @@ export interface Surroundings {
 	now(): number;
 	/** A number in [0, 1). */
 	random(): number;
-	/** Calls back after some milliseconds, and gives the function that calls it off. */
+	/** Calls back after some milliseconds, and returns a function that cancels it. */
 	after(milliseconds: number, callback: () => void): () => void;
 	/** Whether the device has a network. */
 	isOnline(): boolean;
-	/** Calls when the device comes online or goes offline, or the page becomes visible; gives the function that ends it. */
+	/** Calls when the device comes online or goes offline, or the page becomes visible; returns a function that stops it. */
 	watch(callback: (news: "online" | "offline" | "visible") => void): () => void;
 }
 
-/** The longest that timers take. */
+/** The longest delay that timers support. */
 const MOST = 2 ** 31 - 1;
 
 /**
- * The world of a browser, and of Node and Workers, which are always online and visible.
+ * The environment of a browser. In Node and Workers it is always online and visible.
  *
  * @example
  * ```ts
@@ -45,7 +46,7 @@ export function browser(): Surroundings {
 			const timer = setTimeout(callback, Math.min(milliseconds, MOST));
 			return () => clearTimeout(timer);
 		},
-		// Node has a navigator that does not know.
+		// Node has a `navigator` without `onLine`.
 		isOnline: () => globalThis.navigator?.onLine !== false,
 		watch(callback) {
 			const { document } = globalThis;

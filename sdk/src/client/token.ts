@@ -1,33 +1,33 @@
 /**
- * The token: where it comes from, how long it is used, when it is replaced.
+ * The token: where it comes from, how long it is used, and when it is replaced.
  */
 import { RealtimeError } from "./error.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /**
- * Why a token is asked for: for the first connection, since the last one is about to expire, or since the server has
- * refused it or says that it has expired. After `rejected`, do not answer from a cache.
+ * Why a token is requested: for the first connection, because the last one is about to expire, or because the server
+ * has rejected it or reported that it has expired. After `rejected`, do not answer from a cache.
  */
 export type TokenReason = "connect" | "refresh" | "rejected";
 
-/** Where tokens come from: one that stays, such as an API key, or a function that fetches a session's. */
+/** Where tokens come from: a fixed one, such as an API key, or a function that fetches a session token. */
 export type TokenSource =
 	| { token: string; getToken?: never }
 	| { getToken: (reason: TokenReason) => string | Promise<string>; token?: never };
 
-/** A token is replaced this long before its end (milliseconds), or after nine tenths of its life if that is later. */
+/** A token is replaced this long before it expires (milliseconds), or after nine tenths of its life if that is later. */
 const MARGIN = 60_000;
-/** A token that is good for less is not refreshed in time but when the server says so, which leaves 30 s for it. */
+/** A token with a shorter life is refreshed when the server reports its expiry, which leaves 30 s for it. */
 const SHORTEST = 2_000;
 
 /** One token at a time. */
 export class Tokens {
-	/** When the token should be replaced, in Unix milliseconds; `Infinity` when it does not tell, or not sensibly. */
+	/** When the token should be replaced, in Unix milliseconds; `Infinity` if it has no expiry, or an implausible one. */
 	refreshAt = Infinity;
 	#source: TokenSource;
 	#surroundings: Surroundings;
 	#token: string | undefined;
-	/** Why the next one is asked for. */
+	/** Why the next one is requested. */
 	#reason: TokenReason = "connect";
 
 	constructor(source: TokenSource, surroundings: Surroundings) {
@@ -35,18 +35,18 @@ export class Tokens {
 		this.#surroundings = surroundings;
 	}
 
-	/** Whether there can be another token than the one that was refused. */
+	/** Whether there can be another token than the rejected one. */
 	get renewable(): boolean {
 		return this.#source.token === undefined;
 	}
 
-	/** The token, fetched where there is none that is still good. */
+	/** The token, fetched if there is none that is still valid. */
 	async current(): Promise<string> {
 		const isGood = this.#reason === "refresh" && this.refreshAt > this.#surroundings.now();
 		return isGood ? this.#token! : this.renew();
 	}
 
-	/** Fetches the token that follows. */
+	/** Fetches the next token. */
 	async renew(): Promise<string> {
 		const { token: fixed, getToken } = this.#source;
 		try {
@@ -60,15 +60,15 @@ export class Tokens {
 		}
 	}
 
-	/** The server has refused the token, or says that it has expired. */
+	/** The server has rejected the token, or reports that it has expired. */
 	reject(): void {
 		this.#reason = "rejected";
 	}
 }
 
 /**
- * When a token should be replaced. One whose end has passed is good news for nobody but means that this device's clock
- * is wrong: then the server's word counts.
+ * When a token should be replaced. If the expiry of a new token has passed, this device's clock must be wrong, so the
+ * server decides.
  */
 function refreshTime(token: string, now: number): number {
 	const left = expiry(token) - now;

@@ -1,5 +1,5 @@
 /**
- * A topic: a room of the organization that one must enter to hear it.
+ * A topic: a room of the organization whose messages reach only its subscribers.
  */
 import type { Broadcast, BroadcastIn } from "./definitions.ts";
 import type { Handler } from "./listeners.ts";
@@ -9,17 +9,20 @@ import type { Wiring } from "./wiring.ts";
 
 /** How a message is sent to a topic. */
 export interface SendOptions {
-	/** Whether this client's own handlers hear it too; they do unless this is `false`. */
+	/** Whether this client's own handlers receive it too. Default: `true`. */
 	echo?: boolean;
-	/** An idempotency key: the same one of the same user within ten minutes is taken, and published once. */
+	/**
+	 * An idempotency key: a message that the same user repeats within ten minutes is acknowledged, but published only
+	 * once.
+	 */
 	key?: string;
 }
 
-/** How a topic is entered. */
+/** The options of a topic. */
 export interface TopicOptions {
 	/**
-	 * `false` for the space of public topics, which every user of the organization may enter. Otherwise the deployment's
-	 * channel policies decide.
+	 * `false` for a public topic, which every user of the organization may join. Otherwise the deployment's channel
+	 * policies decide.
 	 */
 	private?: boolean;
 }
@@ -27,7 +30,8 @@ export interface TopicOptions {
 type Named<Events> = Extract<keyof Events, string>;
 
 /**
- * A topic of the organization. Changes that are published to it reach the handlers of `client.on`, once it is entered.
+ * A topic of the organization. Changes that are published to it reach the handlers of `client.on`, once it is
+ * subscribed to.
  *
  * @example
  * ```ts
@@ -41,7 +45,7 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	readonly name: string;
 	/** Whether the channel policies govern it. */
 	readonly private: boolean;
-	/** Who is there. */
+	/** Its presence. */
 	readonly presence: Presence<M>;
 	#target: TopicTarget;
 	#wiring: Wiring;
@@ -56,8 +60,8 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	}
 
 	/**
-	 * Calls with every broadcast of this event (`"*"`: of any). The topic is entered for the first handler, and left
-	 * after the last.
+	 * Calls with every broadcast of this event (`"*"`: any). The first handler subscribes to the topic, and removing
+	 * the last one unsubscribes.
 	 *
 	 * @example
 	 * ```ts
@@ -73,11 +77,11 @@ export class Topic<Events = Record<string, unknown>, M = Record<string, unknown>
 	}
 
 	/**
-	 * Publishes to everyone in the topic, as the channel policies allow. It settles when the server has taken the message;
-	 * without a connection it is refused (`disconnected`), and nothing is kept for later. When the connection ends before
-	 * the answer, it is refused too, and only the others know whether the message came through: with a `key` it may be sent again. Messages are sent as fast as
-	 * the server takes them; what is far too much is refused (`rate_limited`). A cursor is better a presence: only its
-	 * latest place is sent.
+	 * Publishes to everyone in the topic, as the channel policies allow. Resolves when the server has accepted the
+	 * message. Without a connection it rejects (`disconnected`), and nothing is queued for later. It also rejects when
+	 * the connection ends before the answer, although the message may have been published; with a `key` it may be sent
+	 * again. Messages are sent as fast as the server accepts them, and far too many are refused (`rate_limited`). A
+	 * cursor is better sent as presence, of which only the latest state is sent.
 	 *
 	 * @example
 	 * ```ts

@@ -1,17 +1,17 @@
 /**
- * Filters in code: their columns and values are typed, and quoted as the server's grammar asks.
+ * Filters in code: columns and values are typed, and quoted as the server's grammar requires.
  */
 
 declare const rowType: unique symbol;
 
-/** A filter of the server's grammar. The option `filter` takes it, as any text. */
+/** A filter of the server's grammar. The option `filter` accepts it, or any text. */
 export type Filter<Row = any> = string & { readonly [rowType]?: (row: Row) => void };
 
-/** What a column is compared with. */
+/** The values that a column is compared with. */
 export type Scalar = string | number | bigint | boolean;
 
 type Column<Row> = Extract<keyof Row, string>;
-/** What a column can hold, `null` aside, and as text whatever it can be compared with. */
+/** The values that a column can hold, without `null`, and the texts that it can be compared with. */
 type Value<Row, C extends keyof Row> = unknown extends Row[C] ? Scalar : Extract<Row[C], Scalar>;
 
 /** The conditions, one for each operator of the grammar. As in SQL, a comparison with `null` does not hold. */
@@ -30,7 +30,7 @@ export interface Where<Row> {
 	gte<C extends Column<Row>>(column: C, value: Value<Row, C>): Filter<Row>;
 	/** Equals one of at most 100. */
 	in<C extends Column<Row>>(column: C, values: readonly Value<Row, C>[]): Filter<Row>;
-	/** Is `null`, `true`, `false`, or of a truth value that is not known. */
+	/** Is `null`, `true`, `false` or `unknown`. */
 	is(column: Column<Row>, value: null | boolean | "unknown"): Filter<Row>;
 	/** Matches: `%` is any text, `_` any character. */
 	like(column: Column<Row>, pattern: string): Filter<Row>;
@@ -40,11 +40,11 @@ export interface Where<Row> {
 	match(column: Column<Row>, pattern: string): Filter<Row>;
 	/** Matches a regular expression in any case. */
 	imatch(column: Column<Row>, pattern: string): Filter<Row>;
-	/** Differs, `null` being a value. */
+	/** Differs, where `null` counts as a value. */
 	isdistinct<C extends Column<Row>>(column: C, value: Value<Row, C>): Filter<Row>;
-	/** The opposite of one condition. */
+	/** Negates one condition. */
 	not(condition: Filter<Row>): Filter<Row>;
-	/** All of them. */
+	/** Combines conditions: all must hold. */
 	and(...conditions: Filter<Row>[]): Filter<Row>;
 }
 
@@ -79,13 +79,16 @@ function condition(column: string, test: string): string {
 }
 
 function negate(filter: string): string {
-	// Of several, the opposite is no filter of this grammar.
+	// The negation of several conditions is not a filter of this grammar.
 	const [, column, not, test] = /^([^=]*)=(not\.)?((?:"(?:[^"\\]|\\[^])*"|\((?:"(?:[^"\\]|\\[^])*"|[^"])*\)|[^,"(])*)$/.exec(filter) ?? [];
 	if (test === undefined) throw new TypeError("Only one condition has an opposite.");
 	return not ? `${column}=${test}` : `${column}=not.${test}`;
 }
 
-/** A value in quotes, unless it is plain: white space around it, commas and parentheses would not be its own. */
+/**
+ * A value in quotes, unless it is plain: otherwise surrounding white space, commas and parentheses would not be part of
+ * it.
+ */
 function literal(value: unknown): string {
 	const text = String(value);
 	return /^[\w+-][\w.:+-]*$/.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;

@@ -1,21 +1,21 @@
 /**
- * What the parts of a client may ask of it.
+ * What the parts of a client may use of it.
  */
 import type { Handler } from "./listeners.ts";
 import type { Subscription, Target } from "./subscription.ts";
 
 /** The client as its parts see it. */
 export interface Wiring {
-	/** Sends a frame where there is a connection, and tells whether there was. */
+	/** Sends a frame if there is a connection, and returns whether there was. */
 	send(frame: object): boolean;
-	/** Acts within the server's rate of frames: at once, or in turn. */
+	/** Acts within the server's rate limit: at once, or in turn. */
 	pace(act: () => void): void;
-	/** Sends a frame with an id of its own; settles with its answer. */
+	/** Sends a frame with its own id; resolves with the answer. */
 	request(frame: object): Promise<void>;
-	/** Adds a handler to what is listened to. */
+	/** Adds an event handler. */
 	subscribe<T>(target: Target, handler: Handler<T>): Subscription;
-	/** Something has changed that the server is to be told once this turn is over. */
+	/** Schedules sending what has changed, at the end of this turn. */
 	changed(): void;
-	/** Tells whoever listens to errors. */
+	/** Reports an error to its handlers. */
 	report(error: unknown): void;
 }

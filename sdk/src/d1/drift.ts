@@ -1,24 +1,24 @@
 /**
- * Whether a database has the triggers that it should have.
+ * Whether a database has its triggers.
  */
 import type { D1, D1Statement } from "../server/sql.ts";
 import { TRIGGER_PREFIX, type Triggers } from "./triggers.ts";
 
-/** How a database differs from what {@link Triggers} say; all empty where it does not. */
+/** How a database differs from its {@link Triggers}; all empty if it does not. */
 export interface Drift {
-	/** Triggers, and the outbox's table, that it lacks: it publishes nothing of them. */
+	/** Missing triggers, and the outbox's table if it is missing: these changes are not published. */
 	readonly missing: readonly string[];
-	/** Triggers that are others there. */
+	/** Triggers whose definition differs. */
 	readonly changed: readonly string[];
-	/** Triggers of tables that are published no more. */
+	/** Triggers of tables that are no longer published. */
 	readonly extra: readonly string[];
-	/** Columns, as `table.column`, that are there and that the schema does not know. */
+	/** Columns, as `table.column`, that exist but that the schema does not know. */
 	readonly unknown: readonly string[];
 }
 
 /**
- * Compares a database with its triggers. Rebuilding a table, as Drizzle's migrations do, drops its triggers without a word:
- * ask after each migration, in the CI or at a health check.
+ * Compares a database with its triggers. Rebuilding a table, as Drizzle's migrations do, drops its triggers silently:
+ * check after each migration, in CI or in a health check.
  *
  * @example
  * ```ts
@@ -52,10 +52,10 @@ export async function drift<Statement extends D1Statement>(database: D1<Statemen
 	};
 }
 
-/** In a pattern of `LIKE` an underscore would be any character. */
+/** In a `LIKE` pattern, an underscore would match any character. */
 const OURS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?";
 
-/** Tools differ in the white space that they keep of a migration. */
+/** Tools differ in the white space of a migration that they preserve. */
 function plain(sql: string): string {
 	return sql.replace(/\s+/g, " ").replace(/;?\s*$/, "");
 }

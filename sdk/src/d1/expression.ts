@@ -1,6 +1,6 @@
 /**
- * Rows as JSON, in SQLite's words. None of these expressions fails, whatever a column holds: a trigger that fails would undo
- * what the application writes.
+ * Rows as JSON, in SQLite expressions. None of them fails, whatever a column holds, because a failing trigger would
+ * undo the application's write.
  */
 import type { ColumnShape } from "./schema.ts";
 
@@ -24,7 +24,7 @@ export function rowJson(row: string, columns: readonly ColumnShape[]): string {
 	return rest.reduce((object, chunk) => `json_set(${object}, ${pairs(chunk, pathOf)})`, start);
 }
 
-/** D1 gives a function at most 32 arguments, of which `json_set` needs one for the object. */
+/** D1 accepts at most 32 arguments for a function, of which `json_set` needs one for the object. */
 const MAX_PAIRS = 15;
 
 function valueJson(row: string, { name, kind }: ColumnShape): string {
@@ -41,12 +41,12 @@ function valueJson(row: string, { name, kind }: ColumnShape): string {
 		case "text":
 			return `CAST(${value} AS TEXT)`;
 		default:
-			// JSON has no word for bytes, which any column may hold, and none for what is infinite.
+			// JSON cannot express bytes, which any column may hold, nor infinite numbers.
 			return `iif(typeof(${value}) = 'blob' OR typeof(${value}) = 'real' AND ${value} IN (9e999, -9e999), NULL, ${value})`;
 	}
 }
 
-/** A text where a number is expected, such as that of CURRENT_TIMESTAMP, is no time to Drizzle either. */
+/** Drizzle does not accept a text in place of a number, such as that of CURRENT_TIMESTAMP, as a time either. */
 function timeJson(value: string, seconds: string): string {
 	return `iif(typeof(${value}) IN ('integer', 'real'), strftime('%Y-%m-%dT%H:%M:%fZ', ${seconds}, 'unixepoch'), NULL)`;
 }

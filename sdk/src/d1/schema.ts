@@ -1,46 +1,46 @@
 /**
- * What triggers have to know of a database's tables: read from Drizzle's, or said in words.
+ * What triggers need to know about a database's tables: read from Drizzle's, or described directly.
  */
 
 /**
- * What JSON has of a column's values.
+ * How a column's values are represented in JSON.
  *
- * - `value`: what SQLite stores. `text`: the same as text, for numbers with more digits than JSON's readers keep.
- * - `boolean`: of 0 and 1. `json`: of a text that holds JSON.
- * - `seconds`, `milliseconds`: a time in ISO 8601, of a number since 1970.
- * - `omit`: nothing. The column stays out of the row, as bytes do.
+ * - `value`: as SQLite stores it. `text`: the same as text, for numbers with more digits than JSON readers preserve.
+ * - `boolean`: from 0 and 1. `json`: from a text that holds JSON.
+ * - `seconds`, `milliseconds`: a time in ISO 8601, from a number since 1970.
+ * - `omit`: the column is left out of the row, as bytes are.
  */
 export type ColumnKind = "value" | "text" | "boolean" | "json" | "seconds" | "milliseconds" | "omit";
 
-/** A column that is described in words: its kind; and its name, where rows have it under another. */
+/** A directly described column: its kind; and its name, if rows have it under another one. */
 export type ColumnWords = ColumnKind | { readonly name: string; readonly kind?: ColumnKind };
 
-/** A table that is described in words. */
+/** A directly described table. */
 export interface TableWords {
-	/** The table's name in the database. Default: the name that it is published by. */
+	/** The table's name in the database. Default: the name that it is published under. */
 	readonly name?: string;
-	/** Every column, by the key that rows have it under. */
+	/** Every column, by its key in rows. */
 	readonly columns: { readonly [Key: string]: ColumnWords };
 	/** The keys of the primary key's columns. Default: `id`. */
 	readonly primaryKey?: readonly string[];
 }
 
-/** How Drizzle names the columns that are given no name: as its option `casing`. */
+/** How Drizzle names columns without an explicit name, as in its option `casing`. */
 export type Casing = "snake_case" | "camelCase";
 
-/** Kinds of columns by their keys, where Drizzle's types do not tell, as custom ones. */
+/** Kinds of columns by key, for types of Drizzle that do not determine them, such as custom ones. */
 export type Kinds = { readonly [Key: string]: ColumnKind };
 
 /** A column of {@link TableShape}. */
 export interface ColumnShape {
-	/** As rows of the API have it. */
+	/** Its name in rows of the API. */
 	readonly key: string;
-	/** As the database has it. */
+	/** Its name in the database. */
 	readonly name: string;
 	readonly kind: ColumnKind;
 }
 
-/** A table as triggers are made of it. */
+/** A table as triggers need it. */
 export interface TableShape {
 	readonly name: string;
 	readonly columns: readonly ColumnShape[];
@@ -48,7 +48,7 @@ export interface TableShape {
 	readonly primaryKey: readonly string[];
 }
 
-/** What is read of a column of Drizzle. */
+/** The part of a Drizzle column that is read. */
 interface DrizzleColumn {
 	readonly name: string;
 	readonly columnType: string;
@@ -57,17 +57,17 @@ interface DrizzleColumn {
 	readonly keyAsName: boolean;
 }
 
-/** Whether something is a table of Drizzle's. */
+/** Whether a value is a Drizzle table. */
 export function isDrizzle(table: object): boolean {
 	return drizzle("IsDrizzleTable") in table;
 }
 
-/** The name that a table of Drizzle's has in the database. */
+/** The name of a Drizzle table in the database. */
 export function nameOf(table: object): string {
 	return read<string>(table, "Name");
 }
 
-/** Reads a table of Drizzle's. */
+/** Reads a Drizzle table. */
 export function ofDrizzle(table: object, casing: Casing | undefined, kinds: Kinds = {}): TableShape {
 	const columns = Object.entries(read<Record<string, DrizzleColumn>>(table, "Columns"));
 	const single = columns.filter(([, column]) => column.primary).map(([key]) => key);
@@ -83,7 +83,7 @@ export function ofDrizzle(table: object, casing: Casing | undefined, kinds: Kind
 	};
 }
 
-/** Reads a table that is described in words. */
+/** Reads a directly described table. */
 export function ofWords(published: string, { name, columns, primaryKey = ["id"] }: TableWords): TableShape {
 	const shapes = Object.entries(columns).map(([key, words]) => {
 		const { name = key, kind = "value" } = typeof words === "string" ? { kind: words } : words;
@@ -113,7 +113,7 @@ const KINDS: Readonly<Record<string, ColumnKind>> = {
 	SQLiteBlobBuffer: "omit",
 };
 
-/** The names of the columns of a key that is declared beside them. */
+/** The column names of a primary key that is declared separately. */
 function compositeKey(table: object): string[] {
 	const build = read<((columns: object) => object) | undefined>(table, "ExtraConfigBuilder");
 	const extras = Object.values(build?.(read(table, "ExtraConfigColumns")) ?? {}).flat() as object[];

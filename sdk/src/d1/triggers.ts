@@ -1,6 +1,6 @@
 /**
- * D1 as a source of changes: triggers that write a table's changes into the outbox, in the transaction that makes them.
- * Whoever writes, and with whatever statement, what is published is what the database has.
+ * D1 as a source of changes: triggers write a table's changes into the outbox, in the transaction of the change.
+ * Whoever writes, with whatever statement, what is published is what the database holds.
  */
 import { changeMessage, type Operation } from "../server/message.ts";
 import { OUTBOX_TABLE } from "../server/sql.ts";
@@ -8,39 +8,42 @@ import { narrow, type Table, type Tables } from "../server/table.ts";
 import { literal, quoted, rowJson } from "./expression.ts";
 import { type Casing, isDrizzle, type Kinds, nameOf, ofDrizzle, ofWords, type TableShape, type TableWords } from "./schema.ts";
 
-/** What triggers are made of. */
+/** The input from which triggers are generated. */
 export interface TriggerOptions {
-	/** What is announced, to whom: the tables of `createRealtime`. Their `organization` names the column of the tenant. */
+	/** What is published, and to whom: the tables of `createRealtime`. Their `organization` names the tenant's column. */
 	readonly tables: Tables;
-	/** The tables of the database: Drizzle's (`import * as schema`), or in words. Others among them are left alone. */
+	/**
+	 * The tables of the database: Drizzle's (`import * as schema`), or described directly. Tables that are not
+	 * published are ignored.
+	 */
 	readonly schema: { readonly [name: string]: unknown };
-	/** The option of the same name that Drizzle's database has. */
+	/** The option of the same name of Drizzle's database. */
 	readonly casing?: Casing;
-	/** Kinds of columns by table and key, where Drizzle's types do not tell. */
+	/** Kinds of columns by table and key, for types of Drizzle that do not determine them. */
 	readonly kinds?: { readonly [table: string]: Kinds };
-	/** The organization of tables without a column for it, where there is one organization for all. */
+	/** The organization of tables without a column for it, if all rows belong to one organization. */
 	readonly organizationId?: string;
 }
 
 /** The triggers of a database. */
 export interface Triggers {
-	/** The statements of the migration: the outbox's table, and each trigger made anew. */
+	/** The statements of the migration: the outbox's table, and each trigger, created anew. */
 	readonly statements: readonly string[];
-	/** The migration, for `wrangler d1 migrations` as for Drizzle. */
+	/** The migration, for `wrangler d1 migrations` and for Drizzle. */
 	readonly sql: string;
-	/** The statement that creates each trigger, by its name. */
+	/** The statement that creates each trigger, by name. */
 	readonly triggers: Readonly<Record<string, string>>;
-	/** The columns of each table, as the database names them; those that stay out among them. */
+	/** The columns of each table by their names in the database, including omitted ones. */
 	readonly columns: Readonly<Record<string, readonly string[]>>;
 }
 
 /**
- * Makes the triggers that fill the outbox: an `INSERT`, `UPDATE` or `DELETE` by whomever, cascades included, is published,
- * as JSON of every column as the API would serve it, by the next `flush`.
+ * Generates the triggers that fill the outbox: the next `flush` publishes every `INSERT`, `UPDATE` or `DELETE`, by
+ * whomever, cascades included, as JSON of every column as the API would serve it.
  *
- * An update that moves a row to another organization, or changes its primary key, is published as a delete and an insert.
- * A row without an organization is published to nobody. `REPLACE` of a row is published as an insert alone, for SQLite runs
- * no triggers for what it replaces: prefer `ON CONFLICT … DO UPDATE`.
+ * An update that moves a row to another organization, or changes its primary key, is published as a delete and an
+ * insert. A row without an organization is published to nobody. `REPLACE` of a row is published as an insert only,
+ * because SQLite runs no triggers for the row that it replaces: prefer `ON CONFLICT … DO UPDATE`.
  *
  * @throws {TypeError} when a table or a column is not in the schema, or is of a type that is not known
  *
@@ -71,7 +74,7 @@ export function triggers(options: TriggerOptions): Triggers {
 	};
 }
 
-/** What Drizzle splits a migration at. To wrangler it is a comment. */
+/** The separator at which Drizzle splits a migration. For wrangler it is a comment. */
 const BREAKPOINT = "--> statement-breakpoint";
 const KINDS = ["insert", "update", "delete", "move"] as const;
 
@@ -80,7 +83,7 @@ function triggerName(shape: TableShape, kind: (typeof KINDS)[number]): string {
 	return `${TRIGGER_PREFIX}${shape.name}_${kind}`;
 }
 
-/** What the names of our triggers begin with. */
+/** The prefix of our triggers' names. */
 export const TRIGGER_PREFIX = "realtime_";
 
 function ofTable(published: string, table: Table, options: TriggerOptions) {
@@ -119,7 +122,7 @@ function organizationOf(published: string, table: Table, { organizationId }: Tri
 	throw new TypeError(`${published} has no \`organization\`: name its column in defineTable, or give \`organizationId\``);
 }
 
-/** A table with everything that its triggers are made of. */
+/** A table with everything that its triggers need. */
 interface Subject {
 	readonly published: string;
 	readonly table: Table;
@@ -130,11 +133,11 @@ interface Subject {
 	readonly tenant: (row: string) => string;
 }
 
-/** The triggers of a table, by name. One that would announce nothing is not made. */
+/** The triggers of a table, by name. A trigger that would publish nothing is omitted. */
 function createAll(subject: Subject): [name: string, sql: string][] {
 	const { shape, key, tenant } = subject;
 	const same = [...key.map((name) => `NEW.${quoted(name)} IS OLD.${quoted(name)}`), `${tenant("NEW")} IS ${tenant("OLD")}`];
-	// A trigger of the application may have changed the row again by now. What it is now is what is told, so that the last
+	// A trigger of the application may have changed the row again by now. The current row is published, so that the last
 	// event about a row is the row.
 	const isIt = key.map((name) => `${CURRENT}.${quoted(name)} = NEW.${quoted(name)}`).join(" AND ");
 	const current = `${quoted(shape.name)} AS ${CURRENT} WHERE ${isIt}`;
@@ -155,10 +158,10 @@ function createAll(subject: Subject): [name: string, sql: string][] {
 	});
 }
 
-/** The row as it is, in a query. */
+/** The row in its current state, in a query. */
 const CURRENT = "row_now";
 
-/** The statement that writes a change into the outbox; nothing when the table does not announce it. */
+/** The statement that writes a change into the outbox; nothing if the table does not publish it. */
 function announce(subject: Subject, operation: Operation, rows: { new?: string; old?: string }, from?: string): string {
 	const { published, table, shape, tenant } = subject;
 	const options = narrow(table, operation, {});
@@ -171,7 +174,7 @@ function announce(subject: Subject, operation: Operation, rows: { new?: string; 
 	];
 	const organization = tenant(rows.new ?? rows.old!);
 	const message = `json_object(${pairs.map(([name, value]) => `${literal(name!)}, ${value}`).join(", ")})`;
-	// DISTINCT keeps SQLite from making another id for each of its uses.
+	// DISTINCT keeps SQLite from generating another id for each use.
 	const id16 = "(SELECT DISTINCT lower(hex(randomblob(16))) AS id) AS made";
 	return [
 		"  INSERT INTO realtime_outbox (organization_id, id, message, created_at)",

@@ -1,5 +1,5 @@
 /**
- * `realtime-worker/drizzle`: the outbox as a table of Drizzle's, and its statements in one batch with Drizzle's own.
+ * `realtime-worker/drizzle`: the outbox as a Drizzle table, with statements that fit into Drizzle's batches.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { INSERT } from "../server/outbox.ts";
 import type { Sql, SqlValue } from "../server/sql.ts";
 
 /**
- * The outbox's table. Export it from the schema, and `drizzle-kit` makes it and keeps it.
+ * The outbox's table. Export it from the schema, and `drizzle-kit` creates and maintains it.
  *
  * @example
  * ```ts
@@ -35,11 +35,11 @@ export const realtimeOutbox = sqliteTable(
 	],
 );
 
-/** A statement of Drizzle's that a batch takes, and that runs where it is awaited. */
+/** A Drizzle statement that a batch accepts, and that runs when it is awaited. */
 export type DrizzleStatement = BatchItem<"sqlite"> & PromiseLike<unknown>;
 
 /**
- * A database of Drizzle's as an outbox's: its statements go into `db.batch` beside Drizzle's own.
+ * A Drizzle database for the outbox: its statements fit into `db.batch` beside Drizzle's own.
  *
  * @example
  * ```ts
@@ -68,7 +68,7 @@ export function drizzleSql(database: BaseSQLiteDatabase<"async", any, any>): Sql
 	};
 }
 
-/** A raw statement with values is none that Drizzle's batch takes, so what is for the application is an insert of its own. */
+/** Drizzle's batch does not accept a raw statement with values, so the application receives a Drizzle insert. */
 function outboxRow(values: SqlValue[]): typeof realtimeOutbox.$inferInsert {
 	const [organizationId, id, message, createdAt] = values as [string, string, string, number];
 	return { organizationId, id, message, createdAt };

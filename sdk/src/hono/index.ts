@@ -1,5 +1,5 @@
 /**
- * `realtime-worker/hono`: a middleware that gives an API its tokens, its publisher and the stream's view of its rows.
+ * `realtime-worker/hono`: a middleware with tokens, a publisher and the stream's view of rows for an API.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Channel, isAllowed, policyOf } from "../view/channels.ts";
 import { createView, type Seen, type View } from "../view/view.ts";
 import { sessionToken, type Viewer } from "../view/viewer.ts";
 
-/** What the middleware reads of the Worker's variables and bindings. */
+/** The variables and bindings of the Worker that the middleware reads. */
 export interface HonoRealtimeEnv extends RealtimeEnv {
 	/** The realtime Worker's `JWT_SECRET`. */
 	readonly JWT_SECRET: string;
@@ -23,21 +23,24 @@ interface Flushable {
 	flush(options?: { readonly organizationId?: string }): Promise<unknown>;
 }
 
-/** What the middleware is told. */
+/** The options of the middleware. */
 export interface HonoRealtimeOptions<Names extends Tables, Spaces extends readonly Namespace[]> {
 	/** Tables of `defineTable`. */
 	readonly tables: Names;
 	/** Namespaces of `defineRealtime`. */
 	readonly namespaces?: Spaces;
-	/** Who is asking; `null` for nobody. It is called once a request, and only where it matters. */
+	/** The viewer of a request; `null` for none. Called once per request, and only if needed. */
 	readonly viewer: (context: Context) => Viewer | null | Promise<Viewer | null>;
-	/** The outbox to flush, for the viewer's organization, after a request that may have written. */
+	/** The outbox to flush, for the viewer's organization, after a request that may have written to it. */
 	readonly outbox?: (realtime: Realtime<Names, Spaces>, context: Context) => Flushable;
-	/** The Worker's channel policies: with them, `<path>/publish` takes what the client's `createQueue` delivers, each `id` once. */
+	/**
+	 * The Worker's channel policies. With them, `<path>/publish` accepts what the client's `createQueue` delivers, each
+	 * `id` once.
+	 */
 	readonly channels?: readonly Channel[];
 	/** Where tokens and tickets are served: `<path>/token` and `<path>/ticket`. Default: `/realtime`. */
 	readonly path?: string;
-	/** How long a token is good for, in seconds. Default: 300. */
+	/** How long a token is valid, in seconds. Default: 300. */
 	readonly expiresIn?: number;
 }
 
@@ -45,15 +48,15 @@ export interface HonoRealtimeOptions<Names extends Tables, Spaces extends readon
 export interface HonoRealtimeVariables<Names extends Tables, Spaces extends readonly Namespace[]> {
 	/** The publisher. */
 	realtime: Realtime<Names, Spaces>;
-	/** Who is asking. */
+	/** The viewer of the request. */
 	viewer: () => Promise<Viewer | null>;
-	/** The rows as the stream would show them to who is asking. */
+	/** The rows as the stream would show them to the viewer. */
 	view: <Name extends keyof Names & string>(table: Name, rows: Parameters<View<Names>>[1]) => Promise<Seen<Record<string, any>>[]>;
 }
 
 /**
- * The middleware. `POST /realtime/token` answers with a session token of the viewer as text, which is what `getToken` of the
- * client fetches; `POST /realtime/ticket` with a ticket for one connection.
+ * The middleware. `POST /realtime/token` answers with a session token of the viewer as text, for the client's
+ * `getToken`; `POST /realtime/ticket` with a ticket for one connection.
  *
  * @example
  * ```ts
@@ -108,7 +111,7 @@ async function serveToken(context: Context, viewer: Viewer | null, expiresIn: nu
 	return context.text(await sessionToken(viewer, context.env.JWT_SECRET, expiresIn), 200, NO_STORE);
 }
 
-/** Exchanges a token of one minute for a ticket. */
+/** Exchanges a one-minute token for a ticket. */
 async function serveTicket(context: Context, viewer: Viewer | null): Promise<Response> {
 	if (!viewer?.organizationId) return context.json({ error: "unauthorized" }, 401);
 	const { REALTIME, REALTIME_URL, JWT_SECRET } = context.env;
@@ -122,7 +125,10 @@ async function serveTicket(context: Context, viewer: Viewer | null): Promise<Res
 	return context.json(await answer.json(), answer.status as 200, NO_STORE);
 }
 
-/** Publishes to a private topic what the policies let the viewer publish. The key is the viewer's own: nobody takes another's. */
+/**
+ * Publishes to a private topic if the policies allow the viewer to. The key includes the viewer, so nobody can use
+ * another viewer's.
+ */
 async function servePublication(context: Context, viewer: Viewer | null, channels: readonly Channel[], publisher: Realtime): Promise<Response> {
 	if (!viewer?.organizationId) return context.json({ error: "unauthorized" }, 401);
 	const { id, topic, event, payload } = (await context.req.json().catch(() => null)) ?? {};
@@ -138,7 +144,7 @@ async function servePublication(context: Context, viewer: Viewer | null, channel
 	}
 }
 
-/** A flush that fails leaves everything for the next one, and is no reason to fail the request. */
+/** A flush that fails leaves everything for the next one, and must not fail the request. */
 async function flush(outbox: Flushable, viewer: Viewer | null): Promise<void> {
 	if (!viewer?.organizationId) return;
 	await outbox.flush({ organizationId: viewer.organizationId }).catch((error: unknown) => {
@@ -146,7 +152,7 @@ async function flush(outbox: Flushable, viewer: Viewer | null): Promise<void> {
 	});
 }
 
-/** After the answer where the runtime can, before it where it cannot. */
+/** After the response if the runtime supports that, otherwise before it. */
 async function afterwards(context: Context, work: Promise<void>): Promise<void> {
 	let execution: Context["executionCtx"] | undefined;
 	try {

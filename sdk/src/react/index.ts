@@ -1,5 +1,5 @@
 /**
- * Hooks for React 18 and later. The client is made outside of components, with `createClient`.
+ * Hooks for React 18 and later. Create the client outside of components, with `createClient`.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * The rows of a list, and how changes are merged into them.
  *
- * A change may hold some of a row's columns only. What it holds replaces what is known, the rest stays; a filter is
- * judged on the two together.
+ * A change may hold only some of a row's columns. These replace the known values, and the others remain; a filter is
+ * judged on the merged row.
  */
 import { type Change, judge } from "../client/index.ts";
 import type { Drafted } from "./drafts.ts";
@@ -11,7 +11,7 @@ import type { TableQuery } from "./table-query.ts";
 /** Rows by their key, in the order of the query. */
 export class Rows<R extends object> {
 	#rows = new Map<unknown, R>();
-	/** The columns of whole rows: a change of a row that is not known is judged by them. */
+	/** The columns of complete rows, by which changes of unknown rows are judged. */
 	#columns = new Set<string>();
 	#options: () => TableQuery<R>;
 
@@ -19,7 +19,7 @@ export class Rows<R extends object> {
 		this.#options = options;
 	}
 
-	/** What the query has answered takes the place of what was known. */
+	/** The query's answer replaces what was known. */
 	replace(answer: readonly R[]): void {
 		this.#rows = new Map(answer.map((row) => [this.key(row), row]));
 		for (const row of answer) this.#learn(row);
@@ -48,7 +48,7 @@ export class Rows<R extends object> {
 		return verdict !== undefined && this.#put(key, merged, verdict);
 	}
 
-	/** The rows, each with what `drafts` say of it. */
+	/** The rows, with `drafts` applied. */
 	list(drafts: Iterable<Drafted<R>>): R[] {
 		const { where = () => true, sort } = this.#options();
 		const rows = new Map(this.#rows);
@@ -62,7 +62,7 @@ export class Rows<R extends object> {
 		return sort ? list.sort(sort) : list;
 	}
 
-	/** What tells a row from the others. */
+	/** The key of a row. */
 	key(row: Partial<R>): unknown {
 		const { key } = this.#options();
 		return key ? key(row) : (row as { id?: unknown }).id;
@@ -75,11 +75,11 @@ export class Rows<R extends object> {
 		return true;
 	}
 
-	/** Whether a row of which some columns are unknown, and which is not in the list, may have come to belong to it. */
+	/** Whether a row that is not in the list, and some of whose columns are unknown, may now belong to it. */
 	#mayBelong(row: R): boolean {
 		const { filter, where } = this.#options();
 		const verdict = this.#judge(row);
-		// The filter's columns never change without being told: unknown they are the ones that keep the row out.
+		// The filter's columns never change without being sent. If they are unknown, they keep the row out.
 		return verdict ?? (filter === undefined || where !== undefined);
 	}
 

@@ -1,23 +1,23 @@
 /**
- * What a list is asked for.
+ * The definition of a list.
  */
 
-/** Where the rows come from and which they are. */
+/** Where the rows come from, and which they are. */
 export interface TableQuery<R extends object> {
-	/** Reads all rows of the list, as from the application's API. */
+	/** Reads all rows of the list, for example from the application's API. */
 	query: (signal: AbortSignal) => Promise<readonly R[]>;
-	/** What tells rows apart; `row.id` unless given. Of a deleted row there may be no more than that. */
+	/** The key of a row. Default: `row.id`. A deleted row may have only its key. */
 	key?: (row: Partial<R>) => unknown;
-	/** Which rows are in the list, judged on every change. Without it, all of them. */
+	/** Which rows are in the list, evaluated on every change. Default: all of them. */
 	where?: (row: R) => boolean;
-	/** The order of the list. Without it, that of the query, with new rows last. */
+	/** The order of the list. Default: that of the query, with new rows last. */
 	sort?: (one: R, other: R) => number;
-	/** The table's schema; `public` unless given. */
+	/** The table's schema. Default: `public`. */
 	schema?: string;
 	/**
-	 * Which rows the list is of (`project_id=eq.p1`), by the server's filter grammar. Inserts are judged by the server.
-	 * Updates and deletes are sent for the whole table and judged here on the row as it is known, for they may lack the
-	 * column; what the user may not see is not among them.
+	 * The rows that the list covers (`project_id=eq.p1`), in the server's filter grammar. The server judges inserts.
+	 * Updates and deletes are sent for the whole table, except for rows that the user may not see, and are judged here
+	 * on the known row, because they may lack the column.
 	 */
 	filter?: string;
 }

@@ -1,10 +1,9 @@
 /**
- * A list of rows that is kept current: first by a query, from then on by the stream, and by the query again where the
- * stream has a gap.
+ * A list of rows that is kept current: first by a query, then by the stream, and by the query again after a gap.
  *
- * The query begins when the subscription stands, so no change falls between the two: what comes while it runs is applied
- * to its answer. A change that the answer has already is applied a second time, to the same effect, and the last change
- * of each row wins: the list is right once the stream has caught up with the query.
+ * The query starts when the subscription is active, so no change falls between the two: changes that arrive while it
+ * runs are applied to its answer. A change that the answer already includes is applied again, with the same effect, and
+ * the last change of each row wins. The list is right once the stream has caught up with the query.
  */
 import type { Change, Client, Off, RealtimeError, Status, Subscription, TableOptions } from "../client/index.ts";
 import { type Draft, type Drafted, drafted, receiptIn } from "./drafts.ts";
@@ -15,24 +14,23 @@ import type { TableQuery } from "./table-query.ts";
 export interface TableState<R> {
 	readonly rows: readonly R[];
 	/**
-	 * `loading`: there is no answer yet. `live`: every change is on its way here. `stale`: the connection is down, or the
-	 * list is being read again. `error`: reading, or subscribing, has failed; the rows are the last ones known, and it is
-	 * tried again.
+	 * `loading`: there is no answer yet. `live`: every change arrives. `stale`: disconnected, or the list is being read
+	 * again. `error`: reading or subscribing has failed; the rows are the last known ones, and it is retried.
 	 */
 	readonly status: "loading" | "live" | "stale" | "error";
 	readonly error?: unknown;
 }
 
-/** How long the query waits for the subscription, in milliseconds: a list without live changes is better than none. */
+/** How long the query waits for the subscription, in milliseconds. A list without live changes is better than none. */
 const PATIENCE = 2_000;
-/** How long changes are gathered for one render, in milliseconds: a frame. */
+/** How long changes are collected for one render, in milliseconds: a frame. */
 const FRAME = 16;
-/** How long at least lies between two queries that changes ask for, in milliseconds. */
+/** The minimum time between two queries that changes cause, in milliseconds. */
 const PAUSE = 1_000;
-/** How long at most a query that has failed waits for the next one, in milliseconds. */
+/** The maximum time until a failed query is retried, in milliseconds. */
 const MAX_WAIT = 30_000;
 
-/** A list while somebody looks at it. */
+/** A list, kept current while it has listeners. */
 export class TableStore<R extends object> {
 	#client: Client<any>;
 	#table: string;
@@ -40,17 +38,17 @@ export class TableStore<R extends object> {
 	#listeners = new Set<() => void>();
 	#rows: Rows<R>;
 	#drafts = new Set<Drafted<R>>();
-	/** The next render for changes, where one is due. */
+	/** The next render for changes, if one is due. */
 	#rendering: ReturnType<typeof setTimeout> | undefined;
 	#isLoaded = false;
 	#state: TableState<R> = { rows: [], status: "loading" };
-	/** Changes since the query that runs now began. */
+	/** Changes since the current query began. */
 	#missed: Change<R>[] | undefined;
 	#error: { error: unknown } | undefined;
 	#isSubscribed = false;
 	#rereading: ReturnType<typeof setTimeout> | undefined;
 	#readAt = 0;
-	/** Queries in a row that have failed. */
+	/** Consecutive failed queries. */
 	#failures = 0;
 	#reading: AbortController | undefined;
 	#stop: Off = () => {};
@@ -63,10 +61,10 @@ export class TableStore<R extends object> {
 		this.#rows = new Rows(options);
 	}
 
-	/** The list as it is; another object for every change. */
+	/** The current list; a new object for every change. */
 	readonly state = (): TableState<R> => this.#state;
 
-	/** Keeps the list current for as long as there is a listener. */
+	/** Keeps the list current while there is a listener. */
 	readonly subscribe = (listener: () => void): Off => {
 		this.#listeners.add(listener);
 		if (this.#listeners.size === 1) this.#start();
@@ -92,7 +90,7 @@ export class TableStore<R extends object> {
 			this.#rows.replace(answer);
 			this.#isLoaded = true;
 			this.#failures = 0;
-			// All of them, whether or not one makes it necessary to read again.
+			// All of them, even if one makes it necessary to read again.
 			const isKnown = this.#missed.map((change) => this.#rows.apply(change));
 			if (isKnown.includes(false)) this.#reread();
 		} catch (error) {
@@ -105,7 +103,7 @@ export class TableStore<R extends object> {
 		this.#show();
 	};
 
-	/** Shows a draft until the list has what `commit` has made of it, or has failed to. */
+	/** Shows a draft until the list has received what `commit` has changed, or `commit` has failed. */
 	readonly mutate = async <T>(draft: Draft<R>, commit: () => Promise<T>): Promise<T> => {
 		const shown = drafted(draft);
 		this.#drafts.add(shown);
@@ -113,7 +111,7 @@ export class TableStore<R extends object> {
 		try {
 			const answer = await commit();
 			const receipt = receiptIn(answer);
-			// Without a position, or without a stream, the list is as the query says.
+			// Without a position, or without a stream, the list is as the query returns it.
 			await (receipt ? this.#client.caughtUp(receipt).catch(this.refetch) : this.refetch());
 			return answer;
 		} finally {
@@ -130,7 +128,7 @@ export class TableStore<R extends object> {
 		const standing = new Set<Subscription>();
 		const settled = (one: Subscription, error?: RealtimeError) => {
 			clearTimeout(impatient);
-			// What a connection's end interrupts is resumed, and nothing of it missed.
+			// What a disconnect interrupts is resumed, and nothing of it is missed.
 			const isRefused = error !== undefined && this.#client.status.state === "connected";
 			if (isRefused) standing.delete(one);
 			else if (!error) standing.add(one);
@@ -149,7 +147,7 @@ export class TableStore<R extends object> {
 		};
 	}
 
-	/** The server has confirmed or refused to send changes, for now: it may be asked again. */
+	/** The server has confirmed the subscription, or refused it for now; it may be requested again. */
 	#settled(isSubscribed: boolean, error: RealtimeError | undefined): void {
 		const wasSubscribed = this.#isSubscribed;
 		this.#isSubscribed = isSubscribed;
@@ -162,7 +160,10 @@ export class TableStore<R extends object> {
 		}
 	}
 
-	/** An update or a delete may lack the filter's columns: the server would keep it back, so they come unfiltered. */
+	/**
+	 * An update or a delete may lack the filter's columns, and the server would not send it, so they are requested
+	 * without the filter.
+	 */
 	#listen(): readonly Subscription[] {
 		const { schema, filter } = this.#options();
 		const receive = (change: unknown) => this.#receive(change as Change<R>);
@@ -175,11 +176,11 @@ export class TableStore<R extends object> {
 		this.#missed?.push(change);
 		if (!this.#isLoaded) return;
 		if (!this.#rows.apply(change)) return this.#reread();
-		// A burst of changes is one render.
+		// A burst of changes is rendered once.
 		this.#rendering ??= setTimeout(() => this.#show(), FRAME);
 	}
 
-	/** Reads the list again, soon, and not for every change of a burst. */
+	/** Reads the list again soon, but not for every change of a burst. */
 	#reread(wait = PAUSE): void {
 		this.#rereading ??= setTimeout(() => {
 			this.#rereading = undefined;

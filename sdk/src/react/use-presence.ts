@@ -1,12 +1,12 @@
 /**
- * `usePresence`: who is there.
+ * `usePresence`: the members of a topic or the lobby.
  */
 import { useEffect, useSyncExternalStore } from "react";
 import type { Member, Presence } from "../client/index.ts";
 
 /**
- * Everyone who is present in a topic or in the lobby. With metadata, this client is one of them for as long as the
- * component is mounted; only one component of a page should give it for the same place.
+ * All members of a topic or of the lobby. With metadata, this client is one of them while the component is mounted;
+ * only one component of a page should pass metadata for the same topic.
  *
  * @example
  * ```tsx
@@ -22,7 +22,7 @@ export function usePresence<M>(presence: Presence<M>, metadata?: M): readonly Me
 		if (json !== undefined) presence.track(JSON.parse(json));
 	}, [presence, json]);
 	const isTracked = json !== undefined;
-	// On its own, so that other metadata is an update and no leave.
+	// Separate, so that other metadata causes an update and no leave.
 	useEffect(() => (isTracked ? () => presence.untrack() : undefined), [presence, isTracked]);
 	const members = () => presence.members;
 	return useSyncExternalStore(subscriber(presence), members, members);
@@ -30,7 +30,7 @@ export function usePresence<M>(presence: Presence<M>, metadata?: M): readonly Me
 
 const subscribers = new WeakMap<Presence<any>, (listener: () => void) => () => void>();
 
-/** One function for each presence, so that React does not subscribe anew in every render. */
+/** One function for each presence, so that React does not subscribe again in every render. */
 function subscriber(presence: Presence<any>): (listener: () => void) => () => void {
 	let subscribe = subscribers.get(presence);
 	if (!subscribe) {

@@ -1,5 +1,5 @@
 /**
- * `useRealtime`: how the connection stands; `useChanges` and `useBroadcast`: handlers for a component's life.
+ * `useRealtime`: the state of the connection; `useChanges` and `useBroadcast`: handlers for the life of a component.
  */
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import type {
@@ -18,7 +18,7 @@ import type {
 } from "../client/index.ts";
 
 /**
- * How the connection stands.
+ * The state of the connection.
  *
  * @example
  * ```tsx
@@ -34,7 +34,7 @@ export function useRealtime(client: Pick<Client<any>, "on" | "status">): Status 
 }
 
 /**
- * Calls with the changes of a table while the component is mounted. The handler may be a new one in every render.
+ * Calls with the changes of a table while the component is mounted. The handler may be a new function in every render.
  *
  * @example
  * ```tsx
@@ -59,8 +59,9 @@ export function useChanges<D extends Definitions, T extends TableName<D> | "*", 
 }
 
 /**
- * Calls with the broadcasts to the organization, or to a topic, while the component is mounted. The handler may be a new one
- * in every render. Of a topic it gives the function that sends there, the same one in every render.
+ * Calls with the broadcasts to the organization, or to a topic, while the component is mounted. The handler may be a
+ * new function in every render. With a topic, it returns the function that sends to it, which is the same in every
+ * render.
  *
  * @example
  * ```tsx

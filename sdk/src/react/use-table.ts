@@ -7,21 +7,21 @@ import type { Draft } from "./drafts.ts";
 import type { TableQuery } from "./table-query.ts";
 import { type TableState, TableStore } from "./table-store.ts";
 
-/** What {@link useTable} gives. */
+/** The result of {@link useTable}. */
 export interface TableView<R> extends TableState<R> {
 	/** Reads the list again. */
 	readonly refetch: () => Promise<void>;
 	/**
-	 * Shows a change at once, commits it, and shows it until the list has the change itself: no flicker. Where `commit`
-	 * fails, the change is taken back, and this rejects. `commit` best resolves to the receipt of the publication, or to
-	 * an object with it as `receipt`; otherwise the list is read again.
+	 * Shows a change at once, commits it, and keeps showing it until the list has received the change itself, so
+	 * nothing flickers. If `commit` fails, the change is undone and this rejects. `commit` should resolve to the
+	 * receipt of the publication, or to an object with it as `receipt`; otherwise the list is read again.
 	 */
 	readonly mutate: <T>(draft: Draft<R>, commit: () => Promise<T>) => Promise<T>;
 }
 
 /**
- * A list of rows: read once by a query, then kept current by the stream; read again after a gap. Nothing is lost or
- * doubled by a reconnect.
+ * A list of rows: read once by a query, then kept current by the stream; read again after a gap. A reconnect neither
+ * loses nor duplicates anything.
  *
  * @param deps what the query depends on: another list when one of them changes, as for `useEffect`
  *

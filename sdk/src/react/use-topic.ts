@@ -1,10 +1,10 @@
 /**
- * `useTopic`: a topic that is entered for a component's life.
+ * `useTopic`: subscribes to a topic for the life of a component.
  */
 import { useEffect, useRef, useState } from "react";
 import type { Broadcast, RealtimeError, Topic } from "../client/index.ts";
 
-/** How a topic stands: it is being entered, it was, or it was refused for now. */
+/** The state of a topic: subscribing, subscribed, or refused for now. */
 export interface TopicState {
 	readonly status: "entering" | "entered" | "refused";
 	/** Why it was refused. */
@@ -17,8 +17,8 @@ type Heard<Events, E> = E extends Named<Events> ? Broadcast<Events[E], E> : { [K
 const ENTERING: TopicState = { status: "entering" };
 
 /**
- * Enters a topic while the component is mounted, and calls with its broadcasts of one event or (`"*"`) of any. The handler may
- * be a new one in every render.
+ * Subscribes to a topic while the component is mounted, and calls with its broadcasts of one event or of any (`"*"`).
+ * The handler may be a new function in every render.
  *
  * @example
  * ```tsx

@@ -1,5 +1,5 @@
 /**
- * The one error that publishing ends in.
+ * The error of a failed publication.
  */
 
 /**
@@ -25,7 +25,7 @@ export type RealtimeErrorCode =
 	| "timeout"
 	| "unexpected_answer";
 
-/** What a {@link RealtimeError} tells beside its code and message. */
+/** The details of a {@link RealtimeError} besides its code and message. */
 export interface RealtimeErrorDetails {
 	/** The HTTP status. */
 	readonly status?: number;
@@ -33,13 +33,13 @@ export interface RealtimeErrorDetails {
 	readonly field?: string | undefined;
 	/** Seconds. */
 	readonly retryAfter?: number | undefined;
-	/** What was thrown below. */
+	/** The underlying error. */
 	readonly cause?: unknown;
 }
 
 /**
- * A publication that did not happen. Whatever was worth a retry has been retried by then. Its message holds no secret and
- * no value of a payload.
+ * A failed publication. Everything worth a retry has been retried by then. The message contains no secret and no value
+ * of a payload.
  *
  * @example
  * ```ts
@@ -56,9 +56,9 @@ export interface RealtimeErrorDetails {
  */
 export class RealtimeError extends Error {
 	override readonly name = "RealtimeError";
-	/** The reason. A Worker newer than this package may know codes that this one does not. */
+	/** The reason. A newer Worker may send codes that this package does not know. */
 	readonly code: RealtimeErrorCode | (string & {});
-	/** The HTTP status; 0 when no answer came. */
+	/** The HTTP status; 0 if no answer arrived. */
 	readonly status: number;
 	/** The path of the offending key of the request, such as `maskingConfig.ssn.type`. */
 	readonly field: string | undefined;
@@ -82,7 +82,7 @@ export class RealtimeError extends Error {
 	}
 }
 
-/** A mistake of the caller that the Worker need not be asked about. */
+/** A mistake of the caller, found without asking the Worker. */
 export function invalid(field: string, what: string): RealtimeError {
 	return new RealtimeError("invalid_request", `${field} ${what}`, { field });
 }

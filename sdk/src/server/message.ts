@@ -1,12 +1,12 @@
 /**
- * What is published: a message of `POST /broadcast`, made of a call's arguments.
+ * Messages of `POST /broadcast`, built from a call's arguments.
  */
 import { invalid } from "./error.ts";
 
 /** How a value is hidden. */
 export type MaskType = "email" | "phone" | "ssn" | "creditCard" | "name" | "redact";
 
-/** How a column is masked, and who sees it all the same. */
+/** How a column is masked, and who sees its value. */
 export interface MaskRule {
 	readonly type: MaskType;
 	/** Without it, everyone sees the masked value. */
@@ -21,46 +21,52 @@ export interface MaskRule {
 /** Masks by column, or by dotted path (`address.phone`) into one. */
 export type MaskingConfig<Column extends string = string> = { readonly [Path in Column | `${Column}.${string}`]?: MaskRule };
 
-/** Who receives a message, and how it is masked. A key that is absent restricts nothing; a key that is `undefined` is refused. */
+/** Who receives a message, and how it is masked. An absent key restricts nothing; a key that is `undefined` is rejected. */
 export interface MessageOptions {
 	/** Only this user. */
 	readonly userId?: string;
 	/** Only holders of at least one of these roles. With `userId`, both must hold. */
 	readonly targetRoles?: readonly string[];
-	/** Only those who are subscribed to this topic. */
+	/** Only subscribers of this topic. */
 	readonly topic?: string;
-	/** Whether the topic is a private one, governed by the Worker's channel policies. Default: true. */
+	/** Whether the topic is private, governed by the Worker's channel policies. Default: true. */
 	readonly private?: boolean;
 	/** What is masked for whom. */
 	readonly maskingConfig?: MaskingConfig;
-	/** The key that names the owner, for `or: "owner"`. Default: the first present of `userId`, `user_id`, `ownerId`, … */
+	/** The key that holds the owner, for `or: "owner"`. Default: the first present of `userId`, `user_id`, `ownerId`, … */
 	readonly ownerField?: string;
-	/** `false`: not kept for clients that come back, whatever the table says. */
+	/** `false`: not retained for recovery, whatever the table says. */
 	readonly history?: boolean;
-	/** The idempotency key; the same one within 10 minutes is delivered once. Default: a random one, the same for every retry. */
+	/**
+	 * The idempotency key; a message repeated within 10 minutes is delivered once. Default: a random one, the same for
+	 * every retry.
+	 */
 	readonly id?: string;
 }
 
-/** {@link MessageOptions}, and what the payload is. */
+/** {@link MessageOptions}, and the encoding of the payload. */
 export interface BroadcastOptions extends MessageOptions {
-	/** The payload is text in base64 (RFC 4648, section 4) that stands for bytes. No `maskingConfig` beside it. */
+	/** The payload is base64 text (RFC 4648, section 4) that encodes bytes. It excludes `maskingConfig`. */
 	readonly encoding?: "base64";
 }
 
-/** {@link MessageOptions}, which columns of a row leave, and of which types they are. */
+/** {@link MessageOptions}, the columns of a row that are sent, and their types. */
 export interface ChangeOptions<Column extends string = string> extends MessageOptions {
-	/** The columns that leave. Default: all. */
+	/** The columns that are sent. Default: all. */
 	readonly fields?: readonly Column[];
-	/** Database types of columns, such as `numeric`, which clients of Supabase cast values by. Default: the table's `columns`. */
+	/**
+	 * Database types of columns, such as `numeric`, which Supabase clients use to cast values. Default: the table's
+	 * `columns`.
+	 */
 	readonly columns?: { readonly [Name in Column]?: string };
 	/** See {@link MessageOptions.maskingConfig}. */
 	readonly maskingConfig?: MaskingConfig<Column>;
 }
 
-/** What happened to a row. */
+/** The operation on a row. */
 export type Operation = "INSERT" | "UPDATE" | "DELETE";
 
-/** A message as it is sent. */
+/** A message in the format of the request. */
 export type Message = Readonly<Record<string, unknown>> & { readonly id: string };
 
 /** A message about a row. A table's name is `table` or `schema.table`. */
@@ -75,14 +81,14 @@ export function changeMessage(
 	return { ...complete(options), type: "postgres_changes", schema, table: table.slice(dot + 1), eventType, ...rows };
 }
 
-/** A message of the application's own kind. */
+/** A message with an event name chosen by the application. */
 export function broadcastMessage(event: string, payload: unknown, options: BroadcastOptions): Message {
 	return { ...complete(options), type: "broadcast", event, payload: payload ?? null };
 }
 
 /**
- * Every key goes along, for the Worker refuses a misspelt one. JSON would drop one that is undefined, and what was meant
- * for a user would go to the whole organization: `{ userId: session.userId }` of a session without a user.
+ * Passes on every key, because the Worker rejects misspelt ones. JSON would drop an undefined key, and a message for
+ * one user would go to the whole organization: `{ userId: session.userId }` of a session without a user.
  */
 function complete(options: BroadcastOptions): { id: string } {
 	for (const [name, value] of Object.entries(options)) {

@@ -1,11 +1,11 @@
 /**
- * Namespaces of an application's own events, with the types of their payloads.
+ * Namespaces of the application's own events, with the types of their payloads.
  */
 import { invalid } from "./error.ts";
 
 declare const payloadType: unique symbol;
 
-/** The type of an event's payload; made by {@link payload}. */
+/** The type of an event's payload, created by {@link payload}. */
 export interface Payload<Type> {
 	/** @internal Only a type. */
 	readonly [payloadType]?: Type;
@@ -16,23 +16,23 @@ export type Events = readonly string[] | Readonly<Record<string, Payload<any>>>;
 
 /** A namespace of {@link defineRealtime}. `Payloads` maps its events to the types of their payloads. */
 export interface Namespace<Name extends string = string, Payloads = any> {
-	/** What stands before the colon. */
+	/** The part before the colon. */
 	readonly name: Name;
 	/** The names of the events. */
 	readonly events: readonly (keyof Payloads & string)[];
-	/** For people. */
+	/** For readers. */
 	readonly description: string | undefined;
 	/** @internal Only a type. */
 	readonly [payloadType]?: Payloads;
 }
 
-/** The types of the payloads by event; `unknown` for an event of which only the name is given. */
+/** The types of the payloads by event; `unknown` for an event that is only named. */
 export type PayloadsOf<These extends Events> = These extends readonly (infer Name extends string)[]
 	? { [Event in Name]: unknown }
 	: { [Event in keyof These]: These[Event] extends Payload<infer Type> ? Type : never };
 
 /**
- * The type of an event's payload, for {@link defineRealtime}. At run time it is nothing.
+ * The type of an event's payload, for {@link defineRealtime}. It has no value at run time.
  *
  * @example
  * ```ts
@@ -47,7 +47,7 @@ export function payload<Type>(): Payload<Type> {
 }
 
 /**
- * Defines a namespace: `createRealtime(env, { namespaces: [extraction] })` gets a method for each of its events, and
+ * Defines a namespace: `createRealtime(env, { namespaces: [extraction] })` has a method for each of its events, and
  * `realtime.extraction.started(…)` sends `extraction:started`.
  *
  * @example

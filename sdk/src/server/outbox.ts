@@ -1,9 +1,10 @@
 /**
- * The outbox: what is to be published is written in the transaction of the row, and published after it.
+ * The outbox: a publication is written in the transaction of the row, and sent afterwards.
  *
- * A crash anywhere loses nothing: until the Worker has accepted a message, its row is there. Between that and the row's
- * deletion the next flush sends the message again with the same id, which the Worker answers without delivering it; it
- * remembers ids for 10 minutes. Concurrent flushes send the same in the same order, and are safe for the same reason.
+ * A crash at any point loses nothing: a message's row stays until the Worker has accepted the message. If the row could
+ * not be deleted, the next flush sends the message again with the same id, and the Worker answers without delivering
+ * it, because it remembers ids for 10 minutes. Concurrent flushes send the same messages in the same order, and are
+ * safe for the same reason.
  */
 import { RealtimeError } from "./error.ts";
 import type { Namespace } from "./namespace.ts";
@@ -14,32 +15,32 @@ import type { Tables } from "./table.ts";
 
 /** How much to flush. */
 export interface FlushOptions {
-	/** Only this organization's. */
+	/** Only this organization's messages. */
 	readonly organizationId?: string;
-	/** Batches of at most 100 messages of one organization, at most. Default: 100. A Worker's requests are limited. */
+	/** The most batches of up to 100 messages of one organization. Default: 100. A Worker's requests are limited. */
 	readonly batches?: number;
-	/** Stops it. What is not published stays. */
+	/** Stops flushing. Unpublished messages remain. */
 	readonly signal?: AbortSignal;
 }
 
-/** What a flush did. */
+/** The result of a flush. */
 export interface FlushReport {
-	/** Messages that the Worker has accepted, now or in an earlier flush that died before it could delete them. */
+	/** Messages that the Worker has accepted, now or in an earlier flush that crashed before it could delete them. */
 	readonly published: number;
-	/** Messages that the Worker will never accept. They stay in the table with their `error`, and are not tried again. */
+	/** Messages that the Worker will never accept. They stay in the table with their `error`, and are not retried. */
 	readonly parked: number;
-	/** Why some organizations' messages stay for the next flush, one error each. */
+	/** Why some organizations' messages wait for the next flush, one error each. */
 	readonly errors: readonly RealtimeError[];
-	/** Whether it stopped at `batches` with more to do. */
+	/** Whether it stopped at `batches` although more messages wait. */
 	readonly more: boolean;
 }
 
-/** An outbox: the publishing functions give statements for the application's transaction, and `flush` publishes. */
+/** An outbox: the publishing functions return statements for the application's transaction, and `flush` publishes. */
 export type Outbox<Names extends Tables, Spaces extends readonly Namespace[], Statement> = Publisher<Names, Statement> &
 	NamespaceMethods<Spaces, Statement> & {
 		/**
-		 * Publishes what is waiting, in order within each organization, and deletes it. Call it after the commit, and from a
-		 * cron trigger for what a crash has left.
+		 * Publishes what is waiting, in order within each organization, and deletes it. Call it after the commit, and
+		 * from a cron trigger for what a crash has left behind.
 		 *
 		 * @throws {RealtimeError} when publishing fails for every organization alike (no connection, a wrong token)
 		 */
@@ -54,7 +55,8 @@ export function createOutbox<Statement>(rules: Rules, send: Send, database: D1<S
 	const sql: Sql<Statement> = "prepare" in database ? d1(database) : database;
 	const publisher = createPublisher(rules, (compose, organizationId: string, options = {}) => {
 		const message = compose(options);
-		// A table that announces nothing still gives a statement, so that the application's list of them is complete.
+		// A table that publishes nothing still returns a statement, so that the application's list of statements is
+		// complete.
 		if (!message) return sql.statement("SELECT 1", []);
 		return sql.statement(INSERT, [organizationId, message.id, JSON.stringify(message), Date.now()]);
 	});
@@ -84,10 +86,11 @@ async function flush<Statement>(
 		try {
 			const rows = (await sql.run(sql.statement(WAITING, [organization, BATCH]))) as Row[];
 			await publish(rows, organization, report);
-			// Behind the others, who are not to wait for one with much to say.
+			// Behind the others, so that nobody waits for an organization with many messages.
 			if (rows.length === BATCH) queue.push(organization);
 		} catch (error) {
-			// What is no answer of the Worker's own is about no organization: it does not run, or is not where we ask.
+			// Without an answer from the Worker, the error concerns no organization: the Worker is not running, or not at
+			// this address.
 			const isTheirs = error instanceof RealtimeError && error.retryable && error.status > 0 && error.code !== "unexpected_answer";
 			if (!isTheirs) throw error;
 			report.errors.push(error);
@@ -95,13 +98,13 @@ async function flush<Statement>(
 	}
 	return report;
 
-	/** Those for whom something is waiting, the longest first. */
+	/** The organizations with waiting messages, the longest waiting first. */
 	async function organizations(): Promise<string[]> {
 		const rows = (await sql.run(sql.statement(ORGANIZATIONS, [batches + 1]))) as { organization_id: string }[];
 		return rows.map((row) => row.organization_id);
 	}
 
-	/** Publishes and deletes rows of one organization, and parks those that the Worker does not accept. */
+	/** Publishes and deletes rows of one organization, and parks those that the Worker rejects. */
 	async function publish(rows: readonly Row[], organization: string, counts: Counts): Promise<void> {
 		if (rows.length === 0) return;
 		try {
@@ -115,7 +118,7 @@ async function flush<Statement>(
 		counts.published += rows.length;
 	}
 
-	/** Parks the rows that a refusal is about, and publishes the others. */
+	/** Parks the rows that a rejection concerns, and publishes the others. */
 	async function separate(error: RealtimeError, rows: readonly Row[], organization: string, counts: Counts): Promise<void> {
 		const { code, message, field } = error;
 		const all = rows.length === 1 || field === "organizationId";
@@ -124,7 +127,7 @@ async function flush<Statement>(
 			await sql.run(sql.statement(PARK, [`${code}: ${message}`, row.position]));
 			counts.parked += 1;
 		}
-		// Where it is not known which one is meant (together they are too large), halves tell.
+		// If it is unknown which one is meant (together they are too large), each half is tried.
 		const half = guilty.length > 0 ? rows.length : rows.length / 2;
 		const others = rows.filter((row) => !guilty.includes(row));
 		await publish(others.slice(0, half), organization, counts);
@@ -132,10 +135,10 @@ async function flush<Statement>(
 	}
 }
 
-/** The most messages that one request may hold, and the most values that a statement of D1 may. */
+/** The most messages in one request, and the most values in a statement of D1. */
 const BATCH = 100;
 
-/** The statement that the publishing functions of an outbox give. */
+/** The statement that the publishing functions of an outbox return. */
 export const INSERT =
 	"INSERT INTO realtime_outbox (organization_id, id, message, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
 const ORGANIZATIONS =

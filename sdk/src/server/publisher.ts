@@ -1,6 +1,6 @@
 /**
- * The publishing functions. Sent at once, in a batch or by an outbox, they are the same; only what becomes of the message
- * differs.
+ * The publishing functions. They are the same for direct calls, batches and the outbox; only the destination of the
+ * message differs.
  */
 import type { JsonOf } from "../client/definitions.ts";
 import { invalid } from "./error.ts";
@@ -8,7 +8,7 @@ import { type BroadcastOptions, broadcastMessage, type ChangeOptions, changeMess
 import type { Namespace } from "./namespace.ts";
 import { type ColumnOf, narrow, type Table, type Tables } from "./table.ts";
 
-/** The columns of a table that may be published: some of them, as the database's library has them, or as JSON does. */
+/** The columns of a table that may be published: any of them, as the database's library or JSON represents them. */
 export type RowOf<These extends Tables, Name extends keyof These> = These[Name] extends Table<infer Row>
 	? { [Column in keyof Row]?: Row[Column] | JsonOf<Row[Column]> }
 	: object;
@@ -19,8 +19,8 @@ export type ColumnsOf<These extends Tables, Name extends keyof These> = These[Na
 /**
  * The publishing functions.
  *
- * `Target` is what follows the content: the organization, or nothing in a batch, which has one. `Call` is what the options
- * hold beside the message's own.
+ * `Target` is the argument after the content: the organization, or nothing in a batch, which has one. `Call` holds the
+ * options besides the message's own.
  */
 export interface Publisher<Names extends Tables, Result, Target extends readonly unknown[] = [organizationId: string], Call = unknown> {
 	/**
@@ -45,7 +45,8 @@ export interface Publisher<Names extends Tables, Result, Target extends readonly
 	): Result;
 
 	/**
-	 * A row was updated. Without the row before it (`null`), those who can no longer see the row are not told.
+	 * A row was updated. Without the row before it (`null`), recipients that can no longer see the row are not
+	 * informed.
 	 *
 	 * @example
 	 * ```ts
@@ -84,7 +85,7 @@ export interface Publisher<Names extends Tables, Result, Target extends readonly
 	): Result;
 
 	/**
-	 * Anything that is no change of a row.
+	 * Any message other than a row change.
 	 *
 	 * @example
 	 * ```ts
@@ -117,20 +118,21 @@ export type NamespaceMethods<
 		: never;
 };
 
-/** What the functions are made of. */
+/** The parameters of the functions. */
 export interface Rules {
 	readonly tables?: Tables | undefined;
 	readonly namespaces?: readonly Namespace[] | undefined;
 }
 
-/** Does something with a message, which it gets by its options; `undefined` when the table does not announce it. */
+/** Handles a message, built from its options; `undefined` if the table does not publish it. */
 export type Sink<Result> = (compose: (options: ChangeOptions) => Message | undefined, ...target: any[]) => Result;
 
 /** The publishing functions whose messages go to `sink`. */
 export function createPublisher<Result>({ tables, namespaces = [] }: Rules, sink: Sink<Result>) {
 	const change = (table: string, operation: Operation, rows: { new: object | null; old: object | null }, target: any[]) =>
 		sink((options) => {
-			// Without any table it is free what there is; a table that is missing among others is one without its rules.
+			// Without `tables`, any table may be published. With them, a missing table would be published without its
+			// rules.
 			if (tables && !Object.hasOwn(tables, table)) throw invalid("table", "is not one of the tables of createRealtime");
 			const narrowed = narrow(tables?.[table] ?? {}, operation, options);
 			return narrowed && changeMessage(table, operation, rows, narrowed);

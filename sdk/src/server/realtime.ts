@@ -1,5 +1,5 @@
 /**
- * `createRealtime`: an API worker's way to the realtime Worker.
+ * `createRealtime`: connects an API worker to the realtime Worker.
  */
 import { RealtimeError } from "./error.ts";
 import type { Message } from "./message.ts";
@@ -11,44 +11,44 @@ import { type RetryOptions, retry } from "./retry.ts";
 import type { D1, D1Statement, Sql } from "./sql.ts";
 import type { Tables } from "./table.ts";
 
-/** What `createRealtime` reads of the API worker's variables and bindings. */
+/** The variables and bindings of the API worker that `createRealtime` reads. */
 export interface RealtimeEnv {
-	/** A service binding to the realtime Worker. Where there is one, no request leaves Cloudflare's network. */
+	/** A service binding to the realtime Worker. With it, no request leaves Cloudflare's network. */
 	readonly REALTIME?: Service;
-	/** The address of the realtime Worker, where there is no binding. */
+	/** The address of the realtime Worker, if there is no binding. */
 	readonly REALTIME_URL?: string;
 	/** The realtime Worker's `ACCESS_TOKEN`. */
 	readonly ACCESS_TOKEN: string;
 }
 
-/** What can be set; everything has a default. */
+/** The options; each has a default. */
 export interface RealtimeOptions<Names extends Tables = Tables, Spaces extends readonly Namespace[] = readonly Namespace[]> {
 	/** Tables of `defineTable`. With them, no other table can be published. */
 	readonly tables?: Names;
 	/** Namespaces of `defineRealtime`. */
 	readonly namespaces?: Spaces;
-	/** How often to try. */
+	/** How often to retry. */
 	readonly retry?: RetryOptions;
 	/** Milliseconds for one request. Default: 5000. */
 	readonly timeout?: number;
-	/** Instead of the global `fetch`, where there is no service binding. */
+	/** Replaces the global `fetch` if there is no service binding. */
 	readonly fetch?: Service["fetch"];
 }
 
-/** What a single call may set beside the message's options. */
+/** The options of a single call besides the message's own. */
 export interface CallOptions {
-	/** Stops trying; the call rejects with the signal's reason. */
+	/** Stops retrying; the call rejects with the signal's reason. */
 	readonly signal?: AbortSignal;
 }
 
-/** What a publication resolves to: nothing, when the table's options switch it off. */
+/** The result of a publication: nothing if the table's options disable it. */
 export type Published = Promise<Receipt | undefined>;
 
-/** The functions inside a batch: they take no organization, for the batch has one. */
+/** The functions inside a batch. They take no organization, because the batch has one. */
 export type Batch<Names extends Tables, Spaces extends readonly Namespace[]> = Publisher<Names, void, []> &
 	NamespaceMethods<Spaces, void, []>;
 
-/** What {@link createRealtime} gives. */
+/** The result of {@link createRealtime}. */
 export type Realtime<Names extends Tables = Tables, Spaces extends readonly Namespace[] = readonly []> = Publisher<
 	Names,
 	Published,
@@ -57,7 +57,8 @@ export type Realtime<Names extends Tables = Tables, Spaces extends readonly Name
 > &
 	NamespaceMethods<Spaces, Published, [organizationId: string], CallOptions> & {
 		/**
-		 * Publishes up to 100 messages of one organization in one request: accepted or refused as one, delivered in order.
+		 * Publishes up to 100 messages of one organization in one request: accepted or rejected together, delivered in
+		 * order.
 		 *
 		 * @example
 		 * ```ts
@@ -74,7 +75,7 @@ export type Realtime<Names extends Tables = Tables, Spaces extends readonly Name
 		batch(organizationId: string, compose: (batch: Batch<Names, Spaces>) => unknown, options?: CallOptions): Published;
 
 		/**
-		 * An outbox in a database: what is to be published is written in the transaction of the row, and published by `flush`.
+		 * An outbox in a database: a publication is written in the transaction of the row, and sent by `flush`.
 		 *
 		 * @example
 		 * ```ts
@@ -93,8 +94,8 @@ export type Realtime<Names extends Tables = Tables, Spaces extends readonly Name
 	};
 
 /**
- * Connects to the realtime Worker: through the service binding `REALTIME` where there is one, else at `REALTIME_URL`. It
- * keeps nothing between calls, so it can be made per request.
+ * Connects to the realtime Worker: through the service binding `REALTIME` if there is one, otherwise at `REALTIME_URL`.
+ * It holds no state between calls, so it can be created per request.
  *
  * @throws {RealtimeError} `configuration`, when a variable is missing
  *
@@ -113,7 +114,7 @@ export function createRealtime<const Names extends Tables = Tables, const Spaces
 ): Realtime<Names, Spaces> {
 	const endpoint = locate(env, options);
 	const send = (body: object, signal?: AbortSignal): Promise<Receipt> => {
-		// Once, so that every try sends the same ids.
+		// Once, so that every attempt sends the same ids.
 		const text = JSON.stringify(body);
 		return retry(options.retry ?? {}, signal, () => post(endpoint, text, signal));
 	};
@@ -142,7 +143,7 @@ function locate(env: RealtimeEnv, options: RealtimeOptions): Endpoint {
 	const { REALTIME: binding, REALTIME_URL: url, ACCESS_TOKEN: token } = env;
 	if (!token) throw new RealtimeError("configuration", "ACCESS_TOKEN is not set");
 	const timeout = options.timeout ?? 5_000;
-	// A binding is reached under any address.
+	// A binding accepts any address.
 	if (binding) return { service: binding, url: "https://realtime", token, timeout };
 	if (!url) throw new RealtimeError("configuration", "neither REALTIME nor REALTIME_URL is set");
 	const service = { fetch: options.fetch ?? ((address, init) => fetch(address, init)) } satisfies Service;

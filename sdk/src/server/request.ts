@@ -3,23 +3,23 @@
  */
 import { RealtimeError } from "./error.ts";
 
-/** The Worker's answer to what it has accepted. It is durable by then. */
+/** The Worker's answer to an accepted request, whose events are durable by then. */
 export interface Receipt {
 	/** How many events the request held. */
 	readonly accepted: number;
-	/** Whether all of them had been accepted before, under the same ids. */
+	/** Whether all of them had been accepted before with the same ids. */
 	readonly duplicate: boolean;
-	/** The line of history that `offset` belongs to. */
+	/** The epoch of `offset`. */
 	readonly epoch: string;
-	/** The place of the last event in the organization's history. */
+	/** The offset of the last event in the organization's stream. */
 	readonly offset: number;
 	/** How many frames were handed to sockets. */
 	readonly delivered: number;
-	/** Given where the organization has relays, whose sockets `delivered` does not count. */
+	/** Present if the organization has relays, whose sockets `delivered` does not count. */
 	readonly deliveredAtLeast?: number;
 }
 
-/** What a service binding, or anything else that fetches, has to do. */
+/** What a service binding, or any other fetcher, must provide. */
 export interface Service {
 	fetch(
 		url: string,
@@ -33,7 +33,7 @@ export interface Service {
 	): Promise<{ readonly status: number; readonly headers: { get(name: string): string | null }; text(): Promise<string> }>;
 }
 
-/** Where the Worker is, and who asks. */
+/** The address of the Worker, and the credential. */
 export interface Endpoint {
 	readonly service: Service;
 	/** The address without a path. */
@@ -71,7 +71,7 @@ export async function post(endpoint: Endpoint, body: string, signal?: AbortSigna
 	throw new RealtimeError(code, message, { status, field, retryAfter });
 }
 
-/** The value of a JSON text, `null` of any other. */
+/** The value of a JSON text; `null` for any other text. */
 export function parse(text: string): unknown {
 	try {
 		return JSON.parse(text);

@@ -1,19 +1,19 @@
 /**
- * Trying again: with backoff and jitter, as late as the Worker asks, and not forever.
+ * Retries: with backoff and jitter, as late as the Worker asks, and not for ever.
  */
 import { RealtimeError } from "./error.ts";
 
-/** How often to try, and how long to wait in between. */
+/** How often to retry, and how long to wait between attempts. */
 export interface RetryOptions {
-	/** Requests at most, the first among them. Default: 4. */
+	/** Maximum requests, including the first. Default: 4. */
 	readonly attempts?: number;
-	/** Milliseconds before the second request, at most; each further wait may be twice as long. Default: 200. */
+	/** The maximum wait before the second request, in milliseconds; each further wait may be twice as long. Default: 200. */
 	readonly delay?: number;
-	/** Milliseconds of one wait at most; a longer `Retry-After` ends the trying. Default: 5000. */
+	/** The maximum of one wait, in milliseconds; a longer `Retry-After` ends the retries. Default: 5000. */
 	readonly maxDelay?: number;
 }
 
-/** Runs `attempt` until it succeeds or another try makes no sense. */
+/** Runs `attempt` until it succeeds or another attempt is pointless. */
 export async function retry<Result>(
 	{ attempts = 4, delay = 200, maxDelay = 5_000 }: RetryOptions,
 	signal: AbortSignal | undefined,
@@ -26,7 +26,7 @@ export async function retry<Result>(
 			if (!(error instanceof RealtimeError && error.retryable) || tried >= attempts) throw error;
 			const asked = (error.retryAfter ?? 0) * 1_000;
 			if (asked > maxDelay) throw error;
-			// Anything up to the full delay, so that those who failed together do not come back together.
+			// Anything up to the full delay, so that clients that failed together do not retry together.
 			const backoff = Math.random() * Math.min(maxDelay, delay * 2 ** (tried - 1));
 			await sleep(asked + backoff, signal);
 		}

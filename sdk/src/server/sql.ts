@@ -1,13 +1,13 @@
 /**
- * The databases that an outbox can live in, and its table there.
+ * The databases that an outbox can use, and its table there.
  */
 
 /** A value in a statement. */
 export type SqlValue = string | number;
 
 /**
- * What an outbox asks of a database: statements that the application can put into its own transaction, and running one.
- * The statements have `?` for each value; `sql.replace(/\?/g, () => "$" + ++n)` numbers them for PostgreSQL.
+ * What an outbox requires of a database: statements that the application can put into its own transaction, and running
+ * one. The statements have `?` for each value; `sql.replace(/\?/g, () => "$" + ++n)` numbers them for PostgreSQL.
  *
  * @example
  * ```ts
@@ -35,16 +35,16 @@ export type SqlValue = string | number;
 export interface Sql<Statement> {
 	/** A statement with its values, not run yet. */
 	statement(sql: string, values: SqlValue[]): Statement;
-	/** Runs one, and gives its rows. */
+	/** Runs one, and returns its rows. */
 	run(statement: Statement): Promise<readonly object[]>;
 }
 
-/** What an outbox asks of a D1 database. */
+/** What an outbox requires of a D1 database. */
 export interface D1<Statement extends D1Statement> {
 	prepare(sql: string): { bind(...values: SqlValue[]): Statement };
 }
 
-/** What an outbox asks of a statement of D1. */
+/** What an outbox requires of a D1 statement. */
 export interface D1Statement {
 	all(): Promise<{ readonly results: readonly object[] }>;
 }
@@ -80,7 +80,7 @@ CREATE INDEX IF NOT EXISTS realtime_outbox_waiting ON realtime_outbox (organizat
 `;
 
 /**
- * The outbox's table for PostgreSQL. Of transactions that overlap, positions may not be in the order of the commits.
+ * The outbox's table for PostgreSQL. For overlapping transactions, positions may differ from the commit order.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * What is announced of a table, to whom: the helper applies it, and the Worker's `REALTIME` is made of it.
+ * What is published of a table, and to whom. The helper applies it, and the Worker's `REALTIME` is derived from it.
  */
 import { invalid } from "./error.ts";
 import type { ChangeOptions, MaskingConfig, MaskRule, Operation } from "./message.ts";
@@ -11,34 +11,34 @@ export type ColumnOf<Row> = keyof Row & string;
 
 /** The options of one table. */
 export interface TableOptions<Row extends object = any> {
-	/** Whether anything is announced. Default: true. */
+	/** Whether anything is published. Default: true. */
 	readonly enabled?: boolean;
-	/** Whether inserts are announced. Default: true. */
+	/** Whether inserts are published. Default: true. */
 	readonly onInsert?: boolean;
-	/** Whether updates are announced. Default: true. */
+	/** Whether updates are published. Default: true. */
 	readonly onUpdate?: boolean;
-	/** Whether deletes are announced. Default: true. */
+	/** Whether deletes are published. Default: true. */
 	readonly onDelete?: boolean;
-	/** Roles of which a subscriber holds at least one. Default: everyone of the organization. */
+	/** Roles of which a subscriber must hold at least one. Default: everyone in the organization. */
 	readonly requiredRoles?: readonly string[];
-	/** The columns that leave. Default: all. */
+	/** The columns that are sent. Default: all. */
 	readonly fields?: readonly ColumnOf<Row>[];
-	/** The columns that tell rows apart. Used by the Worker alone. Default: `id`. */
+	/** The columns that identify a row. Used by the Worker only. Default: `id`. */
 	readonly primaryKey?: readonly ColumnOf<Row>[];
 	/** What is masked for whom. */
 	readonly masking?: MaskingConfig<ColumnOf<Row>>;
-	/** The column that names the organization of a row, for the triggers of `realtime-worker/d1`. Used by them alone. */
+	/** The column that names the organization of a row. Used only by the triggers of `realtime-worker/d1`. */
 	readonly organization?: ColumnOf<Row>;
-	/** The column that names the owner, for `or: "owner"`. */
+	/** The column that holds the owner, for `or: "owner"`. */
 	readonly ownerField?: ColumnOf<Row>;
-	/** Which rows a subscriber sees; any match makes the row visible. Applied by the Worker alone. Default: all. */
+	/** Which rows a subscriber sees; a row is visible if any rule matches. Applied by the Worker only. Default: all. */
 	readonly rows?: readonly (
 		| { readonly roles: readonly string[] }
 		| { readonly column: ColumnOf<Row>; readonly claim: string }
 	)[];
-	/** Declared types, such as `int8`, for the filters of subscribers. Used by the Worker alone. */
+	/** Declared types, such as `int8`, for the filters of subscribers. Used by the Worker only. */
 	readonly columns?: { readonly [Column in ColumnOf<Row>]?: string };
-	/** Whether changes are kept for clients that come back. Used by the Worker alone. Default: true. */
+	/** Whether changes are retained for recovery. Used by the Worker only. Default: true. */
 	readonly history?: boolean;
 }
 
@@ -52,7 +52,8 @@ export interface Table<Row extends object = any> extends TableOptions<Row> {
 export type Tables = Readonly<Record<string, Table>>;
 
 /**
- * Says what is announced of a table, and to whom. The type parameter is its row: with it the compiler knows the columns.
+ * Declares what is published of a table, and to whom. The type parameter is its row, from which the compiler knows the
+ * columns.
  *
  * @example
  * ```ts
@@ -83,8 +84,8 @@ export interface RealtimeVariable {
 }
 
 /**
- * The Worker's variable `REALTIME` with these tables, so that the Worker enforces what the helper applies. Any other
- * section (`channels`, `limits`, …) goes along as it is.
+ * The Worker's variable `REALTIME` with these tables, so that the Worker enforces what the helper applies. Every other
+ * section (`channels`, `limits`, …) is passed on unchanged.
  *
  * @example
  * ```ts
@@ -105,7 +106,7 @@ export function realtimeVariable(sections: { readonly tables: Tables; readonly [
 }
 
 /**
- * A call's options under the table's: the narrower audience, the fewer fields, the stricter mask.
+ * A call's options combined with the table's: the narrower audience, the fewer fields, the stricter mask.
  *
  * @returns nothing when the table does not announce this
  */
@@ -128,7 +129,7 @@ export function narrow(table: Table, operation: Operation, options: ChangeOption
 	};
 }
 
-/** What is in both lists; the other one where one is absent. */
+/** The elements of both lists, or the other list if one is absent. */
 function both<Item>(some: readonly Item[] | undefined, others: readonly Item[] | undefined): readonly Item[] | undefined {
 	return some && others ? some.filter((item) => others.includes(item)) : (some ?? others);
 }
@@ -138,7 +139,7 @@ function mask(ours: MaskingConfig, theirs: MaskingConfig = {}): MaskingConfig {
 	return { ...theirs, ...Object.fromEntries(shared) };
 }
 
-/** Shows what both rules show to those to whom both show it. */
+/** Shows a value only to those to whom both rules show it. */
 function stricter(ours: MaskRule, theirs: MaskRule | undefined): MaskRule {
 	if (!theirs) return ours;
 	const roles = both(ours.show?.roles ?? [], theirs.show?.roles ?? [])!;

@@ -1,5 +1,5 @@
 /**
- * Stores for Svelte, by its store contract. The client is made outside of components, with `createClient`.
+ * Stores for Svelte, following its store contract. Create the client outside of components, with `createClient`.
  *
  * @module
  */
@@ -9,16 +9,16 @@ import { type TableState, TableStore } from "../react/table-store.ts";
 
 export type { TableQuery, TableState };
 
-/** A store that is read only: `$store` in a component. */
+/** A read-only store: `$store` in a component. */
 export interface Readable<T> {
 	subscribe(run: (value: T) => void): Off;
 }
 
-/** A store of a list. */
+/** A store that holds a list. */
 export type TableReadable<R extends object> = Readable<TableState<R>> & Pick<TableStore<R>, "refetch" | "mutate">;
 
 /**
- * A list of rows: read once by a query, then kept current by the stream while a component looks at it.
+ * A list of rows: read once by a query, then kept current by the stream while a component subscribes to it.
  *
  * @example
  * ```ts
@@ -39,12 +39,12 @@ export function table<D extends Definitions, T extends TableName<D>>(
 	return { ...readable(store.state, store.subscribe), refetch: store.refetch, mutate: store.mutate };
 }
 
-/** How the connection stands. */
+/** The state of the connection. */
 export function status(client: Pick<Client<any>, "on" | "status">): Readable<Status> {
 	return readable(() => client.status, client.on.status);
 }
 
-/** Everyone who is present; with metadata, this client is one of them while a component looks. */
+/** All members; with metadata, this client is one of them while a component subscribes. */
 export function presence<M>(place: Presence<M>, metadata?: M): Readable<readonly Member<M>[]> {
 	let lookers = 0;
 	return readable(
@@ -61,7 +61,8 @@ export function presence<M>(place: Presence<M>, metadata?: M): Readable<readonly
 }
 
 /**
- * The latest broadcast of a topic, `undefined` before the first; the topic is entered while a component looks.
+ * The latest broadcast of a topic, `undefined` before the first; the topic is subscribed to while a component uses the
+ * store.
  *
  * @example
  * ```ts
@@ -88,7 +89,7 @@ export function broadcast<Events, E extends Extract<keyof Events, string> | "*">
 	);
 }
 
-/** A server that renders a page looks once, and opens no connection. */
+/** A server that renders a page subscribes once, and opens no connection. */
 function readable<T>(value: () => T, listen: (listener: () => void) => Off): Readable<T> {
 	return {
 		subscribe(run) {

@@ -7,12 +7,12 @@ import type { Client, Definitions, RowOf, TableName } from "../client/index.ts";
 import type { TableQuery } from "../react/table-query.ts";
 import { TableStore } from "../react/table-store.ts";
 
-/** Which rows the collection has. `key` tells them apart: `row.id` unless given. */
+/** The rows of the collection. `key` identifies them. Default: `row.id`. */
 export type CollectionQuery<R extends object> = Omit<TableQuery<R>, "key" | "sort"> & {
 	readonly key?: (row: Partial<R>) => string | number;
 };
 
-/** What `sync` of a collection is given, as far as it is used. */
+/** The arguments of a collection's `sync`, as far as they are used. */
 interface Sync<R> {
 	begin(): void;
 	write(message: { type: "insert" | "update" | "delete"; value: R }): void;
@@ -20,7 +20,7 @@ interface Sync<R> {
 	markReady(): void;
 }
 
-/** What `createCollection` of TanStack DB takes. */
+/** The options of TanStack DB's `createCollection`. */
 export interface CollectionOptions<R extends object> {
 	readonly id: string;
 	readonly getKey: (row: R) => string | number;
@@ -28,8 +28,8 @@ export interface CollectionOptions<R extends object> {
 }
 
 /**
- * Options for `createCollection`: the rows are read once by a query, then kept current by the stream. Handlers for writing go
- * beside them; one that ends with `await client.caughtUp(receipt)` shows no flicker.
+ * Options for `createCollection`: the rows are read once by a query, then kept current by the stream. Add handlers for
+ * writing beside them; one that ends with `await client.caughtUp(receipt)` causes no flicker.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ export function collection<D extends Definitions, T extends TableName<D>>(
 		return store.subscribe(() => {
 			const { rows, status } = store.state();
 			known = difference(known, new Map(rows.map((row) => [getKey(row), row])), into);
-			// What cannot be read is as ready as it will be; the query goes on being tried.
+			// If reading fails, the collection counts as ready; the query is retried.
 			if (status !== "loading") into.markReady();
 		});
 	};
@@ -65,7 +65,7 @@ export function collection<D extends Definitions, T extends TableName<D>>(
 	return { id, getKey, sync: { sync, rowUpdateMode: "full" } };
 }
 
-/** Writes what has changed between two states of the list; gives the later one. A row that is the same object is the same. */
+/** Writes the differences between two states of the list; returns the later one. Identical objects are identical rows. */
 function difference<R>(before: Map<string | number, R>, now: Map<string | number, R>, { begin, write, commit }: Sync<R>): Map<string | number, R> {
 	begin();
 	for (const [key, value] of before) if (!now.has(key)) write({ type: "delete", value });
@@ -77,14 +77,14 @@ function difference<R>(before: Map<string | number, R>, now: Map<string | number
 	return now;
 }
 
-/** What is used of TanStack Query's `QueryClient`. */
+/** The part of TanStack Query's `QueryClient` that is used. */
 export interface QueryCache {
 	setQueryData(queryKey: readonly unknown[], data: unknown): unknown;
 }
 
 /**
- * Keeps a query of TanStack Query current: the rows are read by its function, kept current by the stream, and put where
- * `useQuery` with the same key finds them. Give that `staleTime: Infinity`, for it need not read again.
+ * Keeps a query of TanStack Query current: its function reads the rows, the stream keeps them current, and `useQuery`
+ * with the same key finds them. Set `staleTime: Infinity` there, because it need not read again.
  *
  * @returns ends it
  *
@@ -111,7 +111,7 @@ export function followQuery<D extends Definitions, T extends TableName<D>>(
 	const store = new TableStore<RowOf<D, T> & object>(client, table, () => options);
 	return store.subscribe(() => {
 		const { rows, status } = store.state();
-		// A query that has failed, and has nothing yet, leaves what is there.
+		// A query that has failed and has no data leaves the cache unchanged.
 		if (status === "live" || status === "stale") cache.setQueryData(queryKey, rows);
 	});
 }

@@ -9,7 +9,7 @@ import type { Organization } from "./organization.ts";
 /** A subscription of a connection. */
 export type Target = TableTarget | { readonly topic: string; readonly private: boolean; readonly presence?: boolean };
 
-/** What the client gets as its WebSocket. */
+/** The client's WebSocket. */
 export class TestSocket {
 	onopen: ((event: never) => void) | null = null;
 	onmessage: ((event: never) => void) | null = null;
@@ -54,13 +54,13 @@ interface Frame extends Record<string, any> {
 /** The server's end. */
 export class Connection {
 	readonly socket: TestSocket;
-	/** Its name among those present. */
+	/** Its public id in presence. */
 	readonly id = crypto.randomUUID();
-	/** Who it is, once it has said so. */
+	/** The viewer, once authenticated. */
 	viewer: Viewer | undefined;
-	/** What it is subscribed to, by id. */
+	/** Its subscriptions, by id. */
 	readonly subscriptions = new Map<string, Target>();
-	/** Whether it gets only what it has subscribed to. */
+	/** Whether it receives only what it has subscribed to. */
 	isExplicit = false;
 	#organization: Organization;
 
@@ -69,7 +69,7 @@ export class Connection {
 		this.socket = socket;
 	}
 
-	/** Takes a frame of the client. */
+	/** Handles a frame of the client. */
 	receive(frame: Frame): void {
 		if (frame.type === "ping") return this.send({ type: "pong" });
 		if (frame.type === "auth") return this.#authenticate(frame);
@@ -96,7 +96,7 @@ export class Connection {
 		this.socket.hand(frame);
 	}
 
-	/** Refuses what the client asked for. */
+	/** Refuses a request of the client. */
 	refuse(code: string, id?: string): void {
 		this.send({ type: "error", code, message: `The test server says ${code}.`, ...(id !== undefined && { id }) });
 	}
@@ -106,7 +106,7 @@ export class Connection {
 		this.#organization.leave(this);
 	}
 
-	/** Whether it is in a topic. */
+	/** Whether it is subscribed to a topic. */
 	isIn(topic: string, isPrivate: boolean): boolean {
 		return [...this.subscriptions.values()].some((target) => "topic" in target && target.topic === topic && target.private === isPrivate);
 	}
@@ -156,7 +156,7 @@ export class Connection {
 	}
 }
 
-/** The viewer that a token of the test server is. */
+/** The viewer of a token of the test server. */
 function parseViewer(token: string): Viewer | undefined {
 	try {
 		const viewer = JSON.parse(token) as Viewer;

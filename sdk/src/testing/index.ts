@@ -1,5 +1,5 @@
 /**
- * `realtime-worker/testing`: a realtime Worker in memory, for the unit tests of an application.
+ * `realtime-worker/testing`: an in-memory realtime Worker, for an application's unit tests.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { Publication } from "./rules.ts";
 
 export type { Channel, Publication, TestSocket };
 
-/** What the test server is told: the deployment's tables and channels. */
+/** The options of the test server: the deployment's tables and channels. */
 export interface TestServerOptions {
 	/** Tables of `defineTable`. */
 	readonly tables?: Tables;
@@ -22,7 +22,7 @@ export interface TestServerOptions {
 	readonly channels?: readonly Channel[];
 }
 
-/** A realtime Worker in memory. */
+/** An in-memory realtime Worker. */
 export interface TestServer {
 	/** The address for `createClient`. */
 	readonly url: string;
@@ -30,17 +30,21 @@ export interface TestServer {
 	readonly env: RealtimeEnv;
 	/** What was published through `env`, in order. */
 	readonly published: readonly (Publication & { readonly organizationId: string })[];
-	/** The options for a client of someone; they look at the organization `org_test`, unless they say another. */
+	/** The options for a client of a viewer, in the organization `org_test` unless another is given. */
 	as(viewer: Partial<Viewer>): ClientOptions;
-	/** Settles when everything that is on its way has arrived. What waits for a timer, as a client that comes back, does not count. */
+	/**
+	 * Resolves when everything in transit has arrived. What waits for a timer, such as a reconnecting client, does not
+	 * count.
+	 */
 	settled(): Promise<void>;
-	/** Breaks every connection, as a lost network does. Clients come back, and resume. */
+	/** Breaks every connection, as a lost network does. Clients reconnect, and resume. */
 	disconnect(): void;
 }
 
 /**
- * Makes a realtime Worker in memory. It has the native protocol with tables' rules, filters (but for patterns), topics, presence
- * and recovery, by the same code as `view`; it has no limits, keeps everything, and verifies no token.
+ * Creates an in-memory realtime Worker. It has the native protocol with the tables' rules, filters (except patterns),
+ * topics, presence and recovery, using the same code as `view`. It has no limits, retains everything, and verifies no
+ * token.
  *
  * @example
  * ```ts
@@ -88,7 +92,7 @@ export function createTestServer({ tables = {}, channels = [] }: TestServerOptio
 			return { organizationId: whole.organizationId, token: JSON.stringify(whole), WebSocket: Socket, backoff };
 		},
 		async settled() {
-			// A turn in which nothing was sent or handed over is the end of it.
+			// Finished after a turn in which nothing was sent or passed on.
 			for (let before = -1; before !== acts; ) {
 				before = acts;
 				await new Promise((resolve) => setTimeout(resolve));
@@ -99,7 +103,7 @@ export function createTestServer({ tables = {}, channels = [] }: TestServerOptio
 		},
 	};
 
-	/** Takes what `POST /broadcast` takes, each id once. */
+	/** Accepts what `POST /broadcast` accepts, each id once. */
 	function accept({ organizationId, messages, ...single }: { organizationId: string; messages?: Publication[] } & Publication) {
 		const all = messages ?? [single];
 		const news = all.filter(({ id }) => !published.some((one) => one.id === id && one.organizationId === organizationId));

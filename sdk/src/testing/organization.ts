@@ -1,5 +1,5 @@
 /**
- * One organization of the test server: its stream, its connections and who is present.
+ * One organization of the test server: its stream, its connections and its presence.
  */
 import { type Channel, holds, isAllowed, policyOf } from "../view/channels.ts";
 import type { Json, JsonRow } from "../view/masking.ts";
@@ -8,7 +8,7 @@ import type { Tables } from "../server/table.ts";
 import type { Connection } from "./connection.ts";
 import { frameFor, isDecidable, isFor, type Publication, tableOf } from "./rules.ts";
 
-/** What the test server is told of the deployment. */
+/** The options of the deployment. */
 export interface Rules {
 	readonly tables: Tables;
 	readonly channels: readonly Channel[];
@@ -21,9 +21,9 @@ export class Organization {
 	#rules: Rules;
 	#epoch = crypto.randomUUID();
 	#history: { readonly offset: number; readonly publication: Publication }[] = [];
-	/** What clients have published under, as JSON. */
+	/** The idempotency keys of clients, as JSON. */
 	#keys = new Set<string>();
-	/** By place, then by connection. */
+	/** By topic, then by connection. */
 	#present = new Map<string | undefined, Map<Connection, JsonRow>>();
 
 	constructor(id: string, rules: Rules) {
@@ -31,12 +31,12 @@ export class Organization {
 		this.#rules = rules;
 	}
 
-	/** Where the stream stands. */
+	/** The position of the stream. */
 	get position(): { readonly epoch: string; readonly offset: number } {
 		return { epoch: this.#epoch, offset: this.#history.length };
 	}
 
-	/** A connection is authenticated; it gets what came after `offset`. */
+	/** A connection is authenticated; it receives what was published after `offset`. */
 	enter(connection: Connection, offset: number | undefined): void {
 		this.connections.add(connection);
 		for (const event of this.#history.slice(offset ?? this.#history.length)) this.#deliver(connection, event.publication, event.offset);
@@ -48,20 +48,20 @@ export class Organization {
 		for (const topic of this.#present.keys()) this.untrack(connection, topic);
 	}
 
-	/** Publishes; tells how many connections got it. */
+	/** Publishes; returns how many connections received it. */
 	publish(publication: Publication, isKept = publication.history !== false, but?: Connection): number {
 		if (isKept) this.#history.push({ offset: this.#history.length + 1, publication });
 		const { offset } = this.position;
 		return [...this.connections].filter((one) => one !== but && this.#deliver(one, publication, offset)).length;
 	}
 
-	/** Whether nothing was published under this key yet. */
+	/** Whether nothing has been published under this key yet. */
 	isNews(key: readonly unknown[]): boolean {
 		const before = this.#keys.size;
 		return this.#keys.add(JSON.stringify(key)).size > before;
 	}
 
-	/** Publishes what a client says. */
+	/** Publishes a client's message. */
 	say(publication: Publication, sender: Connection, isSilent: boolean): void {
 		const channel = publication.private === false ? undefined : policyOf(this.#rules.channels, publication.topic!, sender.viewer!);
 		this.publish(publication, channel?.history === true, isSilent ? sender : undefined);
@@ -72,23 +72,23 @@ export class Organization {
 		return !isPrivate || isAllowed(this.#rules.channels, action, topic, viewer);
 	}
 
-	/** Whether a viewer has a role that a table asks for. */
+	/** Whether a viewer has one of a table's required roles. */
 	admits(viewer: Viewer, table: string, schema = "public"): boolean {
 		const { requiredRoles } = tableOf(this.#rules.tables, schema, table);
 		return !requiredRoles || holds(viewer, requiredRoles);
 	}
 
-	/** Whether a filter can be judged here. */
+	/** Whether a filter can be evaluated here. */
 	canJudge(filter: string): boolean {
 		return isDecidable(filter);
 	}
 
-	/** Those present in a topic, or in the lobby. */
+	/** The members of a topic, or of the lobby. */
 	members(topic: string | undefined): JsonRow[] {
 		return [...(this.#present.get(topic) ?? [])].map(([connection, metadata]) => memberOf(connection, metadata));
 	}
 
-	/** A connection says that it is here, or something else of itself. */
+	/** A connection becomes present, or changes its metadata. */
 	track(connection: Connection, topic: string | undefined, metadata: JsonRow): void {
 		const present = this.#present.get(topic) ?? new Map<Connection, JsonRow>();
 		this.#present.set(topic, present);
@@ -100,7 +100,7 @@ export class Organization {
 		else this.#tell(topic, { type: "presence_join", ...member });
 	}
 
-	/** A connection is here no more. */
+	/** A connection's presence ends. */
 	untrack(connection: Connection, topic: string | undefined): void {
 		const present = this.#present.get(topic);
 		if (!present?.has(connection)) return;
@@ -127,7 +127,7 @@ export class Organization {
 	}
 }
 
-/** Whether a connection has subscribed to such a change. Without any subscription it gets all. */
+/** Whether a connection has subscribed to such a change. Without any subscription it receives all. */
 function wants({ subscriptions, isExplicit }: Connection, change: JsonRow): boolean {
 	const targets = [...subscriptions.values()].filter((target) => "table" in target);
 	if (!isExplicit && targets.length === 0) return true;

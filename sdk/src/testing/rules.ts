@@ -1,5 +1,5 @@
 /**
- * What one viewer gets of one publication, as the Worker decides it.
+ * What one viewer receives of one publication, as the Worker decides it.
  */
 import { matches, Undecidable } from "../client/filter.ts";
 import type { ChangeOptions, Operation } from "../server/message.ts";
@@ -9,7 +9,7 @@ import { type Json, type JsonRow, maskRow } from "../view/masking.ts";
 import { show } from "../view/view.ts";
 import type { Viewer } from "../view/viewer.ts";
 
-/** A publication as `POST /broadcast` has it, or a client's. */
+/** A publication in the format of `POST /broadcast`, or a client's. */
 export interface Publication extends ChangeOptions {
 	readonly type: "postgres_changes" | "broadcast";
 	readonly schema?: string;
@@ -30,7 +30,7 @@ export interface TableTarget {
 	readonly filter?: string;
 }
 
-/** The frame that a viewer gets of a publication, whatever they are subscribed to. */
+/** The frame that a viewer receives of a publication, regardless of subscriptions. */
 export function frameFor(publication: Publication, tables: Tables, viewer: Viewer): JsonRow | undefined {
 	const { userId, targetRoles, topic, private: isPrivate = true } = publication;
 	if (userId !== undefined && userId !== viewer.userId) return undefined;
@@ -46,7 +46,7 @@ function messageFor({ event, payload = null, encoding, maskingConfig, ownerField
 	return { type: "broadcast", event: event!, payload: seen!, ...(encoding && { encoding }), ...place };
 }
 
-/** Of what is no row nobody is the owner. */
+/** A value that is not a row has no owner. */
 function within(payload: Json, masking: ChangeOptions["maskingConfig"] = {}, { roles }: Viewer): Json {
 	const paths = Object.fromEntries(Object.entries(masking).map(([path, rule]) => [`payload.${path}`, rule]));
 	return maskRow({ payload }, paths, roles, false)["payload"]!;
@@ -73,14 +73,14 @@ function changeFor(publication: Publication, tables: Tables, viewer: Viewer, pla
 	return { type: "postgres_changes", schema, table: name, eventType, ...rows, ...place };
 }
 
-/** The rules of a table: none, where it is not defined. */
+/** The rules of a table; none if it is not defined. */
 export function tableOf(tables: Tables, schema: string, table: string): Table {
 	const names = schema === "public" ? [table, `public.${table}`] : [`${schema}.${table}`];
 	const found = names.find((name) => Object.hasOwn(tables, name));
 	return found === undefined ? {} : tables[found]!;
 }
 
-/** What an operation is for someone who sees the row before it, after it, or both. */
+/** The operation for a viewer who sees the row before it, after it, or both. */
 function operationFor(operation: Operation, oldIsKnown: boolean, sawOld: boolean, seesNew: boolean): Operation | undefined {
 	if (operation === "INSERT") return seesNew ? "INSERT" : undefined;
 	if (operation === "DELETE") return sawOld ? "DELETE" : undefined;
@@ -88,14 +88,14 @@ function operationFor(operation: Operation, oldIsKnown: boolean, sawOld: boolean
 	return sawOld ? "DELETE" : undefined;
 }
 
-/** Whether a change is one that a subscription asks for. */
+/** Whether a change matches a subscription. */
 export function isFor({ table, schema = "public", event = "*", filter }: TableTarget, change: JsonRow): boolean {
 	const fits = (wanted: string, given: unknown) => wanted === "*" || wanted === given;
 	if (!fits(table, change["table"]) || !fits(schema, change["schema"]) || !fits(event, change["eventType"])) return false;
 	return !filter || matches(filter, (change["new"] ?? change["old"]) as object);
 }
 
-/** Whether a filter is one that can be judged here. */
+/** Whether a filter can be evaluated here. */
 export function isDecidable(filter: string): boolean {
 	const columns = new Proxy({}, { getOwnPropertyDescriptor: () => ({ configurable: true, enumerable: true, value: "" }), get: () => "" });
 	try {

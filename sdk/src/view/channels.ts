@@ -1,9 +1,9 @@
 /**
- * Channel policies: who may read a topic, write to it, or be present, as the Worker has them.
+ * Channel policies: who may read a topic, write to it, or be present in it, as in the Worker.
  */
 import type { Viewer } from "./viewer.ts";
 
-/** A policy for topics, as `channels` of the Worker's `REALTIME` has it. */
+/** A policy for topics, as in `channels` of the Worker's `REALTIME`. */
 export interface Channel {
 	readonly topic: string;
 	readonly read?: { readonly roles?: readonly string[] };
@@ -12,7 +12,10 @@ export interface Channel {
 	readonly history?: boolean;
 }
 
-/** Whether the channel policies let a viewer read a private topic, write to it or be present: the first that matches decides. */
+/**
+ * Whether the channel policies let a viewer read a private topic, write to it or be present in it; the first policy
+ * that matches decides.
+ */
 export function isAllowed(channels: readonly Channel[], action: "read" | "write" | "presence", topic: string, viewer: Viewer): boolean {
 	const policy = policyOf(channels, topic, viewer)?.[action];
 	return policy !== undefined && (!policy.roles || holds(viewer, policy.roles));

@@ -1,5 +1,5 @@
 /**
- * `realtime-worker/view`: the stream's rules for the API's own answers, and who is asking.
+ * `realtime-worker/view`: the stream's rules for the API's own answers, and the viewer.
  *
  * @module
  */

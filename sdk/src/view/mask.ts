@@ -1,15 +1,15 @@
 /**
- * The six masks, as the Worker has them (`src/policy/mask.rs`). One table of tests checks both.
+ * The six masks, as in the Worker (`src/policy/mask.rs`). One table of tests checks both.
  */
 import type { MaskType } from "../server/message.ts";
 
-/** What stands in the place of a value that has no shape to keep. */
+/** Replaces a value whose shape cannot be kept. */
 export const REDACTED = "[REDACTED]";
 
-/** A value without what `type` hides. `null` stays `null`; what does not fit, and a type that is not known, is redacted. */
+/** A value without what `type` hides. `null` stays `null`; a value that does not fit, or an unknown type, is redacted. */
 export function masked(type: MaskType, value: unknown): unknown {
 	if (value === null) return null;
-	// A lone surrogate is no text to the Worker.
+	// The Worker does not accept a lone surrogate as text.
 	const text = typeof value === "number" ? decimal(`${value}`) : typeof value === "string" && isWellFormed(value) ? value : undefined;
 	return (text !== undefined && Object.hasOwn(MASKS, type) ? MASKS[type](text) : undefined) ?? REDACTED;
 }
@@ -28,7 +28,7 @@ const MASKS: Readonly<Record<MaskType, (text: string) => string | undefined>> = 
 	redact: () => undefined,
 };
 
-/** The last `@` divides, and the last label, which is shown whole, has to look like a top-level domain. */
+/** The last `@` separates. The last label, which is shown whole, must look like a top-level domain. */
 function email(text: string): string | undefined {
 	const at = text.lastIndexOf("@");
 	const dot = text.lastIndexOf(".");
@@ -47,7 +47,7 @@ function digits(text: string, show: (digits: string) => string): string | undefi
 	return all.length >= 5 ? show(all) : undefined;
 }
 
-/** A number without an exponent, of which JavaScript writes one for very large and very small ones. */
+/** A number without an exponent, which JavaScript writes for very large and very small numbers. */
 function decimal(number: string): string {
 	const [, sign, whole, fraction = "", exponent] = number.match(/^(-?)(\d+)(?:\.(\d+))?e([+-]\d+)$/) ?? [];
 	if (whole === undefined) return number;

@@ -1,5 +1,5 @@
 /**
- * What the stream would show of rows, for the API's own answers: audience, rows, columns and masks of the same tables.
+ * Applies the stream's rules to rows for the API's own answers: audience, rows, columns and masks of the same tables.
  */
 import type { JsonOf } from "../client/definitions.ts";
 import type { Table, TableOptions, Tables } from "../server/table.ts";
@@ -7,10 +7,10 @@ import { isWellFormed } from "./mask.ts";
 import { type Json, type JsonRow, maskRow } from "./masking.ts";
 import type { Viewer } from "./viewer.ts";
 
-/** Columns that name a row's owner where the table names none, in the order in which they are tried. */
+/** Columns that may hold a row's owner if the table names none, in the order in which they are tried. */
 const OWNER_FIELDS = ["userId", "user_id", "ownerId", "owner_id", "createdBy", "created_by"];
 
-/** What a viewer is shown of a row: masked columns are text, and some are not there. */
+/** A row as shown to a viewer: masked columns are text, and some are missing. */
 export type Seen<Row> = { [Column in keyof Row]?: JsonOf<Row[Column]> | string };
 
 /** Shows rows of a table to a viewer. */
@@ -21,11 +21,11 @@ export type View<Names extends Tables> = <Name extends keyof Names & string>(
 ) => (Names[Name] extends Table<infer Row> ? Seen<Row> : JsonRow)[];
 
 /**
- * Makes a function that shows rows as the stream would: a `GET` that answers with it leaks nothing that the stream hides. It has
- * the Worker's rules (a table of tests is checked by both): roles of the table, `rows`, `masking`, `fields`. A viewer who is
- * nobody sees nothing.
+ * Creates a function that shows rows as the stream would, so a `GET` that returns its result leaks nothing that the
+ * stream hides. It applies the Worker's rules (one table of tests checks both): the table's roles, `rows`, `masking`,
+ * `fields`. Without a viewer, nothing is shown.
  *
- * The organization is no rule of a table: query the rows of the viewer's.
+ * The organization is not a rule of a table: query only the rows of the viewer's organization.
  *
  * @throws {TypeError} when a table is not among `tables`: it would have no rules
  *
@@ -68,7 +68,7 @@ export function show(table: Table, rows: readonly object[], viewer: Viewer): Jso
 	});
 }
 
-/** A row as JSON has it. One that the Worker would refuse is not shown either. */
+/** A row as JSON. A row that the Worker would reject is not shown either. */
 function jsonOf(row: object): JsonRow | undefined {
 	const json = JSON.parse(JSON.stringify(row)) as Json;
 	const isRow = typeof json === "object" && json !== null && !Array.isArray(json);
@@ -85,7 +85,7 @@ function isVisible(row: JsonRow, rules: TableOptions["rows"], viewer: Viewer, ho
 	});
 }
 
-/** The values of a claim: its own, or its elements'. */
+/** The values of a claim: the claim itself, or its elements. */
 function claimOf({ userId, claims = {} }: Viewer, name: string): string[] {
 	if (name === "sub") return userId ? [userId] : [];
 	const value = member(claims, name) ?? name.split(".").reduce<unknown>((inner, step) => member(inner, step), claims);
@@ -102,7 +102,7 @@ function owns(row: JsonRow, ownerField: string | undefined, { userId }: Viewer):
 	return field !== undefined && Boolean(userId) && keyOf(row, field) === userId;
 }
 
-/** The text by which a value is compared with a user or a claim: never empty, never of a `null`. */
+/** A value as text, for comparison with a user or a claim: never empty, and never from `null`. */
 function keyOf(row: JsonRow, column: string): string | undefined {
 	const value = Object.hasOwn(row, column) ? row[column] : null;
 	if (typeof value === "number") return `${value}`;

@@ -1,36 +1,36 @@
 /**
- * Who looks at rows, and the token that proves it to the realtime Worker.
+ * The viewer of rows, and the token that proves the viewer's identity to the realtime Worker.
  */
 
-/** Someone of an organization: what a session token says of them. */
+/** A viewer within an organization: the contents of a session token. */
 export interface Viewer {
-	/** The user; nobody in particular without it. */
+	/** The user; without it, nobody in particular. */
 	readonly userId?: string | null;
-	/** The organization that they look at. */
+	/** The organization. */
 	readonly organizationId?: string | null;
-	/** The roles that they have in it. */
+	/** The viewer's roles in it. */
 	readonly roles: readonly string[];
 	/** Further claims, which the tables' `rows` and the channels' topics refer to. */
 	readonly claims?: Readonly<Record<string, unknown>>;
 }
 
-/** What Better Auth's `auth.api.getSession` gives, as far as it is read. */
+/** The part of the result of Better Auth's `auth.api.getSession` that is read. */
 export interface BetterAuthSession {
 	readonly user: { readonly id: string; readonly role?: string | null | undefined };
 	readonly session: { readonly activeOrganizationId?: string | null | undefined };
 }
 
-/** What Better Auth's `auth.api.getActiveMember` gives, as far as it is read. */
+/** The part of the result of Better Auth's `auth.api.getActiveMember` that is read. */
 export interface BetterAuthMember {
 	readonly userId: string;
 	readonly organizationId: string;
-	/** Several are one text, `admin,member`. */
+	/** Several roles are one text, `admin,member`. */
 	readonly role: string;
 }
 
 /**
- * The viewer of a session of Better Auth with its `organization` plugin: nobody without a session or an active
- * organization. The roles are the member's; one of another user or organization counts for nothing.
+ * The viewer of a Better Auth session with the `organization` plugin; none without a session or an active organization.
+ * The roles are the member's; a member of another user or organization is ignored.
  *
  * @example
  * ```ts
@@ -53,7 +53,7 @@ function names(roles: string): string[] {
 }
 
 /**
- * Signs a session token for a viewer, as the realtime Worker with the same `JWT_SECRET` takes it.
+ * Signs a session token for a viewer, for a realtime Worker with the same `JWT_SECRET`.
  *
  * @param expiresIn seconds
  * @throws {TypeError} for one who looks at no organization, and for a secret of fewer than 32 bytes

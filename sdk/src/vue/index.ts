@@ -1,5 +1,5 @@
 /**
- * Composables for Vue 3.3 and later. The client is made outside of components, with `createClient`.
+ * Composables for Vue 3.3 and later. Create the client outside of components, with `createClient`.
  *
  * @module
  */
@@ -24,9 +24,9 @@ import { type TableState, TableStore } from "../react/table-store.ts";
 
 export type { TableQuery, TableState };
 
-/** What {@link useTable} gives. */
+/** The result of {@link useTable}. */
 export interface TableRef<R extends object> extends Pick<TableStore<R>, "refetch" | "mutate"> {
-	/** The list and how it stands. */
+	/** The list and its state. */
 	readonly state: Readonly<ShallowRef<TableState<R>>>;
 }
 
@@ -54,14 +54,14 @@ export function useTable<D extends Definitions, T extends TableName<D>>(
 	return { state: readonly(state) as TableRef<RowOf<D, T> & object>["state"], refetch: store.refetch, mutate: store.mutate };
 }
 
-/** How the connection stands. */
+/** The state of the connection. */
 export function useRealtime(client: Pick<Client<any>, "on" | "status">): Readonly<ShallowRef<Status>> {
 	const status = shallowRef(client.status);
 	live(() => client.on.status((now) => (status.value = now)));
 	return status;
 }
 
-/** Calls with the changes of a table for the component's life. */
+/** Calls with the changes of a table for the life of the component. */
 export function useChanges<D extends Definitions, T extends TableName<D> | "*", E extends ChangeType | "*">(
 	client: Client<D>,
 	table: T,
@@ -73,7 +73,7 @@ export function useChanges<D extends Definitions, T extends TableName<D> | "*", 
 }
 
 /**
- * Calls with the broadcasts of a topic for the component's life, and gives the function that sends there.
+ * Calls with the broadcasts of a topic for the life of the component, and returns the function that sends to it.
  *
  * @example
  * ```ts
@@ -91,7 +91,7 @@ export function useBroadcast<Events, E extends Extract<keyof Events, string> | "
 	return topic.send.bind(topic);
 }
 
-/** Everyone who is present; with metadata, this client is one of them for the component's life. */
+/** All members; with metadata, this client is one of them for the life of the component. */
 export function usePresence<M>(presence: Presence<M>, metadata?: M): Readonly<ShallowRef<readonly Member<M>[]>> {
 	const members = shallowRef<readonly Member<M>[]>(presence.members);
 	live(() => {
@@ -105,7 +105,7 @@ export function usePresence<M>(presence: Presence<M>, metadata?: M): Readonly<Sh
 	return members;
 }
 
-/** Starts something where there is a page, not where a server renders it, and stops it with the component. */
+/** Starts something in a page, but not while a server renders it, and stops it with the component. */
 function live(start: () => Off): void {
 	let stop: Off | undefined;
 	const begin = () => void (stop = start());

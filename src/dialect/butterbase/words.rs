@@ -8,7 +8,7 @@ use crate::engine::event::TableWarning;
 /// The message of an `error` frame when the database's changes have stopped; the protocol has no frame for when they
 /// resume.
 pub const FEED_LOST: &str = "Realtime connection lost. Reconnecting...";
-/// What is said of the end of a connection whose client is to come back.
+/// The message before a connection is closed so that its client reconnects.
 const SHUTTING_DOWN: &str = "Server shutting down";
 
 /// The message of an `error` frame for a refusal.

@@ -1,5 +1,5 @@
 //! The dialect `event-stream`: native frames as server-sent events, for networks that block WebSockets
-//! (docs/protocol-event-stream.md). A client sends each native frame as a request of its own.
+//! (docs/protocol-event-stream.md). A client sends each native frame as a separate request.
 
 pub mod block;
 
@@ -13,7 +13,7 @@ use block::EventId;
 
 /// Its number.
 pub const ID: DialectId = DialectId(5);
-/// Its profile. Pings are unnecessary: comments show the client that the server is there, and the Worker ends a stream
+/// Its profile. Pings are unnecessary: comments show the client that the server is alive, and the Worker ends a stream
 /// that is not read.
 pub const PROFILE: Profile =
     Profile { name: "event-stream", auto_response: None, read_confirmation: ReadConfirmation::None, ..native::PROFILE };

@@ -14,7 +14,7 @@ use crate::policy::table::Operation;
 use crate::value::json;
 use crate::value::row::Row;
 
-/// The reason for every limit of connections.
+/// The reason that the contract gives for every connection limit.
 const FULL: &str = "max_connections_reached";
 
 /// The frames of an event.
@@ -131,7 +131,7 @@ fn change_payload(out: &mut String, [schema, table]: [&str; 2], view: &View) {
     text(out, "schema", schema);
 }
 
-/// Closes the payload, with whether large columns were left out.
+/// Closes the payload, stating whether large columns were left out.
 fn close_payload(out: &mut String, is_truncated: bool) {
     if is_truncated {
         member(out, "truncated", "true");
@@ -167,7 +167,7 @@ fn message(
     close(out)
 }
 
-/// A fresh token is acknowledged. A new socket gets no welcome, except the position if its client asked for it.
+/// A fresh token is acknowledged. A new socket receives no welcome, except the position if its client asked for it.
 fn authenticated(authenticated: &Authenticated) -> Option<String> {
     let mut out = open("ack");
     match (&authenticated.position, authenticated.is_renewal) {

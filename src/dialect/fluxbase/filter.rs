@@ -16,7 +16,7 @@ pub fn read(text: &str) -> Result<Filter, Refusal> {
     }
     let parts = Filter::split(text)?;
     let (first, rest) = parts.split_first().map_or((text, &[][..]), |(first, rest)| (*first, rest));
-    // Text after a comma that is no condition belongs to the value before it.
+    // Text after a comma that is not a condition belongs to the value before it.
     let is_one_value = !rest.is_empty() && rest.iter().all(|part| !part.is_empty() && !part.contains('='));
     let is_list = first.contains("=in.") || first.contains("=not.in.");
     if is_one_value && !is_list {

@@ -97,7 +97,7 @@ pub fn first_number(parts: &[&str]) -> u32 {
 }
 
 /// FNV-1a over the parts, each terminated by a byte that occurs in no text. Collisions are harmless: the second
-/// subscription gets the next number.
+/// subscription takes the next number.
 fn hash(parts: &[&str]) -> u32 {
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))

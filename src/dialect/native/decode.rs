@@ -1,4 +1,4 @@
-//! Frames of native clients (docs/protocol-native.md, Frames of the client).
+//! Frames of native clients (docs/protocol-native.md, Frames from the client).
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Frames for native clients (docs/protocol-native.md, Frames of the server).
+//! Frames for native clients (docs/protocol-native.md, Frames from the server).
 
 use std::rc::Rc;
 
@@ -157,7 +157,7 @@ fn member(out: &mut String, name: &str, json: &str) {
     out.push_str(json);
 }
 
-/// A member that is absent where there is no value.
+/// A member that is absent if there is no value.
 fn text_member(out: &mut String, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         member(out, name, "");
@@ -165,7 +165,7 @@ fn text_member(out: &mut String, name: &str, value: Option<&str>) {
     }
 }
 
-/// A member that is `null` where there is no value.
+/// A member that is `null` if there is no value.
 fn nullable_member(out: &mut String, name: &str, value: Option<&str>) {
     match value {
         Some(_) => text_member(out, name, value),

@@ -30,7 +30,7 @@ pub(super) fn read(topic: &str, payload: &Lenient<'_>) -> Result<Join, Refusal> 
         topic: Topic { private: config.boolean("private").unwrap_or(false), name: Rc::from(topic) },
         token: payload.token("access_token").or_else(|| payload.token("user_token")),
         tables: tables(&bindings),
-        // Clients before 2.12 never send it, and need it to show presence.
+        // Clients before 2.12 never send it, but need it to show presence.
         presence: presence.boolean("enabled").unwrap_or(true),
         presence_key: presence.get("key").and_then(key).map(short).transpose()?,
         echo: broadcast.boolean("self").unwrap_or(false),

@@ -1,6 +1,6 @@
 //! A batch of changes from the database's object: rows, messages and verdicts.
 //!
-//! Unreadable parts become [`ChangeContent::Lost`] in their place, so that nobody takes the stream for complete.
+//! Unreadable parts become [`ChangeContent::Lost`] in their place, so that nobody mistakes the stream for complete.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -137,10 +137,10 @@ struct VerdictText {
 }
 
 impl Batch {
-    /// Reads the body of a delivery for `organization`; `serves` tells which rows are its own.
+    /// Reads the body of a delivery for `organization`; `serves` decides which rows are its own.
     ///
     /// # Errors
-    /// [`Code::InvalidRequest`] when the body as a whole is malformed.
+    /// [`Code::InvalidRequest`] if the body as a whole is malformed.
     pub fn read(text: &str, organization: &str, serves: &Serves) -> Result<Batch, Refusal> {
         let text: BatchText<'_> = serde_json::from_str(text).map_err(|_| Refusal::of(Code::InvalidRequest))?;
         let by_column = matches!(serves, Serves::Column(_));
@@ -192,8 +192,8 @@ impl ChangeText<'_> {
     }
 }
 
-/// A change as one organization sees it: a row that arrives from another one is new, and one that moves there is
-/// deleted.
+/// A change as one organization sees it: a row that arrives from another organization is an insert, and one that moves
+/// there is a delete.
 fn within(operation: Operation, new: Option<Row>, old: Option<Row>, comes: bool) -> Option<ChangeContent> {
     let operation = match (operation, &new, &old) {
         (Operation::Insert, Some(_), _) => Operation::Insert,

@@ -1,6 +1,6 @@
 //! The tables of a database, as its answer to an interest describes them.
 //!
-//! Keys may be added to the text: it is stored, and during a deploy the other side may be of another version.
+//! The text is stored, and during a deploy the other side may be of another version, so it may contain unknown keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -103,7 +103,7 @@ impl Catalog {
         before.tables.values().any(|old| is_asked(&old.schema, &old.table) && is_worse(old))
     }
 
-    /// Enabled tables without row-level security: every subscriber gets all their rows.
+    /// Enabled tables without row-level security: every subscriber receives all their rows.
     pub fn without_row_security(&self) -> impl Iterator<Item = &CatalogTable> {
         self.tables.values().map(|table| &**table).filter(|table| table.enabled && table.row_security == Some(false))
     }

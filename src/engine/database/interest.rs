@@ -1,6 +1,6 @@
-//! The interest of an organization: who listens to which tables of the database, by groups of principals.
+//! The interest of an organization: who subscribes to which tables of the database, by groups of principals.
 //!
-//! It is reported as a whole, one request at a time: changes are collected until the previous report is answered.
+//! It is reported as a whole, one report at a time; changes are collected until the previous report is answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -22,7 +22,7 @@ const PACE: u64 = 2;
 /// Schema and name of a table, each of which may be `*`.
 pub type TableName = (String, String);
 
-/// The listeners of one organization, and what the database's object knows of them.
+/// The listeners of one organization, and which of them the database's object knows.
 pub struct Interest {
     database: Rc<Database>,
     /// The group under which principals that see every row are reported.
@@ -217,8 +217,8 @@ impl Interest {
         Some(Telling { revision, body })
     }
 
-    /// Handles the answer to a report, `None` if there was none; returns what to store. `is_lost`: whether the feed is
-    /// nevertheless stopped, as a relay may be told.
+    /// Handles the answer to a report, or `None` if there was none, and returns what to store. `is_lost`: whether the
+    /// feed is stopped all the same, as a relay may be told.
     pub fn answered(&mut self, now: u64, revision: u64, (catalog, is_lost): (Option<Catalog>, bool)) -> Option<String> {
         let asking = self.asking.take_if(|asking| asking.revision == revision)?;
         let Some(catalog) = catalog else {
@@ -229,7 +229,7 @@ impl Interest {
             return None;
         };
         self.failures = 0;
-        // Reports are complete: the longer one takes, the more changes are collected for the next.
+        // Reports are complete, so the longer one takes, the more changes are collected for the next.
         let rest = now.saturating_sub(revision).saturating_mul(PACE).min(MAX_BACKOFF);
         self.retry = (rest > 0).then(|| now.saturating_add(rest));
         self.known = asking.known;
@@ -247,7 +247,7 @@ impl Interest {
         is_news
     }
 
-    /// Forces a report: the other side may have forgotten the last one. An unanswered one is repeated, too.
+    /// Forces a report, because the other side may have forgotten the last one. An unanswered one is repeated too.
     pub fn tell_again(&mut self) {
         (self.told, self.asking, self.retry) = (None, None, None);
         self.known = InterestSnapshot::default();
@@ -283,7 +283,7 @@ impl Interest {
         had
     }
 
-    /// The relays, with the revisions, that can be told that the database judges for all their listeners.
+    /// The relays that can be told that the database judges for all their listeners, with the revisions.
     pub fn take_covered(&mut self) -> Vec<(u32, u64)> {
         let mut covered = Vec::new();
         for (relay, remote) in &mut self.remotes {
@@ -304,7 +304,7 @@ impl Interest {
         self.retry.filter(|_| self.is_changed && self.asking.is_none())
     }
 
-    /// The group of a session. Sessions that only receive messages are in the bypass group, whose verdicts are never
+    /// The group of a session. Sessions that receive only messages are in the bypass group, whose verdicts are never
     /// needed.
     fn group(&self, standing: &Standing, tables: &BTreeSet<TableName>) -> Option<Rc<Group>> {
         match standing {

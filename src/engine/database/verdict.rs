@@ -27,7 +27,7 @@ struct Part {
 pub struct RoleVerdicts {
     /// Columns that the role may read.
     pub columns: Rc<BTreeSet<String>>,
-    /// For each group one digit per change, `0` or `1`: for the new rows, and for the old rows.
+    /// For each group, one digit per change, `0` or `1`: first for the new rows, then for the old rows.
     pub groups: BTreeMap<Rc<str>, (String, String)>,
 }
 
@@ -49,7 +49,7 @@ impl Verdict {
         self.parts.push(Part { role, place, seeing });
     }
 
-    /// Distributes the verdicts of a role to the changes that they are about, in order.
+    /// Distributes the verdicts of a role, in order, to the changes that they concern.
     pub fn share<'a>(role: RoleVerdicts, verdicts: impl Iterator<Item = Option<&'a mut Verdict>>) {
         let role = Rc::new(role);
         let verdicts: Vec<Option<&mut Verdict>> = verdicts.collect();

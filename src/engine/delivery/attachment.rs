@@ -70,7 +70,7 @@ struct State {
     present: Vec<StoredTopic>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting: Option<Box<Awaiting>>,
-    /// The client has not been told what it missed. The pending question is lost with the memory, so the client has to
+    /// The client has not received what it missed. The pending question is lost with the memory, so the client has to
     /// reconnect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     held: bool,
@@ -230,7 +230,7 @@ pub(super) fn dialect_of(text: &str) -> Option<DialectId> {
 }
 
 impl State {
-    /// `is_whole`: including its subscriptions or channels.
+    /// `is_whole`: includes its subscriptions or channels.
     fn of(socket: &Socket, is_whole: bool) -> State {
         let whole = socket.sessions.first().filter(|_| socket.profile.sessions == Sessions::One);
         State {

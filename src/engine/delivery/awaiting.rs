@@ -13,7 +13,7 @@ use crate::engine::profile::TableDelivery;
 use crate::policy::limits::MAX_DATABASE_WAIT;
 
 impl Delivery {
-    /// The subscriptions that a session starts to wait for.
+    /// The subscriptions that a session now waits for.
     pub(super) fn awaiting(now: u64, ids: Vec<String>, announce: bool) -> Option<Box<Awaiting>> {
         let until = Some(now.saturating_add(MAX_DATABASE_WAIT));
         (!ids.is_empty() || announce).then(|| Box::new(Awaiting { until, ids, announce, ..Awaiting::default() }))
@@ -33,13 +33,13 @@ impl Delivery {
         });
     }
 
-    /// Tells the waiting sessions the outcome of their subscriptions.
+    /// Reports to waiting sessions the outcome of their subscriptions.
     pub(super) fn tell_ready(&mut self, now: u64, out: &mut Out) {
         let waiting: Vec<SessionId> = self.registry.awaiting.iter().copied().collect();
         waiting.into_iter().for_each(|session| self.settle_awaiting(now, session, out));
     }
 
-    /// Tells one session; subscriptions that the database has not answered for keep waiting.
+    /// Reports to one session. Subscriptions that the database has not answered for keep waiting.
     pub(super) fn settle_awaiting(&mut self, now: u64, id: SessionId, out: &mut Out) {
         match (self.is_resuming(id), self.registry.is_pending(id)) {
             (true, true) => return,
@@ -74,7 +74,7 @@ impl Delivery {
         }
     }
 
-    /// Confirms a table subscription, and replays what it missed if it asked for that.
+    /// Confirms a table subscription, and replays what it missed if requested.
     fn stands(
         &mut self,
         id: SessionId,
@@ -97,8 +97,8 @@ impl Delivery {
         }
     }
 
-    /// Tells a session whether all its table subscriptions are allowed. Refused subscriptions stay dormant, because a
-    /// later token may restore the right; the audience of each change is decided separately.
+    /// Reports to a session whether all its table subscriptions are allowed. Refused subscriptions stay dormant,
+    /// because a later token may restore the right; the audience of each change is decided separately.
     pub(super) fn tell_live(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         if session.tables().next().is_none() {
@@ -115,7 +115,7 @@ impl Delivery {
         self.settle_awaiting(now, id, out);
     }
 
-    /// A channel is told once, when none of its subscriptions is pending.
+    /// A channel receives one answer, when none of its subscriptions is pending.
     fn tell_channel(
         &mut self,
         id: SessionId,
@@ -139,7 +139,7 @@ impl Delivery {
         self.refuse(now, id, refusal, (Some(name), None), out);
     }
 
-    /// Tells a session that the database has not answered in time. Subscriptions of a channel keep waiting.
+    /// Reports to a session that the database has not answered in time. Subscriptions of a channel keep waiting.
     pub(super) fn database_timed_out(&mut self, now: u64, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.session(id) else { return };
         let Some(awaiting) = session.awaiting.clone() else { return };
@@ -163,8 +163,8 @@ impl Delivery {
         }
     }
 
-    /// Lets subscriptions stand of which the database has not said whether anything can come: its changes will, once it is
-    /// back. What was missed until then nobody knows.
+    /// Confirms subscriptions although the database has not said whether they can receive anything: changes follow once
+    /// it is back. What was missed until then is unknown.
     fn stand_unanswered(&self, id: SessionId, mut awaiting: Awaiting, out: &mut Out) {
         for name in awaiting.ids {
             let answer = awaiting.answers.remove(&name).map(Rc::from);

@@ -18,7 +18,7 @@ use crate::engine::profile::Sessions;
 use crate::policy::channel::Topic;
 use crate::policy::principal::Principal;
 
-/// The number of sockets whose attachments have the relay's note, as one of them may be closing.
+/// How many sockets hold the relay's note in their attachments: more than one, because a socket may be closing.
 const NOTES: usize = 2;
 
 /// What a class of sessions listens to.
@@ -157,12 +157,12 @@ impl Delivery {
         self.registry.profile(socket).is_some_and(|profile| profile.is_listener)
     }
 
-    /// The number of authenticated and of unauthenticated sockets.
+    /// The numbers of authenticated and unauthenticated sockets.
     pub(in crate::engine) fn counts(&self) -> (u64, u64) {
         (self.registry.sockets().authenticated(), self.registry.sockets().pending())
     }
 
-    /// Starts a command: `refusal` is the root's, and its cost is counted from here.
+    /// Starts a command: `refusal` is the root's, and the cost is counted from here.
     pub(in crate::engine) fn prepare(&mut self, refusal: Option<Refusal>) {
         if let Some(away) = &mut self.registry.away {
             (away.refusal, away.units) = (refusal, 0);
@@ -201,7 +201,7 @@ impl Delivery {
         self.registry.socket(socket).is_some_and(|socket| socket.waiting.is_some())
     }
 
-    /// Whether there is room for one more socket of a principal.
+    /// Whether the limits leave room for one more socket of a principal.
     pub(in crate::engine) fn has_room_for(&self, principal: &Principal) -> bool {
         !self.rights().is_full_for(principal)
     }
@@ -221,7 +221,7 @@ impl Delivery {
         self.verifier.identify(now, self.registry.profile(socket), frame).ok().map(|principal| principal.user)
     }
 
-    /// Starts the session of a socket that was opened with a principal, if there still is room.
+    /// Starts the session of a socket that was opened with a principal, if there is still room.
     pub(in crate::engine) fn begin_opened(
         &mut self,
         now: u64,
@@ -234,7 +234,7 @@ impl Delivery {
         if self.rights().is_full_for(&principal) {
             return self.fail(socket, Code::ConnectionLimit, out);
         }
-        // Another object may have opened the last one that the plan allows.
+        // Another object may have opened the last socket that the plan allows.
         if let Some(refusal) = self.rights().refuse_listener(profile, self.app_listeners()) {
             return self.fail(socket, refusal.code, out);
         }
@@ -283,7 +283,7 @@ impl Delivery {
 
     /// Closes one socket in the same way, if it still belongs to this client.
     pub(in crate::engine) fn restart(&mut self, socket: SocketId, out: &mut Out) {
-        // A client with several channels is told about all of them by the end of its socket.
+        // Closing the socket informs all channels of a client at once.
         if self.registry.profile(socket).is_some_and(|profile| profile.sessions == Sessions::One) {
             self.registry.tell_socket(socket, None, Event::Ended(Refusal::of(Code::ServiceRestart)), out);
         }

@@ -1,4 +1,4 @@
-//! Frames that wait for the key set, for an answer of the database, or for history that an earlier frame asked for.
+//! Frames that wait for the key set, for the database, or for a replay that an earlier frame requested.
 //!
 //! Each socket queues its own frames in order. This module counts their bytes over all sockets and releases them.
 
@@ -12,7 +12,7 @@ use crate::policy::limits::WAITING_BYTES;
 #[derive(Default)]
 pub(super) struct Backlog {
     bytes: usize,
-    /// The bytes of each socket's frames that wait.
+    /// The bytes of each socket's waiting frames.
     by_socket: BTreeMap<SocketId, usize>,
     released: VecDeque<(SocketId, DecodedFrame)>,
 }

@@ -1,9 +1,9 @@
-//! Several events in one frame, for sessions that opt in: events of one input are sent together, and under load so are
-//! those of a short window, which grows with the sockets that are sent to. The first event after a pause is sent at once,
-//! so an idle tenant adds no delay.
+//! Several events in one frame, for sessions that opt in. The events of one input are sent together, and under load so
+//! are those of a short window, which grows with the number of recipients. The first event after a pause is sent at
+//! once, so batching adds no delay to an idle tenant.
 //!
-//! Sockets that are sent the same events share one list of events, so each event is handled once. When an input ends,
-//! a list holds only events that are stored or need no storage, and it lives in memory: see [`Delivery::give_up`].
+//! Sockets with the same pending events share one list, so each event is handled once. When an input ends, a list holds
+//! only events that are stored or need no storage. The lists exist in memory only: see [`Delivery::give_up`].
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -20,11 +20,11 @@ use crate::policy::configuration::MAX_BATCH_MILLISECONDS;
 /// Limits on the pending events and their bytes; beyond them all lists are flushed at once.
 const MAX_WAITING: usize = 1_000;
 const MAX_WAITING_BYTES: usize = 1 << 20;
-/// How many lists an event may be added to. Each list is encoded separately, and beyond this few sockets share one
+/// The most lists that one event is added to. Each list is encoded separately, and beyond this few sockets share one
 /// anyway.
 const MAX_LISTS_OF_EVENT: usize = 16;
-/// How many frames of a flush add a millisecond to the next window. The runtime takes 25 to 50 µs for a frame, so
-/// sending takes at most two thirds of the time of the thread.
+/// How many frames of a flush lengthen the next window by a millisecond. The runtime takes 25 to 50 µs for a frame, so
+/// sending takes at most two thirds of the thread's time.
 const FRAMES_PER_MILLISECOND: usize = 12;
 
 /// Pending events of sockets that accept several per frame.
@@ -66,14 +66,14 @@ impl Batches {
         self.places.is_empty()
     }
 
-    /// How long events wait for others after the last flush, at least as long as configured, in milliseconds.
+    /// How long events wait after the last flush, in milliseconds; at least as long as configured.
     fn window(&self, configured: u64) -> u64 {
         let paced = u64::try_from(self.flushed / FRAMES_PER_MILLISECOND).unwrap_or(MAX_BATCH_MILLISECONDS);
         if configured == 0 { 0 } else { configured.max(paced.min(MAX_BATCH_MILLISECONDS)) }
     }
 
-    /// Adds an event to the lists of these sockets. If they share hardly anything, it is sent at once, after the
-    /// pending events of each, so that it is encoded once for all of them.
+    /// Adds an event to the lists of these sockets. If they share hardly any list, the event is sent at once, after the
+    /// pending events of each socket, so that it is encoded once for all of them.
     fn add(&mut self, dialect: DialectId, to: Vec<SocketId>, event: Event) -> Vec<Effect> {
         self.count += 1;
         self.bytes += event.bytes();
@@ -119,7 +119,7 @@ impl Batches {
         self.lists.push(List { dialect, to, events });
     }
 
-    /// Takes the pending events of these sockets, which leave their lists: one delivery for all sockets of a list.
+    /// Takes the pending events of these sockets, which leave their lists: one delivery per list.
     fn take_for(&mut self, sockets: impl IntoIterator<Item = SocketId>) -> Vec<Effect> {
         let mut parts: BTreeMap<usize, Vec<SocketId>> = BTreeMap::new();
         for socket in sockets {
@@ -211,7 +211,7 @@ impl Delivery {
         self.batches.deadline()
     }
 
-    /// The memory is about to be lost while the sockets survive: sockets with pending events have to reconnect.
+    /// The memory is about to be lost, but the sockets survive: those with pending events have to reconnect.
     pub(in crate::engine) fn give_up(&mut self) -> Vec<Effect> {
         let lists = take(&mut self.batches).lists;
         let waiting =

@@ -1,5 +1,5 @@
-//! A tenant with a database and relays: the root's delivery reports the listeners of all objects to the database, and a
-//! relay asks through the root (`engine/relay`).
+//! A tenant with both a database and relays. The root's delivery reports the listeners of all objects to the database,
+//! and a relay sends its questions through the root (`engine/relay`).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -50,7 +50,7 @@ impl Delivery {
         out.run(Task::Write(Write::Listeners { relay, parts }));
     }
 
-    /// The relays, with the revisions, whose listeners are now all judged for and that have not been told.
+    /// The relays whose listeners are now all judged for and that have not been informed, with the revisions.
     pub(in crate::engine) fn take_covered(&mut self, out: &mut Out) -> Vec<(u32, u64)> {
         let covered = self.registry.database.as_mut().map(|link| link.interest.take_covered()).unwrap_or_default();
         covered.iter().for_each(|(relay, _)| self.store_listeners(*relay, out));
@@ -79,15 +79,15 @@ impl Delivery {
         self.registry.database.as_ref().map(|link| link.interest.database().name.clone())
     }
 
-    /// Reports the whole interest again: the other side may have forgotten it.
+    /// Reports the whole interest again, because the other side may have forgotten it.
     pub(in crate::engine) fn tell_database_again(&mut self) {
         if let Some(link) = &mut self.registry.database {
             link.interest.tell_again();
         }
     }
 
-    /// Drops queued events that the replay will repeat: a change may be judged, and arrive live, before the session
-    /// asks for what it missed.
+    /// Drops queued events that the replay will repeat: a change may be judged, and sent live, before the session
+    /// requests what it missed.
     pub(super) fn drop_replayed(&mut self, id: SessionId, missed: Option<&Missed>, then: &Announcement) {
         let Some(Missed::Everything(missed)) = missed else { return };
         if self.registry.profile(id.socket).is_none_or(|profile| profile.sessions != Sessions::One) {
@@ -110,7 +110,7 @@ impl Delivery {
             Event::Change { offset: Some(offset), .. } | Event::Message { offset: Some(offset), .. } => {
                 offsets.contains(offset)
             }
-            // Without an offset, all events of the table: the replay includes everything until now.
+            // Without an offset, drop all events of the table: the replay includes everything until now.
             Event::Change { offset: None, schema, table, .. } => only.is_some_and(|(in_schema, name)| {
                 let is = |wanted: &str, given: &str| wanted == "*" || wanted == given;
                 !offsets.is_empty() && is(in_schema, schema) && is(name, table)

@@ -24,7 +24,7 @@ struct Entry {
     messages: bool,
     presence: bool,
     tables: Vec<Subscription>,
-    /// Whether its table subscriptions are active; `None` when it asked for none.
+    /// Whether its table subscriptions are active; `None` if it requested none.
     live: Option<Result<(), Refusal>>,
     /// The subscriptions that the database has not answered for.
     pending: Vec<String>,
@@ -70,9 +70,9 @@ impl Delivery {
         reference.is_some_and(|reference| current.is_some_and(|current| current != reference))
     }
 
-    /// Rejects a frame that exceeds the rate or the number of frames that may wait for keys. Flooding a channel ends
-    /// that channel, flooding with joins ends the socket; a frame with a reference gets a reply until the socket is
-    /// closed.
+    /// Rejects a frame that exceeds the rate limit, or the number of frames that may wait for keys. Flooding a channel
+    /// closes that channel, and flooding with joins closes the socket. A frame with a reference receives a reply until
+    /// the socket is closed.
     pub(super) fn slow_down(&mut self, now: u64, socket: SocketId, frame: ChannelFrame, floods: bool, out: &mut Out) {
         let ends = floods && matches!(frame.act, ChannelAct::Join(_));
         if self.count_rejection(now, socket, out) {
@@ -96,8 +96,8 @@ impl Delivery {
         }
     }
 
-    /// Counts a rejected frame, and closes a socket that keeps sending them; `true` when it did. The limit must tolerate
-    /// clients that rejoin all their channels with an expired token about ten times a minute.
+    /// Counts a rejected frame, and closes a socket that keeps sending them; returns whether it did. The limit must
+    /// tolerate clients that rejoin all their channels with an expired token about ten times a minute.
     fn count_rejection(&mut self, now: u64, socket: SocketId, out: &mut Out) -> bool {
         let limits = &self.configuration.limits;
         let most = limits.frames_per_second.saturating_add(limits.topics).saturating_mul(REJECTION_FACTOR);
@@ -229,7 +229,8 @@ impl Delivery {
             echo: join.echo,
             acknowledge: join.acknowledge,
         }));
-        // The client must not hear that messages flow before they do, nor that tables are live before all of them are.
+        // The client must not be told that messages flow before they do, nor that tables are live before all of them
+        // are.
         let announces_later = join.announce && !self.registry.hears_database();
         let is_refused = matches!(entry.live, Some(Err(_)));
         let waits = !is_refused && (announces_later || !entry.pending.is_empty());
@@ -292,7 +293,7 @@ impl Delivery {
         }
     }
 
-    /// A channel that tracks a presence also watches that roster from then on.
+    /// A channel that tracks a presence also receives that roster from then on.
     fn appear(
         &mut self,
         session: SessionId,

@@ -7,7 +7,7 @@ use crate::engine::input::SocketId;
 use crate::engine::message::SessionId;
 use crate::policy::principal::{Principal, SUBJECT};
 
-/// The user is the claim `sub`. Values are indexed by digest to save memory, as tens of thousands of sessions have
+/// The user is the claim `sub`. Values are indexed by digest to save memory, because tens of thousands of sessions have
 /// different ones; digests may collide.
 #[derive(Default)]
 pub(super) struct ClaimIndex {

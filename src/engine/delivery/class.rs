@@ -104,7 +104,7 @@ impl ChangeSelector {
     }
 
     /// How a change matches, judged on `row` as the class sees it: one match per selection of columns. `left` is the
-    /// old row, for dialects that report when a row leaves a filter. `take` charges steps of regular expressions.
+    /// old row, for dialects that report that a row has left a filter. `take` charges the steps of regular expressions.
     pub(super) fn matches_of(
         &self,
         (schema, name): (&str, &str),
@@ -148,8 +148,8 @@ impl ClassKey {
         ClassKey { scope: Scope::Topic(topic), judge: Judge::Nobody, ..self.clone() }
     }
 
-    /// The key of the same session for presence, which everyone sees alike: only dialect and channel name divide its
-    /// listeners.
+    /// The key of the same session for presence. Everyone sees presence alike, so only dialect and channel name
+    /// distinguish listeners.
     pub(super) fn of_presence(&self, place: Option<Topic>) -> ClassKey {
         let (dialect, channel) = (self.dialect, self.channel.clone());
         ClassKey { dialect, channel, ..ClassKey::first(Scope::Presence(place), Judge::Nobody) }

@@ -1,4 +1,4 @@
-//! A cache of class keys: thousands of sessions have equal ones, which are then shared rather than built for each.
+//! A cache of class keys: thousands of sessions have equal keys, which they share instead of each building its own.
 
 use std::rc::Rc;
 
@@ -7,7 +7,7 @@ use crate::engine::command::TableTarget;
 use crate::engine::input::DialectId;
 use crate::policy::roles::Roles;
 
-/// The cache is searched linearly, which must stay cheap where each session has a channel of its own.
+/// The cache is searched linearly, which must stay cheap even if each session has a channel of its own.
 const MAX_KNOWN: usize = 16;
 
 /// The parts of a session's class key.

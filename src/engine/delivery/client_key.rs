@@ -1,5 +1,5 @@
-//! The idempotency keys of clients. They are stored beside the API worker's as digests of user, topic and key, so that
-//! a client cannot choose a key that anyone else publishes under.
+//! The idempotency keys of clients. They are stored beside the API worker's keys, as digests of user, topic and key, so
+//! that a client cannot choose a key under which anyone else publishes.
 
 use std::fmt::Write;
 

@@ -1,5 +1,4 @@
-//! The delivery's link to a database: it reports who listens, and tells sessions when changes start or stop reaching
-//! them.
+//! The delivery's link to a database: it reports who listens, and informs sessions when changes stop or resume.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -76,7 +75,7 @@ impl Registry {
         self.database.as_ref().map(|link| link.interest.database().standing(principal))
     }
 
-    /// Whether every session of a socket was authenticated with the claims that policies may read: the database may
+    /// Whether every session of a socket was authenticated with the claims that policies may read; the database may
     /// have been added later.
     pub(super) fn is_judgeable(&self, socket: &Socket) -> bool {
         let mut principals = socket.sessions.iter().map(|session| &session.principal);
@@ -119,7 +118,7 @@ impl Registry {
         }
     }
 
-    /// Whether the database has yet to answer for a table that a session listens to.
+    /// Whether the database has yet to answer for a table that a session subscribes to.
     pub(super) fn is_pending(&self, id: SessionId) -> bool {
         let (Some(link), Some(session)) = (&self.database, self.session(id)) else { return false };
         let Some(standing) = &session.standing else { return false };
@@ -181,7 +180,7 @@ impl Delivery {
         if let Some(telling) = link.interest.telling(now, &self.organization) {
             let database = link.interest.database().name.clone();
             if link.interest.is_ahead_of_storage() {
-                // Until this is answered, either report may be the one that the other side has.
+                // Until this is answered, the other side may have either report.
                 out.run(Task::Write(Write::Fact { name: INTEREST, value: String::new() }));
             }
             out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
@@ -216,7 +215,7 @@ impl Delivery {
         self.end_unreadable(now, &before, out);
     }
 
-    /// Applies that the change feed has stopped or resumed.
+    /// Handles that the change feed has stopped or resumed.
     pub(in crate::engine) fn fed(&mut self, now: u64, is_lost: bool, text: Option<String>, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
         let (was_lost, before) = (link.interest.is_lost(), link.interest.catalog().clone());
@@ -243,8 +242,8 @@ impl Delivery {
         self.end_unreadable(now, &before, out);
     }
 
-    /// Tells all listeners of the database's tables that changes have stopped or resumed. A channel that has yet to be
-    /// told that it is live gets only that message.
+    /// Informs all listeners of the database's tables that changes have stopped or resumed. A channel that has not yet
+    /// been reported as live receives only that message.
     fn tell_feed(&self, is_live: bool, out: &mut Out) {
         let Some(link) = &self.registry.database else { return };
         let is_fed = |session: &&Session| {
@@ -291,7 +290,7 @@ impl Delivery {
 }
 
 impl Readiness {
-    /// Dialects that accept subscriptions to tables without changes warn instead of waiting: without a verdict nothing
+    /// Dialects that accept subscriptions to tables without changes warn instead of waiting; without a verdict nothing
     /// is sent.
     pub(super) fn for_delivery(self, delivery: TableDelivery) -> Readiness {
         match self {

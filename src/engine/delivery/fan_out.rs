@@ -109,8 +109,8 @@ impl<'a> FanOut<'a> {
         Some(matches.into_iter().filter_map(|matched| gathering.event(&group_event(matched))).collect())
     }
 
-    /// Sends everyone in a topic a presence event. If some listeners expect the whole roster each time, the stream is
-    /// asked for it once.
+    /// Sends a presence event to everyone in a topic. If some listeners expect the whole roster each time, the stream
+    /// is asked for it once.
     pub(super) fn spread(&self, topic: Option<Topic>, event: Event, out: &mut Out) {
         let changes = match &event {
             Event::PresenceChanged { changes, .. } => changes,

@@ -13,11 +13,11 @@ use crate::engine::event::Event;
 use crate::engine::message::{Out, SessionId};
 use crate::policy::limits::{Limits, MAX_PUBLICATION_STEPS};
 
-/// How many users of a class are tried: one that can pay does so for all, because they share the work.
+/// How many users of a class are tried: one user who can pay does so for all, because they share the work.
 const MAX_PAYERS: usize = 64;
 const TOO_COSTLY: &str = "The filter's regular expression takes too long for some changes; they do not match.";
 
-/// The budgets, in memory only like all others.
+/// The budgets; like all budgets, they exist in memory only.
 pub(super) struct FilterMeter {
     budget: RefCell<Budget>,
     now: Cell<u64>,

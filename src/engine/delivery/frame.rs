@@ -103,8 +103,8 @@ fn named(command: Command) -> (Option<String>, Option<Topic>) {
 type Waiting = VecDeque<DecodedFrame>;
 
 impl Socket {
-    /// Whether one more frame may wait. A reconnecting client joins all its channels at once and sends each a fresh
-    /// token; a rejected token would be missed for a long time.
+    /// Whether one more frame may wait. A reconnecting client joins all its channels at once and sends a fresh token to
+    /// each; a client whose token is rejected here would keep the old one for a long time.
     fn has_room_for(&self, frame: &DecodedFrame, max_topics: u64) -> bool {
         let mut waiting = self.waiting.iter().flatten();
         if let Some(name) = refreshed(frame) {
@@ -127,7 +127,7 @@ fn wait(waiting: &mut Waiting, frame: DecodedFrame) {
     }
 }
 
-/// The channel for which a frame has a fresh token.
+/// The channel for which a frame carries a fresh token.
 fn refreshed(frame: &DecodedFrame) -> Option<&str> {
     channel(frame).filter(|frame| matches!(frame.act, ChannelAct::Refresh(_))).map(|frame| &*frame.name)
 }

@@ -1,4 +1,4 @@
-//! Gathering: groups the recipients of one publication that get the same bytes; each view is computed once.
+//! Gathering: groups the recipients of one publication that receive the same bytes, and computes each view once.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,7 +180,7 @@ impl<'a> Gathering<'a> {
         self.setting.filter(|_| (self.profiles)(dialect).is_some_and(goes_by_it))
     }
 
-    /// A view as recipients of this dialect get it; filters are judged on it.
+    /// A view as recipients of this dialect receive it; filters are judged on it.
     fn shown(&self, view: ViewNumber, dialect: DialectId) -> Option<&Rc<View>> {
         let seen = self.seen(view)?;
         let Some(setting) = self.setting_for(dialect).filter(|setting| !setting.excluded.is_empty()) else {

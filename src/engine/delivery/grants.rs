@@ -15,7 +15,7 @@ use crate::policy::principal::Principal;
 use crate::policy::topic_grant::TopicGrant;
 use crate::value::json;
 
-/// How long an answer is reused, in milliseconds: many clients join a topic at once.
+/// How long an answer is reused, in milliseconds, because many clients join a topic at once.
 const REUSE: u64 = 5_000;
 
 /// Group and topic.

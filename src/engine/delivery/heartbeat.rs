@@ -14,7 +14,7 @@ use crate::engine::message::Out;
 /// The fact under which a wake finds the time of the last heartbeat.
 pub(super) const BEAT: &str = "heartbeat";
 
-/// The sockets that get heartbeats.
+/// The sockets that receive heartbeats.
 #[derive(Default)]
 pub(super) struct Heartbeats {
     /// By dialect, with the next due time in Unix milliseconds.
@@ -38,7 +38,7 @@ impl Heartbeats {
     /// Adds a socket if its dialect has heartbeats.
     pub(super) fn add(&mut self, socket: &Socket) {
         let Some(period) = socket.profile.heartbeat else { return };
-        // A surviving socket must neither miss a heartbeat nor get one twice.
+        // A surviving socket must neither miss a heartbeat nor receive one twice.
         let next = next(socket.opened.max(self.last), period);
         let new = || Rhythm { period, next, sockets: BTreeSet::new() };
         let rhythm = self.rhythms.entry(socket.dialect).or_insert_with(new);

@@ -1,4 +1,5 @@
-//! Held sockets: what a returning client missed is being judged, so its frames wait, and live events follow the replay.
+//! Held sockets: while the changes that a returning client missed are being judged, its frames wait, and live events
+//! are queued behind the replay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
@@ -9,7 +10,7 @@ use crate::engine::event::Event;
 use crate::engine::input::SocketId;
 use crate::engine::message::Out;
 
-/// Bytes of events queued for one held socket, and for all of them together; beyond this a client has to reconnect.
+/// Bytes of events queued for one held socket, and for all of them together; beyond this, the client has to reconnect.
 const MAX_HELD_BYTES: usize = 4 << 20;
 const MAX_ALL_HELD_BYTES: usize = 16 << 20;
 /// The overhead of a queued event.
@@ -35,7 +36,7 @@ impl Held {
         self.sockets.contains_key(&socket)
     }
 
-    /// Whether what a socket waits for is in memory only.
+    /// Whether what a socket waits for exists in memory only.
     pub(super) fn depends_on_memory(&self, socket: SocketId) -> bool {
         self.has(socket) || self.opening.contains(&socket)
     }
@@ -71,7 +72,7 @@ impl Delivery {
         self.registry.save_later(id);
     }
 
-    /// The session of a socket that was opened with a principal cannot start yet; the principal is in memory only.
+    /// The session of a socket that was opened with a principal cannot start yet; the principal exists in memory only.
     pub(in crate::engine) fn wait_to_begin(&mut self, id: SocketId) {
         self.waits.held.opening.insert(id);
         self.registry.save_later(id);

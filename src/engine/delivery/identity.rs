@@ -24,7 +24,7 @@ impl Delivery {
     /// A fresh token for a channel's session.
     pub(super) fn renew_with(&mut self, now: u64, id: SessionId, token: Secret, frame: &ChannelFrame, out: &mut Out) {
         let named = self.verifier.named_by(now, (&mut self.registry, id.socket), &token);
-        // It is queued under its channel's name, whatever reference addressed it.
+        // It is queued under its channel's name, whatever reference it was addressed with.
         let name = self.registry.session(id).and_then(Session::address).map(|address| address.name.to_string());
         let act = ChannelAct::Refresh(token);
         let again =
@@ -52,7 +52,7 @@ impl Delivery {
             (Renewal::Answered | Renewal::AnsweredForAnyone, Err(error)) => {
                 self.refuse(now, id, Refusal::of(error.code()), (None, None), out);
             }
-            // Missing keys say nothing about the token: the current identity ends at its own expiry.
+            // Missing keys say nothing about the token, so the current identity ends at its own expiry.
             (Renewal::Silent, Err(TokenError::Refused(Code::KeysUnavailable))) => {}
             (Renewal::Silent, Err(error)) => self.end(id, Refusal::from(error), out),
             (Renewal::Answered, Ok(principal))
@@ -65,7 +65,7 @@ impl Delivery {
             {
                 self.refuse(now, id, Refusal::of(Code::ConnectionLimit), (None, None), out);
             }
-            // The same token again changes nothing.
+            // The same token changes nothing.
             (Renewal::Silent, Ok(principal)) if before.is_same(&principal) => {}
             (renewal, Ok(principal)) => match (self.granted(now, &principal, &session.places_of_rights()), renewal) {
                 (Ok(principal), renewal) => self.go_on_as(now, id, principal, renewal.is_answered(), out),
@@ -83,7 +83,7 @@ impl Delivery {
         let user_changed = session.principal.user != principal.user;
         let before = self.sight_of(session);
         self.registry.change_identity(id, |session| {
-            // A client that answers with another expired token is not told again; that could loop forever.
+            // A client that answers with another expired token is not asked again, because that could loop forever.
             session.told_expired &= principal.expires.is_some_and(|expires| expires <= now);
             session.principal = principal;
         });
@@ -99,8 +99,8 @@ impl Delivery {
         (messages, session.watched(&self.configuration).is_some())
     }
 
-    /// Recomputes a session's rights after its principal changed. `before` is what it read of its channel until now: a
-    /// session that loses any of it loses the channel, because its client could not tell what it misses.
+    /// Recomputes a session's rights after its principal changed. `before` is what it could read of its channel until
+    /// now. A session that loses any of it loses the channel, because its client could not tell what it misses.
     fn reauthorize(&mut self, now: u64, id: SessionId, user_changed: bool, before: (bool, bool), out: &mut Out) {
         let (Some(session), Some(profile)) = (self.registry.session(id), self.registry.profile(id.socket)) else {
             return;

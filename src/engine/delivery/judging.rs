@@ -31,7 +31,7 @@ const FEWER: usize = 10;
 const MIN_IMAGES: usize = 100;
 /// PostgreSQL's code for a statement that took too long.
 const QUERY_CANCELED: &str = "57014";
-/// How often a question is repeated. The database's object answers once its next connection attempt has failed, so
+/// How often a question is repeated. The database's object answers after its next failed connection attempt, so
 /// together the attempts outlast a database restart.
 const MAX_ATTEMPTS: u32 = 6;
 
@@ -40,8 +40,8 @@ const MAX_ATTEMPTS: u32 = 6;
 pub(super) struct Judging {
     last: u64,
     open: BTreeMap<u64, Recovery>,
-    /// Recovering sessions for whose tables the database has not answered: no verdict covers them for changes committed
-    /// meanwhile, so they get those from the history.
+    /// Recovering sessions for whose tables the database has not answered. No verdict covers them for changes committed
+    /// meanwhile, so they receive those from the history.
     resuming: BTreeMap<SessionId, (Position, Announcement)>,
 }
 
@@ -51,7 +51,7 @@ struct Recovery {
     group: Rc<Group>,
     position: Position,
     missed: Vec<Accepted>,
-    /// How many of these have a verdict or need none, and how many will once the question is answered.
+    /// How many of these have a verdict or need none, and how many will have one once the question is answered.
     judged: usize,
     asked: usize,
     /// How many images the next question may have.
@@ -199,7 +199,7 @@ impl Delivery {
         session.awaiting.iter().flat_map(|awaiting| &awaiting.ids).filter_map(refusal).collect()
     }
 
-    /// Applies the verdicts and asks for the next portion; without an answer the question is repeated. Changes without
+    /// Applies the verdicts and asks for the next portion; without an answer, the question is repeated. Changes without
     /// a verdict are denied, and the session is told that it did not recover.
     pub(in crate::engine) fn judged(&mut self, number: u64, text: Option<String>, out: &mut Out) {
         let Some(mut recovery) = self.waits.judging.open.remove(&number) else { return };

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::class::{ClassKey, Scope};
 
-/// At most one class per scope. A set, because the keys contain their scope already.
+/// At most one class per scope. A set suffices, because the keys contain their scope.
 #[derive(Default)]
 pub(super) struct Memberships(BTreeSet<ByScope>);
 

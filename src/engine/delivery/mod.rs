@@ -1,7 +1,7 @@
 //! The delivery half of a tenant: its sockets and sessions, their subscriptions, and what each of them sees.
 //!
-//! Work is done once per class of sessions, and per session only where a rule singles it out; nothing walks all
-//! sessions (invariant 6).
+//! Work is done once per class of sessions, and per session only if a rule singles it out; nothing walks all sessions
+//! (invariant 6).
 
 mod arrivals;
 mod attachment;
@@ -105,8 +105,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Restores the sockets from their attachments; `places`: their presence, if this object has the presence rows. A
-    /// socket with an unreadable attachment is told to reconnect.
+    /// Restores the sockets from their attachments; `places` says where they are present, if this object has the
+    /// presence rows. A socket with an unreadable attachment is closed so that its client reconnects.
     pub(super) fn wake(
         now: u64,
         organization: Rc<str>,

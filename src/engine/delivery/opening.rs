@@ -33,12 +33,12 @@ struct Beginning {
     then: Vec<Event>,
     /// Topics whose roster is sent at once.
     watch: Vec<Topic>,
-    /// The database answers that it waits for.
+    /// The database answers that the session waits for.
     awaiting: Option<Box<Awaiting>>,
 }
 
 impl Delivery {
-    /// Whether anyone is told of presence in this topic.
+    /// Whether anyone receives presence of this topic.
     pub(in crate::engine) fn hears_presence(&self, row: &PresenceRow) -> bool {
         let topic =
             row.topic.as_ref().map(|(private, name)| Topic { private: *private, name: Rc::from(name.as_str()) });
@@ -75,7 +75,8 @@ impl Delivery {
         }
     }
 
-    /// Redeems the ticket, and tells whether the limits leave no room: some dialects say so on the accepted socket.
+    /// Redeems the ticket, and returns an error if the limits leave no room: some dialects report it on the accepted
+    /// socket.
     fn admit_socket(&mut self, now: u64, profile: &Profile, open: &mut Open, out: &mut Out) -> Result<bool, Refusal> {
         if let Some(ticket) = open.ticket.take() {
             if ticket.spent {
@@ -148,7 +149,7 @@ impl Delivery {
                     (Err(NoGrant::Unknown(group, topic)), command) => {
                         self.wait_for_grant(socket, (group, topic), command, out);
                     }
-                    // A grant that is missing is reported with its subscription.
+                    // A missing grant is reported with its subscription.
                     (granted, Command::Authenticate(frame)) => {
                         self.start(now, socket, granted.unwrap_or(principal), frame, out);
                     }
@@ -158,7 +159,7 @@ impl Delivery {
         }
     }
 
-    /// Tells a session the stream's position and what it missed, and continues from there.
+    /// Sends a session the stream's position and what it missed, and continues from there.
     pub(super) fn resumed(
         &mut self,
         session: SessionId,
@@ -202,7 +203,7 @@ impl Delivery {
                 live = Some(after);
                 watch.into_iter().collect()
             }
-            // Answered by the root before it gets here.
+            // The root answers this before it gets here.
             Announcement::Asked { .. } => Vec::new(),
         };
         for accepted in &missed.map(Missed::into_publications).unwrap_or_default() {
@@ -215,8 +216,8 @@ impl Delivery {
         out.to_stream.extend(watch.into_iter().map(|topic| ToStream::Roster { session, topic }));
     }
 
-    /// Makes room for a socket that has not authenticated. Such sockets have a limit of their own; the oldest is closed
-    /// first, or the oldest of its address once that has its share: silent sockets must not keep out genuine ones.
+    /// Makes room for an unauthenticated socket. Such sockets have a limit of their own: the oldest is closed first, or
+    /// the oldest of its address once the address has its share. Silent sockets must not keep out genuine ones.
     fn make_room(&mut self, address: Option<&str>, out: &mut Out) -> bool {
         let share = self.configuration.limits.pending_per_address;
         let own = address.and_then(|address| self.registry.sockets().oldest_of(address, share));
@@ -246,7 +247,7 @@ impl Delivery {
             match admitted {
                 Ok((subscription, is_live)) => {
                     let id = subscription.id.clone();
-                    // A resuming session is told once the database has answered, whatever the answer.
+                    // A resuming session is informed once the database has answered, whatever the answer.
                     if is_live || matches!(frame.recover, Recover::From(_)) {
                         beginning.then.push(Event::Subscribed { id: id.clone(), answer, recovered: None });
                     }
@@ -309,7 +310,7 @@ impl Delivery {
         let (from, then) = match recover {
             Recover::From(mut position) => {
                 if self.pay_to_enter(now, socket, user.as_deref()).is_err() {
-                    // This epoch matches no stream: a payer in debt is told that it did not recover.
+                    // This epoch matches no stream, so a payer in debt is told that it did not recover.
                     position.epoch = String::new();
                 }
                 match self.resume_later(now, id, position, then, out) {

@@ -1,6 +1,6 @@
-//! Presence coalesced per topic: the first difference is sent at once; later ones are sent together when the window
-//! ends, only the latest for each member. A topic is therefore told at most once per window, however fast its members
-//! change.
+//! Presence coalesced per topic: the first difference is sent at once. Later ones are sent together when the window
+//! ends, only the latest for each member. So a topic receives presence at most once per window, however fast its
+//! members change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -99,7 +99,7 @@ impl Delivery {
         self.presence_windows.due.first().map(|(end, _)| *end)
     }
 
-    /// Records that a session is now present in a topic, or no longer.
+    /// Records that a session is now present in a topic, or no longer is.
     pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
         self.registry.relist_topic(id, &topic, |session| {
             session.present.retain(|place| *place != topic);

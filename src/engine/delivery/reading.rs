@@ -8,8 +8,8 @@ use crate::engine::message::Out;
 use crate::engine::profile::ReadConfirmation;
 
 impl Delivery {
-    /// Checks a socket that was sent many bytes since its client was last heard: what it does not read fills the
-    /// memory. If its dialect has pings it is pinged first; beyond the limit it is closed.
+    /// Checks a socket to which many bytes were sent since its client was last heard from: unread bytes fill the
+    /// memory. If its dialect has pings, it is pinged first; beyond the limit it is closed.
     pub(in crate::engine) fn unread(&mut self, id: SocketId, bytes: u64, out: &mut Out) {
         let Some(profile) = self.registry.profile(id) else { return };
         match profile.read_confirmation {

@@ -33,7 +33,7 @@ pub(super) struct Registry {
     /// Sessions by user and claims.
     claims: ClaimIndex,
     pub(super) heartbeats: Heartbeats,
-    /// The organization's source database, which is told who listens.
+    /// The organization's source database, to which the listeners are reported.
     pub(super) database: Option<DatabaseLink>,
     /// Sessions with subscriptions that are not active yet.
     pub(super) awaiting: BTreeSet<SessionId>,
@@ -222,7 +222,7 @@ impl Registry {
         self.unsaved.insert(id.socket);
     }
 
-    /// The same for state that the attachment does not hold.
+    /// The same, for state that the attachment does not hold.
     pub(super) fn relist_topic(&mut self, id: SessionId, place: &Option<Topic>, change: impl FnOnce(&mut Session)) {
         let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };
         let Some(session) = self.sockets.session_mut(id) else { return };
@@ -240,14 +240,14 @@ impl Registry {
                 (None, None) => {}
             }
         }
-        // The database's object is told about sessions that receive anything.
+        // Sessions that receive anything are reported to the database's object.
         if session.topics().next().is_some() != was_hearing {
             self.listen_no_more(id);
             self.listen(id);
         }
     }
 
-    /// What a session that recovers from a position asks for.
+    /// What a session that recovers from a position requests.
     pub(super) fn since(&self, id: SessionId, position: Position) -> From {
         let topics = self.session(id).iter().flat_map(|session| session.topics()).cloned().collect();
         From::Position(position, topics)
@@ -278,7 +278,7 @@ impl Registry {
         sessions.for_each(|session| session.keeps_places = true);
     }
 
-    /// Has a note of the relay stored beside a socket.
+    /// Stores a note of the relay in a socket's attachment.
     pub(super) fn note(&mut self, id: SocketId, note: &Rc<str>) {
         if let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.heard.as_ref() != Some(note)) {
             socket.heard = Some(note.clone());
@@ -345,7 +345,7 @@ impl Registry {
         }
     }
 
-    /// Updates the tables that the database's object knows this session for.
+    /// Updates the tables for which this session is reported to the database's object.
     fn listen(&mut self, id: SessionId) {
         let Some(link) = &mut self.database else { return };
         let Some(profile) = self.sockets.get(id.socket).map(|socket| socket.profile) else { return };

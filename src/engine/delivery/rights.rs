@@ -91,7 +91,7 @@ impl Rights<'_> {
         refused.map(Refusal::of)
     }
 
-    /// Whether a principal sees the messages and the members of a topic; either right admits to it.
+    /// Whether a principal sees the messages and the members of a topic; either right suffices to join.
     pub(super) fn sight(&self, topic: &Topic, presence: bool, principal: &Principal) -> Result<(bool, bool), Refusal> {
         let messages = self.configuration.authorize(Action::Read, topic, principal);
         let members = self.configuration.authorize(Action::PresenceRead, topic, principal);
@@ -150,7 +150,8 @@ impl Rights<'_> {
         self.registry.sockets().authenticated().saturating_add(elsewhere) >= self.configuration.limits.connections
     }
 
-    /// The same for a socket that is being opened; without a credential, the limit applies per address.
+    /// Whether the limits leave no room for a socket that is being opened. Without a credential, the limit per address
+    /// applies.
     pub(super) fn is_full_from(&self, principal: &Principal, address: Option<&str>) -> bool {
         let has_share = |address: &str| {
             self.registry.sockets().anonymous_of(address) >= self.configuration.limits.anonymous_per_address
@@ -158,7 +159,7 @@ impl Rights<'_> {
         self.is_full_for(principal) || (principal.method == Method::Anonymous && address.is_some_and(has_share))
     }
 
-    /// Whether the limits leave no room for another socket of this principal: they also apply per user.
+    /// Whether the limits leave no room for another socket of this principal; the limit per user applies too.
     pub(super) fn is_full_for(&self, principal: &Principal) -> bool {
         self.is_full() || self.has_all_of(principal)
     }

@@ -1,4 +1,4 @@
-//! Rosters: the members of a topic, sent to a session in pages and charged to whoever causes it.
+//! Rosters: the members of a topic, sent to a session in pages and charged to the client that causes it.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::policy::limits::{MAX_ROSTER_PAGE, MAX_WHOLE_ROSTER};
 
 impl Delivery {
     /// Sends a session the members of a topic. Members beyond the first page follow as joins, which clients merge;
-    /// clients that take each roster as complete get it in one frame.
+    /// clients that take each roster as complete receive it in one frame.
     pub(super) fn tell_roster(
         &mut self,
         now: u64,
@@ -44,8 +44,8 @@ impl Delivery {
         self.charge(now, id, units);
     }
 
-    /// Sends a presence event with the whole roster to the clients that expect that, at the cost of the member that
-    /// changed. `only`: the single session that is told, and pays.
+    /// Sends a presence event with the whole roster to the clients that expect it, charged to the member that changed.
+    /// `only`: the single session that receives it, and pays.
     pub(super) fn tell_gathered(
         &mut self,
         now: u64,

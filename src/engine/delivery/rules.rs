@@ -36,7 +36,7 @@ pub(super) struct Sight {
     pub(super) owns_old: bool,
 }
 
-/// What a database lets a recipient see, before any other rule.
+/// What a database lets a recipient see, before any other rule applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judged {
     sees_new: bool,
@@ -115,7 +115,7 @@ impl<'a> Rules<'a> {
         self.verdict.filter(|_| !self.deletes_by_key())
     }
 
-    /// Whether every subscriber gets the key of a deleted row.
+    /// Whether every subscriber receives the key of a deleted row.
     fn deletes_by_key(&self) -> bool {
         let is_delete = matches!(self.publication.content, Content::Change { operation: Operation::Delete, .. });
         self.publication.database.is_some() && is_delete && self.table.deletes == Some(Deletes::Key)

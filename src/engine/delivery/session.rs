@@ -34,7 +34,7 @@ pub(super) struct Session {
     pub(super) offsets: bool,
     /// Whether its frames may carry several events.
     pub(super) batches: bool,
-    /// Whether it has been told that its token has expired.
+    /// Whether the client knows that its token has expired.
     pub(super) told_expired: bool,
     pub(super) subscriptions: Subscriptions,
     /// Whether it receives only what it subscribed to, even if that is nothing.
@@ -51,7 +51,7 @@ pub(super) struct Session {
     pub(super) common: Option<Rc<ClassKey>>,
     /// How the database judges for it; `None` without a database.
     pub(super) standing: Option<Standing>,
-    /// The tables for which the database's object knows this session.
+    /// The tables for which this session is reported to the database's object.
     pub(super) listens: Option<BTreeSet<TableName>>,
     /// The database answers that it waits for.
     pub(super) awaiting: Option<Box<Awaiting>>,
@@ -59,18 +59,18 @@ pub(super) struct Session {
     pub(super) row: u32,
     /// Whether that row is up to date.
     pub(super) is_saved: bool,
-    /// Whether it has been warned, in this life of the object, that a filter of its takes too long.
+    /// Whether the client has been warned, in this life of the object, that one of its filters takes too many steps.
     pub(super) told_costs: Cell<bool>,
 }
 
-/// The answers of the database that a session waits for.
+/// The database answers that a session waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Awaiting {
-    /// When the session is told that the database has not answered yet, in Unix milliseconds; `None` once it has been.
+    /// When the session is told that the database has not answered yet, in Unix milliseconds; `None` afterwards.
     pub(super) until: Option<u64>,
     /// The table subscriptions that are not active yet.
     pub(super) ids: Vec<String>,
-    /// Whether it is told once messages flow.
+    /// Whether the session is informed once messages flow.
     pub(super) announce: bool,
     /// What the answers to these subscriptions echo.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -94,7 +94,7 @@ pub(super) struct JoinedChannel {
     pub(super) topic: Topic,
     /// Whether it receives the topic's messages.
     pub(super) messages: bool,
-    /// Whether it is told who joins and leaves.
+    /// Whether it receives joins and leaves.
     pub(super) presence: bool,
     pub(super) presence_key: Option<Rc<str>>,
     /// Whether it receives its own messages.
@@ -239,7 +239,7 @@ impl Session {
         cache: &mut ClassKeyCache,
     ) -> (Rc<ClassKey>, Vec<Rc<ClassKey>>) {
         let is_open = profile.receives_by_default && !self.explicit && self.tables().next().is_none();
-        // If frames do not name subscriptions, numbers must not divide recipients of the same events.
+        // If frames do not name subscriptions, numbers must not separate recipients of the same events.
         let number = |target: &TableTarget| if profile.names_subscriptions { target.number } else { 0 };
         let targets = self.tables().map(|target| TableTarget { number: number(target), ..target.clone() });
         let common = cache.of(ClassKeyParts {
@@ -290,7 +290,7 @@ impl Session {
         }
     }
 
-    /// The tables that it listens to; `None` when it needs neither changes nor messages.
+    /// The tables that it subscribes to; `None` if it needs neither changes nor messages.
     pub(super) fn listened(&self, profile: &Profile) -> Option<BTreeSet<TableName>> {
         let mut tables: BTreeSet<TableName> =
             self.tables().map(|target| (target.schema.clone(), target.table.clone())).collect();
@@ -307,7 +307,7 @@ impl Session {
         joined.chain(subscribed).chain(self.present.iter().flatten()).cloned().collect()
     }
 
-    /// The topics whose presence it is told of.
+    /// The topics whose presence it receives.
     fn places(&self, audience: PresenceAudience, configuration: &Configuration) -> BTreeSet<Option<Topic>> {
         match audience {
             PresenceAudience::Requested => self.watched(configuration).cloned().map(Some).into_iter().collect(),
@@ -319,7 +319,7 @@ impl Session {
         }
     }
 
-    /// Whether it is told of presence in one topic, or in the lobby.
+    /// Whether it receives presence of one topic, or of the lobby.
     fn is_told_of(&self, place: &Option<Topic>, audience: PresenceAudience, configuration: &Configuration) -> bool {
         match audience {
             PresenceAudience::Requested => place.is_some() && self.watched(configuration) == place.as_ref(),
@@ -330,7 +330,7 @@ impl Session {
         }
     }
 
-    /// The topic whose roster it asked for, if it may see it.
+    /// The topic whose roster it requested, if it may see it.
     pub(super) fn watched(&self, configuration: &Configuration) -> Option<&Topic> {
         let asked = self.channel.as_ref().filter(|channel| channel.presence).map(|channel| &channel.topic);
         asked.filter(|topic| may_see_members(configuration, topic, &self.principal))

@@ -22,8 +22,8 @@ pub(super) struct Socket {
     pub(super) profile: &'static Profile,
     /// When it was opened, in Unix milliseconds.
     pub(super) opened: u64,
-    /// The remote address, if known. The socket counts for it until it has authenticated, and it is stored only without
-    /// a credential.
+    /// The remote address, if known. The socket counts towards it until it has authenticated. It is stored only if the
+    /// socket has no credential.
     pub(super) address: Option<Rc<str>>,
     /// The principal of the key in the handshake, in dialects whose sessions may join without a token.
     pub(super) opened_as: Option<Rc<Principal>>,
@@ -48,9 +48,9 @@ pub(super) struct Socket {
     pub(super) calls: u64,
     /// Its state in rows, if that does not fit into an attachment.
     pub(super) rows: Option<Box<StateRows>>,
-    /// Bytes of its state with its sessions, as last written.
+    /// Bytes of its state, including its sessions, as last written.
     pub(super) state_bytes: usize,
-    /// What a relay notes beside it of itself.
+    /// A relay's note about its own progress.
     pub(super) heard: Option<Rc<str>>,
 }
 
@@ -117,7 +117,7 @@ impl Socket {
         self.opened_as.as_ref().or_else(|| self.sessions.first().map(|session| &session.principal))
     }
 
-    /// The address that a socket without a credential counts for.
+    /// The address that a socket without a credential counts towards.
     pub(super) fn anonymous_address(&self) -> Option<&Rc<str>> {
         let is_anonymous = self.principal().is_some_and(|principal| principal.method == Method::Anonymous);
         self.address.as_ref().filter(|_| is_anonymous)

@@ -11,7 +11,7 @@ use crate::engine::message::SessionId;
 /// All sockets of a tenant.
 #[derive(Default)]
 pub(super) struct Sockets {
-    /// Boxed: growing a vector of sockets would leave half of its memory unused.
+    /// Boxed, because growing a vector of sockets would leave half of its memory unused.
     places: Vec<Option<Box<Socket>>>,
     /// Slots that were freed; some may be in use again.
     freed: Vec<u32>,
@@ -96,7 +96,7 @@ impl Sockets {
         self.entered_listeners -= entered_listener(socket);
         note(&mut self.strangers, socket, false);
         if socket.sessions.len() == socket.sessions.capacity() {
-            // A vector starts with room for four, and most sockets have one session.
+            // A new vector would have room for four, and most sockets have one session.
             socket.sessions.reserve_exact(socket.sessions.len().max(1));
         }
         socket.sessions.push(session);

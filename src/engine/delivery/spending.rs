@@ -46,7 +46,7 @@ impl Delivery {
         self.budget.spend(now, payer, units)
     }
 
-    /// Takes units for a request at a relay, whose sessions are there.
+    /// Takes units for a request that comes from a relay, where the session is.
     pub(in crate::engine) fn pay_remotely(
         &mut self,
         now: u64,
@@ -74,14 +74,14 @@ impl Delivery {
         }
     }
 
-    /// Charges for sending a roster of so many bytes to a whole topic, to the member whose change caused it.
+    /// Charges the member whose change caused it for sending a roster of this size to a whole topic.
     pub(super) fn charge_gathered(&mut self, now: u64, topic: &Option<Topic>, change: &Event, bytes: usize) {
         let Some(member) = change.member() else { return };
         let units = frames(self.listeners(&Scope::Presence(topic.clone())), bytes);
         self.charge_payer(now, (&member.client_id, member.user.as_deref()), units);
     }
 
-    /// Takes one unit for a join with its roster: a client in debt may not join.
+    /// Takes one unit for a join with its roster; a client in debt may not join.
     pub(super) fn pay_to_enter(&mut self, now: u64, id: SocketId, user: Option<&str>) -> Result<(), Refusal> {
         if let Some(away) = &mut self.registry.away {
             return away.pay(1);
@@ -97,7 +97,7 @@ impl Delivery {
         self.charge_payer(now, (&client_id, user.as_deref()), units);
     }
 
-    /// At a relay the budgets are elsewhere, so the debt is recorded.
+    /// A relay has no budgets, so the debt is recorded.
     fn charge_payer(&mut self, now: u64, (socket, user): (&str, Option<&str>), units: u64) {
         match &mut self.registry.away {
             Some(away) => away.owe(socket, user, units),
@@ -133,7 +133,7 @@ impl Delivery {
         1 + frames(self.listeners(&Scope::Topic(topic)), payload.bytes())
     }
 
-    /// A difference that is merged with a pending one of the same member costs no extra frames.
+    /// A difference that is merged with a pending one of the same member causes no extra frames.
     fn cost_of_presence(&self, id: SessionId, topic: Option<Topic>, metadata: &str) -> u64 {
         let Some(session) = self.registry.session(id) else { return 0 };
         if self.presence_windows.waiting(&topic, &session.client_id).is_some() {

@@ -105,7 +105,7 @@ impl Delivery {
             Subscribed::Table(target) => Missable::Table(target),
             Subscribed::Topic(topic) => Missable::Topic(topic),
         };
-        // Through the stream, which may have to read first, so that the roster follows the replay.
+        // The stream may have to read first, so the request goes through it and the roster follows the replay.
         let from = match (from, &to) {
             (None, _) => From::Now,
             (Some(from), Missable::Topic(_)) => From::Position(from, Vec::new()),
@@ -116,7 +116,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Adds a subscription if the session may have it, and tells whether it is active at once.
+    /// Adds a subscription if the session may have it, and returns whether it is active at once.
     fn add_subscription(
         &mut self,
         session: SessionId,
@@ -219,7 +219,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Makes a session present. It is sent the roster first, and an acknowledgement with the id if it asked for one.
+    /// Makes a session present. It first receives the roster, and an acknowledgement with the id if it sent one.
     pub(super) fn track(
         &self,
         session: SessionId,
@@ -256,7 +256,7 @@ impl Delivery {
         members.retain(|member| profile.sees_own_presence || member.client_id != session.client_id);
     }
 
-    /// Whether the stream must be told of an update; the stream reports errors.
+    /// Whether an update must be passed to the stream, which reports errors.
     fn may_update(&self, session: SessionId, topic: &Option<Topic>) -> bool {
         let is_error = self.registry.profile(session.socket).is_none_or(|profile| profile.untracked_is_error);
         is_error || self.registry.session(session).is_some_and(|known| known.present.contains(topic))

@@ -6,13 +6,13 @@ use super::session::{Subscribed, Subscription};
 use crate::engine::command::TableTarget;
 use crate::policy::channel::Topic;
 
-/// The subscriptions of one session; without any, it takes no memory for them.
+/// The subscriptions of one session; a session without any takes no memory for them.
 #[derive(Clone, Default)]
 pub(super) struct Subscriptions(Option<Box<Lists>>);
 
 #[derive(Clone, Default)]
 struct Lists {
-    /// By a number that grows with each.
+    /// By a number that increases with each.
     all: BTreeMap<u64, Subscription>,
     last: u64,
     /// Several may have the same id: channels number their own.
@@ -22,13 +22,13 @@ struct Lists {
     /// How many have each number.
     numbers: BTreeMap<u32, u32>,
     totals: Totals,
-    /// Those without a row.
+    /// Those that have no row yet.
     unsaved: BTreeSet<u64>,
     /// The rows of ended subscriptions.
     ended: Vec<u32>,
 }
 
-/// The totals to which the limits of table subscriptions apply.
+/// The totals that the limits on table subscriptions apply to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) count: u64,

@@ -1,4 +1,4 @@
-//! Table settings made by control planes, and their consequences for subscribers.
+//! Table settings made by control planes, and their effect on subscribers.
 
 use std::rc::Rc;
 
@@ -95,7 +95,7 @@ impl EnabledTables {
             || self.configuration.is_service(roles)
     }
 
-    /// The same for a database table without row-level security: its verdicts are no policy.
+    /// The same for a database table without row-level security, whose verdicts do not amount to a policy.
     pub(super) fn withheld_unjudged(
         &self,
         delivery: TableDelivery,
@@ -116,7 +116,7 @@ impl Delivery {
         self.tables.text()
     }
 
-    /// Replaces the table settings by those of the object where they are made.
+    /// Replaces the table settings with those of the object where they are made.
     pub(in crate::engine) fn take_tables(&mut self, text: String, out: &mut Out) {
         self.tables.settings = TableSettings::read(Some(&text));
         self.store_tables(out);

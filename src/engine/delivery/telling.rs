@@ -28,7 +28,7 @@ impl Registry {
         }
     }
 
-    /// Sends a socket an event that belongs to no existing session.
+    /// Sends a socket an event that does not belong to an existing session.
     pub(super) fn tell_socket(&self, id: SocketId, address: Option<Address>, event: Event, out: &mut Out) {
         if let Some(socket) = self.socket(id) {
             let (to, dialect) = (vec![id], socket.dialect);

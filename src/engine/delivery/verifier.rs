@@ -59,7 +59,7 @@ impl Verifier {
                 principal.ok_or(TokenError::Refused(Code::AuthRequired))?
             }
         };
-        // A channel ends with its token, so a token that expired a few seconds ago would end it at once.
+        // A channel ends with its token, so a token that expired seconds ago would end the channel at once.
         match principal.expires.and_then(|expires| now.checked_sub(expires)) {
             Some(since) => Err(TokenError::Expired(since / 1_000)),
             None => Ok(principal),
@@ -83,7 +83,7 @@ impl Verifier {
         Ok(profile.map_or(principal.clone(), |profile| profile.with_role(principal)))
     }
 
-    /// The principal that a token names. All sessions of a socket with equal principals share one value.
+    /// The principal that a token names. Sessions of a socket with equal principals share one value.
     pub(super) fn named_by(
         &self,
         now: u64,

@@ -49,7 +49,7 @@ impl Stream {
             Some(mark) if mark.is_of(&batch) && batch.number <= mark.batch => {
                 return out.run(Task::Taken(Ok(batch.number)));
             }
-            // A restored database may have lost what it had sent: earlier positions mean nothing.
+            // A restored database may have lost changes that it had sent, so earlier positions are meaningless.
             Some(mark) if !mark.is_of(&batch) => self.begin_anew(&batch.epoch, out),
             Some(_) | None => self.begin(out),
         }
@@ -95,7 +95,7 @@ impl Stream {
         }
     }
 
-    /// The publication of a change, and whether only those whom a verdict admits may receive it.
+    /// The publication of a change, and whether only recipients with a verdict may receive it.
     fn publication(&self, change: Change) -> Option<(Publication, bool)> {
         match change.content {
             ChangeContent::Row { operation, new, old } => {

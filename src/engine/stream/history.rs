@@ -16,9 +16,9 @@ use crate::policy::limits::HistoryLimits;
 const TRIM_EVERY: u64 = 64;
 /// The version of a row without text, such as the newest row once its retention has passed.
 const GAP_VERSION: u64 = 0;
-/// How many rows an incremental trim examines: a few times as many as were added since the last.
+/// How many rows an incremental trim examines: several times as many as were added since the last one.
 const TRIM_ROWS: u64 = 4 * TRIM_EVERY;
-/// Rows of one portion for a relay that catches up, and their bytes.
+/// The rows of one portion for a relay that catches up, and their bytes.
 const PORTION: u64 = 500;
 const PORTION_BYTES: u64 = 256 * 1024;
 
@@ -31,7 +31,7 @@ pub(super) struct History {
     deadline: Option<u64>,
 }
 
-/// A connection that asks what it has missed.
+/// A connection that requests what it has missed.
 pub(super) struct RecoveryRequest {
     pub(super) session: SessionId,
     pub(super) from: From,
@@ -124,7 +124,7 @@ impl History {
         let nothing = Begun::Known((None, Read::default()));
         let (from, selection, (rows, bytes)) = match &reading.from {
             From::Position(from, topics) if from.epoch == epoch => {
-                // One more than may be replayed tells that there are too many.
+                // One row more than may be replayed shows that there are too many.
                 let limits = (self.limits.replay.saturating_add(1), self.limits.replay_bytes);
                 (from, place::selection(reading.only(), topics), limits)
             }
@@ -170,8 +170,8 @@ impl History {
         rows.into_iter().map(|row| self.accepted(row)).collect()
     }
 
-    /// The newest of these rows that may be sent at once, as publications. Unreadable rows are skipped: a replay does
-    /// not promise completeness.
+    /// The newest of these rows that may be sent at once, as publications. Unreadable rows are skipped, because a
+    /// replay does not promise completeness.
     fn newest(&mut self, mut rows: Vec<StoredPublication>) -> Vec<Accepted> {
         let mut bytes = 0;
         let fits = |row: &&StoredPublication| {
@@ -191,7 +191,7 @@ impl History {
 
     pub(super) fn housekeep(&mut self, now: u64, out: &mut Out) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            // The whole history: nobody may publish for a long time, and expired rows must not wait for that.
+            // Trims the whole history: nobody may publish for a long time, and expired rows must not wait for that.
             self.trim(now, self.offset(), out);
             let end = self.newest.map(|newest| end_of_life(&self.limits, newest.time)).filter(|end| *end > now);
             // The time of the oldest remaining row is unknown here, so it is checked again after an eighth of the

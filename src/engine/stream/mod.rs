@@ -34,14 +34,14 @@ pub(super) struct Stream {
     presence: Presence,
     rate: Bucket,
     request: Option<Request>,
-    /// The connection whose history is being read, and those that recover after it. The stream reads for one at a time.
+    /// The connection whose history is being read, and those that recover after it; the stream reads for one at a time.
     reading: Option<RecoveryRequest>,
     resuming: VecDeque<RecoveryRequest>,
-    /// Messages of clients whose idempotency keys must be looked up, one at a time.
+    /// Client messages whose idempotency keys must be looked up, one at a time.
     recalling: VecDeque<ClientMessage>,
     /// The database that sends changes.
     database: Option<Rc<Database>>,
-    /// Its last batch that was applied.
+    /// The last batch that was applied.
     mark: Option<Mark>,
     catalog: Option<Rc<Catalog>>,
     /// Changes that could not be represented since the object was constructed.
@@ -126,8 +126,8 @@ impl Stream {
         }
     }
 
-    /// Lets waiting connections recover, up to the first one that needs the storage: the answer does not say whom it is
-    /// for.
+    /// Lets waiting connections recover, up to the first one that needs the storage. Only one may read, because the
+    /// answer does not name its recipient.
     fn read_next(&mut self, out: &mut Out) {
         while self.reading.is_none()
             && let Some(reading) = self.resuming.pop_front()
@@ -142,7 +142,7 @@ impl Stream {
         }
     }
 
-    /// Handles the rows that [`Task::ReadHistory`] asked for.
+    /// Handles the rows that [`Task::ReadHistory`] requested.
     pub(super) fn history_read(&mut self, HistoryRead { rows, scanned }: HistoryRead, out: &mut Out) {
         let Some(reading) = self.reading.take() else { return };
         let read = Read::of(rows.as_deref().unwrap_or_default(), scanned);
@@ -151,7 +151,7 @@ impl Stream {
         self.read_next(out);
     }
 
-    /// Removes the members of closed sockets and tells the listeners.
+    /// Removes the members of closed sockets and informs the listeners.
     pub(super) fn let_leave(&mut self, rows: &[PresenceRow], out: &mut Out) {
         self.presence.take_in(rows);
         let gone: BTreeSet<&str> = rows.iter().map(|row| row.client_id.as_str()).collect();
@@ -163,7 +163,7 @@ impl Stream {
         self.reading.is_some() || !self.recalling.is_empty()
     }
 
-    /// Tells the delivery the stream's position, with what a connection missed if it asked.
+    /// Reports to the delivery the stream's position, with what a connection missed if it asked.
     fn resumed(&self, reading: RecoveryRequest, (missed, read): (Option<Vec<Accepted>>, Read), out: &mut Out) {
         let nothing_missed =
             matches!(&reading.from, From::Position(from, _) | From::All(from) if *from == self.position());

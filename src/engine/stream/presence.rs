@@ -1,4 +1,4 @@
-//! Presence: who is in which topic. It determines what changed; the delivery decides who is told.
+//! Presence: who is in which topic. It determines what changed; the delivery decides who receives it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -44,7 +44,7 @@ impl Presence {
         }
     }
 
-    /// Adds a member; a known one gets the new metadata.
+    /// Adds a member; a known one takes the new metadata.
     pub(super) fn track(&mut self, tracking: Tracking, out: &mut Out) {
         let Tracking { session, topic, member, owns_key, roster, id } = tracking;
         let before = self.members.get(&(topic.clone(), member.client_id.clone())).cloned();
@@ -56,7 +56,7 @@ impl Presence {
         let is_there =
             before.is_some_and(|before| before.key == member.key || !self.remove(&topic, &member.client_id, out));
         out.to_delivery.extend(id.map(|id| ToDelivery::Done { session, id }));
-        // In most dialects a member knows the others already, and from then on by what changed.
+        // In most dialects, a member that is already present knows the others, and follows the changes from then on.
         if roster == RosterOnTracking::Always || (roster == RosterOnTracking::Appearing && !is_there) {
             self.tell(session, topic.clone(), out);
         }
@@ -140,7 +140,7 @@ impl Presence {
     }
 
     /// Returns a presence event together with the resulting roster. This happens before the effects of the event, so
-    /// that a leaving member is told as well.
+    /// that a leaving member receives it too.
     pub(super) fn gather(&self, topic: Option<Topic>, change: Box<Event>, only: Option<SessionId>, out: &mut Out) {
         let members = self.of(&topic).cloned().collect();
         out.to_delivery.push_front(ToDelivery::Gathered { topic, event: Event::Roster { change, members }, only });

@@ -97,7 +97,7 @@ impl Stream {
         Some(Refusal::because(Code::InvalidRequest, format!("the table of event {} {what}", index + 1)))
     }
 
-    /// Publishes an authorized message of a client; if it has an idempotency key, after that was looked up.
+    /// Publishes an authorized message of a client, after looking up its idempotency key if it has one.
     pub(super) fn publish_for_client(&mut self, now: u64, message: ClientMessage, out: &mut Out) {
         if message.origin.key.is_none() {
             self.accept(now, *message.publication, message.keep, (Some(message.origin), None), out);
@@ -158,8 +158,8 @@ impl Stream {
         may_be && publication.history
     }
 
-    /// Accepts a publication. One that is not retained does not advance the offset: an offset without a row would be
-    /// assigned again after a restart.
+    /// Accepts a publication. One that is not retained does not advance the offset, because an offset without a row
+    /// would be assigned again after a restart.
     pub(super) fn accept(
         &mut self,
         now: u64,

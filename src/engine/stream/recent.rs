@@ -1,5 +1,5 @@
-//! The newest publications in memory: a recovery after a short absence needs no storage read, and a row that many ask
-//! for is parsed once. Results are the same as the storage's.
+//! The newest publications in memory: recovery after a short absence needs no storage read, and a row that many request
+//! is parsed once. Results are the same as the storage's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -8,19 +8,19 @@ use crate::engine::effect::HistoryQuery;
 use crate::engine::input::{Newest, StoredPublication};
 use crate::engine::publication::{Publication, STORED_VERSION};
 
-/// Bytes of the retained texts, and again of the parsed ones.
+/// The most bytes of retained texts, and likewise of parsed ones.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The end of the history.
 pub(super) struct Recent {
-    /// The newest rows without a gap, the newest of all last.
+    /// The newest rows without a gap, ending with the newest.
     rows: VecDeque<RecentRow>,
     /// The offset of the first of them; if there is none, of the next one.
     first: u64,
     bytes: usize,
     /// Their offsets, by place.
     by_place: BTreeSet<(Rc<str>, u64)>,
-    /// Publications that were asked for, by offset, with their times.
+    /// Publications that were requested, by offset, with their times.
     parsed: BTreeMap<u64, (u64, Rc<Publication>)>,
     parsed_bytes: usize,
 }

@@ -11,9 +11,9 @@ pub enum ColumnType {
     Text,
     /// As points in time; one without an offset is in UTC.
     Timestamp,
-    /// Not at all: the type's order is the database's own, so a filter on such a column matches nothing.
+    /// As the 128 bits of a UUID.
     Uuid,
-    /// `date` and `time` are here because the order of their texts is the order of their values.
+    /// Not at all: the database has its own order for the type, so a filter on such a column matches nothing.
     Incomparable,
 }
 
@@ -45,8 +45,7 @@ const NUMBERS: [&str; 26] = [
     "xid",
     "number",
 ];
-/// The comparison for a type's name as printed by `pg_type`, `format_type`, `information_schema` or SQLite: in any
-/// case, with or without length or precision. `None` for an unknown type.
+/// `date` and `time` are here because the order of their texts is the order of their values.
 const TEXTS: [&str; 17] = [
     "text",
     "varchar",
@@ -96,8 +95,8 @@ const INCOMPARABLE: [&str; 24] = [
 ];
 
 impl ColumnType {
-    /// The comparison that suits a type's name, as `pg_type`, `format_type`, `information_schema` or SQLite print it: in
-    /// any case, with or without its length or precision. `None` for a type that is not known.
+    /// The comparison for a type's name as printed by `pg_type`, `format_type`, `information_schema` or SQLite: in any
+    /// case, with or without length or precision. `None` for an unknown type.
     pub fn named(name: &str) -> Option<ColumnType> {
         let name = bare(name);
         let is_one_of = |names: &[&str]| names.contains(&name.as_str());

@@ -66,8 +66,8 @@ impl Pattern {
         smallest.ok_or_else(|| String::from("the regular expression is malformed or too large"))
     }
 
-    /// Whether a string cell matches; `None` if the cell is no string or too long, or if `take` refuses the steps of a
-    /// regular expression: at most one for each state and byte of the text.
+    /// Whether a string cell matches; `None` if the cell is not a string or too long, or if `take` refuses the steps of
+    /// a regular expression: at most one for each state and byte of the text.
     pub(super) fn matches(&self, cell: &str, take: &dyn Fn(u64) -> bool) -> Option<bool> {
         let most = if matches!(self, Pattern::Regex { .. }) { MAX_REGEX_TEXT } else { MAX_TEXT };
         let text = json::string(cell).filter(|text| text.len() <= most)?;
@@ -98,7 +98,7 @@ fn fold(text: &str) -> String {
     folded
 }
 
-/// Matches greedily with backtracking to the last `%` only. On an adversarial text that takes the product of both
+/// Matches greedily, with backtracking to the last `%` only. On an adversarial text that takes the product of both
 /// lengths, so steps are counted: `None` beyond a few times their sum, which no reasonable pattern needs.
 fn like(pieces: &[LikeElement], text: &str) -> Option<bool> {
     let text: Vec<char> = text.chars().collect();

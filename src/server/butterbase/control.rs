@@ -98,7 +98,7 @@ fn owned(head: Rc<RequestHead>, app: String, configuration: &Configuration) -> R
             let name = table(rest).ok_or_else(|| rejected(Code::NotFound))?;
             let request = json!({ "action": "disable", "schema": DEFAULT_SCHEMA, "table": &name });
             control_plane::ask(configuration, &app, request, move |_, answer| match answer {
-                // A table that does not exist sends no changes, which is what was asked.
+                // A table that does not exist sends no changes, which is what was requested.
                 Ok(_) | Err(TableRefusal::Missing(_) | TableRefusal::NotEnabled) => {
                     Ok(ApiStep::Answer(Answer::json(200, &json!({ "table": name, "status": "disabled" }))))
                 }
@@ -180,7 +180,7 @@ fn not_found(missing: &[String]) -> Rejected {
     error(Code::NotFound, 404, "VALIDATION_TABLE_NOT_FOUND", &message, remediation, Some(details))
 }
 
-/// The tables that the owner or the deployment has enabled at some time.
+/// The tables that the owner or the deployment has ever enabled.
 fn listed(app: Option<&App>, answer: &TableList) -> Result<Vec<Value>, Rejected> {
     let tables = answer.get("tables").and_then(Value::as_array).ok_or_else(|| rejected(Code::Internal))?;
     let text = |table: &Value, name: &str| table.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Admission of Butterbase's clients: which credential opens which app, and the words of refusals
+//! Admission of Butterbase's clients: which credential opens which app, and how refusals are worded
 //! (docs/protocol-butterbase.md, Connecting).
 
 pub mod control;
@@ -22,7 +22,7 @@ use crate::policy::token::TokenError;
 
 /// The text before and after an app's id in a path.
 const AROUND: (&str, &str) = ("/v1/", "/realtime");
-/// Noted after the app's id for a credential from a header: only there may it be the platform's.
+/// Appended to the app's id if the credential comes from a header: only there may it be the platform's.
 const IN_HEADER: &str = " header";
 
 /// How sockets of Butterbase's clients are opened.
@@ -83,8 +83,8 @@ fn place(path: &str) -> Option<(&str, &str)> {
     is_app.then_some((name, rest))
 }
 
-/// The settings of an app. An app that the deployment does not name must be named by a key or a token's issuer: nobody
-/// can create an object by inventing a name.
+/// The settings of an app. An app that the deployment does not name must be named by a key or a token's issuer, so that
+/// nobody can create an object by inventing a name.
 fn known<'a>(name: &str, has_credential: bool, configuration: &'a Configuration) -> Result<&'a App, Refusal> {
     let apps = configuration.apps.as_ref().ok_or(Code::WrongOrganization)?;
     let is_default = configuration.credentials.default_organization.as_deref() == Some(name);
@@ -105,7 +105,7 @@ fn check_plan(app: &App) -> Result<(), Refusal> {
     }
 }
 
-/// The principal of a credential within an app. A credential that is not valid for the app is refused: a failing
+/// The principal of a credential within an app. A credential that is not valid for the app is refused: an invalid
 /// credential never makes its holder anonymous.
 fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Proven<'_>) -> Result<Principal, Refusal> {
     match proven {
@@ -113,7 +113,7 @@ fn entered(app: &str, in_header: bool, credentials: &Credentials, proven: &Prove
         Proven::Token(claims) if claims.app.as_ref().is_some_and(|signing| signing.id == app) => {
             Ok(credentials.within(proven, app)?)
         }
-        // The platform's own token, of the app's owner.
+        // The platform's own token, held by the app's owner.
         Proven::Token(claims) if claims.app.is_none() && in_header => {
             let principal = credentials.within(proven, app).map_err(|_| Code::InvalidToken)?;
             service(principal)
@@ -131,7 +131,7 @@ fn service(principal: Principal) -> Result<Principal, Refusal> {
     }
 }
 
-/// `recover=true`, or `epoch` and `offset`; anything else may come from a client of another version, and is ignored.
+/// `recover=true`, or `epoch` and `offset`. Anything else may come from a client of another version, and is ignored.
 fn recovery(head: &RequestHead) -> (bool, Option<(String, u64)>) {
     let offset = head.parameter("offset").and_then(|offset| offset.parse().ok());
     match (head.parameter("epoch"), offset) {

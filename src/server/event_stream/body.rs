@@ -8,8 +8,8 @@ use crate::policy::secret::Secret;
 use crate::policy::stream_key::StreamKey;
 use crate::server::streaming::StreamedBody;
 
-/// The minimum reconnect delay, in milliseconds. Up to three times as much is added, so that clients cut off together
-/// do not reconnect together.
+/// The minimum reconnect delay, in milliseconds. Up to three times as much is added, so that clients that were
+/// disconnected together do not reconnect together.
 const MIN_RETRY: u32 = 1_000;
 /// The reconnect delay after a temporary close code.
 const RETRY_LATER: u32 = 15_000;

@@ -70,7 +70,7 @@ impl Entrance for EventStreamEntrance {
     }
 }
 
-/// The frame that the address stands for. It has no token, because the principal is already proven.
+/// The frame that the address implies. It has no token, because the principal is already proven.
 fn first_frame(head: &RequestHead, missed_after: Option<&(String, u64)>) -> Result<String, Refusal> {
     let mut frame = json!({ "type": "auth", "token": "", "recover": true });
     if let Some((epoch, offset)) = missed_after {

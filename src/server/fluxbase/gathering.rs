@@ -1,4 +1,4 @@
-//! Figures and lists over all objects of the organization, which are asked one after another, its own first.
+//! Figures and lists over all objects of the organization, which are queried one after another, its own first.
 
 use std::collections::VecDeque;
 
@@ -11,8 +11,8 @@ use crate::server::administration::{CHANNELS, CONNECTIONS};
 use crate::server::answer::Answer;
 use crate::server::api::{ApiStep, ObjectRequest, Rejected};
 
-/// The number of connections and of channels (tables and topics) with a subscriber. Without `asks_relays`, channels are
-/// those of the organization's own object only: a stranger's request may not wake all the others.
+/// The number of connections and of channels (tables and topics) with a subscriber. Without `asks_relays`, only
+/// channels of the organization's own object count, because a stranger's request must not wake all the others.
 pub fn counts(organization: String, asks_relays: bool) -> ApiStep {
     let request = ObjectRequest { organization: organization.clone(), peer: Peer::Root, path: "/stats", body: None };
     ApiStep::ask(request, move |_, status, body| {
@@ -32,11 +32,11 @@ fn counted(connections: u64, channels: u64) -> ApiStep {
     ApiStep::Answer(Answer::json(200, &json!({ "connections": connections, "channels": channels })))
 }
 
-/// The channels of the objects that were asked.
+/// The channels of the objects queried so far.
 struct Channels {
     organization: String,
     connections: u64,
-    /// The objects that are still to be asked.
+    /// The objects that are still to be queried.
     objects: VecDeque<Peer>,
     channels: Distinct,
 }
@@ -68,9 +68,9 @@ struct Page {
     search: String,
     limit: u64,
     offset: u64,
-    /// The objects that are still to be asked.
+    /// The objects that are still to be queried.
     objects: VecDeque<Peer>,
-    /// Matching connections at the objects asked so far.
+    /// Matching connections at the objects queried so far.
     total: u64,
     list: Vec<Value>,
 }

@@ -1,4 +1,4 @@
-//! Admission of Fluxbase's clients: which address and token admit whom, and the words of refusals
+//! Admission of Fluxbase's clients: which address and token admit whom, and how refusals are worded
 //! (docs/protocol-fluxbase.md, Connecting).
 
 pub mod access;
@@ -22,7 +22,7 @@ use crate::policy::principal::Principal;
 
 /// The path of their sockets.
 pub const WEBSOCKET: &str = "/realtime";
-/// The words for an invalid credential.
+/// The message for an invalid credential.
 const BAD_TOKEN: &str = "Invalid or expired token";
 
 /// How sockets of Fluxbase's clients are opened.

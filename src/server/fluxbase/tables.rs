@@ -63,7 +63,7 @@ fn text(body: Vec<u8>) -> Result<String, Rejected> {
     String::from_utf8(body).map_err(|_| rejected(Code::InvalidRequest))
 }
 
-/// Asks the object or database that has the organization's table settings.
+/// Sends a request to the object or database that has the organization's table settings.
 fn ask(
     configuration: &Configuration,
     request: AuthenticatedRequest,

@@ -74,7 +74,7 @@ pub enum RestPublisher {
 /// Identifies the publisher.
 ///
 /// # Errors
-/// [`Code::OriginNotAllowed`], [`Code::Unauthorized`], or [`Code::WrongOrganization`] where the service names none.
+/// [`Code::OriginNotAllowed`], [`Code::Unauthorized`], or [`Code::WrongOrganization`] if the service names none.
 pub fn publisher(head: &RequestHead, configuration: &Configuration) -> Result<RestPublisher, Code> {
     head.check_origin(configuration)?;
     let bearer = key(None, head.bearer());
@@ -118,7 +118,7 @@ pub fn admitted(proven: Result<AdmittedClient, TokenError>) -> Result<AdmittedCl
     let admitted = proven?;
     let (_, principal) = &admitted;
     let has_role = principal.method != Method::Session || principal.roles.first().is_some();
-    // This protocol requires a role as it requires an expiry.
+    // This protocol requires a role, just as it requires an expiry.
     if has_role { Ok(admitted) } else { Err(Refusal::from(TokenError::Endless)) }
 }
 

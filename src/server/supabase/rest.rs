@@ -24,7 +24,7 @@ use crate::value::percent;
 pub const BROADCAST: &str = "/realtime/v1/api/broadcast";
 /// The path that answers without a credential.
 pub const PING: &str = "/realtime/v1/api/ping";
-/// Headers that a page of Supabase's may send.
+/// Headers that a page using Supabase's client may send.
 pub const HEADERS: &str =
     "apikey, authorization, baggage, content-type, prefer, traceparent, tracestate, x-api-key, x-client-info";
 /// The error for a missing value, in Supabase's wording.

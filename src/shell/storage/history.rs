@@ -1,4 +1,4 @@
-//! The history's rows: written once, trimmed from the front, found by where they were published.
+//! The history's rows: written once, trimmed from the front, found by the place where they were published.
 
 use js_sys::Array;
 
@@ -10,7 +10,7 @@ use crate::engine::input::{HistoryRead, StoredPublication};
 /// The offsets of a few places, by index, and of all rows that do not name their place.
 const OF_PLACES: &str = "SELECT offset FROM history WHERE place IN (SELECT value FROM json_each(?1)) AND offset > ?2 \
      UNION SELECT offset FROM history WHERE place IS NULL AND offset > ?2 AND offset <= ?3";
-/// The same with the publications for the whole organization: these are most rows, so the table is scanned.
+/// The same with the publications for the whole organization. These are most rows, so the table is scanned.
 const OF_ORGANIZATION: &str = "SELECT offset FROM history WHERE offset > ?2 AND (substr(place, 1, 1) = ?6 \
      OR +place IN (SELECT value FROM json_each(?1)) OR (+place IS NULL AND offset <= ?3))";
 /// All offsets; the parameters are those of the statements above.

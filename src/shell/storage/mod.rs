@@ -188,7 +188,7 @@ impl Storage {
         self.rows_counted(statement, bindings).map(|(rows, _)| rows)
     }
 
-    /// The same, with how many rows the query has read.
+    /// The same, with the number of rows that the query has read.
     fn rows_counted(&self, statement: &str, bindings: &[JsValue]) -> Result<(Vec<Array>, u64)> {
         if !self.has_tables.get() {
             return Ok((Vec::new(), 0));

@@ -37,7 +37,7 @@ const TO_NEXT: [&[&str]; 3] = [
         HISTORY_BY_PLACE,
         "INSERT INTO meta SELECT 'unplaced', coalesce(max(offset), 0) FROM history",
     ],
-    // The state was one row, rewritten at each change.
+    // The state was one row, rewritten on each change.
     &[STATE, "INSERT INTO state SELECT client_id, 0, state FROM overflow", "DROP TABLE overflow"],
 ];
 

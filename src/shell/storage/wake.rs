@@ -1,5 +1,5 @@
-//! What is read from the storage at a wake: the rows of open sockets, and only the ids of the others, however much they
-//! have left behind.
+//! What is read from the storage at a wake: the rows of open sockets, but only the ids of closed ones, however much
+//! they have left behind.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ impl Storage {
         Ok(self.rows(&statement, std::slice::from_ref(open))?.iter().map(presence_row).collect())
     }
 
-    /// The closed sockets that left rows behind: there are some if more rows are stored than belong to open sockets.
+    /// The closed sockets that left rows behind. There are some if more rows are stored than belong to open sockets.
     /// Only their ids are read.
     fn gone(&self, open: &JsValue) -> Result<Vec<String>> {
         let statement = format!(

@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets: each takes any text or bytes, splits it into what one function takes, and asserts what
-//! must hold whatever it is. A line feed separates the parts, since no part needs one.
+//! The bodies of the fuzz targets: each takes any text or bytes, splits it into the arguments of one function, and
+//! asserts what must hold for every input. A line feed separates the parts, because no part needs one.
 
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ pub fn filter(text: &str) {
     }
 }
 
-/// `configuration LF row LF role`: valid JSON with the same columns, and the same bytes where nothing is masked.
+/// `configuration LF row LF role`: valid JSON with the same columns, and the same bytes if nothing is masked.
 pub fn masking(text: &str) {
     let mut parts = text.splitn(3, '\n');
     let (config, row, role) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -63,7 +63,7 @@ pub fn masking(text: &str) {
     }
 }
 
-/// `credential LF key set`: neither a token nor a ticket, since nobody but us knows the secret.
+/// `credential LF key set`: neither a token nor a ticket, because nobody else knows the secret.
 pub fn token(text: &str) {
     let (credential, answer) = text.split_once('\n').unwrap_or((text, ""));
     let secret = Secret::new("0123456789abcdef0123456789abcdef");
@@ -75,13 +75,13 @@ pub fn token(text: &str) {
     let credentials = Credentials { tokens, ..Credentials::default() };
     let mut keys = KeySet::default();
     keys.answered(0, Some(answer));
-    // The keys are the fuzzer's own, so a token of theirs may be found; that of an empty set may not.
+    // The keys are the fuzzer's own, so its token may be accepted; with an empty set it may not.
     let _ = credentials.principal(0, credential, "org_1", &keys);
     assert!(credentials.principal(0, credential, "org_1", &KeySet::default()).is_err());
     assert!(Ticket::verify(credential, [secret].iter(), 0).is_err());
 }
 
-/// `REALTIME LF API_KEYS`: read, or refused by the name of one of the two.
+/// `REALTIME LF API_KEYS`: accepted, or refused with the name of one of the two.
 pub fn configuration(text: &str) {
     let (realtime, api_keys) = text.split_once('\n').unwrap_or((text, "[]"));
     let answer = read_configuration(&|name| match name {
@@ -97,17 +97,17 @@ pub fn configuration(text: &str) {
     }
 }
 
-/// Any frame of a client, before and after it has authenticated: no panic, and nothing but answers to the sender.
+/// Any frame of a client, before and after authentication: no panic, and only answers to the sender.
 pub fn frame(text: &str) {
     any_frame(native::ID, [None, Some(principal())], text);
 }
 
-/// Any frame of a client of Fluxbase, with a token and without.
+/// Any frame of a Fluxbase client, with a token and without.
 pub fn fluxbase(text: &str) {
     any_frame(fluxbase::ID, [Some(Principal::anonymous(fluxbase::ANONYMOUS_ROLE)), Some(principal())], text);
 }
 
-/// Any frame of a client of Butterbase, of a user and of nobody.
+/// Any frame of a Butterbase client, with a user and anonymous.
 pub fn butterbase(text: &str) {
     let anonymous = Principal::anonymous(butterbase::configuration::ANONYMOUS);
     any_frame(butterbase::ID, [Some(anonymous), Some(principal())], text);
@@ -138,7 +138,7 @@ fn any_frame(dialect: DialectId, principals: [Option<Principal>; 2], text: &str)
     }
 }
 
-/// A frame of either Phoenix framing: what is read of it is the same when it is written and read again.
+/// A frame of either Phoenix framing: writing and reading it again gives the same.
 pub fn phoenix(bytes: &[u8]) {
     let frame = Received::Binary(bytes);
     let text_frame = str::from_utf8(bytes).ok().map(Received::Text);
@@ -180,7 +180,7 @@ pub fn stored(text: &str) {
     let _ = Publication::stored(1, history);
 }
 
-/// `body`: a request of the documented form, or a refusal that names what is wrong.
+/// `body`: a documented request, or a refusal that names the error.
 pub fn publish(text: &str) {
     if let Ok(request) = PublishRequest::read(text) {
         let (mut server, _) = wake(Stored::default());
@@ -188,7 +188,7 @@ pub fn publish(text: &str) {
     }
 }
 
-/// `interest LF batch LF judgements`: what a database's object says, and nobody hears anything of a row without a verdict.
+/// `interest LF batch LF judgements`: answers of a database's object; nobody receives a row without a verdict.
 pub fn database(text: &str) {
     let mut parts = text.splitn(3, '\n');
     let (interest, batch, judgements) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next());
@@ -220,7 +220,7 @@ pub fn database(text: &str) {
     server.handle(6, Input::Authorized { number: 1, grant: judgements.map(str::to_owned) });
 }
 
-/// Everything that a client may ask for, in every dialect.
+/// Every request of a client, in every dialect.
 const EVERYTHING: &str = r#"{
     "channels":[{"topic":"*","read":{},"write":{},"presence":{}}],
     "tables":{"t":{},"messages":{},"products":{}},
@@ -266,7 +266,7 @@ fn principal() -> Principal {
 mod tests {
     use super::*;
 
-    /// The bodies must hold on what they are for, and on every beginning and end of it.
+    /// The bodies must hold for documented input, and for every prefix and suffix of it.
     #[track_caller]
     fn check(body: fn(&str), example: &str) {
         for place in (0..=example.len()).filter(|place| example.is_char_boundary(*place)) {

@@ -1,5 +1,5 @@
-//! PostgreSQL servers of the tests' own: started in a temporary folder, stopped and removed with the test program, however that
-//! ends.
+//! The tests' own PostgreSQL servers: started in a temporary folder, and stopped and removed with the test program,
+//! however it ends.
 
 mod random;
 mod reader;

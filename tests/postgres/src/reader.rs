@@ -1,4 +1,4 @@
-//! A reader as the Worker is one: it registers, takes, and says what it published.
+//! A reader like the Worker: it registers, takes batches, and confirms what it published.
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 pub struct Reader {
     /// The connection.
     pub client: Client,
-    /// The last batch that was taken, to be confirmed with the next `take`.
+    /// The last batch taken, which the next `take` confirms.
     pub done: Option<i64>,
     revision: i64,
 }
 
-/// Callers that are judged as one.
+/// Callers that are judged together.
 #[derive(Clone)]
 pub struct Group {
     /// Its name in verdicts.
@@ -40,7 +40,7 @@ impl Group {
 /// One change, with what each group sees of it.
 #[derive(Debug)]
 pub struct Seen {
-    /// The change as `take` gives it.
+    /// The change as returned by `take`.
     pub change: Value,
     /// `(group, sees the new image, sees the old image)`.
     pub by: Vec<(String, bool, bool)>,
@@ -89,7 +89,7 @@ impl Reader {
         self.call("register", &json!({ "organization": "org", "revision": self.revision, "groups": groups }))
     }
 
-    /// One `take`, which confirms the batch before.
+    /// One `take`, which confirms the previous batch.
     pub fn take(&mut self, max_changes: i32) -> Value {
         let answer: Value =
             self.client.query_one("select realtime_worker.take($1, $2)", &[&self.done, &max_changes]).unwrap().get(0);
@@ -97,7 +97,7 @@ impl Reader {
         answer
     }
 
-    /// Everything that waits, batch by batch.
+    /// Everything that is waiting, batch by batch.
     pub fn batches(&mut self) -> Vec<Value> {
         let mut batches = Vec::new();
         loop {
@@ -112,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// Every change that waits, with what each group sees of it.
+    /// Every waiting change, with what each group sees of it.
     pub fn changes(&mut self) -> Vec<Seen> {
         self.batches().iter().flat_map(seen).collect()
     }

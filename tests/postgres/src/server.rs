@@ -13,7 +13,8 @@ use std::{env, fs, process, thread};
 use postgres::{Client, NoTls};
 use realtime_worker_database as database;
 
-/// The reader is given more time than usual, since machines that run tests are busy. Roles as Supabase has them, two more of which one inherits from the other, and a plain owner of databases.
+/// The reader is given more time than usual, because machines that run tests are busy. The roles are Supabase's, two of
+/// which one inherits from the other, and a plain owner of databases.
 const ROLES: &str = "
     create role app_owner login password 'owner';
     create role anon; create role authenticated; create role authenticated_login login; grant authenticated to authenticated_login;
@@ -23,7 +24,7 @@ const ROLES: &str = "
     alter role realtime_worker_reader set statement_timeout = '1min';
     grant anon, authenticated, service_role, staff, clerk to realtime_worker_reader;";
 
-/// What policies call, as Supabase has it.
+/// The functions that policies call, as Supabase defines them.
 const AUTH: &str = "
     create schema auth; grant usage on schema auth to public;
     create function auth.uid() returns uuid language sql stable as
@@ -31,7 +32,8 @@ const AUTH: &str = "
     create function auth.jwt() returns jsonb language sql stable as
         $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;";
 
-/// Runs the server, and ends it and its folder as soon as its own input closes, which happens even when the tests are killed.
+/// Runs the server, and ends it and its folder as soon as its own input closes, which happens even if the tests are
+/// killed.
 const WATCHDOG: &str = "\"$1\" -D \"$2/data\" >>\"$2/log\" 2>&1 & server=$!
     cat >/dev/null; kill -INT $server; wait $server; rm -rf \"$2\"";
 
@@ -47,7 +49,7 @@ pub struct Database {
     /// Its name.
     pub name: String,
     folder: PathBuf,
-    /// The port on 127.0.0.1, where passwords are asked for.
+    /// The port on 127.0.0.1, which requires passwords.
     pub port: u16,
 }
 
@@ -61,7 +63,7 @@ impl Server {
     /// Starts a server with settings (`name=value`).
     ///
     /// # Panics
-    /// When PostgreSQL is not installed, or does not start: its log is in the message.
+    /// When PostgreSQL is not installed, or does not start; the message contains its log.
     #[must_use]
     pub fn start(settings: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -107,7 +109,7 @@ impl Server {
         database
     }
 
-    /// A fresh database of `app_owner`, without anything in it.
+    /// A fresh, empty database of `app_owner`.
     #[must_use]
     pub fn empty_database(&self) -> Database {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -139,13 +141,13 @@ impl Server {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The first connection of the superuser, as soon as the server takes one.
+    /// The first connection of the superuser, as soon as the server accepts one.
     fn wait(&self) -> Client {
         let started = Instant::now();
         loop {
             match connect(&self.folder, self.port, "postgres", "postgres") {
                 Ok(client) => return client,
-                // There is no event to await: the server only begins to listen.
+                // There is no event to await: the server just starts to listen.
                 Err(_) if started.elapsed() < Duration::from_secs(30) => thread::sleep(Duration::from_millis(20)),
                 Err(error) => panic!("{error}: {}", fs::read_to_string(self.folder.join("log")).unwrap_or_default()),
             }
@@ -214,12 +216,12 @@ fn as_server(mut command: Command) -> Command {
     if let Some((user, group)) = other_user() {
         command.uid(user).gid(group);
     }
-    // The folder that the tests run in may be closed to the other user.
+    // The folder of the tests may be inaccessible to the other user.
     command.current_dir("/");
     command
 }
 
-/// Who runs the server when the tests run as root.
+/// The user that runs the server if the tests run as root.
 fn other_user() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
@@ -232,7 +234,7 @@ fn other_user() -> Option<(u32, u32)> {
     })
 }
 
-/// The folder of the server's programs: `POSTGRES_BIN`, or the newest that Debian has.
+/// The folder of the server's programs: `POSTGRES_BIN`, or Debian's newest.
 fn binaries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A table, its owner, and a reader for two users: what most tests of the judge begin with.
+//! A table, its owner, and a reader for two users: the setup of most tests of the judge.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ pub const A: &str = "00000000-0000-4000-8000-00000000000a";
 /// The second user.
 pub const B: &str = "00000000-0000-4000-8000-00000000000b";
 
-/// The owner of a database with a table that is enabled, and a reader for two users and the roles `anon` and `service_role`.
+/// The owner of a database with an enabled table, and a reader for two users and the roles `anon` and `service_role`.
 #[must_use]
 pub fn start(table: &str, setup: &str) -> (Client, Reader) {
     let database = Server::shared().database();
@@ -35,7 +35,7 @@ fn listen(reader: &mut Reader, table: &str) -> Value {
     reader.register(&groups, &[("public", table)])
 }
 
-/// What each change was, and who sees its new and its old image.
+/// The operation of each change, and who sees its new and its old image.
 #[must_use]
 pub fn told(changes: &[Seen]) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
     changes.iter().map(|change| (change.op(), change.sees_new(), change.sees_old())).collect()

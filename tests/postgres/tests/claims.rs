@@ -1,8 +1,8 @@
-//! What policies read of the caller's claims is read once per caller, and says what it said before.
+//! Policies read the caller's claims once per caller, with the same result as before.
 
 use realtime_worker_postgres_tests::two_users::{A, B, start};
 
-/// Every way of reading a claim that policies are written in, each beside what only looks like one.
+/// Every way in which policies read a claim, each beside a similar expression that does not.
 const POLICIES: [&str; 6] = [
     "owner = current_setting('request.jwt.claims', true)::json ->> 'sub'",
     "owner = (current_setting('request.jwt.claims', true)::jsonb ->> 'sub')",
@@ -42,7 +42,7 @@ fn a_claim_is_read_once_per_caller_and_means_the_same() {
     }
 }
 
-/// Policies of Butterbase's apps ask for the role in a setting of their own.
+/// Policies of Butterbase's apps read the role from a setting of their own.
 #[test]
 fn a_policy_may_ask_for_the_role_of_the_app() {
     let (mut owner, mut reader) = start(
@@ -58,7 +58,7 @@ fn a_policy_may_ask_for_the_role_of_the_app() {
     assert_eq!(sees, [vec!["a", "b"], vec!["anon"], vec![]]);
 }
 
-/// A name that looks like a call is a name.
+/// A name that looks like a call is still a name.
 #[test]
 fn a_column_that_is_called_like_a_claim_is_a_column() {
     let (mut owner, mut reader) = start(

@@ -1,5 +1,5 @@
-//! What capture costs a writer, and what a batch costs the database. The figures are printed, and held to generous ratios,
-//! because a machine that runs tests does other things too.
+//! The cost of capture for a writer, and of a batch for the database. The figures are printed, and compared with
+//! generous bounds, because a machine that runs tests does other things too.
 //!
 //! `cargo test --release --package realtime-worker-postgres-tests --test costs -- --nocapture`
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use realtime_worker_postgres_tests::{Client, Database, Group, Server};
 
-/// A server that writes to disk before it confirms, as one in production does.
+/// A server that writes to disk before it confirms, as in production.
 fn server() -> &'static Server {
     static SERVER: std::sync::LazyLock<Server> = std::sync::LazyLock::new(|| Server::start(&[]));
     &SERVER
@@ -22,7 +22,7 @@ const TABLES: &str = "
 
 const ROW: &str = "'00000000-0000-4000-8000-000000000001', 7, 'a message of some forty characters, as usual'";
 
-/// The shortest of several runs: what the work takes when nothing else comes in between.
+/// The shortest of several runs: the time of the work when nothing interferes.
 fn shortest(runs: usize, mut work: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..runs)
         .map(|_| {
@@ -39,13 +39,14 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// One statement for each of 300 rows in one transaction, so that the disk takes no part; and 20,000 rows in one statement.
+/// One statement for each of 300 rows in one transaction, so that the disk plays no part; and 20,000 rows in one
+/// statement.
 #[test]
 fn a_captured_insert_costs_little_more() {
     let database = server().database();
     let mut owner = database.owner();
     owner.batch_execute(TABLES).unwrap();
-    // Somebody reads, busily: writers need not knock.
+    // A busy reader, so that writers need not notify.
     owner.batch_execute("update realtime_worker.reader set awake_until = now() + interval '1 hour'").unwrap();
     let single = |owner: &mut Client, table: &str| {
         let insert = owner.prepare(&format!("insert into {table} (owner, room, body) values ({ROW})")).unwrap();
@@ -116,7 +117,7 @@ fn writers_are_not_serialized_while_the_reader_is_awake() {
     assert!(capture * 2 > without, "the knock costs more than half of the transactions");
 }
 
-/// 500 users, a policy by membership, 64 rows: what one `take` judges.
+/// 500 users, a policy by membership, 64 rows: the judging of one `take`.
 #[test]
 fn a_batch_for_five_hundred_users_takes_little() {
     let database = Server::shared().database();
@@ -163,7 +164,7 @@ fn a_batch_for_five_hundred_users_takes_little() {
     assert!(time < one * 10, "64 changes cost more than ten times as much as one: {time:?} {one:?}");
 }
 
-/// Picking a batch may not become slower with what waits behind it.
+/// Selecting a batch must not slow down with what waits behind it.
 #[test]
 fn a_long_backlog_does_not_slow_a_batch_down() {
     let database = Server::shared().database();

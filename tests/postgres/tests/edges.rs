@@ -1,4 +1,4 @@
-//! The judge at its edges: each of these is a way in which a simpler one would show a row to the wrong people.
+//! Edge cases of the judge: in each of them, a simpler one would show a row to the wrong people.
 
 use realtime_worker_postgres_tests::two_users::{ROOMS, start, told};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn a_partitioned_table_goes_by_its_root() {
     owner
         .batch_execute("insert into parts values (1, 'a', 2), (2, 'a', 1); update parts set v = 3 where id = 1")
         .unwrap();
-    // A row that moves to another partition is a deletion and an insertion to PostgreSQL too.
+    // A row that moves to another partition is a delete and an insert for PostgreSQL too.
     owner.batch_execute("update parts set region = 'b' where id = 1").unwrap();
     owner.batch_execute("insert into part_b values (3, 'b', 5)").unwrap();
     let changes = reader.changes();
@@ -130,7 +130,7 @@ fn a_value_that_an_image_lacks_is_not_read_as_null() {
     let (mut owner, mut reader) = start("plain", PLAIN);
     owner.batch_execute("drop policy p on plain; create policy p on plain using (v is null or v > 1)").unwrap();
     owner.batch_execute("insert into plain values (0)").unwrap();
-    // The image that waits has no `w`, which would pass as NULL.
+    // The waiting image has no `w`, which would be taken for NULL.
     owner.batch_execute("alter table plain rename column v to w; insert into plain values (6)").unwrap();
     let both = || vec!["a", "b"];
     assert_eq!(told(&reader.changes()), [("INSERT", vec![], vec![]), ("INSERT", both(), vec![])]);
@@ -175,7 +175,7 @@ fn an_excluded_column_enters_no_outbox_and_no_verdict() {
         (&json!("2"), &json!("1"))
     );
     assert_eq!(told(&changes), [("INSERT", vec!["a", "b"], vec![]), ("UPDATE", vec![], vec!["a", "b"])]);
-    // Enabled again without a word on columns, as a control plane does, it excludes them all the same.
+    // Enabled again without naming columns, as by a control plane, it still excludes them.
     let again: Value =
         owner.query_one("select realtime_worker.enable_realtime('public', 'people')", &[]).unwrap().get(0);
     assert_eq!((&again["excluded"], &again["organization_column"]), (&json!(["ssn", "gone"]), &json!("team")));
@@ -189,7 +189,7 @@ fn an_excluded_column_enters_no_outbox_and_no_verdict() {
 
 #[test]
 fn a_type_that_json_does_not_give_back_denies_only_where_a_policy_needs_it() {
-    // hstore brings a cast to json of its own, which row_to_json uses, and does not read json.
+    // hstore has its own cast to json, which row_to_json uses, but cannot read json.
     let setup = "
         create extension hstore;
         create table paints (id int primary key, shade hstore); alter table paints enable row level security;
@@ -249,7 +249,7 @@ fn calls_are_told_apart_by_their_whole_name() {
     );
     owner.batch_execute("insert into plain values (1)").unwrap();
     assert_eq!(told(&reader.changes()), [("INSERT", vec!["a", "b"], vec![])]);
-    // Without the literal, stable calls are asked once.
+    // Without the literal, stable calls are evaluated once.
     owner
         .batch_execute(
             "drop policy p on plain; create policy p on plain using (my_auth.uid() = auth.uid() and public.volatile())",

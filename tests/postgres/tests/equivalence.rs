@@ -1,7 +1,8 @@
-//! A verdict is what a SELECT of that row under the same role and claims says: random policies, roles, types and rows.
+//! A verdict equals the result of a SELECT of that row under the same role and claims: random policies, roles, types
+//! and rows.
 //!
-//! `EQUIVALENCE_TURNS=250 cargo test --package realtime-worker-postgres-tests --test equivalence -- --nocapture` makes about
-//! 240,000 verdicts.
+//! `EQUIVALENCE_TURNS=250 cargo test --package realtime-worker-postgres-tests --test equivalence -- --nocapture` makes
+//! about 240,000 verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +86,7 @@ fn user(n: u64) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }
 
-/// The rows, written by a session whose formats are not the reader's.
+/// The rows, written by a session with other formats than the reader's.
 fn fill(owner: &mut Client, random: &mut Random) {
     owner
         .batch_execute("set intervalstyle = 'sql_standard'; set datestyle = 'SQL, DMY'; set timezone = 'Asia/Kolkata'")
@@ -129,7 +130,8 @@ fn images(owner: &mut Client) -> Vec<Value> {
     owner.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Random policies, row security on (mostly) and forced (mostly). Returns what was chosen, for the message of a failure.
+/// Random policies, row security on (mostly) and forced (mostly). Returns what was chosen, for the message of a
+/// failure.
 fn choose_policies(owner: &mut Client, random: &mut Random, turn: u64) -> Vec<&'static str> {
     let mut sql = format!(
         "alter table {TABLE} {} row level security; alter table {TABLE} {} row level security;",
@@ -152,7 +154,7 @@ fn choose_policies(owner: &mut Client, random: &mut Random, turn: u64) -> Vec<&'
     chosen.into_values().map(|policy| policy.3).collect()
 }
 
-/// The rows that a SELECT under the role returns; one by one where it raises.
+/// The rows that a SELECT under the role returns; one by one if it raises an error.
 fn truth(client: &mut Client, role: &str, claims: &Value) -> (BTreeSet<usize>, bool) {
     let mut transaction = client.transaction().unwrap();
     let text = claims.to_string();
@@ -186,7 +188,7 @@ fn groups(random: &mut Random) -> Vec<Value> {
     groups
 }
 
-/// What each group sees, and whether something raised.
+/// What each group sees, and whether an error was raised.
 fn verdicts(reader: &mut Reader, images: &[Value], groups: &[Value]) -> BTreeMap<String, (BTreeSet<usize>, bool)> {
     let images: Vec<Value> =
         images.iter().map(|row| json!({ "schema": "app", "table": "Weird Table", "row": row })).collect();
@@ -221,7 +223,8 @@ fn a_verdict_is_what_a_select_says() {
         let verdicts = verdicts(&mut reader, &images, &groups);
         for group in &groups {
             let expected = truth(&mut select, group["role"].as_str().unwrap(), &group["claims"]);
-            // Whether something raised is not compared: of conditions that must all hold, either may ask another first.
+            // Whether an error was raised is not compared: of conditions that must all hold, either side may evaluate
+            // another one first.
             let verdict = &verdicts[group["id"].as_str().unwrap()];
             assert_eq!(verdict.0, expected.0, "{group} under {chosen:#?}");
             checked += images.len();
@@ -230,6 +233,6 @@ fn a_verdict_is_what_a_select_says() {
         }
     }
     println!("{checked} verdicts, {visible} visible, {raised} SELECTs raised");
-    // A test in which everything or nothing is visible would not tell a judge from a constant.
+    // A test in which everything or nothing is visible could not distinguish a judge from a constant.
     assert!(visible * 20 > checked && visible * 2 < checked);
 }

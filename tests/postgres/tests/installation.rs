@@ -1,4 +1,4 @@
-//! Installing, upgrading and removing the SQL, and what whoever connects may do.
+//! Installing, upgrading and removing the SQL, and what each user may do.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ fn newest() -> i32 {
     i32::try_from(VERSIONS.len()).unwrap()
 }
 
-/// Everything that a database has: relations, functions, schemas, triggers, default privileges.
+/// Everything in a database: relations, functions, schemas, triggers, default privileges.
 fn inventory(client: &mut Client) -> Vec<String> {
     let sql = "
         select 'relation ' || oid::regclass from pg_class where relnamespace::regnamespace::text !~ '^pg_|information_schema'
@@ -25,7 +25,7 @@ fn inventory(client: &mut Client) -> Vec<String> {
 
 #[test]
 fn a_plain_owner_installs_once_and_removes_everything() {
-    // A server of its own, because the role that is removed belongs to the server.
+    // A separate server, because the role that is removed belongs to the server.
     let server = Server::start(&["fsync=off"]);
     let database = server.empty_database();
     let mut owner = database.owner();
@@ -45,7 +45,7 @@ fn a_plain_owner_installs_once_and_removes_everything() {
     let roles = "select count(*) from pg_roles where rolname = 'realtime_worker_reader'";
     assert_eq!(owner.query_one(roles, &[]).unwrap().get::<_, i64>(0), 0);
     database::uninstall(&mut owner).unwrap();
-    // Without the right to create the role, the installation is complete but for it, and says so.
+    // Without the right to create the role, the installation is complete except for it, and says so.
     let bare = database::install(&mut owner).unwrap();
     assert!(bare.warnings[0].contains("create role realtime_worker_reader login"), "{bare:?}");
     let status: Value = serde_json::from_str(&database::status(&mut owner).unwrap()).unwrap();
@@ -72,7 +72,7 @@ fn an_owner_who_may_create_roles_gets_the_reader() {
     let timeout: String = client.query_one("show statement_timeout", &[]).unwrap().get(0);
     assert_eq!(timeout, "4s");
     client.batch_execute("set role authenticated").unwrap();
-    // The server has the verifier and not the password.
+    // The server has the verifier but not the password.
     let stored: String = admin
         .query_one("select rolpassword from pg_authid where rolname = 'realtime_worker_reader'", &[])
         .unwrap()
@@ -172,7 +172,7 @@ fn supabases_own_schema_is_left_alone() {
     assert_eq!(owner.query_one("select enable_realtime('a', 'b')", &[]).unwrap().get::<_, i32>(0), 7);
 }
 
-/// The SQLSTATE that a statement is refused with.
+/// The SQLSTATE with which a statement is refused.
 fn refused(client: &mut Client, sql: &str) -> String {
     let error = client.batch_execute(sql).expect_err(sql);
     error.code().unwrap_or_else(|| panic!("{sql}: {error}")).code().to_owned()

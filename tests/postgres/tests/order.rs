@@ -1,5 +1,5 @@
-//! Writers with overlapping transactions and a reader that dies at random: every committed change comes once, the versions of a
-//! row in order, a transaction in one piece, and a reader that sleeps is woken.
+//! Writers with overlapping transactions and a reader that crashes at random: every committed change is returned once,
+//! the versions of a row in order, transactions whole, and a sleeping reader is woken.
 //!
 //! `ORDER_SECONDS=120 cargo test --package realtime-worker-postgres-tests --test order -- --nocapture` for longer.
 
@@ -15,13 +15,13 @@ use realtime_worker_postgres_tests::{Database, Random, Reader, Server};
 
 const KEYS: u64 = 40;
 const WRITERS: u64 = 8;
-/// Some transactions are larger, and are cut.
+/// Some transactions are larger, and are split.
 const MAX_CHANGES: i32 = 20;
 
 /// `(key, version)` of each committed change, by transaction.
 type Committed = Mutex<Vec<(i64, Vec<(i32, i32)>)>>;
 
-/// One transaction of a writer: some keys, in ascending order so that two never wait for each other.
+/// One transaction of a writer: some keys, in ascending order so that two never deadlock.
 fn write(
     client: &mut postgres::Client,
     random: &mut Random,
@@ -77,7 +77,7 @@ struct Figures {
     polled: u32,
 }
 
-/// What a tenant keeps: changes of batches above its high-water mark.
+/// What a tenant accepts: changes of batches above its high-water mark.
 #[derive(Default)]
 struct Tenant {
     high_water: i64,
@@ -107,7 +107,7 @@ fn listen(database: &Database) -> Reader {
     reader
 }
 
-/// Reads until everything was written and read. Sleeps only when told to, and then only a knock wakes it.
+/// Reads until everything was written and read. It sleeps only when told to, and then only a notification wakes it.
 fn read(database: &Database, finished: &AtomicBool) -> Tenant {
     let (mut tenant, mut random) = (Tenant::default(), Random(99));
     let mut reader = listen(database);
@@ -115,7 +115,8 @@ fn read(database: &Database, finished: &AtomicBool) -> Tenant {
         let answer = reader.take(MAX_CHANGES);
         tenant.figures.takes += 1;
         if answer["batch"].is_i64() {
-            // It dies before it publishes, or after it published and before it says so; so with the first, however few there are.
+            // It crashes before it publishes, or after it published and before it confirms; always with the first
+            // batch, however few there are.
             let dies = if tenant.figures.deaths == 0 { 1 } else { random.below(20) };
             if dies != 0 {
                 tenant.publish(&answer);

@@ -1,4 +1,4 @@
-//! Who listens, and what they are told of the tables that they name; and batches that come again.
+//! Registering listeners, the description of their tables, and batches that are returned again.
 
 use realtime_worker_postgres_tests::{Client, Group, Reader, Server};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ fn a_registration_that_makes_no_sense_changes_nothing() {
     }
     owner.batch_execute("insert into open values (1)").unwrap();
     assert_eq!(reader.changes()[0].sees_new(), ["authenticated"]);
-    // Claims that are no object deny, and do not fail the batch.
+    // Claims that are not an object deny, and do not fail the batch.
     let body = json!({ "organization": "org", "revision": 9, "groups": [
         { "id": "odd", "role": "authenticated", "claims": "}", "tables": [["public", "guarded"]] },
         { "id": "list", "role": "authenticated", "claims": [1], "tables": [["public", "guarded"]] }] });
@@ -167,7 +167,7 @@ fn a_batch_comes_again_until_it_is_confirmed() {
     let second = reader.take(256);
     assert_eq!(second["changes"].as_array().unwrap().len(), 2);
     assert!(second["batch"].as_i64() > first["batch"].as_i64());
-    // Confirming twice, as a reader does that died in between, harms nothing.
+    // Confirming twice, as a reader does that crashed in between, is harmless.
     reader.done = first["batch"].as_i64();
     assert_eq!(reader.take(256), second);
     assert!(reader.take(256)["batch"].is_null());
@@ -179,7 +179,7 @@ fn transactions_are_whole_unless_they_are_too_large() {
     let mut slow = owner.transaction().unwrap();
     slow.batch_execute("insert into open values (0)").unwrap();
     let (mut other, mut sizes) = (Vec::new(), Vec::new());
-    // The one that is still at it holds nothing up.
+    // The open transaction delays nothing.
     let mut second = Server::shared().connect(&database_of(&mut slow), "app_owner");
     second
         .batch_execute("insert into open select generate_series(1, 3); insert into open select generate_series(4, 6)")

@@ -1,12 +1,12 @@
-//! What rows look like and which of them come. The cases are those that walrus publishes tests for; where the outcome differs
-//! on purpose, the test says so, and `docs/postgres.md` why.
+//! The content of rows, and which of them are captured. The cases are those of walrus's published tests; if the outcome
+//! differs on purpose, the test says so, and `docs/postgres.md` says why.
 
 use realtime_worker_postgres_tests::{Client, Group, Reader, Server};
 use serde_json::{Value, json};
 
 const A: &str = "00000000-0000-4000-8000-00000000000a";
 
-/// A table that is enabled, with a reader who is one user and `service_role`.
+/// An enabled table, with a reader that is one user and `service_role`.
 fn start(setup: &str, table: &str) -> (Client, Reader) {
     let database = Server::shared().database();
     let mut owner = database.owner();
@@ -76,7 +76,7 @@ fn values_are_those_of_row_to_json_in_utc_and_iso() {
     }
 }
 
-/// Most sessions have these settings, and need no others; each that differs alone is noticed.
+/// Most sessions have these settings and need no others; each deviation is detected separately.
 #[test]
 fn values_are_the_same_whatever_a_session_has_set() {
     let (mut owner, _) = start(
@@ -139,7 +139,7 @@ fn a_table_without_a_primary_key_works() {
     );
 }
 
-/// walrus cannot judge a row that is gone, and sends its key to everyone.
+/// walrus cannot judge a deleted row, and sends its key to everyone.
 #[test]
 fn a_deleted_row_goes_to_whom_it_was_visible() {
     let (mut owner, mut reader) = start(
@@ -222,7 +222,7 @@ fn a_disabled_table_stays_known_and_is_enabled_as_it_was() {
         "excluded": ["secret", "gone"], "organization_column": "org", "enabled": false, "trigger_installed": false,
         "drift": false, "created_at": enabled["created_at"], "updated_at": disabled["updated_at"] });
     assert_eq!(*disabled, expected);
-    // Whoever enables it without naming them does not make excluded columns leave; a column that is gone cannot.
+    // Enabling a table without naming columns keeps excluded columns excluded; a dropped column cannot be excluded.
     call("disable_realtime('public', 'never')");
     owner.batch_execute("alter table t drop column gone").unwrap();
     let mut call =
@@ -286,7 +286,7 @@ fn the_claims_of_one_caller_are_not_anothers() {
     let changes = reader.changes();
     let seen: Vec<_> = changes.iter().map(|change| change.sees_new()).collect();
     assert_eq!(seen, [vec!["both", "red", "staff"], vec!["both", "staff"], vec!["staff"]]);
-    // The connection is as it was.
+    // The connection is in its previous state.
     let left = reader.client.query_one("select current_user::text, current_setting('request.jwt.claims', true), current_setting('transaction_read_only')", &[]).unwrap();
     assert_eq!(
         (left.get::<_, &str>(0), left.get::<_, Option<&str>>(1).unwrap_or_default(), left.get::<_, &str>(2)),

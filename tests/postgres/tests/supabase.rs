@@ -1,4 +1,4 @@
-//! Supabase's SQL surface: messages from the database, policies that decide private channels, a publication that is followed.
+//! Supabase's SQL surface: messages from the database, policies for private channels, and following a publication.
 
 use realtime_worker_postgres_tests::{Client, Reader, Server};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ fn a_policy_that_hangs_denies_its_callers_and_nothing_else_stops() {
         "create table slow (id int primary key); alter table slow enable row level security; grant select on slow to authenticated;
          create policy p on slow using (true);",
     );
-    // The functions are compiled and planned by now, so that the timeout is the policy's alone, however busy the machine.
+    // The functions are compiled and planned by now, so that only the policy can time out, however busy the machine.
     owner.batch_execute("insert into slow values (-1)").unwrap();
     assert_eq!(reader.batches().len(), 1);
     reader.client.batch_execute("set statement_timeout = '4s'").unwrap();
@@ -31,7 +31,7 @@ fn a_policy_that_hangs_denies_its_callers_and_nothing_else_stops() {
     };
     assert_eq!(of("a"), (json!(["0"]), json!({ "a": "57014" })));
     assert_eq!(of("b"), (json!(["1"]), json!({})));
-    // When it hangs for everyone, the role is denied, and the batch still comes.
+    // If it hangs for everyone, the role is denied, and the batch is still returned.
     owner.batch_execute("drop policy p on slow; create policy p on slow using (pg_sleep(60) is not null)").unwrap();
     owner.batch_execute("insert into slow values (2)").unwrap();
     let batch = reader.batches().remove(0);
@@ -55,7 +55,7 @@ fn a_locked_table_of_a_policy_delays_a_batch_and_denies_nobody() {
     assert_eq!((&waiting["batch"], &waiting["next"]), (&Value::Null, &json!("poll")));
     migration.commit().unwrap();
     assert_eq!(told(&reader.changes()), [("INSERT", vec!["a", "service_role"], vec![])]);
-    // Not for ever: after half a minute the role is denied, so that others go on.
+    // Not for ever: after half a minute the role is denied, so that others continue.
     owner.batch_execute("insert into notes values (2, 1, 'hi', 's')").unwrap();
     let mut migration = owner.transaction().unwrap();
     migration.batch_execute("lock table members in access exclusive mode").unwrap();
@@ -65,7 +65,8 @@ fn a_locked_table_of_a_policy_delays_a_batch_and_denies_nobody() {
     assert_eq!(told(&reader.changes()), [("INSERT", vec!["service_role"], vec![])]);
 }
 
-/// Who comes back during a migration is told what was missed once it is over: that a table is locked is no verdict.
+/// A client that returns during a migration receives what it missed once the migration is over: a locked table is not a
+/// verdict.
 #[test]
 fn a_locked_table_of_a_policy_fails_the_question_and_denies_nobody_what_was_missed() {
     let (mut owner, mut reader) = start("notes", ROOMS);

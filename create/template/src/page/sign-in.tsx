@@ -1,7 +1,7 @@
 import { type FormEvent, useState } from "react";
 import { authClient } from "./auth.ts";
 
-/** Signs in, or up where the form has a name. */
+/** Signs in, or signs up if the form has a name. */
 export function SignIn() {
 	const [message, setMessage] = useState("");
 	async function submit(event: FormEvent<HTMLFormElement>) {

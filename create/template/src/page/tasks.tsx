@@ -12,7 +12,7 @@ const api = (path: string, method: string, body?: object) =>
 const connect = (organizationId: string) =>
 	createClient<App>(location.origin, { organizationId, getToken: async () => (await api("/realtime/token", "POST")).text() });
 
-/** The tasks of everyone, as everyone changes them. */
+/** The shared list of tasks, which stays current as others change it. */
 export function Tasks({ organizationId, name }: { organizationId: string; name: string }) {
 	const [client] = useState(() => connect(organizationId));
 	useEffect(() => {

@@ -1,4 +1,4 @@
-/** Who is signed in, by Better Auth, and in which organization. */
+/** The signed-in user, by Better Auth, and the active organization. */
 import { betterAuth } from "better-auth";
 import { drizzleAdapter } from "better-auth/adapters/drizzle";
 import { organization } from "better-auth/plugins";
@@ -34,7 +34,7 @@ export function authOf(env: Env, request: Request) {
 	});
 }
 
-/** Who is asking, with the roles of the organization that they have open. */
+/** The viewer, with the roles in the active organization. */
 export async function viewerOf(env: Env, request: Request): Promise<Viewer | null> {
 	const found = await authOf(env, request).api.getSession({ headers: request.headers });
 	const organizationId = found?.session.activeOrganizationId;
@@ -44,7 +44,7 @@ export async function viewerOf(env: Env, request: Request): Promise<Viewer | nul
 	return viewer(found, member);
 }
 
-/** The organization of a user. This example has one for all: whoever comes first is its admin. */
+/** The organization of a user. This example has one for all, and the first user is its admin. */
 async function enter(env: Env, userId: string): Promise<string> {
 	const db = drizzle(env.DB);
 	const [mine] = await db.select().from(schema.member).where(eq(schema.member.userId, userId));

@@ -50,7 +50,7 @@ const app = new Hono<{ Bindings: Env }>()
 
 export default {
 	fetch: app.fetch,
-	/** What a crash has left in the outbox. */
+	/** Publishes what a crash has left in the outbox. */
 	async scheduled(_event, env) {
 		await createRealtime(env as never, { tables }).outbox(env.DB).flush();
 	},

@@ -1,4 +1,5 @@
-//! An API worker that publishes one of everything, after what would be its commit; at `/outbox`, with its commit.
+//! An API worker that publishes one message of each kind, after its (imaginary) commit; at `/outbox`, together with its
+//! commit.
 #![cfg(target_arch = "wasm32")]
 
 mod outbox;
@@ -54,7 +55,7 @@ async fn publish(path: &str, env: &Env) -> std::result::Result<u64, RealtimeErro
     Ok(receipts.iter().map(|receipt| receipt.delivered).sum::<u64>() + batch.delivered)
 }
 
-/// Bytes, the types of columns, and what is not kept.
+/// Bytes, column types, and a message that is not retained.
 async fn kinds(realtime: &Realtime) -> std::result::Result<u64, RealtimeError> {
     let bytes = Options { encoding: Some(Encoding::Base64), ..Options::default() };
     let types = [("id", "int8"), ("amount", "numeric")].map(|(column, name)| (column.to_owned(), name.to_owned()));

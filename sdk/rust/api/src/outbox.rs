@@ -1,4 +1,4 @@
-//! What is published through the outbox: written in the transaction of the rows, and flushed when it is told to.
+//! Publications through the outbox: written in the transaction of the rows, and flushed on request.
 
 use realtime_worker_client::{FlushOptions, OUTBOX_TABLE, Options, Outbox, Realtime, RealtimeError};
 use serde::Deserialize;
@@ -15,7 +15,8 @@ struct Changes {
     events: Vec<String>,
 }
 
-/// `POST /outbox/{organization}` commits changes, `PUT` makes the tables, `GET` flushes; `GET /outbox` flushes everyone's.
+/// `POST /outbox/{organization}` commits changes, `PUT` creates the tables, `GET` flushes; `GET /outbox` flushes all
+/// organizations.
 pub async fn answer(request: &mut Request, env: &Env) -> Result<Value, RealtimeError> {
     let path = request.path();
     let organization = path.strip_prefix("/outbox/").unwrap_or_default();
