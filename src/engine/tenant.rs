@@ -110,7 +110,7 @@ impl Tenant {
 
     fn dispatch(&mut self, now: u64, input: Input, out: &mut Out) {
         match input {
-            Input::Open(open) => self.delivery.open(now, open, out),
+            Input::Open(open) => self.delivery.open_unless_rejected(now, open, out),
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, out),
             Input::Closed { socket } => self.delivery.closed(socket, out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, out),

@@ -218,6 +218,9 @@ impl RelayTenant {
 
     /// A session that starts with its socket waits for the stream's state.
     fn open(&mut self, now: u64, mut open: Open, out: &mut Out) {
+        if self.delivery.rejects_stranger(now, &open, out) {
+            return;
+        }
         let socket = open.socket;
         // The number may have been another socket's, whose answer is still pending.
         self.unpark(socket);
