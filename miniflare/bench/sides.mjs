@@ -24,7 +24,7 @@ const EXPIRY = Math.floor(Date.now() / 1000) + 86_400;
 /** The Worker, with more of `REALTIME` where given, and more of `startServer`'s options. Its sockets hold one of three roles, in turn. */
 export async function startWorker(realtime, more) {
 	// As many connections and publications as are asked for: limits are not what is measured.
-	const limits = { connections: 1_000_000, anonymousPerAddress: 1_000_000, publicationsPerSecond: 1_000_000 };
+	const limits = { connections: 1_000_000, anonymousPerAddress: 1_000_000, userlessPerAddress: 1_000_000, publicationsPerSecond: 1_000_000 };
 	const vars = { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits, ...realtime } };
 	const { url, ...side } = await start({ vars, ...more });
 	const session = (organizationId, index) => ({
@@ -164,7 +164,7 @@ function measures(pid) {
 
 /** The Worker for clients of Supabase: the address of a socket, and publishing any event. */
 export async function startSupabase(more) {
-	const limits = { connections: 1_000_000, pending: 1_000_000, publicationsPerSecond: 1_000_000 };
+	const limits = { connections: 1_000_000, userlessPerAddress: 1_000_000, pending: 1_000_000, publicationsPerSecond: 1_000_000 };
 	const { url, ...side } = await start({ vars: { ACCESS_TOKEN, JWT_SECRET, REALTIME: { limits } }, ...more });
 	const key = (ref) => signToken({ role: "anon", ref, exp: EXPIRY }, JWT_SECRET);
 	return {

@@ -101,6 +101,7 @@ limits! {
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
         pending_per_address "pendingPerAddress" 100 "the same for one address, if Cloudflare reports it";
         anonymous_per_address "anonymousPerAddress" 100 "connections without a credential from one address, if Cloudflare reports it";
+        userless_per_address "userlessPerAddress" 1000 "connections from one address whose credential names no user, if Cloudflare reports it";
         refused_per_address "refusedPerAddress" 30 "attempts to connect from one address that are refused for their credential, per minute, if Cloudflare reports it";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";

@@ -1,10 +1,12 @@
 //! Connections that one user holds, and those that say nothing.
 
 use realtime_worker::code::Code;
+use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::command::Recover;
+use realtime_worker::policy::principal::Principal;
 use serde_json::json;
 
-use crate::rig::{Client, Rig, every_way};
+use crate::rig::{Client, Rig, every_way, token};
 
 #[test]
 fn one_user_holds_a_share_of_the_connections() {
@@ -44,6 +46,38 @@ fn strangers_of_one_address_make_room_for_each_other() {
     assert_eq!(flood[19].next()["type"], "auth_success");
     open(&mut rig, Some("192.0.2.2"));
     assert!(flood[17].closed().is_none(), "who has authenticated counts no longer");
+}
+
+/// Each page contains such a key, so its holders are strangers.
+#[test]
+fn an_address_has_a_share_of_the_connections_with_a_key_that_names_no_user() {
+    every_way(json!({ "limits": { "connections": 6, "userlessPerAddress": 2 } }), |rig| {
+        let key = |rig: &mut Rig| {
+            let mut claims = rig.claims("", &["anon"]);
+            claims.as_object_mut().unwrap().remove("sub");
+            token::hs256(&claims)
+        };
+        let from = |rig: &mut Rig, address: &str| {
+            rig.address = Some(address.to_owned());
+            let client = rig.open();
+            let key = key(rig);
+            rig.authenticate(&client, &key);
+            client
+        };
+        let held = [from(rig, "192.0.2.1"), from(rig, "192.0.2.1")];
+        held.iter().for_each(|client| assert_eq!(client.next()["type"], "auth_success"));
+        from(rig, "192.0.2.1").is_rejected("connection_limit", 1013);
+        let key = key(rig);
+        let principal = Principal { user: None, ..rig.principal_of(&key) };
+        let opened = rig.open_at(V2, Some(principal.clone()), None, Recover::Off);
+        assert_eq!(opened.err().map(|refusal| refusal.code), Some(Code::ConnectionLimit));
+        // Users of the same address, and other addresses, have shares of their own.
+        rig.connect("ada", &[]);
+        assert_eq!(from(rig, "192.0.2.2").next()["type"], "auth_success");
+        rig.disconnect(&held[0]);
+        rig.address = Some("192.0.2.1".to_owned());
+        assert!(rig.open_at(V2, Some(principal), None, Recover::Off).is_ok());
+    });
 }
 
 /// A client whose token is not good comes back for ever.

@@ -76,7 +76,7 @@ struct State {
     held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     carries: Option<StoredChannels>,
-    /// The address of a client without a credential, under which the socket is counted.
+    /// The address of a client without a user, under which the socket is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<String>,
 }
@@ -251,7 +251,7 @@ impl State {
             awaiting: whole.and_then(|session| session.awaiting.clone()),
             held: socket.is_held,
             carries: (socket.profile.sessions == Sessions::Many).then(|| StoredChannels::of(socket, is_whole)),
-            address: socket.anonymous_address().map(|address| address.to_string()),
+            address: socket.counted_address().map(|address| address.to_string()),
         }
     }
 

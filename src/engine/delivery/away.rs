@@ -202,8 +202,8 @@ impl Delivery {
     }
 
     /// Whether the limits leave room for one more socket of a principal.
-    pub(in crate::engine) fn has_room_for(&self, principal: &Principal) -> bool {
-        !self.rights().is_full_for(principal)
+    pub(in crate::engine) fn has_room_for(&self, principal: &Principal, address: Option<&str>) -> bool {
+        !self.rights().is_full_from(principal, address)
     }
 
     /// Whether a socket has a single session, which starts when it is opened.

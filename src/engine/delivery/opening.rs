@@ -124,6 +124,10 @@ impl Delivery {
         }
     }
 
+    fn address_of(&self, socket: SocketId) -> Option<&str> {
+        self.registry.socket(socket).and_then(|socket| socket.address.as_deref())
+    }
+
     /// Handles an authentication frame, the first or a later one.
     pub(super) fn authenticate(&mut self, now: u64, socket: SocketId, frame: Authenticate, out: &mut Out) {
         let Some(session) =
@@ -138,7 +142,7 @@ impl Delivery {
             }
             (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
             (Err(error), None) => self.fail_attempt(now, socket, error.code(), out),
-            (Ok(principal), None) if self.rights().is_full_for(&principal) => {
+            (Ok(principal), None) if self.rights().is_full_from(&principal, self.address_of(socket)) => {
                 self.fail(socket, Code::ConnectionLimit, out)
             }
             (Ok(principal), None) => {

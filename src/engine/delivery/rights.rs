@@ -150,13 +150,14 @@ impl Rights<'_> {
         self.registry.sockets().authenticated().saturating_add(elsewhere) >= self.configuration.limits.connections
     }
 
-    /// Whether the limits leave no room for a socket that is being opened. Without a credential, the limit per address
-    /// applies.
+    /// Whether the limits leave no room for a socket from this address: a principal without a user has its address's
+    /// share.
     pub(super) fn is_full_from(&self, principal: &Principal, address: Option<&str>) -> bool {
-        let has_share = |address: &str| {
-            self.registry.sockets().anonymous_of(address) >= self.configuration.limits.anonymous_per_address
-        };
-        self.is_full_for(principal) || (principal.method == Method::Anonymous && address.is_some_and(has_share))
+        let limits = &self.configuration.limits;
+        let is_anonymous = principal.method == Method::Anonymous;
+        let share = if is_anonymous { limits.anonymous_per_address } else { limits.userless_per_address };
+        let has_share = |address: &str| self.registry.sockets().userless_of(address, is_anonymous) >= share;
+        self.is_full_for(principal) || (principal.user.is_none() && address.is_some_and(has_share))
     }
 
     /// Whether the limits leave no room for another socket of this principal; the limit per user applies too.

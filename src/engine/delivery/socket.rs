@@ -117,10 +117,20 @@ impl Socket {
         self.opened_as.as_ref().or_else(|| self.sessions.first().map(|session| &session.principal))
     }
 
-    /// The address that a socket without a credential counts towards.
-    pub(super) fn anonymous_address(&self) -> Option<&Rc<str>> {
-        let is_anonymous = self.principal().is_some_and(|principal| principal.method == Method::Anonymous);
-        self.address.as_ref().filter(|_| is_anonymous)
+    /// The address that a socket counts towards if its principal has no user.
+    pub(super) fn userless_address(&self) -> Option<&Rc<str>> {
+        let is_userless = self.principal().is_some_and(|principal| principal.user.is_none());
+        self.address.as_ref().filter(|_| is_userless)
+    }
+
+    /// The same, or that of a socket that has not authenticated yet.
+    pub(super) fn counted_address(&self) -> Option<&Rc<str>> {
+        if self.principal().is_none() { self.address.as_ref() } else { self.userless_address() }
+    }
+
+    /// Whether it was opened without a credential.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.principal().is_some_and(|principal| principal.method == Method::Anonymous)
     }
 
     /// When an unauthenticated socket is closed, in Unix milliseconds.

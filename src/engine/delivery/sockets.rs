@@ -134,9 +134,10 @@ impl Sockets {
         }
     }
 
-    /// The number of sockets without a credential that this address has.
-    pub(super) fn anonymous_of(&self, address: &str) -> u64 {
-        self.shares.addresses.get(address).copied().unwrap_or_default()
+    /// The number of sockets without a user from this address: those without a credential, or those with one.
+    pub(super) fn userless_of(&self, address: &str, is_anonymous: bool) -> u64 {
+        let addresses = if is_anonymous { &self.shares.anonymous } else { &self.shares.keys };
+        addresses.get(address).copied().unwrap_or_default()
     }
 
     /// Every user with the number of its sockets.
@@ -192,11 +193,12 @@ fn note(strangers: &mut BTreeMap<Rc<str>, BTreeSet<(u64, SocketId)>>, socket: &S
     }
 }
 
-/// How many authenticated sockets each user has, and each address without a credential.
+/// How many authenticated sockets each user has, and each address: without a credential, and with one that names no user.
 #[derive(Default)]
 struct Shares {
     users: BTreeMap<String, u64>,
-    addresses: BTreeMap<Rc<str>, u64>,
+    anonymous: BTreeMap<Rc<str>, u64>,
+    keys: BTreeMap<Rc<str>, u64>,
 }
 
 impl Shares {
@@ -206,8 +208,9 @@ impl Shares {
         if let Some(user) = &principal.user {
             tally(&mut self.users, user, is_there);
         }
-        if let Some(address) = socket.anonymous_address() {
-            tally(&mut self.addresses, address, is_there);
+        if let Some(address) = socket.userless_address() {
+            let addresses = if socket.is_anonymous() { &mut self.anonymous } else { &mut self.keys };
+            tally(addresses, address, is_there);
         }
     }
 }

@@ -226,7 +226,7 @@ impl RelayTenant {
         self.unpark(socket);
         let begins = self.delivery.begins_at_once(open.dialect);
         let opening = match &open.principal {
-            Some(principal) if begins && self.delivery.has_room_for(principal) => {
+            Some(principal) if begins && self.delivery.has_room_for(principal, open.address.as_deref()) => {
                 open.principal.take().map(|principal| (principal, open.recover.clone(), open.batches))
             }
             _ => None,
