@@ -273,8 +273,15 @@ pub enum Write {
     Listeners {
         /// The relay's number.
         relay: u32,
-        /// Their texts; empty if there are no listeners.
+        /// Their texts; empty if there are no listeners, and what they were answered is deleted too.
         parts: Vec<String>,
+    },
+    /// Replace what is stored about the answer to these listeners.
+    ListenersState {
+        /// The relay's number.
+        relay: u32,
+        /// Its text.
+        state: String,
     },
     /// Delete everything stored for closed sockets.
     Forget {

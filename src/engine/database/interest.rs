@@ -269,11 +269,12 @@ impl Interest {
         self.remotes.keys().copied().collect()
     }
 
-    /// Replaces the listeners at a relay.
-    pub fn listen(&mut self, relay: u32, remote: Remote) {
+    /// Replaces the listeners at a relay; returns whether they are others than before.
+    pub fn listen(&mut self, relay: u32, remote: Remote) -> bool {
         let before = self.remotes.insert(relay, remote);
         let is_same = before.zip(self.remotes.get(&relay)).is_some_and(|(before, now)| before.is_same(now));
         self.is_changed |= !is_same;
+        !is_same
     }
 
     /// Removes the listeners at a relay; returns whether there were any.

@@ -58,7 +58,7 @@ impl DatabaseLink {
         let is_lost = fact(FEED).is_some_and(|state| state == LOST);
         let mut interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
         let listeners = stored_listeners(stored, max_relay);
-        listeners.into_iter().for_each(|(relay, remote)| interest.listen(relay, remote));
+        listeners.into_iter().for_each(|(relay, remote)| _ = interest.listen(relay, remote));
         let catalog_text = fact(CATALOG).map_or_else(|| Rc::from(""), |text| Rc::from(text.as_str()));
         DatabaseLink { interest, catalog_text, unjudged: Cell::new(0) }
     }
