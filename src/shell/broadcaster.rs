@@ -130,7 +130,7 @@ impl Broadcaster {
             Peer::Root => TenantServer::wake(surroundings, stored),
             Peer::Relay(number) => TenantServer::wake_relay(surroundings, number, stored),
         };
-        Ok((Life { organization, place, configuration, server, sockets, storage }, effects))
+        Ok((Life { identity: Rc::default(), organization, place, configuration, server, sockets, storage }, effects))
     }
 
     fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
@@ -293,10 +293,14 @@ impl Broadcaster {
     /// Asks another object of the organization without blocking this one.
     fn ask_peer(&self, peer: Peer, body: String) {
         let object = self.clone();
+        let asker = self.with_life(|life| Ok((life.organization.clone(), life.identity.clone())));
+        let Ok((organization, identity)) = asker else { return };
         self.state.wait_until(async move {
-            let organization = object.with_life(|life| Ok(life.organization.clone())).unwrap_or_default();
             let answer = relay::ask(&object.env, &organization, peer, &body).await;
-            let _ = object.happen(Input::PeerAnswered { peer, answer });
+            // The answer names no request, and another life has requests of its own.
+            if object.with_life(|life| Ok(Rc::ptr_eq(&life.identity, &identity))).unwrap_or_default() {
+                let _ = object.happen(Input::PeerAnswered { peer, answer });
+            }
         });
     }
 
