@@ -71,6 +71,9 @@ impl Tenant {
                 &own
             }
         };
+        if hub.is_none() {
+            Hub::forget_all(&stored, &mut out);
+        }
         let mut delivery =
             Delivery::wake(now, organization, (configuration, profiles), &mut stored, Some(places), &mut out);
         hub.iter().for_each(|hub| delivery.count_in(hub.census()));
@@ -110,7 +113,7 @@ impl Tenant {
 
     fn dispatch(&mut self, now: u64, input: Input, out: &mut Out) {
         match input {
-            Input::Open(open) => self.delivery.open(now, open, out),
+            Input::Open(open) => self.open(now, open, out),
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, out),
             Input::Closed { socket } => self.delivery.closed(socket, out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, out),
@@ -207,8 +210,16 @@ impl Tenant {
 
     /// The next message of a relay, unless a history read or an idempotency look-up for an earlier message is pending.
     fn next_relayed(&mut self) -> Option<(u32, Up)> {
-        let is_waiting = self.stream.is_reading() || self.stream.recalling().is_some();
-        if is_waiting { None } else { self.relayed.pop_front() }
+        if self.stream.is_reading() || self.stream.recalling().is_some() {
+            return None;
+        }
+        let hub = self.hub.as_mut()?;
+        while let Some((relay, message)) = self.relayed.pop_front() {
+            if let Some(message) = hub.postpone(relay, message) {
+                return Some((relay, message));
+            }
+        }
+        hub.next_postponed()
     }
 
     fn carry(&mut self, now: u64, out: &mut Out) {

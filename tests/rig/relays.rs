@@ -105,9 +105,11 @@ impl Rig {
         Rig::with(configuration)
     }
 
-    /// A version without relays is deployed, and their objects' sockets have survived that.
-    pub fn switch_relays_off(&mut self, realtime: &Value) {
-        self.configuration = std::rc::Rc::new(super::configuration(realtime, &[]));
+    /// Another number of relays is deployed, or none, and the sockets have survived that.
+    pub fn switch_relays(&mut self, realtime: &Value, relays: Option<Relays>) {
+        let mut configuration = super::configuration(realtime, &[]);
+        configuration.relays = relays;
+        self.configuration = std::rc::Rc::new(configuration);
         self.wake();
         self.wake_relays();
     }

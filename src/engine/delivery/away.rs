@@ -162,6 +162,11 @@ impl Delivery {
         (self.registry.sockets().authenticated(), self.registry.sockets().pending())
     }
 
+    /// How many sockets the tenant may have at all its objects.
+    pub(in crate::engine) fn max_connections(&self) -> u64 {
+        self.configuration.limits.connections
+    }
+
     /// Starts a command: `refusal` is the root's, and the cost is counted from here.
     pub(in crate::engine) fn prepare(&mut self, refusal: Option<Refusal>) {
         if let Some(away) = &mut self.registry.away {

@@ -133,8 +133,7 @@ impl RelayTenant {
         let from = codec::from_form(from);
         let (enters, listens, only, watch) = (false, false, None, Vec::new());
         let ask = Ask { number, payer, units: 0, enters, listens, from, only, watch };
-        self.link.push(Up::Ask(ask.clone()));
-        self.asks.insert(number, Asked { socket: session.socket, ask });
+        self.ask(number, Asked { socket: session.socket, ask });
         self.database.returning.insert(number, (session, then));
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Heard {
     /// Whether messages are held in memory that are not in the history.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) holds_unretained: bool,
+    /// Lives of the root that have ended, the latest last: their batches may still come late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) ended_lives: Vec<String>,
 }
 
 /// A socket with a note, and its public id.
