@@ -237,9 +237,13 @@ impl Delivery {
         let roster = asked.max(profile.roster_on_tracking);
         self.configuration.authorize_presence(topic.as_ref(), principal)?;
         self.rights().check_metadata(&metadata)?;
-        let is_new = !known.present.contains(&topic);
-        if is_new && known.present.len() as u64 >= self.configuration.limits.presences {
+        let mut asked = known.asked_presence.borrow_mut();
+        let is_new = !known.present.contains(&topic) && !asked.contains(&topic);
+        if is_new && (known.present.len() + asked.len()) as u64 >= self.configuration.limits.presences {
             return Err(Refusal::of(Code::PresenceLimit));
+        }
+        if is_new {
+            asked.insert(topic.clone());
         }
         let user = principal.user.as_deref().map(Rc::from);
         let owns_key = profile.keys_are_owned;
