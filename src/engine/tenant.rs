@@ -35,7 +35,7 @@ pub struct Tenant {
 }
 
 /// What a tenant needs from its environment at wake.
-pub struct Surroundings {
+pub struct Environment {
     /// The time, in Unix milliseconds.
     pub now: u64,
     /// The tenant's id.
@@ -48,17 +48,12 @@ pub struct Surroundings {
 
 impl Tenant {
     /// Wakes a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
-    pub fn wake(
-        surroundings: Surroundings,
-        profiles: Profiles,
-        mut stored: Stored,
-        effects: &mut Vec<Effect>,
-    ) -> Tenant {
-        let Surroundings { now, organization, configuration, epoch } = surroundings;
+    pub fn wake(environment: Environment, profiles: Profiles, mut stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
+        let Environment { now, organization, configuration, epoch } = environment;
         let mut out = Out::default();
         let organization: Rc<str> = Rc::from(organization);
-        let surroundings = (configuration.clone(), &*organization);
-        let mut stream = Stream::wake(now, surroundings, epoch.clone(), &stored);
+        let environment = (configuration.clone(), &*organization);
+        let mut stream = Stream::wake(now, environment, epoch.clone(), &stored);
         let limits_listeners = configuration.app(&organization).is_some_and(|app| app.listeners.is_some());
         let hub = configuration.relays.map(|relays| Hub::wake((relays, limits_listeners), epoch, &stored));
         let places = stream.presence().places();

@@ -22,7 +22,7 @@ use crate::dialect::{self, Received};
 use crate::engine::effect::{Calling, Effect};
 use crate::engine::input::{CallAnswer, Input, SocketId};
 use crate::engine::relay::Peer;
-use crate::engine::tenant::Surroundings;
+use crate::engine::tenant::Environment;
 use crate::server::administration;
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
@@ -120,15 +120,15 @@ impl Broadcaster {
             Some(RelayName { number, organization }) => (organization, Peer::Relay(number)),
             None => (name, Peer::Root),
         };
-        let surroundings = Surroundings {
+        let environment = Environment {
             now: now(),
             organization: organization.clone(),
             configuration: configuration.clone(),
             epoch: random_hex(8).map_err(failed)?,
         };
         let (server, effects) = match place {
-            Peer::Root => TenantServer::wake(surroundings, stored),
-            Peer::Relay(number) => TenantServer::wake_relay(surroundings, number, stored),
+            Peer::Root => TenantServer::wake(environment, stored),
+            Peer::Relay(number) => TenantServer::wake_relay(environment, number, stored),
         };
         Ok((Life { identity: Rc::default(), organization, place, configuration, server, sockets, storage }, effects))
     }

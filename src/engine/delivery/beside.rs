@@ -10,7 +10,7 @@ use crate::engine::database::remote::{GroupForm, Remote};
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::Event;
 use crate::engine::input::Stored;
-use crate::engine::message::{Announcement, Missable, Missed, Out, SessionId};
+use crate::engine::message::{Announcement, Missed, Out, RecoveryTarget, SessionId};
 use crate::engine::profile::Sessions;
 use crate::engine::publication::Content;
 
@@ -107,7 +107,9 @@ impl Delivery {
             return;
         }
         let only = match then {
-            Announcement::Subscribed { to: Missable::Table(target), .. } => Some((&*target.schema, &*target.table)),
+            Announcement::Subscribed { to: RecoveryTarget::Table(target), .. } => {
+                Some((&*target.schema, &*target.table))
+            }
             _ => None,
         };
         let is_of = |content: &Content, (in_schema, name): (&str, &str)| {

@@ -44,7 +44,7 @@ mod sockets;
 mod subscribe;
 mod subscriptions;
 mod tables;
-mod telling;
+mod sending;
 mod verifier;
 
 use std::collections::{BTreeMap, BTreeSet};

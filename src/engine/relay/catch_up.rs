@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::checkpoint::{Checkpoint, CheckpointSocket};
 use super::codec;
 use super::form::{AnswerForm, Ask, Down, FromForm, OriginForm, PayerForm, Up};
-use super::heard::{Heard, NotedSocket};
 use super::held::{HeldMessages, IncomingMessage};
 use super::life::catches_up;
-use super::owed::Owed;
+use super::pending_answers::PendingAnswers;
 use super::tenant::RelayTenant;
 use crate::engine::command::Position;
 use crate::engine::input::Stored;
@@ -33,15 +33,15 @@ pub(super) struct Progress {
     began_empty: bool,
     ended_lives: VecDeque<String>,
     /// Whether a batch of the root was received since the link to it began.
-    has_heard: bool,
+    has_received: bool,
     /// The life of the root before it answered that it does not know this link, and its last batch that was accepted.
     forgotten: Option<(String, u64)>,
     behind: Option<Behind>,
     /// The answers that the root owes to sockets.
-    pub(super) owed: Owed,
-    noted: Heard,
+    pub(super) pending_answers: PendingAnswers,
+    noted: Checkpoint,
     note: Option<Rc<str>>,
-    noted_sockets: Vec<NotedSocket>,
+    noted_sockets: Vec<CheckpointSocket>,
 }
 
 /// What is missing, and the messages held until it arrives.
@@ -56,7 +56,7 @@ struct Behind {
 impl Progress {
     /// The progress noted in the sockets' attachments, and the last batch of the root that was accepted.
     pub(super) fn wake(stored: &Stored) -> (Progress, Option<(String, u64)>) {
-        let (latest, noted_sockets) = super::heard::read(&stored.sockets);
+        let (latest, noted_sockets) = super::checkpoint::read(&stored.sockets);
         let noted = latest.unwrap_or_default();
         let position = noted.position.clone().map(|(epoch, offset)| Position { epoch, offset });
         let root = noted.root.clone();
@@ -93,10 +93,10 @@ impl Progress {
     }
 
     /// Records whose batch is received. A late batch from before the link began says nothing about this link.
-    pub(super) fn hear(&mut self, root: &str, sequence: u64) {
+    pub(super) fn batch_received(&mut self, root: &str, sequence: u64) {
         let is_late = |(life, last): &(String, u64)| life == root && sequence > *last;
-        self.has_heard = !self.forgotten.as_ref().is_some_and(is_late);
-        if self.has_heard {
+        self.has_received = !self.forgotten.as_ref().is_some_and(is_late);
+        if self.has_received {
             // Another life answers by now: what this one sent may still come late, and must not end its successor.
             let ended = self.forgotten.take().filter(|(life, _)| life != root);
             ended.into_iter().for_each(|(life, _)| _ = self.end_life(life));
@@ -105,11 +105,12 @@ impl Progress {
 
     /// Records that the root does not know this link: it has another life, or has given the relay up.
     pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
-        self.has_heard = false;
+        self.has_received = false;
         self.forgotten = known.or(self.forgotten.take());
     }
 
-    /// Records that a life of the root has ended; returns whether it was heard since the link to it began.
+    /// Records that a life of the root has ended; returns whether a batch of it was received since the
+    /// link to it began.
     pub(super) fn end_life(&mut self, root: String) -> bool {
         if !self.is_late(&root) {
             self.ended_lives.push_back(root);
@@ -117,7 +118,7 @@ impl Progress {
         if self.ended_lives.len() > MAX_ENDED_LIVES {
             self.ended_lives.pop_front();
         }
-        self.has_heard
+        self.has_received
     }
 
     /// Whether something is missing.
@@ -160,14 +161,14 @@ impl Progress {
         self.position = Some(Position { epoch: epoch.to_owned(), offset: offset.max(known) });
     }
 
-    fn heard(&self, root: Option<(String, u64)>) -> Heard {
-        Heard {
+    fn checkpoint(&self, root: Option<(String, u64)>) -> Checkpoint {
+        Checkpoint {
             root,
             position: self.position.clone().map(|Position { epoch, offset }| (epoch, offset)),
             is_behind: self.behind.is_some(),
             holds_unretained: self.behind.as_ref().is_some_and(|behind| behind.held.has_unretained),
             ended_lives: self.ended_lives.iter().cloned().collect(),
-            ..Heard::default()
+            ..Checkpoint::default()
         }
     }
 }
@@ -202,7 +203,7 @@ impl RelayTenant {
     /// Delivers a message to the sockets that it concerns, once.
     fn tell(&mut self, now: u64, IncomingMessage { message, is_for_this_life, .. }: IncomingMessage, out: &mut Out) {
         if is_for_this_life {
-            self.progress.owed.answered(&message);
+            self.progress.pending_answers.answered(&message);
         }
         match message {
             Down::Publish { offset, kept: true, origin, .. } if self.progress.has(offset) => {
@@ -228,7 +229,7 @@ impl RelayTenant {
             return self.give_up_catching_up(now, out);
         }
         // The answers to these are not in the history.
-        for (socket, client_id) in self.progress.owed.take() {
+        for (socket, client_id) in self.progress.pending_answers.take() {
             if self.delivery.payer(socket).is_some_and(|(known, _)| known == client_id) {
                 self.delivery.restart(socket, out);
             }
@@ -322,7 +323,7 @@ impl RelayTenant {
     pub(super) fn give_up_catching_up(&mut self, now: u64, out: &mut Out) {
         let behind = self.progress.behind.take();
         self.link.forget_missed();
-        self.progress.owed.take();
+        self.progress.pending_answers.take();
         self.restart_all(out);
         // No socket is left that could miss anything, but table settings and presence must still be applied.
         behind
@@ -342,8 +343,8 @@ impl RelayTenant {
 
     /// Stores the progress in the attachments of two sockets if it has changed, or if one of them has closed.
     pub(super) fn note_progress(&mut self) {
-        let heard = self.progress.heard(self.root.clone());
-        if let Some(next) = self.progress.noted.next(heard) {
+        let checkpoint = self.progress.checkpoint(self.root.clone());
+        if let Some(next) = self.progress.noted.next(checkpoint) {
             self.progress.note = Some(next.text());
             self.progress.noted = next;
         }

@@ -151,9 +151,9 @@ impl RelayTenant {
 
 fn relayed(question: Question) -> Option<(Key, DatabaseUp)> {
     Some(match question {
-        Question::Interest(telling) => {
-            let ListenersForm { groups } = serde_json::from_str(&telling.body).ok()?;
-            (Key::Listen, DatabaseUp::Listen { revision: telling.revision, groups })
+        Question::Interest(report) => {
+            let ListenersForm { groups } = serde_json::from_str(&report.body).ok()?;
+            (Key::Listen, DatabaseUp::Listen { revision: report.revision, groups })
         }
         Question::Judge { number, body } => (
             Key::Question(QuestionKind::Judge, number),

@@ -40,7 +40,7 @@ impl RelayTenant {
             None if again && !self.progress.is_certainly_new(&root, sequence) => self.give_up_catching_up(now, out),
             None => {}
         }
-        self.progress.hear(&root, sequence);
+        self.progress.batch_received(&root, sequence);
         self.link.retry();
         let is_for_this_life = life == self.link.life();
         let bytes = body.len() / messages.len().max(1);
@@ -100,10 +100,10 @@ impl RelayTenant {
     }
 
     /// Begins the link again, unless the root's next life knows it already: it names the relay's life in its batch. A root
-    /// that was not heard since the link began was asked nothing.
+    /// from which no batch was received since the link began was asked nothing.
     fn end_root(&mut self, ended: String, known_life: &str, out: &mut Out) {
-        let has_heard = self.progress.end_life(ended);
-        if has_heard && known_life != self.link.life() {
+        let has_received = self.progress.end_life(ended);
+        if has_received && known_life != self.link.life() {
             self.begin_anew(out);
         }
     }

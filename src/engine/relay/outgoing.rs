@@ -133,8 +133,8 @@ impl RelayTenant {
 
     fn hand_over(&mut self, message: Up) {
         let client_id = |socket| self.delivery.payer(socket).map(|(client_id, _)| client_id);
-        self.progress.owed.asked(&message, client_id);
-        self.progress.owed.tidy(|socket| client_id(socket).is_some());
+        self.progress.pending_answers.asked(&message, client_id);
+        self.progress.pending_answers.tidy(|socket| client_id(socket).is_some());
         self.link.push(message);
     }
 

@@ -50,8 +50,8 @@ impl Reporter {
     /// Adds what the delivery has recorded since the last call.
     pub(super) fn note(&mut self, delivery: &mut Delivery) {
         let (classes, users, ended) = delivery.take_notes();
-        let owed = delivery.take_owed().into_iter();
-        self.spent.extend(owed.map(|(socket, user, units)| (PayerForm { socket, user }, units)));
+        let charges = delivery.take_charges().into_iter();
+        self.spent.extend(charges.map(|(socket, user, units)| (PayerForm { socket, user }, units)));
         for class in &classes {
             self.has_news |= self.interest.add_scope(&class.scope());
         }

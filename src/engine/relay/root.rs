@@ -14,7 +14,7 @@ use crate::engine::effect::{Admitted, Task, Write};
 use crate::engine::event::Member;
 use crate::engine::input::{Input, Open, Remembered, SocketId, UsedTicket};
 use crate::engine::message::{
-    Announcement, From, Missable, Missed, Origin, Out, Relayed, SessionId, ToDelivery, ToStream, Tracking,
+    Announcement, From, Missed, Origin, Out, RecoveryTarget, Relayed, SessionId, ToDelivery, ToStream, Tracking,
 };
 use crate::engine::publication::{Content, Publication, STORED_VERSION};
 use crate::engine::tenant::Tenant;
@@ -208,7 +208,7 @@ impl Tenant {
             (Some(_), Some(_)) => From::Position(Position { epoch: String::new(), offset: 0 }, Vec::new()),
             (_, from) => codec::from(from),
         };
-        let only = ask.only.clone().map(codec::topic).map(Missable::Topic);
+        let only = ask.only.clone().map(codec::topic).map(RecoveryTarget::Topic);
         let then = Announcement::Asked { relay, ask: Box::new(ask), refusal, only };
         out.to_stream.push_back(ToStream::Resume { session: NOBODY, from, then });
     }

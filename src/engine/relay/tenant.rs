@@ -24,7 +24,7 @@ use crate::engine::figures::Figures;
 use crate::engine::input::{DialectId, Input, Open, SocketId, Stored};
 use crate::engine::message::{From, Missed, Out};
 use crate::engine::profile::Profiles;
-use crate::engine::tenant::Surroundings;
+use crate::engine::tenant::Environment;
 use crate::policy::limits::AUTH_DEADLINE;
 use crate::policy::principal::Principal;
 
@@ -86,18 +86,18 @@ pub(super) struct AnsweredState {
 impl RelayTenant {
     /// Wakes a relay. Its first message announces this to the root.
     pub fn wake(
-        surroundings: Surroundings,
+        environment: Environment,
         number: u32,
         profiles: Profiles,
         mut stored: Stored,
         effects: &mut Vec<Effect>,
     ) -> RelayTenant {
-        let Surroundings { now, organization, configuration, epoch } = surroundings;
+        let Environment { now, organization, configuration, epoch } = environment;
         let mut out = Out::default();
         let is_surplus = configuration.relays.is_none_or(|relays| number > relays.max);
-        let surroundings = (configuration, profiles);
+        let environment = (configuration, profiles);
         let (progress, root) = Progress::wake(&stored);
-        let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, None, &mut out);
+        let mut delivery = Delivery::wake(now, Rc::from(organization), environment, &mut stored, None, &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
         delivery.become_relay();
