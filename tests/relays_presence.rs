@@ -43,6 +43,19 @@ fn no_more_presences_are_asked_for_at_once_than_a_connection_may_have() {
     assert_eq!(rig.stats()["presence"], 3, "{:?}", client.frames());
 }
 
+/// A member that describes itself anew gets no answer, so it waits for none when something is lost.
+#[test]
+fn a_member_that_changes_what_it_says_of_itself_stays_connected() {
+    let (mut rig, [_, client]) = spread(json!({}));
+    (0..2).for_each(|number| track(&mut rig, &client, "room:1", json!({ "n": number })));
+    rig.mail.is_held = true;
+    rig.say("kept");
+    rig.lose_root();
+    rig.release_mail();
+    assert_eq!((client.closed(), &rig.stats()["presence"]), (None, &json!(1)));
+    assert!(client.frames().iter().any(|frame| frame["event"] == "kept"));
+}
+
 /// Members may say a lot of themselves, and a client may ask for many topics at once.
 #[test]
 fn rosters_of_many_topics_do_not_overrun_a_relay() {

@@ -196,6 +196,11 @@ impl Delivery {
         sessions.flat_map(Session::topics).cloned().collect()
     }
 
+    /// Whether a session is present in a topic.
+    pub(in crate::engine) fn is_present(&self, id: SessionId, topic: &Option<Topic>) -> bool {
+        self.registry.session(id).is_some_and(|session| session.present.contains(topic))
+    }
+
     /// Whether a socket is authenticated.
     pub(in crate::engine) fn is_authenticated(&self, socket: SocketId) -> bool {
         self.registry.socket(socket).is_some_and(|socket| socket.principal().is_some())

@@ -96,17 +96,25 @@ impl RelayTenant {
                 }
                 message
             }
-            ToStream::Track(Tracking { session, topic, member, owns_key, roster, id }) => Up::Track {
-                session: codec::session_form(session),
-                payer: self.payer_of(session),
-                units,
-                topic: codec::place_form(&topic),
-                member: codec::member_form(&member),
-                owns_key,
-                roster: roster >= RosterOnTracking::Appearing,
-                again: roster == RosterOnTracking::Always,
-                id,
-            },
+            ToStream::Track(Tracking { session, topic, member, owns_key, roster, id }) => {
+                let always = roster == RosterOnTracking::Always;
+                let is_answered = id.is_some() || always || !self.delivery.is_present(session, &topic);
+                let message = Up::Track {
+                    session: codec::session_form(session),
+                    payer: self.payer_of(session),
+                    units,
+                    topic: codec::place_form(&topic),
+                    member: codec::member_form(&member),
+                    owns_key,
+                    roster: roster >= RosterOnTracking::Appearing,
+                    again: always,
+                    id,
+                };
+                if !is_answered {
+                    return self.link.push(message);
+                }
+                message
+            }
             ToStream::Update { session, topic, client_id, metadata } => Up::Update {
                 session: codec::session_form(session),
                 payer: self.payer_of(session),
