@@ -17,7 +17,7 @@ use realtime_worker::dialect::read_configuration;
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::input::{Input, Open, SocketId, Stored};
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::policy::principal::{Method, Principal};
 use realtime_worker::policy::roles::Roles;
 use realtime_worker::server::outgoing::Outgoing;
@@ -93,15 +93,15 @@ fn serve(connections: usize) -> Result<TenantServer> {
 
 /// A tenant without connections.
 fn tenant() -> Result<TenantServer> {
-    Ok(TenantServer::wake(surroundings()?, Stored::default()).0)
+    Ok(TenantServer::wake(environment()?, Stored::default()).0)
 }
 
-fn surroundings() -> Result<Surroundings> {
+fn environment() -> Result<Environment> {
     let variable = |name: &str| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("a secret of the benchmark, of 32 bytes at least".to_owned()),
         _ => None,
     };
-    Ok(Surroundings {
+    Ok(Environment {
         now: 0,
         organization: "org_bench".to_owned(),
         configuration: Rc::new(read_configuration(&variable).map_err(refused)?),

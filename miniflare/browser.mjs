@@ -1,16 +1,16 @@
 /**
- * The Chromium of this machine, for specs of what runs in a browser.
+ * The local Chromium, for specs of what runs in a browser.
  */
 import { EventEmitter, once } from "node:events";
 import { existsSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
-/** Where Debian and others put it. `CHROMIUM` names another place. */
+/** Its paths on Debian and elsewhere. `CHROMIUM` names another one. */
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
 const SCREENSHOTS = fileURLToPath(new URL("../build/screenshots/", import.meta.url));
 
-/** How long to wait for what the page should show. Only a failing spec waits that long. */
+/** How long to wait for what the page should show; only a failing spec waits that long. */
 export const PATIENCE = 30_000;
 
 /** Starts it. The caller closes it. */
@@ -19,7 +19,7 @@ export async function launch() {
 	if (!executablePath) {
 		throw new Error("These specs need Chromium: install it (Debian: apt-get install chromium), or say where it is in CHROMIUM.");
 	}
-	// Its sandbox does not start for root and in containers; the specs load nothing but their own pages.
+	// Its sandbox does not start for root and in containers; the specs load only their own pages.
 	return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 }
 
@@ -40,7 +40,7 @@ export async function openTab(browser, options = {}) {
 }
 
 /**
- * A window without Playwright's emulation, under which a page believes itself visible for ever.
+ * A window without Playwright's emulation, under which a page is always visible.
  *
  * @param {import("playwright-core").Browser} browser
  * @param {string} url
@@ -86,7 +86,7 @@ export async function closeTabs(browser) {
 	for (const context of browser.contexts()) await context.close();
 }
 
-/** Keeps a picture of a page among the build's artefacts, to be looked at. */
+/** Saves a screenshot of a page among the build's artefacts. */
 export async function keepPicture(page, name, options = {}) {
 	mkdirSync(SCREENSHOTS, { recursive: true });
 	await page.screenshot({ path: `${SCREENSHOTS}${name}.png`, ...options });

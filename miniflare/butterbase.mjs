@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { WebSocket } from "ws";
 import { now, publish, start } from "./fixture.mjs";
 
-/** How long to wait for what is to come. Only a failing spec waits that long. */
+/** How long to wait for an event; only a failing spec waits that long. */
 const PATIENCE = 45_000;
 const FIRST_DELAY = 20;
 const LONGEST_DELAY = 640;
@@ -20,7 +20,7 @@ export const SERVICE_KEY = "bb_sk_of_the_specs_0123456789";
 
 const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
 
-/** The token of a user of an app, as the app's own issuer signs it. */
+/** The token of an app's user, signed by the app's own issuer. */
 export function userToken(user, { app = APP, ...claims } = {}) {
 	const parts = [{ alg: "RS256", kid: "k" }, { iss: `butterbase:app:${app}`, sub: user, exp: now() + 3_600, ...claims }];
 	const content = parts.map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
@@ -53,7 +53,7 @@ export function change(server, table, eventType, rows) {
 	return publish(server, { organizationId: APP, type: "postgres_changes", table, eventType, ...rows });
 }
 
-/** A request to the control plane: its status and its answer. */
+/** Sends a request to the control plane; returns status and answer. */
 export async function control(server, method, path, { token = SERVICE_KEY, body } = {}) {
 	const headers = { ...(token && { authorization: `Bearer ${token}` }), "content-type": "application/json" };
 	const address = `${server.url}/v1/${APP}/realtime${path}`;
@@ -62,13 +62,13 @@ export async function control(server, method, path, { token = SERVICE_KEY, body 
 }
 
 export class ButterbaseClient {
-	/** Every frame, in its order. */
+	/** Every frame, in order. */
 	frames = [];
 	/** The changes among them. */
 	changes = [];
-	/** Who else is tracked: metadata by `client_id`. */
+	/** The other tracked clients: metadata by `client_id`. */
 	present = {};
-	/** Closes, in their order: `{ code, reason }`. */
+	/** Closes, in order: `{ code, reason }`. */
 	closes = [];
 	#address;
 	#headers;
@@ -108,7 +108,7 @@ export class ButterbaseClient {
 		return this.frames.filter((frame) => frame.type === type);
 	}
 
-	/** Waits until something holds; it is looked at after every frame and every close. */
+	/** Waits until a condition holds; it is checked after every frame and every close. */
 	async until(holds) {
 		const deadline = AbortSignal.timeout(PATIENCE);
 		while (!holds()) {
@@ -118,7 +118,7 @@ export class ButterbaseClient {
 		}
 	}
 
-	/** The first frame of a type after those that are here. */
+	/** The first frame of a type after the present ones. */
 	async next(type) {
 		const known = this.frames.length;
 		await this.until(() => this.frames.slice(known).some((frame) => frame.type === type));
@@ -132,14 +132,14 @@ export class ButterbaseClient {
 		return answer;
 	}
 
-	/** Subscribes, now and after each return. */
+	/** Subscribes, now and after each reconnect. */
 	subscribe(table, more = {}) {
 		const frame = { type: "subscribe", table, ...more };
 		this.#tables.set(table, frame);
 		return this.ask(frame, "subscribed");
 	}
 
-	/** Is tracked, now and after each return. */
+	/** Tracks its presence, now and after each reconnect. */
 	track(metadata) {
 		this.#tracked = { type: "presence_track", metadata };
 		return this.ask(this.#tracked, "presence_state");
@@ -149,15 +149,15 @@ export class ButterbaseClient {
 		this.#socket.send(JSON.stringify(frame));
 	}
 
-	/** What was sent before has been handled, and what came of it is here. */
+	/** Everything sent before has been handled, and its results have arrived. */
 	async settled() {
 		await this.ask({ type: "unsubscribe", table: "none" }, "unsubscribed");
 	}
 
-	/** Disconnects for good: on purpose, or in other words, as after too long a silence. */
+	/** Disconnects for good: normally, or with another close code, as after too long a silence. */
 	async close(code = 1000, reason = "Client disconnect") {
 		this.#isDone = true;
-		// One that is only about to open is given up, which is an error before it is a close: `once` would take the error.
+		// A socket that is still opening emits an error before its close, which `once` would take.
 		const closed = new Promise((resolve) => this.#socket.on("close", resolve));
 		if (this.#socket.readyState === WebSocket.CLOSED) return;
 		this.#socket.close(code, reason);
@@ -185,7 +185,7 @@ export class ButterbaseClient {
 		if (this.#isDone || code === 1000 || this.#failures === MAX_ATTEMPTS) return;
 		const again = setTimeout(() => this.#isDone || this.#open(), Math.min(FIRST_DELAY * 2 ** this.#failures, LONGEST_DELAY));
 		this.#failures += 1;
-		// A spec that fails closes nothing: without its server nobody waits for this any more.
+		// A failing spec closes nothing; without its server, nobody waits for this any more.
 		again.unref();
 	}
 

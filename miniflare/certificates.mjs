@@ -1,22 +1,22 @@
 /**
- * Certificate authorities and certificates of one's own, made by `openssl`, for a server that speaks TLS.
+ * Certificate authorities and certificates for tests, created by `openssl`, for a server with TLS.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-/** A folder of certificates, which is removed with it. */
+/** A folder of certificates, which is removed with this object. */
 export class Certificates {
 	folder = mkdtempSync(path.join(tmpdir(), "realtime-certificates-"));
 
-	/** Makes an authority, and gives the file of its certificate. */
+	/** Creates an authority, and returns the path of its certificate. */
 	authority(name) {
 		this.#openssl("req", "-x509", ...this.#key(name), "-subj", `/CN=${name}`, "-days", "2", "-out", `${name}.crt`);
 		return path.join(this.folder, `${name}.crt`);
 	}
 
-	/** Makes a certificate for a host, by an authority, and gives the files of certificate and key. */
+	/** Creates a certificate for a host, signed by an authority, and returns the paths of certificate and key. */
 	certificate(name, host, authority) {
 		this.#openssl("req", ...this.#key(name), "-subj", `/CN=${host}`, "-out", `${name}.csr`);
 		writeFileSync(path.join(this.folder, `${name}.ext`), `subjectAltName = DNS:${host}`);

@@ -5,7 +5,7 @@ import { EventEmitter, once } from "node:events";
 import { text } from "node:stream/consumers";
 import { WebSocket } from "ws";
 
-/** How long to wait for a frame. Only a failing spec waits that long. */
+/** How long to wait for a frame; only a failing spec waits that long. */
 const PATIENCE = 30_000;
 
 /** An upgrade that was answered with a plain HTTP response. */
@@ -43,9 +43,9 @@ export async function connect(url, { protocols = [], ...options } = {}) {
 class Client {
 	/** Every frame so far: parsed JSON, the text that is not JSON, or a Buffer. */
 	frames = [];
-	/** Settles when the socket has closed, for whatever reason. */
+	/** Resolves when the socket has closed, for whatever reason. */
 	closed;
-	/** The `ws` socket, for what is not wrapped here. */
+	/** The `ws` socket, for features that are not wrapped here. */
 	socket;
 	#read = 0;
 	#changes = new EventEmitter();
@@ -64,7 +64,7 @@ class Client {
 				resolve(this.#ending);
 			});
 		});
-		// "close" follows, and tells it.
+		// "close" follows, with the same information.
 		socket.on("error", () => {});
 	}
 
@@ -74,7 +74,7 @@ class Client {
 		this.socket.send(raw ? frame : JSON.stringify(frame));
 	}
 
-	/** The next frame that has not been read and is wanted. The ones before it count as read. */
+	/** The next unread frame that matches; the ones before it count as read. */
 	async next(isWanted, patience) {
 		const frames = await this.#readUntil(isWanted, patience);
 		return frames.at(-1);
@@ -92,20 +92,20 @@ class Client {
 		return frames.slice(0, -1);
 	}
 
-	/** Takes the frames that have not been read, and forgets all: for a client that is told more than memory should hold. */
+	/** Takes the unread frames, and forgets all: for a client that receives more than memory should hold. */
 	drain() {
 		const frames = this.frames.splice(0).slice(this.#read);
 		this.#read = 0;
 		return frames;
 	}
 
-	/** Closes the socket and waits for the other side to agree. */
+	/** Closes the socket and waits for the other side to confirm. */
 	close(code, reason) {
 		this.socket.close(code, reason);
 		return this.closed;
 	}
 
-	/** The unread frames up to the wanted one. */
+	/** The unread frames up to the matching one. */
 	async #readUntil(isWanted = () => true, patience = PATIENCE) {
 		const deadline = AbortSignal.timeout(patience);
 		let end = this.#read;

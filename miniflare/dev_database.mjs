@@ -1,12 +1,12 @@
 /**
- * The database of `cargo xtask dev`: a PostgreSQL of this machine with a sample table, or the one of a URL.
+ * The database of `cargo xtask dev`: a local PostgreSQL with a sample table, or the one of a URL.
  */
 import { HOURS, ORGANIZATION, mintToken } from "./dev_secrets.mjs";
 import { Postgres, SAMPLE } from "./postgres.mjs";
 
 const NAME = "app";
 const MAIN = { connection: "DATABASE_URL", organization: ORGANIZATION, roles: ["authenticated", "anon"], bypass: ["service_role"] };
-/** Who owns the rows of the sample. */
+/** The owners of the sample's rows. */
 const USERS = ["ada", "mel"];
 
 /**
@@ -25,7 +25,7 @@ export async function startDatabase({ folder, url }) {
 	return { vars: vars(postgres.url(NAME)), welcome: async (server, secrets) => sample(postgres, server, secrets) };
 }
 
-/** How it stands with the database of a URL, and what to do about it. */
+/** The state of a URL's database, and what to do about it. */
 async function report(server, secrets) {
 	const headers = { authorization: `Bearer ${secrets.ACCESS_TOKEN}` };
 	const { problem, database } = await (await fetch(`${server}/realtime/v1/source/status`, { headers })).json();

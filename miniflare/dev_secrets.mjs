@@ -1,5 +1,5 @@
 /**
- * The secrets of this machine's Worker, and the tokens that they sign.
+ * The local Worker's secrets, and the tokens signed with them.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,10 +9,10 @@ import { signToken } from "./token.mjs";
 
 export const ORGANIZATION = "org_dev";
 export const HOURS = 12;
-/** What `wrangler dev` reads too. */
+/** `wrangler dev` reads this file too. */
 const SECRETS = fileURLToPath(new URL("../.dev.vars", import.meta.url));
 
-/** The secrets of the file, which gets the ones that it lacks. */
+/** The secrets of the file, to which missing ones are added. */
 export function readSecrets(file = SECRETS) {
 	const text = existsSync(file) ? readFileSync(file, "utf8") : "";
 	const known = parseEnv(text);

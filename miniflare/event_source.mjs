@@ -5,7 +5,7 @@
  */
 import { EventEmitter, once } from "node:events";
 
-/** How long to wait for an event. Only a failing spec waits that long. */
+/** How long to wait for an event; only a failing spec waits that long. */
 const PATIENCE = 30_000;
 
 /**
@@ -25,9 +25,9 @@ class EventSource {
 	/** The status of each response, and its `content-type`. */
 	responses = [];
 	lastEventId;
-	/** Milliseconds to wait before coming back. */
+	/** Milliseconds to wait before reconnecting. */
 	retry = 3_000;
-	/** How many comments came. */
+	/** How many comments were received. */
 	comments = 0;
 	#url;
 	#options;
@@ -44,7 +44,7 @@ class EventSource {
 		this.#done = this.#live();
 	}
 
-	/** The next event that has not been read and is wanted. The ones before it count as read. */
+	/** The next unread event that matches; the ones before it count as read. */
 	async next(isWanted = () => true, patience = PATIENCE) {
 		const deadline = AbortSignal.timeout(patience);
 		for (;;) {
@@ -63,21 +63,21 @@ class EventSource {
 		return (await this.next(is)).data;
 	}
 
-	/** The frames that came and have not been read. */
+	/** The unread frames. */
 	unread() {
 		const events = this.events.slice(this.#read);
 		this.#read = this.events.length;
 		return events.filter(({ type }) => type === "message").map(({ data }) => data);
 	}
 
-	/** The response number `count`, counted from 1, once it is there. */
+	/** The response number `count`, counted from 1, once it has arrived. */
 	async response(count) {
 		const deadline = AbortSignal.timeout(PATIENCE);
 		while (this.responses.length < count) await this.#change(deadline);
 		return this.responses[count - 1];
 	}
 
-	/** Breaks the connection, as a network does; it comes back by itself. */
+	/** Breaks the connection, as a network does; it reconnects by itself. */
 	cut() {
 		this.#cut.abort();
 	}

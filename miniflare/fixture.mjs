@@ -1,5 +1,5 @@
 /**
- * What the specs share: a deployment with its secrets, tokens of its people, and the requests of its API worker.
+ * Shared by the specs: a deployment with its secrets, its users' tokens, and its API worker's requests.
  */
 import { connect } from "./client.mjs";
 import { startServer } from "./server.mjs";
@@ -8,7 +8,10 @@ import { signToken } from "./token.mjs";
 export const ACCESS_TOKEN = "the-access-token-of-the-specs-0123456789";
 export const JWT_SECRET = "the-jwt-secret-of-the-specs-0123456789";
 
-/** The channels of {@link start}'s deployment: members talk in rooms, admins announce, everyone has a topic of their own. */
+/**
+ * The channels of {@link start}'s deployment: members talk in rooms, admins announce, and everyone has a topic of their
+ * own.
+ */
 const channels = [
 	{ topic: "room:*", read: { roles: ["member"] }, write: { roles: ["member"] }, presence: { roles: ["member"] } },
 	{ topic: "news", read: {}, write: { roles: ["admin"] } },
@@ -48,7 +51,7 @@ export function now() {
 	return Math.floor(Date.now() / 1_000);
 }
 
-/** The address of a socket that goes straight to its organization's object. */
+/** The address of a socket that is opened directly at its organization's object. */
 export function socketUrl(server, parameters = { organizationId: "org_1" }) {
 	return `${server.url}/realtime/v1/websocket?${new URLSearchParams(parameters)}`;
 }
@@ -69,14 +72,17 @@ export async function join(server, user, roles, { organizationId = "org_1", clai
 	return client;
 }
 
-/** Everything that was sent to the client since its last read: the answer to a ping that reaches the object comes after it. */
+/**
+ * Everything that was sent to the client since its last read: the answer to a ping that reaches the object comes after
+ * it.
+ */
 export function unread(client) {
 	return client.sync('{"type": "ping"}', isPong, 20_000);
 }
 
 export const isPong = (frame) => frame.type === "pong";
 
-/** Asks for a subscription and waits for its answer, which it gives. What came before it counts as read. */
+/** Subscribes and waits for the answer, which it returns. Frames before it count as read. */
 export async function subscribe(client, id, target) {
 	client.send({ type: "subscribe", id, ...target });
 	return client.next((frame) => frame.id === id);
@@ -96,7 +102,7 @@ export function post(server, body, { path = "/broadcast", token = ACCESS_TOKEN, 
 	});
 }
 
-/** Publishes to org_1, unless the event names another, and gives the receipt. */
+/** Publishes to org_1, unless the event names another organization, and returns the receipt. */
 export async function publish(server, event) {
 	const response = await post(server, { organizationId: "org_1", ...event });
 	const answer = await response.json();
@@ -104,12 +110,12 @@ export async function publish(server, event) {
 	return answer;
 }
 
-/** A message to the whole organization, or with what `more` says. */
+/** A message to the whole organization, modified by `more`. */
 export function message(payload, more = {}) {
 	return { type: "broadcast", event: "note", payload, ...more };
 }
 
-/** A new row, or with what `more` says. */
+/** A new row, modified by `more`. */
 export function insert(table, row, more = {}) {
 	return { type: "postgres_changes", table, eventType: "INSERT", new: row, ...more };
 }

@@ -5,19 +5,19 @@
 import { EventEmitter, once } from "node:events";
 import { WebSocket } from "ws";
 
-/** How long to wait for what is to come. Only a failing spec waits that long. */
+/** How long to wait for an event; only a failing spec waits that long. */
 const PATIENCE = 30_000;
 const FIRST_DELAY = 20;
 const LONGEST_DELAY = 1_000;
 
 export class FluxbaseChannel {
-	/** Row changes as listeners get them: `{ eventType, schema, table, new, old }`. */
+	/** Row changes as listeners receive them: `{ eventType, schema, table, new, old }`. */
 	changes = [];
 	/** Messages: `{ event, payload }`. */
 	messages = [];
-	/** Who is there, by key. */
+	/** The members, by key. */
 	presence = {};
-	/** Every frame, in its order. */
+	/** Every frame, in order. */
 	frames = [];
 	/** How many times the socket was opened. */
 	opened = 0;
@@ -46,12 +46,12 @@ export class FluxbaseChannel {
 		this.#open();
 	}
 
-	/** Everything that was asked for is acknowledged. */
+	/** Every request is acknowledged. */
 	ready() {
 		return this.until(() => this.#ready);
 	}
 
-	/** Waits until something holds; it is looked at after every frame. */
+	/** Waits until a condition holds; it is checked after every frame. */
 	async until(holds) {
 		const deadline = AbortSignal.timeout(PATIENCE);
 		while (!holds()) {
@@ -80,7 +80,7 @@ export class FluxbaseChannel {
 		this.raw({ type: "presence", channel: this.#name, event: "untrack", payload: { key } });
 	}
 
-	/** Goes on with a fresh token. */
+	/** Continues with a fresh token. */
 	async setAuth(token) {
 		this.#token = token;
 		this.raw({ type: "access_token", token });
@@ -94,7 +94,7 @@ export class FluxbaseChannel {
 	/** Closes the socket for good. */
 	async close() {
 		this.#closing = true;
-		// One that is only about to open is given up, which is an error before it is a close: `once` would take the error.
+		// A socket that is still opening emits an error before its close, which `once` would take.
 		const closed = new Promise((resolve) => this.#socket.on("close", resolve));
 		if (this.#socket.readyState === WebSocket.CLOSED) return;
 		this.#socket.close();
@@ -133,7 +133,7 @@ export class FluxbaseChannel {
 		if (this.#closing) return;
 		const longest = Math.min(FIRST_DELAY * 2 ** (this.#failures += 1), LONGEST_DELAY);
 		const again = setTimeout(() => this.#closing || this.#open(), longest * (0.5 + Math.random() / 2));
-		// A spec that fails closes nothing: without its server nobody waits for this any more.
+		// A failing spec closes nothing; without its server, nobody waits for this any more.
 		again.unref();
 	}
 

@@ -1,24 +1,25 @@
 /**
- * Someone who listens to `messages` through every death: who comes back, and goes on where the last socket ended.
+ * A client that subscribes to `messages` through every failure: it reconnects, and continues where the last socket
+ * ended.
  *
- * Frames are taken in as they come: a life may bring a hundred thousand.
+ * Frames are processed as they arrive, because one life may bring a hundred thousand.
  */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { join } from "./fixture.mjs";
 
 const subscriptions = [{ id: "m", table: "messages" }];
-/** How long nothing may come, while something is missing. Only a failing run waits that long. */
+/** How long nothing may arrive while something is missing; only a failing run waits that long. */
 const PATIENCE = 60_000;
 
 export class Follower {
-	/** What this one was told, each as `INSERT body`. */
+	/** What it received, each as `INSERT body`. */
 	told = [];
-	/** How many times this one has come back. */
+	/** How many times it has reconnected. */
 	returns = 0;
-	/** Why this one has given up, who had to be told everything and was not. */
+	/** Why it has given up, if its recovery failed although it must not. */
 	error;
-	/** The longest time between a socket's end and the next change, in milliseconds. */
+	/** The longest time between the end of a socket and the next change, in milliseconds. */
 	longestGap = 0;
 	#user;
 	#serving;
@@ -38,7 +39,7 @@ export class Follower {
 		[this.#user, this.#serving] = [user, serving];
 	}
 
-	/** Is there, and stays. */
+	/** Connects, and stays connected. */
 	async begin() {
 		await this.#join();
 		this.#done = this.#stay().catch((error) => {
@@ -47,7 +48,7 @@ export class Follower {
 		});
 	}
 
-	/** Waits for so many changes in all, and for all that was sent before it asks; then leaves. */
+	/** Waits for this many changes in all, and for everything that was sent before it asks; then disconnects. */
 	async leaveAfter(count) {
 		while (this.told.length < count) await this.#news(`${this.#user} was told ${this.told.length} of ${count} changes`);
 		let isAnswered = false;
@@ -79,7 +80,7 @@ export class Follower {
 	async #rejoin() {
 		for (;;) {
 			const isHere = await this.#join().then(() => true, (error) => {
-				// A server that is just dying takes nobody in; one that forgot where somebody was is the failure to find.
+				// A server that is being killed refuses everyone; a server that forgot a position is the failure to find.
 				if (error instanceof assert.AssertionError) throw error;
 				return false;
 			});
@@ -94,7 +95,7 @@ export class Follower {
 			await client.next(({ type }) => type === "subscribed");
 			this.#position = { epoch, offset };
 		} else if (!recovered && (await client.next()).code === "source_unavailable") {
-			// PostgreSQL is still starting: the position is as good later.
+			// PostgreSQL is still starting; the position can be used later.
 			client.socket.close();
 			throw new Error("come back later");
 		} else assert.equal(recovered, true, `${this.#user} at ${JSON.stringify(this.#position)}: ${JSON.stringify(client.welcome)}`);
@@ -104,7 +105,7 @@ export class Follower {
 		take();
 	}
 
-	/** Takes in what a socket brought. */
+	/** Records what a socket delivered. */
 	#take(frame) {
 		if (frame.type === "postgres_changes") {
 			this.told.push(`${frame.eventType} ${(frame.new ?? frame.old).body}`);

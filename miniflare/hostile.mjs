@@ -1,6 +1,6 @@
 /**
- * What the hostile specs share: honest members and an API that publishes ten times a second, measured first alone and then
- * beside an attack.
+ * Shared by the hostile specs: honest members and an API that publishes ten times a second, measured first alone and
+ * then during an attack.
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -15,16 +15,16 @@ const MEMBERS = 10;
 /** Publications of one run, at ten a second. */
 const PUBLICATIONS = 20;
 const INTERVAL = 100;
-/** The 99th percentile beside an attack is at most so many times the quiet one, or so many milliseconds above it. */
+/** The p99 during an attack may be this many times the quiet one, or this many milliseconds above it. */
 const RATIO = 2;
 const SLACK = 100;
-/** A neighbour on the machine may spoil one pair of runs; an attack that hurts spoils each. */
+/** Another program may disturb one pair of runs; a harmful attack disturbs each. */
 const MAX_PAIRS = 5;
 const MEGABYTE = 1_000_000;
 
 /**
- * A server whose storage is in memory, where the machine has such: the disk of a busy one stalls for seconds, and what is
- * measured is what the Worker costs.
+ * A server with its storage in memory, if the machine has such a folder: a busy disk stalls for seconds, and the
+ * Worker's cost is what is measured.
  */
 export async function serve(realtime) {
 	const folder = await mkdtemp(`${existsSync("/dev/shm") ? "/dev/shm" : tmpdir()}/hostile-`);
@@ -70,7 +70,7 @@ export async function attack(t, server, organizationId, prepare, { megabytes }) 
 	return published;
 }
 
-/** The 99th percentile of the times from a request to its answer and to each member's frame, in milliseconds. */
+/** The p99 of the times from a request to its answer and to each member's frame, in milliseconds. */
 async function measure(server, organizationId, members) {
 	const times = [];
 	for (let n = 0; n < PUBLICATIONS; n += 1) {
@@ -80,23 +80,23 @@ async function measure(server, organizationId, members) {
 		const heard = members.map((member) => member.next(isIt));
 		const all = [say(server, { organizationId, id: mark, ...message(mark) }), ...heard];
 		await Promise.all(all.map((one) => one.then(() => times.push(performance.now() - began))));
-		// The rhythm of the API.
+		// The pace of the API.
 		await setTimeout(Math.max(0, INTERVAL - times.at(-1)));
 	}
 	return times.sort((a, b) => a - b)[Math.ceil(times.length * 0.99) - 1];
 }
 
-/** Publishes, once more where the runtime has just closed the idle connection: the id makes that harmless. */
+/** Publishes, and retries if the runtime has just closed the idle connection, which the id makes harmless. */
 function say(server, event) {
 	return publish(server, event).catch(() => publish(server, event));
 }
 
-/** What workerd has in memory, in bytes. */
+/** workerd's memory, in bytes. */
 export function memory() {
 	return workerdChildren().reduce((sum, pid) => sum + residentMemory(pid), 0);
 }
 
-/** How many frames of each type, or code where they are errors, a client has got so far. */
+/** How many frames of each type, or errors of each code, a client has received. */
 export function tally({ frames }) {
 	const counts = {};
 	for (const { type, code } of frames) counts[code ?? type] = (counts[code ?? type] ?? 0) + 1;

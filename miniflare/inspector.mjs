@@ -4,7 +4,7 @@
 import { openTab } from "./browser.mjs";
 import { ACCESS_TOKEN, tokenOf } from "./fixture.mjs";
 
-/** The address that offers an admin's and a member's token, and the service token. */
+/** The address with an admin's and a member's token, and the service token. */
 export function address(server, tokens = {}) {
 	const offered = { admin: tokenOf("ada", ["admin", "member"]), member: tokenOf("mel"), service: ACCESS_TOKEN, ...tokens };
 	return `${server.url}/#${new URLSearchParams(offered)}`;
@@ -32,30 +32,30 @@ export async function openInspector(browser, server, { tokens, ...options } = {}
 	return Object.assign(page, { sides });
 }
 
-/** Shows a part of the page, where that is so small that one is shown at a time. */
+/** Shows a part of the page, if the screen is so small that one is shown at a time. */
 export async function show(page, part) {
 	const link = page.locator("#parts").getByRole("link", { name: part });
 	if (await link.isVisible()) await link.click();
 }
 
-/** Shows more of a side than its line. */
+/** Expands a side. */
 export async function openDetails(side) {
 	const toggle = side.getByRole("button", { name: "Details" });
 	if ((await toggle.getAttribute("aria-expanded")) === "false") await toggle.click();
 }
 
-/** Waits until a side says that this is how it stands. */
+/** Waits until a side shows this state. */
 export function state(side, text) {
 	return side.locator(".state", { hasText: text }).waitFor();
 }
 
-/** What a side says about itself under a name, such as `roles`. */
+/** The value that a side shows under a name, such as `roles`. */
 export async function fact(side, name) {
 	await openDetails(side);
 	return side.locator(".facts > div", { has: side.page().locator("dt", { hasText: new RegExp(`^${name}$`) }) }).locator("dd").innerText();
 }
 
-/** Opens a part of a side, such as `Subscriptions`, and gives it. */
+/** Opens a part of a side, such as `Subscriptions`, and returns it. */
 export async function openPart(side, name) {
 	await openDetails(side);
 	const part = side.locator("details", { has: side.page().locator("summary", { hasText: name }) });
@@ -63,7 +63,7 @@ export async function openPart(side, name) {
 	return part;
 }
 
-/** Opens what a side says about why it may get nothing, and gives the list. */
+/** Opens a side's diagnosis, and returns the list. */
 export async function openFindings(side) {
 	return (await openPart(side, "Why do I get nothing?")).locator(".findings");
 }

@@ -14,16 +14,16 @@ import { BEFORE, LEDGER, SHARED, Writer, assertTold, changesOf } from "./writers
 
 const WRITERS = 8;
 const MIN_KILLS = 5;
-/** Everything is kept: what is tested is not how much may be missed. */
+/** Everything is retained: how much may be missed is not what is tested. */
 const history = { count: 10_000_000, bytes: 1e9, replay: 1_000_000, replayBytes: 5e8 };
 const ADMIN = { user: "postgres", database: "postgres" };
 
-/** What runs, and what may happen to it. Who needs a server waits for the next one while there is none. */
+/** What runs, and what may happen to it. Users of a server wait for the next one while there is none. */
 class Stage {
 	persist = mkdtempSync(path.join(tmpdir(), "realtime-worker-"));
 	database;
 	kills = {};
-	/** What the Worker logged last. */
+	/** The Worker's last log lines. */
 	log = [];
 	#server;
 	#isUp = Promise.resolve();
@@ -31,7 +31,7 @@ class Stage {
 	async start() {
 		this.database = await Database.start();
 		await this.database.sql(`${LEDGER}; ${SHARED}`);
-		// A machine that is busy with other things is not what is tried.
+		// The load of a busy machine is not what is tested.
 		await this.database.postgres.sql("alter role realtime_worker_reader set statement_timeout = '9s'", ADMIN);
 		this.#server = this.#serve();
 		await this.#server;
@@ -65,7 +65,7 @@ class Stage {
 			this.#server = dying.dispose().then(() => this.#serve());
 			await this.#server;
 		},
-		// The runtime takes no object out of memory that is in the middle of something.
+		// The runtime does not evict an object that is busy.
 		tenant: async () => (await this.#server).evict("org_1", Math.random() < 0.5 ? "close" : "hibernate").catch(() => false),
 		connection: () => this.database.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'realtime_worker_reader'", ADMIN),
 	};
@@ -87,7 +87,7 @@ class Stage {
  * @param {(changes: number, kills: object) => void} [onKill] told how far it is
  */
 export async function kills(size, print, onKill = () => {}) {
-	/** The longest time between two deaths, in seconds. */
+	/** The longest time between two kills, in seconds. */
 	const maxPause = Math.min(6, size / 1_000);
 	const stage = new Stage();
 	try {
@@ -101,7 +101,7 @@ export async function kills(size, print, onKill = () => {}) {
 		const writing = writers.map((writer) => writer.run(() => isOver));
 		let count = 0;
 		for (let kills = 0; kills < MIN_KILLS || count < size; kills += 1) {
-			// So that the next one dies while batches are on their way.
+			// So that the next kill happens while batches are in transit.
 			const text = await stage.database.sql(`select pg_sleep(random() * ${maxPause}); select coalesce(sum(json_array_length(changes)), 0) from ledger`);
 			count = Number(text.trim());
 			await stage.kill();

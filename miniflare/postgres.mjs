@@ -1,6 +1,6 @@
 /**
- * A real PostgreSQL of one's own, with the SQL of the source installed: what `cargo xtask dev --postgres`, the specs and the
- * benchmark run.
+ * A private PostgreSQL server, with the SQL of the source installed, for `cargo xtask dev --postgres`, the specs and
+ * the benchmark.
  */
 import { execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,18 +12,18 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const SQL = fileURLToPath(new URL("../sql/", import.meta.url));
-/** Packages of Debian, of PGDG for RPM systems, of Homebrew; `POSTGRES_BIN` is asked first. */
+/** Folders of Debian's packages, PGDG's for RPM systems, and Homebrew's; `POSTGRES_BIN` is tried first. */
 const FOLDERS = ["/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"];
 const MIN_VERSION = 15;
 const OWNER = "app_owner";
 const READER = "realtime_worker_reader";
 const PASSWORD = "local-only";
 
-/** Runs a program, and ends it as soon as our side of its input is closed, which happens even when we are killed. */
+/** Runs a program, and ends it as soon as its input is closed, which happens even if this process is killed. */
 const WATCHDOG = `exec 3<&0; "$@" 3<&- & server=$!
 	(cat <&3 >/dev/null; kill -INT $server) 2>/dev/null & wait $server`;
 
-/** The roles of the clients, and of the reader that may become them. */
+/** The roles of the clients, and of the reader, which may switch to them. */
 const ROLES = `
 	create role ${OWNER} login password '${PASSWORD}';
 	create role anon nologin; create role authenticated nologin;
@@ -31,7 +31,7 @@ const ROLES = `
 	alter role ${READER} set statement_timeout = '4s';
 	grant anon, authenticated to ${READER};`;
 
-/** A table whose rows are seen by their owner alone, by a policy. */
+/** A table whose policy shows rows only to their owner. */
 export const SAMPLE = `
 	create table messages (id bigint generated always as identity primary key, owner text not null, body text not null);
 	grant select on messages to authenticated;
@@ -72,16 +72,16 @@ export class Postgres {
 		const data = path.join(this.folder, "data");
 		const initdb = ["--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C", ...authentication, "-D", data];
 		execFileSync(path.join(binaries(), "initdb"), initdb, { ...account(), cwd: this.folder, stdio: "pipe" });
-		// Little WAL: what is tried here must not fill a disk.
+		// Little WAL: the tests must not fill a disk.
 		const settings = "listen_addresses = '127.0.0.1'\nfsync = off\nmax_connections = 40\nmax_wal_size = '64MB'\nmin_wal_size = '32MB'\n";
 		appendFileSync(path.join(data, "postgresql.conf"), settings);
 	}
 
-	/** Runs the server, which is there but stopped, and waits until it takes connections. */
+	/** Starts the existing, stopped server, and waits until it accepts connections. */
 	async run() {
 		const settings = ["-D", path.join(this.folder, "data"), "-p", this.port, "-k", this.folder].map(String);
 		const program = path.join(binaries(), "postgres");
-		// In a group of its own, which Ctrl-C in a terminal does not reach.
+		// In a separate process group, which Ctrl-C in a terminal does not reach.
 		const options = { ...account(), cwd: this.folder, detached: true, stdio: ["pipe", "ignore", "pipe"] };
 		this.#server = spawn("sh", ["-c", WATCHDOG, "sh", program, ...settings], options);
 		let log = "";
@@ -132,12 +132,12 @@ export class Postgres {
 		await this.sql([...text, "select realtime_worker.grant_reader(), realtime_worker.grant_supabase();"].join("\n"), { database });
 	}
 
-	/** The address at which the Worker, or anybody else, connects. */
+	/** The address at which the Worker, or any other client, connects. */
 	url(database, { user = READER, password = PASSWORD, host = "127.0.0.1", port = this.port, parameters = "sslmode=disable" } = {}) {
 		return `postgres://${user}:${password}@${host}:${port}/${database}?${parameters}`;
 	}
 
-	/** Changes settings of the server, which is running, and waits until new connections have them. */
+	/** Changes settings of the running server, and waits until new connections have them. */
 	async configure(settings) {
 		const admin = { user: "postgres", database: "postgres" };
 		for (const [name, value] of Object.entries(settings)) await this.sql(`alter system set ${name} = '${value}'`, admin);
@@ -147,7 +147,10 @@ export class Postgres {
 		}
 	}
 
-	/** Runs SQL, several statements in one transaction, as the owner of the databases unless another is named, and gives what it printed. */
+	/**
+	 * Runs SQL, several statements in one transaction, as the owner of the databases unless another is named, and
+	 * returns the output.
+	 */
 	async sql(text, { user = OWNER, database }) {
 		const options = ["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", this.folder, "-p", this.port, "-U", user, "-d", database];
 		const running = promisify(execFile)(path.join(binaries(), "psql"), options.map(String), { maxBuffer: Number.POSITIVE_INFINITY, env: { ...process.env, PGOPTIONS: "-c client_min_messages=warning" } });
@@ -155,7 +158,7 @@ export class Postgres {
 		return (await running).stdout.trim();
 	}
 
-	/** A session that stays open, whose statements each give what they printed. Errors are printed unless it is quiet. */
+	/** A session that stays open, whose statements each return their output. Errors are printed unless it is quiet. */
 	session(database, { isQuiet = false } = {}) {
 		const options = ["-XqAt", "-h", this.folder, "-p", String(this.port), "-U", OWNER, "-d", database];
 		return new Session(spawn(path.join(binaries(), "psql"), options, { stdio: ["pipe", "pipe", isQuiet ? "ignore" : "inherit"] }));
@@ -181,7 +184,7 @@ class Session {
 		psql.stdin.on("error", () => {});
 	}
 
-	/** Runs one statement, which stands in one line. */
+	/** Runs one statement on one line. */
 	run(statement) {
 		this.#printed = "";
 		this.#count += 1;
@@ -199,7 +202,7 @@ class Session {
 	}
 }
 
-/** The programs of the newest PostgreSQL of this machine. */
+/** The programs of the newest local PostgreSQL. */
 function binaries() {
 	const found = process.env.POSTGRES_BIN ?? FOLDERS.flatMap(matches).sort((one, other) => other.version - one.version)[0]?.folder;
 	if (found === undefined || !existsSync(path.join(found, "initdb"))) {
@@ -217,13 +220,13 @@ function matches(pattern) {
 		.filter(({ version }) => version >= MIN_VERSION);
 }
 
-/** Gives a file to the account that the server runs as, which must own the key of its certificate. */
+/** Gives a file to the account of the server, which must own the key of its certificate. */
 export function giveToServer(file) {
 	const owner = account();
 	if (owner) chownSync(file, owner.uid, owner.gid);
 }
 
-/** PostgreSQL refuses to run as root: then as this account. */
+/** PostgreSQL refuses to run as root, so it runs as this account. */
 function account() {
 	if (process.getuid?.() !== 0) return undefined;
 	const accounts = readFileSync("/etc/passwd", "utf8").split("\n").map((line) => line.split(":"));

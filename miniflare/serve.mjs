@@ -1,5 +1,5 @@
 /**
- * `wrangler dev` and its like for the specs: programs that serve until they are ended.
+ * `wrangler dev` and similar programs for the specs, which serve until they are ended.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,7 +15,7 @@ import { once } from "node:events";
 export function serve(context, cwd, given, more = {}) {
 	const env = { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", ...more };
 	const child = spawn(process.execPath, given, { cwd, env });
-	// Before it is ended: one that failed has closed by then.
+	// Registered before it ends: a failed one has closed by then.
 	const closed = once(child, "close");
 	context.after(async () => {
 		child.kill("SIGTERM");

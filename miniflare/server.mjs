@@ -29,10 +29,10 @@ export async function startServer({ vars = {}, defaults = {}, port = 0, persist,
 	const miniflare = new Miniflare({
 		host: "127.0.0.1",
 		port,
-		// Miniflare would ask Cloudflare where in the world this machine is.
+		// Miniflare would ask Cloudflare where this machine is.
 		cf: false,
 		log: new Log(LogLevel.ERROR),
-		// Otherwise workerd keeps uncaught errors to itself.
+		// Otherwise workerd does not report uncaught errors.
 		verbose: true,
 		handleStructuredLogs: (entry) => passOn(entry, onLog),
 		durableObjectsPersist: persist,
@@ -42,13 +42,13 @@ export async function startServer({ vars = {}, defaults = {}, port = 0, persist,
 	});
 	const { origin } = await miniflare.ready;
 	const { class_name: ours } = config.durable_objects.bindings.find(({ name }) => name === BINDING);
-	// What stands in for this Worker has a class of its own.
+	// A stand-in for this Worker has its own class.
 	const [{ className } = { className: ours }] = Object.values(worker.durableObjects ?? {});
 
 	return {
-		/** The Miniflare itself, for what is not wrapped here. */
+		/** The Miniflare object, for features that are not wrapped here. */
 		mf: miniflare,
-		/** Where it listens, such as `http://127.0.0.1:8787`. */
+		/** Its address, such as `http://127.0.0.1:8787`. */
 		url: origin,
 		/**
 		 * Takes an organization's object out of memory, as the runtime does when it is idle, and what a crash amounts to.
@@ -61,14 +61,14 @@ export async function startServer({ vars = {}, defaults = {}, port = 0, persist,
 			await evict().catch(async (error) => {
 				// Trying again, for however long, has never helped.
 				if (isStuck(error)) throw new Error("sockets that opened at the same moment keep an object from being evicted: open one after the other", { cause: error });
-				// On a slow machine it may have gone to sleep by itself, with sockets that are to break: any request wakes it.
+				// On a slow machine it may have hibernated by itself, with sockets that are to break: any request wakes it.
 				if (!error.message.includes("not currently running")) throw error;
 				const objects = await miniflare.getDurableObjectNamespace(BINDING, config.name);
 				await objects.getByName(organizationId).fetch("https://object/stats").then((answer) => answer.text());
 				await evict();
 			});
 		},
-		/** The same for one of its relays, by its number. */
+		/** The same for one of its relays, by number. */
 		evictRelay: (organizationId, relay, webSockets) =>
 			miniflare.unsafeEvictDurableObject(config.name, "Relay", { name: `${relay}/${organizationId}`, webSockets }),
 		/** Stops it. */
@@ -76,7 +76,7 @@ export async function startServer({ vars = {}, defaults = {}, port = 0, persist,
 	};
 }
 
-/** The Worker of wrangler.toml in Miniflare's words, with these variables. */
+/** The Worker of wrangler.toml as Miniflare options, with these variables. */
 function describe(config, bindings) {
 	const sqliteClasses = new Set(config.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []));
 	const durableObjects = config.durable_objects.bindings.map(({ name, class_name: className }) => [
@@ -104,7 +104,7 @@ function describe(config, bindings) {
 
 const isStuck = ({ message }) => message.includes("still has active references");
 
-/** Of what workerd says itself, only the uncaught errors with the Worker's stack are of interest. */
+/** Of workerd's own output, only uncaught errors with the Worker's stack are of interest. */
 function passOn(entry, onLog) {
 	const uncaught = entry.message.match(/^uncaught exception; source = .*?; stack = (.*)$/s);
 	if (isStuck(entry)) return;

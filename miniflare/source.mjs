@@ -1,6 +1,6 @@
 /**
- * What the specs of the PostgreSQL source share: a database with a table whose rows are their owner's, and a deployment that
- * takes its changes.
+ * Shared by the specs of the PostgreSQL source: a database with a table whose rows belong to their owner, and a
+ * deployment that takes its changes.
  */
 import { ACCESS_TOKEN, join, start, subscribe } from "./fixture.mjs";
 import { Postgres, SAMPLE } from "./postgres.mjs";
@@ -9,7 +9,7 @@ import { Postgres, SAMPLE } from "./postgres.mjs";
 const PLAIN = "create table plain (id int primary key); grant select on plain to authenticated;";
 const PATIENCE = 30_000;
 
-/** A database, in a server of its own. */
+/** A database in its own server. */
 export class Database {
 	/** The server. */
 	postgres;
@@ -39,12 +39,12 @@ export class Database {
 		return this.postgres.url(other?.name ?? this.name, other);
 	}
 
-	/** Runs statements as the owner, and gives what they print. */
+	/** Runs statements as the owner, and returns their output. */
 	sql(text) {
 		return this.postgres.sql(text, { database: this.name });
 	}
 
-	/** How many connections of the Worker there are. */
+	/** The number of the Worker's connections. */
 	async connections() {
 		const text = "select count(*) from pg_stat_activity where usename = 'realtime_worker_reader'";
 		return Number(await this.postgres.sql(text, { user: "postgres", database: "postgres" }));
@@ -55,7 +55,7 @@ export class Database {
 	}
 }
 
-/** A native client of org_1 that listens to `messages`. */
+/** A native client of org_1 that subscribes to `messages`. */
 export async function reader(server, user) {
 	const client = await join(server, user, ["authenticated"]);
 	const answer = await subscribe(client, "m", { table: "messages" });
@@ -68,12 +68,12 @@ export function ask(server, path, { method = "POST", token = ACCESS_TOKEN } = {}
 	return fetch(`${server.url}/realtime/v1/source/${path}`, { method, headers: { authorization: `Bearer ${token}` } });
 }
 
-/** How it stands with the source. */
+/** The status of the source. */
 export async function status(server) {
 	return (await ask(server, "status", { method: "GET" })).json();
 }
 
-/** Asks until the answer is wanted, for what tells nobody when it happens, and gives the milliseconds that it took. */
+/** Polls until the answer matches, for events that nothing announces, and returns the elapsed milliseconds. */
 export async function until(question, isWanted) {
 	const began = Date.now();
 	let answer = await question();

@@ -24,7 +24,10 @@ export const CLIENTS = [
 	{ name: "2.119.0, vsn 1.0.0", module: "realtime-2.119.0", vsn: "1.0.0" },
 	{ name: `supabase-js ${newest}`, module: "@supabase/supabase-js", vsn: "2.0.0" },
 ];
-/** The oldest, which gets JSON objects, and the newest, which gets arrays and binary frames: whom others talk to. */
+/**
+ * The oldest, which receives JSON objects, and the newest, which receives arrays and binary frames; others communicate
+ * with these.
+ */
 export const [OLD, RECENT] = [CLIENTS[0], CLIENTS[4]];
 
 /**
@@ -47,7 +50,7 @@ export function startSupabase(realtime = {}, options) {
 	return start({ channels, tables, ...realtime }, options);
 }
 
-/** An anon key of a project: what stands in `apikey`. */
+/** A project's anon key, for `apikey`. */
 export function anonKey(organizationId, claims) {
 	return signToken({ role: "anon", ref: organizationId, exp: now() + 3_600, ...claims }, JWT_SECRET);
 }
@@ -94,7 +97,10 @@ export class Tenant {
 		this.#client = client;
 	}
 
-	/** Someone with a client of Supabase; a member unless `roles` says more. `roles: null`: nobody, with the anon key. */
+	/**
+	 * Someone with a Supabase client; a member unless `roles` says otherwise. `roles: null`: anonymous, with the anon
+	 * key.
+	 */
 	person(user, options = {}) {
 		const person = new Person(this.#server, { client: this.#client, organizationId: this.organizationId, user, ...options });
 		this.#people.push(person);
@@ -123,12 +129,12 @@ export class Tenant {
 		return this.publish({ type: "postgres_changes", table, eventType, [eventType === "DELETE" ? "old" : "new"]: row, ...more });
 	}
 
-	/** Takes the object out of memory; its sockets stay. */
+	/** Evicts the object; its sockets stay. */
 	hibernate() {
 		return this.#server.evict(this.organizationId, "hibernate");
 	}
 
-	/** Goes on at another server, which is the first one deployed anew. */
+	/** Continues at another server, which is the first one deployed anew. */
 	moveTo(server) {
 		this.#server = server;
 	}
@@ -142,21 +148,21 @@ export class Tenant {
 	}
 }
 
-/** Someone with a client of Supabase. */
+/** Someone with a Supabase client. */
 class Person {
-	/** The client, as its package makes it. */
+	/** The client, as its package creates it. */
 	client;
 	/** Its realtime half: itself, unless it is supabase-js. */
 	realtime;
-	/** Settles when the client knows the person's token. */
+	/** Resolves when the client knows the person's token. */
 	ready;
 	/** The address of the project. */
 	url;
-	/** The project's key, which is told from everyone else's by a claim of its own. */
+	/** The project's key, which a claim of its own distinguishes from everyone else's. */
 	key;
 	#token;
 	#sign;
-	/** Whether the client asks for its token, whatever it is given. */
+	/** Whether the client asks for its token, whatever token it is given. */
 	#asks;
 
 	/**
@@ -171,7 +177,7 @@ class Person {
 		this.#sign = (more) => tokenOf(user, roles ?? [], { organizationId, role: roles?.[0], jti: `token-${(people += 1)}`, ...claims, ...more });
 		this.#token = roles ? this.#sign() : null;
 		this.#asks = callback || client.module === "@supabase/supabase-js";
-		// Clients before 2.119 send a join without a reference where they try again before the last one is answered.
+		// Clients before 2.119 send a join without a reference if they retry before the last one is answered.
 		const reconnectAfterMs = () => 500;
 		const options = { params: { apikey: this.key }, vsn: client.vsn, reconnectAfterMs, logger: () => {}, ...realtime };
 		if (client.module === "@supabase/supabase-js") this.#createSupabase(options);
@@ -206,7 +212,7 @@ class Person {
 		return sockets.filter(({ url }) => new URL(url).searchParams.get("apikey") === this.key);
 	}
 
-	/** The one that it uses. */
+	/** The current one. */
 	get socket() {
 		return this.sockets.at(-1);
 	}
@@ -222,19 +228,19 @@ class Person {
 		await (realtime.sendHeartbeat ?? realtime._sendHeartbeat).call(realtime);
 	}
 
-	/** A fresh token with other claims, for when the client asks. */
+	/** Provides a fresh token with other claims, for when the client asks. */
 	renew(claims) {
 		this.#token = this.#sign(claims);
 	}
 
-	/** A fresh token with other claims, which the client sends to its channels. */
+	/** Sets a fresh token with other claims, which the client sends to its channels. */
 	async refresh(claims) {
 		this.renew(claims);
 		await this.setAuth(this.#token);
 		await this.sync();
 	}
 
-	/** Any token, likewise. */
+	/** The same with any token. */
 	async setAuth(token) {
 		this.#token = token;
 		await this.realtime.setAuth(this.#asks ? undefined : token);
@@ -243,7 +249,7 @@ class Person {
 	async close() {
 		await this.ready;
 		const open = this.sockets.filter(({ readyState }) => readyState < Socket.CLOSING);
-		// Else they would go on trying to come back.
+		// Otherwise they would keep reconnecting.
 		for (const channel of this.realtime.getChannels()) channel.unsubscribe();
 		this.realtime.disconnect();
 		for (const socket of open) socket.close();
@@ -251,13 +257,13 @@ class Person {
 	}
 }
 
-/** A channel, and what its handlers and its status callback were given. */
+/** A channel, and the arguments of its handlers and its status callback. */
 class Room {
 	/** `{handler, payload}` each. */
 	events = new Inbox();
 	/** `{status, error}` each. */
 	statuses = new Inbox();
-	/** The channel, as its package makes it. */
+	/** The channel, as its package creates it. */
 	channel;
 	#person;
 
@@ -269,7 +275,7 @@ class Room {
 		}
 	}
 
-	/** Subscribes and gives the first status. */
+	/** Subscribes and returns the first status. */
 	async subscribe() {
 		await this.#person.ready;
 		this.channel.subscribe((status, error) => this.statuses.push({ status, error }));
@@ -292,12 +298,12 @@ class Room {
 		return this.channel.unsubscribe();
 	}
 
-	/** Sends a broadcast and gives what the client says of it. */
+	/** Sends a broadcast and returns the client's result. */
 	send(event, payload) {
 		return this.channel.send({ type: "broadcast", event, payload });
 	}
 
-	/** The next thing that a handler was given. */
+	/** The next argument of a handler. */
 	next(isWanted) {
 		return this.events.next(isWanted);
 	}
@@ -308,31 +314,31 @@ class Room {
 		return [payload.event, payload.payload];
 	}
 
-	/** Everything that the server has sent until now and no one has read. */
+	/** Everything that the server has sent so far and that was not read. */
 	async unread() {
 		await this.#person.sync();
 		return this.events.unread();
 	}
 
-	/** Who is there: for each key what its presences say of themselves. */
+	/** The members: for each key, the metadata of its presences. */
 	presence() {
 		const entries = Object.entries(this.channel.presenceState());
 		return Object.fromEntries(entries.map(([key, metas]) => [key, metas.map(({ presence_ref: _, ...meta }) => meta)]));
 	}
 
-	/** Waits until exactly these are there. */
+	/** Waits until exactly these are present. */
 	async shows(expected) {
 		const isThere = () => JSON.stringify(sorted(this.presence())) === JSON.stringify(sorted(expected));
 		await this.events.until(isThere).catch(() => assert.deepEqual(this.presence(), expected));
 	}
 }
 
-/** An object with its keys in order, and so in what it holds. */
+/** An object with its keys sorted, recursively. */
 function sorted(value) {
 	if (value === null || typeof value !== "object") return value;
 	if (Array.isArray(value)) return value.map((one) => JSON.stringify(sorted(one))).sort();
 	return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
 }
 
-/** Who has no binary frames. */
+/** Clients without binary frames. */
 export const isOldProtocol = ({ vsn }) => vsn === "1.0.0";

@@ -1,6 +1,7 @@
 /**
- * The matrix in docs/protocol-supabase.md of Supabase's clients. Specs declare its lines with `behaviour`, which runs the same script with each
- * client and holds the page to what came of it. After `cargo xtask test supabase`, this file as a program writes them.
+ * The matrix of Supabase's clients in docs/protocol-supabase.md. Specs declare its rows with `behaviour`, which runs
+ * the same script with each client and compares the page with the results. Run as a program after `cargo xtask test
+ * supabase`, this file writes the rows.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -11,15 +12,15 @@ import { CLIENTS, Tenant } from "./supabase.mjs";
 
 const PAGE = fileURLToPath(new URL("../docs/protocol-supabase.md", import.meta.url));
 const SPECS = fileURLToPath(new URL("specs/", import.meta.url));
-/** What came of the specs: of each, and of all. */
+/** The results of each spec, and of all. */
 const OUTCOMES = fileURLToPath(new URL("../build/supabase-matrix/", import.meta.url));
 const MATRIX = fileURLToPath(new URL("../build/supabase-matrix.json", import.meta.url));
 const MARKER = "<!-- table: supabase clients -->\n";
 
-/** One client after the other, each with a deployment of its own. */
+/** One client after the other, each with a separate deployment. */
 export const ALONE = { concurrency: false };
 
-/** For each behaviour of this process which clients have it. */
+/** For each behaviour of this process, the clients that have it. */
 const outcomes = new Map();
 
 /**
@@ -51,7 +52,7 @@ async function run(server, client, body) {
 	}
 }
 
-/** The page's lines are those of this run. A run of some tests only, or one that failed, says nothing of the others. */
+/** The page's rows equal those of this run. A partial or failed run proves nothing about the others. */
 function compare() {
 	const complete = [...outcomes].filter(([, line]) => line.size === CLIENTS.length);
 	const found = complete.map(([name, line]) => [name, Object.fromEntries(line)]);
@@ -68,7 +69,7 @@ function lineOf([name, line]) {
 	return `| ${[name, ...CLIENTS.map((client) => (line[client.name] ? "✓" : "–"))].join(" | ")} |`;
 }
 
-/** The page around its matrix, and the matrix's lines. */
+/** The page around its matrix, and the matrix's rows. */
 export function table() {
 	const page = readFileSync(PAGE, "utf8");
 	const start = page.indexOf(MARKER) + MARKER.length;
@@ -77,7 +78,7 @@ export function table() {
 	return { before: page.slice(0, start), lines: page.slice(start, end).split("\n"), after: page.slice(end) };
 }
 
-/** The outcomes of every spec that there still is. */
+/** The results of every existing spec. */
 function collect() {
 	const files = readdirSync(OUTCOMES).filter((file) => existsSync(SPECS + basename(file, ".json")));
 	return files.sort().flatMap((file) => JSON.parse(readFileSync(OUTCOMES + file, "utf8")));

@@ -1,16 +1,17 @@
 /**
- * The WebSocket that the clients of Supabase find under its global name, and boxes for what comes, in its order.
+ * The WebSocket that Supabase's clients find under its global name, and queues for what arrives.
  */
 import { EventEmitter, once } from "node:events";
 
-/** How long to wait for what must come: refused joins are answered late on purpose. Only a failing spec waits that long. */
+/** How long to wait for an event: refused joins are answered late on purpose. Only a failing spec waits that long. */
 const PATIENCE = 15_000;
 
-// 2.119's `disconnect` leaves a timer of ten seconds behind, for which a process would wait. The server keeps it anyway.
+// 2.119's `disconnect` leaves a timer of ten seconds behind, for which a process would wait. A server keeps it alive
+// anyway.
 const { setTimeout: startTimer } = globalThis;
 globalThis.setTimeout = (...words) => startTimer(...words).unref();
 
-/** Things in the order in which they came; nothing waits for time to pass. */
+/** Items in the order in which they arrived; nothing waits for time to pass. */
 export class Inbox {
 	/** Everything so far. */
 	items = [];
@@ -22,7 +23,7 @@ export class Inbox {
 		this.#changes.emit("change");
 	}
 
-	/** The next one that has not been read and is wanted. The ones before it count as read. */
+	/** The next unread item that matches; the ones before it count as read. */
 	async next(isWanted = () => true) {
 		return this.#wait(() => {
 			while (this.#read < this.items.length) {
@@ -33,17 +34,17 @@ export class Inbox {
 		});
 	}
 
-	/** The first that is wanted, read or not. */
+	/** The first that matches, read or not. */
 	find(isWanted) {
 		return this.#wait(() => this.items.find(isWanted));
 	}
 
-	/** Waits until the condition holds, which nothing but a new item makes true. */
+	/** Waits until a condition holds that only a new item can make true. */
 	until(condition) {
 		return this.#wait(() => condition() || undefined);
 	}
 
-	/** What has not been read, which then counts as read. */
+	/** The unread items, which then count as read. */
 	unread() {
 		const items = this.items.slice(this.#read);
 		this.#read = this.items.length;
@@ -66,19 +67,19 @@ export class Inbox {
 export const sockets = [];
 let barriers = 0;
 
-/** The platform's WebSocket, which also keeps what passes through it. The clients of all versions take it by its name. */
+/** The platform's WebSocket, which also records its frames. The clients of all versions look it up by its name. */
 export class Socket extends WebSocket {
 	/** Frames of the server, in one shape for both protocols; binary ones as `{kind, bytes}`. */
 	received = new Inbox();
 	/** Frames of the client, likewise. */
 	sent = new Inbox();
-	/** Settles when it has closed, with its code. */
+	/** Resolves when it has closed, with its code. */
 	closed = new Promise((resolve) => this.addEventListener("close", ({ code }) => resolve(code)));
 
 	constructor(url, protocols) {
 		super(url, protocols);
 		sockets.push(this);
-		// Before the client's own, so that a frame is here before what the client makes of it.
+		// Before the client's own, so that a frame is recorded before the client reacts to it.
 		this.addEventListener("message", ({ data }) => this.received.push(read(data)));
 	}
 
@@ -91,12 +92,12 @@ export class Socket extends WebSocket {
 		return new URL(this.url).searchParams.get("vsn");
 	}
 
-	/** A barrier: frames keep their order, so whatever the server had sent before is here when this is answered. */
+	/** A barrier: frames are ordered, so whatever the server had sent before has arrived when this is answered. */
 	async sync() {
 		const ref = `barrier-${(barriers += 1)}`;
 		const [topic, event, payload] = ["phoenix", "heartbeat", {}];
 		const frame = this.vsn === "1.0.0" ? { topic, event, payload, ref } : [null, ref, topic, event, payload];
-		// Not one of the client's own.
+		// A reference that the client does not use.
 		super.send(JSON.stringify(frame));
 		await this.received.find((frame) => frame.ref === ref);
 	}

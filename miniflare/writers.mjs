@@ -7,15 +7,15 @@
 import assert from "node:assert/strict";
 
 export const LEDGER = "create table ledger (tag text primary key, changes json not null)";
-/** A row that all writers update, which is the first change of all. */
+/** A row that all writers update, which is the very first change. */
 export const SHARED = `insert into messages (owner, body) values ('ada', 'w0-0:1'); insert into ledger values ('w0-0', '[["INSERT", "ada", "w0-0:1"]]')`;
-/** What the transactions of no writer are timed as. */
+/** The tag under which transactions outside of the writers are timed. */
 export const BEFORE = [["w0-0", { began: 0, ended: 0 }]];
 const OWNERS = ["ada", "bob"];
 
-/** Runs transactions, one after the other, through every death of its server. */
+/** Runs transactions, one after the other, through every failure of its server. */
 export class Writer {
-	/** When each began and was known to be over, on a clock that all writers share, by its tag. */
+	/** When each began and was known to have ended, on a clock that all writers share, by its tag. */
 	transactions = new Map();
 	#name;
 	#open;
@@ -55,7 +55,7 @@ function statements(tag) {
 	const insert = (all) => `insert into messages (owner, body) values ${all.map(({ owner, body }) => `('${owner}', '${body}')`).join(", ")}`;
 	const changes = [];
 	const all = [may(0.3) ? "begin isolation level repeatable read" : "begin"];
-	// Now and then one that is larger than a batch.
+	// Occasionally one that is larger than a batch.
 	const count = may(0.01) ? 600 : 2 + Math.floor(Math.random() * 9);
 	all.push(insert(rows(1, count)));
 	changes.push(...rows(1, count).map((row) => ["INSERT", row.owner, row.body]));
@@ -110,7 +110,7 @@ export function assertTold(owner, told, ledger, transactions) {
 	assert.deepEqual(missing.map(([tag]) => tag), []);
 }
 
-/** What of a transaction's changes is told to an owner. */
+/** The changes of a transaction that its owner receives. */
 export function changesOf(owner, changes) {
 	return changes.filter(([, whose]) => whose === owner).map(([operation, , body]) => `${operation} ${body}`);
 }

@@ -393,7 +393,7 @@ fn a_request_of_another_version_or_form_is_refused() {
 #[test]
 fn a_relay_that_the_configuration_no_longer_has_lets_its_clients_go() {
     let (mut rig, clients) = spread(2);
-    rig.switch_relays_off(&realtime());
+    rig.switch_relays(&realtime(), None);
     assert_eq!(clients[0].closed(), None);
     assert!(clients[1..].iter().all(restarted));
 }

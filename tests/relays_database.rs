@@ -148,6 +148,27 @@ fn nobody_is_called_live_before_the_database_has_answered() {
     assert_eq!(rows(&bob), [row("INSERT", 1)]);
 }
 
+/// With row-level security by user, the groups of a relay are megabytes.
+#[test]
+fn that_listeners_were_answered_rewrites_none_of_them() {
+    let mut rig = Rig::with_relays(&with_database(json!({})), 1);
+    prepare(&mut rig);
+    let [_, bob] = ["ada", "bob"].map(|user| connect(&mut rig, user, json!({})));
+    rig.source.is_slow = true;
+    subscribe(&mut rig, &bob, "m", "messages");
+    let stored = rig.storage.facts.get_mut("listeners.1.0").unwrap();
+    stored.push(' ');
+    let stored = stored.clone();
+    rig.answer_source();
+    bob.gets(json!({ "type": "subscribed", "id": "m" }));
+    assert_eq!(rig.storage.facts["listeners.1.0"], stored);
+    let asked = rig.mail.sent.clone();
+    rig.wake();
+    assert_eq!(rig.mail.sent, asked, "its next life knows of the answer");
+    rig.disconnect(&bob);
+    assert!(rig.storage.facts.keys().all(|name| !name.starts_with("listen")), "{:?}", rig.storage.facts);
+}
+
 /// The root forgets what it was asked with its memory, and nobody tells the relay.
 #[test]
 fn a_question_that_the_root_has_lost_is_asked_again() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use realtime_worker::dialect::{Received, butterbase, fluxbase, native, read_configuration};
 use realtime_worker::engine::input::{DialectId, Input, SocketId, Stored};
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::server::tenant_server::TenantServer;
 
 use super::{Open, PACE, PUBLICATION, open, publish, refused, sent};
@@ -45,9 +45,9 @@ fn gather(dialect: DialectId, hello: Option<&str>) -> Result<TenantServer> {
         _ => None,
     };
     let configuration = Rc::new(read_configuration(&variable).map_err(refused)?);
-    let surroundings =
-        Surroundings { now: 0, organization: "org_bench".to_owned(), configuration, epoch: "epoch".to_owned() };
-    let (mut server, _) = TenantServer::wake(surroundings, Stored::default());
+    let environment =
+        Environment { now: 0, organization: "org_bench".to_owned(), configuration, epoch: "epoch".to_owned() };
+    let (mut server, _) = TenantServer::wake(environment, Stored::default());
     for number in 0..CONNECTIONS {
         server.handle(0, Input::Open(Open { dialect, ..open(number, "member") }));
         if let Some(hello) = hello {

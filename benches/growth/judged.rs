@@ -8,7 +8,7 @@ use std::time::Instant;
 use realtime_worker::dialect::{Received, read_configuration};
 use realtime_worker::engine::effect::{Effect, Question, Task};
 use realtime_worker::engine::input::{Input, SocketId, Stored};
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::server::changes;
 use realtime_worker::server::outgoing::Outgoing;
@@ -67,13 +67,13 @@ fn gather(size: u32) -> Result<(TenantServer, Rc<Configuration>, Vec<String>)> {
         _ => None,
     };
     let configuration = Rc::new(read_configuration(&variable).map_err(refused)?);
-    let surroundings = Surroundings {
+    let environment = Environment {
         now: 0,
         organization: ORGANIZATION.to_owned(),
         configuration: configuration.clone(),
         epoch: "0123456789abcdef".to_owned(),
     };
-    let mut server = TenantServer::wake(surroundings, Stored::default()).0;
+    let mut server = TenantServer::wake(environment, Stored::default()).0;
     let mut told = Vec::new();
     for number in 0..size {
         let mut opening = Open { dialect: ID, ..open(number, "authenticated") };
@@ -95,19 +95,19 @@ fn settle(server: &mut TenantServer, mut effects: Vec<Effect>) -> Result<Vec<Str
         "columns": [], "primary_key": ["id"], "replica_identity": "default", "roles": roles });
     let catalog = json!({ "tables": [table] }).to_string();
     let mut groups = Vec::new();
-    while let Some(telling) = std::mem::take(&mut effects).into_iter().find_map(question) {
-        let body: Value = serde_json::from_str(&telling.body)?;
+    while let Some(report) = std::mem::take(&mut effects).into_iter().find_map(question) {
+        let body: Value = serde_json::from_str(&report.body)?;
         let all = body.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
         groups = all.iter().filter_map(|group| group.get("id")?.as_str().map(str::to_owned)).collect();
         let catalog = Some(catalog.clone());
-        effects = server.handle(telling.revision, Input::InterestAnswered { revision: telling.revision, catalog });
+        effects = server.handle(report.revision, Input::InterestAnswered { revision: report.revision, catalog });
     }
     Ok(groups)
 }
 
-fn question(effect: Effect) -> Option<realtime_worker::engine::database::interest::Telling> {
+fn question(effect: Effect) -> Option<realtime_worker::engine::database::interest::InterestReport> {
     match effect {
-        Effect::Do(Task::AskDatabase { question: Question::Interest(telling), .. }) => Some(telling),
+        Effect::Do(Task::AskDatabase { question: Question::Interest(report), .. }) => Some(report),
         _ => None,
     }
 }

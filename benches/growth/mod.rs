@@ -13,7 +13,7 @@ use realtime_worker::dialect::phoenix::V2;
 use realtime_worker::engine::input::{DialectId, Input, SocketId};
 use realtime_worker::server::tenant_server::TenantServer;
 
-use super::{ID, Open, PACE, open, publish, refused, sent, surroundings, tenant};
+use super::{ID, Open, PACE, environment, open, publish, refused, sent, tenant};
 
 /// Numbers of connections.
 const SIZES: [u32; 3] = [10, 1_000, 10_000];

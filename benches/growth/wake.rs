@@ -9,7 +9,7 @@ use realtime_worker::engine::effect::{Effect, Task};
 use realtime_worker::engine::input::{Input, SocketId, Stored};
 use realtime_worker::server::tenant_server::TenantServer;
 
-use super::{line, open, surroundings, tenant};
+use super::{environment, line, open, tenant};
 
 const SOCKETS: u32 = 10_000;
 const ROUNDS: u32 = 20;
@@ -24,9 +24,9 @@ pub fn print() -> Result<()> {
         let mut shortest = f64::INFINITY;
         for _ in 0..ROUNDS {
             let stored = Stored { epoch: Some("e".to_owned()), sockets: sockets.clone(), ..Stored::default() };
-            let surroundings = surroundings()?;
+            let environment = environment()?;
             let start = Instant::now();
-            black_box(TenantServer::wake(surroundings, stored));
+            black_box(TenantServer::wake(environment, stored));
             shortest = shortest.min(start.elapsed().as_secs_f64());
         }
         line(&format!("a wake with {SOCKETS} sockets, {name}"), shortest * 1e6);

@@ -1,6 +1,6 @@
 /**
- * A chaos: publishers that try again, listeners that come back, and between them everything that can go wrong. What came of
- * it is counted: lost, twice, out of order, leaked, and how long the slowest listener was without a connection.
+ * A chaos run: publishers that retry, listeners that reconnect, and between them everything that can go wrong. The
+ * results are counted: lost, duplicated, out of order, leaked, and the longest time that a listener was disconnected.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Deployment } from "./deployment.mjs";
@@ -11,18 +11,18 @@ import { Wire } from "./wire.mjs";
 const PUBLISHERS = 4;
 /** Between two incidents, in milliseconds. */
 const PAUSE = [200, 1_500];
-/** How long the stragglers may take once everything is quiet. */
+/** How long stragglers may take once everything is quiet. */
 const PATIENCE = 90_000;
 /**
- * How much of all is published in peace at the end, in the same part of the time: clients that do not recover must get
- * those. At full speed such a client may be closed as too slow, and miss what the others recover.
+ * The share of events, and of time, that is published in quiet at the end: clients without recovery must receive these.
+ * At full speed such a client might be closed as too slow, and miss what the others recover.
  */
 const QUIET = 0.05;
 const MAX_SKEW = 120_000;
 
 const random = (from, to) => from + Math.random() * (to - from);
 
-/** What can happen, and how often beside the others. */
+/** The incidents, and their relative frequency. */
 const INCIDENTS = [
 	{ name: "crash", weight: 2, run: ({ deployment }) => deployment.kill() },
 	{ name: "deploy", weight: 2, run: ({ deployment }) => deployment.deploy() },
@@ -61,7 +61,7 @@ export async function chaos({ events, minutes = 1, perRequest = 20, sdk = 8, sup
 	}
 }
 
-/** Publishes while incidents come. */
+/** Publishes while incidents happen. */
 async function storm(run, end) {
 	let isOver = false;
 	const pace = paceOf(run, end, run.length);
@@ -73,10 +73,10 @@ async function storm(run, end) {
 	await publishing;
 }
 
-/** Lets everyone come back, and publishes what is left. */
+/** Lets everyone reconnect, and publishes the rest. */
 async function peace(run, events) {
 	await run.deployment.jump(0);
-	// Lines that carry nothing are found by their silence; so as not to wait for that, they end.
+	// Dead connections are found by their silence; to save that wait, they are closed.
 	run.wire.cut(1);
 	const everyone = [...run.listeners.sdk, ...run.listeners.supabase];
 	await sleep(500);
@@ -89,12 +89,12 @@ async function peace(run, events) {
 	await until(() => run.listeners.supabase.every(({ ledger }) => ledger.missing(run.quietFrom, run.published) === 0), false);
 }
 
-/** What is left until `end`, spread over `length` milliseconds. */
+/** What remains until `end`, spread over `length` milliseconds. */
 function paceOf(run, end, length) {
 	return { from: run.next, end, started: performance.now(), length };
 }
 
-/** Publishes at a steady rate. Incidents delay it, and it catches up, or gives up after twice of the time. */
+/** Publishes at a steady rate. Incidents delay it, and it catches up, or gives up after twice the time. */
 async function publisher(run, { from: first, end, started, length }) {
 	const elapsed = () => (performance.now() - started) / length;
 	while (run.next < end && elapsed() <= 2) {
@@ -128,7 +128,7 @@ async function incident(run) {
 	try {
 		await happen(run);
 	} catch (error) {
-		// An object that is not there cannot be evicted; one that is in use is evicted another time.
+		// An object that does not exist cannot be evicted; one that is in use is evicted another time.
 		if (!/evict|running|references/.test(error.message)) throw error;
 	}
 }

@@ -1,6 +1,6 @@
 /**
- * The Worker on storage that outlives it, and what can happen to it: it is killed, deployed anew (one build after the other),
- * its object is put to sleep or taken out of memory, its clock jumps.
+ * The Worker on storage that outlives it, and its incidents: it is killed or deployed anew (two builds in turn), its
+ * object hibernates or is evicted, its clock jumps.
  */
 import { copyFileSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,7 +41,7 @@ export class Deployment {
 		this.#builds = [BUILD, other].filter(Boolean).map((build, index) => this.#copy(build, `build-${index}`));
 	}
 
-	/** A build that is being made anew meanwhile must not change under the Worker. */
+	/** A build that is replaced meanwhile must not change under the Worker. */
 	#copy(build, name) {
 		const folder = join(this.#folder, name);
 		cpSync(build, folder, { recursive: true });
@@ -49,7 +49,7 @@ export class Deployment {
 		return folder;
 	}
 
-	/** Starts the next build on the storage that there is. */
+	/** Starts the next build on the existing storage. */
 	async start() {
 		const build = this.#builds[this.#next++ % this.#builds.length];
 		const before = new Set(workerdChildren());
@@ -61,25 +61,25 @@ export class Deployment {
 			onLog: () => {},
 		});
 		this.#pid = workerdChildren().find((pid) => !before.has(pid));
-		// Either requests come one at a time, or as they like.
+		// Requests come one at a time, or concurrently.
 		this.#wire.isOrderly = !this.#wire.isOrderly;
 		this.#wire.target = Number(new URL(this.#server.url).port);
 	}
 
-	/** Ends it in good order, as a deploy does, and starts the next build. */
+	/** Ends it gracefully, as a deploy does, and starts the next build. */
 	async deploy() {
 		await this.#end();
 		await this.start();
 	}
 
-	/** Ends workerd without a word to anybody, in the middle of whatever it does, and starts it again. */
+	/** Kills workerd at any moment, and starts it again. */
 	async kill() {
 		process.kill(this.#pid, "SIGKILL");
 		this.#next -= 1;
 		await this.deploy();
 	}
 
-	/** Whether the object can be evicted: local workerd does not where several requests were under way at once. */
+	/** Whether the object can be evicted: local workerd does not evict one that has had concurrent requests. */
 	get isEvictable() {
 		return this.#wire.isOrderly;
 	}
@@ -92,7 +92,7 @@ export class Deployment {
 		await fetch(`${this.#server.url}/chaos/clock?skew=${milliseconds}`);
 	}
 
-	/** Publishes; throws where that is not known to have succeeded. */
+	/** Publishes; throws unless it is known to have succeeded. */
 	publish(messages) {
 		return this.#wire.inTurn(() => this.#publish(messages));
 	}

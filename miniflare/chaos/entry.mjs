@@ -1,5 +1,5 @@
 /**
- * The Worker with a clock that jumps: by as many milliseconds as a request to `/chaos/clock` says.
+ * The Worker with a clock that jumps, by as many milliseconds as a request to `/chaos/clock` says.
  */
 import worker from "./index.js";
 

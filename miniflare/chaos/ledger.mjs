@@ -1,5 +1,5 @@
 /**
- * Who should get which event, and what each listener got of it. Events are known by their numbers.
+ * Which events each listener should receive, and which it received. Events are identified by their numbers.
  */
 
 /** The value that is masked for all but admins. */
@@ -13,7 +13,7 @@ const KINDS = [
 ];
 const kindOf = (n) => KINDS[n % KINDS.length];
 
-/** What is published under a number; the number is its idempotency key too. */
+/** The publication with a number, which is also its idempotency key. */
 export function eventOf(n) {
 	return { ...kindOf(n).make(n), id: `chaos-${n}` };
 }
@@ -23,11 +23,11 @@ export const REALTIME = {
 	channels: [{ topic: "chaos", read: {}, write: {}, presence: {} }],
 	tables: { people: { masking: { ssn: { type: "ssn", show: { roles: ["admin"] } } } } },
 	limits: { publicationsPerSecond: 1_000_000, errorsPerMinute: 1_000_000, joinsPerSecond: 1_000_000 },
-	// Nobody stays away for longer than this holds.
+	// Nobody stays away for longer than this retains.
 	history: { count: 1_000_000, bytes: 1_000_000_000, replay: 200_000, replayBytes: 100_000_000 },
 };
 
-/** What one listener got. */
+/** What one listener received. */
 export class Ledger {
 	twice = 0;
 	outOfOrder = 0;
@@ -46,7 +46,7 @@ export class Ledger {
 		this.#isNative = isNative;
 	}
 
-	/** Takes in an event; `ssn` where it is a row, `offset` where the listener gets any. */
+	/** Records an event; `ssn` for a row, `offset` if the listener receives any. */
 	take(n, { ssn, offset }) {
 		if (this.#seen[n]) this.twice += 1;
 		else this.count += 1;
@@ -57,20 +57,20 @@ export class Ledger {
 		this.#last = offset;
 	}
 
-	/** Another stream has begun: its offsets say nothing about those before. */
+	/** Another stream has begun: its offsets are unrelated to those before. */
 	gap() {
 		this.gaps += 1;
 		this.#last = -1;
 	}
 
-	/** How many of the events of these numbers that it should have got it has not. */
+	/** How many of the expected events with these numbers are missing. */
 	missing(from, to) {
 		let missing = 0;
 		for (let n = from; n < to; n += 1) if (this.#isFor(n) && !this.#seen[n]) missing += 1;
 		return missing;
 	}
 
-	/** Where the events of these numbers that it lacks begin and end, and how many there are of each kind. */
+	/** The ranges of missing events with these numbers, and how many there are of each kind. */
 	lacks(from, to) {
 		const lacking = [];
 		for (let n = from; n < to; n += 1) if (this.#isFor(n) && !this.#seen[n]) lacking.push(n);

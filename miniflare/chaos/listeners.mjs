@@ -6,14 +6,14 @@ import { createClient } from "../../sdk/src/client/index.ts";
 import { ORGANIZATION, anonKey, tokenOf } from "./deployment.mjs";
 import { Ledger } from "./ledger.mjs";
 
-/** Short, so that a dead line is found while the run lasts. */
+/** Short, so that a dead connection is detected during the run. */
 const HEARTBEAT = { interval: 2_000, timeout: 2_000 };
 const BACKOFF = { base: 100, max: 1_000 };
 
 /** A client of the SDK. */
 export class SdkListener {
 	ledger;
-	/** Settles when its subscriptions stand. */
+	/** Resolves when its subscriptions are active. */
 	ready;
 	/** The longest time without a connection, in milliseconds. */
 	slowest = 0;
@@ -59,7 +59,7 @@ export class SupabaseListener {
 	ledger;
 	ready;
 	isConnected = false;
-	/** How its connections ended: code and reason, with how long it was away, in milliseconds. */
+	/** How its connections ended: code and reason, with the time until it was back, in milliseconds. */
 	absences = [];
 	#client;
 	#left;
@@ -84,7 +84,7 @@ export class SupabaseListener {
 			.subscribe((status) => status !== "SUBSCRIBED" && this.#leave(status));
 	}
 
-	/** The client's log is where it says why a connection ended. */
+	/** The client reports in its log why a connection ended. */
 	#note(kind, message, data) {
 		if (kind === "transport" && /close|timeout/.test(message)) this.#leave([message, data?.code, data?.reason].filter(Boolean).join(" "));
 	}

@@ -1,6 +1,6 @@
 /**
- * The network between clients and the Worker: an address that stays while the Worker comes and goes, and lines that break,
- * with a word or without.
+ * The network between clients and the Worker: an address that stays while the Worker comes and goes, and connections
+ * that break, with or without notice.
  */
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
@@ -8,9 +8,9 @@ import { connect, createServer } from "node:net";
 export class Wire {
 	#server;
 	#lines = new Set();
-	/** The port behind which the Worker is; `undefined` while there is none. */
+	/** The Worker's port; `undefined` while there is none. */
 	target;
-	/** Whether one line at a time is opened. */
+	/** Whether connections are opened one at a time. */
 	isOrderly = false;
 	#turn = Promise.resolve();
 
@@ -26,12 +26,12 @@ export class Wire {
 		return `http://127.0.0.1:${this.#server.address().port}`;
 	}
 
-	/** Ends some of the lines. */
+	/** Ends some of the connections. */
 	cut(chance) {
 		for (const line of this.#some(chance)) line.near.destroy();
 	}
 
-	/** From now on some lines carry nothing more, and neither side is told. */
+	/** From now on some connections carry nothing more, and neither side is informed. */
 	silence(chance) {
 		for (const { near, far } of this.#some(chance)) {
 			near.unpipe();
@@ -50,7 +50,7 @@ export class Wire {
 		return [...this.#lines].filter(() => Math.random() < chance);
 	}
 
-	/** Does something that no line is opened beside, where lines are opened one at a time. */
+	/** Does something while no connection is opened, if they are opened one at a time. */
 	inTurn(act) {
 		if (!this.isOrderly) return act();
 		const turn = this.#turn.then(act);
@@ -63,7 +63,7 @@ export class Wire {
 		this.inTurn(() => this.#open(near));
 	}
 
-	/** Settles when the Worker has answered on the line, or it has ended. */
+	/** Resolves when the Worker has answered on the connection, or it has ended. */
 	async #open(near) {
 		if (this.target === undefined || near.destroyed) return near.destroy();
 		const far = connect(this.target, "127.0.0.1");

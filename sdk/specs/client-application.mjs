@@ -1,6 +1,6 @@
 /**
- * An application around the examples of the documentation: a page, an API, functions of its own, and a note of all that
- * happens to them.
+ * An application around the examples of the documentation: a page, an API, functions of its own, and a record of
+ * everything that happens to them.
  */
 import { Window } from "happy-dom";
 import { ORGANIZATION, token } from "./client-rig.mjs";
@@ -11,7 +11,7 @@ const ACTS = [
 	"add", "addRecord", "log", "move", "put", "refreshMaterial", "reload", "remove", "removeRecord", "render", "show",
 	"showTaskNotification", "signIn", "start", "toast", "updateRecord",
 ];
-/** What an example may show, by its name, and how that looks in it. */
+/** What an example may show, by name, and how it appears. */
 export const HAPPENINGS = Object.fromEntries([
 	...ACTS.map((act) => [act, new RegExp(`(?<![.\\w])${act}\\(`)]),
 	["log to the console", /console\.log\(/],
@@ -28,7 +28,7 @@ export const HAPPENINGS = Object.fromEntries([
 	["render a component", /return </],
 ]);
 
-/** Puts the application where the examples find it. */
+/** Provides the application to the examples. */
 export async function application(server) {
 	const window = new Window();
 	const happened = new Set();
@@ -62,7 +62,7 @@ export async function application(server) {
 	const { createElement } = await import("react");
 	return { enter, turn: (event) => window.dispatchEvent(new window.Event(event)), refuse, leave: () => (refuse(), window.close()) };
 
-	/** A page for one example: what happens is noted from now on. */
+	/** A page for one example; events are recorded from now on. */
 	function enter(t, other, createClient) {
 		happened.clear();
 		t.mock.method(console, "log", note("log to the console"));
@@ -74,7 +74,7 @@ export async function application(server) {
 		other.topic("room:1").on("cursor", ({ payload }) => payload.x === 1 && happened.add("send"));
 		const root = window.document.createElement("div");
 		return {
-			/** Renders the example's component, where it has one. */
+			/** Renders the example's component, if it has one. */
 			show({ Component, client = globalThis.client }) {
 				client.on.status(({ state }) => happened.add({ connected: "connect", closed: "close" }[state]));
 				if (!Component) return;
@@ -92,18 +92,18 @@ export async function application(server) {
 		else if (happened.has("track")) happened.add("untrack");
 	}
 
-	/** What the Worker does to who is not allowed to be there. */
+	/** How the Worker treats someone who may not be present. */
 	function refuse() {
 		for (const socket of sockets) socket.onclose?.({ code: 1008, reason: "auth_required" });
 	}
 }
 
-/** The rows that are read and those that have come, those present, the state, or the event. */
+/** The rows that were read and received, the members, the state, or the event. */
 function hasRendered({ textContent }) {
 	return /First.*Third|Ada|connected|m1|entered/.test(textContent);
 }
 
-/** The application's API; everything else is fetched as it is. */
+/** The application's API; everything else is fetched as usual. */
 function api(fetch) {
 	const rows = [{ id: "c0", title: "First", status: "open", project_id: "1" }];
 	return async (url, init) => {

@@ -1,11 +1,11 @@
-/** The client in a real browser, with the surroundings that it has there by default: the network, and what is seen of the page. */
+/** The client in a real browser, with its default environment there: the network, and the visibility of the page. */
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { closeTabs, launch, openTab, openWindow, PATIENCE } from "../../miniflare/browser.mjs";
 import { startServer } from "../../miniflare/server.mjs";
 import { broadcast, ORGANIZATION, publish, token, variables } from "./client-rig.mjs";
 
-// The Inspector's page brings the client as it is built.
+// The Inspector's page includes the client as built.
 const server = await startServer({ vars: { ...variables(), INSPECTOR: "on" }, onLog() {} });
 after(() => server.dispose());
 const browser = await launch();
@@ -13,8 +13,8 @@ after(() => browser.close());
 afterEach(() => closeTabs(browser));
 
 /**
- * What runs in the page. Left alone, its client would not try again for hours, and not ask a silent link for as long:
- * what it does at once, it does because of an event of the browser.
+ * Runs in the page. By itself, its client would not retry or ping for hours: whatever it does at once is caused by an
+ * event of the browser.
  */
 async function begin({ organizationId, token, patience }) {
 	const { createClient } = await import("/client.js");
@@ -64,7 +64,7 @@ async function connected() {
 	return page;
 }
 
-/** Ends the object with its sockets, until the client has noticed: an eviction may be done and have missed a socket. */
+/** Ends the object with its sockets, until the client has noticed: an eviction may succeed and yet miss a socket. */
 async function lose(state) {
 	while ((await state()) === "connected") await server.evict(ORGANIZATION, "close");
 }
@@ -91,7 +91,7 @@ test("it comes back as soon as the browser is online again, with what it missed"
 	await page.context().setOffline(true);
 	await publish(server.url, broadcast("meanwhile", {}));
 	const wait = await page.evaluate(() => rig.client.status.retryAt - Date.now());
-	// A random part of the backoff, and far more than what follows takes.
+	// A random part of the backoff, and far longer than what follows takes.
 	assert.ok(wait > 10_000, `${wait}`);
 	await page.context().setOffline(false);
 	await page.evaluate(() => rig.state("connected"));

@@ -1,4 +1,4 @@
-/** What is shipped: it type-checks, it is small, and it depends on nothing. */
+/** The published client: it type-checks, it is small, and it has no dependencies. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { build } = createRequire(here("../../miniflare/package.json"))("esbuild");
-/** What a page that calls `createClient` may load of it, minified and compressed. */
+/** The most that a page with `createClient` may load of it, minified and compressed. */
 const MAX_BYTES = 8_000;
 /** What the hooks may add to it. */
 const MAX_MORE = 3_072;

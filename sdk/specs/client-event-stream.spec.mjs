@@ -1,4 +1,4 @@
-/** Where WebSockets are blocked, the client goes on over HTTP, and promises the same. */
+/** If WebSockets are blocked, the client continues over HTTP, with the same guarantees. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventStreamFallback } from "../src/client/index.ts";
@@ -17,7 +17,7 @@ class Blocked {
 	close() {}
 }
 
-/** `fetch` whose streams can be cut, and that counts what it is asked. */
+/** A `fetch` whose streams can be cut, and that counts its requests. */
 function network() {
 	const asked = { streams: [], frames: 0 };
 	const cuts = new Set();
@@ -108,7 +108,7 @@ test("what is refused is told as on a WebSocket", async (t) => {
 	expired.connect();
 	await state(expired, "connected");
 	assert.equal(reasons.length, 2, "a fresh token opens the next one");
-	// One filter that is malformed costs its handler, not the stream.
+	// One malformed filter costs its handler, not the stream.
 	const client = open(t, { WebSocket: fallback() });
 	const bad = client.on("claims", "*", () => {}, { filter: "nonsense" });
 	const good = client.on("others", "*", () => {});
@@ -126,7 +126,7 @@ test("a stream that has worked is followed by one WebSocket, and by a stream if 
 	await broken(client, () => net.cut());
 	await until(() => client.status.state === "connected");
 	assert.deepEqual([Blocked.count, net.asked.streams.length], [3, 2]);
-	// Where WebSockets work, none of this is used.
+	// If WebSockets work, none of this is used.
 	const free = network();
 	const direct = open(t, { WebSocket: eventStreamFallback({ fetch: free.fetch }) });
 	direct.connect();

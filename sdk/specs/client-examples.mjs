@@ -35,7 +35,7 @@ function examplesOf(path) {
 	return blocks.map(({ kind, code }, index) => ({ path, name: `${path.replace(/\W/g, "-")}-${index + 1}.${kind}`, code }));
 }
 
-/** With the imports that the documentation leaves out, and what the specs need to see. */
+/** Adds the imports that the documentation omits, and what the specs need to observe. */
 function completed(code) {
 	const imports = Object.entries(modules).map(([from, { default: _, ...module }]) => {
 		const isUsed = (name) => new RegExp(`(?<![.\\w])${name}\\b`).test(code) && !new RegExp(`^import .*\\b${name}\\b`, "m").test(code);
@@ -61,7 +61,7 @@ export function publicMembers() {
 function membersOf(source, name) {
 	const [, comment, kind, body] = new RegExp(`${COMMENT}export (function|class|interface) ${name}\\b(.*?)^\\}`, "ms").exec(source) ?? [];
 	if (kind === "function") return [{ name, comment }];
-	// Other interfaces are what users write, or get as data.
+	// Other interfaces are written by users, or received as data.
 	if (kind !== "class" && name !== "On") return [];
 	const methods = [...body.matchAll(new RegExp(`${COMMENT}\\t(\\w+)?(<.*?>)?\\(`, "gms"))];
 	return methods
@@ -69,5 +69,5 @@ function membersOf(source, name) {
 		.map(([, comment, method]) => ({ name: `${name}.${method ?? "()"}`, comment }));
 }
 
-/** A documentation comment, and what stands before it on its line. */
+/** A documentation comment, and the text before it on its line. */
 const COMMENT = String.raw`(^\t?/\*\*(?:(?!\*/).)*\*/\n|(?<=\n))`;

@@ -1,6 +1,6 @@
 /**
- * Every example of the client's and the hooks' documentation compiles and runs against the built Worker, and what it
- * shows happens.
+ * Every example of the client's and the hooks' documentation compiles and runs against the built Worker, and does what
+ * it shows.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -66,7 +66,7 @@ async function live(one, other, page, code) {
 	await handled;
 	if (/error/.test(code)) await one.on("payroll", "*", () => {}).ready.catch(() => {});
 	if (/gap/.test(code)) await miss(one);
-	// Whoever appears and leaves within one window of presences was never there for the others.
+	// A member that joins and leaves within one presence window was never there for the others.
 	if (/untrack/.test(code)) await until(() => page.has("track"));
 	app.turn("pagehide");
 	if (code.includes("logout")) app.turn("logout");

@@ -1,4 +1,4 @@
-/** Nothing fails in silence: `ready` rejects, and one console line, or `on.error`, says why and what helps. */
+/** Nothing fails silently: `ready` rejects, and one console line, or `on.error`, says why and what helps. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { insert, next, publish, record, startRig, startWire, state, token, until, within } from "./client-rig.mjs";

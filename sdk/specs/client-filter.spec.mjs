@@ -1,4 +1,4 @@
-/** The client's judgement of filters is the Worker's. */
+/** The client evaluates filters as the Worker does. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect } from "../../miniflare/client.mjs";

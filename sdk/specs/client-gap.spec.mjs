@@ -1,4 +1,4 @@
-/** Where the server cannot replay, it says so, and the client says so. */
+/** If the server cannot replay, it says so, and the client reports it. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { startServer } from "../../miniflare/server.mjs";
@@ -45,7 +45,7 @@ test("another epoch is a gap, though its offsets look familiar", async (t) => {
 	await one.on("claims", "INSERT", heard.handler).ready;
 	const { epoch } = one.position;
 	const gap = next(one.on.gap);
-	// Without storage, all that there was is gone with the server.
+	// Without storage, everything is gone with the server.
 	await server.dispose();
 	server = await startServer(options);
 	wire.port = new URL(server.url).port;

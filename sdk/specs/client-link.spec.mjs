@@ -1,4 +1,4 @@
-/** Links that die, close codes, backoff, the network and the page: on a socket made for it, and on a real wire. */
+/** Dead connections, close codes, backoff, the network and the page: on a fake socket, and on a real connection. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { client, fakeSurroundings, insert, next, publish, record, startRig, star
 
 const { server } = await startRig();
 
-/** A client on sockets that do what the test says; every turn of the promises has run when `turn` settles. */
+/** A client on scripted sockets; all pending promises have run when `turn` resolves. */
 function scripted(t, options = {}, url = "https://example.com") {
 	const sockets = [];
 	class Fake {
@@ -96,7 +96,7 @@ test("waits double up to the longest, are spread by chance, and begin anew after
 	}
 	assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
 	await turn();
-	// One that ends at once is not good.
+	// A connection that ends at once is not good.
 	sockets.at(-1).accept();
 	sockets.at(-1).end(1006);
 	assert.equal(waits.at(-1), 30_000);
@@ -237,7 +237,7 @@ test("what comes twice is handled once", async (t) => {
 test("a wire that stops passing anything on is noticed, and nothing is lost", async (t) => {
 	const wire = await startWire(server.url);
 	t.after(() => wire.close());
-	// It asks when the page becomes visible, so that a slow link is not taken for a dead one before.
+	// It pings when the page becomes visible, so that a slow connection is not considered dead too early.
 	let becomeVisible;
 	const watch = (tell) => ((becomeVisible = () => tell("visible")), () => {});
 	const one = client(wire.url, { heartbeat: { timeout: 200 }, surroundings: { ...browser(), watch } });

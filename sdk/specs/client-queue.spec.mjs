@@ -1,4 +1,4 @@
-/** Messages wait for a connection, go in order, and what was said twice for safety is delivered once. */
+/** Messages wait for a connection, are sent in order, and a repeated one is delivered once. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Hono } from "hono";
@@ -51,7 +51,7 @@ test("what is said offline waits, over a reload too, and goes in order when ther
 test("a message whose answer was lost is sent again, and published once", async (context) => {
 	const room = await listen("room:lost");
 	let acks = 0;
-	/** A connection that breaks before it hands over the first acknowledgement. */
+	/** A connection that breaks before it delivers the first acknowledgement. */
 	class Breaking extends WebSocket {
 		set onmessage(handler) {
 			super.onmessage = (event) => {
@@ -100,7 +100,7 @@ test("an answer that is lost is asked for again with the same key, and the messa
 	await assert.rejects(queue.send("hall", "said", "hello"), { code: "forbidden" });
 	assert.deepEqual([tries, await room.seen()], [3, ["hello"]]);
 
-	// The key is a user's own: another's message with the same one is another message.
+	// The key belongs to a user: another user's message with the same key is another message.
 	const message = { id: "k", topic: "room:once", event: "said" };
 	for (const user of ["mel", "ada", "mel"]) assert.equal((await post({ ...message, payload: user }, user)).status, 200);
 	assert.deepEqual(await room.seen(), ["mel", "ada"]);

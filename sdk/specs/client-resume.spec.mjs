@@ -1,6 +1,6 @@
 /**
- * Nothing lost, nothing twice, all in order: 10,000 events, while sockets break, objects hibernate and crash, and the
- * Worker is deployed anew.
+ * Nothing lost, nothing duplicated, all in order: 10,000 events, while sockets break, objects hibernate and crash, and
+ * the Worker is deployed anew.
  */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { startServer } from "../../miniflare/server.mjs";
 import { broadcast, client, insert, next, ORGANIZATION, publish, record, startWire, state, variables } from "./client-rig.mjs";
 
 const persist = await mkdtemp(join(tmpdir(), "client-resume-"));
-// No replay is refused for its cost: a client that is cut before it has handled anything asks for all of it again.
+// No replay is refused for its cost: a client that is cut before it has handled anything requests all of it again.
 const options = {
 	vars: variables({
 		history: { count: 20_000, replay: 20_000, replayBytes: 64 * 1024 * 1024 },
@@ -33,7 +33,7 @@ const BATCH = 50;
 /** The chaos is random, and the same in every run with the same seed. */
 const SEED = Number(process.env.SEED ?? 20261121);
 
-/** Publishes in order; a batch that was not answered goes out again, under the same ids. */
+/** Publishes in order; an unanswered batch is sent again, with the same ids. */
 async function publishSurely(messages) {
 	for (let attempt = 0; attempt < 100; attempt += 1) {
 		try {
@@ -45,12 +45,15 @@ async function publishSurely(messages) {
 	throw new Error("the Worker does not come back");
 }
 
-/** What is done in each quarter of the run, and how often. A deploy ends it: workerd evicts best what nobody has cut. */
+/**
+ * The incidents in each quarter of the run, and how often. A deploy ends it, because workerd evicts best before
+ * connections were cut.
+ */
 const SOCKETS = { cut: 20, reconnect: 20 };
 const OBJECTS = { crash: 15, hibernate: 15 };
 const QUARTERS = [SOCKETS, OBJECTS, SOCKETS, OBJECTS];
 
-/** What can happen to a client. Each waits for a connection, acts on that one, and sees it end where it should. */
+/** Incidents for a client. Each waits for a connection, acts on it, and sees it end if it should. */
 function chaosOf(one, ends) {
 	const chaos = { done: {}, isRefused: false };
 	const count = (name) => (chaos.done[name] = (chaos.done[name] ?? 0) + 1);
@@ -61,13 +64,13 @@ function chaosOf(one, ends) {
 		await ends.count(before + 1);
 		count(name);
 	};
-	/** workerd evicts no object at which a socket is being opened. */
+	/** workerd does not evict an object at which a socket is being opened. */
 	const whileClosed = async (act) => {
 		let answer;
 		await wire.closedFor(async () => (answer = await act()));
 		return answer;
 	};
-	/** Nor one to which a request still refers, and some end late. It says so after half a minute: once is enough. */
+	/** Nor one to which a request still refers, and some end late. It reports that after half a minute: once is enough. */
 	const evict = async (webSockets) => {
 		if (chaos.isRefused) return false;
 		await server.evict(ORGANIZATION, webSockets).catch(({ message }) => {
@@ -79,7 +82,7 @@ function chaosOf(one, ends) {
 	return Object.assign(chaos, {
 		cut: () => breakBy("cut", () => wire.cut()),
 		reconnect: () => breakBy("reconnect", () => (one.close(), one.connect())),
-		// The next life begins with one request alone: several at once often keep an object from being evicted.
+		// The next life begins with a single request: several at once often prevent an object from being evicted.
 		crash: () => breakBy("crash", () => whileClosed(() => evict("close"))).then(() => state(one, "connected")),
 		redeploy: () => breakBy("redeploy", () => whileClosed(redeploy)).then(() => state(one, "connected")),
 		hibernate: () => state(one, "connected").then(() => evict("hibernate")).then((isDone) => isDone && count("hibernate")),
@@ -92,7 +95,7 @@ async function redeploy() {
 	wire.port = new URL(server.url).port;
 }
 
-/** What follows each batch: always as much, in an order that the seed decides. */
+/** What follows each batch: the same amount, in an order that the seed decides. */
 function plan() {
 	const random = mulberry(SEED);
 	return QUARTERS.flatMap((actions) => {
@@ -140,7 +143,7 @@ test(`10,000 events through chaos (seed ${SEED}) are each handled once, in order
 		const isExcused = chaos.isRefused && /crash|hibernate/.test(name);
 		assert.ok(isExcused || chaos.done[name] === times, `${name}: ${chaos.done[name]} of ${times}`);
 	}
-	// A barrier: what would come twice has come by now.
+	// A barrier: duplicates would have arrived by now.
 	const last = next((handler) => one.on.broadcast("last", handler));
 	await publish(server.url, broadcast("last", null));
 	await last;
@@ -196,7 +199,7 @@ test("a handler that is new since the connection ended is not handed what came b
 	assert.deepEqual(late.all.map((change) => change.new.n), [2]);
 });
 
-/** The n-th event of the stream: rows, broadcasts and messages of a topic by turns. */
+/** The n-th event of the stream: rows, broadcasts and messages of a topic in turn. */
 function step(n) {
 	const id = `step-${n}`;
 	if (kindOf(n) === "row") return insert("steps", { n, odd: n % 2 === 1 }, { id });

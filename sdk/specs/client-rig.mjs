@@ -1,5 +1,6 @@
 /**
- * What the client's specs share: the Worker and its configuration, tokens, a publisher, and a wire that can be cut.
+ * Shared by the client's specs: the Worker and its configuration, tokens, a publisher, and a connection that can be
+ * cut.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -15,7 +16,7 @@ const JWT_SECRET = "secret-of-the-specs-that-signs-sessions";
 export const ORGANIZATION = "org_1";
 export const API_KEY = "key_of_the_specs";
 
-/** How long a spec waits for what should happen. Only a failing one waits that long. */
+/** How long a spec waits for an event; only a failing one waits that long. */
 const PATIENCE = 30_000;
 
 /** The Worker's variables; `realtime` is added to its `REALTIME`. */
@@ -41,7 +42,7 @@ export function token(claims = {}) {
 	return signToken({ sub: "u1", roles: ["member"], organizationId: ORGANIZATION, iat: seconds, exp: seconds + 3600, ...claims }, JWT_SECRET);
 }
 
-/** Publishes events at once, and tells the Worker's answer. */
+/** Publishes events, and returns the Worker's answer. */
 export async function publish(url, ...messages) {
 	const response = await fetch(`${url}/broadcast`, {
 		method: "POST",
@@ -65,7 +66,7 @@ export const remove = (table, old, rest = {}) => ({ type: "postgres_changes", ta
 /** A broadcast. */
 export const broadcast = (event, payload, rest = {}) => ({ type: "broadcast", event, payload, ...rest });
 
-/** A client that comes back quickly. */
+/** A client that reconnects quickly. */
 export function client(url, options = {}) {
 	const tokens = options.token || options.getToken ? {} : { getToken: () => token() };
 	return createClient(url, { organizationId: ORGANIZATION, backoff: { base: 5, max: 50 }, ...tokens, ...options });
@@ -83,7 +84,7 @@ export async function startRig(realtime) {
 	return { server, open };
 }
 
-/** Resolves when `subscribe`, which adds a handler and gives its end, hands over what is wanted. */
+/** Resolves when `subscribe`, which adds a handler and returns its removal, delivers what matches. */
 export async function next(subscribe, isWanted = () => true) {
 	const { promise, resolve } = Promise.withResolvers();
 	const added = subscribe((value) => isWanted(value) && resolve(value));
@@ -100,7 +101,7 @@ export async function state(client, name) {
 	return client.status;
 }
 
-/** Does what ends the connection of a client, and resolves when the client knows, however fast it comes back. */
+/** Ends a client's connection, and resolves when the client has noticed, however fast it reconnects. */
 export async function broken(client, act) {
 	await state(client, "connected");
 	const ends = record();
@@ -109,7 +110,7 @@ export async function broken(client, act) {
 	await ends.count(1).finally(off);
 }
 
-/** Resolves when something is so that nothing tells of. */
+/** Resolves when a condition holds that nothing announces. */
 export async function until(isSo) {
 	const { promise, resolve } = Promise.withResolvers();
 	let isOver = false;
@@ -147,7 +148,7 @@ export function record() {
 	return { all, handler, count };
 }
 
-/** The global WebSocket, which notes every frame of both directions. */
+/** The global WebSocket, which records every frame of both directions. */
 export function recordingSocket() {
 	const sent = [];
 	const received = [];
@@ -164,7 +165,7 @@ export function recordingSocket() {
 	return { WebSocket: Recorder, sent, received };
 }
 
-/** Surroundings whose clock stands, whose timers run when they are told to, and whose network is what one says. */
+/** An environment whose clock stands still, whose timers run on demand, and whose network is scripted. */
 export function fakeSurroundings() {
 	const timers = new Set();
 	const watchers = new Set();
@@ -183,7 +184,7 @@ export function fakeSurroundings() {
 			watchers.add(callback);
 			return () => watchers.delete(callback);
 		},
-		/** Lets time pass, with what is due in it. */
+		/** Advances time, with what is due in it. */
 		pass(milliseconds) {
 			const end = world.time + milliseconds;
 			for (;;) {
@@ -203,7 +204,7 @@ export function fakeSurroundings() {
 	});
 }
 
-/** A TCP proxy: a wire to the Worker that can be cut or frozen. */
+/** A TCP proxy: a connection to the Worker that can be cut or frozen. */
 export async function startWire(target) {
 	const { hostname, port } = new URL(target);
 	const pairs = new Set();
@@ -212,7 +213,7 @@ export async function startWire(target) {
 	const proxy = createServer(async (near) => {
 		near.on("error", () => {});
 		await opening;
-		// Whoever has given up meanwhile needs no connection.
+		// A client that has given up meanwhile needs no connection.
 		if (near.destroyed) return;
 		const far = connect(Number(wire.port), hostname);
 		const pair = { near, far };
@@ -237,10 +238,10 @@ export async function startWire(target) {
 		url: `http://127.0.0.1:${proxy.address().port}`,
 		/** Breaks every connection: 1006. */
 		cut,
-		/** Stops passing anything on, and says nothing. */
+		/** Stops forwarding anything, silently. */
 		freeze: () => (wire.isFrozen = true),
 		thaw: () => (wire.isFrozen = false),
-		/** Lets nobody connect while something is done. */
+		/** Refuses connections while something is done. */
 		async closedFor(act) {
 			const { promise, resolve } = Promise.withResolvers();
 			opening = promise;

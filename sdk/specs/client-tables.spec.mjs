@@ -1,11 +1,11 @@
-/** Row changes: which handler gets which. */
+/** Row changes: which handler receives which. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { insert, next, publish, record, recordingSocket, remove, startRig, update } from "./client-rig.mjs";
 
 const { server, open } = await startRig();
 
-/** A barrier: what was published before it has been handled when it settles. */
+/** A barrier: what was published before it has been handled when it resolves. */
 async function settled(one) {
 	const { ready, off } = one.on("barrier", "INSERT", () => {});
 	await ready;

@@ -6,7 +6,7 @@ import { fakeSurroundings, insert, next, publish, record, recordingSocket, start
 const rig = await startRig();
 const { server } = rig;
 
-/** A token with this many seconds to live, another one each time. */
+/** A token with this many seconds to live, a different one each time. */
 let count = 0;
 const lasting = (seconds) => token({ exp: Math.floor(Date.now() / 1000) + seconds, jti: `${(count += 1)}` });
 
@@ -30,7 +30,7 @@ test("a token is replaced a minute before its end, on the connection that stands
 	assert.equal(reasons.length, 1);
 	surroundings.pass(3_000);
 	await fetched.count(2);
-	// The answer has come when that of a later frame has.
+	// The answer has arrived when that of a later frame has.
 	await one.on("barrier", "*", () => {}).ready;
 	assert.deepEqual(reasons, ["connect", "refresh"]);
 	assert.deepEqual(auths().map((frame) => Object.keys(frame)), [["type", "token", "organizationId", "recover", "batch", "subscriptions"], ["type", "token"]]);
@@ -39,7 +39,7 @@ test("a token is replaced a minute before its end, on the connection that stands
 
 test("a token that ends all the same is replaced when the server says so", async (t) => {
 	const surroundings = fakeSurroundings();
-	// On a clock that stands, the client does not replace it in time.
+	// With a clock that stands still, the client does not replace it in time.
 	let seconds = 4;
 	const { one, received } = open(t, { getToken: () => lasting(seconds), surroundings });
 	const heard = record();

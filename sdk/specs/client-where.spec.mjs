@@ -1,5 +1,5 @@
 /**
- * Filters that are made in code mean to the Worker what they say, whatever stands in their values.
+ * Filters built in code mean for the Worker what they say, whatever their values contain.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -10,12 +10,12 @@ const server = await start();
 after(() => server.dispose());
 
 const w = where();
-/** Texts that the grammar has words for, or that would end a value. */
+/** Texts with a meaning in the grammar, or that would end a value. */
 const hostile = ["", " ", "a,b", "a)b", "(", '"', "\\", 'a"b\\c', "x,status=eq.y", "not.x", " padded ", "in.(a)", ".", ",", "null", "1.50", "%_", "\u{1f980}", "a\nb", '\\"', "=", "a=b.c"];
 const rows = hostile.map((text, index) => ({ id: index, text, flag: index % 2 === 0, none: index % 3 ? index : null }));
 const ids = (test) => rows.filter(test).map(({ id }) => id);
 
-/** What a connection with this filter gets. */
+/** What a connection with this filter receives. */
 async function seen(filter) {
 	const client = await join(server, "ada", ["admin"], { subscriptions: [] });
 	assert.equal((await subscribe(client, "s", { table: "texts", filter })).type, "subscribed", filter);

@@ -1,5 +1,5 @@
 /**
- * `npm create realtime-worker`: the project that it makes runs with one command, and shows in two browsers what it promises.
+ * `npm create realtime-worker`: the created project runs with one command, and does in two browsers what it promises.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -38,7 +38,7 @@ test("its types are right, and its migration is the newest", async () => {
 	assert.match(await run(folder, process.execPath, join(home.installed, "bin/realtime-worker.mjs"), "schema", "--check", "migrations"), /up to date/);
 });
 
-/** Starts `npm run dev`, and gives the page's address. */
+/** Starts `npm run dev`, and returns the page's address. */
 async function develop(context) {
 	const child = spawn(process.execPath, ["dev.mjs"], { cwd: folder, env: { ...process.env, PORT: "0", WRANGLER_SEND_METRICS: "false" } });
 	context.after(async () => {
@@ -58,7 +58,7 @@ async function develop(context) {
 	});
 }
 
-/** Someone who signs up, in a browser of their own. */
+/** Someone who signs up, in a separate browser. */
 async function enter(browser, url, name) {
 	const page = await openTab(browser);
 	page.setDefaultTimeout(60_000);
@@ -96,7 +96,7 @@ test("two people see each other's changes at once, each with their own masks", a
 		await ada.getByRole("button", { name: "Clear what is done" }).click();
 		await mel.getByText("Call Grace").waitFor({ state: "detached" });
 
-		// What is read shows no more than what has come.
+		// What is read shows no more than what was received.
 		await mel.reload();
 		await mel.getByTestId("state").getByText("live").waitFor();
 		assert.equal(await mel.getByRole("listitem").count(), 1);

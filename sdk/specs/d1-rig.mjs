@@ -7,7 +7,7 @@ import { createRealtime, realtimeVariable } from "realtime-worker/server";
 import { ACCESS_TOKEN, start } from "../../miniflare/fixture.mjs";
 import { schema, tables } from "./d1-schema.mjs";
 
-/** A handler as any API has it: it reads a row, and writes what it makes of it. */
+/** A handler as in any API: it reads a row, and writes what it derives from it. */
 const script = `export default {
 	async fetch(request, { DB }) {
 		const { id, writer } = await request.json();
@@ -19,7 +19,7 @@ const script = `export default {
 const api = { name: "api", modules: true, script, compatibilityDate: "2026-07-30", d1Databases: ["DB"] };
 
 const more = Array.from({ length: 20 }, (_, n) => `more${n} TEXT`).join();
-/** The tables, as a migration of Drizzle would make them. */
+/** The tables, as a Drizzle migration would create them. */
 export const TABLES = [
 	"CREATE TABLE projects (id TEXT PRIMARY KEY, org_id TEXT NOT NULL)",
 	`CREATE TABLE claims (id TEXT PRIMARY KEY, org_id TEXT, project_id TEXT REFERENCES projects (id) ON DELETE CASCADE ON UPDATE CASCADE,
@@ -30,7 +30,7 @@ export const TABLES = [
 	"CREATE TABLE members (org_id TEXT NOT NULL, user_id TEXT NOT NULL, role TEXT, PRIMARY KEY (org_id, user_id))",
 ];
 
-/** Starts both, and gives the database, Drizzle's view of it, the outbox, and what the triggers are. */
+/** Starts both, and returns the database, Drizzle's view of it, the outbox, and the triggers. */
 export async function startD1() {
 	const server = await start(realtimeVariable({ tables }), { workers: [api] });
 	const db = await server.mf.getD1Database("DB", "api");
@@ -41,7 +41,7 @@ export async function startD1() {
 	return { server, db, orm: drizzle(db), env, outbox, made };
 }
 
-/** What waits in the outbox, the oldest first, taken out of it. */
+/** The waiting messages of the outbox, oldest first, which are removed. */
 export async function take(db) {
 	const { results } = await db.prepare("DELETE FROM realtime_outbox RETURNING *").all();
 	return results

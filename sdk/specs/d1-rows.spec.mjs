@@ -1,5 +1,6 @@
 /**
- * What triggers write into the outbox: each row as the API would serve it, and never at the price of the application's write.
+ * What triggers write into the outbox: each row as the API would serve it, and never at the expense of the
+ * application's write.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -12,7 +13,7 @@ const { server, db, orm } = await startD1();
 after(() => server.dispose());
 
 const run = (sql, ...values) => db.prepare(sql).bind(...values).run();
-/** What an API answers. */
+/** The answer of an API. */
 const served = (value) => JSON.parse(JSON.stringify(value));
 
 /** Values of every kind, ordinary and extreme. */
@@ -113,7 +114,7 @@ test("a transaction that fails writes no event", async () => {
 
 test("the last event about a row is the row, though triggers of the application change it too", async () => {
 	for (const when of ["aaa", "zzz"]) {
-		// SQLite promises no order of triggers: one is made before ours and one after.
+		// SQLite guarantees no order of triggers: one is created before ours and one after.
 		await run(`CREATE TRIGGER ${when} AFTER UPDATE OF title ON claims BEGIN UPDATE claims SET version = version + 1 WHERE id = NEW.id; END`);
 	}
 	await run("INSERT INTO claims (id, org_id) VALUES ('t1', 'org_1')");

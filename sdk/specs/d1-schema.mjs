@@ -1,5 +1,5 @@
 /**
- * A schema of Drizzle's with every kind of column, and the tables that are published of it.
+ * A Drizzle schema with every kind of column, and the tables of it that are published.
  */
 import { blob, integer, numeric, primaryKey, real, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { sql } from "drizzle-orm";
@@ -16,7 +16,7 @@ export const claims = sqliteTable("claims", {
 	ssn: text(),
 });
 
-/** More columns than a function of D1 takes arguments. */
+/** More columns than a function of D1 accepts arguments. */
 export const kinds = sqliteTable("all kinds", {
 	id: integer().primaryKey({ autoIncrement: true }),
 	orgId: text("org_id").notNull(),

@@ -1,6 +1,6 @@
 /**
- * docs/asyncapi.json and docs/openapi.json say what the Worker does: they are held against its golden frames, its codes, and its
- * answers.
+ * docs/asyncapi.json and docs/openapi.json describe the Worker: they are compared with its golden frames, its codes,
+ * and its answers.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -12,13 +12,13 @@ const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "
 const [asyncapi, openapi] = ["asyncapi", "openapi"].map((name) => JSON.parse(read(`docs/${name}.json`)));
 const contract = read("docs/protocol-native.md");
 
-/** The first cells of a table of the contract, which tests/docs.rs holds against the code. */
+/** The first cells of a table of the contract, which tests/docs.rs compares with the code. */
 function cellsOf(table) {
 	const [, rows] = contract.split(`<!-- table: ${table} -->\n`)[1].match(/^((?:\|.*\n)+)/);
 	return rows.trim().split("\n").slice(2).map((row) => row.split("|")[1].trim().replaceAll("`", "")).filter(Boolean);
 }
 
-/** A judge of one of a document's schemas. */
+/** A validator for one of a document's schemas. */
 function compile(document, pointer) {
 	const ajv = new Ajv({ strict: false, allErrors: true });
 	ajv.addSchema({ ...document, $id: "document" });
@@ -58,7 +58,7 @@ const publication = compile(openapi, "/components/schemas/Publication");
 const base = { organizationId: "org_1", type: "broadcast", event: "e", payload: null };
 const change = { organizationId: "org_1", type: "postgres_changes", table: "claims", eventType: "INSERT", new: { id: 1 } };
 
-/** Asks, and holds the answer against the document. */
+/** Sends a request, and validates the answer. */
 async function ask(path, method, expected, response) {
 	const { status } = await response;
 	const described = openapi.paths[path][method].responses[status];

@@ -14,10 +14,10 @@ import { insert, publish, remove, startRig, until, update } from "./client-rig.m
 
 const { server, open: openPlain } = await startRig({ history: { replay: 10 } });
 const open = (t, options) => openPlain(t, { surroundings: { ...browser(), watch: () => () => {} }, ...options });
-/** Svelte's stores go live where there is a page. */
+/** Svelte's stores go live only in a page. */
 globalThis.document = {};
 
-/** Puts a list through its life: read, inserted, updated, deleted. `ids` tells what it shows. */
+/** Runs a list through its life: read, inserted, updated, deleted. `ids` returns what it shows. */
 async function live(table, ids, isLive) {
 	await until(isLive);
 	assert.deepEqual(ids(), ["a"]);

@@ -1,5 +1,5 @@
 /**
- * The guides in docs/guides/: what they show is what runs. A block that names a file is that file.
+ * The guides in docs/guides/: their code is what runs. A block that names a file is that file.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -60,7 +60,7 @@ test("Next.js: routes, view and component work together", async (context) => {
 	const globals = 'declare const process: { env: Record<string, string | undefined> };\n';
 	await home.project("nextjs", { "globals.d.ts": globals });
 	await run(folder, program("tsc"), ...TYPES, "--jsx", "react-jsx", "--lib", "es2023,dom,dom.iterable", "--types", "react", "entry.ts", "globals.d.ts");
-	// As Next.js compiles it, more or less; the page and its server are one program here.
+	// Approximately as Next.js compiles it; the page and its server are one program here.
 	await run(folder, `${checkout}miniflare/node_modules/.bin/esbuild`, "entry.ts", "--bundle", "--packages=external", "--format=esm", "--jsx=automatic", "--outfile=entry.mjs");
 	const server = await start();
 	context.after(() => server.dispose());
@@ -102,12 +102,12 @@ test("Supabase: what an edge function writes reaches Supabase's own client, mask
 	const { default: config } = await import(join(folder, "config.mjs"));
 	const server = await start({ tables: config.tables }, { vars: config.vars });
 	const listeners = [];
-	// In this order: a client whose server is gone goes on trying to reconnect, and holds this process.
+	// In this order: a client whose server is gone keeps reconnecting, and so keeps this process alive.
 	context.after(async () => {
 		await Promise.all(listeners.map(({ close }) => close()));
 		await server.dispose();
 	});
-	// PostgREST, as far as one insert goes.
+	// PostgREST, as far as one insert needs it.
 	const rest = createServer(async (request, response) => {
 		const chunks = await request.toArray();
 		response.setHeader("content-type", "application/json").end(JSON.stringify({ ...JSON.parse(Buffer.concat(chunks)), id: "c1" }));

@@ -1,5 +1,5 @@
 /**
- * The middleware of Hono over the built Worker, a real D1 and the SDK's client.
+ * Hono's middleware with the built Worker, a real D1 and the SDK's client.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -15,7 +15,7 @@ import { install, run } from "./package-rig.mjs";
 const home = await install();
 after(() => home.dispose());
 
-/** Imports as bundlers take them, which Node does not. */
+/** Imports in the style of bundlers, which Node does not support. */
 const CONFIG = `
 import { defineTable } from "realtime-worker/server";
 import * as schema from "./schema";

@@ -1,5 +1,5 @@
 /**
- * The package as its users get it: packed from the files of a clean clone, and installed in fresh projects.
+ * The package as its users receive it: packed from the files of a clean clone, and installed in fresh projects.
  */
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 export const checkout = fileURLToPath(new URL("../..", import.meta.url));
 const sdk = `${checkout}sdk/`;
 
-/** Runs a program to its end; its output is in the error where it fails. */
+/** Runs a program to completion; if it fails, the error contains its output. */
 export async function run(cwd, program, ...given) {
 	const env = { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", DENO_NO_UPDATE_CHECK: "1", PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
 	const { stdout, stderr } = await promisify(execFile)(program, given, { cwd, env, maxBuffer: 1 << 25 }).catch((error) => {
@@ -23,7 +23,7 @@ export async function run(cwd, program, ...given) {
 /** A program of the SDK's packages. */
 export const program = (name) => `${sdk}node_modules/.bin/${name}`;
 
-/** Packs what git has of the SDK, with the Worker that is built; gives the tarball. */
+/** Packs the SDK's files in git, with the built Worker; returns the tarball. */
 async function pack(folder) {
 	const clone = join(folder, "clone");
 	const tracked = (await run(checkout, "git", "ls-files", "--cached", "--others", "--exclude-standard", "sdk", "wrangler.toml", "LICENSE-MIT", "LICENSE-APACHE")).trim().split("\n");
@@ -39,7 +39,7 @@ async function pack(folder) {
  * A folder of projects that have the package installed, and the packages that users bring. The caller disposes of it.
  */
 export async function install() {
-	// Its path is in error messages and in maps, so it is the true one.
+	// The real path, because it is in error messages and in source maps.
 	const folder = await realpath(await mkdtemp(join(tmpdir(), "realtime-package-")));
 	const tarball = await pack(folder);
 	const home = join(folder, "home");
@@ -54,7 +54,7 @@ export async function install() {
 		tarball,
 		/** The installed package. */
 		installed: join(home, "node_modules/realtime-worker"),
-		/** Makes a project of files by name; gives its folder. */
+		/** Creates a project from files by name; returns its folder. */
 		async project(name, files) {
 			const project = join(home, name);
 			for (const [path, text] of Object.entries(files)) {

@@ -1,5 +1,6 @@
 /**
- * The package, packed from the files of a clean clone: it is complete, and works in every kind of project that it is for.
+ * The package, packed from the files of a clean clone: it is complete, and works in every kind of project that it
+ * supports.
  */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
@@ -41,7 +42,7 @@ test("every entry type-checks, by the rules of Node and of bundlers", async () =
 	}
 });
 
-/** Publishes a row and waits for it: what runs in Node, Deno and Bun. */
+/** Publishes a row and waits for it; runs in Node, Deno and Bun. */
 const EXCHANGE = `
 import { createClient } from "realtime-worker/client";
 import { createRealtime } from "realtime-worker/server";
@@ -136,7 +137,7 @@ test("a page is rendered on the server, where nothing connects", async () => {
 			};
 			console.log(renderToString(createElement(Page)));`,
 	});
-	// It ends by itself: nothing is left that keeps the process.
+	// It ends by itself: nothing keeps the process alive.
 	assert.match(await run(folder, process.execPath, "main.mjs"), /^<p>(idle|disconnected|connecting|closed)<!-- --> <!-- -->0<\/p>\n$/);
 });
 

@@ -6,7 +6,7 @@ import { browser } from "../src/client/index.ts";
 import { broadcast, broken, insert, ORGANIZATION, publish, record, recordingSocket, remove, startRig, state, token, until, update } from "./client-rig.mjs";
 
 const { server, open: openPlain } = await startRig({ history: { replay: 10 } });
-/** The client is given surroundings without a document: it has tests of its own. */
+/** The client's environment has no document; that is tested elsewhere. */
 const open = (t, options) => openPlain(t, { surroundings: { ...browser(), watch: () => () => {} }, ...options });
 
 // React looks for a DOM when it is loaded.
@@ -16,7 +16,7 @@ const { createElement, StrictMode } = await import("react");
 const { createRoot } = await import("react-dom/client");
 const { useBroadcast, useChanges, usePresence, useRealtime, useTable, useTopic } = await import("../src/react/index.ts");
 
-/** Renders a hook under StrictMode. `views` has what it gave in each render. */
+/** Renders a hook under StrictMode. `views` has its result in each render. */
 function render(t, hook, initial) {
 	const views = record();
 	const Probe = ({ value }) => {
@@ -29,7 +29,7 @@ function render(t, hook, initial) {
 	const unmount = () => root.unmount();
 	t.after(unmount);
 	const latest = () => views.all.at(-1) ?? {};
-	/** Resolves with the first view, of now or later, that is wanted. */
+	/** Resolves with the first view, now or later, that matches. */
 	const view = async (isWanted) => {
 		await until(() => isWanted(latest())).catch(() => assert.fail(`the wanted view did not come; the last is ${JSON.stringify(latest())}`));
 		return latest();
@@ -122,7 +122,7 @@ test("useTable survives crashes under a stream of changes", async (t) => {
 			await state(one, "connected");
 			if (n % 50 === 49) await broken(one, () => server.evict(ORGANIZATION, "close"));
 			else await server.evict(ORGANIZATION, "hibernate");
-			// The next life begins with one request alone: several at once often keep an object from being evicted.
+			// The next life begins with a single request: several at once often prevent an object from being evicted.
 			await state(one, "connected");
 		}
 	}

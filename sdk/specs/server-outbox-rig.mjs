@@ -1,18 +1,19 @@
 /**
- * What every outbox promises, whichever language it is written in: its specs run it over a real D1 and the built Worker.
+ * The guarantees of every outbox, whatever language it is written in: its specs run it with a real D1 and the built
+ * Worker.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ACCESS_TOKEN, join, unread } from "../../miniflare/fixture.mjs";
 import { createRealtime } from "realtime-worker/server";
 
-/** What a flush reports that found nothing. */
+/** The report of a flush that found nothing. */
 export const nothing = { published: 0, parked: 0, errors: [], more: false };
 
-/** What a client has received of rows and messages: their ids, or what the messages are. */
+/** The rows and messages that a client has received: their ids, or the messages' events. */
 export const idsOf = async (client) => (await unread(client)).map((frame) => frame.new?.id ?? frame.event);
 
-/** Lets effects happen up to the fatal one, before or after which everything dies; with 0, nothing does. */
+/** Lets effects happen up to the fatal one, before or after which everything crashes; with 0, nothing does. */
 export function mortality(fatal, when) {
 	let step = 0;
 	const mortal = async (effect) => {
@@ -25,11 +26,11 @@ export function mortality(fatal, when) {
 	return { mortal, steps: () => step };
 }
 
-/** Looks into the table of outboxes. The tables of `OUTBOX_TABLE` and `claims` are there. */
+/** Reads the table of outboxes. The tables of `OUTBOX_TABLE` and `claims` exist. */
 export function tableIn(db) {
 	let organizations = 0;
 	return {
-		/** An organization of its own for each test. */
+		/** A separate organization for each test. */
 		nextOrganization: () => `org_outbox_${++organizations}`,
 		async rowsOf(organizationId) {
 			const all = db.prepare("SELECT * FROM realtime_outbox WHERE organization_id = ? ORDER BY position");
@@ -124,8 +125,8 @@ export function testPromises(server, db, { nextOrganization, rowsOf }, { commit,
 }
 
 /**
- * Writes good messages, among them what the Worker refuses for every reason that there is, and one of another
- * organization. Gives what of the first organization's can be published.
+ * Writes valid messages, among them one for every reason of the Worker to refuse, and one of another organization.
+ * Returns what can be published of the first organization's.
  */
 async function poison(server, db, organizationId, other) {
 	const outbox = createRealtime({ REALTIME_URL: server.url, ACCESS_TOKEN }).outbox(db);

@@ -1,5 +1,6 @@
 /**
- * The outbox against a real D1 and the built Worker: whatever dies at whatever step, nothing is lost or delivered twice.
+ * The outbox with a real D1 and the built Worker: whatever crashes at whatever step, nothing is lost or delivered
+ * twice.
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
@@ -41,7 +42,7 @@ testPromises(server, db, table, {
 			statement: (sql, values) => db.prepare(sql).bind(...values),
 			run: async (statement) => (await mortal(() => statement.all())).results,
 		};
-		// Dying within a request ends the process: it is not tried again.
+		// A crash within a request ends the process, so there is no retry.
 		const dying = { ...options, retry: { attempts: 1 }, fetch: (url, init) => mortal(() => fetch(url, init)) };
 		const error = await createRealtime(env, dying).outbox(d1).flush().then(() => {}, (reason) => reason);
 		if (error) assert.match(`${error} ${error.cause}`, /crash/);
@@ -100,7 +101,7 @@ test("what fails for one organization stays for later; what fails for all is thr
 	await assert.rejects(stranger.flush(), { code: "unauthorized" });
 	const unconnected = createRealtime({ ...env, REALTIME_URL: "http://127.0.0.1:1" }, options).outbox(db);
 	await assert.rejects(unconnected.flush(), { code: "network" });
-	// As wrangler's proxy answers for a Worker that does not run.
+	// The answer of wrangler's proxy for a Worker that is not running.
 	const absent = { ...options, fetch: async () => new Response("no such worker", { status: 503 }) };
 	await assert.rejects(createRealtime(env, absent).outbox(db).flush(), { code: "unexpected_answer", status: 503 });
 	await assert.rejects(outbox.flush({ signal: AbortSignal.abort(new Error("enough")) }), /enough/);

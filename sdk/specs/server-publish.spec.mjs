@@ -1,5 +1,5 @@
 /**
- * Every publishing function, against the built Worker: what a subscriber receives is what the helper was told.
+ * Every publishing function, against the built Worker: a subscriber receives what the helper was given.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,5 +1,5 @@
 /**
- * Retries, against a server that misbehaves as it is told.
+ * Retries, against a server that misbehaves on command.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -22,7 +22,7 @@ function answer(response, status, body, headers = {}) {
 	response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
 }
 
-/** A server that answers each request as the script says, the last entry for all further ones. */
+/** A server that answers each request as scripted; the last entry applies to all further ones. */
 async function misbehave(context, ...script) {
 	const requests = [];
 	const http = createServer(async (request, response) => {
@@ -130,7 +130,7 @@ test("a signal stops a request, a wait, and what has not begun", async (context)
 
 	const busy = await misbehave(context, refuse(429, "rate_limited", { "retry-after": "4" }));
 	const wait = new AbortController();
-	/** Once the answer is read, nothing is left but to wait. */
+	/** Once the answer is read, all that remains is to wait. */
 	const answered = async (url, init) => {
 		const response = await fetch(url, init);
 		const text = await response.text();
@@ -148,7 +148,7 @@ test("a signal stops a request, a wait, and what has not begun", async (context)
 
 test("an answer that is lost costs no second delivery", async () => {
 	let lost = 0;
-	/** The Worker gets the request; the first two answers do not come back. */
+	/** The Worker receives the request; the first two answers are lost. */
 	const lossy = async (url, init) => {
 		const response = await fetch(url, init);
 		if (lost < 2) {

@@ -5,8 +5,8 @@ import { connect } from "../../miniflare/client.mjs";
 import { socketUrl, tokenOf } from "../../miniflare/fixture.mjs";
 
 /**
- * Listens to a table as clients of Supabase do. The function that it gives tells the types of the columns of the next
- * change, by name.
+ * Subscribes to a table like a Supabase client. The returned function resolves to the column types of the next change,
+ * by name.
  */
 export async function listenToTypes(server, table) {
 	const client = await connect(socketUrl(server, { apikey: tokenOf("ada", ["admin"]), vsn: "1.0.0" }));

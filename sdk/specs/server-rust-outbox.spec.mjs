@@ -1,6 +1,6 @@
 /**
- * The Rust crate's outbox inside an API worker (`sdk/rust/api`), against a real D1 and the built Worker: whatever dies at
- * whatever step, nothing is lost or delivered twice.
+ * The Rust crate's outbox inside an API worker (`sdk/rust/api`), with a real D1 and the built Worker: whatever crashes
+ * at whatever step, nothing is lost or delivered twice.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { createRealtime, OUTBOX_TABLE } from "realtime-worker/server";
 import { idsOf, mortality, nothing, tableIn, testPromises } from "./server-outbox-rig.mjs";
 
 const build = fileURLToPath(new URL("../rust/api/build/", import.meta.url));
-/** The API worker on bindings that die at the step that a request names. */
+/** The API worker with bindings that crash at the step that a request names. */
 const MORTAL = `
 	import api from "./index.js";
 	${mortality}

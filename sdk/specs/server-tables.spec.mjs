@@ -1,5 +1,5 @@
 /**
- * Tables: what the helper applies and what the Worker enforces come from one place, and never disagree.
+ * Tables: what the helper applies and what the Worker enforces come from one declaration, and never disagree.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

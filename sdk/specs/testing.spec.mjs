@@ -1,5 +1,5 @@
 /**
- * The test server is to an application what the Worker is: one script over both gives the same to every client.
+ * The test server is equivalent to the Worker for an application: one script on both gives the same to every client.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -24,7 +24,7 @@ const channels = [
 const people = { ada: ["admin"], mel: ["member"], gus: ["guest"] };
 const claimsOf = (user) => (user === "mel" ? { teams: ["red"] } : {});
 
-/** What the script does with: a client of each, what each has heard, and the publisher. */
+/** The script's environment: clients, what each has received, and the publisher. */
 function stage(url, optionsOf, env) {
 	const heard = {};
 	const clients = {};
@@ -42,7 +42,7 @@ function stage(url, optionsOf, env) {
 	return { heard, clients, realtime: createRealtime(env, { tables }) };
 }
 
-/** The script. `arrived` settles when what was sent has come to everyone. */
+/** The script. `arrived` resolves when everything sent has reached everyone. */
 async function play({ heard, clients: { ada, mel, gus }, realtime }, arrived) {
 	const rooms = [ada, mel, gus].map((client) => client.topic("room:1"));
 	const hear = (user) => ({ event, payload }) => heard[user].push(["room", event, payload]);
@@ -80,7 +80,7 @@ async function play({ heard, clients: { ada, mel, gus }, realtime }, arrived) {
 	await arrived();
 }
 
-/** Everything that was published before it has come when it has. */
+/** Everything published before it has arrived when it has. */
 async function fence({ clients, realtime }) {
 	const all = Object.values(clients).map((client) => new Promise((resolve) => client.on.broadcast("fence", resolve)));
 	await realtime.broadcast("fence", null, "org_1");

@@ -1,6 +1,6 @@
 /**
- * `view` shows what the stream shows: by the table of tests that tests/views.rs checks the Worker with, and over random rules
- * and rows beside the built Worker.
+ * `view` shows what the stream shows: according to the table of tests that tests/views.rs checks the Worker with, and
+ * on random rules and rows with the built Worker.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

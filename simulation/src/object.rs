@@ -7,7 +7,7 @@ use realtime_worker::code::Refusal;
 use realtime_worker::engine::effect::{Admitted, Receipt};
 use realtime_worker::engine::input::SocketId;
 use realtime_worker::engine::relay::{Peer, client_prefix};
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::server::tenant_server::TenantServer;
 
@@ -91,14 +91,14 @@ pub(crate) fn wake(
     let attachment =
         |(place, socket): (usize, &Socket)| (SocketId(place as u32), people.attachment(*socket).to_owned());
     stored.sockets = sockets.iter().flatten().enumerate().map(attachment).collect();
-    let surroundings = Surroundings {
+    let environment = Environment {
         now,
         organization: ORGANIZATION.to_owned(),
         configuration: configuration.clone(),
         epoch: format!("life{number}.{life}"),
     };
     match number {
-        0 => TenantServer::wake(surroundings, stored),
-        relay => TenantServer::wake_relay(surroundings, relay, stored),
+        0 => TenantServer::wake(environment, stored),
+        relay => TenantServer::wake_relay(environment, relay, stored),
     }
 }

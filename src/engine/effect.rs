@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::census::Census;
 use super::command::Call;
-use super::database::interest::Telling;
+use super::database::interest::InterestReport;
 use super::distinct::Distinct;
 use super::event::{Address, Event};
 use super::figures::Figures;
@@ -154,7 +154,7 @@ pub struct Selection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Who listens to which tables; answered with [`super::input::Input::InterestAnswered`].
-    Interest(Telling),
+    Interest(InterestReport),
     /// What a principal may do in a topic; answered with [`super::input::Input::Authorized`].
     Authorize {
         /// The question's number.
@@ -273,8 +273,15 @@ pub enum Write {
     Listeners {
         /// The relay's number.
         relay: u32,
-        /// Their texts; empty if there are no listeners.
+        /// Their texts; empty if there are no listeners, and what they were answered is deleted too.
         parts: Vec<String>,
+    },
+    /// Replace what is stored about the answer to these listeners.
+    ListenersState {
+        /// The relay's number.
+        relay: u32,
+        /// Its text.
+        state: String,
     },
     /// Delete everything stored for closed sockets.
     Forget {

@@ -155,15 +155,15 @@ pub(super) enum Announcement {
     /// The rosters of the topics of `watch` come last.
     Authenticated { with_position: bool, then: Vec<Event>, watch: Vec<Topic> },
     /// This subscription is active.
-    Subscribed { id: String, answer: Option<Rc<str>>, to: Missable, watch: Option<Topic> },
+    Subscribed { id: String, answer: Option<Rc<str>>, to: RecoveryTarget, watch: Option<Topic> },
     /// This channel is joined.
     Joined { id: String, answer: Rc<str>, live: Event, watch: Option<Topic> },
     /// A relay asked on behalf of one of its sockets.
-    Asked { relay: u32, ask: Box<Ask>, refusal: Option<Refusal>, only: Option<Missable> },
+    Asked { relay: u32, ask: Box<Ask>, refusal: Option<Refusal>, only: Option<RecoveryTarget> },
 }
 
 /// The target of a subscription that recovers.
-pub(super) enum Missable {
+pub(super) enum RecoveryTarget {
     /// Everything that is published to a topic.
     Topic(Topic),
     /// Changes.

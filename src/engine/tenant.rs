@@ -35,7 +35,7 @@ pub struct Tenant {
 }
 
 /// What a tenant needs from its environment at wake.
-pub struct Surroundings {
+pub struct Environment {
     /// The time, in Unix milliseconds.
     pub now: u64,
     /// The tenant's id.
@@ -48,17 +48,12 @@ pub struct Surroundings {
 
 impl Tenant {
     /// Wakes a tenant: after a first start, a hibernation, a deploy or a crash alike (invariant 4).
-    pub fn wake(
-        surroundings: Surroundings,
-        profiles: Profiles,
-        mut stored: Stored,
-        effects: &mut Vec<Effect>,
-    ) -> Tenant {
-        let Surroundings { now, organization, configuration, epoch } = surroundings;
+    pub fn wake(environment: Environment, profiles: Profiles, mut stored: Stored, effects: &mut Vec<Effect>) -> Tenant {
+        let Environment { now, organization, configuration, epoch } = environment;
         let mut out = Out::default();
         let organization: Rc<str> = Rc::from(organization);
-        let surroundings = (configuration.clone(), &*organization);
-        let mut stream = Stream::wake(now, surroundings, epoch.clone(), &stored);
+        let environment = (configuration.clone(), &*organization);
+        let mut stream = Stream::wake(now, environment, epoch.clone(), &stored);
         let limits_listeners = configuration.app(&organization).is_some_and(|app| app.listeners.is_some());
         let hub = configuration.relays.map(|relays| Hub::wake((relays, limits_listeners), epoch, &stored));
         let places = stream.presence().places();
@@ -71,6 +66,9 @@ impl Tenant {
                 &own
             }
         };
+        if hub.is_none() {
+            Hub::forget_all(&stored, &mut out);
+        }
         let mut delivery =
             Delivery::wake(now, organization, (configuration, profiles), &mut stored, Some(places), &mut out);
         hub.iter().for_each(|hub| delivery.count_in(hub.census()));
@@ -110,7 +108,7 @@ impl Tenant {
 
     fn dispatch(&mut self, now: u64, input: Input, out: &mut Out) {
         match input {
-            Input::Open(open) => self.delivery.open_unless_rejected(now, open, out),
+            Input::Open(open) => self.open(now, open, out),
             Input::Frame { socket, frame, bytes } => self.delivery.frame(now, socket, frame, bytes, out),
             Input::Closed { socket } => self.delivery.closed(socket, out),
             Input::Publish { publications, remembered } => self.stream.publish(now, publications, remembered, out),
@@ -207,8 +205,16 @@ impl Tenant {
 
     /// The next message of a relay, unless a history read or an idempotency look-up for an earlier message is pending.
     fn next_relayed(&mut self) -> Option<(u32, Up)> {
-        let is_waiting = self.stream.is_reading() || self.stream.recalling().is_some();
-        if is_waiting { None } else { self.relayed.pop_front() }
+        if self.stream.is_reading() || self.stream.recalling().is_some() {
+            return None;
+        }
+        let hub = self.hub.as_mut()?;
+        while let Some((relay, message)) = self.relayed.pop_front() {
+            if let Some(message) = hub.postpone(relay, message) {
+                return Some((relay, message));
+            }
+        }
+        hub.next_postponed()
     }
 
     fn carry(&mut self, now: u64, out: &mut Out) {

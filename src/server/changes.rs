@@ -82,8 +82,8 @@ fn database(organization: &str, configuration: &Configuration) -> Result<Rc<Data
 impl From<Question> for SourceRequest {
     fn from(question: Question) -> SourceRequest {
         match question {
-            Question::Interest(telling) => {
-                SourceRequest { path: "/interest", body: telling.body, answer: AnswerTo::Interest(telling.revision) }
+            Question::Interest(report) => {
+                SourceRequest { path: "/interest", body: report.body, answer: AnswerTo::Interest(report.revision) }
             }
             Question::Authorize { number, body } => {
                 SourceRequest { path: "/authorize", body, answer: AnswerTo::Authorize(number) }

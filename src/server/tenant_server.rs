@@ -6,7 +6,7 @@ use crate::engine::command::{DecodedFrame, Malformed};
 use crate::engine::effect::Effect;
 use crate::engine::input::{DialectId, Input, Open, SocketId, Stored};
 use crate::engine::relay::tenant::RelayTenant;
-use crate::engine::tenant::{Surroundings, Tenant};
+use crate::engine::tenant::{Environment, Tenant};
 use crate::policy::limits::BODY_BYTES;
 use crate::server::outgoing::Outgoing;
 use crate::server::unread::Unread;
@@ -28,20 +28,20 @@ enum Served {
 
 impl TenantServer {
     /// Constructs a tenant from its storage.
-    pub fn wake(surroundings: Surroundings, stored: Stored) -> (TenantServer, Vec<Effect>) {
-        let limits = &surroundings.configuration.limits;
+    pub fn wake(environment: Environment, stored: Stored) -> (TenantServer, Vec<Effect>) {
+        let limits = &environment.configuration.limits;
         let (max_frame, unread) = (limits.frame_bytes, Unread::new(limits.unread_bytes));
         let mut effects = Vec::new();
-        let tenant = Tenant::wake(surroundings, dialect::profile, stored, &mut effects);
+        let tenant = Tenant::wake(environment, dialect::profile, stored, &mut effects);
         (TenantServer { max_frame, tenant: Served::Root(Box::new(tenant)), unread }, effects)
     }
 
     /// Constructs the relay of this number, from its own storage.
-    pub fn wake_relay(surroundings: Surroundings, number: u32, stored: Stored) -> (TenantServer, Vec<Effect>) {
-        let limits = &surroundings.configuration.limits;
+    pub fn wake_relay(environment: Environment, number: u32, stored: Stored) -> (TenantServer, Vec<Effect>) {
+        let limits = &environment.configuration.limits;
         let (max_frame, unread) = (limits.frame_bytes, Unread::new(limits.unread_bytes));
         let mut effects = Vec::new();
-        let relay = RelayTenant::wake(surroundings, number, dialect::profile, stored, &mut effects);
+        let relay = RelayTenant::wake(environment, number, dialect::profile, stored, &mut effects);
         (TenantServer { max_frame, tenant: Served::Relay(Box::new(relay)), unread }, effects)
     }
 

@@ -22,7 +22,7 @@ use crate::dialect::{self, Received};
 use crate::engine::effect::{Calling, Effect};
 use crate::engine::input::{CallAnswer, Input, SocketId};
 use crate::engine::relay::Peer;
-use crate::engine::tenant::Surroundings;
+use crate::engine::tenant::Environment;
 use crate::server::administration;
 use crate::server::answer::Answer;
 use crate::server::changes::{self, SourceRequest};
@@ -120,17 +120,17 @@ impl Broadcaster {
             Some(RelayName { number, organization }) => (organization, Peer::Relay(number)),
             None => (name, Peer::Root),
         };
-        let surroundings = Surroundings {
+        let environment = Environment {
             now: now(),
             organization: organization.clone(),
             configuration: configuration.clone(),
             epoch: random_hex(8).map_err(failed)?,
         };
         let (server, effects) = match place {
-            Peer::Root => TenantServer::wake(surroundings, stored),
-            Peer::Relay(number) => TenantServer::wake_relay(surroundings, number, stored),
+            Peer::Root => TenantServer::wake(environment, stored),
+            Peer::Relay(number) => TenantServer::wake_relay(environment, number, stored),
         };
-        Ok((Life { organization, place, configuration, server, sockets, storage }, effects))
+        Ok((Life { identity: Rc::default(), organization, place, configuration, server, sockets, storage }, effects))
     }
 
     fn answer(&self, path: &str, body: &str) -> std::result::Result<Answer, Refusal> {
@@ -293,10 +293,14 @@ impl Broadcaster {
     /// Asks another object of the organization without blocking this one.
     fn ask_peer(&self, peer: Peer, body: String) {
         let object = self.clone();
+        let asker = self.with_life(|life| Ok((life.organization.clone(), life.identity.clone())));
+        let Ok((organization, identity)) = asker else { return };
         self.state.wait_until(async move {
-            let organization = object.with_life(|life| Ok(life.organization.clone())).unwrap_or_default();
             let answer = relay::ask(&object.env, &organization, peer, &body).await;
-            let _ = object.happen(Input::PeerAnswered { peer, answer });
+            // The answer names no request, and another life has requests of its own.
+            if object.with_life(|life| Ok(Rc::ptr_eq(&life.identity, &identity))).unwrap_or_default() {
+                let _ = object.happen(Input::PeerAnswered { peer, answer });
+            }
         });
     }
 

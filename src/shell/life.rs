@@ -27,6 +27,8 @@ const MAX_ENCODED: usize = 2 << 20;
 
 /// What an object has in memory.
 pub struct Life {
+    /// Tells it from the object's other lives in this isolate.
+    pub identity: Rc<()>,
     /// The organization.
     pub organization: String,
     /// Which of its objects this is: its own, or one of its relays.

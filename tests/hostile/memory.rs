@@ -6,7 +6,7 @@ use realtime_worker::dialect::{native, read_configuration};
 use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::{Effect, Task};
 use realtime_worker::engine::input::{Input, Open, PresenceRow, SocketId, Stored};
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::server::tenant_server::TenantServer;
 
@@ -16,19 +16,19 @@ const MEMBERS: u32 = 20_000;
 const METADATA_BYTES: usize = 200;
 const MEGABYTE: f64 = 1e6;
 
-fn surroundings() -> Surroundings {
+fn environment() -> Environment {
     let variable = |name: &str| match name {
         "ACCESS_TOKEN" | "JWT_SECRET" => Some("a secret of the test, of 32 bytes at least".to_owned()),
         "REALTIME" => Some(r#"{"limits":{"connections":20000,"presenceMembers":20000}}"#.to_owned()),
         _ => None,
     };
     let configuration = Rc::new(read_configuration(&variable).unwrap());
-    Surroundings { now: 0, organization: "org_1".to_owned(), configuration, epoch: "e".to_owned() }
+    Environment { now: 0, organization: "org_1".to_owned(), configuration, epoch: "e".to_owned() }
 }
 
 /// What is beside as many sockets.
 fn sockets() -> Vec<(SocketId, String)> {
-    open_to(&mut TenantServer::wake(surroundings(), Stored::default()).0)
+    open_to(&mut TenantServer::wake(environment(), Stored::default()).0)
 }
 
 /// Opens as many sockets, and hands over what is attached to them.
@@ -72,7 +72,7 @@ fn awake(sockets: Vec<(SocketId, String)>, presence: Vec<PresenceRow>) -> f64 {
         presence: presence.clone(),
         ..Stored::default()
     };
-    let (mut server, effects) = TenantServer::wake(surroundings(), stored());
+    let (mut server, effects) = TenantServer::wake(environment(), stored());
     drop(effects);
     drop(server.handle(0, Input::Alarm));
     (live() - before) as f64
@@ -92,7 +92,7 @@ fn twenty_thousand_members_take_less_than_forty_megabytes() {
 /// How many sockets there are, and which of them the wake has closed.
 fn woken(sockets: Vec<(SocketId, String)>) -> (u64, Vec<SocketId>) {
     let (server, effects) =
-        TenantServer::wake(surroundings(), Stored { epoch: Some("e".to_owned()), sockets, ..Stored::default() });
+        TenantServer::wake(environment(), Stored { epoch: Some("e".to_owned()), sockets, ..Stored::default() });
     let closed = |effect| if let Effect::Do(Task::Close { socket, .. }) = effect { Some(socket) } else { None };
     (server.sockets(), effects.into_iter().filter_map(closed).collect())
 }
@@ -100,7 +100,7 @@ fn woken(sockets: Vec<(SocketId, String)>) -> (u64, Vec<SocketId>) {
 #[test]
 fn an_idle_socket_takes_less_than_a_kilobyte_opened_or_woken() {
     let per_socket = |bytes: usize| bytes / MEMBERS as usize;
-    let mut server = TenantServer::wake(surroundings(), Stored::default()).0;
+    let mut server = TenantServer::wake(environment(), Stored::default()).0;
     let before = live();
     let sockets = open_to(&mut server);
     let attached: usize = sockets.capacity() * size_of::<(SocketId, String)>()

@@ -9,7 +9,7 @@ use realtime_worker::engine::command::Recover;
 use realtime_worker::engine::effect::{Admitted, Effect, Task};
 use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, UsedTicket};
 use realtime_worker::engine::relay::{Peer, client_prefix};
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::policy::principal::Principal;
 use realtime_worker::policy::relays::Relays;
 use realtime_worker::server::log::log_line;
@@ -105,9 +105,11 @@ impl Rig {
         Rig::with(configuration)
     }
 
-    /// A version without relays is deployed, and their objects' sockets have survived that.
-    pub fn switch_relays_off(&mut self, realtime: &Value) {
-        self.configuration = std::rc::Rc::new(super::configuration(realtime, &[]));
+    /// Another number of relays is deployed, or none, and the sockets have survived that.
+    pub fn switch_relays(&mut self, realtime: &Value, relays: Option<Relays>) {
+        let mut configuration = super::configuration(realtime, &[]);
+        configuration.relays = relays;
+        self.configuration = std::rc::Rc::new(configuration);
         self.wake();
         self.wake_relays();
     }
@@ -134,8 +136,8 @@ impl Rig {
         stored.sockets = relay.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
         stored.keys = self.known_keys.clone();
         let epoch = format!("life{}.{}", relay.number, relay.lives);
-        let surroundings = Surroundings { now, organization: ORGANIZATION.to_owned(), configuration, epoch };
-        let (server, effects) = TenantServer::wake_relay(surroundings, relay.number, stored);
+        let environment = Environment { now, organization: ORGANIZATION.to_owned(), configuration, epoch };
+        let (server, effects) = TenantServer::wake_relay(environment, relay.number, stored);
         relay.server = Some(server);
         relay.timers.clear();
         self.settle_relay(index, effects, &mut Outcome::default());

@@ -11,7 +11,7 @@ use realtime_worker::engine::figures::Figures;
 use realtime_worker::engine::input::{HistoryRead, Input, Publisher, SocketId};
 use realtime_worker::engine::publication::Publication;
 use realtime_worker::engine::relay::Peer;
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::server::answer::Answer;
 use realtime_worker::server::log::log_line;
 use realtime_worker::server::outgoing::{Outgoing, closing};
@@ -125,13 +125,13 @@ impl Rig {
         let attachment = |client: &Client| self.attachments.get(&client.id).cloned().unwrap_or_default();
         stored.sockets = self.sockets.iter().map(|(socket, client)| (*socket, attachment(client))).collect();
         stored.keys = self.known_keys.clone();
-        let surroundings = Surroundings {
+        let environment = Environment {
             now: self.now,
             organization: ORGANIZATION.to_owned(),
             configuration: self.configuration.clone(),
             epoch: format!("epoch{}", self.epochs),
         };
-        let (server, effects) = TenantServer::wake(surroundings, stored);
+        let (server, effects) = TenantServer::wake(environment, stored);
         self.server = Some(server);
         self.fetching = false;
         self.timers.clear();

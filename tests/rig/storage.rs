@@ -113,6 +113,12 @@ impl Storage {
                 self.facts.retain(|name, _| !name.starts_with(&prefix));
                 self.facts
                     .extend(parts.iter().enumerate().map(|(part, text)| (format!("{prefix}{part}"), text.clone())));
+                if parts.is_empty() {
+                    self.facts.remove(&format!("listening.{relay}"));
+                }
+            }
+            Write::ListenersState { relay, state } => {
+                self.facts.insert(format!("listening.{relay}"), state.clone());
             }
             Write::Relay { number, state } => {
                 let name = format!("relay.{number}");

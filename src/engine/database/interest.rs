@@ -84,7 +84,7 @@ pub enum Readiness {
 
 /// A report for the database's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telling {
+pub struct InterestReport {
     /// Greater than all previous ones.
     pub revision: u64,
     /// The body.
@@ -199,7 +199,7 @@ impl Interest {
     }
 
     /// The report that must be sent now; `None` if nothing has changed, or while an answer or the backoff is pending.
-    pub fn telling(&mut self, now: u64, organization: &str) -> Option<Telling> {
+    pub fn report(&mut self, now: u64, organization: &str) -> Option<InterestReport> {
         if !self.is_changed || self.asking.is_some() || self.retry.is_some_and(|time| time > now) {
             return None;
         }
@@ -221,7 +221,7 @@ impl Interest {
         body.push_str(",\"organization\":");
         json::write_string(&mut body, organization);
         body.push_str(&format!(",\"revision\":{revision},\"groups\":{groups}}}"));
-        Some(Telling { revision, body })
+        Some(InterestReport { revision, body })
     }
 
     /// Handles the answer to a report, or `None` if there was none, and returns what to store. `is_lost`: whether the
@@ -278,11 +278,12 @@ impl Interest {
         self.remotes.keys().copied().collect()
     }
 
-    /// Replaces the listeners at a relay.
-    pub fn listen(&mut self, relay: u32, remote: Remote) {
+    /// Replaces the listeners at a relay; returns whether they are others than before.
+    pub fn listen(&mut self, relay: u32, remote: Remote) -> bool {
         let before = self.remotes.insert(relay, remote);
         let is_same = before.zip(self.remotes.get(&relay)).is_some_and(|(before, now)| before.is_same(now));
         self.is_changed |= !is_same;
+        !is_same
     }
 
     /// Removes the listeners at a relay; returns whether there were any.

@@ -34,6 +34,8 @@ pub struct Remote {
     is_answered: bool,
 }
 
+/// Part of the groups. What it says of the answer holds unless a [`AnswerState`] of the same or a later report is stored: builds
+/// before stored no state, and rewrote all parts instead.
 #[derive(Serialize, Deserialize)]
 struct Part {
     version: u32,
@@ -42,14 +44,22 @@ struct Part {
     groups: Vec<GroupForm>,
 }
 
+/// What changes while the groups stay the same.
+#[derive(Serialize, Deserialize)]
+struct AnswerState {
+    version: u32,
+    revision: u64,
+    is_answered: bool,
+}
+
 impl Remote {
     /// A new report of a relay.
     pub fn told(revision: u64, groups: Vec<GroupForm>) -> Remote {
         Remote { revision, groups: groups.into_iter().map(read).collect(), is_answered: false }
     }
 
-    /// Reads the stored parts; `None` if one is unreadable.
-    pub fn stored<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Remote> {
+    /// Reads the stored parts with their state; `None` if a part is unreadable.
+    pub fn stored<'a>(parts: impl Iterator<Item = &'a str>, state: Option<&str>) -> Option<Remote> {
         let mut remote = Remote { is_answered: true, ..Remote::default() };
         for text in parts {
             let part: Part = serde_json::from_str(text).ok().filter(|part: &Part| part.version == VERSION)?;
@@ -57,7 +67,20 @@ impl Remote {
             remote.is_answered &= part.is_answered;
             remote.groups.extend(part.groups.into_iter().map(read));
         }
+        let state = state.and_then(|text| serde_json::from_str(text).ok());
+        if let Some(state) =
+            state.filter(|state: &AnswerState| state.version == VERSION && state.revision >= remote.revision)
+        {
+            (remote.revision, remote.is_answered) = (state.revision, state.is_answered);
+        }
         Some(remote)
+    }
+
+    /// The text of the state to store.
+    pub fn state(&self) -> String {
+        let state = AnswerState { version: VERSION, revision: self.revision, is_answered: self.is_answered };
+        // Numbers always have a JSON form.
+        serde_json::to_string(&state).unwrap_or_default()
     }
 
     /// The texts to store.
@@ -149,11 +172,24 @@ mod tests {
         let mut remote = Remote::told(7, many.collect());
         let parts = remote.parts();
         assert!(parts.len() > 1 && parts.iter().all(|part| part.len() < 2_000_000), "{}", parts.len());
-        let back = Remote::stored(parts.iter().map(String::as_str)).unwrap();
+        let stored = |state: &str| Remote::stored(parts.iter().map(String::as_str), Some(state)).unwrap();
+        let back = stored(&remote.state());
         assert!(back.is_same(&remote) && back.waiting() == Some(7));
         remote.answer();
-        let parts = remote.parts();
-        assert_eq!(Remote::stored(parts.iter().map(String::as_str)).unwrap().waiting(), None);
-        assert!(Remote::stored(["{}"].into_iter()).is_none());
+        assert_eq!(stored(&remote.state()).waiting(), None, "the parts need not be rewritten");
+        assert_eq!(stored(&Remote::told(8, Vec::new()).state()).waiting(), Some(8));
+        for other in ["", "{}", r#"{"version":1,"revision":6,"is_answered":true}"#] {
+            assert_eq!(stored(other).waiting(), Some(7), "{other}");
+        }
+        assert!(Remote::stored(["{}"].into_iter(), None).is_none());
+    }
+
+    #[test]
+    fn what_the_build_before_stored_is_read() {
+        let part =
+            |is_answered: bool| format!(r#"{{"version":1,"revision":7,"is_answered":{is_answered},"groups":[]}}"#);
+        let waiting =
+            |parts: [bool; 2]| Remote::stored(parts.map(part).iter().map(String::as_str), None).unwrap().waiting();
+        assert_eq!([waiting([true, true]), waiting([true, false])], [None, Some(7)]);
     }
 }

@@ -40,9 +40,9 @@ struct Attachment<'a> {
     overflow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<State>,
-    /// A relay's progress (`engine/relay/heard.rs`).
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    heard: Option<Cow<'a, str>>,
+    /// A relay's progress (`engine/relay/checkpoint.rs`).
+    #[serde(borrow, rename = "heard", default, skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Cow<'a, str>>,
 }
 
 /// Where a session is present: whether the topic is private, and its name; `None`: the lobby.
@@ -137,7 +137,7 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
         write_rows(socket, out);
         // V8 may serialize it to twice as many bytes.
         if socket.state_bytes > MAX_BYTES / 2 {
-            if socket.heard.is_some() {
+            if socket.checkpoint.is_some() {
                 attach_overflow(socket, out);
             }
             return;
@@ -150,7 +150,7 @@ pub(super) fn write(socket: &mut Socket, out: &mut Out) {
         return out.run(Task::Attach { socket: socket.id, state: whole });
     }
     // An earlier write has already marked the attachment.
-    if socket.rows.is_none() || socket.heard.is_some() {
+    if socket.rows.is_none() || socket.checkpoint.is_some() {
         attach_overflow(socket, out);
     }
     write_rows(socket, out);
@@ -171,8 +171,8 @@ fn text(socket: &Socket, overflow: bool, state: Option<State>) -> String {
         Sessions::One => ONE_SESSION,
         Sessions::Many => CHANNELS,
     };
-    let heard = socket.heard.as_deref().map(Cow::from);
-    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state, heard };
+    let checkpoint = socket.checkpoint.as_deref().map(Cow::from);
+    let stored = Attachment { version, client_id: Cow::from(&*socket.client_id), overflow, state, checkpoint };
     // Structs of texts and numbers always have a JSON form.
     serde_json::to_string(&stored).unwrap_or_default()
 }

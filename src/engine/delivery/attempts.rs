@@ -28,13 +28,6 @@ impl Delivery {
         self.fail(socket, code, out);
     }
 
-    /// Opens a socket, unless it has proven nothing yet and its address has used up its budget.
-    pub(in crate::engine) fn open_unless_rejected(&mut self, now: u64, open: Open, out: &mut Out) {
-        if !self.rejects_stranger(now, &open, out) {
-            self.open(now, open, out);
-        }
-    }
-
     /// Rejects a socket that has proven nothing yet if its address has used up its budget; returns whether it has.
     pub(in crate::engine) fn rejects_stranger(&mut self, now: u64, open: &Open, out: &mut Out) -> bool {
         let limit = self.configuration.limits.refused_per_address;

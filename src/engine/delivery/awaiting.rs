@@ -8,7 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::engine::command::Position;
 use crate::engine::database::interest::Readiness;
 use crate::engine::event::Event;
-use crate::engine::message::{Announcement, Missable, Out, SessionId, ToStream};
+use crate::engine::message::{Announcement, Out, RecoveryTarget, SessionId, ToStream};
 use crate::engine::profile::TableDelivery;
 use crate::policy::limits::MAX_DATABASE_WAIT;
 
@@ -86,7 +86,8 @@ impl Delivery {
         let target = self.registry.session(id).and_then(|session| session.subscriptions.get(&name)?.table());
         match (since, target.cloned()) {
             (Some((epoch, offset)), Some(target)) => {
-                let then = Announcement::Subscribed { id: name, answer, to: Missable::Table(target), watch: None };
+                let then =
+                    Announcement::Subscribed { id: name, answer, to: RecoveryTarget::Table(target), watch: None };
                 let from = self.registry.since(id, Position { epoch, offset });
                 out.to_stream.push_back(ToStream::Resume { session: id, from, then });
             }

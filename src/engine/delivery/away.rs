@@ -48,7 +48,7 @@ pub(super) struct Away {
     /// The cost of the current command.
     units: u64,
     /// Unpaid costs: socket, user, units.
-    owed: Vec<(String, Option<String>, u64)>,
+    charges: Vec<(String, Option<String>, u64)>,
 }
 
 impl NotedClass {
@@ -99,8 +99,8 @@ impl Away {
     }
 
     /// Records a cost to be charged.
-    pub(super) fn owe(&mut self, socket: &str, user: Option<&str>, units: u64) {
-        self.owed.push((socket.to_owned(), user.map(str::to_owned), units));
+    pub(super) fn charge(&mut self, socket: &str, user: Option<&str>, units: u64) {
+        self.charges.push((socket.to_owned(), user.map(str::to_owned), units));
     }
 }
 
@@ -128,8 +128,8 @@ impl Delivery {
     }
 
     /// The unpaid costs since the last call: socket, user, units.
-    pub(in crate::engine) fn take_owed(&mut self) -> Vec<(String, Option<String>, u64)> {
-        self.registry.away.as_mut().map(|away| std::mem::take(&mut away.owed)).unwrap_or_default()
+    pub(in crate::engine) fn take_charges(&mut self) -> Vec<(String, Option<String>, u64)> {
+        self.registry.away.as_mut().map(|away| std::mem::take(&mut away.charges)).unwrap_or_default()
     }
 
     /// The scope of every class.
@@ -162,6 +162,11 @@ impl Delivery {
         (self.registry.sockets().authenticated(), self.registry.sockets().pending())
     }
 
+    /// How many sockets the tenant may have at all its objects.
+    pub(in crate::engine) fn max_connections(&self) -> u64 {
+        self.configuration.limits.connections
+    }
+
     /// Starts a command: `refusal` is the root's, and the cost is counted from here.
     pub(in crate::engine) fn prepare(&mut self, refusal: Option<Refusal>) {
         if let Some(away) = &mut self.registry.away {
@@ -189,6 +194,11 @@ impl Delivery {
     pub(in crate::engine) fn topics_of(&self, socket: SocketId) -> Vec<Topic> {
         let sessions = self.registry.socket(socket).into_iter().flat_map(|socket| &socket.sessions);
         sessions.flat_map(Session::topics).cloned().collect()
+    }
+
+    /// Whether a session is present in a topic.
+    pub(in crate::engine) fn is_present(&self, id: SessionId, topic: &Option<Topic>) -> bool {
+        self.registry.session(id).is_some_and(|session| session.present.contains(topic))
     }
 
     /// Whether a socket is authenticated.

@@ -10,12 +10,14 @@ use crate::engine::database::remote::{GroupForm, Remote};
 use crate::engine::effect::{Task, Write};
 use crate::engine::event::Event;
 use crate::engine::input::Stored;
-use crate::engine::message::{Announcement, Missable, Missed, Out, SessionId};
+use crate::engine::message::{Announcement, Missed, Out, RecoveryTarget, SessionId};
 use crate::engine::profile::Sessions;
 use crate::engine::publication::Content;
 
 /// The prefix of the facts about relays' listeners.
 const FACT: &str = "listeners.";
+/// The prefix of the facts about what they have been answered.
+const STATE: &str = "listening.";
 
 /// The stored listeners at relays, except at relays that are no longer configured.
 pub(super) fn stored_listeners(stored: &Stored, max_relay: u32) -> Vec<(u32, Remote)> {
@@ -23,7 +25,8 @@ pub(super) fn stored_listeners(stored: &Stored, max_relay: u32) -> Vec<(u32, Rem
     let relays: BTreeSet<u32> = stored.facts.keys().filter_map(|name| number(name)).collect();
     let remote = |relay: u32| {
         let parts = stored.facts.iter().filter(|(name, _)| number(name) == Some(relay));
-        Some((relay, Remote::stored(parts.map(|(_, text)| text.as_str()))?))
+        let state = stored.facts.get(&format!("{STATE}{relay}")).map(String::as_str);
+        Some((relay, Remote::stored(parts.map(|(_, text)| text.as_str()), state)?))
     };
     relays.into_iter().filter(|relay| *relay <= max_relay).filter_map(remote).collect()
 }
@@ -32,8 +35,10 @@ impl Delivery {
     /// Records who listens at a relay, replacing its previous report.
     pub(in crate::engine) fn listen_at(&mut self, relay: u32, revision: u64, groups: Vec<GroupForm>, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
-        link.interest.listen(relay, Remote::told(revision, groups));
-        self.store_listeners(relay, out);
+        if link.interest.listen(relay, Remote::told(revision, groups)) {
+            self.store_listeners(relay, out);
+        }
+        self.store_state(relay, out);
     }
 
     /// Removes the listeners at a relay.
@@ -50,10 +55,18 @@ impl Delivery {
         out.run(Task::Write(Write::Listeners { relay, parts }));
     }
 
+    /// The groups may take megabytes, and stay the same while this changes.
+    fn store_state(&self, relay: u32, out: &mut Out) {
+        let remote = self.registry.database.as_ref().and_then(|link| link.interest.remote(relay));
+        if let Some(remote) = remote.filter(|remote| !remote.is_empty()) {
+            out.run(Task::Write(Write::ListenersState { relay, state: remote.state() }));
+        }
+    }
+
     /// The relays whose listeners are now all judged for and that have not been informed, with the revisions.
     pub(in crate::engine) fn take_covered(&mut self, out: &mut Out) -> Vec<(u32, u64)> {
         let covered = self.registry.database.as_mut().map(|link| link.interest.take_covered()).unwrap_or_default();
-        covered.iter().for_each(|(relay, _)| self.store_listeners(*relay, out));
+        covered.iter().for_each(|(relay, _)| self.store_state(*relay, out));
         covered
     }
 
@@ -94,7 +107,9 @@ impl Delivery {
             return;
         }
         let only = match then {
-            Announcement::Subscribed { to: Missable::Table(target), .. } => Some((&*target.schema, &*target.table)),
+            Announcement::Subscribed { to: RecoveryTarget::Table(target), .. } => {
+                Some((&*target.schema, &*target.table))
+            }
             _ => None,
         };
         let is_of = |content: &Content, (in_schema, name): (&str, &str)| {

@@ -8,7 +8,7 @@ use super::rules::Rules;
 use crate::engine::command::TableTarget;
 use crate::engine::database::verdict::Verdict;
 use crate::engine::input::DialectId;
-use crate::engine::message::{Missable, SessionId};
+use crate::engine::message::{RecoveryTarget, SessionId};
 use crate::policy::channel::Topic;
 use crate::policy::roles::Roles;
 use crate::policy::table::{Operation, Table};
@@ -137,8 +137,8 @@ impl ChangeSelector {
 
 impl ClassKey {
     /// The key with only one of its table subscriptions; `None` when `only` is not a table.
-    pub(super) fn restricted_to(&self, only: &Missable) -> Option<Rc<ClassKey>> {
-        let Missable::Table(target) = only else { return None };
+    pub(super) fn restricted_to(&self, only: &RecoveryTarget) -> Option<Rc<ClassKey>> {
+        let RecoveryTarget::Table(target) = only else { return None };
         let selector = Rc::new(ChangeSelector::new(false, std::iter::once(target.clone())));
         Some(Rc::new(ClassKey { selector, ..self.clone() }))
     }

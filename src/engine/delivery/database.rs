@@ -58,7 +58,7 @@ impl DatabaseLink {
         let is_lost = fact(FEED).is_some_and(|state| state == LOST);
         let mut interest = Interest::wake(database, told, Rc::new(catalog), is_lost);
         let listeners = stored_listeners(stored, max_relay);
-        listeners.into_iter().for_each(|(relay, remote)| interest.listen(relay, remote));
+        listeners.into_iter().for_each(|(relay, remote)| _ = interest.listen(relay, remote));
         let catalog_text = fact(CATALOG).map_or_else(|| Rc::from(""), |text| Rc::from(text.as_str()));
         DatabaseLink { interest, catalog_text, unjudged: Cell::new(0) }
     }
@@ -178,13 +178,13 @@ impl Delivery {
     /// Tells the database's object who listens, if that has changed.
     pub(super) fn tell_database(&mut self, now: u64, out: &mut Out) {
         let Some(link) = &mut self.registry.database else { return };
-        if let Some(telling) = link.interest.telling(now, &self.organization) {
+        if let Some(report) = link.interest.report(now, &self.organization) {
             let database = link.interest.database().name.clone();
             if link.interest.is_ahead_of_storage() {
                 // Until this is answered, the other side may have either report.
                 out.run(Task::Write(Write::Fact { name: INTEREST, value: String::new() }));
             }
-            out.run(Task::AskDatabase { database, question: Question::Interest(telling) });
+            out.run(Task::AskDatabase { database, question: Question::Interest(report) });
         }
     }
 

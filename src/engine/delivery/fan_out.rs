@@ -12,7 +12,7 @@ use super::tables::EnabledTables;
 use crate::engine::effect::Effect;
 use crate::engine::event::{Address, Event, TableWarning};
 use crate::engine::input::DialectId;
-use crate::engine::message::{Accepted, Missable, Origin, Out, SessionId, ToStream};
+use crate::engine::message::{Accepted, Origin, Out, RecoveryTarget, SessionId, ToStream};
 use crate::engine::profile::{PresenceFrames, Profiles, TableDelivery};
 use crate::engine::publication::{Content, Publication};
 use crate::engine::table_settings::TableSetting;
@@ -76,16 +76,21 @@ impl<'a> FanOut<'a> {
     }
 
     /// The events of a publication for one connection, for a replay.
-    pub(super) fn events_for(&self, session: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Vec<Event> {
+    pub(super) fn events_for(
+        &self,
+        session: SessionId,
+        accepted: &Accepted,
+        only: Option<&RecoveryTarget>,
+    ) -> Vec<Event> {
         self.replay(session, accepted, only).unwrap_or_default()
     }
 
     /// `only`: the single subscription whose missed changes are replayed.
-    fn replay(&self, id: SessionId, accepted: &Accepted, only: Option<&Missable>) -> Option<Vec<Event>> {
+    fn replay(&self, id: SessionId, accepted: &Accepted, only: Option<&RecoveryTarget>) -> Option<Vec<Event>> {
         let session = self.registry.session(id)?;
         let principal = &session.principal;
         let publication = &accepted.publication;
-        if matches!(only, Some(Missable::Topic(topic)) if publication.topic.as_ref() != Some(topic)) {
+        if matches!(only, Some(RecoveryTarget::Topic(topic)) if publication.topic.as_ref() != Some(topic)) {
             return None;
         }
         let rules = Rules::of(accepted, self.configuration);
@@ -93,7 +98,7 @@ impl<'a> FanOut<'a> {
         let class = session.classes.get(&scope)?;
         let restricted = only.and_then(|only| class.restricted_to(only));
         let class = restricted.as_ref().unwrap_or(class);
-        if matches!(only, Some(Missable::Table(_))) && matches!(publication.content, Content::Message { .. }) {
+        if matches!(only, Some(RecoveryTarget::Table(_))) && matches!(publication.content, Content::Message { .. }) {
             return None;
         }
         let is_meant = publication.user.is_none() || principal.is(publication.user.as_deref());

@@ -20,8 +20,8 @@ const EVENT_BYTES: usize = 256;
 #[derive(Default)]
 pub(super) struct Held {
     sockets: BTreeMap<SocketId, Queue>,
-    /// Sockets that were opened with a principal, and whose session starts once the root has answered.
-    opening: BTreeSet<SocketId>,
+    /// Sockets of a relay whose frames wait until the root has answered, or whose session does.
+    asking: BTreeSet<SocketId>,
 }
 
 #[derive(Default)]
@@ -38,13 +38,13 @@ impl Held {
 
     /// Whether what a socket waits for exists in memory only.
     pub(super) fn depends_on_memory(&self, socket: SocketId) -> bool {
-        self.has(socket) || self.opening.contains(&socket)
+        self.has(socket) || self.asking.contains(&socket)
     }
 
     /// Removes a closed socket.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.sockets.remove(&socket);
-        self.opening.remove(&socket);
+        self.asking.remove(&socket);
     }
 
     /// Drops selected events from a socket's queue.
@@ -72,15 +72,16 @@ impl Delivery {
         self.registry.save_later(id);
     }
 
-    /// The session of a socket that was opened with a principal cannot start yet; the principal exists in memory only.
-    pub(in crate::engine) fn wait_to_begin(&mut self, id: SocketId) {
-        self.waits.held.opening.insert(id);
+    /// A frame cannot be handled before the root has answered, or a session that was opened with a principal cannot
+    /// start; both are in memory only.
+    pub(in crate::engine) fn wait_for_root(&mut self, id: SocketId) {
+        self.waits.held.asking.insert(id);
         self.registry.save_later(id);
     }
 
-    /// The session of such a socket starts.
-    pub(super) fn wait_no_longer(&mut self, id: SocketId) {
-        if self.waits.held.opening.remove(&id) {
+    /// The root has answered.
+    pub(in crate::engine) fn wait_no_longer(&mut self, id: SocketId) {
+        if self.waits.held.asking.remove(&id) {
             self.registry.save_later(id);
         }
     }
@@ -128,7 +129,7 @@ mod tests {
 
     fn held(bytes: &[usize]) -> Held {
         let queue = |bytes: &usize| Queue { events: Vec::new(), bytes: *bytes };
-        Held { opening: BTreeSet::new(), sockets: (0..).map(SocketId).zip(bytes.iter().map(queue)).collect() }
+        Held { asking: BTreeSet::new(), sockets: (0..).map(SocketId).zip(bytes.iter().map(queue)).collect() }
     }
 
     #[test]

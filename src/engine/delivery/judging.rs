@@ -14,7 +14,7 @@ use crate::engine::database::verdict::{Seen, Verdict};
 use crate::engine::effect::{Log, Question, Task};
 use crate::engine::event::Event;
 use crate::engine::input::SocketId;
-use crate::engine::message::{Accepted, Announcement, Missable, Missed, Out, SessionId, ToStream};
+use crate::engine::message::{Accepted, Announcement, Missed, Out, RecoveryTarget, SessionId, ToStream};
 use crate::engine::publication::Content;
 use crate::policy::database::{Group, Standing};
 use crate::policy::table::distinct;
@@ -98,7 +98,7 @@ impl Delivery {
         then: Announcement,
         out: &mut Out,
     ) -> Option<(Option<Missed>, Announcement)> {
-        let to_table = |to: &Missable| matches!(to, Missable::Table(_));
+        let to_table = |to: &RecoveryTarget| matches!(to, RecoveryTarget::Table(_));
         let is_whole = match &then {
             Announcement::Authenticated { .. } => true,
             Announcement::Subscribed { to, .. } => to_table(to),

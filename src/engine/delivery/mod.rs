@@ -45,7 +45,7 @@ mod sockets;
 mod subscribe;
 mod subscriptions;
 mod tables;
-mod telling;
+mod sending;
 mod verifier;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,7 +221,7 @@ impl Delivery {
     /// Removes a session and everything that refers to it.
     fn leave(&mut self, id: SessionId, out: &mut Out) {
         let Some(session) = self.registry.leave(id) else { return };
-        if !session.present.is_empty() {
+        if !session.present.is_empty() || !session.asked_presence.borrow().is_empty() {
             out.to_stream.push_back(ToStream::Gone { client_id: session.client_id });
         }
     }

@@ -102,6 +102,7 @@ impl Delivery {
     /// Records that a session is now present in a topic, or no longer is.
     pub(super) fn present(&mut self, id: SessionId, topic: Option<Topic>, present: bool, out: &mut Out) {
         self.registry.relist_topic(id, &topic, |session| {
+            session.asked_presence.get_mut().remove(&topic);
             session.present.retain(|place| *place != topic);
             if present {
                 session.present.push(topic.clone());

@@ -280,8 +280,8 @@ impl Registry {
 
     /// Stores a note of the relay in a socket's attachment.
     pub(super) fn note(&mut self, id: SocketId, note: &Rc<str>) {
-        if let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.heard.as_ref() != Some(note)) {
-            socket.heard = Some(note.clone());
+        if let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.checkpoint.as_ref() != Some(note)) {
+            socket.checkpoint = Some(note.clone());
             self.unsaved.insert(id);
         }
     }

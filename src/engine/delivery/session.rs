@@ -1,7 +1,7 @@
 //! One session: a principal with its subscriptions and presences. It is either the only session of its socket, or one
 //! of the channels that the socket carries.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) channel: Option<Box<JoinedChannel>>,
     /// Topics in which it is present, `None` for the lobby. The stream's rows hold this, not the attachment.
     pub(super) present: Vec<Option<Topic>>,
+    /// Further topics in which it has asked to be present. At a relay the answer may find that the session has ended.
+    pub(super) asked_presence: RefCell<BTreeSet<Option<Topic>>>,
     /// Whether these are stored with it, because another object has the presence rows.
     pub(super) keeps_places: bool,
     /// The classes that it belongs to.
@@ -161,6 +163,7 @@ impl Session {
             explicit: false,
             channel: None,
             present: Vec::new(),
+            asked_presence: RefCell::default(),
             keeps_places: false,
             classes: Memberships::default(),
             common: None,

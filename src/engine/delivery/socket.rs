@@ -51,7 +51,7 @@ pub(super) struct Socket {
     /// Bytes of its state, including its sessions, as last written.
     pub(super) state_bytes: usize,
     /// A relay's note about its own progress.
-    pub(super) heard: Option<Rc<str>>,
+    pub(super) checkpoint: Option<Rc<str>>,
 }
 
 /// The last valid token of a socket, by its digest, with its principal: clients send the same token for each of their
@@ -108,7 +108,7 @@ impl Socket {
             is_held: false,
             rows: None,
             state_bytes: 0,
-            heard: None,
+            checkpoint: None,
         }
     }
 

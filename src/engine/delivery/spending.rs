@@ -100,7 +100,7 @@ impl Delivery {
     /// A relay has no budgets, so the debt is recorded.
     fn charge_payer(&mut self, now: u64, (socket, user): (&str, Option<&str>), units: u64) {
         match &mut self.registry.away {
-            Some(away) => away.owe(socket, user, units),
+            Some(away) => away.charge(socket, user, units),
             None => self.budget.charge(now, Payer { socket: Some(socket), user, key: None }, units),
         }
     }

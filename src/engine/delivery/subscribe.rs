@@ -9,7 +9,7 @@ use super::session::{Subscribed, Subscription};
 use crate::code::{Code, Refusal};
 use crate::engine::command::{Command, Subscribe};
 use crate::engine::event::{Event, Member};
-use crate::engine::message::{Announcement, From, Missable, Origin, Out, SessionId, ToStream, Tracking};
+use crate::engine::message::{Announcement, From, Origin, Out, RecoveryTarget, SessionId, ToStream, Tracking};
 use crate::engine::profile::{Duplicate, RosterOnTracking, SubscribableTables, UnknownSubscription};
 use crate::engine::publication::{Payload, Publication};
 use crate::policy::channel::{Action, Topic};
@@ -102,14 +102,14 @@ impl Delivery {
                 self.warn_of_table(session, &name, out);
                 return Ok(());
             }
-            Subscribed::Table(target) => Missable::Table(target),
-            Subscribed::Topic(topic) => Missable::Topic(topic),
+            Subscribed::Table(target) => RecoveryTarget::Table(target),
+            Subscribed::Topic(topic) => RecoveryTarget::Topic(topic),
         };
         // The stream may have to read first, so the request goes through it and the roster follows the replay.
         let from = match (from, &to) {
             (None, _) => From::Now,
-            (Some(from), Missable::Topic(_)) => From::Position(from, Vec::new()),
-            (Some(from), Missable::Table(_)) => self.registry.since(session, from),
+            (Some(from), RecoveryTarget::Topic(_)) => From::Position(from, Vec::new()),
+            (Some(from), RecoveryTarget::Table(_)) => self.registry.since(session, from),
         };
         let then = Announcement::Subscribed { id, answer, to, watch };
         out.to_stream.push_back(ToStream::Resume { session, from, then });
@@ -237,9 +237,13 @@ impl Delivery {
         let roster = asked.max(profile.roster_on_tracking);
         self.configuration.authorize_presence(topic.as_ref(), principal)?;
         self.rights().check_metadata(&metadata)?;
-        let is_new = !known.present.contains(&topic);
-        if is_new && known.present.len() as u64 >= self.configuration.limits.presences {
+        let mut asked = known.asked_presence.borrow_mut();
+        let is_new = !known.present.contains(&topic) && !asked.contains(&topic);
+        if is_new && (known.present.len() + asked.len()) as u64 >= self.configuration.limits.presences {
             return Err(Refusal::of(Code::PresenceLimit));
+        }
+        if is_new {
+            asked.insert(topic.clone());
         }
         let user = principal.user.as_deref().map(Rc::from);
         let owns_key = profile.keys_are_owned;

@@ -165,8 +165,8 @@ mod tests {
             _ => None,
         };
         let configuration = Rc::new(Configuration::read(&variable, &[]).unwrap());
-        let surroundings = (configuration, (|_| Some(&SEVERAL)) as Profiles);
-        Delivery::wake(NOW, Rc::from("org_1"), surroundings, &mut stored, None, &mut Out::default())
+        let environment = (configuration, (|_| Some(&SEVERAL)) as Profiles);
+        Delivery::wake(NOW, Rc::from("org_1"), environment, &mut stored, None, &mut Out::default())
     }
 
     fn named_by(delivery: &mut Delivery, now: u64, token: &Secret) -> Result<Rc<Principal>, TokenError> {

@@ -33,6 +33,10 @@ impl RelayTenant {
         match self.question(now, socket, &frame) {
             Some(ask) => {
                 self.parked_bytes += bytes;
+                // Without a session the deadline for authentication is all that must outlive memory.
+                if self.delivery.is_authenticated(socket) {
+                    self.delivery.wait_for_root(socket);
+                }
                 self.park(socket, ask, (client_id, None), VecDeque::from([(frame, bytes)]));
             }
             None => self.execute(now, socket, frame, None, out),
@@ -61,10 +65,40 @@ impl RelayTenant {
     ) {
         self.asked += 1;
         let number = self.asked;
-        let ask = Ask { number, ..ask };
-        self.link.push(Up::Ask(ask.clone()));
-        self.asks.insert(number, Asked { socket, ask });
+        self.ask(number, Asked { socket, ask: Ask { number, ..ask } });
         self.parked.insert(socket, Parked { number, client_id, opening, frames });
+    }
+
+    /// Asks the root. While the relay catches up this waits: answers would only be held.
+    pub(super) fn ask(&mut self, number: u64, asked: Asked) {
+        if !self.progress.is_behind() {
+            self.link.push(Up::Ask(asked.ask.clone()));
+        }
+        self.asks.insert(number, asked);
+    }
+
+    /// A socket has closed: its answer is for nobody.
+    pub(super) fn closed(&mut self, socket: SocketId, out: &mut Out) {
+        self.forget_parked(socket);
+        self.delivery.closed(socket, out);
+    }
+
+    /// Forgets what a socket has asked.
+    pub(super) fn forget_parked(&mut self, socket: SocketId) {
+        if let Some(parked) = self.unpark(socket) {
+            self.asks.remove(&parked.number);
+        }
+    }
+
+    /// Asks again whatever is not answered, except for sockets that were closed here meanwhile.
+    pub(super) fn ask_all_again(&mut self) {
+        let is_open = |socket: SocketId, client_id: &Rc<str>| {
+            self.delivery.payer(socket).is_some_and(|(known, _)| known == *client_id)
+        };
+        let parked = self.parked.iter().filter(|(socket, parked)| !is_open(**socket, &parked.client_id));
+        let closed: Vec<SocketId> = parked.map(|(socket, _)| *socket).collect();
+        closed.into_iter().for_each(|socket| self.forget_parked(socket));
+        self.asks.values().for_each(|asked| self.link.push(Up::Ask(asked.ask.clone())));
     }
 
     pub(super) fn unpark(&mut self, socket: SocketId) -> Option<Parked> {
@@ -155,6 +189,7 @@ impl RelayTenant {
                 self.carry_messages(now, out);
             }
             None => {
+                self.delivery.wait_no_longer(socket);
                 if let Some((frame, _)) = frames.pop_front() {
                     self.execute(now, socket, frame, refusal, out);
                 }

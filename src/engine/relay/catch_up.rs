@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::checkpoint::{Checkpoint, CheckpointSocket};
 use super::codec;
-use super::database_form::DatabaseDown;
 use super::form::{AnswerForm, Ask, Down, FromForm, OriginForm, PayerForm, Up};
-use super::heard::{Heard, NotedSocket};
+use super::held::{HeldMessages, IncomingMessage};
 use super::life::catches_up;
-use super::owed::Owed;
+use super::pending_answers::PendingAnswers;
 use super::tenant::RelayTenant;
 use crate::engine::command::Position;
 use crate::engine::input::Stored;
@@ -22,7 +22,7 @@ const ASK_AGAIN: u64 = 15_000;
 /// How often it is asked before the root is considered unable to answer.
 const MAX_QUESTIONS: u32 = 4;
 /// How many ended lives of the root are remembered: a late batch of theirs must be ignored.
-const MAX_ENDED_LIVES: usize = 8;
+const MAX_ENDED_LIVES: usize = 4;
 
 /// How far a relay has received the stream.
 #[derive(Default)]
@@ -33,15 +33,15 @@ pub(super) struct Progress {
     began_empty: bool,
     ended_lives: VecDeque<String>,
     /// Whether a batch of the root was received since the link to it began.
-    has_heard: bool,
-    /// The life of the root before it answered that it does not know this link.
-    forgotten: Option<String>,
+    has_received: bool,
+    /// The life of the root before it answered that it does not know this link, and its last batch that was accepted.
+    forgotten: Option<(String, u64)>,
     behind: Option<Behind>,
     /// The answers that the root owes to sockets.
-    pub(super) owed: Owed,
-    noted: Heard,
+    pub(super) pending_answers: PendingAnswers,
+    noted: Checkpoint,
     note: Option<Rc<str>>,
-    noted_sockets: Vec<NotedSocket>,
+    noted_sockets: Vec<CheckpointSocket>,
 }
 
 /// What is missing, and the messages held until it arrives.
@@ -53,75 +53,16 @@ struct Behind {
     held: HeldMessages,
 }
 
-/// Messages that wait until everything before them is delivered.
-#[derive(Default)]
-struct HeldMessages {
-    messages: VecDeque<IncomingMessage>,
-    bytes: usize,
-    has_unretained: bool,
-}
-
-impl HeldMessages {
-    fn push(&mut self, incoming: IncomingMessage) {
-        self.bytes += incoming.bytes;
-        self.has_unretained |= incoming.is_unretained();
-        self.messages.push_back(incoming);
-    }
-
-    /// Removes the messages up to this offset; all of them without one.
-    fn take(&mut self, read_to: Option<u64>) -> VecDeque<IncomingMessage> {
-        let Some(read_to) = read_to else { return std::mem::take(self).messages };
-        let is_within = |incoming: &IncomingMessage| incoming.offset().is_some_and(|offset| offset <= read_to);
-        let count = self.messages.iter().rposition(is_within).map_or(0, |last| last + 1);
-        let rest = self.messages.split_off(count);
-        let taken = std::mem::take(self).messages;
-        rest.into_iter().for_each(|incoming| self.push(incoming));
-        taken
-    }
-}
-
-/// A message of the root, with the context of its batch.
-pub(super) struct IncomingMessage {
-    pub(super) message: Down,
-    pub(super) is_for_this_life: bool,
-    pub(super) bytes: usize,
-}
-
-impl IncomingMessage {
-    /// The stream's offset when it was sent, if it carries one.
-    fn offset(&self) -> Option<u64> {
-        match &self.message {
-            Down::Publish { offset, .. } => Some(*offset),
-            Down::Answer(form) => Some(form.offset),
-            _ => None,
-        }
-    }
-
-    /// Whether it comes after the publication of its offset; otherwise it is that publication.
-    fn follows_its_offset(&self) -> bool {
-        !matches!(&self.message, Down::Publish { kept: true, .. })
-    }
-
-    /// Whether it is for many sessions and not in the history.
-    fn is_unretained(&self) -> bool {
-        match &self.message {
-            Down::Publish { kept, .. } => !kept,
-            Down::Presence { .. } | Down::Gathered { .. } | Down::Arrived(_) => true,
-            Down::Database(DatabaseDown::Feed { .. }) => true,
-            _ => false,
-        }
-    }
-}
-
 impl Progress {
     /// The progress noted in the sockets' attachments, and the last batch of the root that was accepted.
     pub(super) fn wake(stored: &Stored) -> (Progress, Option<(String, u64)>) {
-        let (latest, noted_sockets) = super::heard::read(&stored.sockets);
+        let (latest, noted_sockets) = super::checkpoint::read(&stored.sockets);
         let noted = latest.unwrap_or_default();
         let position = noted.position.clone().map(|(epoch, offset)| Position { epoch, offset });
         let root = noted.root.clone();
         let began_empty = stored.sockets.is_empty();
-        (Progress { position, began_empty, noted, noted_sockets, ..Progress::default() }, root)
+        let ended_lives = noted.ended_lives.iter().cloned().collect();
+        (Progress { position, began_empty, ended_lives, noted, noted_sockets, ..Progress::default() }, root)
     }
 
     /// Whether the previous life was behind, and whether it held messages that are not in the history.
@@ -139,28 +80,55 @@ impl Progress {
         self.ended_lives.iter().any(|life| life == root)
     }
 
+    /// Whether a batch after the link began was accepted before it. Of the batches before, only the last is repeated.
+    pub(super) fn was_taken(&self, root: &str, sequence: u64) -> bool {
+        self.forgotten.as_ref().is_some_and(|(life, last)| life == root && sequence == *last && *last > 1)
+    }
+
+    /// Whether a repeated batch after the link began was certainly not accepted before it: the root numbers the batches of
+    /// a new link from 1.
+    pub(super) fn is_certainly_new(&self, root: &str, sequence: u64) -> bool {
+        let is_other = |(life, last): &(String, u64)| life != root || sequence != *last;
+        self.is_at_beginning() || self.forgotten.as_ref().is_some_and(is_other)
+    }
+
     /// Records whose batch is received. A late batch from before the link began says nothing about this link.
-    pub(super) fn hear(&mut self, root: &str) {
-        self.has_heard = self.forgotten.as_deref() != Some(root);
-        if self.has_heard {
+    pub(super) fn batch_received(&mut self, root: &str, sequence: u64) {
+        let is_late = |(life, last): &(String, u64)| life == root && sequence > *last;
+        self.has_received = !self.forgotten.as_ref().is_some_and(is_late);
+        if self.has_received {
             // Another life answers by now: what this one sent may still come late, and must not end its successor.
-            self.forgotten.take().into_iter().for_each(|ended| _ = self.end_life(ended));
+            let ended = self.forgotten.take().filter(|(life, _)| life != root);
+            ended.into_iter().for_each(|(life, _)| _ = self.end_life(life));
         }
     }
 
     /// Records that the root does not know this link: it has another life, or has given the relay up.
     pub(super) fn be_forgotten(&mut self, known: Option<(String, u64)>) {
-        self.has_heard = false;
-        self.forgotten = known.map(|(life, _)| life).or(self.forgotten.take());
+        self.has_received = false;
+        self.forgotten = known.or(self.forgotten.take());
     }
 
-    /// Records that a life of the root has ended; returns whether it was heard since the link to it began.
+    /// Records that a life of the root has ended; returns whether a batch of it was received since the
+    /// link to it began.
     pub(super) fn end_life(&mut self, root: String) -> bool {
-        self.ended_lives.push_back(root);
+        if !self.is_late(&root) {
+            self.ended_lives.push_back(root);
+        }
         if self.ended_lives.len() > MAX_ENDED_LIVES {
             self.ended_lives.pop_front();
         }
-        self.has_heard
+        self.has_received
+    }
+
+    /// Whether something is missing.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// Whether messages are held that will increase a session's interest.
+    pub(super) fn holds_grants(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.held.has_grant)
     }
 
     /// When a question is repeated, in Unix milliseconds.
@@ -193,13 +161,14 @@ impl Progress {
         self.position = Some(Position { epoch: epoch.to_owned(), offset: offset.max(known) });
     }
 
-    fn heard(&self, root: Option<(String, u64)>) -> Heard {
-        Heard {
+    fn checkpoint(&self, root: Option<(String, u64)>) -> Checkpoint {
+        Checkpoint {
             root,
             position: self.position.clone().map(|Position { epoch, offset }| (epoch, offset)),
             is_behind: self.behind.is_some(),
             holds_unretained: self.behind.as_ref().is_some_and(|behind| behind.held.has_unretained),
-            ..Heard::default()
+            ended_lives: self.ended_lives.iter().cloned().collect(),
+            ..Checkpoint::default()
         }
     }
 }
@@ -234,7 +203,7 @@ impl RelayTenant {
     /// Delivers a message to the sockets that it concerns, once.
     fn tell(&mut self, now: u64, IncomingMessage { message, is_for_this_life, .. }: IncomingMessage, out: &mut Out) {
         if is_for_this_life {
-            self.progress.owed.answered(&message);
+            self.progress.pending_answers.answered(&message);
         }
         match message {
             Down::Publish { offset, kept: true, origin, .. } if self.progress.has(offset) => {
@@ -260,7 +229,7 @@ impl RelayTenant {
             return self.give_up_catching_up(now, out);
         }
         // The answers to these are not in the history.
-        for (socket, client_id) in self.progress.owed.take() {
+        for (socket, client_id) in self.progress.pending_answers.take() {
             if self.delivery.payer(socket).is_some_and(|(known, _)| known == client_id) {
                 self.delivery.restart(socket, out);
             }
@@ -281,7 +250,7 @@ impl RelayTenant {
     pub(super) fn ask_what_was_missed(&mut self) {
         let (Some(behind), Some(position)) = (&self.progress.behind, &self.progress.position) else { return };
         // A session that a held message grants something also needs what follows it.
-        let everything = behind.held.messages.iter().any(|incoming| matches!(incoming.message, Down::Answer(_)));
+        let everything = behind.held.has_grant;
         let from = FromForm::All { epoch: position.epoch.clone(), offset: position.offset, everything };
         let payer = PayerForm { socket: String::new(), user: None };
         let (number, from, watch) = (behind.number, Some(from), Vec::new());
@@ -322,8 +291,9 @@ impl RelayTenant {
         self.progress.reach(&form.epoch, form.read_to.unwrap_or(form.offset));
         if form.read_to.is_some() {
             self.ask_for_portion(now, held);
-            self.ask_what_was_missed();
+            return self.ask_what_was_missed();
         }
+        self.ask_all_again();
     }
 
     /// Delivers both in stream order. A message in both is delivered as it arrived, because that names its publisher.
@@ -353,10 +323,13 @@ impl RelayTenant {
     pub(super) fn give_up_catching_up(&mut self, now: u64, out: &mut Out) {
         let behind = self.progress.behind.take();
         self.link.forget_missed();
-        self.progress.owed.take();
+        self.progress.pending_answers.take();
         self.restart_all(out);
         // No socket is left that could miss anything, but table settings and presence must still be applied.
-        behind.into_iter().flat_map(|behind| behind.held.messages).for_each(|incoming| self.tell(now, incoming, out));
+        behind
+            .into_iter()
+            .flat_map(|mut behind| behind.held.take(None))
+            .for_each(|incoming| self.tell(now, incoming, out));
     }
 
     /// Continues if the previous life was still catching up.
@@ -370,8 +343,8 @@ impl RelayTenant {
 
     /// Stores the progress in the attachments of two sockets if it has changed, or if one of them has closed.
     pub(super) fn note_progress(&mut self) {
-        let heard = self.progress.heard(self.root.clone());
-        if let Some(next) = self.progress.noted.next(heard) {
+        let checkpoint = self.progress.checkpoint(self.root.clone());
+        if let Some(next) = self.progress.noted.next(checkpoint) {
             self.progress.note = Some(next.text());
             self.progress.noted = next;
         }

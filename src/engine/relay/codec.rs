@@ -89,6 +89,11 @@ fn member_forms(members: &[Rc<Member>]) -> Vec<MemberForm> {
     members.iter().map(|member| member_form(member)).collect()
 }
 
+/// About how long the members of a topic are as text.
+pub(super) fn roster_bytes(members: &[Rc<Member>]) -> usize {
+    members.iter().map(|member| member.metadata.len() + 128).sum()
+}
+
 fn members(forms: Vec<MemberForm>) -> Vec<Rc<Member>> {
     forms.into_iter().map(member).collect()
 }

@@ -133,8 +133,7 @@ impl RelayTenant {
         let from = codec::from_form(from);
         let (enters, listens, only, watch) = (false, false, None, Vec::new());
         let ask = Ask { number, payer, units: 0, enters, listens, from, only, watch };
-        self.link.push(Up::Ask(ask.clone()));
-        self.asks.insert(number, Asked { socket: session.socket, ask });
+        self.ask(number, Asked { socket: session.socket, ask });
         self.database.returning.insert(number, (session, then));
     }
 
@@ -152,9 +151,9 @@ impl RelayTenant {
 
 fn relayed(question: Question) -> Option<(Key, DatabaseUp)> {
     Some(match question {
-        Question::Interest(telling) => {
-            let ListenersForm { groups } = serde_json::from_str(&telling.body).ok()?;
-            (Key::Listen, DatabaseUp::Listen { revision: telling.revision, groups })
+        Question::Interest(report) => {
+            let ListenersForm { groups } = serde_json::from_str(&report.body).ok()?;
+            (Key::Listen, DatabaseUp::Listen { revision: report.revision, groups })
         }
         Question::Judge { number, body } => (
             Key::Question(QuestionKind::Judge, number),

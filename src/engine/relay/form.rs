@@ -300,6 +300,18 @@ pub(super) enum MissedForm {
     TooMuch,
 }
 
+impl MissedForm {
+    /// The same, or that it is too much if its texts are longer.
+    pub(super) fn within(self, max: usize) -> MissedForm {
+        match &self {
+            MissedForm::Everything(rows) if rows.iter().map(|row| row.source.get().len()).sum::<usize>() > max => {
+                MissedForm::TooMuch
+            }
+            _ => self,
+        }
+    }
+}
+
 /// A publication that was retained.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

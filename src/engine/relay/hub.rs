@@ -26,6 +26,9 @@ use crate::policy::relays::Relays;
 
 /// The prefix of the relays' facts.
 const FACT: &str = "relay.";
+/// The most bytes of rosters, and of what was missed, in one answer.
+const MAX_ROSTERS: usize = 1024 * 1024;
+const MAX_REPLAY: usize = 6 * 1024 * 1024;
 
 /// A relay as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -47,7 +50,7 @@ pub(super) fn tables_text(settings: String) -> Rc<str> {
 
 /// Everything that the root knows of its relays.
 pub(in crate::engine) struct Hub {
-    configuration: Relays,
+    pub(super) configuration: Relays,
     /// Whether the app's plan limits its listeners: each relay's count must then outlive memory.
     limits_listeners: bool,
     /// The random name of this life.
@@ -56,7 +59,9 @@ pub(in crate::engine) struct Hub {
     /// What the storage says about batches in flight.
     pub(super) busy: Busy,
     /// The sockets at other objects, for the root's own limits.
-    census: Rc<RefCell<Census>>,
+    pub(super) census: Rc<RefCell<Census>>,
+    /// When the relays were asked for their counts, in Unix milliseconds.
+    pub(super) counts_asked: u64,
     /// What relays have missed that were given up since.
     pub(super) missed_before: MissedByRelays,
     /// The table settings as sent to relays; `None` if there are none.
@@ -93,12 +98,31 @@ impl Hub {
             links,
             busy,
             census: Rc::default(),
+            counts_asked: 0,
             missed_before: MissedByRelays::default(),
             tables,
         };
-        hub.links.values_mut().for_each(|link| busy.told_after(link));
+        for (relay, link) in &mut hub.links {
+            busy.told_after(link);
+            if *relay > configuration.max {
+                link.begin_elsewhere();
+            }
+        }
         hub.count();
         hub
+    }
+
+    /// Deletes what is stored of relays, where the configuration has none.
+    pub(in crate::engine) fn forget_all(stored: &Stored, out: &mut Out) {
+        let relays = stored.facts.keys().filter_map(|name| name.strip_prefix(FACT)?.parse().ok());
+        for relay in relays {
+            out.run(Task::Write(Write::Relay { number: relay, state: None }));
+            out.run(Task::Write(Write::Listeners { relay, parts: Vec::new() }));
+        }
+    }
+
+    fn is_configured(&self, relay: u32) -> bool {
+        (1..=self.configuration.max).contains(&relay)
     }
 
     /// The sockets at other objects, for the root's own limits.
@@ -111,22 +135,12 @@ impl Hub {
         relay_of(client_id).is_some_and(|relay| self.links.contains_key(&relay))
     }
 
-    /// The object for the next socket: 0 for the root, otherwise a relay. They are filled one after another.
-    pub(in crate::engine) fn place(&self, own: u64) -> u32 {
-        if own < self.configuration.sockets {
-            return 0;
-        }
-        let all = 1..=self.configuration.max;
-        let load = |relay: &u32| self.links.get(relay).map_or(0, |link| link.counted() + link.pending);
-        let with_room = all.clone().find(|relay| load(relay) < self.configuration.sockets);
-        with_room.or_else(|| all.min_by_key(load)).unwrap_or_default()
-    }
-
     /// Handles a relay's request; its messages must be handled in order. A repeated request gets the same answer
     /// without effect.
     pub(in crate::engine) fn receive(&mut self, body: &str, out: &mut Out) -> (u32, Vec<Up>, Vec<(PayerForm, u64)>) {
         let read = serde_json::from_str::<UpBatch>(body).ok().filter(|batch| batch.version == VERSION);
-        let read = read.filter(|batch| (1..=self.configuration.max).contains(&batch.relay));
+        // One that is no longer configured is heard until its sockets are closed.
+        let read = read.filter(|batch| self.is_configured(batch.relay) || self.links.contains_key(&batch.relay));
         let Some(UpBatch { relay, life, sequence, report, messages, .. }) = read else {
             out.run(Task::PeerAnswer(None));
             return Default::default();
@@ -143,9 +157,23 @@ impl Hub {
         }
         let is_new = sequence > link.taken;
         link.taken = link.taken.max(sequence);
+        link.retry();
         out.run(Task::PeerAnswer(Some(text(&UpAnswer { is_taken: true }))));
         let spent = self.reported(relay, report, out);
         (relay, if is_new { messages } else { Vec::new() }, spent)
+    }
+
+    /// Postpones a relay's message whose answer may be too large for now; any other is returned.
+    pub(in crate::engine) fn postpone(&mut self, relay: u32, message: Up) -> Option<Up> {
+        match self.links.get_mut(&relay) {
+            Some(link) => link.postpone(message),
+            None => Some(message),
+        }
+    }
+
+    /// The next postponed message that can be handled now.
+    pub(in crate::engine) fn next_postponed(&mut self) -> Option<(u32, Up)> {
+        self.links.iter_mut().find_map(|(number, link)| Some((*number, link.next_postponed()?)))
     }
 
     /// Whether a relay's link was just reset, and the relay must be told where its sockets are present.
@@ -207,8 +235,16 @@ impl Hub {
         (relay, ask): (u32, &Ask),
         own: &Census,
         position: Position,
-        (refusal, missed, rosters): (Option<&Refusal>, Option<&Missed>, Vec<Roster>),
+        (refusal, missed, mut rosters): (Option<&Refusal>, Option<&Missed>, Vec<Roster>),
     ) {
+        let mut bytes = 0;
+        // The relay asks for those that are left out.
+        rosters.retain(|(_, members)| {
+            bytes += codec::roster_bytes(members);
+            bytes <= MAX_ROSTERS
+        });
+        // More than may wait for a relay would only make it fall behind.
+        let missed = missed.map(codec::missed_form).map(|missed| missed.within(MAX_REPLAY));
         let user = ask.payer.user.as_deref().unwrap_or_default();
         let beside = self.beside(relay, user, own);
         let form = Down::Answer(Box::new(AnswerForm {
@@ -219,7 +255,7 @@ impl Hub {
             of_user: beside.of_user(user),
             listeners: beside.listeners,
             refusal: refusal.map(RefusalForm::from),
-            missed: missed.map(codec::missed_form),
+            missed,
             read_to: None,
             rosters: codec::rosters_form(rosters),
         }));

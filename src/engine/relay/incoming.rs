@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::catch_up::IncomingMessage;
 use super::codec;
-use super::form::{Down, DownBatch, Up, VERSION};
+use super::form::{Down, DownBatch, VERSION};
+use super::held::IncomingMessage;
 use super::tenant::RelayTenant;
 use super::uplink::Taken;
 use crate::engine::effect::Task;
@@ -28,15 +28,20 @@ impl RelayTenant {
                 self.root = Some((known, taken));
                 return self.report.doubt();
             }
-            Some((known, taken)) if known == root && sequence > taken + 1 => return self.give_up_catching_up(now, out),
+            Some((known, taken)) if known == root && sequence > taken + 1 => self.give_up_catching_up(now, out),
             Some((known, _)) if known == root => {}
             // The root has lost its memory, and with it this link's questions.
             Some((known, _)) => self.end_root(known, &life, out),
+            None if again && self.progress.was_taken(&root, sequence) => {
+                self.root = None;
+                return self.report.doubt();
+            }
             // Whether the previous life has delivered this batch is unknown.
-            None if again && !self.progress.is_at_beginning() => return self.give_up_catching_up(now, out),
+            None if again && !self.progress.is_certainly_new(&root, sequence) => self.give_up_catching_up(now, out),
             None => {}
         }
-        self.progress.hear(&root);
+        self.progress.batch_received(&root, sequence);
+        self.link.retry();
         let is_for_this_life = life == self.link.life();
         let bytes = body.len() / messages.len().max(1);
         for message in messages {
@@ -75,6 +80,10 @@ impl RelayTenant {
 
     /// Handles the root's answer to a request.
     pub(super) fn link_answered(&mut self, now: u64, answer: Option<&str>, out: &mut Out) {
+        // The root may have no relays any more. If it only failed to answer, it says so in its next life.
+        if self.is_surplus && answer.is_none() {
+            return self.link.give_up();
+        }
         match self.link.answered(now, answer) {
             Taken::Yes => {}
             Taken::Later => self.report.doubt(),
@@ -91,10 +100,10 @@ impl RelayTenant {
     }
 
     /// Begins the link again, unless the root's next life knows it already: it names the relay's life in its batch. A root
-    /// that was not heard since the link began was asked nothing.
+    /// from which no batch was received since the link began was asked nothing.
     fn end_root(&mut self, ended: String, known_life: &str, out: &mut Out) {
-        let has_heard = self.progress.end_life(ended);
-        if has_heard && known_life != self.link.life() {
+        let has_received = self.progress.end_life(ended);
+        if has_received && known_life != self.link.life() {
             self.begin_anew(out);
         }
     }
@@ -107,11 +116,11 @@ impl RelayTenant {
 
     pub(super) fn ask_again(&mut self) {
         self.report.doubt();
-        for asked in self.asks.values() {
-            self.link.push(Up::Ask(asked.ask.clone()));
+        match self.progress.is_behind() {
+            true => self.ask_what_was_missed(),
+            false => self.ask_all_again(),
         }
         self.ask_database_again();
-        self.ask_what_was_missed();
     }
 
     pub(super) fn restart_all(&mut self, out: &mut Out) {

@@ -21,6 +21,11 @@ impl Default for InterestFilter {
 }
 
 impl InterestFilter {
+    /// The filter that contains everything.
+    pub(super) fn everything() -> InterestFilter {
+        InterestFilter(vec![u64::MAX; WORDS])
+    }
+
     /// Adds the scope of a class; returns whether that changed the filter.
     pub(super) fn add_scope(&mut self, scope: &ClassScope<'_>) -> bool {
         match scope {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::form::{Down, DownAnswer, Report, VERSION, text};
+use super::flight::{BatchInFlight, QueuedMessage};
+use super::form::{Down, DownAnswer, Report, Up, text};
 use super::interest::InterestFilter;
 use super::life::catches_up;
-use crate::value::json;
+use super::postponed::Postponed;
 
 /// The most messages that may wait for a relay; beyond this it has to start over.
 const MAX_WAITING: usize = 10_000;
@@ -19,42 +20,12 @@ const RETRY: u64 = 500;
 /// The longest wait.
 const MAX_RETRY: u64 = 30_000;
 
-/// A message that waits.
-struct QueuedMessage {
-    text: Rc<str>,
-    /// Whether it is for one session, which means nothing in another life of the relay.
-    is_answer: bool,
-    /// The number of the question that it answers.
-    answers: Option<u64>,
-    /// Whether it is lost for good if it does not arrive: it is for many sessions, and cannot be asked for again.
-    is_unretained: bool,
-}
-
-impl QueuedMessage {
-    /// Makes a relay of an earlier version, which cannot catch up, disconnect its clients.
-    fn for_earlier_version(&mut self) {
-        if *self.text == text(&Down::Behind) {
-            self.text = Rc::from(text(&Down::Restart));
-        }
-    }
-}
-
 /// A session that will be counted once its answer is confirmed.
 pub(super) struct Entering {
     /// The user; empty if there is none.
     pub(super) user: String,
     /// Whether it counts as a listener of the app.
     pub(super) listens: bool,
-}
-
-/// A batch that is being delivered, or will be sent again.
-struct Flight {
-    sequence: u64,
-    messages: Vec<QueuedMessage>,
-    has_unretained: bool,
-    attempts: u32,
-    /// When it is sent again after a failure, in Unix milliseconds.
-    again_at: Option<u64>,
 }
 
 /// One relay as the root knows it.
@@ -67,12 +38,13 @@ pub(super) struct Link {
     waiting: VecDeque<QueuedMessage>,
     waiting_bytes: usize,
     waiting_unretained: usize,
-    flight: Option<Flight>,
+    flight: Option<BatchInFlight>,
     sent: u64,
     pub(super) interest: InterestFilter,
     /// Answers that are not confirmed: until then, the relay may have more interest than it has reported.
     unconfirmed: BTreeMap<u64, Option<Entering>>,
     granted: u64,
+    postponed: Postponed,
     pub(super) sockets: u64,
     /// The number of sockets in the storage.
     pub(super) stored_sockets: Option<u64>,
@@ -98,8 +70,13 @@ impl Link {
     /// A relay whose stored state is unreadable.
     pub(super) fn unknown() -> Link {
         let mut link = Link::default();
-        link.push_retained(Rc::from(text(&Down::Restart)));
+        link.begin_elsewhere();
         link
+    }
+
+    /// Tells the clients of a relay to reconnect.
+    pub(super) fn begin_elsewhere(&mut self) {
+        self.push_retained(Rc::from(text(&Down::Restart)));
     }
 
     /// Whether it gets every message, whatever its interest.
@@ -133,6 +110,7 @@ impl Link {
         }
         self.taken = 0;
         self.unconfirmed.clear();
+        self.postponed = Postponed::default();
         self.waiting.retain(|waiting| !waiting.is_answer);
         self.flight.iter_mut().for_each(|flight| flight.messages.retain(|message| !message.is_answer));
         let messages = self.flight.iter_mut().flat_map(|flight| &mut flight.messages).chain(&mut self.waiting);
@@ -198,6 +176,7 @@ impl Link {
     /// reconnect.
     pub(super) fn fall_behind(&mut self, lost: u64) {
         self.lost += lost;
+        self.postponed = Postponed::default();
         let can_catch_up = lost == 0 && self.catches_up;
         let told = if can_catch_up { Down::Behind } else { Down::Restart };
         self.push_retained(Rc::from(text(&told)));
@@ -208,9 +187,28 @@ impl Link {
         self.waiting_unretained > 0 || self.flight.as_ref().is_some_and(|flight| flight.has_unretained)
     }
 
+    /// Postpones a message whose answer may be large while more waits than one batch takes; any other is returned.
+    pub(super) fn postpone(&mut self, message: Up) -> Option<Up> {
+        if self.has_much() { self.postponed.add(message) } else { Some(message) }
+    }
+
+    /// The next postponed message that can be handled.
+    pub(super) fn next_postponed(&mut self) -> Option<Up> {
+        if self.has_much() { None } else { self.postponed.next() }
+    }
+
+    fn has_much(&self) -> bool {
+        self.waiting_bytes > MAX_BATCH_BYTES
+    }
+
     /// Whether nothing waits or is being delivered.
     pub(super) fn is_idle(&self) -> bool {
         self.flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// The relay was heard from: a batch that did not arrive is sent again at once.
+    pub(super) fn retry(&mut self) {
+        self.flight.iter_mut().filter_map(|flight| flight.again_at.as_mut()).for_each(|time| *time = 0);
     }
 
     /// When a batch is sent again, in Unix milliseconds.
@@ -238,12 +236,12 @@ impl Link {
                 self.sent += 1;
                 let has_unretained = unretained > 0;
                 self.flight =
-                    Some(Flight { sequence: self.sent, messages, has_unretained, attempts: 0, again_at: None });
+                    Some(BatchInFlight { sequence: self.sent, messages, has_unretained, attempts: 0, again_at: None });
             }
         }
         let flight = self.flight.as_mut()?;
         flight.attempts += 1;
-        Some(body(flight, root, self.life.as_deref().unwrap_or_default()))
+        Some(flight.body(root, self.life.as_deref().unwrap_or_default()))
     }
 
     /// Handles the answer to a batch; returns the report that it carries.
@@ -267,28 +265,9 @@ impl Link {
     }
 }
 
-/// The messages are encoded already: most are the same for many relays.
-fn body(flight: &Flight, root: &str, life: &str) -> String {
-    let bytes = flight.messages.iter().map(|message| message.text.len() + 1).sum::<usize>();
-    let mut out = String::with_capacity(bytes + 128);
-    out.push_str(&format!("{{\"version\":{VERSION},\"root\":"));
-    json::write_string(&mut out, root);
-    out.push_str(",\"life\":");
-    json::write_string(&mut out, life);
-    out.push_str(&format!(",\"sequence\":{},\"again\":{},\"messages\":[", flight.sequence, flight.attempts > 1));
-    for (number, message) in flight.messages.iter().enumerate() {
-        if number > 0 {
-            out.push(',');
-        }
-        out.push_str(&message.text);
-    }
-    out.push_str("]}");
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::form::DownBatch;
+    use super::super::form::{DownBatch, VERSION};
     use super::*;
 
     fn link() -> Link {

@@ -4,6 +4,7 @@
 use super::codec;
 use super::form::{PayerForm, Up};
 use super::tenant::RelayTenant;
+use crate::code::{Code, Refusal};
 use crate::engine::budget;
 use crate::engine::command::Position;
 use crate::engine::message::{From, Missed, Out, Read, SessionId, ToDelivery, ToStream, Tracking};
@@ -41,42 +42,79 @@ impl RelayTenant {
                         let (members, topic) = (members.clone(), Some(topic));
                         out.to_delivery.push_back(ToDelivery::Roster { session, topic, members });
                     }
-                    None => {
-                        let (session, topic) = (codec::session_form(session), codec::topic_form(&topic));
-                        self.hand_over(Up::Roster { session, topic });
-                    }
+                    None => self.hand_over(Up::Roster {
+                        session: codec::session_form(session),
+                        topic: codec::topic_form(&topic),
+                    }),
                 }
             }
-            message => self.forward(message),
+            message => self.submit(message, out),
         }
+    }
+
+    fn submit(&mut self, message: ToStream, out: &mut Out) {
+        match self.refused(&message) {
+            Some(refused) => out.to_delivery.push_back(refused),
+            None => self.forward(message),
+        }
+    }
+
+    /// How a client's message is refused while too much waits for the root; `None`: it is forwarded.
+    fn refused(&mut self, message: &ToStream) -> Option<ToDelivery> {
+        if !self.link.is_full() {
+            return None;
+        }
+        let (session, id, topic) = match message {
+            ToStream::Publish { origin, .. } => (origin.session, origin.acknowledge.clone(), None),
+            ToStream::Track(Tracking { session, topic, id, .. }) => (*session, id.clone(), topic.clone()),
+            ToStream::Update { session, topic, .. } => (*session, None, topic.clone()),
+            _ => return None,
+        };
+        self.delivery.take_units();
+        Some(ToDelivery::Refused { session, refusal: Refusal::of(Code::Overloaded), id, topic })
     }
 
     /// Forwards a message to the root.
     pub(super) fn forward(&mut self, message: ToStream) {
         let units = self.delivery.take_units();
         let message = match message {
-            ToStream::Publish { publication, keep, origin } => Up::Publish {
-                session: codec::session_form(origin.session),
-                payer: self.payer_of(origin.session),
-                units,
-                keep,
-                source: codec::raw(&publication.source),
-                acknowledge: origin.acknowledge,
-                echo: origin.echo,
-                persist: origin.persist,
-                key: origin.key,
-            },
-            ToStream::Track(Tracking { session, topic, member, owns_key, roster, id }) => Up::Track {
-                session: codec::session_form(session),
-                payer: self.payer_of(session),
-                units,
-                topic: codec::place_form(&topic),
-                member: codec::member_form(&member),
-                owns_key,
-                roster: roster >= RosterOnTracking::Appearing,
-                again: roster == RosterOnTracking::Always,
-                id,
-            },
+            ToStream::Publish { publication, keep, origin } => {
+                let is_answered = origin.acknowledge.is_some() || self.report.wants(&publication);
+                let message = Up::Publish {
+                    session: codec::session_form(origin.session),
+                    payer: self.payer_of(origin.session),
+                    units,
+                    keep,
+                    source: codec::raw(&publication.source),
+                    acknowledge: origin.acknowledge,
+                    echo: origin.echo,
+                    persist: origin.persist,
+                    key: origin.key,
+                };
+                if !is_answered {
+                    return self.link.push(message);
+                }
+                message
+            }
+            ToStream::Track(Tracking { session, topic, member, owns_key, roster, id }) => {
+                let always = roster == RosterOnTracking::Always;
+                let is_answered = id.is_some() || always || !self.delivery.is_present(session, &topic);
+                let message = Up::Track {
+                    session: codec::session_form(session),
+                    payer: self.payer_of(session),
+                    units,
+                    topic: codec::place_form(&topic),
+                    member: codec::member_form(&member),
+                    owns_key,
+                    roster: roster >= RosterOnTracking::Appearing,
+                    again: always,
+                    id,
+                };
+                if !is_answered {
+                    return self.link.push(message);
+                }
+                message
+            }
             ToStream::Update { session, topic, client_id, metadata } => Up::Update {
                 session: codec::session_form(session),
                 payer: self.payer_of(session),
@@ -103,8 +141,8 @@ impl RelayTenant {
 
     fn hand_over(&mut self, message: Up) {
         let client_id = |socket| self.delivery.payer(socket).map(|(client_id, _)| client_id);
-        self.progress.owed.asked(&message, client_id);
-        self.progress.owed.tidy(|socket| client_id(socket).is_some());
+        self.progress.pending_answers.asked(&message, client_id);
+        self.progress.pending_answers.tidy(|socket| client_id(socket).is_some());
         self.link.push(message);
     }
 

@@ -5,16 +5,24 @@ use std::collections::BTreeSet;
 use super::form::{PayerForm, Report};
 use super::interest::InterestFilter;
 use crate::engine::delivery::Delivery;
+use crate::engine::publication::Publication;
 
 /// How many sessions may end before the filter is rebuilt without their interest.
 const MANY_ENDED: u64 = 1_000;
+/// How often a report is complete, in milliseconds. An answer and a request may overtake each other, and the older of two
+/// counts would stay.
+const WHOLE: u64 = 60_000;
 
 /// What has changed since the last report.
 pub(super) struct Reporter {
     interest: InterestFilter,
     has_news: bool,
+    /// Whether messages are held that will increase the interest.
+    holds_grants: bool,
     /// Whether the next report is complete rather than a difference.
     is_whole: bool,
+    /// When the last complete one was made, in Unix milliseconds.
+    whole_at: u64,
     ended: u64,
     users: BTreeSet<String>,
     sockets: (u64, u64),
@@ -28,7 +36,9 @@ impl Reporter {
         Reporter {
             interest: InterestFilter::default(),
             has_news: true,
+            holds_grants: false,
             is_whole: true,
+            whole_at: 0,
             ended: 0,
             users: BTreeSet::new(),
             sockets: (0, 0),
@@ -40,8 +50,8 @@ impl Reporter {
     /// Adds what the delivery has recorded since the last call.
     pub(super) fn note(&mut self, delivery: &mut Delivery) {
         let (classes, users, ended) = delivery.take_notes();
-        let owed = delivery.take_owed().into_iter();
-        self.spent.extend(owed.map(|(socket, user, units)| (PayerForm { socket, user }, units)));
+        let charges = delivery.take_charges().into_iter();
+        self.spent.extend(charges.map(|(socket, user, units)| (PayerForm { socket, user }, units)));
         for class in &classes {
             self.has_news |= self.interest.add_scope(&class.scope());
         }
@@ -57,6 +67,18 @@ impl Reporter {
             delivery.each_user(|user, _| _ = self.interest.add_user(user));
             self.has_news |= before != self.interest;
         }
+    }
+
+    /// While messages are held that will increase the interest, everything is of interest: the root takes the batch that
+    /// they came in for handled.
+    pub(super) fn hold_grants(&mut self, holds_grants: bool) {
+        self.has_news |= holds_grants != self.holds_grants;
+        self.holds_grants = holds_grants;
+    }
+
+    /// Whether a publication may have a recipient here.
+    pub(super) fn wants(&self, publication: &Publication) -> bool {
+        self.interest.wants_publication(publication)
     }
 
     /// Whether there is something to report.
@@ -76,8 +98,13 @@ impl Reporter {
     }
 
     /// The report.
-    pub(super) fn take(&mut self, delivery: &Delivery) -> Report {
-        let is_whole = std::mem::take(&mut self.is_whole);
+    pub(super) fn take(&mut self, now: u64, delivery: &Delivery) -> Report {
+        // The clock may have been set back.
+        let is_late = now.abs_diff(self.whole_at) > WHOLE;
+        let is_whole = std::mem::take(&mut self.is_whole) || is_late;
+        if is_whole {
+            self.whole_at = now;
+        }
         let changed = std::mem::take(&mut self.users);
         let mut users = Vec::new();
         if is_whole {
@@ -88,6 +115,8 @@ impl Reporter {
             );
         }
         let tells_interest = std::mem::take(&mut self.has_news) || is_whole;
+        let everything = self.holds_grants.then(InterestFilter::everything);
+        let interest = everything.as_ref().unwrap_or(&self.interest);
         self.sockets = delivery.counts();
         Report {
             sockets: self.sockets.0,
@@ -95,7 +124,7 @@ impl Reporter {
             listeners: delivery.app_listeners(),
             users,
             is_whole,
-            interest: tells_interest.then(|| self.interest.text()),
+            interest: tells_interest.then(|| interest.text()),
             frames: std::mem::take(&mut self.frames),
             spent: std::mem::take(&mut self.spent),
         }

@@ -12,9 +12,9 @@ use crate::engine::command::Position;
 use crate::engine::delivery::Delivery;
 use crate::engine::effect::{Admitted, Task, Write};
 use crate::engine::event::Member;
-use crate::engine::input::{Input, Remembered, SocketId, UsedTicket};
+use crate::engine::input::{Input, Open, Remembered, SocketId, UsedTicket};
 use crate::engine::message::{
-    Announcement, From, Missable, Missed, Origin, Out, Relayed, SessionId, ToDelivery, ToStream, Tracking,
+    Announcement, From, Missed, Origin, Out, RecoveryTarget, Relayed, SessionId, ToDelivery, ToStream, Tracking,
 };
 use crate::engine::publication::{Content, Publication, STORED_VERSION};
 use crate::engine::tenant::Tenant;
@@ -33,6 +33,7 @@ impl Tenant {
             }
             Input::Admit { ticket, user, relay } => self.admit(now, (ticket, user, relay), out),
             Input::Place => {
+                self.ask_counts(now);
                 let own = self.delivery.counts();
                 let place = self.hub.as_ref().map_or(0, |hub| hub.place(own.0 + own.1));
                 out.run(Task::Placed(place));
@@ -41,6 +42,20 @@ impl Tenant {
             Input::OpenAtRelay { open, .. } => self.delivery.open(now, open, out),
             _ => {}
         }
+    }
+
+    /// Opens a socket here.
+    pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
+        if !self.delivery.rejects_stranger(now, &open, out) {
+            self.ask_counts(now);
+            self.delivery.open(now, open, out);
+        }
+    }
+
+    /// Asks the relays for their counts if there seems to be no room for another socket.
+    fn ask_counts(&mut self, now: u64) {
+        let (own, max) = (self.delivery.counts(), self.delivery.max_connections());
+        self.hub.iter_mut().for_each(|hub| hub.ask_counts(now, own, max));
     }
 
     /// Sends the relays the table settings if they have changed.
@@ -155,17 +170,7 @@ impl Tenant {
     /// Handles a message of a relay's client to the stream.
     pub(in crate::engine) fn relayed(&mut self, now: u64, relay: u32, message: Up, out: &mut Out) {
         match message {
-            Up::Ask(ask) => {
-                let refusal = self.spend(now, &ask.payer, ask.units).err();
-                // Nothing is read for a payer in debt: this epoch matches no stream, so the recovery fails.
-                let from = match (&refusal, ask.from.clone()) {
-                    (Some(_), Some(_)) => From::Position(Position { epoch: String::new(), offset: 0 }, Vec::new()),
-                    (_, from) => codec::from(from),
-                };
-                let only = ask.only.clone().map(codec::topic).map(Missable::Topic);
-                let then = Announcement::Asked { relay, ask: Box::new(ask), refusal, only };
-                out.to_stream.push_back(ToStream::Resume { session: NOBODY, from, then });
-            }
+            Up::Ask(ask) => self.asked(now, relay, ask, out),
             Up::Publish { session, payer, units, keep, source, acknowledge, echo, persist, key } => {
                 let session = codec::session(session);
                 let relayed = Some(Box::new(Relayed { relay, payer }));
@@ -193,6 +198,21 @@ impl Tenant {
             }
             message => self.relayed_for_free(now, relay, message, out),
         }
+    }
+
+    fn asked(&mut self, now: u64, relay: u32, ask: Ask, out: &mut Out) {
+        if ask.enters {
+            self.ask_counts(now);
+        }
+        let refusal = self.spend(now, &ask.payer, ask.units).err();
+        // Nothing is read for a payer in debt: this epoch matches no stream, so the recovery fails.
+        let from = match (&refusal, ask.from.clone()) {
+            (Some(_), Some(_)) => From::Position(Position { epoch: String::new(), offset: 0 }, Vec::new()),
+            (_, from) => codec::from(from),
+        };
+        let only = ask.only.clone().map(codec::topic).map(RecoveryTarget::Topic);
+        let then = Announcement::Asked { relay, ask: Box::new(ask), refusal, only };
+        out.to_stream.push_back(ToStream::Resume { session: NOBODY, from, then });
     }
 
     fn relayed_for_free(&mut self, now: u64, relay: u32, message: Up, out: &mut Out) {

@@ -24,7 +24,7 @@ use crate::engine::figures::Figures;
 use crate::engine::input::{DialectId, Input, Open, SocketId, Stored};
 use crate::engine::message::{From, Missed, Out};
 use crate::engine::profile::Profiles;
-use crate::engine::tenant::Surroundings;
+use crate::engine::tenant::Environment;
 use crate::policy::limits::AUTH_DEADLINE;
 use crate::policy::principal::Principal;
 
@@ -56,6 +56,10 @@ pub struct RelayTenant {
     pub(super) timers: BTreeSet<u64>,
     pub(super) since: u64,
     pub(super) frames: u64,
+    /// Whether the configuration no longer has this relay.
+    pub(super) is_surplus: bool,
+    /// Whether an earlier life may have stored something although no socket is left.
+    leaves_storage: bool,
 }
 
 /// A question that waits for its answer.
@@ -82,18 +86,18 @@ pub(super) struct AnsweredState {
 impl RelayTenant {
     /// Wakes a relay. Its first message announces this to the root.
     pub fn wake(
-        surroundings: Surroundings,
+        environment: Environment,
         number: u32,
         profiles: Profiles,
         mut stored: Stored,
         effects: &mut Vec<Effect>,
     ) -> RelayTenant {
-        let Surroundings { now, organization, configuration, epoch } = surroundings;
+        let Environment { now, organization, configuration, epoch } = environment;
         let mut out = Out::default();
-        let configuration_has_not = configuration.relays.is_none_or(|relays| number > relays.max);
-        let surroundings = (configuration, profiles);
+        let is_surplus = configuration.relays.is_none_or(|relays| number > relays.max);
+        let environment = (configuration, profiles);
         let (progress, root) = Progress::wake(&stored);
-        let mut delivery = Delivery::wake(now, Rc::from(organization), surroundings, &mut stored, None, &mut out);
+        let mut delivery = Delivery::wake(now, Rc::from(organization), environment, &mut stored, None, &mut out);
         let census = Rc::<RefCell<Census>>::default();
         delivery.count_in(census.clone());
         delivery.become_relay();
@@ -116,9 +120,11 @@ impl RelayTenant {
             timers: BTreeSet::new(),
             since: now,
             frames: 0,
+            is_surplus,
+            leaves_storage: is_surplus,
         };
-        // The configuration no longer has this relay: its sockets must reconnect elsewhere.
-        if configuration_has_not {
+        // Its sockets must reconnect elsewhere.
+        if is_surplus {
             relay.delivery.restart_all(&mut out);
         }
         relay.catch_up_again(now, &mut out);
@@ -145,7 +151,7 @@ impl RelayTenant {
         }
         self.settle(now, out, effects);
         // All that is stored here belongs to its sockets.
-        if !was_empty && self.delivery.is_empty() {
+        if self.delivery.is_empty() && (!was_empty || std::mem::take(&mut self.leaves_storage)) {
             self.alarm = None;
             self.tell_database_anew();
             effects.push(Effect::Do(Task::DeleteStorage));
@@ -161,7 +167,7 @@ impl RelayTenant {
                 self.open(now, open, out);
             }
             Input::Frame { socket, frame, bytes } => self.frame(now, socket, frame, bytes, out),
-            Input::Closed { socket } => self.delivery.closed(socket, out),
+            Input::Closed { socket } => self.closed(socket, out),
             Input::KeysFetched(answer) => {
                 self.delivery.keys_fetched(now, answer.as_ref().map(|(time, text)| (*time, text.as_str())));
             }
@@ -218,12 +224,15 @@ impl RelayTenant {
 
     /// A session that starts with its socket waits for the stream's state.
     fn open(&mut self, now: u64, mut open: Open, out: &mut Out) {
+        if self.is_surplus {
+            return out.run(Task::Reject(Refusal::of(Code::Overloaded)));
+        }
         if self.delivery.rejects_stranger(now, &open, out) {
             return;
         }
         let socket = open.socket;
         // The number may have been another socket's, whose answer is still pending.
-        self.unpark(socket);
+        self.forget_parked(socket);
         let begins = self.delivery.begins_at_once(open.dialect);
         let opening = match &open.principal {
             Some(principal) if begins && self.delivery.has_room_for(principal, open.address.as_deref()) => {
@@ -244,7 +253,7 @@ impl RelayTenant {
         let units = u64::from(from.is_some());
         let listens = self.delivery.is_listener(socket);
         let ask = Ask { number: 0, payer, units, enters: true, listens, from, only: None, watch: Vec::new() };
-        self.delivery.wait_to_begin(socket);
+        self.delivery.wait_for_root(socket);
         self.park(socket, ask, (client_id, Some((principal, recover, batches))), VecDeque::new());
     }
 
@@ -295,13 +304,14 @@ impl RelayTenant {
         }
         self.relay_questions(now, &mut out);
         self.report.note(&mut self.delivery);
+        self.report.hold_grants(self.progress.holds_grants());
         if let Some(sequence) = self.to_answer.take() {
-            let report = self.report.take(&self.delivery);
+            let report = self.report.take(now, &self.delivery);
             out.run(Task::PeerAnswer(Some(text(&DownAnswer { sequence, report }))));
         }
         let wants_to_speak = self.link.has_messages() || self.link.is_new() || self.report.is_due(&self.delivery);
         if wants_to_speak && self.link.is_free(now) {
-            let body = self.link.next(self.report.take(&self.delivery));
+            let body = self.link.next(self.report.take(now, &self.delivery));
             out.run(Task::AskPeer { peer: Peer::Root, body });
         }
         effects.append(&mut out.effects);

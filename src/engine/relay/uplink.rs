@@ -1,5 +1,6 @@
 //! A relay's end of the link to the root: one request is in flight while the next is collected.
 
+use super::database_form::DatabaseUp;
 use super::form::{Report, Up, UpAnswer, UpBatch, VERSION, text};
 use super::life;
 
@@ -7,6 +8,12 @@ use super::life;
 const RETRY: u64 = 500;
 /// The longest wait.
 const MAX_RETRY: u64 = 30_000;
+/// The most bytes of clients' messages that may wait.
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// The most bytes of one request: the root reads it as one text.
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// What a message takes besides its payload.
+const MESSAGE_BYTES: usize = 256;
 
 /// A request that is in flight, or will be sent again.
 struct Flight {
@@ -21,8 +28,12 @@ pub(super) struct Uplink {
     relay: u32,
     life: String,
     waiting: Vec<Up>,
+    waiting_bytes: usize,
     flight: Option<Flight>,
     sent: u64,
+    /// Whether the answer to a request of the link before is still to come. It names no request, so until then the next
+    /// one is not sent.
+    expects_late_answer: bool,
 }
 
 /// The outcome of a request.
@@ -40,7 +51,15 @@ pub(super) enum Taken {
 impl Uplink {
     /// A link before its first request.
     pub(super) fn new(relay: u32, life: String) -> Uplink {
-        Uplink { relay, life: life::name(&life), waiting: Vec::new(), flight: None, sent: 0 }
+        Uplink {
+            relay,
+            life: life::name(&life),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            flight: None,
+            sent: 0,
+            expects_late_answer: false,
+        }
     }
 
     /// The life whose sessions answers are for.
@@ -53,21 +72,34 @@ impl Uplink {
         let flight = self.flight.iter_mut().map(|flight| &mut flight.messages);
         let is_other = |message: &Up| !matches!(message, Up::Ask(ask) if ask.is_for_relay());
         flight.chain([&mut self.waiting]).for_each(|messages| messages.retain(is_other));
+        self.weigh();
     }
 
     /// Drops questions that were not sent yet: they are asked anew.
     pub(super) fn forget_questions(&mut self) {
         self.waiting.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
+        self.weigh();
     }
 
     /// Adds a message.
     pub(super) fn push(&mut self, message: Up) {
+        self.waiting_bytes += bytes(&message);
         self.waiting.push(message);
+    }
+
+    /// Whether so much waits that clients' messages must be refused.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting_bytes > MAX_WAITING_BYTES
+    }
+
+    fn weigh(&mut self) {
+        self.waiting_bytes = self.waiting.iter().map(bytes).sum();
     }
 
     /// Whether a request may be sent.
     pub(super) fn is_free(&self, now: u64) -> bool {
-        self.flight.as_ref().is_none_or(|flight| flight.again_at.is_some_and(|time| time <= now))
+        let is_due = |flight: &Flight| flight.again_at.is_some_and(|time| time <= now);
+        !self.expects_late_answer && self.flight.as_ref().is_none_or(is_due)
     }
 
     /// Whether messages wait, besides a report.
@@ -80,6 +112,11 @@ impl Uplink {
         self.sent == 0
     }
 
+    /// The root was heard from: a request that did not arrive is sent again at once.
+    pub(super) fn retry(&mut self) {
+        self.flight.iter_mut().filter_map(|flight| flight.again_at.as_mut()).for_each(|time| *time = 0);
+    }
+
     /// When a request is sent again, in Unix milliseconds.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.flight.as_ref().and_then(|flight| flight.again_at)
@@ -89,7 +126,14 @@ impl Uplink {
     pub(super) fn next(&mut self, report: Report) -> String {
         if self.flight.is_none() {
             self.sent += 1;
-            let messages = std::mem::take(&mut self.waiting);
+            let mut sum = 0;
+            let fits = |message: &&Up| {
+                sum += bytes(message);
+                sum <= MAX_BATCH_BYTES
+            };
+            let count = self.waiting.iter().take_while(fits).count().max(1).min(self.waiting.len());
+            let messages: Vec<Up> = self.waiting.drain(..count).collect();
+            self.waiting_bytes -= messages.iter().map(bytes).sum::<usize>();
             self.flight = Some(Flight { sequence: self.sent, messages, attempts: 0, again_at: None });
         }
         let Some(flight) = &mut self.flight else { return String::new() };
@@ -109,13 +153,16 @@ impl Uplink {
 
     /// Handles the answer to the request in flight.
     pub(super) fn answered(&mut self, now: u64, answer: Option<&str>) -> Taken {
+        if std::mem::take(&mut self.expects_late_answer) {
+            return Taken::Later;
+        }
         let read = answer.and_then(|text| serde_json::from_str::<UpAnswer>(text).ok());
         match (read, &mut self.flight) {
             (Some(UpAnswer { is_taken: true }), _) => {
                 self.flight = None;
                 Taken::Yes
             }
-            (Some(UpAnswer { is_taken: false }), _) => Taken::Forgotten(self.begin_anew()),
+            (Some(UpAnswer { is_taken: false }), _) => Taken::Forgotten(self.reset(true)),
             (None, Some(flight)) => {
                 let wait = RETRY.saturating_mul(1 << flight.attempts.min(6)).min(MAX_RETRY);
                 flight.again_at = Some(now.saturating_add(wait));
@@ -125,16 +172,31 @@ impl Uplink {
         }
     }
 
-    /// Resets the link and sends everything again that was not accepted, except publications without a key in an
-    /// unanswered request: the root may have accepted them, and must not publish them twice.
+    /// Drops everything: nobody waits for the answers.
+    pub(super) fn give_up(&mut self) {
+        self.flight = None;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
+    /// Resets the link for another life of the root, and sends everything again that was not accepted, except
+    /// publications without a key in an unanswered request: the root may have accepted them, and must not publish them
+    /// twice. Returns the sockets of these.
     pub(super) fn begin_anew(&mut self) -> Vec<u32> {
+        self.expects_late_answer |= self.flight.as_ref().is_some_and(|flight| flight.again_at.is_none());
+        self.reset(false)
+    }
+
+    /// A request that was refused and never sent before was certainly not accepted.
+    fn reset(&mut self, is_refused: bool) -> Vec<u32> {
         self.sent = 0;
         let Some(Flight { messages, attempts, .. }) = self.flight.take() else { return Vec::new() };
+        let is_doubtful = !is_refused || attempts > 1;
         let mut doubtful = Vec::new();
         let mut again: Vec<Up> = Vec::with_capacity(messages.len() + self.waiting.len());
         for message in messages {
             match message {
-                Up::Publish { session: (socket, _), key: None, .. } if attempts > 1 => doubtful.push(socket),
+                Up::Publish { session: (socket, _), key: None, .. } if is_doubtful => doubtful.push(socket),
                 message => again.push(message),
             }
         }
@@ -142,8 +204,23 @@ impl Uplink {
         // The sender repeats these itself.
         again.retain(|message| !matches!(message, Up::Ask(_) | Up::Database(_)));
         self.waiting = again;
+        self.weigh();
         doubtful
     }
+}
+
+/// About how long a message is as text.
+fn bytes(message: &Up) -> usize {
+    let payload = match message {
+        Up::Publish { source, .. } => source.get().len(),
+        Up::Track { member, .. } => member.metadata.get().len(),
+        Up::Update { metadata, .. } => metadata.get().len(),
+        Up::Arrived(form) => form.payload.get().len(),
+        Up::Database(DatabaseUp::Question { body, .. }) => body.len(),
+        Up::Database(DatabaseUp::Listen { groups, .. }) => groups.len() * MESSAGE_BYTES,
+        Up::Ask(_) | Up::Untrack { .. } | Up::Roster { .. } | Up::Gather { .. } | Up::Gone { .. } => 0,
+    };
+    payload + MESSAGE_BYTES
 }
 
 #[cfg(test)]
@@ -204,6 +281,28 @@ mod tests {
         assert_eq!(sent(&mut link), (1, 2), "the root knows the number, if it has taken it");
         assert_eq!(link.answered(0, Some(NO)), Taken::Forgotten(vec![1]));
         assert_eq!(sent(&mut link), (1, 1), "who is gone is gone, however often it is said");
+    }
+
+    #[test]
+    fn what_was_sent_to_a_life_that_ended_is_in_doubt_and_its_answer_says_nothing_of_the_next_request() {
+        let mut link = link();
+        link.push(publish(1));
+        assert_eq!(sent(&mut link), (1, 1));
+        assert_eq!(link.begin_anew(), [1], "the life that ended may have accepted it");
+        link.push(publish(2));
+        assert!(!link.is_free(u64::MAX), "two answers could not be told apart");
+        for answer in [YES, NO] {
+            assert_eq!(link.answered(0, Some(answer)), Taken::Later);
+            assert!(link.is_free(0));
+            assert_eq!(sent(&mut link), (1, 1));
+            assert_eq!(link.begin_anew(), [2]);
+            link.push(publish(2));
+        }
+        link.answered(0, None);
+        assert_eq!(sent(&mut link), (1, 1));
+        assert_eq!(link.answered(0, None), Taken::Later);
+        assert_eq!(link.begin_anew(), [2]);
+        assert!(link.is_free(0), "the request had failed: nothing more comes of it");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::recent::Recent;
 use crate::engine::command::Replay;
 use crate::engine::effect::{HistoryQuery, Task, Write};
 use crate::engine::input::{Newest, StoredPublication};
-use crate::engine::message::{Accepted, Announcement, From, Missable, Out, Read, SessionId};
+use crate::engine::message::{Accepted, Announcement, From, Out, Read, RecoveryTarget, SessionId};
 use crate::engine::publication::{Publication, STORED_VERSION};
 use crate::policy::limits::HistoryLimits;
 
@@ -48,7 +48,7 @@ pub(super) enum Begun {
 
 impl RecoveryRequest {
     /// The target of a partial recovery; `None`: everything.
-    fn only(&self) -> Option<&Missable> {
+    fn only(&self) -> Option<&RecoveryTarget> {
         match &self.then {
             Announcement::Subscribed { to, .. } => Some(to),
             Announcement::Asked { only, .. } => only.as_ref(),

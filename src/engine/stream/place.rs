@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::engine::effect::Selection;
-use crate::engine::message::Missable;
+use crate::engine::message::RecoveryTarget;
 use crate::engine::publication::{Content, Publication};
 use crate::policy::channel::Topic;
 
@@ -32,18 +32,18 @@ fn of_table(schema: &str, table: &str) -> String {
 
 /// The places that a session with these topics may have missed; `only` restricts them to one target. This may select
 /// too much: each publication is checked again before it is sent.
-pub(super) fn selection(only: Option<&Missable>, topics: &[Topic]) -> Selection {
+pub(super) fn selection(only: Option<&RecoveryTarget>, topics: &[Topic]) -> Selection {
     let is_any = |name: &str| name == "*";
     let mut selection = Selection { is_whole: false, places: vec![GAP.to_owned()], is_all: false };
     match only {
-        Some(Missable::Topic(topic)) => {
+        Some(RecoveryTarget::Topic(topic)) => {
             selection.places.push(of_topic(topic));
             return selection;
         }
-        Some(Missable::Table(target)) if !is_any(&target.schema) && !is_any(&target.table) => {
+        Some(RecoveryTarget::Table(target)) if !is_any(&target.schema) && !is_any(&target.table) => {
             selection.places.push(of_table(&target.schema, &target.table));
         }
-        Some(Missable::Table(_)) | None => selection.is_whole = true,
+        Some(RecoveryTarget::Table(_)) | None => selection.is_whole = true,
     }
     selection.places.extend(topics.iter().map(of_topic));
     selection

@@ -65,6 +65,10 @@ impl Storage {
             }
             Write::Relay { number, state } => self.store_relay(*number, state.as_deref()),
             Write::Listeners { relay, parts } => self.listeners(*relay, parts),
+            Write::ListenersState { relay, state } => {
+                let key = format!("listening.{relay}");
+                self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), state.into()])
+            }
             Write::Forget { client_ids } => self.forget_sockets(client_ids),
             Write::State { client_id, part, text } => {
                 let values = [(&**client_id).into(), (*part).into(), text.into()];
@@ -155,6 +159,9 @@ impl Storage {
         for (part, text) in parts.iter().enumerate() {
             let key = format!("{prefix}{part}");
             self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", &[key.into(), text.into()])?;
+        }
+        if parts.is_empty() {
+            self.run("DELETE FROM meta WHERE key = ?", &[format!("listening.{relay}").into()])?;
         }
         Ok(())
     }

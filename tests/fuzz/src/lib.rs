@@ -13,7 +13,7 @@ use realtime_worker::engine::effect::Effect;
 use realtime_worker::engine::event::Event;
 use realtime_worker::engine::input::{DialectId, Input, Open, SocketId, StatePart, Stored};
 use realtime_worker::engine::publication::Publication;
-use realtime_worker::engine::tenant::Surroundings;
+use realtime_worker::engine::tenant::Environment;
 use realtime_worker::policy::configuration::Configuration;
 use realtime_worker::policy::credential::Credentials;
 use realtime_worker::policy::filter::{ColumnType, Filter};
@@ -245,8 +245,8 @@ fn wake(stored: Stored) -> (TenantServer, Vec<Effect>) {
 }
 
 fn wake_with(configuration: Rc<Configuration>, stored: Stored) -> (TenantServer, Vec<Effect>) {
-    let surroundings = Surroundings { now: 1, organization: "org_1".into(), configuration, epoch: "epoch".into() };
-    TenantServer::wake(surroundings, stored)
+    let environment = Environment { now: 1, organization: "org_1".into(), configuration, epoch: "epoch".into() };
+    TenantServer::wake(environment, stored)
 }
 
 fn principal() -> Principal {

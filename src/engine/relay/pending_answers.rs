@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::checkpoint::CheckpointSocket;
 use super::form::{Down, OriginForm, SessionForm, TopicForm, Up};
-use super::heard::NotedSocket;
 use crate::engine::input::SocketId;
 
 impl OriginForm {
@@ -21,16 +21,16 @@ const MANY: usize = 1_024;
 
 /// By socket.
 #[derive(Default)]
-pub(super) struct Owed(BTreeMap<u32, Debt>);
+pub(super) struct PendingAnswers(BTreeMap<u32, WaitingSocket>);
 
-struct Debt {
+struct WaitingSocket {
     client_id: Rc<str>,
-    answers: BTreeSet<OwedAnswer>,
+    answers: BTreeSet<ExpectedAnswer>,
 }
 
 /// An answer that a socket waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum OwedAnswer {
+enum ExpectedAnswer {
     /// To a command with this correlation id.
     To(String),
     /// To the client's own message, which it does not receive.
@@ -41,27 +41,29 @@ enum OwedAnswer {
     Roster(TopicForm),
 }
 
-impl Owed {
+impl PendingAnswers {
     /// Records the expected answer to a message; `client_id` is the public id of its socket.
     pub(super) fn asked(&mut self, message: &Up, client_id: impl FnOnce(SocketId) -> Option<Rc<str>>) {
         let (session, answers) = match message {
-            Up::Publish { session, acknowledge: Some(id), .. } => (*session, vec![OwedAnswer::To(id.clone())]),
-            Up::Publish { session, echo: false, keep: true, .. } => (*session, vec![OwedAnswer::Own]),
+            Up::Publish { session, acknowledge: Some(id), .. } => (*session, vec![ExpectedAnswer::To(id.clone())]),
+            Up::Publish { session, echo: false, keep: true, .. } => (*session, vec![ExpectedAnswer::Own]),
             Up::Track { session, topic, id, .. } => {
-                (*session, vec![id.clone().map_or_else(|| OwedAnswer::Present(topic.clone()), OwedAnswer::To)])
+                (*session, vec![id.clone().map_or_else(|| ExpectedAnswer::Present(topic.clone()), ExpectedAnswer::To)])
             }
-            Up::Untrack { session, topic, .. } => (*session, vec![OwedAnswer::Present(topic.clone())]),
-            Up::Roster { session, topic } => (*session, vec![OwedAnswer::Roster(topic.clone())]),
+            Up::Untrack { session, topic, .. } => (*session, vec![ExpectedAnswer::Present(topic.clone())]),
+            Up::Roster { session, topic } => (*session, vec![ExpectedAnswer::Roster(topic.clone())]),
             _ => return,
         };
         let (socket, _): SessionForm = session;
         if let Some(client_id) = client_id(SocketId(socket)) {
-            let debt =
-                self.0.entry(socket).or_insert_with(|| Debt { client_id: client_id.clone(), answers: BTreeSet::new() });
-            if debt.client_id != client_id {
-                *debt = Debt { client_id, answers: BTreeSet::new() };
+            let waiting = self
+                .0
+                .entry(socket)
+                .or_insert_with(|| WaitingSocket { client_id: client_id.clone(), answers: BTreeSet::new() });
+            if waiting.client_id != client_id {
+                *waiting = WaitingSocket { client_id, answers: BTreeSet::new() };
             }
-            debt.answers.extend(answers);
+            waiting.answers.extend(answers);
         }
     }
 
@@ -76,28 +78,28 @@ impl Owed {
     pub(super) fn answered(&mut self, message: &Down) {
         let (session, answers) = match message {
             Down::Publish { origin: Some(origin), .. } => {
-                (origin.session, vec![origin.acknowledge.clone().map_or(OwedAnswer::Own, OwedAnswer::To)])
+                (origin.session, vec![origin.acknowledge.clone().map_or(ExpectedAnswer::Own, ExpectedAnswer::To)])
             }
-            Down::Done { session, id } => (*session, vec![OwedAnswer::To(id.clone())]),
+            Down::Done { session, id } => (*session, vec![ExpectedAnswer::To(id.clone())]),
             Down::Refused { session, id, topic, .. } => {
-                let roster = topic.clone().map(OwedAnswer::Roster);
-                let present = OwedAnswer::Present(topic.clone());
-                (*session, id.iter().cloned().map(OwedAnswer::To).chain(roster).chain([present]).collect())
+                let roster = topic.clone().map(ExpectedAnswer::Roster);
+                let present = ExpectedAnswer::Present(topic.clone());
+                (*session, id.iter().cloned().map(ExpectedAnswer::To).chain(roster).chain([present]).collect())
             }
-            Down::Present { session, topic, .. } => (*session, vec![OwedAnswer::Present(topic.clone())]),
-            Down::Roster { session, topic: Some(topic), .. } => (*session, vec![OwedAnswer::Roster(topic.clone())]),
+            Down::Present { session, topic, .. } => (*session, vec![ExpectedAnswer::Present(topic.clone())]),
+            Down::Roster { session, topic: Some(topic), .. } => (*session, vec![ExpectedAnswer::Roster(topic.clone())]),
             _ => return,
         };
         let (socket, _): SessionForm = session;
-        let Some(debt) = self.0.get_mut(&socket) else { return };
-        answers.iter().for_each(|answer| _ = debt.answers.remove(answer));
-        if debt.answers.is_empty() {
+        let Some(waiting) = self.0.get_mut(&socket) else { return };
+        answers.iter().for_each(|answer| _ = waiting.answers.remove(answer));
+        if waiting.answers.is_empty() {
             self.0.remove(&socket);
         }
     }
 
     /// Takes the sockets that wait for an answer.
-    pub(super) fn take(&mut self) -> Vec<NotedSocket> {
-        std::mem::take(&mut self.0).into_iter().map(|(socket, debt)| (SocketId(socket), debt.client_id)).collect()
+    pub(super) fn take(&mut self) -> Vec<CheckpointSocket> {
+        std::mem::take(&mut self.0).into_iter().map(|(socket, waiting)| (SocketId(socket), waiting.client_id)).collect()
     }
 }

@@ -12,7 +12,7 @@ const VERSION: u32 = 1;
 
 /// The stored progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Heard {
+pub(super) struct Checkpoint {
     pub(super) version: u32,
     /// Counts up: the higher of two notes is valid.
     pub(super) count: u64,
@@ -26,21 +26,25 @@ pub(super) struct Heard {
     /// Whether messages are held in memory that are not in the history.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) holds_unretained: bool,
+    /// Lives of the root that have ended, the latest last: their batches may still come late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) ended_lives: Vec<String>,
 }
 
 /// A socket with a note, and its public id.
-pub(super) type NotedSocket = (SocketId, Rc<str>);
+pub(super) type CheckpointSocket = (SocketId, Rc<str>);
 
 /// The part of an attachment with the note; the rest belongs to the delivery.
 #[derive(Deserialize)]
 struct Attached {
     client_id: String,
-    heard: Option<String>,
+    #[serde(rename = "heard")]
+    checkpoint: Option<String>,
 }
 
-impl Heard {
+impl Checkpoint {
     /// The note that replaces this one; `None` if nothing has changed.
-    pub(super) fn next(&self, mut next: Heard) -> Option<Heard> {
+    pub(super) fn next(&self, mut next: Checkpoint) -> Option<Checkpoint> {
         (next.version, next.count) = (self.version, self.count);
         if next == *self {
             return None;
@@ -56,14 +60,14 @@ impl Heard {
 }
 
 /// The latest note in some attachments, and the sockets that have one.
-pub(super) fn read(sockets: &[(SocketId, String)]) -> (Option<Heard>, Vec<NotedSocket>) {
-    let (mut latest, mut noted_sockets): (Option<Heard>, _) = (None, Vec::new());
+pub(super) fn read(sockets: &[(SocketId, String)]) -> (Option<Checkpoint>, Vec<CheckpointSocket>) {
+    let (mut latest, mut noted_sockets): (Option<Checkpoint>, _) = (None, Vec::new());
     let lines = sockets.iter().flat_map(|(first, lines)| (first.0..).zip(lines.split('\n')));
     // Few attachments have one; the others are not parsed twice.
     for (number, line) in lines.filter(|(_, line)| line.contains("\"heard\":")) {
-        let Ok(Attached { client_id, heard: Some(note) }) = serde_json::from_str(line) else { continue };
+        let Ok(Attached { client_id, checkpoint: Some(note) }) = serde_json::from_str(line) else { continue };
         noted_sockets.push((SocketId(number), Rc::from(client_id)));
-        let note = serde_json::from_str::<Heard>(&note).ok().filter(|note| note.version == VERSION);
+        let note = serde_json::from_str::<Checkpoint>(&note).ok().filter(|note| note.version == VERSION);
         latest = match (latest, note) {
             (Some(known), Some(note)) if known.count >= note.count => Some(known),
             (known, note) => note.or(known),
@@ -76,8 +80,8 @@ pub(super) fn read(sockets: &[(SocketId, String)]) -> (Option<Heard>, Vec<NotedS
 mod tests {
     use super::*;
 
-    fn at(offset: u64) -> Heard {
-        Heard { position: Some(("epoch".to_owned(), offset)), ..Heard::default() }
+    fn at(offset: u64) -> Checkpoint {
+        Checkpoint { position: Some(("epoch".to_owned(), offset)), ..Checkpoint::default() }
     }
 
     fn beside(client: &str, note: &str) -> String {
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_latest_note_holds_and_every_socket_that_has_one_is_known() {
-        let first = Heard::default().next(at(1)).unwrap();
+        let first = Checkpoint::default().next(at(1)).unwrap();
         let second = first.next(at(2)).unwrap();
         assert_eq!(second.next(at(2)), None, "it says the same");
         let without = r#"{"version":1,"client_id":"c"}"#;
@@ -110,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_note_of_another_version_says_nothing() {
-        let other = Heard::default().next(at(1)).unwrap().text().replace("\"version\":1", "\"version\":2");
+        let other = Checkpoint::default().next(at(1)).unwrap().text().replace("\"version\":1", "\"version\":2");
         for note in [other.as_str(), "", "{}"] {
             let (latest, noted_sockets) = read(&[(SocketId(0), beside("a", note))]);
             assert_eq!((latest, noted_sockets.len()), (None, 1), "{note}");

@@ -59,6 +59,10 @@ impl Delivery {
     ) {
         let profile = self.registry.profile(id.socket).filter(|_| self.registry.session(id).is_some());
         let Some(profile) = profile else { return };
+        // Without a topic this need not be about presence.
+        if let Some(session) = self.registry.session(id).filter(|_| topic.is_some()) {
+            session.asked_presence.borrow_mut().remove(&topic);
+        }
         let code = refusal.code;
         self.registry.log_session("refused", id, Some(code), out);
         self.registry.tell(id, Event::Refused { refusal, id: reference, topic }, out);
