@@ -41,8 +41,18 @@ begin
     return null;
 end $$;
 
--- As in version 3, with one more trap: claims that fail most rows are their caller's affair, so the pieces that this made are
--- forgotten. The traps:
+-- As in version 4, and a large row that cannot be read here is sent without columns: `take` must not fail for ever.
+create or replace function realtime_worker.shortened(image json, key text[]) returns json
+language plpgsql immutable strict set search_path = '' as $$
+begin
+    return (select coalesce(json_object_agg(i.key, i.value), '{}') from json_each(image) i
+             where i.key = any (shortened.key) or octet_length(i.value::text) <= 64);
+exception when others then
+    return '{}';
+end $$;
+
+-- As in version 3, with two more traps: an image that cannot be read denies itself only, and claims that fail most rows are their
+-- caller's affair, so the pieces that this made are forgotten. The traps:
 -- * It runs as the reader and becomes the role by SET LOCAL ROLE, which a SECURITY DEFINER function may not.
 -- * `records` is split where an expression raises: each caller asks piece by piece, so one row that raises denies itself
 --   only, and the next caller does not pay again for finding it.
@@ -72,14 +82,30 @@ declare
 begin
     sees := '{}'; codes := '{}';
     -- The part of each image that is needed; without a needed column (renamed, added, excluded) it is left out.
-    select pg_catalog.array_agg(x.part order by i.n), pg_catalog.array_agg(i.n order by i.n) into picked, positions
-      from pg_catalog.unnest(images) with ordinality i (image, n)
-      cross join lateral (select coalesce(pg_catalog.json_object_agg(e.key, e.value), '{}') as part,
-                                 pg_catalog.count(*) filter (where e.key = any (%2$L::text[])) as columns
-                            from pg_catalog.json_each(i.image) e where e.key = any (%6$L::text[])) x
-     where i.image is not null and x.columns = %5$s;
+    begin
+        select pg_catalog.array_agg(x.part order by i.n), pg_catalog.array_agg(i.n order by i.n) into picked, positions
+          from pg_catalog.unnest(images) with ordinality i (image, n)
+          cross join lateral (select coalesce(pg_catalog.json_object_agg(e.key, e.value), '{}') as part,
+                                     pg_catalog.count(*) filter (where e.key = any (%2$L::text[])) as columns
+                                from pg_catalog.json_each(i.image) e where e.key = any (%6$L::text[])) x
+         where i.image is not null and x.columns = %5$s;
+    exception when others then
+        -- One of them is nested too deeply to be read here: each by itself.
+        lost := sqlstate; picked := '{}'; positions := '{}';
+        for place in 1 .. total loop
+            begin
+                select picked || pg_catalog.array_agg(x.part), positions || pg_catalog.array_agg(place) into picked, positions
+                  from pg_catalog.unnest(images[place:place]) i (image)
+                  cross join lateral (select coalesce(pg_catalog.json_object_agg(e.key, e.value), '{}') as part,
+                                             pg_catalog.count(*) filter (where e.key = any (%2$L::text[])) as columns
+                                        from pg_catalog.json_each(i.image) e where e.key = any (%6$L::text[])) x
+                 where i.image is not null and x.columns = %5$s;
+            exception when others then lost := sqlstate;
+            end;
+        end loop;
+    end;
     if coalesce(pg_catalog.cardinality(positions), 0) < (select pg_catalog.count(image) from pg_catalog.unnest(images) i (image)) then
-        lost := '42703';
+        lost := coalesce(lost, '42703');
     end if;
     perform pg_catalog.set_config('search_path', path, true), pg_catalog.set_config('realtime.topic', topic, true),
             pg_catalog.set_config('request.jwt.claim.role', %3$L, true), pg_catalog.set_config('role', %3$L, true);
