@@ -17,6 +17,7 @@ const ADVICE = {
 	public_topics_disabled: "REALTIME.publicTopics is false.",
 	invalid_filter: "Filters are column=operator.value, joined by commas: status=eq.open,amount=gt.10",
 	too_many_errors: "Ten refused frames within a minute end a connection.",
+	too_many_attempts: "This address was refused too often within a minute: the credential is not good, or another client there keeps trying.",
 };
 
 /** What a deployment and a token need for each protocol other than the native one. */

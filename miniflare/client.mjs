@@ -10,9 +10,10 @@ const PATIENCE = 30_000;
 
 /** An upgrade that was answered with a plain HTTP response. */
 export class UpgradeRefused extends Error {
-	constructor(status, body) {
-		super(`the upgrade was answered ${status}: ${body}`);
-		this.status = status;
+	constructor({ statusCode, headers }, body) {
+		super(`the upgrade was answered ${statusCode}: ${body}`);
+		this.status = statusCode;
+		this.retryAfter = headers["retry-after"];
 		this.body = body;
 	}
 }
@@ -32,7 +33,7 @@ export async function connect(url, { protocols = [], ...options } = {}) {
 		socket.once("open", resolve);
 		socket.once("error", reject);
 		socket.once("unexpected-response", async (request, response) => {
-			reject(new UpgradeRefused(response.statusCode, await text(response)));
+			reject(new UpgradeRefused(response, await text(response)));
 			request.destroy();
 		});
 	});

@@ -94,6 +94,7 @@ codes! {
     SourceUnavailable "source_unavailable" 503 - Later "The database has not answered yet.";
     NotTracked "not_tracked" 400 - No "The connection is not tracked in this topic.";
     TooManyErrors "too_many_errors" 429 1008 Later "Too many refused frames within a minute.";
+    TooManyAttempts "too_many_attempts" 429 1013 Later "Too many attempts to connect from this address were refused.";
     TooSlow "too_slow" 503 1013 Later "The client reads more slowly than events come.";
     ServiceRestart "service_restart" 503 1012 Later "The connection's state is of another version; connect again.";
 }

@@ -12,6 +12,11 @@ use serde_json::{Value, json};
 /// How long a subscription waits for the database.
 const MAX_WAIT: u64 = 15_000;
 
+fn merged(mut one: Value, other: Value) -> Value {
+    one.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+    one
+}
+
 fn tables(rig: &Rig) -> Vec<Value> {
     rig.source.groups().iter().map(|group| group["tables"].clone()).collect()
 }
@@ -53,6 +58,59 @@ fn each_state_of_a_table_is_told_by_its_code() {
             assert_eq!(ada.is_refused(code)["id"], "m");
         });
     }
+}
+
+/// PostgreSQL has no text with a zero byte: one such name would fail the report of the whole organization.
+#[test]
+fn a_name_that_no_table_can_have_is_refused_and_not_reported() {
+    every_way(with_database(json!({})), |rig| {
+        rig.source.tables = Some(json!([messages()]));
+        let (ada, eve) = (connect(rig, "ada", json!({})), connect(rig, "eve", json!({})));
+        let chief = connect(rig, "chief", json!({ "role": "service_role" }));
+        for (client, target) in [
+            (&eve, json!({ "table": "messages\u{0}" })),
+            (&eve, json!({ "table": "messages", "schema": "\u{0}" })),
+            (&chief, json!({ "table": "\u{0}" })),
+        ] {
+            let frame = json!({ "type": "subscribe", "id": "m" });
+            rig.frame(client, merged(frame, target));
+            assert_eq!(client.is_refused("unknown_table")["id"], "m");
+        }
+        subscribe(rig, &ada, "m", "messages");
+        ada.gets(json!({ "type": "subscribed", "id": "m" }));
+        // A claim may be anything that its issuer lets a user choose.
+        let mallory = connect(rig, "mallory", json!({ "profile": [{ "name": "a\\\u{0}" }] }));
+        subscribe(rig, &mallory, "m", "messages");
+        assert_eq!(mallory.is_refused("table_denied")["id"], "m");
+        let is_clean = |interest: &Value| !interest.to_string().contains("\\u0000");
+        assert!(rig.source.interests.iter().all(is_clean), "{:?}", rig.source.interests);
+        // What only looks like one is none.
+        let bob = connect(rig, "bob", json!({ "name": "a\\u0000" }));
+        subscribe(rig, &bob, "m", "messages");
+        bob.gets(json!({ "type": "subscribed", "id": "m" }));
+    });
+}
+
+/// A client can make up names; whoever listens to a table that is enabled does not wait for them.
+#[test]
+fn a_report_has_a_bounded_number_of_names_that_the_database_does_not_know() {
+    let mut rig = Rig::new(&with_database(
+        json!({ "limits": { "subscriptions": 1_000, "errorsPerMinute": 10_000, "framesPerSecond": 10_000 } }),
+    ));
+    rig.source.tables = Some(json!([table("zebras", &[("id", "int8")], &ROLES)]));
+    let ada = connect(&mut rig, "ada", json!({}));
+    subscribe(&mut rig, &ada, "z", "zebras");
+    ada.gets(json!({ "type": "subscribed", "id": "z" }));
+    rig.source.is_slow = true;
+    for number in 0..300 {
+        subscribe(&mut rig, &ada, &number.to_string(), &format!("made-up-{number:03}"));
+    }
+    rig.answer_source();
+    let most = rig.source.interests.iter().flat_map(|interest| interest["groups"].as_array().unwrap());
+    assert_eq!(most.map(|group| group["tables"].as_array().unwrap().len()).max(), Some(201));
+    let refused = ada.frames().iter().filter(|frame| frame["code"] == "unknown_table").count();
+    assert_eq!(refused, 300, "the rest were reported when there was room");
+    assert_eq!(tables(&rig), [json!([["public", "zebras"]])]);
 }
 
 #[test]

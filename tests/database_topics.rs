@@ -38,6 +38,18 @@ fn subscribe(rig: &mut Rig, client: &Client, topic: &str) {
     rig.frame(client, json!({ "type": "subscribe", "id": topic, "topic": topic }));
 }
 
+/// PostgreSQL has no text with a zero byte, so there is nothing to ask.
+#[test]
+fn a_topic_that_no_policy_can_name_is_forbidden_without_asking() {
+    every_way(realtime(), |rig| {
+        rig.source.grants = |_, _, _| None;
+        let ada = connect(rig, "ada", true);
+        subscribe(rig, &ada, "room\u{0}");
+        assert_eq!(ada.is_refused("forbidden")["id"], "room\u{0}");
+        assert_eq!(rig.source.authorized, Vec::<Value>::new());
+    });
+}
+
 fn say(rig: &mut Rig, client: &Client, topic: &str) {
     rig.frame(client, json!({ "type": "broadcast", "id": "b", "topic": topic, "event": "e", "payload": 1 }));
 }

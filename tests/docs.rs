@@ -233,6 +233,7 @@ fn butterbase_closings() {
         Code::RealtimeDisabled,
         Code::ServiceRestart,
         Code::TooManyErrors,
+        Code::TooManyAttempts,
     ];
     let line = |code: Code| {
         let (number, reason) = Butterbase.closing(code);

@@ -283,9 +283,16 @@ fn a_message_reaches_a_channel_over_rest() {
     assert_eq!(post(FOREIGN_KEY, newer.clone()).0, 401);
     assert_eq!(post(&token(json!({ "role": "guest" })), newer).0, 403);
     assert_eq!(post(ACCESS_TOKEN, json!({ "channel": 7 })).0, 400);
+    // A client may publish as much as in a frame of its socket.
+    for (bytes, status) in [(65_536 - 2, 200), (65_536 - 1, 413)] {
+        let body = json!({ "channel": "room:1", "payload": "x".repeat(bytes) });
+        assert_eq!(post(&token(json!({})), body.clone()).0, status, "{bytes}");
+        assert_eq!(post(ACCESS_TOKEN, body).0, 200);
+    }
     let seen = |frame: Value| frame["payload"]["broadcast"].clone();
     assert_eq!(seen(one.next()), json!({ "event": "e", "payload": { "n": 1 } }));
     assert_eq!(seen(one.next()), json!({ "event": "broadcast", "payload": { "n": 2 } }));
+    assert_eq!((0..3).filter(|_| one.next_frame().is_some()).count(), 3, "what was not too large");
     assert!(one.next_frame().is_none());
 }
 

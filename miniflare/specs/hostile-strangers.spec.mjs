@@ -57,6 +57,44 @@ test("silent strangers of one address, and one user who wants every connection",
 	terminate([...opened, ...honest]);
 });
 
+test("a client whose token is refused and that comes back for ever", async () => {
+	const refused = await serve({ limits: { refusedPerAddress: 5 } });
+	const options = { organizationId: "forever" };
+	const headers = (address, token) => ({ "cf-connecting-ip": address, ...(token && { authorization: `Bearer ${token}` }) });
+	const attempt = async (address, token) => {
+		try {
+			(await connect(socketUrl(refused, options), { headers: headers(address, token) })).socket.terminate();
+			return { status: 101 };
+		} catch ({ status, retryAfter }) {
+			return { status, retryAfter };
+		}
+	};
+	const token = tokenOf("eve", [], { ...options, exp: now() - 600 });
+	const answers = [];
+	for (let n = 0; n < 8; n += 1) answers.push(await attempt("2001:db8:0:7::1", token));
+	assert.deepEqual(answers.slice(0, 5), Array(5).fill({ status: 401, retryAfter: undefined }));
+	for (const { status, retryAfter } of answers.slice(5)) {
+		assert.equal(status, 429);
+		assert.ok(Number(retryAfter) >= 1 && Number(retryAfter) <= 12, retryAfter);
+	}
+	// The whole network of the address, and sockets that have yet to say who they are.
+	assert.equal((await attempt("2001:db8:0:7::2")).status, 429);
+	// Nobody else: another address, and a good token of the same one.
+	assert.equal((await attempt("2001:db8:0:8::1", token)).status, 401);
+	assert.equal((await attempt("2001:db8:0:7::1", tokenOf("ada", [], options))).status, 101);
+	// What never reached the object is not known there.
+	assert.equal((await stats(refused, "forever")).refusedAttempts, 0);
+	for (let n = 0; n < 5; n += 1) {
+		// The Worker holds those whose address names no organization.
+		const client = await connect(socketUrl(refused, n % 2 === 0 ? options : {}), { headers: headers("192.0.2.9") });
+		client.send({ type: "auth", token, ...options });
+		assert.equal((await client.next()).code, "token_expired");
+		await client.closed;
+	}
+	assert.deepEqual([(await attempt("192.0.2.9")).status, (await attempt("192.0.2.9")).status], [429, 429]);
+	assert.equal((await stats(refused, "forever")).refusedAttempts, 6, "the second was not asked of it");
+});
+
 test("messages of 31 MB from twenty strangers at once", async () => {
 	const organizationId = "large";
 	const member = await join(server, "ada", ["member"], { organizationId });

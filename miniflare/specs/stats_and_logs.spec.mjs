@@ -51,6 +51,7 @@ test("the figures of an organization that nobody uses are zeros", async () => {
 		publications: 0,
 		deliveries: 0,
 		tooSlow: 0,
+		refusedAttempts: 0,
 	});
 });
 
@@ -80,6 +81,7 @@ test("the figures count connections, topics, presence and what was delivered", a
 		publications: 4,
 		deliveries: 5,
 		tooSlow: 0,
+		refusedAttempts: 0,
 	});
 	pending.socket.terminate();
 	await Promise.all([ann.close(), ben.close()]);

@@ -104,6 +104,9 @@ test("an answer that is lost is asked for again with the same key, and the messa
 	const message = { id: "k", topic: "room:once", event: "said" };
 	for (const user of ["mel", "ada", "mel"]) assert.equal((await post({ ...message, payload: user }, user)).status, 200);
 	assert.deepEqual(await room.seen(), ["mel", "ada"]);
+	// However users are called, and whatever they choose.
+	for (const [user, id] of [["mel", "x:y"], ["mel:x", "y"]]) assert.equal((await post({ ...message, id, payload: id }, user)).status, 200);
+	assert.deepEqual(await room.seen(), ["x:y", "y"]);
 	for (const body of [{}, { ...message, id: "" }, { ...message, topic: 7 }, null]) assert.equal((await post(body)).status, 400);
 	await room.close();
 });

@@ -13,7 +13,7 @@ pub use connection::connect;
 pub use postgres::Client;
 
 /// Every version of the SQL, oldest first: version `n` is at index `n - 1`.
-pub const VERSIONS: [(&str, &str); 15] = [
+pub const VERSIONS: [(&str, &str); 16] = [
     ("001_outbox", include_str!("../001_outbox.sql")),
     ("002_policies", include_str!("../002_policies.sql")),
     ("003_judge", include_str!("../003_judge.sql")),
@@ -29,6 +29,7 @@ pub const VERSIONS: [(&str, &str); 15] = [
     ("013_settings_kept", include_str!("../013_settings_kept.sql")),
     ("014_judge_waits", include_str!("../014_judge_waits.sql")),
     ("015_disabled_tables", include_str!("../015_disabled_tables.sql")),
+    ("016_unreadable", include_str!("../016_unreadable.sql")),
 ];
 
 /// Removes everything that an installation created.

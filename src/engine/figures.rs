@@ -29,6 +29,8 @@ pub struct Figures {
     pub deliveries: u64,
     /// Connections closed since then because the client did not read.
     pub too_slow: u64,
+    /// Attempts to connect that this object refused since then for their credential, or for those before.
+    pub refused_attempts: u64,
     /// When the object was constructed, in Unix milliseconds.
     pub since: u64,
     /// What is known of the relays.

@@ -265,6 +265,9 @@ impl Database {
             // The principal predates the database: policies may deny by a claim that was not kept.
             (None, Method::Session) => return Standing::Nobody,
         };
+        if has_zero_byte(&claims) {
+            return Standing::Nobody;
+        }
         self.role(&claims, principal).map_or(Standing::Nobody, |role| {
             Standing::Group(Rc::new(Group { id: Rc::from(group_id(role, &claims)), role: role.to_owned(), claims }))
         })
@@ -335,6 +338,15 @@ fn write_members(out: &mut String, members: &[(&String, &Value)]) {
         write_sorted(out, value);
     }
     out.push('}');
+}
+
+/// Whether a string in a JSON text has a zero byte. PostgreSQL has no such text: it would fail everything that is reported
+/// together with it.
+fn has_zero_byte(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(place, _)| {
+        let before = json.as_bytes().get(..place).unwrap_or_default();
+        before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
+    })
 }
 
 fn group_id(role: &str, claims: &str) -> String {

@@ -83,7 +83,9 @@ const MIN_UNREAD_BYTES: u64 = 65_536;
 /// Reads a limit. A rate of zero is refused, because its bucket could not limit anything.
 fn limit(value: &Field<'_>, name: &str) -> Result<u64, Refusal> {
     match value.count()? {
-        0 if name.ends_with("PerSecond") || name.starts_with("filterSteps") => Err(value.refuse("must be at least 1")),
+        0 if name.ends_with("PerSecond") || name.starts_with("filterSteps") || name == "refusedPerAddress" => {
+            Err(value.refuse("must be at least 1"))
+        }
         count if name == "unreadBytes" && count < MIN_UNREAD_BYTES => Err(value.refuse("must be at least 65536")),
         count if name == "frameBytes" && count > u64::from(MESSAGE_LENGTH) => {
             Err(value.refuse("must be at most 4194304"))
@@ -99,6 +101,7 @@ limits! {
         pending "pending" 1000 "connections of one organization that have not authenticated yet";
         pending_per_address "pendingPerAddress" 100 "the same for one address, if Cloudflare reports it";
         anonymous_per_address "anonymousPerAddress" 100 "connections without a credential from one address, if Cloudflare reports it";
+        refused_per_address "refusedPerAddress" 30 "attempts to connect from one address that are refused for their credential, per minute, if Cloudflare reports it";
         frame_bytes "frameBytes" 65536 "bytes of one frame from a client, at most 4194304";
         frames_per_second "framesPerSecond" 100 "frames per second from one connection, joins aside, with a burst of twice as many";
         unread_bytes "unreadBytes" 8388608 "bytes sent to one connection without a sign that it reads them, at least 65536";

@@ -12,6 +12,7 @@ pub mod shared_keys;
 pub mod key_set;
 pub mod token;
 pub mod api_key;
+pub mod attempts;
 pub mod ticket;
 pub mod stream_key;
 pub mod credential;

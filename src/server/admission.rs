@@ -95,7 +95,8 @@ impl Admission {
             ticket: self.ticket.map(|(id, expires)| UsedTicket { id, expires, spent: is_used }),
             recover,
             batches: self.batches,
-            address: self.address,
+            // Whose first frame has a proven principal is no stranger, and no neighbour counts against it.
+            address: self.address.filter(|_| self.first.is_none()),
         }
     }
 }

@@ -86,6 +86,7 @@ impl Answer {
             "publications": figures.publications,
             "deliveries": figures.deliveries + of_relays(|relay| relay.deliveries),
             "tooSlow": figures.too_slow,
+            "refusedAttempts": figures.refused_attempts,
             "since": figures.since,
             "wasmMemory": wasm_memory,
         });

@@ -8,6 +8,7 @@ use super::request_head::RequestHead;
 use super::streaming::StreamedBody;
 use crate::code::{Code, Refusal};
 use crate::engine::input::DialectId;
+use crate::policy::attempts::CredentialDigest;
 use crate::policy::configuration::Configuration;
 use crate::policy::credential::{Credentials, Proven};
 use crate::policy::ticket::Ticket;
@@ -25,6 +26,22 @@ pub enum HandshakeStep {
 }
 
 impl HandshakeStep {
+    /// The digest of the credential that the attempt rests on; `None` if it has none, or its first frame is to have one.
+    pub fn credential(&self) -> Option<CredentialDigest> {
+        match self {
+            HandshakeStep::Verify(unverified) => Some(CredentialDigest::of(&unverified.asked, &unverified.credential)),
+            HandshakeStep::Open(organization, admission) => {
+                admission.ticket.as_ref().map(|(id, _)| CredentialDigest::of(organization, id))
+            }
+            HandshakeStep::Hold(_) => None,
+        }
+    }
+
+    /// Whether it needs no credential: the socket is nobody's.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self, HandshakeStep::Open(_, admission) if admission.ticket.is_none() && admission.principal.is_some())
+    }
+
     /// Opens a socket for the holder of a ticket; `named` is the organization that the address names.
     ///
     /// # Errors

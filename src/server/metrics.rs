@@ -43,7 +43,7 @@ const fn metric(name: &'static str, kind: &'static str, at: At, help: &'static s
 
 use At::{Each, Length, Path};
 
-const METRICS: [Metric; 22] = [
+const METRICS: [Metric; 23] = [
     metric("realtime_connections", "gauge", Each("byDialect", "dialect"), "Open connections."),
     metric("realtime_connections_pending", "gauge", Path(&["pending"]), "Connections that have not authenticated yet."),
     metric("realtime_topics", "gauge", Path(&["topics"]), "Topics with at least one subscriber."),
@@ -54,6 +54,12 @@ const METRICS: [Metric; 22] = [
     metric("realtime_publications_total", "counter", Path(&["publications"]), "Publications accepted."),
     metric("realtime_deliveries_total", "counter", Path(&["deliveries"]), "Frames of publications handed to sockets."),
     metric("realtime_too_slow_total", "counter", Path(&["tooSlow"]), "Connections closed because they did not read."),
+    metric(
+        "realtime_refused_attempts_total",
+        "counter",
+        Path(&["refusedAttempts"]),
+        "Attempts to connect that the object refused for their credential.",
+    ),
     Metric {
         scale: 1_000.0,
         ..metric(

@@ -4,6 +4,7 @@ pub mod request_head;
 pub mod route;
 pub mod entrance;
 pub mod handshake;
+pub mod attempt;
 pub mod held_socket;
 pub mod streaming;
 pub mod admission;

@@ -1,7 +1,7 @@
 //! The head of a request as plain values.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 
 use crate::code::{Code, Refusal};
 use crate::policy::configuration::Configuration;
@@ -128,15 +128,15 @@ impl RequestHead {
 }
 
 /// The network that an address counts towards: an IPv6 host has a whole /64 (RFC 6177), so all its addresses count as
-/// one.
-pub fn network(address: &str) -> String {
-    match address.trim().parse::<Ipv6Addr>() {
-        Ok(address) if address.to_ipv4_mapped().is_none() => {
+/// one. `None` for anything else: where Cloudflare does not set the header, a client may send any text in it.
+pub fn network(address: &str) -> Option<String> {
+    Some(match address.trim().parse::<IpAddr>().ok()?.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
-        _ => address.trim().to_owned(),
-    }
+    })
 }
 
 /// The request id of a `CF-Ray` header, validated, because a client may set it if Cloudflare does not.
@@ -235,8 +235,11 @@ mod tests {
     fn the_addresses_of_one_ipv6_network_are_one() {
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network(" 2001:DB8:1:2::9"));
         assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
-        for address in ["192.0.2.7", "::ffff:192.0.2.7", "none"] {
-            assert_eq!(network(address), address);
+        for same in ["192.0.2.7", "::ffff:192.0.2.7", " 192.0.2.7"] {
+            assert_eq!(network(same).as_deref(), Some("192.0.2.7"), "{same}");
+        }
+        for other in ["", "none", "192.0.2.7, 192.0.2.8", &"1".repeat(10_000)] {
+            assert_eq!(network(other), None);
         }
     }
 

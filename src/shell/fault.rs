@@ -23,9 +23,13 @@ impl From<worker::Error> for Fault {
     }
 }
 
+/// Characters of a path that are logged: a caller may send any, as often as it likes.
+const MAX_PATH: usize = 200;
+
 /// Logs neither the query string nor the message, which may quote what a caller sent. The message of a configuration
 /// error does not quote a caller.
 pub fn log_refused(path: &str, refusal: &Refusal) {
+    let path: String = path.chars().take(MAX_PATH).collect();
     let mut line = json!({ "event": "refused", "path": path, "code": refusal.code.as_str() });
     if let (Code::Configuration, Some(line)) = (refusal.code, line.as_object_mut()) {
         line.insert("message".to_owned(), refusal.message.as_ref().into());

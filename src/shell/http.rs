@@ -41,7 +41,7 @@ pub fn head(request: &Request) -> std::result::Result<RequestHead, Code> {
         media_type: next().map(|declared| media_type(&declared)),
         protocols: next(),
         last_event_id: next(),
-        address: next().map(|address| network(&address)),
+        address: next().and_then(|address| network(&address)),
         request_id: next().and_then(request_id),
     })
 }

@@ -16,26 +16,29 @@ use crate::code::Code;
 use crate::dialect::{Frame, Received};
 use crate::policy::limits::{AUTH_DEADLINE, MESSAGE_LENGTH};
 use crate::server::admission::Admission;
+use crate::server::attempt;
 use crate::server::held_socket::{HeldSocket, HeldStep};
+use crate::server::request_head::RequestHead;
 
 /// RFC 6455, 7.4.1
 const MESSAGE_TOO_BIG: (u16, &str) = (1009, "message too big");
 
 /// Holds a new socket and returns the response that opens it.
-pub fn hold(env: Env, held: HeldSocket, protocol: Option<&str>) -> Result<Response> {
+pub fn hold(env: Env, held: HeldSocket, head: &RequestHead) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let server = pair.server;
     accept(&server)?;
+    let admission = Admission { address: head.address.clone(), ..Admission::default() };
     worker::wasm_bindgen_futures::spawn_local(async move {
-        if let Err(error) = serve(&env, &server, held).await {
+        if let Err(error) = serve(&env, &server, held, &admission).await {
             log_fault(error);
             close(&server, Code::Internal);
         }
     });
-    http::upgrade(pair.client, protocol)
+    http::upgrade(pair.client, head.subprotocol())
 }
 
-async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket) -> Result<()> {
+async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket, admission: &Admission) -> Result<()> {
     let mut events = client.events()?;
     let deadline = Delay::from(Duration::from_millis(AUTH_DEADLINE));
     let first = match select(std::pin::pin!(first_frame(client, &mut events, &mut held)), deadline).await {
@@ -48,9 +51,10 @@ async fn serve(env: &Env, client: &WebSocket, mut held: HeldSocket) -> Result<()
     };
     let Some((text, organization)) = first else { return Ok(()) };
     let configuration = environment::configuration(env).map_err(|_| worker::Error::from("no configuration"))?;
-    let opened = gate::open(env, &organization, &Admission::default(), &configuration).await;
-    let Some(object) = opened.map_err(log_fault).ok().and_then(|response| response.websocket()) else {
-        end(client, held.refuse(Code::Overloaded));
+    let opened = gate::open(env, &organization, admission, &configuration).await.map_err(log_fault).ok();
+    let status = opened.as_ref().map(|response| response.status_code());
+    let Some(object) = opened.and_then(|response| response.websocket()) else {
+        end(client, held.refuse(attempt::refused_as(status)));
         return Ok(());
     };
     let mut object_events = object.events()?;

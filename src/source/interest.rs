@@ -88,6 +88,12 @@ impl Interests {
         self.organizations.iter().filter(listens).map(|(organization, interest)| (organization, interest.body.as_str()))
     }
 
+    /// The organizations with listeners, and their interests: all, or those that are not registered on this connection.
+    pub(super) fn to_register(&self, is_all: bool) -> impl Iterator<Item = (&Rc<str>, &str)> {
+        let is_live = |organization: &Rc<str>| self.organizations.get(organization).is_some_and(|known| known.is_live);
+        self.live().filter(move |(organization, _)| is_all || !is_live(organization))
+    }
+
     /// Whether a group of an organization listens.
     pub(super) fn has(&self, organization: &str, group: &str) -> bool {
         self.organizations.get(organization).is_some_and(|interest| interest.groups.contains(group))

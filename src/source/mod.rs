@@ -11,6 +11,7 @@ pub mod interest;
 pub mod link;
 pub mod pieces;
 pub mod queries;
+mod registration;
 pub mod size;
 pub mod statement;
 pub mod task;
@@ -58,6 +59,8 @@ pub struct DatabaseSource {
     rests_until: u64,
     /// When captured tables are synchronized next.
     sync_at: u64,
+    /// When organizations whose interest could not be registered are registered again.
+    retry_at: Option<u64>,
     /// When the connection is closed because nobody listens.
     closes_at: Option<u64>,
     /// When the outbox is drained because nobody listens.
@@ -87,6 +90,7 @@ impl DatabaseSource {
             take_at: now,
             rests_until: now,
             sync_at: now,
+            retry_at: None,
             closes_at: None,
             is_draining: false,
             alarm: None,
@@ -124,46 +128,6 @@ impl DatabaseSource {
         })
     }
 
-    fn interest(&mut self, now: u64, request: input::RequestId, body: String, out: &mut Vec<SourceTask>) {
-        let Some(organization) = self.interests.tell(&body, out) else {
-            out.push(SourceTask::Reply { request, status: 400, body: refusal("invalid_request") });
-            return;
-        };
-        if self.interests.has_any() {
-            self.closes_at = None;
-            self.drains_at = None;
-        }
-        // This fails at once during a backoff; the organization repeats its request.
-        if let Some(problem) = self.link.waits() {
-            out.push(SourceTask::Reply { request, status: 503, body: refusal(problem.as_str()) });
-            return;
-        }
-        if !self.interests.has_any() && !self.link.is_up() {
-            out.push(SourceTask::Reply { request, status: 200, body: interest::nobody(&body) });
-            return;
-        }
-        self.take_at = self.take_at.min(now.max(self.rests_until));
-        self.queries.register(organization, Some(request), body);
-    }
-
-    fn connected(&mut self, now: u64, listens: bool) {
-        self.link.connected(listens);
-        self.take_at = now;
-        self.sync(now);
-    }
-
-    /// Synchronizes the captured tables with the publication, and registers every organization again to learn the
-    /// result.
-    fn sync(&mut self, now: u64) {
-        self.sync_at = now.saturating_add(SYNC);
-        for (organization, body) in self.interests.live() {
-            if !self.queries.registers(organization) {
-                self.queries.register(organization.clone(), None, body.to_owned());
-            }
-        }
-        self.queries.sync();
-    }
-
     /// The connection failed or was lost: everyone who waits is informed, and another attempt is scheduled.
     fn lost(&mut self, now: u64, problem: Problem, out: &mut Vec<SourceTask>) {
         if matches!(self.link, LinkState::Closed { .. }) {
@@ -186,7 +150,7 @@ impl DatabaseSource {
             self.schedule_drain(now, out);
         }
         // The next connection may reach a restored database, where this number means another batch.
-        (self.current, self.done) = (None, None);
+        (self.current, self.done, self.retry_at) = (None, None, None);
         self.deliveries.forget();
     }
 
@@ -212,6 +176,10 @@ impl DatabaseSource {
                 self.link.proven();
                 self.registered(organization, request, body, out);
             }
+            // What one organization reports must not end the feed of the others.
+            (Purpose::Register { organization, request }, Err(Problem::QueryFailed)) => {
+                self.not_registered(now, &organization, request, out);
+            }
             (Purpose::Take, Ok(body)) => self.taken(now, sent, &body, out),
             (purpose, Err(problem)) => {
                 out.extend(purpose.request().map(|request| SourceTask::Reply {
@@ -220,24 +188,6 @@ impl DatabaseSource {
                     body: refusal(problem.as_str()),
                 }));
                 self.lost(now, problem, out);
-            }
-        }
-    }
-
-    fn registered(
-        &mut self,
-        organization: Rc<str>,
-        request: Option<input::RequestId>,
-        body: String,
-        out: &mut Vec<SourceTask>,
-    ) {
-        let is_news = self.interests.registered(&organization, interest::tables(&body));
-        match request {
-            Some(request) => out.push(SourceTask::Reply { request, status: 200, body }),
-            None if !is_news => {}
-            None => {
-                let body = interest::feed(&self.database.name, Some(&body));
-                out.push(SourceTask::Feed { organization, body });
             }
         }
     }
@@ -306,6 +256,7 @@ impl DatabaseSource {
     fn close(&mut self, now: u64, out: &mut Vec<SourceTask>) {
         self.closes_at = None;
         self.queries.abandon();
+        self.retry_at = None;
         self.link = LinkState::default();
         out.push(SourceTask::Disconnect);
         self.schedule_drain(now, out);
@@ -329,6 +280,9 @@ impl DatabaseSource {
         if self.sync_at <= now && self.interests.has_any() {
             self.sync(now);
         }
+        if self.retry_at.take_if(|time| *time <= now).is_some() {
+            self.register_again(false);
+        }
         let take = Statement::Take { done: self.done, max_changes: self.size.changes() };
         let is_behind = |organization: &str| self.deliveries.has(organization);
         if let Some((query, statement)) = self.queries.next(now, takes.then_some(take), is_behind) {
@@ -346,6 +300,7 @@ impl DatabaseSource {
             link,
             self.queries.deadline(),
             self.deliveries.deadline(),
+            self.retry_at,
             self.closes_at.filter(|_| self.current.is_none()),
             self.drains_at,
         ];

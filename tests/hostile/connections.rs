@@ -1,5 +1,7 @@
 //! Connections that one user holds, and those that say nothing.
 
+use realtime_worker::code::Code;
+use realtime_worker::engine::command::Recover;
 use serde_json::json;
 
 use crate::rig::{Client, Rig, every_way};
@@ -42,6 +44,39 @@ fn strangers_of_one_address_make_room_for_each_other() {
     assert_eq!(flood[19].next()["type"], "auth_success");
     open(&mut rig, Some("192.0.2.2"));
     assert!(flood[17].closed().is_none(), "who has authenticated counts no longer");
+}
+
+/// A client whose token is not good comes back for ever.
+#[test]
+fn an_address_that_is_refused_again_and_again_has_to_wait() {
+    let mut rig = Rig::new(&json!({ "limits": { "refusedPerAddress": 3 } }));
+    let stranger = |rig: &mut Rig, address: &str| {
+        rig.address = Some(address.to_owned());
+        rig.open_as(None, None, Recover::Off)
+    };
+    let (bad, good) = (String::from("no token"), rig.token("ada", &[]));
+    for frame in 0..3 {
+        let eve = stranger(&mut rig, "192.0.2.1").unwrap();
+        match frame {
+            0 => rig.frame(&eve, json!({ "type": "subscribe", "id": "t", "table": "t" })),
+            _ => rig.authenticate(&eve, &bad),
+        }
+        assert!(eve.closed().is_some());
+    }
+    let refusal = stranger(&mut rig, "192.0.2.1").err().unwrap();
+    assert_eq!((refusal.code, refusal.retry_after), (Code::TooManyAttempts, Some(20_000)));
+    assert_eq!(rig.stats()["refusedAttempts"], 4);
+    // Neither another address, nor who has proven who they are, pays for it.
+    let honest = stranger(&mut rig, "192.0.2.2").unwrap();
+    rig.authenticate(&honest, &good);
+    assert_eq!(honest.next()["type"], "auth_success");
+    rig.address = Some("192.0.2.1".to_owned());
+    let principal = rig.principal_of(&good);
+    assert!(rig.open_as(Some(principal), None, Recover::Off).is_ok());
+    rig.now += 20_000;
+    let later = stranger(&mut rig, "192.0.2.1").unwrap();
+    rig.authenticate(&later, &good);
+    assert_eq!(later.next()["type"], "auth_success", "it waits, and is not banned");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The environment of a source, scripted: database, organizations, storage, clock.
+#![allow(dead_code, reason = "every test file uses its part")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -51,6 +52,8 @@ pub struct World {
     pub epoch: &'static str,
     pub tables: Value,
     pub refuses: Option<Problem>,
+    /// The organization whose interest fails in the database.
+    pub rejects: Option<&'static str>,
     // The organizations.
     pub is_up: bool,
     pub taken: BTreeMap<String, Vec<(u64, Value)>>,
@@ -84,6 +87,7 @@ impl World {
             epoch: "s1",
             tables: json!([{ "schema": "public", "table": "t" }]),
             refuses: None,
+            rejects: None,
             is_up: true,
             taken: BTreeMap::new(),
             feeds: Vec::new(),
@@ -113,6 +117,7 @@ impl World {
                 let answer = match (self.is_connected, self.refuses) {
                     (false, _) => Err(Problem::Unreachable),
                     (true, Some(problem)) if !matches!(statement, Statement::Take { .. }) => Err(problem),
+                    (true, _) if self.is_rejected(&statement) => Err(Problem::QueryFailed),
                     (true, _) => Ok(self.answer(&statement)),
                 };
                 self.input(SourceInput::Answered { query, answer });
@@ -142,6 +147,12 @@ impl World {
             SourceTask::Log { .. } => {}
         }
         true
+    }
+
+    fn is_rejected(&self, statement: &Statement) -> bool {
+        let Statement::Register(body) = statement else { return false };
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["organization"].as_str() == self.rejects
     }
 
     pub fn settle(&mut self) {

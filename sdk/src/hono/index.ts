@@ -135,13 +135,19 @@ async function servePublication(context: Context, viewer: Viewer | null, channel
 	if (![id, topic, event].every((text) => typeof text === "string" && text !== "")) return context.json({ error: "invalid_request" }, 400);
 	if (!isAllowed(channels, "write", topic, viewer)) return context.json({ error: "forbidden" }, 403);
 	const history = policyOf(channels, topic, viewer)?.history === true;
-	const key = `${viewer.userId ?? ""}:${id}`;
+	const key = await keyOf(viewer.userId ?? null, topic, id);
 	try {
 		return context.json(await publisher.broadcast(event, payload, viewer.organizationId, { topic, id: key, history }));
 	} catch (error) {
 		if (!(error instanceof RealtimeError)) throw error;
 		return context.json({ error: error.code }, error.retryable ? 503 : 400);
 	}
+}
+
+/** A digest, as the Worker stores the keys of clients: no choice of `id` makes it another viewer's key, or one of the API's own. */
+async function keyOf(...parts: (string | null)[]): Promise<string> {
+	const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(parts)));
+	return `client ${Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 /** A flush that fails leaves everything for the next one, and must not fail the request. */

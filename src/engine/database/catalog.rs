@@ -7,9 +7,14 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use super::interest::TableName;
 use super::or_default;
 use crate::code::{Code, Refusal};
 use crate::policy::database::Standing;
+
+/// Tables of one group in a report that the database has not described as enabled: clients can make up names, and each of
+/// them costs the database a search.
+const MAX_OTHER_TABLES: usize = 200;
 
 /// All tables that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +98,22 @@ impl Catalog {
         }
     }
 
+    /// Removes tables that are not to be reported: names that no table can have, and too many that are not known to be
+    /// enabled. Returns whether there were too many.
+    pub fn bound(&self, tables: &mut BTreeSet<&TableName>) -> bool {
+        tables.retain(|table| is_name(table));
+        let named = tables.len();
+        if named > MAX_OTHER_TABLES {
+            let mut others = 0;
+            tables.retain(|(schema, table)| {
+                let is_known = (schema == "*" && table == "*") || self.enabled(schema, table).is_some();
+                others += usize::from(!is_known);
+                is_known || others <= MAX_OTHER_TABLES
+            });
+        }
+        tables.len() < named
+    }
+
     /// Whether a table that could be listened to before no longer can.
     pub fn takes_away(&self, before: &Catalog, is_asked: impl Fn(&str, &str) -> bool) -> bool {
         let is_worse = |old: &CatalogTable| {
@@ -116,6 +137,11 @@ impl Catalog {
     fn get(&self, schema: &str, table: &str) -> Option<&Rc<CatalogTable>> {
         self.tables.get(&(schema.to_owned(), table.to_owned()))
     }
+}
+
+/// Whether PostgreSQL can read the names: it has no text with a zero byte, and one such name would fail a whole report.
+pub fn is_name((schema, table): &TableName) -> bool {
+    !schema.contains('\0') && !table.contains('\0')
 }
 
 impl CatalogTable {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, is_name};
 use super::remote::Remote;
 use crate::code::{Code, Refusal};
 use crate::policy::database::{Database, Group, Standing};
@@ -21,6 +21,9 @@ const PACE: u64 = 2;
 
 /// Schema and name of a table, each of which may be `*`.
 pub type TableName = (String, String);
+
+/// Groups with their tables, by the group's id.
+type Everyone<'a> = BTreeMap<&'a Rc<str>, (&'a Rc<Group>, BTreeSet<&'a TableName>)>;
 
 /// The listeners of one organization, and which of them the database's object knows.
 pub struct Interest {
@@ -56,6 +59,7 @@ struct Asking {
     revision: u64,
     digest: String,
     known: InterestSnapshot,
+    is_cut: bool,
 }
 
 /// The contents of a report: groups, and their tables.
@@ -174,6 +178,9 @@ impl Interest {
             (Standing::Group(group), _) | (Standing::Bypass, Some(group)) => group,
             _ => return Readiness::Refused(Refusal::of(Code::TableDenied)),
         };
+        if !is_name(table) {
+            return Readiness::Refused(Refusal::of(Code::UnknownTable));
+        }
         if !self.known.tables.contains(&(group.id.clone(), table.clone())) {
             return Readiness::Pending;
         }
@@ -197,7 +204,7 @@ impl Interest {
             return None;
         }
         self.retry = None;
-        let groups = self.text();
+        let (groups, is_cut) = self.text();
         let digest = digest(&self.database.name, &groups);
         self.is_changed = false;
         let nothing_was_told = self.told.is_none() && groups == "[]";
@@ -208,7 +215,7 @@ impl Interest {
         // Greater than in any earlier life, without storing it.
         self.revision = now.max(self.revision.saturating_add(1));
         let revision = self.revision;
-        self.asking = Some(Asking { revision, digest, known: self.listening() });
+        self.asking = Some(Asking { revision, digest, known: self.listening(), is_cut });
         let mut body = String::from("{\"database\":");
         json::write_string(&mut body, &self.database.name);
         body.push_str(",\"organization\":");
@@ -234,6 +241,8 @@ impl Interest {
         self.retry = (rest > 0).then(|| now.saturating_add(rest));
         self.known = asking.known;
         self.catalog = Rc::new(catalog);
+        // With what the database has said, other tables may be reported.
+        self.is_changed |= asking.is_cut;
         self.is_lost = is_lost;
         self.told = Some(asking.digest);
         self.told.clone()
@@ -287,9 +296,16 @@ impl Interest {
     /// The relays that can be told that the database judges for all their listeners, with the revisions.
     pub fn take_covered(&mut self) -> Vec<(u32, u64)> {
         let mut covered = Vec::new();
+        if self.remotes.values().all(|remote| remote.waiting().is_none()) {
+            return covered;
+        }
+        let reported = self.listening();
         for (relay, remote) in &mut self.remotes {
             let is_known = |(group, tables): (&Rc<Group>, &BTreeSet<TableName>)| {
-                let known = |table: &TableName| self.known.tables.contains(&(group.id.clone(), table.clone()));
+                let known = |table: &TableName| {
+                    let place = (group.id.clone(), table.clone());
+                    self.known.tables.contains(&place) || !reported.tables.contains(&place)
+                };
                 self.known.groups.contains(&group.id) && tables.iter().all(known)
             };
             if let Some(revision) = remote.waiting().filter(|_| remote.groups().all(is_known)) {
@@ -315,12 +331,21 @@ impl Interest {
         }
     }
 
+    /// The groups and tables of a report, and whether more tables were named.
+    fn reported(&self) -> (Everyone<'_>, bool) {
+        let (mut all, mut is_cut) = (self.everyone(), false);
+        for (_, tables) in all.values_mut() {
+            is_cut |= self.catalog.bound(tables);
+        }
+        (all, is_cut)
+    }
+
     /// All groups with their tables, including those at relays.
-    fn everyone(&self) -> BTreeMap<&Rc<str>, (&Rc<Group>, BTreeSet<&TableName>)> {
+    fn everyone(&self) -> Everyone<'_> {
         let own = self.groups.values().map(|listeners| (&listeners.group, listeners.tables.keys().collect()));
         let remote = self.remotes.values().flat_map(Remote::groups);
         let remote = remote.map(|(group, tables)| (group, tables.iter().collect::<BTreeSet<_>>()));
-        let mut all: BTreeMap<&Rc<str>, (&Rc<Group>, BTreeSet<&TableName>)> = BTreeMap::new();
+        let mut all: Everyone<'_> = BTreeMap::new();
         for (group, tables) in own.chain(remote) {
             all.entry(&group.id).or_insert_with(|| (group, BTreeSet::new())).1.extend(tables);
         }
@@ -329,7 +354,7 @@ impl Interest {
 
     fn listening(&self) -> InterestSnapshot {
         let mut known = InterestSnapshot::default();
-        for (id, (_, tables)) in self.everyone() {
+        for (id, (_, tables)) in self.reported().0 {
             known.groups.insert(id.clone());
             tables.iter().for_each(|table| *known.counts.entry((*table).clone()).or_default() += 1);
             known.tables.extend(tables.into_iter().map(|table| (id.clone(), table.clone())));
@@ -337,10 +362,11 @@ impl Interest {
         known
     }
 
-    /// The groups as JSON.
-    fn text(&self) -> String {
+    /// The groups as JSON, and whether more tables were named.
+    fn text(&self) -> (String, bool) {
         let mut out = String::from("[");
-        for (index, (group, tables)) in self.everyone().into_values().enumerate() {
+        let (reported, is_cut) = self.reported();
+        for (index, (group, tables)) in reported.into_values().enumerate() {
             out.push_str(if index > 0 { ",{\"id\":" } else { "{\"id\":" });
             json::write_string(&mut out, &group.id);
             out.push_str(",\"role\":");
@@ -358,7 +384,7 @@ impl Interest {
             out.push_str("]}");
         }
         out.push(']');
-        out
+        (out, is_cut)
     }
 }
 

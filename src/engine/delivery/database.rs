@@ -79,7 +79,8 @@ impl Registry {
     /// have been added later.
     pub(super) fn is_judgeable(&self, socket: &Socket) -> bool {
         let mut principals = socket.sessions.iter().map(|session| &session.principal);
-        principals.all(|principal| self.standing(principal) != Some(Standing::Nobody))
+        let has_claims = |principal: &Principal| principal.all_claims.is_some();
+        principals.all(|principal| has_claims(principal) || self.standing(principal) != Some(Standing::Nobody))
     }
 
     /// Whether changes of a table reach a principal with this standing.

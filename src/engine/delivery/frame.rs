@@ -81,7 +81,7 @@ impl Delivery {
             (_, Command::Ping { id: reference }) => {
                 self.registry.tell_socket(id, None, Event::Pong { id: reference }, out)
             }
-            _ if !is_authenticated => self.fail(id, Code::AuthRequired, out),
+            _ if !is_authenticated => self.fail_attempt(now, id, Code::AuthRequired, out),
             (session, Command::Channel(frame)) => self.in_channel(now, id, session, *frame, out),
             (Some(session), command) => self.execute(now, session, command, out),
             (None, _) => self.refuse_frame(now, id, Refusal::of(Code::UnknownSubscription).into(), out),

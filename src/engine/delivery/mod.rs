@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod attachment;
+mod attempts;
 mod away;
 mod awaiting;
 mod backlog;
@@ -65,6 +66,7 @@ use crate::policy::channel::Topic;
 use crate::policy::configuration::Configuration;
 pub(super) use arrivals::Arrival;
 use arrivals::ChangedConnection;
+use attempts::FailedAttempts;
 pub(super) use away::ClassScope;
 use backlog::Backlog;
 use batching::Batches;
@@ -96,6 +98,8 @@ pub(super) struct Delivery {
     meter: FilterMeter,
     /// Sockets that were closed because their clients did not read.
     too_slow: u64,
+    /// Attempts to authenticate that failed.
+    failed: FailedAttempts,
     /// Function calls that wait for their answers.
     calls: u64,
     /// Connections that opened or closed with this input, if these are announced.
@@ -118,15 +122,15 @@ impl Delivery {
         let max_relay = configuration.relays.map_or(0, |relays| relays.max);
         let database = configuration.databases().of(&organization);
         let database = database.map(|database| DatabaseLink::wake(database, stored, max_relay));
-        let heartbeats = Heartbeats::after(stored.facts.get(BEAT));
         let verifier = Verifier::wake(organization.clone(), configuration.clone(), stored);
         let mut delivery = Delivery {
             tables: EnabledTables::wake(organization.clone(), configuration.clone(), stored),
-            registry: Registry::new(configuration.clone(), database, heartbeats),
+            registry: Registry::new(configuration.clone(), database, Heartbeats::after(stored.facts.get(BEAT))),
             organization,
             budget: Budget::new(&configuration.limits, now),
             meter: FilterMeter::new(&configuration.limits, now),
             too_slow: 0,
+            failed: FailedAttempts::default(),
             configuration,
             profiles,
             presence_windows: PresenceWindows::default(),
@@ -290,6 +294,7 @@ impl Delivery {
     pub(super) fn figures(&self, figures: &mut Figures) {
         self.registry.figures(figures);
         figures.too_slow = self.too_slow;
+        figures.refused_attempts = self.failed.count;
     }
 
     /// The next deadline, in Unix milliseconds.

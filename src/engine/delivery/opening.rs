@@ -137,7 +137,7 @@ impl Delivery {
                 self.renew(now, session, named.map(Rc::new), Command::Authenticate(frame), out);
             }
             (Err(TokenError::NeedsKeys), None) => self.wait_for_keys(socket, Command::Authenticate(frame), out),
-            (Err(error), None) => self.fail(socket, error.code(), out),
+            (Err(error), None) => self.fail_attempt(now, socket, error.code(), out),
             (Ok(principal), None) if self.rights().is_full_for(&principal) => {
                 self.fail(socket, Code::ConnectionLimit, out)
             }

@@ -39,7 +39,7 @@ impl Tenant {
                 out.run(Task::Placed(place));
             }
             // The object with the stream is no relay.
-            Input::OpenAtRelay { open, .. } => self.delivery.open(now, open, out),
+            Input::OpenAtRelay { open, .. } => self.delivery.open_unless_rejected(now, open, out),
             _ => {}
         }
     }
@@ -47,7 +47,7 @@ impl Tenant {
     /// Opens a socket here.
     pub(in crate::engine) fn open(&mut self, now: u64, open: Open, out: &mut Out) {
         self.ask_counts(now);
-        self.delivery.open(now, open, out);
+        self.delivery.open_unless_rejected(now, open, out);
     }
 
     /// Asks the relays for their counts if there seems to be no room for another socket.

@@ -227,6 +227,9 @@ impl RelayTenant {
         if self.is_surplus {
             return out.run(Task::Reject(Refusal::of(Code::Overloaded)));
         }
+        if self.delivery.rejects_stranger(now, &open, out) {
+            return;
+        }
         let socket = open.socket;
         // The number may have been another socket's, whose answer is still pending.
         self.forget_parked(socket);

@@ -140,12 +140,23 @@ fn message(configuration: &Configuration, caller: &Caller, body: &str) -> Result
     let missing = || Refusal::at(Code::InvalidRequest, "channel", "Channel is required");
     let topic = Topic { private: true, name: Rc::from(text("channel", MAX_TOPIC)?.ok_or_else(missing)?) };
     let event = text("event", NAME_BYTES)?.unwrap_or_else(|| DEFAULT_EVENT.to_owned());
-    let payload = Payload::Json(Rc::from(get("payload").or_else(|| get("message")).unwrap_or("null")));
+    let payload = get("payload").or_else(|| get("message")).unwrap_or("null");
     let keep = match caller {
         Caller::Service => true,
-        Caller::Client(principal) => configuration.may_publish(&topic, principal)?,
+        Caller::Client(principal) => {
+            let keep = configuration.may_publish(&topic, principal)?;
+            check_size(payload, configuration.limits.frame_bytes)?;
+            keep
+        }
     };
+    let payload = Payload::Json(Rc::from(payload));
     let publication = Publication::from_client(topic, &event, payload)
         .map_err(|refusal| Refusal { code: Code::InvalidRequest, ..refusal })?;
     Ok(if keep { publication } else { publication.without_history() })
+}
+
+/// A client may publish over HTTP what it may over its socket.
+fn check_size(payload: &str, most: u64) -> Result<(), Refusal> {
+    let too_large = || Refusal::because(Code::PayloadTooLarge, format!("payload is larger than {most} bytes"));
+    if payload.len() as u64 <= most { Ok(()) } else { Err(too_large()) }
 }

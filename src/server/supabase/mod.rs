@@ -139,7 +139,7 @@ pub fn refused(refusal: &Refusal) -> Answer {
     body.push_str(",\"code\":\"");
     body.push_str(refusal.code.as_str());
     body.push_str("\"}");
-    Answer { status, body, retry_after: None }
+    Answer { status, body, retry_after: Answer::from(refusal).retry_after }
 }
 
 #[cfg(test)]
