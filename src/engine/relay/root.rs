@@ -39,7 +39,7 @@ impl Tenant {
                 out.run(Task::Placed(place));
             }
             // The object with the stream is no relay.
-            Input::OpenAtRelay { open, .. } => self.delivery.open(now, open, out),
+            Input::OpenAtRelay { open, .. } => self.open(now, open, out),
             _ => {}
         }
     }
