@@ -77,16 +77,6 @@ pub enum Frame {
 
 impl Frame {
     /// Bytes of the frame.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Frame::Text(text) => text.len(),
-            Frame::Binary(bytes) => bytes.len(),
-        }
-    }
-}
-
-impl Frame {
-    /// Bytes of the frame.
     pub fn len(&self) -> usize {
         match self {
             Frame::Text(text) => text.len(),

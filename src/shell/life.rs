@@ -94,7 +94,7 @@ impl Life {
             match effect {
                 Effect::Deliver { to, dialect, address, event, .. } => {
                     for outgoing in Outgoing::of(to, dialect, address.as_ref(), &event) {
-                        encoded += outgoing.frame.bytes();
+                        encoded += outgoing.frame.len();
                         sends.push(outgoing);
                     }
                     if encoded > MAX_ENCODED {
