@@ -207,7 +207,9 @@ fn what_waits_for_a_root_out_of_reach_is_bounded_and_is_sent_in_portions() {
 #[test]
 fn who_has_said_something_to_others_only_waits_for_no_answer() {
     let (mut rig, client) = spread();
-    rig.frame(&client, said("to others"));
+    let mut message = said("to others");
+    message["echo"] = json!(false);
+    rig.frame(&client, message);
     rig.mail.is_held = true;
     rig.say("kept");
     rig.lose_root();
