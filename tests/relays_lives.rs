@@ -324,6 +324,34 @@ fn clients_of_a_relay_that_recover_much_at_once_do_not_crowd_each_other_out() {
     assert_eq!(rig.stats()["missedByRelays"], json!({ "lost": 0, "recovered": 0 }));
 }
 
+/// After a deployment the clients of all relays recover at once, and the root has 128 MB.
+#[test]
+fn clients_of_all_relays_that_recover_at_once_do_not_fill_the_memory_of_the_root() {
+    let mut rig = Rig::with_relays(&realtime(), 16);
+    for number in 0..17 {
+        rig.connect(&format!("user{number}"), &["member"]);
+    }
+    rig.say("first");
+    let start = json!({ "epoch": rig.epoch(), "offset": 1 });
+    let payload = "x".repeat(100_000);
+    for number in 0..32 {
+        rig.accepted(json!({ "type": "broadcast", "event": number.to_string(), "payload": payload }));
+    }
+    rig.mail.is_held = true;
+    let back: Vec<Client> = (0..17).map(|_| rig.open()).collect();
+    for (number, client) in back.iter().enumerate() {
+        let token = rig.token(&format!("user{number}"), &["member"]);
+        rig.authenticate_saying(client, &token, json!({ "recover": start }));
+    }
+    rig.post_where(|letter| letter.to == Peer::Root);
+    let waiting: usize = rig.mail.letters.iter().map(|letter| letter.body.len()).sum();
+    assert!((10_000_000..32_000_000).contains(&waiting), "{waiting} bytes");
+    rig.release_mail();
+    for client in &back {
+        assert_eq!((seen(client).len(), client.closed()), (33, None));
+    }
+}
+
 #[test]
 fn with_fewer_relays_the_others_empty_and_are_given_up() {
     let mut rig = Rig::with_relays(&realtime(), 2);

@@ -17,6 +17,11 @@ pub(super) struct QueuedMessage {
 }
 
 impl QueuedMessage {
+    /// Its bytes, if it is for one session.
+    pub(super) fn answer_bytes(&self) -> usize {
+        if self.is_answer { self.text.len() } else { 0 }
+    }
+
     /// Makes a relay of an earlier version, which cannot catch up, disconnect its clients.
     pub(super) fn for_earlier_version(&mut self) {
         if *self.text == text(&Down::Behind) {

@@ -29,6 +29,8 @@ const FACT: &str = "relay.";
 /// The most bytes of rosters, and of what was missed, in one answer.
 const MAX_ROSTERS: usize = 1024 * 1024;
 const MAX_REPLAY: usize = 6 * 1024 * 1024;
+/// While more bytes of answers wait for all relays, no large one is added: an object has 128 MB.
+const MAX_ANSWERS: usize = 24 * 1024 * 1024;
 
 /// A relay as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -165,15 +167,23 @@ impl Hub {
 
     /// Postpones a relay's message whose answer may be too large for now; any other is returned.
     pub(in crate::engine) fn postpone(&mut self, relay: u32, message: Up) -> Option<Up> {
+        let is_enough = self.has_enough_answers();
         match self.links.get_mut(&relay) {
-            Some(link) => link.postpone(message),
+            Some(link) => link.postpone(message, is_enough),
             None => Some(message),
         }
     }
 
     /// The next postponed message that can be handled now.
     pub(in crate::engine) fn next_postponed(&mut self) -> Option<(u32, Up)> {
+        if self.has_enough_answers() {
+            return None;
+        }
         self.links.iter_mut().find_map(|(number, link)| Some((*number, link.next_postponed()?)))
+    }
+
+    fn has_enough_answers(&self) -> bool {
+        self.links.values().map(Link::answer_bytes).sum::<usize>() > MAX_ANSWERS
     }
 
     /// Whether a relay's link was just reset, and the relay must be told where its sockets are present.

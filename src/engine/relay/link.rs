@@ -38,6 +38,8 @@ pub(super) struct Link {
     waiting: VecDeque<QueuedMessage>,
     waiting_bytes: usize,
     waiting_unretained: usize,
+    /// Bytes of the answers that wait or are being delivered. No other relay has them, unlike publications.
+    answer_bytes: usize,
     flight: Option<BatchInFlight>,
     sent: u64,
     pub(super) interest: InterestFilter,
@@ -119,6 +121,7 @@ impl Link {
         }
         self.waiting_bytes = self.waiting.iter().map(|waiting| waiting.text.len()).sum();
         self.waiting_unretained = self.waiting.iter().filter(|waiting| waiting.is_unretained).count();
+        self.answer_bytes = 0;
     }
 
     /// Adds a message for many sessions that cannot be repeated; `false` if too much waits, and all of it is dropped.
@@ -157,12 +160,15 @@ impl Link {
     fn add(&mut self, waiting: QueuedMessage) -> bool {
         self.waiting_bytes += waiting.text.len();
         self.waiting_unretained += usize::from(waiting.is_unretained);
+        self.answer_bytes += waiting.answer_bytes();
         self.waiting.push_back(waiting);
         let fits = self.waiting.len() <= MAX_WAITING && self.waiting_bytes <= MAX_WAITING_BYTES;
         if !fits {
             let dropped = std::mem::take(&mut self.waiting);
             self.waiting_bytes = 0;
             self.waiting_unretained = 0;
+            self.answer_bytes =
+                self.answer_bytes.saturating_sub(dropped.iter().map(QueuedMessage::answer_bytes).sum::<usize>());
             // Messages in flight still arrive, and may increase a session's interest before the relay reports that.
             let on_their_way: BTreeSet<u64> =
                 self.flight.iter().flat_map(|flight| &flight.messages).filter_map(|message| message.answers).collect();
@@ -187,9 +193,15 @@ impl Link {
         self.waiting_unretained > 0 || self.flight.as_ref().is_some_and(|flight| flight.has_unretained)
     }
 
-    /// Postpones a message whose answer may be large while more waits than one batch takes; any other is returned.
-    pub(super) fn postpone(&mut self, message: Up) -> Option<Up> {
-        if self.has_much() { self.postponed.add(message) } else { Some(message) }
+    /// Bytes of the answers that wait or are being delivered.
+    pub(super) fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    /// Postpones a message whose answer may be large while more waits than one batch takes, or while the relays together
+    /// have enough; any other is returned.
+    pub(super) fn postpone(&mut self, message: Up, is_enough: bool) -> Option<Up> {
+        if is_enough || self.has_much() { self.postponed.add(message) } else { Some(message) }
     }
 
     /// The next postponed message that can be handled.
@@ -259,6 +271,8 @@ impl Link {
     /// Completes an answered batch: the relay has handled it, and its report includes the effects.
     pub(super) fn confirm(&mut self) {
         let Some(flight) = self.flight.take() else { return };
+        self.answer_bytes =
+            self.answer_bytes.saturating_sub(flight.messages.iter().map(QueuedMessage::answer_bytes).sum::<usize>());
         for number in flight.messages.iter().filter_map(|message| message.answers) {
             self.unconfirmed.remove(&number);
         }
