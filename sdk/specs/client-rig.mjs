@@ -54,6 +54,12 @@ export async function publish(url, ...messages) {
 	return answer;
 }
 
+/** The statistics of the organization. */
+export async function stats(url) {
+	const response = await fetch(`${url}/realtime/v1/stats?organizationId=${ORGANIZATION}`, { headers: { authorization: `Bearer ${ACCESS_TOKEN}` } });
+	return response.json();
+}
+
 /** An inserted row. */
 export const insert = (table, row, rest = {}) => ({ type: "postgres_changes", table, eventType: "INSERT", new: row, ...rest });
 
