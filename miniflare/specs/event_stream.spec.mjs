@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request } from "node:http";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { eventSource } from "../event_source.mjs";
 import { ACCESS_TOKEN, insert, join, message, now, publish, start, stats, subscribe, ticketFor, tokenOf, unread } from "../fixture.mjs";
 
@@ -189,6 +190,18 @@ test("who does not read is cut off, and costs the Worker a bounded backlog", { t
 	for await (const chunk of response) text = (text + chunk).slice(-1_000);
 	assert.match(text, /event: end\ndata: \{"code":1013,"reason":"too_slow"\}\n\n$/);
 	await watching.close();
+});
+
+test("a client that disconnects while its stream is being opened does not stay connected", { timeout: 60_000 }, async () => {
+	const organizationId = "org_left";
+	for (let quarters = 0; quarters < 40; quarters += 1) {
+		const opening = new AbortController();
+		const asked = fetch(path({ organizationId }), { headers: bearer(tokenOf(`user${quarters}`, ["member"], { organizationId })), signal: opening.signal });
+		setTimeout(() => opening.abort(), quarters / 4);
+		await assert.rejects(asked.then((response) => response.text()), { name: "AbortError" });
+	}
+	// workerd reports it to nobody, but nothing reads the keep-alive of the stream.
+	while ((await stats(server, organizationId)).connections > 0) await sleep(500);
 });
 
 test("what is malformed, of nobody, or of another page opens nothing", async () => {

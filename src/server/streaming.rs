@@ -47,6 +47,11 @@ impl SendBuffer {
         has_room
     }
 
+    /// Whether everything has been taken.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes all bytes.
     pub fn take(&mut self) -> Option<String> {
         (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
@@ -76,9 +81,9 @@ mod tests {
     #[test]
     fn what_waits_to_be_read_is_bounded() {
         let mut buffer = SendBuffer::default();
-        assert_eq!(buffer.take(), None);
-        assert!(buffer.push("a") && buffer.push("b"));
-        assert_eq!(buffer.take().as_deref(), Some("ab"));
+        assert_eq!((buffer.take(), buffer.is_empty()), (None, true));
+        assert!(buffer.push("a") && buffer.push("b") && !buffer.is_empty());
+        assert_eq!((buffer.take().as_deref(), buffer.is_empty()), (Some("ab"), true));
         let most = "x".repeat(MAX_BUFFER);
         assert!(buffer.push(&most));
         assert!(!buffer.push("y"));

@@ -99,6 +99,8 @@ async fn serve(socket: &WebSocket, mut body: Box<dyn StreamedBody>, pipe: &Rc<Re
     while !is_over(pipe) {
         let silence = Delay::from(Duration::from_millis(MAX_SILENCE));
         let (code, reason) = match select(events.next(), silence).await {
+            // Nobody has read for as long: a client that disconnected while its stream was being opened is not reported.
+            Either::Right(_) if !pipe.borrow().buffer.is_empty() => (LOST.0, LOST.1.to_owned()),
             Either::Right(_) if now() < until => {
                 write(pipe, body.silence());
                 continue;
